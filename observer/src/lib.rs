@@ -1,0 +1,11 @@
+//! goobserve: where the wall time of `go mod download` goes, from the kernel's point of view.
+//!
+//! Data flows one way: `source` (kernel or recording) → `decode` (bytes to values) →
+//! `correlate` (values to spans) → `model` (spans to phases) → `view`.
+
+pub mod correlate;
+pub mod decode;
+pub mod model;
+pub mod source;
+pub mod target;
+pub mod view;

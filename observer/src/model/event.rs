@@ -1,0 +1,150 @@
+//! Events of a recording, `goobserve.recording/1`: what the model is built from, live or not.
+//! One is a line of JSON. Span events hold the whole record as it is known then; a later event
+//! with the same number replaces the earlier one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Command, Connection, Dns, Loss, Machine, Ns, Phase, Process, Request};
+
+/// An event and when it happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Nanoseconds from the start of the observation
+    pub at_ns: Ns,
+    /// What happened
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Body {
+    /// First line of a recording
+    Session(Session),
+    /// A command began, is better known, or ended
+    Command(CommandUpdate),
+    /// A process began, ran a new program, or ended
+    Process(Process),
+    /// A DNS question was sent, answered or given up
+    Dns(Dns),
+    /// A TCP connection changed
+    Connection(Connection),
+    /// A request began, was answered, or ended
+    Request(Request),
+    /// A segment was sent again
+    Retransmission(Mark),
+    /// A reset was received or sent
+    Reset(ResetMark),
+    /// A window closed or opened
+    Window(WindowMark),
+    /// A file lock is waited for, or was taken
+    Lock(LockWait),
+    /// The command waits
+    Waiting(Waiting),
+    /// Counters of what was not seen, as they are now
+    Loss(Loss),
+    /// Last line of a recording
+    End(End),
+}
+
+/// What is known before the first event.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Session {
+    /// `goobserve.recording/1`
+    pub schema: String,
+    /// `goobserve 0.1.0`
+    pub tool: String,
+    /// Wall clock at the start of the observation
+    pub started_unix_ns: u64,
+    /// The machine
+    pub machine: Machine,
+}
+
+/// A command as it is known now, and its idle spells since the last such event.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CommandUpdate {
+    /// The record
+    #[serde(flatten)]
+    pub command: Command,
+    /// Spells in which every thread slept, `[start, end]`, in order of time, never told twice
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle: Vec<(Ns, Ns)>,
+}
+
+/// Something at one connection, at one moment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Mark {
+    /// The command
+    pub command: u32,
+    /// The connection
+    pub connection: u32,
+    /// It was a SYN
+    pub syn: bool,
+}
+
+/// A reset.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ResetMark {
+    /// The command
+    pub command: u32,
+    /// The connection
+    pub connection: u32,
+    /// It came from the peer
+    pub received: bool,
+}
+
+/// A window closed (`zero`) or opened again.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WindowMark {
+    /// The command
+    pub command: u32,
+    /// The connection
+    pub connection: u32,
+    /// Ours, not the peer's
+    pub ours: bool,
+    /// Closed
+    pub zero: bool,
+}
+
+/// A wait for a file lock.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct LockWait {
+    /// The command
+    pub command: u32,
+    /// Number of the wait in this observation, from 1
+    pub id: u32,
+    /// The process that waits
+    pub pid: u32,
+    /// The file, when it is known
+    pub path: Option<String>,
+    /// Pid of the holder, when it can be seen
+    pub holder: Option<u32>,
+    /// When the wait began
+    pub start_ns: Ns,
+    /// When the lock was taken
+    pub end_ns: Option<Ns>,
+}
+
+/// A wait that lasts.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// The command
+    pub command: u32,
+    /// What is waited for
+    pub phase: Phase,
+    /// Whom
+    pub host: Option<String>,
+    /// Since when
+    pub since_ns: Ns,
+    /// In words
+    pub summary: String,
+}
+
+/// The observation ended in order.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct End {
+    /// Its length
+    pub duration_ns: Ns,
+}

@@ -1,0 +1,420 @@
+//! The records a report is made of; `goobserve.report/1` and `goobserve.recording/1` share them.
+//! Times are nanoseconds from the start of the observation. `None` is "not known".
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds from the start of the observation.
+pub type Ns = u64;
+
+/// What a nanosecond of wall time was spent on. The order is the table's order in every report,
+/// and the order in which remainders of a division are given out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Waiting for an answer of a name server
+    Dns,
+    /// A TCP handshake
+    Connect,
+    /// A TLS handshake
+    Tls,
+    /// Module proxy requests
+    Proxy,
+    /// Checksum database requests
+    Sumdb,
+    /// Download of `golang.org/toolchain`
+    Toolchain,
+    /// Network work of child processes, `?go-get=1`
+    Vcs,
+    /// Another process's file lock
+    Lock,
+    /// Running, ready to run, or waiting for the disk
+    Local,
+    /// Nothing in flight, nothing running
+    Unexplained,
+}
+
+impl Phase {
+    /// Every phase, in table order.
+    pub const ALL: [Self; 10] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Proxy,
+        Self::Sumdb,
+        Self::Toolchain,
+        Self::Vcs,
+        Self::Lock,
+        Self::Local,
+        Self::Unexplained,
+    ];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+            Self::Sumdb => "sumdb",
+            Self::Toolchain => "toolchain",
+            Self::Vcs => "vcs",
+            Self::Lock => "lock",
+            Self::Local => "local",
+            Self::Unexplained => "unexplained",
+        }
+    }
+}
+
+/// The machine that was observed.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Kernel release
+    pub kernel: String,
+    /// `x86_64`, `aarch64`
+    pub arch: String,
+    /// CPUs online
+    pub cpus: u32,
+    /// What resolv.conf says
+    pub resolver: Resolver,
+}
+
+/// The resolver's settings, from resolv.conf with its defaults filled in.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Resolver {
+    /// Name servers, in order
+    pub servers: Vec<String>,
+    /// Search list
+    pub search: Vec<String>,
+    /// Seconds before a question is asked again
+    pub timeout_s: u32,
+    /// Questions to each server
+    pub attempts: u32,
+}
+
+/// What is known of the go command's binary and settings.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Go {
+    /// `go1.26.8`, from the binary's build information
+    pub version: Option<String>,
+    /// Path of the binary
+    pub binary: Option<String>,
+    /// Built with cgo
+    pub cgo: Option<bool>,
+    /// Downloads at once; the CPUs it may use when the variable is not set
+    pub gomaxprocs: Option<u32>,
+    /// As the command sees it: variable, GOENV file or GOROOT's default
+    pub goproxy: Option<String>,
+    /// Likewise
+    pub gosumdb: Option<String>,
+    /// Likewise
+    pub goflags: Option<String>,
+    /// Likewise
+    pub godebug: Option<String>,
+    /// Likewise
+    pub gomodcache: Option<String>,
+    /// Likewise
+    pub gocache: Option<String>,
+}
+
+/// A go command (with `run`: CMD), as its events tell it. An event holds the whole record; a
+/// later one replaces it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Command {
+    /// Number of the command in this observation, from 1
+    #[serde(rename = "command")]
+    pub id: u32,
+    /// Pid of its topmost process
+    pub pid: u32,
+    /// Arguments, the program first
+    pub argv: Vec<String>,
+    /// User
+    pub uid: Option<u32>,
+    /// Working folder
+    pub cwd: Option<String>,
+    /// Control group
+    pub cgroup: Option<String>,
+    /// When it began
+    pub start_ns: Ns,
+    /// How long it took; `None` while it runs
+    pub wall_ns: Option<Ns>,
+    /// Exit code of the topmost process
+    pub exit_code: Option<i32>,
+    /// Signal that ended it
+    pub signal: Option<i32>,
+    /// Binary and settings
+    pub go: Go,
+    /// Kernel's accounts of busy time; final once `wall_ns` is known. `None` when the scheduler
+    /// was not observed
+    pub local: Option<Local>,
+}
+
+/// Time in which the command was not waiting for the network, by what its threads did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Local {
+    /// At least one thread on a CPU
+    pub cpu_ns: Ns,
+    /// None on a CPU, one ready
+    pub runqueue_ns: Ns,
+    /// Neither, one in uninterruptible sleep
+    pub disk_ns: Ns,
+}
+
+/// A process of a command. `pid` and `start_ns` identify it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Process {
+    /// The command it belongs to
+    pub command: u32,
+    /// Pid
+    pub pid: u32,
+    /// Parent
+    pub ppid: u32,
+    /// The kernel's name of it
+    pub comm: String,
+    /// Arguments of its latest exec
+    pub args: Vec<String>,
+    /// When it was forked, or found
+    pub start_ns: Ns,
+    /// When its last thread ended
+    pub end_ns: Option<Ns>,
+    /// Exit code; 128+N when signal N ended it
+    pub exit_code: Option<i32>,
+    /// CPU time of all threads
+    pub cpu_ns: Option<Ns>,
+}
+
+/// UDP or TCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Datagrams
+    #[default]
+    Udp,
+    /// A connection
+    Tcp,
+}
+
+/// One question to one name server.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Dns {
+    /// The command
+    pub command: u32,
+    /// Number of the question in this observation, from 1
+    pub id: u32,
+    /// The process that asked
+    pub pid: u32,
+    /// Its name
+    pub comm: String,
+    /// `address:port` of the server
+    pub server: String,
+    /// How it was asked
+    pub transport: Transport,
+    /// The name, without the final dot
+    pub name: String,
+    /// `A`, `AAAA`, …
+    pub qtype: String,
+    /// 1 for the first question of this name and type by this process, 2 for its repetition …
+    pub attempt: u32,
+    /// `NOERROR`, `NXDOMAIN`, …; `None` without an answer
+    pub rcode: Option<String>,
+    /// Addresses or names in the answer
+    pub answers: Option<u32>,
+    /// When the question was sent
+    pub start_ns: Ns,
+    /// When the answer was read
+    pub end_ns: Option<Ns>,
+    /// The process gave the question up without an answer
+    pub timed_out: bool,
+}
+
+/// How a TCP connection turned out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionOutcome {
+    /// Established, later closed in order
+    Established,
+    /// A reset answered the SYN
+    Refused,
+    /// Nothing answered
+    TimedOut,
+    /// A reset ended it
+    Reset,
+    /// Still there when the observation ended
+    #[default]
+    Open,
+    /// Shook hands and carried no request
+    Unused,
+}
+
+/// A TCP connection.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// The command
+    pub command: u32,
+    /// Number of the connection in this observation, from 1
+    pub id: u32,
+    /// The process that connected
+    pub pid: u32,
+    /// Its name
+    pub comm: String,
+    /// Local `address:port`
+    pub local: String,
+    /// Remote `address:port`
+    pub remote: String,
+    /// SNI of the ClientHello
+    pub server_name: Option<String>,
+    /// What was spoken: `h2`, `http/1.1`
+    pub alpn: Option<String>,
+    /// `1.2`, `1.3`
+    pub tls_version: Option<String>,
+    /// When the SYN was sent
+    pub start_ns: Ns,
+    /// How long the TCP handshake took (until it failed, when it did)
+    pub connect_ns: Option<Ns>,
+    /// How long the TLS handshake took
+    pub tls_ns: Option<Ns>,
+    /// When it was closed
+    pub end_ns: Option<Ns>,
+    /// How it turned out
+    pub outcome: ConnectionOutcome,
+    /// SYNs sent again
+    pub syn_retransmits: u32,
+    /// Segments sent again, SYNs not counted
+    pub retransmits: u32,
+    /// Segments received out of order
+    pub received_out_of_order: Option<u32>,
+    /// Resets, sent or received
+    pub resets: u32,
+    /// Times a window, ours or the peer's, closed
+    pub zero_windows: u32,
+    /// Smoothed round-trip time
+    pub rtt_ns: Option<Ns>,
+    /// Payload bytes sent
+    pub bytes_sent: Option<u64>,
+    /// Payload bytes received
+    pub bytes_received: Option<u64>,
+    /// Requests it carried
+    pub requests: u32,
+    /// When its TLS handshake began
+    pub tls_start_ns: Option<Ns>,
+    /// The TLS handshake failed
+    pub tls_failed: bool,
+    /// Its beginning was not seen
+    pub joined_late: bool,
+}
+
+/// Application protocol of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// HTTP/2
+    #[default]
+    #[serde(rename = "h2")]
+    H2,
+    /// HTTP/1.1 (and 1.0)
+    #[serde(rename = "http/1.1")]
+    Http1,
+}
+
+/// What a request is for.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names of the module proxy's and checksum database's protocols")]
+pub enum Class {
+    List,
+    Latest,
+    Info,
+    Mod,
+    Zip,
+    SumdbSupported,
+    SumdbLatest,
+    SumdbLookup,
+    SumdbTile,
+    Toolchain,
+    GoGet,
+    #[default]
+    Other,
+}
+
+impl Class {
+    /// The phase its time belongs to. `Other` requests of a go command are booked as proxy
+    /// work: they are answered by the host the command asked.
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::List | Self::Latest | Self::Info | Self::Mod | Self::Zip | Self::Other => Phase::Proxy,
+            Self::SumdbSupported | Self::SumdbLatest | Self::SumdbLookup | Self::SumdbTile => Phase::Sumdb,
+            Self::Toolchain => Phase::Toolchain,
+            Self::GoGet => Phase::Vcs,
+        }
+    }
+}
+
+/// How a request turned out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestOutcome {
+    /// A whole response with a status below 400
+    Ok,
+    /// A whole response with a status of 400 or more, or none (connection closed)
+    Error,
+    /// RST_STREAM from the server, or the connection was reset
+    Reset,
+    /// RST_STREAM from the client
+    Cancelled,
+    /// Not ended when the observation did
+    #[default]
+    Open,
+}
+
+/// A request and its response.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Request {
+    /// The command
+    pub command: u32,
+    /// Number of the request in this observation, from 1
+    pub id: u32,
+    /// The process
+    pub pid: u32,
+    /// [`Connection::id`]; `None` when the socket was not seen
+    pub connection: Option<u32>,
+    /// What was spoken
+    pub protocol: Protocol,
+    /// HTTP/2 stream
+    pub stream: Option<u32>,
+    /// `GET`, …; `None` when the header table was lost
+    pub method: Option<String>,
+    /// Host the request is for
+    pub authority: Option<String>,
+    /// Path; a query value is replaced by `…`
+    pub path: Option<String>,
+    /// What it is for
+    pub class: Class,
+    /// Module path, unescaped
+    pub module: Option<String>,
+    /// Module version
+    pub version: Option<String>,
+    /// Status code
+    pub status: Option<u16>,
+    /// When its first byte was written
+    pub start_ns: Ns,
+    /// When the response's head was read
+    pub first_byte_ns: Option<Ns>,
+    /// When the response's last byte was read
+    pub end_ns: Option<Ns>,
+    /// Bytes of the response's body
+    pub bytes: u64,
+    /// How it turned out
+    pub outcome: RequestOutcome,
+}
+
+/// What was not seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Loss {
+    /// Events the kernel could not hand over, by any cause
+    pub kernel_events_lost: u64,
+    /// Events that could not be understood
+    pub events_undecoded: u64,
+    /// Connections whose beginning was not seen
+    pub connections_joined_late: u64,
+}
