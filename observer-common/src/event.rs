@@ -1,5 +1,6 @@
 //! Events on the ring. Each begins with [`Header`]; `Header::kind` names the struct that follows
-//! it, and what is left of the record after that struct is its variable part.
+//! it, and `Header::data` bytes after that struct are its variable part. A record may be longer
+//! than that: what lies behind has no meaning.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -51,6 +52,10 @@ pub struct Header {
     pub root: u32,
     /// `CLOCK_MONOTONIC`, nanoseconds
     pub at_ns: u64,
+    /// Bytes of the variable part
+    pub data: u32,
+    /// Zero
+    pub pad: u32,
 }
 
 /// A new process (threads are not told) in a tree.
@@ -93,11 +98,11 @@ pub struct Exit {
     pub pad: u32,
     /// CPU time of all its threads, nanoseconds
     pub cpu_ns: u64,
-    /// The tree's accounts when this ended it ([`TreeTimes`]); zero otherwise
+    /// The tree's accounts when its topmost process ended; zero otherwise
     pub times: TreeTimes,
 }
-/// `Exit`: no process of the tree is left.
-pub const EXIT_TREE: u16 = 1;
+/// `Exit`: it was the topmost process of its tree.
+pub const EXIT_ROOT: u16 = 1;
 
 /// Where the wall time of a tree went so far, nanoseconds; the four add up to the time since
 /// the tree began, up to the last change of state.

@@ -14,8 +14,82 @@ pub struct Tree {
     pub since_ns: u64,
     /// Accounts up to `since_ns`
     pub times: TreeTimes,
-    /// Processes alive
-    pub processes: u64,
+}
+
+/// A process that is followed, by pid.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Process {
+    /// The tree it belongs to
+    pub root: u32,
+    /// [`PROCESS_HELD`]
+    pub flags: u32,
+    /// When it was first followed, nanoseconds; tells descriptors of a reused pid apart
+    pub since_ns: u64,
+    /// CPU time of its threads that ended, nanoseconds
+    pub cpu_ns: u64,
+}
+/// `Process`: held before its first exec; the tree's accounts begin with that exec.
+pub const PROCESS_HELD: u32 = 1;
+
+/// A thread that is followed, by tid.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Thread {
+    /// The tree it belongs to
+    pub root: u32,
+    /// Its process
+    pub pid: u32,
+    /// A [`ThreadState`]
+    pub state: u32,
+    /// Descriptor of the connect it is in, plus one; 0 when in none
+    pub connecting: u32,
+    /// Inode of the file lock it waits for, 0 when it waits for none
+    pub lock_ino: u64,
+    /// When it was last put on a CPU, nanoseconds
+    pub on_cpu_ns: u64,
+    /// CPU time so far, nanoseconds
+    pub cpu_ns: u64,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum ThreadState {
+    /// Waits for an event
+    Asleep = 0,
+    /// On a CPU
+    Running = 1,
+    /// Waits for a CPU
+    Ready = 2,
+    /// In uninterruptible sleep
+    Disk = 3,
+}
+
+impl ThreadState {
+    /// What a thread in this state adds to [`Tree::threads`].
+    pub const fn weight(self) -> u64 {
+        match self {
+            Self::Asleep => 0,
+            Self::Running => 1,
+            Self::Ready => 1 << 21,
+            Self::Disk => 1 << 42,
+        }
+    }
+
+    /// The state of a tree whose threads add up to `threads`: the busiest of theirs.
+    pub const fn of_tree(threads: u64) -> Self {
+        const FIELD: u64 = (1 << 21) - 1;
+        if threads & FIELD != 0 {
+            Self::Running
+        } else if (threads >> 21) & FIELD != 0 {
+            Self::Ready
+        } else if (threads >> 42) & FIELD != 0 {
+            Self::Disk
+        } else {
+            Self::Asleep
+        }
+    }
 }
 
 /// Why events were lost; index of the `LOST` counters.
@@ -48,7 +122,6 @@ pub struct Offsets {
     pub task_real_parent: u32,
     pub task_mm: u32,
     pub task_signal: u32,
-    pub task_se_sum_exec_runtime: u32,
     pub signal_live: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
@@ -73,9 +146,50 @@ pub struct Offsets {
     pub tcp_bytes_received: u32,
     pub tcp_total_retrans: u32,
     pub tcp_rcv_ooopack: u32,
-    /// `filelock:flock_lock_inode` record: from its tracefs format
+    /// In the record of `filelock:flock_lock_inode`, from its tracefs format
     pub flock_ino: u32,
     pub flock_dev: u32,
-    pub flock_blocker: u32,
     pub flock_ret: u32,
+}
+
+impl Offsets {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = {
+        let u = crate::UNKNOWN32;
+        Self {
+            task_pid: u,
+            task_tgid: u,
+            task_exit_code: u,
+            task_real_parent: u,
+            task_mm: u,
+            task_signal: u,
+            signal_live: u,
+            mm_arg_start: u,
+            mm_arg_end: u,
+            binprm_file: u,
+            file_inode: u,
+            inode_ino: u,
+            inode_sb: u,
+            super_dev: u,
+            sock_family: u,
+            sock_dport: u,
+            sock_num: u,
+            sock_daddr: u,
+            sock_rcv_saddr: u,
+            sock_v6_daddr: u,
+            sock_v6_rcv_saddr: u,
+            sock_state: u,
+            sock_err: u,
+            tcp_srtt_us: u,
+            tcp_snd_wnd: u,
+            tcp_rcv_wnd: u,
+            tcp_bytes_sent: u,
+            tcp_bytes_received: u,
+            tcp_total_retrans: u,
+            tcp_rcv_ooopack: u,
+            flock_ino: u,
+            flock_dev: u,
+            flock_ret: u,
+        }
+    };
 }

@@ -1,6 +1,84 @@
+//! goobserve's BPF programs: tracepoints and uprobes in, events of `observer-common` out.
+//! This file holds the maps; `probes` has one file an attach family.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features)]
+
+mod atomic;
+mod emit;
+mod fds;
+mod http1;
+mod http2;
+mod probes;
+mod task;
+mod walk;
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
+use observer_common::{
+    LOST_COUNTERS, Offsets, PROCESSES_MAX, Process, RING_BYTES, SOCKETS_MAX, STREAMS_MAX, THREADS_MAX,
+    Thread, Tree,
+};
+
+use crate::fds::{Fd, FdKey, Sock};
+use crate::probes::go_tls::{Call, CallKey};
+use crate::walk::{Stream, StreamKey, Walk, WalkKey};
+
+/// Events to user space.
+#[map]
+static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+/// Events that were lost, by `observer_common::Lost`.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_COUNTERS, 0);
+/// Trees, by the pid of their topmost process.
+#[map]
+static TREES: HashMap<u32, Tree> = HashMap::with_max_entries(PROCESSES_MAX, 0);
+/// Processes that are followed, by pid.
+#[map]
+static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(PROCESSES_MAX, 0);
+/// Threads that are followed, by tid.
+#[map]
+static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0);
+/// TCP sockets that are followed, by `struct sock *`.
+#[map]
+static SOCKS: HashMap<u64, Sock> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Descriptors whose bytes matter. LRU: a process that ends closes its descriptors silently.
+#[map]
+static FDS: LruHashMap<FdKey, Fd> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Directions of TLS connections. LRU: nothing says that a `tls.Conn` is gone.
+#[map]
+static WALKS: LruHashMap<WalkKey, Walk> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Calls of crypto/tls that have not returned, by goroutine.
+#[map]
+static CALLS: LruHashMap<CallKey, Call> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Bytes of open HTTP/2 streams.
+#[map]
+static STREAMS: LruHashMap<StreamKey, Stream> = LruHashMap::with_max_entries(STREAMS_MAX, 0);
+
+/// Where the members of kernel structures lie; written by the agent before loading.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::UNKNOWN;
+/// Not 0: a `go` that execs outside every tree begins one (`watch`).
+#[unsafe(no_mangle)]
+static FOLLOW_GO: u32 = 0;
+
+/// One member of [`OFFSETS`], as the agent wrote it.
+#[macro_export]
+macro_rules! offset {
+    ($member:ident) => {
+        // SAFETY: a static of this object; volatile, because the loader changes it.
+        unsafe { core::ptr::read_volatile(&raw const $crate::OFFSETS.$member) }
+    };
+}
+
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}
 }
+
+/// Programs that read kernel memory must be GPL-compatible; this object is `MIT OR GPL-2.0-only`.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

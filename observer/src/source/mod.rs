@@ -1,1 +1,4 @@
-//! TODO
+//! Where events come from: the kernel's ring, or a recording.
+
+#[cfg(target_os = "linux")]
+pub mod kernel;

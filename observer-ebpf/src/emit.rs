@@ -1,0 +1,120 @@
+//! The only writer of the ring. Every event that does not fit is counted.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
+use observer_common::{Header, Kind, Lost, RING_WAKE_BYTES};
+
+use crate::task::Task;
+use crate::{LOST, RING, atomic};
+
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+
+/// An event as it lies in the ring, with room for `N` bytes of variable part.
+#[repr(C)]
+pub struct Record<T, const N: usize> {
+    header: Header,
+    body: T,
+    data: [u8; N],
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Counts an event that is lost.
+#[inline(always)]
+pub fn lost(why: Lost) {
+    if let Some(counter) = LOST.get_ptr_mut(why as u32) {
+        // SAFETY: a value of this map; a program of another kind may interrupt on this CPU.
+        unsafe { atomic::add(counter, 1) };
+    }
+}
+
+#[inline(always)]
+fn header(kind: Kind, flags: u16, task: Task, at_ns: u64, data: u32) -> Header {
+    Header { kind: kind as u16, flags, pid: task.pid, tid: task.tid, root: task.root, at_ns, data, pad: 0 }
+}
+
+/// The worker looks every few milliseconds by itself; it is woken only for what cannot wait.
+#[inline(always)]
+fn wake(urgent: bool) -> u64 {
+    if urgent || RING.query(0) >= RING_WAKE_BYTES { FORCE_WAKEUP } else { NO_WAKEUP }
+}
+
+/// Sends an event without a variable part.
+#[inline(always)]
+pub fn event<T: 'static>(kind: Kind, flags: u16, task: Task, at_ns: u64, body: T) {
+    emit(kind, flags, task, at_ns, body, false);
+}
+
+/// Sends an event and wakes the worker.
+#[inline(always)]
+pub fn urgent<T: 'static>(kind: Kind, flags: u16, task: Task, at_ns: u64, body: T) {
+    emit(kind, flags, task, at_ns, body, true);
+}
+
+#[inline(always)]
+fn emit<T: 'static>(kind: Kind, flags: u16, task: Task, at_ns: u64, body: T, urgent: bool) {
+    let Some(mut record) = RING.reserve::<Record<T, 0>>(0) else {
+        return lost(Lost::Ring);
+    };
+    record.write(Record { header: header(kind, flags, task, at_ns, 0), body, data: [] });
+    record.submit(wake(urgent));
+}
+
+/// Sends an event with `len` bytes of user memory at `from`, at most 4096. A record's size must
+/// be known to the verifier, so the smallest of three is taken. False when it was lost.
+#[inline(always)]
+pub fn with_user<T: 'static>(
+    kind: Kind,
+    flags: u16,
+    task: Task,
+    at_ns: u64,
+    body: T,
+    from: u64,
+    len: u32,
+) -> bool {
+    if len <= 256 {
+        sized::<T, 256>(kind, flags, task, at_ns, body, from, len)
+    } else if len <= 1024 {
+        sized::<T, 1024>(kind, flags, task, at_ns, body, from, len)
+    } else {
+        sized::<T, 4096>(kind, flags, task, at_ns, body, from, len)
+    }
+}
+
+#[inline(always)]
+fn sized<T: 'static, const N: usize>(
+    kind: Kind,
+    flags: u16,
+    task: Task,
+    at_ns: u64,
+    body: T,
+    from: u64,
+    len: u32,
+) -> bool {
+    let len = if len as usize > N { N as u32 } else { len };
+    let Some(mut record) = RING.reserve::<Record<T, N>>(0) else {
+        lost(Lost::Ring);
+        return false;
+    };
+    let at: *mut Record<T, N> = MaybeUninit::as_mut_ptr(&mut record);
+    // SAFETY: `at` is the reserved record; the helper writes `len` of its `N` bytes.
+    let read = unsafe {
+        (&raw mut (*at).header).write(header(kind, flags, task, at_ns, len));
+        (&raw mut (*at).body).write(body);
+        bpf_probe_read_user((&raw mut (*at).data).cast(), len, from as *const _)
+    };
+    if read != 0 {
+        record.discard(NO_WAKEUP);
+        lost(Lost::Memory);
+        return false;
+    }
+    record.submit(wake(matches!(kind, Kind::Exec)));
+    true
+}

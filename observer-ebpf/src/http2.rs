@@ -1,0 +1,271 @@
+//! The walk over HTTP/2 frames (RFC 9113, 4.1). Frame headers are read; payloads are copied only
+//! of frames that steer the connection; DATA is counted by stream and told when its stream ends.
+
+use aya_ebpf::helpers::generated::bpf_loop;
+use observer_common::{
+    DATA_MAX, FRAME_COPY_MAX, FRAME_CUT, FRAME_LAST, FRAME_LOST, FRAME_PREFACE, FRAME_READ, FRAMES_MAX,
+    Frame, Kind, Lost,
+};
+
+use crate::task::{Task, user};
+use crate::walk::{Stream, StreamKey, Walk, mode};
+use crate::{STREAMS, emit};
+
+/// Length of the client's preface (RFC 9113, 3.4).
+const PREFACE: u64 = 24;
+/// Length of a frame header.
+const HEADER: u32 = 9;
+
+mod kind {
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const RST_STREAM: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const PUSH_PROMISE: u8 = 5;
+    pub const GOAWAY: u8 = 7;
+    pub const CONTINUATION: u8 = 9;
+}
+const END_STREAM: u8 = 1;
+
+/// What the loop's callback needs.
+#[repr(C)]
+struct Loop {
+    walk: *mut Walk,
+    tls: u64,
+    task: Task,
+    done: u32,
+}
+
+/// The first bytes of a client: preface, then frames.
+#[inline(always)]
+pub fn preface(task: Task, walk: *mut Walk, tls: u64, buffer: u64, len: u64) {
+    if len < PREFACE {
+        // SAFETY: a value of the map.
+        unsafe { (*walk).mode = mode::OTHER };
+        return tell(task, walk, tls, FRAME_LOST, 0);
+    }
+    // SAFETY: a value of the map.
+    unsafe { (*walk).now = emit::now() };
+    tell(task, walk, tls, FRAME_PREFACE | FRAME_LAST, 0);
+    step(task, walk, tls, buffer, PREFACE, len);
+}
+
+/// The frames in `buffer[from..len]`; the first may have begun in an earlier call, the last may
+/// go on in a later one.
+#[inline(always)]
+pub fn step(task: Task, walk: *mut Walk, tls: u64, buffer: u64, from: u64, len: u64) {
+    // SAFETY: a value of the map.
+    unsafe {
+        (*walk).buffer = buffer;
+        (*walk).at = from as u32;
+        (*walk).end = len.min(u64::from(u32::MAX)) as u32;
+        (*walk).now = emit::now();
+        let mut state = Loop { walk, tls, task, done: 0 };
+        bpf_loop(FRAMES_MAX, frame as *mut _, (&raw mut state).cast(), 0);
+        if state.done == 0 {
+            (*walk).mode = mode::OTHER;
+            tell(task, walk, tls, FRAME_LOST, 0);
+        }
+    }
+}
+
+/// One frame, or a slice of one; 1 ends the loop.
+#[inline(never)]
+extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
+    // SAFETY: the state on `step`'s stack, and the map value it points to.
+    unsafe {
+        let state = &mut *state;
+        let walk = state.walk;
+        if (*walk).at >= (*walk).end {
+            state.done = 1;
+            return 1;
+        }
+        if (*walk).have < HEADER {
+            if !header(walk) {
+                (*walk).mode = mode::OTHER;
+                state.done = 1;
+                tell(state.task, walk, state.tls, FRAME_LOST, 0);
+                return 1;
+            }
+            if (*walk).have < HEADER {
+                return 0;
+            }
+        }
+        payload(state.task, walk, state.tls);
+        0
+    }
+}
+
+/// Takes the frame header, or the next byte of one that is split. False when memory cannot be
+/// read.
+#[inline(always)]
+unsafe fn header(walk: *mut Walk) -> bool {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let from = (*walk).buffer + u64::from((*walk).at);
+        if (*walk).have == 0 {
+            (*walk).frame_ns = (*walk).now;
+        }
+        if (*walk).have == 0 && (*walk).end - (*walk).at >= HEADER {
+            let Some(bytes) = user::<[u8; 9]>(from) else { return false };
+            let mut n = 0;
+            while n < 9 {
+                (*walk).header[n] = bytes[n];
+                n += 1;
+            }
+            (*walk).have = HEADER;
+            (*walk).at += HEADER;
+        } else {
+            let Some(byte) = user::<u8>(from) else { return false };
+            let place = ((*walk).have & 15) as usize;
+            (*walk).header[place] = byte;
+            (*walk).have += 1;
+            (*walk).at += 1;
+            if (*walk).have < HEADER {
+                return true;
+            }
+        }
+        let h = &(*walk).header;
+        (*walk).len = u32::from(h[0]) << 16 | u32::from(h[1]) << 8 | u32::from(h[2]);
+        (*walk).frame_type = h[3];
+        (*walk).frame_flags = h[4];
+        (*walk).stream = u32::from_be_bytes([h[5], h[6], h[7], h[8]]) & 0x7fff_ffff;
+        (*walk).left = (*walk).len;
+        (*walk).offset = 0;
+        true
+    }
+}
+
+/// Takes what this buffer has of the frame's payload.
+#[inline(always)]
+unsafe fn payload(task: Task, walk: *mut Walk, tls: u64) {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let here = (*walk).end - (*walk).at;
+        let copied = matches!(
+            (*walk).frame_type,
+            kind::HEADERS
+                | kind::RST_STREAM
+                | kind::SETTINGS
+                | kind::PUSH_PROMISE
+                | kind::GOAWAY
+                | kind::CONTINUATION
+        );
+        let mut n = if (*walk).left < here { (*walk).left } else { here };
+        if copied && n > DATA_MAX as u32 {
+            n = DATA_MAX as u32;
+        }
+        let from = (*walk).buffer + u64::from((*walk).at);
+        (*walk).at += n;
+        (*walk).left -= n;
+        let last = (*walk).left == 0;
+        if last {
+            (*walk).have = 0;
+        }
+        if copied {
+            slice(task, walk, tls, from, n, last);
+        } else if (*walk).frame_type == kind::DATA {
+            data(task, walk, tls, n, last);
+        }
+        (*walk).offset += n;
+    }
+}
+
+#[inline(always)]
+unsafe fn slice(task: Task, walk: *mut Walk, tls: u64, from: u64, n: u32, last: bool) {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let mut flags = direction(walk);
+        if last {
+            flags |= FRAME_LAST;
+        }
+        let mut bytes = 0;
+        if last && (*walk).frame_type == kind::RST_STREAM
+            || (*walk).frame_type == kind::HEADERS && (*walk).frame_flags & END_STREAM != 0
+        {
+            bytes = forget(task, walk, tls);
+        }
+        if (*walk).offset >= FRAME_COPY_MAX {
+            if last {
+                tell(task, walk, tls, flags | FRAME_CUT, bytes);
+            }
+        } else if n == 0 {
+            if last {
+                tell(task, walk, tls, flags, bytes);
+            }
+        } else if !emit::with_user(Kind::Frame, flags, task, (*walk).now, event(walk, tls, bytes), from, n) {
+            tell(task, walk, tls, flags | FRAME_CUT, bytes);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn data(task: Task, walk: *mut Walk, tls: u64, n: u32, last: bool) {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let key = key(task, walk, tls);
+        let ends = last && (*walk).frame_flags & END_STREAM != 0;
+        let mut bytes = u64::from(n);
+        if let Some(stream) = STREAMS.get_ptr_mut(key) {
+            (*stream).bytes += u64::from(n);
+            bytes = (*stream).bytes;
+        } else if !ends && STREAMS.insert(key, Stream { bytes }, 0).is_err() {
+            emit::lost(Lost::Streams);
+        }
+        if ends {
+            let _ = STREAMS.remove(key);
+            tell(task, walk, tls, direction(walk) | FRAME_LAST, bytes);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn key(task: Task, walk: *mut Walk, tls: u64) -> StreamKey {
+    // SAFETY: the caller's map value.
+    unsafe { StreamKey { tls, pid: task.pid, stream: (*walk).stream | (*walk).direction << 31 } }
+}
+
+/// The stream ends: how many bytes it had.
+#[inline(always)]
+unsafe fn forget(task: Task, walk: *mut Walk, tls: u64) -> u64 {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let key = key(task, walk, tls);
+        let Some(stream) = STREAMS.get_ptr_mut(key) else { return 0 };
+        let bytes = (*stream).bytes;
+        let _ = STREAMS.remove(key);
+        bytes
+    }
+}
+
+#[inline(always)]
+unsafe fn direction(walk: *mut Walk) -> u16 {
+    // SAFETY: the caller's map value.
+    if unsafe { (*walk).direction } == 1 { FRAME_READ } else { 0 }
+}
+
+#[inline(always)]
+unsafe fn event(walk: *mut Walk, tls: u64, stream_bytes: u64) -> Frame {
+    // SAFETY: the caller's map value.
+    unsafe {
+        Frame {
+            tls,
+            conn: (*walk).conn,
+            stream: (*walk).stream,
+            len: (*walk).len,
+            frame_type: (*walk).frame_type,
+            frame_flags: (*walk).frame_flags,
+            pad: [0; 2],
+            offset: (*walk).offset,
+            stream_bytes,
+            start_ns: (*walk).frame_ns,
+        }
+    }
+}
+
+/// Sends the frame without payload.
+#[inline(always)]
+fn tell(task: Task, walk: *mut Walk, tls: u64, flags: u16, bytes: u64) {
+    // SAFETY: a value of the map.
+    unsafe { emit::event(Kind::Frame, flags | direction(walk), task, (*walk).now, event(walk, tls, bytes)) };
+}

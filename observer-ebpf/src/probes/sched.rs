@@ -1,0 +1,360 @@
+//! The process tree and what its threads do.
+//!
+//! A thread has one entry with its state; a tree has one packed count of its threads by state.
+//! Only a state that changes moves the count, so wake-ups of running threads (which the kernel
+//! tells too) cannot make it drift.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use observer_common::{
+    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, SPELL_MIN_NS, Spell,
+    Thread, ThreadState, Tree, TreeTimes,
+};
+
+use crate::task::{Task, kernel};
+use crate::{FOLLOW_GO, PROCESSES, THREADS, TREES, atomic, emit, offset, task};
+
+/// `BPF_NOEXIST`: insert only what is not there.
+const NOEXIST: u64 = 1;
+/// Bits of `prev_state` that mean uninterruptible sleep (`TASK_UNINTERRUPTIBLE`).
+const UNINTERRUPTIBLE: u32 = 2;
+/// `TASK_NOLOAD`: together with the former it is `TASK_IDLE`, which waits for no disk.
+const NOLOAD: u32 = 0x400;
+
+/// Adds `delta` to the tree's count; when that changes what the tree does, closes the account of
+/// what it did before.
+#[inline(always)]
+fn shift(task: Task, delta: u64, now: u64) {
+    if delta == 0 {
+        return;
+    }
+    let Some(tree) = TREES.get_ptr_mut(task.root) else { return };
+    // SAFETY: a value of the map; its members are changed atomically only.
+    unsafe {
+        let old = atomic::add(&raw mut (*tree).threads, delta);
+        let before = ThreadState::of_tree(old);
+        if before != ThreadState::of_tree(old.wrapping_add(delta)) {
+            account(task, tree, before, now);
+        }
+    }
+}
+
+/// Books the time since the last change of state to `before`.
+#[inline(always)]
+unsafe fn account(task: Task, tree: *mut Tree, before: ThreadState, now: u64) {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let since = atomic::swap(&raw mut (*tree).since_ns, now);
+        if now <= since {
+            return;
+        }
+        let spent = now - since;
+        let long = spent >= SPELL_MIN_NS;
+        match before {
+            ThreadState::Ready => atomic::add(&raw mut (*tree).times.runqueue_ns, spent),
+            ThreadState::Disk => atomic::add(&raw mut (*tree).times.disk_ns, spent),
+            ThreadState::Asleep if long => atomic::add(&raw mut (*tree).times.idle_ns, spent),
+            // A gap too short to tell belongs to the work around it.
+            ThreadState::Asleep | ThreadState::Running => atomic::add(&raw mut (*tree).times.cpu_ns, spent),
+        };
+        if long && before == ThreadState::Asleep {
+            let times = (*tree).times;
+            emit::event(Kind::Spell, 0, task, now, Spell { start_ns: since, end_ns: now, times });
+        }
+    }
+}
+
+/// Moves a thread to a state.
+#[inline(always)]
+fn set(tid: u32, state: ThreadState, now: u64) {
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: a value of the map; the run queue's lock orders a thread's changes.
+    unsafe {
+        let old = (*thread).state;
+        if old == state as u32 || (old == ThreadState::Running as u32 && state == ThreadState::Ready) {
+            return; // a wake-up of a thread that runs
+        }
+        if old == ThreadState::Running as u32 {
+            (*thread).cpu_ns += now.saturating_sub((*thread).on_cpu_ns);
+        }
+        if state == ThreadState::Running {
+            (*thread).on_cpu_ns = now;
+        }
+        (*thread).state = state as u32;
+        let task = Task { pid: (*thread).pid, tid, root: (*thread).root };
+        shift(task, state.weight().wrapping_sub(weight(old)), now);
+    }
+}
+
+#[inline(always)]
+fn weight(state: u32) -> u64 {
+    match state {
+        1 => ThreadState::Running.weight(),
+        2 => ThreadState::Ready.weight(),
+        3 => ThreadState::Disk.weight(),
+        _ => 0,
+    }
+}
+
+/// `sched_switch(preempt, prev, next, prev_state)`
+#[raw_tracepoint(tracepoint = "sched_switch")]
+pub fn sched_switch(ctx: RawTracePointContext) -> i32 {
+    let (preempted, prev, next, prev_state): (u64, u64, u64, u64) =
+        (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    let now = emit::now();
+    // The next one first: a tree that goes on on another thread was never idle.
+    if let Some(tid) = kernel::<u32>(next, offset!(task_pid)) {
+        set(tid, ThreadState::Running, now);
+    }
+    if let Some(tid) = kernel::<u32>(prev, offset!(task_pid)) {
+        if let Some(thread) = THREADS.get_ptr_mut(tid) {
+            let prev_state = prev_state as u32;
+            let state = if preempted & 0xff != 0 || prev_state == 0 {
+                ThreadState::Ready
+            } else if prev_state & UNINTERRUPTIBLE != 0 && prev_state & NOLOAD == 0 {
+                ThreadState::Disk
+            } else {
+                ThreadState::Asleep
+            };
+            leave_cpu(thread, tid, state, now);
+        }
+    }
+    0
+}
+
+/// As [`set`], but from a CPU to any state, ready included.
+#[inline(always)]
+fn leave_cpu(thread: *mut Thread, tid: u32, state: ThreadState, now: u64) {
+    // SAFETY: a value of the map.
+    unsafe {
+        let old = (*thread).state;
+        if old == ThreadState::Running as u32 {
+            (*thread).cpu_ns += now.saturating_sub((*thread).on_cpu_ns);
+        }
+        (*thread).state = state as u32;
+        let task = Task { pid: (*thread).pid, tid, root: (*thread).root };
+        shift(task, state.weight().wrapping_sub(weight(old)), now);
+    }
+}
+
+/// `sched_wakeup(task)`
+#[raw_tracepoint(tracepoint = "sched_wakeup")]
+pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
+    woken(ctx.arg(0))
+}
+
+/// `sched_wakeup_new(task)`
+#[raw_tracepoint(tracepoint = "sched_wakeup_new")]
+pub fn sched_wakeup_new(ctx: RawTracePointContext) -> i32 {
+    woken(ctx.arg(0))
+}
+
+#[inline(always)]
+fn woken(woken: u64) -> i32 {
+    if let Some(tid) = kernel::<u32>(woken, offset!(task_pid)) {
+        set(tid, ThreadState::Ready, emit::now());
+    }
+    0
+}
+
+/// `sched_process_fork(parent, child)`: a thread or a process
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
+    let Some((task, _)) = task::current() else { return 0 };
+    let child: u64 = ctx.arg(1);
+    let (Some(tid), Some(pid)) =
+        (kernel::<u32>(child, offset!(task_pid)), kernel::<u32>(child, offset!(task_tgid)))
+    else {
+        return 0;
+    };
+    let now = emit::now();
+    if pid != task.pid {
+        let process = Process { root: task.root, flags: 0, since_ns: now, cpu_ns: 0 };
+        if PROCESSES.insert(pid, process, 0).is_err() {
+            emit::lost(Lost::Tasks);
+            return 0;
+        }
+        emit::event(Kind::Fork, 0, task, now, Fork { child: pid, pad: 0 });
+    }
+    let thread = Thread { root: task.root, pid, ..EMPTY };
+    if THREADS.insert(tid, thread, 0).is_err() {
+        emit::lost(Lost::Tasks);
+    }
+    0
+}
+
+const EMPTY: Thread =
+    Thread { root: 0, pid: 0, state: 0, connecting: 0, lock_ino: 0, on_cpu_ns: 0, cpu_ns: 0 };
+
+/// `sched_process_exec(task, old_pid, bprm)`
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
+    let (pid, tid) = task::ids();
+    let now = emit::now();
+    let Ok(comm) = bpf_get_current_comm() else { return 0 };
+    let mut flags = 0;
+    let root = if let Some(process) = PROCESSES.get_ptr_mut(pid) {
+        // SAFETY: a value of the map.
+        unsafe {
+            let root = (*process).root;
+            rekey(ctx.arg::<u64>(1) as u32, tid, pid, root, now);
+            if (*process).flags & PROCESS_HELD != 0 {
+                (*process).flags &= !PROCESS_HELD;
+                flags = EXEC_ROOT;
+                begin(root, now);
+            }
+            root
+        }
+    } else {
+        // SAFETY: a static of this object; volatile, because the loader changes it.
+        let follow = unsafe { core::ptr::read_volatile(&raw const FOLLOW_GO) };
+        if follow == 0 || comm[0] != b'g' || comm[1] != b'o' || comm[2] != 0 {
+            return 0;
+        }
+        if !adopt(pid, tid, now) {
+            return 0;
+        }
+        flags = EXEC_ROOT;
+        pid
+    };
+    let task = Task { pid, tid, root };
+    let (current, bprm): (u64, u64) = (ctx.arg(0), ctx.arg(2));
+    let inode = kernel::<u64>(bprm, offset!(binprm_file))
+        .and_then(|file| kernel::<u64>(file, offset!(file_inode)))
+        .unwrap_or(0);
+    let ino = kernel(inode, offset!(inode_ino)).unwrap_or(0);
+    let dev = kernel::<u64>(inode, offset!(inode_sb))
+        .and_then(|sb| kernel::<u32>(sb, offset!(super_dev)))
+        .unwrap_or(0);
+    let ppid = kernel::<u64>(current, offset!(task_real_parent))
+        .and_then(|parent| kernel::<u32>(parent, offset!(task_tgid)))
+        .unwrap_or(0);
+    let mm = kernel::<u64>(current, offset!(task_mm)).unwrap_or(0);
+    let start = kernel::<u64>(mm, offset!(mm_arg_start)).unwrap_or(0);
+    let end = kernel::<u64>(mm, offset!(mm_arg_end)).unwrap_or(0);
+    let args_len = end.saturating_sub(start).min(u64::from(u32::MAX)) as u32;
+    let uid = bpf_get_current_uid_gid() as u32;
+    let exec = Exec { dev, uid, ino, ppid, args_len, comm };
+    let len = args_len.min(ARGS_MAX as u32);
+    if start == 0 || !readable(start) {
+        emit::urgent(Kind::Exec, flags, task, now, exec);
+    } else {
+        emit::with_user(Kind::Exec, flags, task, now, exec, start, len);
+    }
+    0
+}
+
+#[inline(always)]
+fn readable(at: u64) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user((&raw mut byte).cast(), 1, at as *const _) == 0 }
+}
+
+/// The tree's accounts begin now, with one thread on a CPU.
+#[inline(always)]
+fn begin(root: u32, now: u64) {
+    if let Some(tree) = TREES.get_ptr_mut(root) {
+        // SAFETY: a value of the map; its only thread is this one.
+        unsafe {
+            atomic::swap(&raw mut (*tree).since_ns, now);
+            (*tree).times = TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 };
+        }
+    }
+}
+
+/// A thread other than the first one has called exec: it goes on under the process's number.
+#[inline(always)]
+fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) {
+    if old_tid == tid {
+        return;
+    }
+    let mut thread = Thread { root, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
+    let mut before = 0;
+    if let Some(old) = THREADS.get_ptr_mut(old_tid) {
+        // SAFETY: a value of the map.
+        unsafe {
+            thread.cpu_ns = (*old).cpu_ns;
+            before += weight((*old).state);
+        }
+        let _ = THREADS.remove(old_tid);
+    }
+    if let Some(leader) = THREADS.get_ptr_mut(tid) {
+        // SAFETY: a value of the map.
+        unsafe { before += weight((*leader).state) };
+    }
+    if THREADS.insert(tid, thread, 0).is_err() {
+        emit::lost(Lost::Tasks);
+    }
+    shift(Task { pid, tid, root }, ThreadState::Running.weight().wrapping_sub(before), now);
+}
+
+/// A process that nobody asked for begins a tree of its own.
+#[inline(always)]
+fn adopt(pid: u32, tid: u32, now: u64) -> bool {
+    let tree = Tree {
+        threads: ThreadState::Running.weight(),
+        since_ns: now,
+        times: TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 },
+    };
+    let thread = Thread { root: pid, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
+    let process = Process { root: pid, flags: 0, since_ns: now, cpu_ns: 0 };
+    let all = TREES.insert(pid, tree, 0).is_ok()
+        && THREADS.insert(tid, thread, 0).is_ok()
+        && PROCESSES.insert(pid, process, NOEXIST).is_ok();
+    if !all {
+        let _ = TREES.remove(pid);
+        let _ = THREADS.remove(tid);
+        emit::lost(Lost::Tasks);
+    }
+    all
+}
+
+/// `sched_process_exit(task)`: a thread; the process when it was the last one
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
+    let Some((task, process)) = task::current() else { return 0 };
+    let now = emit::now();
+    let current: u64 = ctx.arg(0);
+    let live = kernel::<u64>(current, offset!(task_signal))
+        .and_then(|signal| kernel::<u32>(signal, offset!(signal_live)))
+        .unwrap_or(0);
+    // SAFETY: values of the maps.
+    unsafe {
+        if let Some(thread) = THREADS.get_ptr_mut(task.tid) {
+            let state = (*thread).state;
+            let mut cpu_ns = (*thread).cpu_ns;
+            if state == ThreadState::Running as u32 {
+                cpu_ns += now.saturating_sub((*thread).on_cpu_ns);
+            }
+            atomic::add(&raw mut (*process).cpu_ns, cpu_ns);
+            let _ = THREADS.remove(task.tid);
+            shift(task, 0u64.wrapping_sub(weight(state)), now);
+        }
+        let cpu_ns = (*process).cpu_ns;
+        // Two last threads may both see that nobody is left; one of them removes the process.
+        if live != 0 || PROCESSES.remove(task.pid).is_err() {
+            return 0;
+        }
+        let code = kernel::<u32>(current, offset!(task_exit_code)).unwrap_or(0);
+        let mut exit = Exit {
+            code,
+            pad: 0,
+            cpu_ns,
+            times: TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 },
+        };
+        let mut flags = 0;
+        if task.pid == task.root {
+            flags = EXIT_ROOT;
+            if let Some(tree) = TREES.get_ptr_mut(task.root) {
+                account(task, tree, ThreadState::of_tree((*tree).threads), now);
+                exit.times = (*tree).times;
+                let _ = TREES.remove(task.root);
+            }
+        }
+        emit::urgent(Kind::Exit, flags, task, now, exit);
+    }
+    0
+}

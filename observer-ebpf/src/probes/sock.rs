@@ -1,0 +1,210 @@
+//! TCP connections of the observed processes: states, loss, resets, windows.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use observer_common::{
+    HELLO_MAX, Kind, Lost, Mark, Process, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo, TcpStats,
+    UNKNOWN32, UNKNOWN64,
+};
+
+use crate::fds::{self, Fd, FdKey, Sock, kind};
+use crate::task::{Task, kernel};
+use crate::{FDS, SOCKS, emit, offset, task};
+
+/// `TCP_SYN_SENT` (include/net/tcp_states.h)
+const SYN_SENT: u32 = 2;
+/// `TCP_CLOSE`
+const CLOSE: u32 = 7;
+const AF_INET: u16 = 2;
+
+#[inline(always)]
+fn stats(sk: u64) -> TcpStats {
+    TcpStats {
+        bytes_sent: kernel(sk, offset!(tcp_bytes_sent)).unwrap_or(UNKNOWN64),
+        bytes_received: kernel(sk, offset!(tcp_bytes_received)).unwrap_or(UNKNOWN64),
+        // The kernel keeps eight times the value (tcp_sock.srtt_us).
+        srtt_us: kernel::<u32>(sk, offset!(tcp_srtt_us)).map_or(UNKNOWN32, |srtt| srtt >> 3),
+        retransmits: kernel(sk, offset!(tcp_total_retrans)).unwrap_or(UNKNOWN32),
+        out_of_order: kernel(sk, offset!(tcp_rcv_ooopack)).unwrap_or(UNKNOWN32),
+        snd_wnd: kernel(sk, offset!(tcp_snd_wnd)).unwrap_or(UNKNOWN32),
+        rcv_wnd: kernel(sk, offset!(tcp_rcv_wnd)).unwrap_or(UNKNOWN32),
+        pad: 0,
+    }
+}
+
+#[inline(always)]
+fn owner(sock: *const Sock) -> Task {
+    // SAFETY: a value of the map.
+    unsafe { Task { pid: (*sock).pid, tid: (*sock).tid, root: (*sock).root } }
+}
+
+/// `inet_sock_set_state(sk, old, new)`. SYN_SENT comes in the connecting thread, later states
+/// wherever the packet was handled.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
+    let (sk, old, new): (u64, u32, u32) = (ctx.arg(0), ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
+    let now = emit::now();
+    if new == SYN_SENT {
+        connecting(sk, now);
+    }
+    let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
+    let family = kernel::<u16>(sk, offset!(sock_family)).unwrap_or(0);
+    let (mut local, mut remote) = ([0u8; 16], [0u8; 16]);
+    if family == AF_INET {
+        let from = |offset| kernel::<[u8; 4]>(sk, offset).unwrap_or([0; 4]);
+        let (l, r) = (from(offset!(sock_rcv_saddr)), from(offset!(sock_daddr)));
+        [local[0], local[1], local[2], local[3]] = l;
+        [remote[0], remote[1], remote[2], remote[3]] = r;
+    } else {
+        local = kernel(sk, offset!(sock_v6_rcv_saddr)).unwrap_or(local);
+        remote = kernel(sk, offset!(sock_v6_daddr)).unwrap_or(remote);
+    }
+    // SAFETY: a value of the map.
+    let (conn, fd) = unsafe { ((*sock).conn, (*sock).fd) };
+    let state = SockState {
+        conn,
+        fd,
+        family,
+        local_port: kernel(sk, offset!(sock_num)).unwrap_or(0),
+        remote_port: u16::from_be(kernel(sk, offset!(sock_dport)).unwrap_or(0)),
+        old: old as u8,
+        new: new as u8,
+        error: if new == CLOSE { kernel(sk, offset!(sock_err)).unwrap_or(0) } else { 0 },
+        local,
+        remote,
+        stats: stats(sk),
+    };
+    emit::event(Kind::SockState, 0, owner(sock), now, state);
+    if new == CLOSE {
+        let _ = SOCKS.remove(sk);
+    }
+    0
+}
+
+/// A thread of a tree sends a SYN: the socket is followed from here on.
+#[inline(always)]
+fn connecting(sk: u64, now: u64) {
+    let Some((task, thread)) = task::thread() else { return };
+    let Some((_, process)) = task::current() else { return };
+    // SAFETY: values of the maps.
+    let fd = unsafe { (*thread).connecting as i32 - 1 };
+    // Two sockets cannot begin at the same nanosecond on the same CPU.
+    // SAFETY: a helper without arguments.
+    let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
+    let conn = (now << 10) | (cpu & 0x3ff);
+    let sock = Sock {
+        conn,
+        told_ns: 0,
+        pid: task.pid,
+        tid: task.tid,
+        root: task.root,
+        fd,
+        out_of_order: 0,
+        zero: 0,
+    };
+    if SOCKS.insert(sk, sock, 0).is_err() {
+        return emit::lost(Lost::Sockets);
+    }
+    if fd >= 0 {
+        link(task, process, fd, conn);
+    }
+}
+
+/// The descriptor's bytes belong to that connection.
+#[inline(always)]
+fn link(task: Task, process: *const Process, fd: i32, conn: u64) {
+    if let Some(entry) = fds::get(task, process, fd) {
+        // SAFETY: a value of the map.
+        unsafe {
+            (*entry).conn = conn;
+            (*entry).kind = if (*entry).kind == kind::DNS_UDP { kind::DNS_TCP } else { kind::HELLO };
+        }
+    }
+}
+
+#[inline(always)]
+fn mark(sk: u64, mark: Mark, state: u32) -> i32 {
+    if let Some(sock) = SOCKS.get_ptr_mut(sk) {
+        // SAFETY: a value of the map.
+        let conn = unsafe { (*sock).conn };
+        emit::event(Kind::SockMark, 0, owner(sock), emit::now(), SockMark { conn, mark: mark as u32, state });
+    }
+    0
+}
+
+/// `tcp_retransmit_skb(sk, skb)`
+#[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
+pub fn tcp_retransmit_skb(ctx: RawTracePointContext) -> i32 {
+    let sk: u64 = ctx.arg(0);
+    let state = kernel::<u8>(sk, offset!(sock_state)).unwrap_or(0);
+    mark(sk, Mark::Retransmit, u32::from(state))
+}
+
+/// `tcp_receive_reset(sk)`
+#[raw_tracepoint(tracepoint = "tcp_receive_reset")]
+pub fn tcp_receive_reset(ctx: RawTracePointContext) -> i32 {
+    let sk: u64 = ctx.arg(0);
+    let state = kernel::<u8>(sk, offset!(sock_state)).unwrap_or(0);
+    mark(sk, Mark::ResetReceived, u32::from(state))
+}
+
+/// `tcp_send_reset(sk, skb)`; the socket may be missing
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
+    mark(ctx.arg(0), Mark::ResetSent, 0)
+}
+
+/// `tcp_probe(sk, skb)`: a segment came in
+#[raw_tracepoint(tracepoint = "tcp_probe")]
+pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
+    let sk: u64 = ctx.arg(0);
+    let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
+    let now = emit::now();
+    let out_of_order = kernel::<u32>(sk, offset!(tcp_rcv_ooopack)).unwrap_or(0);
+    let peer = kernel::<u32>(sk, offset!(tcp_snd_wnd)) == Some(0);
+    let ours = kernel::<u32>(sk, offset!(tcp_rcv_wnd)) == Some(0);
+    let zero = u32::from(peer) | u32::from(ours) << 1;
+    // SAFETY: a value of the map; the socket's lock orders its segments.
+    unsafe {
+        let news = zero != (*sock).zero || out_of_order != (*sock).out_of_order;
+        if !news && now.saturating_sub((*sock).told_ns) < TCP_INFO_EVERY_NS {
+            return 0;
+        }
+        (*sock).told_ns = now;
+        (*sock).zero = zero;
+        (*sock).out_of_order = out_of_order;
+        let conn = (*sock).conn;
+        emit::event(Kind::TcpInfo, 0, owner(sock), now, TcpInfo { conn, stats: stats(sk) });
+    }
+    0
+}
+
+/// The entry of a descriptor that connects; its kind is settled when the SYN is sent.
+#[inline(always)]
+pub fn remember(task: Task, process: *const Process, fd: i32, to: super::io::Address, now: u64) {
+    let dns = to.port == 53;
+    // SAFETY: a value of the map.
+    let process_ns = unsafe { (*process).since_ns };
+    let entry = Fd {
+        kind: if dns { kind::DNS_UDP } else { kind::QUIET },
+        family: to.family,
+        port: to.port,
+        conn: 0,
+        process_ns,
+        remote: to.address,
+        generation: now as u32,
+        sent: 0,
+        received: 0,
+        sends: 0,
+        receives: 0,
+    };
+    if FDS.insert(FdKey::new(task, fd), entry, 0).is_err() {
+        emit::lost(Lost::Sockets);
+    }
+}
+
+/// Whether a hello may still be coming in that direction.
+#[inline(always)]
+pub fn wants_hello(bytes: u32, calls: u16) -> bool {
+    bytes < HELLO_MAX && calls < u16::from(observer_common::HELLO_CALLS_MAX)
+}

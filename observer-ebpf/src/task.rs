@@ -1,0 +1,69 @@
+//! Who is running: the one look-up that tells an unobserved process.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use observer_common::{Process, Thread};
+
+use crate::{PROCESSES, THREADS};
+
+/// A thread of an observed tree.
+#[derive(Clone, Copy)]
+pub struct Task {
+    /// Process
+    pub pid: u32,
+    /// Thread
+    pub tid: u32,
+    /// Tree
+    pub root: u32,
+}
+
+/// The current process and thread, observed or not.
+#[inline(always)]
+pub fn ids() -> (u32, u32) {
+    let both = bpf_get_current_pid_tgid();
+    ((both >> 32) as u32, both as u32)
+}
+
+/// The current thread when its process is observed.
+#[inline(always)]
+pub fn current() -> Option<(Task, *mut Process)> {
+    let (pid, tid) = ids();
+    let process = PROCESSES.get_ptr_mut(pid)?;
+    // SAFETY: a value of the map.
+    let root = unsafe { (*process).root };
+    Some((Task { pid, tid, root }, process))
+}
+
+/// The current thread's entry when it is observed.
+#[inline(always)]
+pub fn thread() -> Option<(Task, *mut Thread)> {
+    let (pid, tid) = ids();
+    let thread = THREADS.get_ptr_mut(tid)?;
+    // SAFETY: a value of the map.
+    let root = unsafe { (*thread).root };
+    Some((Task { pid, tid, root }, thread))
+}
+
+/// A `T` at `base + offset` in kernel memory; `None` when the offset is unknown or unreadable.
+#[inline(always)]
+pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    if offset == observer_common::UNKNOWN32 {
+        return None;
+    }
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes `size_of::<T>()` bytes or fails.
+    unsafe {
+        let from = (base + u64::from(offset)) as *const _;
+        if bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from) != 0 {
+            return None;
+        }
+        Some(value.assume_init())
+    }
+}
+
+/// A `T` at `at` in the current process's memory.
+#[inline(always)]
+pub fn user<T: Copy>(at: u64) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { aya_ebpf::helpers::bpf_probe_read_user(at as *const T) }.ok()
+}

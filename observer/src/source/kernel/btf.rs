@@ -1,0 +1,181 @@
+//! Offsets of members of kernel structures, from the kernel's BTF (`/sys/kernel/btf/vmlinux`,
+//! format: Linux, Documentation/bpf/btf.rst). One pass, nothing is kept: aya's own reader holds
+//! every type of the kernel in memory and does not tell members.
+
+use observer_common::{Offsets, UNKNOWN32};
+use thiserror::Error;
+
+/// Why the BTF could not be used.
+#[derive(Debug, Error)]
+pub enum BtfError {
+    /// Not BTF, or not this machine's byte order
+    #[error("the kernel's BTF has an unknown format")]
+    Format,
+    /// It ends in the middle
+    #[error("the kernel's BTF is cut off")]
+    Truncated,
+    /// A member that goobserve cannot do without
+    #[error("the kernel's BTF has no {0}")]
+    Missing(&'static str),
+}
+
+const MAGIC: u16 = 0xeb9f;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+/// Anonymous structures nested in each other; the kernel's are at most three deep.
+const DEPTH_MAX: u8 = 8;
+
+struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Byte offset of each type; index is the type's number, 0 is `void`
+    index: Vec<u32>,
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
+    let four = bytes.get(at..at + 4).ok_or(BtfError::Truncated)?;
+    Ok(u32::from_ne_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+impl<'a> Btf<'a> {
+    fn new(data: &'a [u8]) -> Result<Self, BtfError> {
+        if data.get(..2).map(|m| u16::from_ne_bytes([m[0], m[1]])) != Some(MAGIC) {
+            return Err(BtfError::Format);
+        }
+        let head = u32_at(data, 4)? as usize;
+        let part = |offset: usize, len: usize| {
+            let start = head + u32_at(data, offset)? as usize;
+            data.get(start..start + u32_at(data, len)? as usize).ok_or(BtfError::Truncated)
+        };
+        let (types, strings) = (part(8, 12)?, part(16, 20)?);
+        let mut index = vec![0];
+        let mut at = 0;
+        while at < types.len() {
+            index.push(at as u32);
+            let info = u32_at(types, at + 4)?;
+            let count = (info & 0xffff) as usize;
+            at += 12
+                + match info >> 24 & 0x1f {
+                    1 | 14 | 17 => 4,              // INT, VAR, DECL_TAG
+                    3 => 12,                       // ARRAY
+                    4 | 5 | 15 | 19 => count * 12, // STRUCT, UNION, DATASEC, ENUM64
+                    6 | 13 => count * 8,           // ENUM, FUNC_PROTO
+                    2 | 7..=12 | 16 | 18 => 0,     // PTR, FWD, TYPEDEF, qualifiers, FUNC, FLOAT, TYPE_TAG
+                    _ => return Err(BtfError::Format),
+                };
+        }
+        Ok(Self { types, strings, index })
+    }
+
+    fn named(&self, offset: u32, name: &str) -> bool {
+        let at = offset as usize;
+        self.strings.get(at..at + name.len()) == Some(name.as_bytes())
+            && self.strings.get(at + name.len()) == Some(&0)
+    }
+
+    /// Where a structure's type begins.
+    fn structure(&self, name: &str) -> Option<usize> {
+        self.index.iter().skip(1).map(|&at| at as usize).find(|&at| {
+            let kind = u32_at(self.types, at + 4).unwrap_or(0) >> 24 & 0x1f;
+            kind == STRUCT && u32_at(self.types, at).is_ok_and(|offset| self.named(offset, name))
+        })
+    }
+
+    /// Offset of a member in bytes, looked for in anonymous members as well.
+    fn member(&self, at: usize, name: &str, depth: u8) -> Option<u32> {
+        let info = u32_at(self.types, at + 4).ok()?;
+        for n in 0..(info & 0xffff) as usize {
+            let entry = at + 12 + n * 12;
+            let label = u32_at(self.types, entry).ok()?;
+            let mut bits = u32_at(self.types, entry + 8).ok()?;
+            if info >> 31 == 1 {
+                bits &= 0x00ff_ffff; // the upper byte is a bit field's size
+            }
+            if self.named(label, name) {
+                return Some(bits / 8);
+            }
+            if self.named(label, "") && depth < DEPTH_MAX {
+                if let Some(inner) = self.anonymous(u32_at(self.types, entry + 4).ok()?) {
+                    if let Some(offset) = self.member(inner, name, depth + 1) {
+                        return Some(bits / 8 + offset);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn anonymous(&self, id: u32) -> Option<usize> {
+        let at = *self.index.get(id as usize)? as usize;
+        let kind = u32_at(self.types, at + 4).ok()? >> 24 & 0x1f;
+        (kind == STRUCT || kind == UNION).then_some(at)
+    }
+
+    /// `a.b` is member `b` of the structure that member `a` is: named, so it takes a second look.
+    fn path(&self, path: &'static str) -> Option<u32> {
+        let (structure, member) = path.split_once('.')?;
+        self.member(self.structure(structure)?, member, 0)
+    }
+}
+
+/// Every offset the BPF programs use; those of the tracefs record stay unknown.
+pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
+    let btf = Btf::new(data)?;
+    let needed = |path: &'static str| btf.path(path).ok_or(BtfError::Missing(path));
+    let wanted = |path: &'static str| btf.path(path).unwrap_or(UNKNOWN32);
+    Ok(Offsets {
+        task_pid: needed("task_struct.pid")?,
+        task_tgid: needed("task_struct.tgid")?,
+        task_exit_code: needed("task_struct.exit_code")?,
+        task_real_parent: needed("task_struct.real_parent")?,
+        task_mm: needed("task_struct.mm")?,
+        task_signal: needed("task_struct.signal")?,
+        signal_live: needed("signal_struct.live")?,
+        mm_arg_start: needed("mm_struct.arg_start")?,
+        mm_arg_end: needed("mm_struct.arg_end")?,
+        binprm_file: needed("linux_binprm.file")?,
+        file_inode: needed("file.f_inode")?,
+        inode_ino: needed("inode.i_ino")?,
+        inode_sb: needed("inode.i_sb")?,
+        super_dev: needed("super_block.s_dev")?,
+        sock_family: needed("sock_common.skc_family")?,
+        sock_dport: needed("sock_common.skc_dport")?,
+        sock_num: needed("sock_common.skc_num")?,
+        sock_daddr: needed("sock_common.skc_daddr")?,
+        sock_rcv_saddr: needed("sock_common.skc_rcv_saddr")?,
+        sock_v6_daddr: wanted("sock_common.skc_v6_daddr"),
+        sock_v6_rcv_saddr: wanted("sock_common.skc_v6_rcv_saddr"),
+        sock_state: needed("sock_common.skc_state")?,
+        sock_err: wanted("sock.sk_err"),
+        tcp_srtt_us: wanted("tcp_sock.srtt_us"),
+        tcp_snd_wnd: wanted("tcp_sock.snd_wnd"),
+        tcp_rcv_wnd: wanted("tcp_sock.rcv_wnd"),
+        tcp_bytes_sent: wanted("tcp_sock.bytes_sent"),
+        tcp_bytes_received: wanted("tcp_sock.bytes_received"),
+        tcp_total_retrans: wanted("tcp_sock.total_retrans"),
+        tcp_rcv_ooopack: wanted("tcp_sock.rcv_ooopack"),
+        ..Offsets::UNKNOWN
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernels_btf_has_every_offset() {
+        let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
+        let offsets = offsets(&data).expect("offsets");
+        assert!(offsets.task_tgid > offsets.task_pid);
+        assert_ne!(offsets.tcp_rcv_ooopack, UNKNOWN32);
+    }
+
+    #[test]
+    fn damaged_btf_is_refused() {
+        assert!(matches!(offsets(b"\x7fELF"), Err(BtfError::Format)));
+        let mut head = vec![0x9f, 0xeb, 1, 0];
+        assert!(matches!(offsets(&head), Err(BtfError::Truncated)));
+        head.extend([24, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(matches!(offsets(&head), Err(BtfError::Truncated)));
+    }
+}

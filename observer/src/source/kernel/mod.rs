@@ -1,0 +1,274 @@
+//! The live kernel: loads the BPF object, attaches it, names the trees to follow. Belongs to the
+//! agent; it parses nothing that comes from an observed process.
+
+mod btf;
+mod format;
+pub mod ring;
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::maps::{HashMap, Map, MapData};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::{Program, RawTracePoint, TracePoint, UProbe};
+use aya::{Ebpf, EbpfLoader};
+use observer_common::{PROCESS_HELD, Process, Thread, Tree};
+use zerocopy::IntoBytes as _;
+
+/// The BPF object; aligned, because its ELF headers are read in place.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Raw tracepoints: program and tracepoint have the same name.
+const RAW: [&str; 11] = [
+    "sched_switch",
+    "sched_wakeup",
+    "sched_wakeup_new",
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "inet_sock_set_state",
+    "tcp_retransmit_skb",
+    "tcp_receive_reset",
+    "tcp_send_reset",
+    "tcp_probe",
+];
+
+/// Tracepoints by group; program and tracepoint have the same name.
+const TRACEPOINTS: [(&str, &str); 15] = [
+    ("syscalls", "sys_enter_connect"),
+    ("syscalls", "sys_enter_close"),
+    ("syscalls", "sys_enter_dup2"),
+    ("syscalls", "sys_enter_dup3"),
+    ("syscalls", "sys_enter_write"),
+    ("syscalls", "sys_enter_writev"),
+    ("syscalls", "sys_enter_sendto"),
+    ("syscalls", "sys_enter_sendmsg"),
+    ("syscalls", "sys_enter_sendmmsg"),
+    ("syscalls", "sys_exit_read"),
+    ("syscalls", "sys_exit_readv"),
+    ("syscalls", "sys_exit_recvfrom"),
+    ("syscalls", "sys_exit_recvmsg"),
+    ("syscalls", "sys_exit_recvmmsg"),
+    ("filelock", "flock_lock_inode"),
+];
+
+/// Programs on functions of crypto/tls.
+const UPROBES: [&str; 5] =
+    ["handshake_enter", "handshake_return", "write_enter", "read_enter", "read_return"];
+
+/// Every tracepoint that is attached, as `group:name`, for `check`.
+pub fn tracepoints() -> Vec<(&'static str, &'static str)> {
+    let raw = RAW.iter().map(|&name| {
+        let group = match name.split('_').next() {
+            Some("sched") => "sched",
+            Some("inet") => "sock",
+            _ => "tcp",
+        };
+        (group, name)
+    });
+    raw.chain(TRACEPOINTS).collect()
+}
+
+/// File offsets of the probes of one binary.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Probes {
+    /// `clientHandshake`: entry and returns
+    pub handshake: (u64, Vec<u64>),
+    /// `Write`: entry
+    pub write: u64,
+    /// `Read`: entry and returns
+    pub read: (u64, Vec<u64>),
+}
+
+/// The loaded and attached object. Dropping it detaches everything.
+pub struct Kernel {
+    bpf: Ebpf,
+    #[cfg(feature = "log")]
+    _log: Option<aya_log::EbpfLogger>,
+}
+
+/// Descriptors for the worker.
+pub struct Shared {
+    /// The ring; its reader must be able to write the consumer's place
+    pub ring: OwnedFd,
+    /// Trees, read-only
+    pub trees: OwnedFd,
+    /// Counters of lost events, read-only
+    pub lost: OwnedFd,
+}
+
+impl Kernel {
+    /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
+    pub fn load(tracefs: &Path, follow_go: bool) -> Result<Self> {
+        let mut offsets = {
+            let data = std::fs::read(BTF).with_context(|| format!("cannot read {BTF}"))?;
+            btf::offsets(&data)?
+        };
+        let path = tracefs.join("events/filelock/flock_lock_inode/format");
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let field =
+            |name| format::offset(&text, name).ok_or_else(|| anyhow!("{}: no field {name}", path.display()));
+        (offsets.flock_ino, offsets.flock_dev, offsets.flock_ret) =
+            (field("i_ino")?, field("s_dev")?, field("ret")?);
+        let follow = u32::from(follow_go);
+        let mut bpf = EbpfLoader::new()
+            .btf(None)
+            .override_global("OFFSETS", offsets.as_bytes(), true)
+            .override_global("FOLLOW_GO", &follow, true)
+            .load(OBJECT)
+            .context("cannot load the BPF object")?;
+        for name in UPROBES {
+            program::<UProbe>(&mut bpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refuses program {name}"))?;
+        }
+        for name in RAW {
+            let program = program::<RawTracePoint>(&mut bpf, name)?;
+            program.load().with_context(|| format!("the kernel refuses program {name}"))?;
+            program.attach(name).with_context(|| format!("cannot attach to raw tracepoint {name}"))?;
+        }
+        for (group, name) in TRACEPOINTS {
+            // dup2 does not exist on arm64; a kernel without a call cannot make it.
+            if group == "syscalls" && !tracefs.join("events/syscalls").join(name).exists() {
+                continue;
+            }
+            let program = program::<TracePoint>(&mut bpf, name)?;
+            program.load().with_context(|| format!("the kernel refuses program {name}"))?;
+            program
+                .attach(group, name)
+                .with_context(|| format!("cannot attach to tracepoint {group}:{name}"))?;
+        }
+        Ok(Self {
+            #[cfg(feature = "log")]
+            _log: aya_log::EbpfLogger::init(&mut bpf).ok(),
+            bpf,
+        })
+    }
+
+    /// Descriptors for the worker.
+    pub fn share(&self) -> Result<Shared> {
+        let Some(Map::RingBuf(ring)) = self.bpf.map("RING") else {
+            return Err(anyhow!("the object has no RING"));
+        };
+        let map = |name: &str| match self.bpf.map(name) {
+            Some(Map::HashMap(map) | Map::PerCpuArray(map)) => read_only(map),
+            _ => Err(anyhow!("the object has no map {name}")),
+        };
+        Ok(Shared { ring: ring.fd().as_fd().try_clone_to_owned()?, trees: map("TREES")?, lost: map("LOST")? })
+    }
+
+    /// Follows a process that is held before its exec, and all that it starts.
+    pub fn follow_held(&mut self, pid: u32) -> Result<()> {
+        let since_ns = monotonic_ns();
+        let tree = Tree { since_ns, ..Tree::default() };
+        let process = Process { root: pid, flags: PROCESS_HELD, since_ns, cpu_ns: 0 };
+        let thread = Thread { root: pid, pid, ..Thread::default() };
+        self.put("TREES", pid, tree.as_bytes())?;
+        self.put("THREADS", pid, thread.as_bytes())?;
+        self.put("PROCESSES", pid, process.as_bytes())
+    }
+
+    /// Forgets a tree that turned out to be no go command.
+    pub fn unfollow(&mut self, pid: u32) {
+        for name in ["TREES", "THREADS", "PROCESSES"] {
+            if let Some(map) = self.bpf.map_mut(name) {
+                let gone = match name {
+                    "TREES" => remove::<{ size_of::<Tree>() }>(map, pid),
+                    "THREADS" => remove::<{ size_of::<Thread>() }>(map, pid),
+                    _ => remove::<{ size_of::<Process>() }>(map, pid),
+                };
+                drop(gone); // a process that ended meanwhile took its entry along
+            }
+        }
+    }
+
+    fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
+        let map = self.bpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+        match value.len() {
+            n if n == size_of::<Tree>() && name == "TREES" => {
+                insert::<{ size_of::<Tree>() }>(map, key, value)
+            }
+            n if n == size_of::<Thread>() && name == "THREADS" => {
+                insert::<{ size_of::<Thread>() }>(map, key, value)
+            }
+            _ => insert::<{ size_of::<Process>() }>(map, key, value),
+        }
+        .with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Probes a Go binary. Offsets beyond its end are refused.
+    pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<()> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mut points = vec![
+            ("handshake_enter", probes.handshake.0),
+            ("write_enter", probes.write),
+            ("read_enter", probes.read.0),
+        ];
+        points.extend(probes.handshake.1.iter().map(|&at| ("handshake_return", at)));
+        points.extend(probes.read.1.iter().map(|&at| ("read_return", at)));
+        if let Some((name, at)) = points.iter().find(|(_, at)| *at >= len) {
+            return Err(anyhow!("offset {at:#x} for {name} lies outside the file"));
+        }
+        // Returns first: an entry without its return would wait in the map for ever.
+        for (name, at) in points.into_iter().rev() {
+            program::<UProbe>(&mut self.bpf, name)?
+                .attach(UProbeAttachLocation::AbsoluteOffset(at), &path, UProbeScope::AllProcesses)
+                .with_context(|| format!("cannot attach {name} at {at:#x}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+    <&'a mut P as TryFrom<&'a mut Program>>::Error: std::error::Error + Send + Sync + 'static,
+{
+    let program = bpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+fn insert<const N: usize>(map: &mut Map, key: u32, value: &[u8]) -> Result<()> {
+    let value: [u8; N] = value.try_into().context("a value of another size")?;
+    Ok(HashMap::<_, u32, [u8; N]>::try_from(map)?.insert(key, value, 0)?)
+}
+
+fn remove<const N: usize>(map: &mut Map, key: u32) -> Result<()> {
+    Ok(HashMap::<_, u32, [u8; N]>::try_from(map)?.remove(&key)?)
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds: the clock of every event.
+pub fn monotonic_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
+/// A second descriptor of a map, through which it cannot be changed.
+fn read_only(map: &MapData) -> Result<OwnedFd> {
+    /// `BPF_MAP_GET_FD_BY_ID` and `BPF_F_RDONLY` (include/uapi/linux/bpf.h)
+    const GET_FD_BY_ID: i32 = 14;
+    const RDONLY: u32 = 1 << 3;
+    /// The part of `union bpf_attr` for this command.
+    #[repr(C)]
+    struct Attributes {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    let attributes = Attributes { id: map.info()?.id(), next: 0, flags: RDONLY };
+    #[expect(unsafe_code, reason = "aya has no way to open a map read-only")]
+    // SAFETY: the kernel reads the attributes, whose size it is told; the result is a new
+    // descriptor that nobody else owns.
+    let fd = unsafe {
+        let fd = libc::syscall(libc::SYS_bpf, GET_FD_BY_ID, &raw const attributes, size_of::<Attributes>());
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error()).context("cannot open a map read-only");
+        }
+        <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32)
+    };
+    Ok(fd)
+}
