@@ -228,16 +228,16 @@ pub struct TcpInfo {
 pub struct Payload {
     /// The connection's number, 0 for UDP
     pub conn: u64,
-    /// The descriptor
-    pub fd: i32,
     /// Bytes of the call in all; fewer follow when it was cut
     pub len: u32,
+    /// Which socket of that process: the low bits of the time of its connect
+    pub generation: u32,
     /// `AF_INET` or `AF_INET6` of the peer
     pub family: u16,
     /// The peer's port, host order
     pub remote_port: u16,
-    /// Which socket of that descriptor: counts its connects, tells a reused descriptor apart
-    pub generation: u32,
+    /// Zero
+    pub pad: u32,
     /// The peer's address
     pub remote: [u8; 16],
 }
@@ -245,6 +245,8 @@ pub struct Payload {
 pub const PAYLOAD_RECEIVED: u16 = 1;
 /// `Payload`: over TCP, not UDP.
 pub const PAYLOAD_TCP: u16 = 2;
+/// `Payload`: no bytes, the descriptor was closed; told of name servers only.
+pub const PAYLOAD_CLOSED: u16 = 4;
 
 /// Go's `crypto/tls.(*Conn).clientHandshake` began or ended (`Header::flags` [`HANDSHAKE_END`]).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

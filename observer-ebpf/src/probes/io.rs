@@ -8,7 +8,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
-use observer_common::{DATA_MAX, Kind, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process};
+use observer_common::{DATA_MAX, Kind, PAYLOAD_CLOSED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process};
 
 use crate::fds::{self, Fd, FdKey, kind};
 use crate::probes::sock;
@@ -96,10 +96,31 @@ pub fn sys_enter_connect(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn forget(ctx: &TracePointContext, n: usize) -> u32 {
-    if let Some((task, _)) = task::current() {
-        let _ = FDS.remove(FdKey::new(task, arg(ctx, n) as i32));
+    let Some((task, process)) = task::current() else { return 0 };
+    let fd = arg(ctx, n) as i32;
+    let Some(entry) = fds::get(task, process, fd) else { return 0 };
+    // SAFETY: a value of the map.
+    if unsafe { matches!((*entry).kind, kind::DNS_UDP | kind::DNS_TCP) } {
+        emit::event(Kind::Dns, PAYLOAD_CLOSED, task, emit::now(), payload(entry, 0));
     }
+    let _ = FDS.remove(FdKey::new(task, fd));
     0
+}
+
+#[inline(always)]
+fn payload(entry: *const Fd, len: u64) -> Payload {
+    // SAFETY: a value of the map.
+    unsafe {
+        Payload {
+            conn: (*entry).conn,
+            len: len as u32,
+            generation: (*entry).generation,
+            family: (*entry).family,
+            remote_port: (*entry).port,
+            pad: 0,
+            remote: (*entry).remote,
+        }
+    }
 }
 
 #[tracepoint]
@@ -155,17 +176,8 @@ fn bytes(task: Task, entry: *mut Fd, received: bool, from: u64, len: u64) {
         if (*entry).kind != kind::DNS_UDP {
             flags |= PAYLOAD_TCP;
         }
-        let payload = Payload {
-            conn: (*entry).conn,
-            fd: 0,
-            len: len as u32,
-            family: (*entry).family,
-            remote_port: (*entry).port,
-            generation: (*entry).generation,
-            remote: (*entry).remote,
-        };
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
-        emit::with_user(what, flags, task, emit::now(), payload, from, copied);
+        emit::with_user(what, flags, task, emit::now(), payload(entry, len), from, copied);
     }
 }
 

@@ -1,1 +1,191 @@
-//! TODO
+//! Decoded events in, spans out: sockets to processes, names to questions, requests to
+//! connections, everything to its command. Pure; the same records give the same events.
+
+mod connections;
+mod locks;
+mod processes;
+mod questions;
+mod requests;
+
+pub use processes::Facts;
+
+use crate::decode::wire::{Body as Wire, Record};
+use crate::model::event::{Body, Event};
+use crate::model::record::{Loss, Ns};
+
+use connections::Connections;
+use locks::Locks;
+use processes::Processes;
+use questions::Questions;
+use requests::Requests;
+
+/// Whose event it is.
+#[derive(Clone, Debug)]
+struct Owner {
+    command: u32,
+    pid: u32,
+    comm: String,
+}
+
+/// Where events go, with the time they get.
+struct Out<'a> {
+    events: &'a mut Vec<Event>,
+    at_ns: Ns,
+}
+
+impl Out<'_> {
+    fn push(&mut self, body: Body) {
+        self.events.push(Event { at_ns: self.at_ns, body });
+    }
+}
+
+/// `CLOCK_MONOTONIC` to nanoseconds from the start of the observation.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start_ns: u64,
+}
+
+impl Clock {
+    const fn ns(self, at: u64) -> Ns {
+        at.saturating_sub(self.start_ns)
+    }
+}
+
+/// From records to events.
+pub struct Correlator {
+    clock: Clock,
+    processes: Processes,
+    connections: Connections,
+    questions: Questions,
+    requests: Requests,
+    locks: Locks,
+    undecoded: u64,
+}
+
+impl Correlator {
+    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`.
+    pub fn new(start_ns: u64) -> Self {
+        let clock = Clock { start_ns };
+        Self {
+            clock,
+            processes: Processes::new(clock),
+            connections: Connections::new(clock),
+            questions: Questions::new(clock),
+            requests: Requests::new(clock),
+            locks: Locks::new(clock),
+            undecoded: 0,
+        }
+    }
+
+    /// Takes the next record, in order of time, and appends what it tells.
+    pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
+        let header = &record.header;
+        let mut out = Out { events, at_ns: self.clock.ns(header.at_ns) };
+        match &record.body {
+            Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
+            Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
+            Wire::Exit(exit) => {
+                if let Some(owner) = self.processes.owner(header) {
+                    self.questions.process_ended(owner.pid, &mut out);
+                }
+                self.processes.exit(header, exit, &mut out);
+            }
+            Wire::Spell(spell) => self.processes.spell(header, spell),
+            body => {
+                let Some(owner) = self.processes.owner(header) else {
+                    self.undecoded += 1;
+                    return;
+                };
+                self.of_process(&owner, header, body, &mut out);
+            }
+        }
+    }
+
+    fn of_process(&mut self, owner: &Owner, header: &observer_common::Header, body: &Wire<'_>, out: &mut Out<'_>) {
+        match body {
+            Wire::SockState(state) => self.connections.state(owner, state, out),
+            Wire::SockMark(mark) => self.connections.mark(mark, out),
+            Wire::TcpInfo(info) => self.connections.info(info, out),
+            Wire::Dns(payload, bytes) => {
+                self.undecoded += self.questions.payload(owner, header.flags, payload, bytes, out);
+            }
+            Wire::Hello(payload, bytes) => self.connections.hello(header.flags, payload, bytes, out),
+            Wire::Handshake(handshake) => {
+                let ended = header.flags & observer_common::HANDSHAKE_END != 0;
+                if !ended {
+                    self.requests.handshake(owner, handshake);
+                }
+                self.connections.handshake(handshake, ended, out);
+            }
+            Wire::Frame(frame, slice) => {
+                self.requests.frame(owner, header, frame, slice, &mut self.connections, out);
+            }
+            Wire::Http1(call, head) => {
+                self.requests.http1(owner, header, call, head, &mut self.connections, out);
+            }
+            Wire::Lock(lock) => self.locks.lock(owner, header, lock, out),
+            Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Spell(_) => {}
+        }
+    }
+
+    /// What was found out about a process from outside (`/proc`, its binary).
+    pub fn facts(&mut self, pid: u32, at: u64, facts: &Facts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.clock.ns(at) };
+        self.processes.facts(pid, facts, &mut out);
+    }
+
+    /// Names the file whose lock a process waits for, and who holds it.
+    pub fn lock_facts(&mut self, pid: u32, path: Option<String>, holder: Option<u32>, events: &mut Vec<Event>) {
+        self.locks.facts(pid, path, holder, events);
+    }
+
+    /// Tells what has been gathered since the last time: idle spells of running commands.
+    pub fn flush(&mut self, at: u64, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.clock.ns(at) };
+        self.processes.flush(&mut out);
+    }
+
+    /// Records were lost without a trace: what depends on every byte before is not known from
+    /// here on.
+    pub fn gap(&mut self) {
+        self.requests.gap();
+    }
+
+    /// Another record could not be read.
+    pub fn undecoded(&mut self) {
+        self.undecoded += 1;
+    }
+
+    /// What was not seen; `kernel_events_lost` is counted by the kernel side.
+    pub fn loss(&self, kernel_events_lost: u64) -> Loss {
+        Loss {
+            kernel_events_lost,
+            events_undecoded: self.undecoded,
+            connections_joined_late: self.requests.joined_late(),
+        }
+    }
+
+    /// The command a tree is; `None` when it is not followed any more.
+    pub fn command_of(&self, root: u32) -> Option<u32> {
+        self.processes.command_of(root)
+    }
+
+    /// Running commands: number and root.
+    pub fn running(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.processes.running()
+    }
+
+    /// Pids of a command's processes that have not ended.
+    pub fn pids(&self, command: u32) -> Vec<u32> {
+        self.processes.pids(command)
+    }
+
+    /// Forgets all that belongs to an ended command.
+    pub fn forget(&mut self, command: u32) {
+        self.processes.forget(command);
+        self.connections.forget(command);
+        self.questions.forget(command);
+        self.requests.forget(command);
+        self.locks.forget(command);
+    }
+}

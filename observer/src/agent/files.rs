@@ -1,0 +1,53 @@
+//! Files of observed processes, opened for the worker: nothing is read that the worker could
+//! read itself from a descriptor.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use crate::seam::{FileId, ToWorker};
+
+/// `/proc/PID/cgroup` is a line a hierarchy.
+const CGROUP_MAX: usize = 4096;
+
+/// A process's program and environment, and the message that goes with them.
+pub struct Facts {
+    /// The program
+    pub program: File,
+    /// Its number
+    pub id: FileId,
+    /// `/proc/PID/environ`
+    pub environ: Option<File>,
+    /// For the worker
+    pub message: ToWorker,
+}
+
+/// Opens a regular file for reading; anything else could block or do something.
+pub fn regular(path: &Path) -> Option<(File, FileId)> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    metadata.is_file().then(|| (file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
+}
+
+/// Everything about a process that `/proc` has; `None` when it has gone.
+pub fn facts(pid: u32) -> Option<Facts> {
+    let of = |name: &str| format!("/proc/{pid}/{name}");
+    let link = |name: &str| std::fs::read_link(of(name)).ok().map(|path| path.to_string_lossy().into_owned());
+    let (program, id) = regular(Path::new(&of("exe")))?;
+    let mut cgroup = std::fs::read_to_string(of("cgroup")).ok();
+    if let Some(text) = &mut cgroup {
+        text.truncate(text.floor_char_boundary(CGROUP_MAX));
+    }
+    let cpus = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed()))
+        .ok()
+        .map(|set| (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32);
+    let message = ToWorker::Facts {
+        pid,
+        file: id,
+        path: link("exe").unwrap_or_default(),
+        cwd: link("cwd"),
+        cgroup,
+        cpus,
+    };
+    Some(Facts { program, id, environ: File::open(of("environ")).ok(), message })
+}

@@ -1,0 +1,104 @@
+//! The half with privileges: loads, attaches, opens files, and answers the worker. It parses
+//! nothing that comes from outside.
+
+mod files;
+mod run;
+mod spawn;
+mod watch;
+
+pub use run::run;
+pub use watch::watch;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::seam::{FileId, Seam, ToAgent, ToWorker};
+use crate::source::kernel::Kernel;
+
+/// Binaries kept open for probing; a machine has a handful of go toolchains.
+const FILES_MAX: usize = 256;
+
+/// Where tracefs is mounted.
+fn tracefs() -> PathBuf {
+    let usual = Path::new("/sys/kernel/tracing");
+    let old = Path::new("/sys/kernel/debug/tracing");
+    if !usual.join("events").exists() && old.join("events").exists() { old } else { usual }.to_path_buf()
+}
+
+/// The kernel, the worker, and the files between them.
+struct Agent {
+    kernel: Kernel,
+    seam: Seam,
+    files: HashMap<FileId, File>,
+}
+
+/// What a message of the worker asks the agent's owner to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    /// Nothing more
+    Done,
+    /// CMD may begin
+    Ready,
+    /// CMD must not begin
+    Refused,
+    /// The worker has gone
+    Gone,
+}
+
+impl Agent {
+    /// Answers one message, when there is one.
+    fn turn(&mut self, wait: bool) -> Result<Turn> {
+        let message = match self.seam.receive::<ToAgent>(wait) {
+            Ok(Some((message, _))) => message,
+            Ok(None) => return Ok(Turn::Gone),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
+            Err(error) => return Err(error).context("cannot hear the worker"),
+        };
+        match message {
+            ToAgent::Look { pid } => self.look(pid)?,
+            ToAgent::Probe { file, probes } => {
+                let error = match self.files.get(&file) {
+                    None => Some("the agent did not open that file".to_owned()),
+                    Some(opened) => {
+                        let len = opened.metadata().map_or(0, |metadata| metadata.len());
+                        self.kernel.probe(opened.as_fd(), len, &probes).err().map(|error| format!("{error:#}"))
+                    }
+                };
+                self.tell(&ToWorker::Probed { file, error })?;
+            }
+            ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
+            ToAgent::Ready => return Ok(Turn::Ready),
+            ToAgent::Refused => return Ok(Turn::Refused),
+        }
+        Ok(Turn::Done)
+    }
+
+    fn tell(&self, message: &ToWorker) -> Result<()> {
+        match self.seam.send(message, &[]) {
+            // Its end is noticed at the next receive.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.context("cannot tell the worker"),
+        }
+    }
+
+    fn look(&mut self, pid: u32) -> Result<()> {
+        let Some(facts) = files::facts(pid) else {
+            return self.tell(&ToWorker::NoFacts { pid });
+        };
+        let mut descriptors = vec![facts.program.as_fd()];
+        descriptors.extend(facts.environ.as_ref().map(File::as_fd));
+        self.seam.send(&facts.message, &descriptors).context("cannot tell the worker")?;
+        self.keep(facts.id, facts.program);
+        Ok(())
+    }
+
+    fn keep(&mut self, id: FileId, file: File) {
+        if self.files.len() < FILES_MAX {
+            self.files.insert(id, file);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! `goobserve watch`: every go command on the machine.

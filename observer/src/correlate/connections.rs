@@ -1,0 +1,234 @@
+//! TCP connections and the hellos on them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use observer_common::{
+    Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats, UNKNOWN32,
+    UNKNOWN64,
+};
+
+use super::{Clock, Out, Owner};
+use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
+use crate::model::event::{Body, Mark, ResetMark, WindowMark};
+use crate::model::record::{Connection, ConnectionOutcome, Ns};
+
+/// States of `include/net/tcp_states.h`.
+mod state {
+    pub const ESTABLISHED: u8 = 1;
+    pub const SYN_SENT: u8 = 2;
+    pub const CLOSE: u8 = 7;
+}
+/// Linux error numbers of a socket that ended.
+mod errno {
+    pub const RESET: u32 = 104;
+    pub const TIMED_OUT: u32 = 110;
+    pub const REFUSED: u32 = 111;
+}
+
+struct Live {
+    record: Connection,
+    sent: HelloBuffer,
+    received: HelloBuffer,
+    /// The peer's window and ours were 0
+    zero: (bool, bool),
+}
+
+/// Every connection, by the kernel side's number.
+pub(super) struct Connections {
+    clock: Clock,
+    live: HashMap<u64, Live>,
+    next: u32,
+}
+
+impl Connections {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, live: HashMap::new(), next: 1 }
+    }
+
+    pub(super) fn state(&mut self, owner: &Owner, event: &SockState, out: &mut Out<'_>) {
+        if event.new == state::SYN_SENT {
+            let record = Connection {
+                command: owner.command,
+                id: self.next,
+                pid: owner.pid,
+                comm: owner.comm.clone(),
+                remote: address(event.family, &event.remote, event.remote_port),
+                start_ns: out.at_ns,
+                ..Connection::default()
+            };
+            self.next += 1;
+            out.push(Body::Connection(record.clone()));
+            let live = Live {
+                record,
+                sent: HelloBuffer::default(),
+                received: HelloBuffer::default(),
+                zero: (false, false),
+            };
+            self.live.insert(event.conn, live);
+            return;
+        }
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        record.local = address(event.family, &event.local, event.local_port);
+        take(record, &event.stats);
+        if event.old == state::SYN_SENT {
+            record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
+        }
+        if event.new == state::CLOSE && event.old == state::SYN_SENT {
+            record.end_ns = Some(out.at_ns);
+            record.outcome = match event.error {
+                errno::TIMED_OUT => ConnectionOutcome::TimedOut,
+                // Given up by the process: it waited in vain, or needed it no longer.
+                0 if record.syn_retransmits > 0 => ConnectionOutcome::TimedOut,
+                0 => ConnectionOutcome::Unused,
+                _ => ConnectionOutcome::Refused,
+            };
+        } else if event.new != state::ESTABLISHED && record.end_ns.is_none() {
+            record.end_ns = Some(out.at_ns);
+            record.outcome = if record.requests == 0 && record.tls_start_ns.is_some() {
+                ConnectionOutcome::Unused
+            } else {
+                ConnectionOutcome::Established
+            };
+        }
+        if matches!(event.error, errno::RESET | errno::REFUSED) && record.connect_ns.is_some() && event.old != state::SYN_SENT
+        {
+            record.outcome = ConnectionOutcome::Reset;
+        }
+        out.push(Body::Connection(record.clone()));
+        if event.new == state::CLOSE {
+            self.live.remove(&event.conn);
+        }
+    }
+
+    pub(super) fn mark(&mut self, event: &SockMark, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        let (command, connection) = (record.command, record.id);
+        if event.mark == WireMark::Retransmit as u32 {
+            let syn = event.state == u32::from(state::SYN_SENT);
+            if syn {
+                record.syn_retransmits += 1;
+            } else {
+                record.retransmits += 1;
+            }
+            out.push(Body::Retransmission(Mark { command, connection, syn }));
+        } else {
+            record.resets += 1;
+            let received = event.mark == WireMark::ResetReceived as u32;
+            if received && event.state != u32::from(state::SYN_SENT) {
+                record.outcome = ConnectionOutcome::Reset;
+                record.end_ns.get_or_insert(out.at_ns);
+            }
+            out.push(Body::Reset(ResetMark { command, connection, received }));
+        }
+        out.push(Body::Connection(record.clone()));
+    }
+
+    pub(super) fn info(&mut self, event: &TcpInfo, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        let before = (record.received_out_of_order, record.zero_windows);
+        take(record, &event.stats);
+        let zero = (event.stats.snd_wnd == 0, event.stats.rcv_wnd == 0);
+        let (command, connection) = (record.command, record.id);
+        for (ours, was, is) in [(false, live.zero.0, zero.0), (true, live.zero.1, zero.1)] {
+            if was != is {
+                record.zero_windows += u32::from(is);
+                out.push(Body::Window(WindowMark { command, connection, ours, zero: is }));
+            }
+        }
+        live.zero = zero;
+        // Round-trip times and byte counts alone are told with the next event that matters.
+        if before != (record.received_out_of_order, record.zero_windows) {
+            out.push(Body::Connection(record.clone()));
+        }
+    }
+
+    pub(super) fn hello(&mut self, flags: u16, payload: &Payload, bytes: &[u8], out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&payload.conn) else { return };
+        let received = flags & PAYLOAD_RECEIVED != 0;
+        let buffer = if received { &mut live.received } else { &mut live.sent };
+        let record = &mut live.record;
+        match buffer.push(bytes) {
+            Progress::Done(Hello::Client(hello)) if record.server_name.is_none() => {
+                record.server_name = hello.server_name;
+                record.tls_start_ns.get_or_insert(out.at_ns);
+            }
+            Progress::Done(Hello::Server(hello)) if record.tls_version.is_none() => {
+                record.tls_version = Some(hello.version);
+            }
+            _ => return,
+        }
+        out.push(Body::Connection(record.clone()));
+    }
+
+    pub(super) fn handshake(&mut self, event: &Handshake, ended: bool, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        if ended {
+            record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
+            record.tls_failed = event.failed != 0;
+        } else {
+            record.tls_start_ns = Some(out.at_ns);
+        }
+        out.push(Body::Connection(record.clone()));
+    }
+
+    /// The connection carries one request more, of that protocol. Its number and command.
+    pub(super) fn carries(&mut self, conn: u64, protocol: &str, request: bool, out: &mut Out<'_>) -> Option<u32> {
+        let record = &mut self.live.get_mut(&conn)?.record;
+        record.requests += u32::from(request);
+        if record.alpn.is_none() {
+            record.alpn = Some(protocol.to_owned());
+        }
+        out.push(Body::Connection(record.clone()));
+        Some(record.id)
+    }
+
+    /// The connection's beginning was not seen.
+    pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) {
+        if let Some(live) = self.live.get_mut(&conn) {
+            live.record.joined_late = true;
+            out.push(Body::Connection(live.record.clone()));
+        }
+    }
+
+    /// The name a connection was made for, or its address.
+    pub(super) fn host(&self, conn: u64) -> Option<&str> {
+        let record = &self.live.get(&conn)?.record;
+        Some(record.server_name.as_deref().unwrap_or(&record.remote))
+    }
+
+    pub(super) fn forget(&mut self, command: u32) {
+        self.live.retain(|_, live| live.record.command != command);
+    }
+
+    #[expect(dead_code, reason = "times of connections are already relative")]
+    const fn clock(&self) -> Clock {
+        self.clock
+    }
+}
+
+fn take(record: &mut Connection, stats: &TcpStats) {
+    let known = |value: u32| (value != UNKNOWN32).then_some(value);
+    let known64 = |value: u64| (value != UNKNOWN64).then_some(value);
+    record.bytes_sent = known64(stats.bytes_sent).or(record.bytes_sent);
+    record.bytes_received = known64(stats.bytes_received).or(record.bytes_received);
+    record.received_out_of_order = known(stats.out_of_order).or(record.received_out_of_order);
+    // 0 means that no segment has been measured yet.
+    let rtt = known(stats.srtt_us).filter(|rtt| *rtt > 0).map(|rtt| Ns::from(rtt) * 1000);
+    record.rtt_ns = rtt.or(record.rtt_ns);
+}
+
+/// `address:port`, IPv6 in brackets.
+pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> String {
+    let ip = if family == 2 {
+        IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
+    } else {
+        // An IPv4 peer of an IPv6 socket is written as IPv4.
+        Ipv6Addr::from(*bytes).to_canonical()
+    };
+    SocketAddr::new(ip, port).to_string()
+}

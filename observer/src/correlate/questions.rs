@@ -1,0 +1,163 @@
+//! DNS questions and their answers.
+
+use std::collections::HashMap;
+
+use observer_common::{PAYLOAD_CLOSED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
+
+use super::connections::address;
+use super::{Clock, Out, Owner};
+use crate::decode::dns::{self, DnsTcp, Message};
+use crate::model::event::Body;
+use crate::model::record::{Dns, Transport};
+
+/// A socket of a process: pid and the generation the kernel side gave it.
+type Socket = (u32, u32);
+
+#[derive(Default)]
+struct Streams {
+    sent: DnsTcp,
+    received: DnsTcp,
+}
+
+/// How often a process has asked for a name in vain.
+type Asked = HashMap<(u32, String, String), u32>;
+
+/// Every question without an answer.
+pub(super) struct Questions {
+    open: HashMap<(Socket, u16), Vec<Dns>>,
+    streams: HashMap<Socket, (u32, Streams)>,
+    asked: Asked,
+    next: u32,
+}
+
+impl Questions {
+    pub(super) fn new(_: Clock) -> Self {
+        Self { open: HashMap::new(), streams: HashMap::new(), asked: HashMap::new(), next: 1 }
+    }
+
+    /// Bytes of a message; how many messages could not be understood.
+    pub(super) fn payload(
+        &mut self,
+        owner: &Owner,
+        flags: u16,
+        payload: &Payload,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) -> u64 {
+        let socket = (owner.pid, payload.generation);
+        if flags & PAYLOAD_CLOSED != 0 {
+            self.streams.remove(&socket);
+            self.give_up(|key, _| key == socket, out);
+            return 0;
+        }
+        let received = flags & PAYLOAD_RECEIVED != 0;
+        let tcp = flags & PAYLOAD_TCP != 0;
+        let messages = if tcp {
+            let (_, streams) = self.streams.entry(socket).or_insert_with(|| (owner.command, Streams::default()));
+            let stream = if received { &mut streams.received } else { &mut streams.sent };
+            stream.push(bytes, payload.len as usize).collect()
+        } else {
+            vec![bytes.to_vec()]
+        };
+        let mut undecoded = 0;
+        for message in messages {
+            match dns::message(&message) {
+                Ok(message) if message.response == received => {
+                    if received {
+                        self.answered(socket, &message, out);
+                    } else {
+                        self.sent(owner, socket, tcp, payload, &message, out);
+                    }
+                }
+                Ok(_) | Err(_) => undecoded += 1,
+            }
+        }
+        undecoded
+    }
+
+    fn sent(
+        &mut self,
+        owner: &Owner,
+        socket: Socket,
+        tcp: bool,
+        payload: &Payload,
+        message: &Message,
+        out: &mut Out<'_>,
+    ) {
+        let Some(question) = &message.question else { return };
+        // The same question on the same or another socket: what was asked before was given up.
+        let same = |dns: &Dns| {
+            dns.pid == owner.pid && dns.name == question.name && dns.qtype == question.qtype
+        };
+        self.give_up(|_, dns| same(dns), out);
+        let asked = (owner.pid, question.name.clone(), question.qtype.clone());
+        let attempt = self.asked.entry(asked).or_default();
+        *attempt += 1;
+        let dns = Dns {
+            command: owner.command,
+            id: self.next,
+            pid: owner.pid,
+            comm: owner.comm.clone(),
+            server: address(payload.family, &payload.remote, payload.remote_port),
+            transport: if tcp { Transport::Tcp } else { Transport::Udp },
+            name: question.name.clone(),
+            qtype: question.qtype.clone(),
+            attempt: *attempt,
+            start_ns: out.at_ns,
+            ..Dns::default()
+        };
+        self.next += 1;
+        out.push(Body::Dns(dns.clone()));
+        self.open.entry((socket, message.id)).or_default().push(dns);
+    }
+
+    fn answered(&mut self, socket: Socket, message: &Message, out: &mut Out<'_>) {
+        let key = (socket, message.id);
+        let Some(open) = self.open.get_mut(&key) else { return };
+        let matches = |dns: &Dns| {
+            let question = message.question.as_ref();
+            question.is_none_or(|q| q.name.eq_ignore_ascii_case(&dns.name) && q.qtype == dns.qtype)
+        };
+        let Some(at) = open.iter().position(matches) else { return };
+        let mut dns = open.remove(at);
+        if open.is_empty() {
+            self.open.remove(&key);
+        }
+        dns.end_ns = Some(out.at_ns);
+        dns.rcode = Some(message.rcode.to_string());
+        dns.answers = Some(message.answers);
+        if !message.truncated {
+            self.asked.remove(&(dns.pid, dns.name.clone(), dns.qtype.clone()));
+        }
+        out.push(Body::Dns(dns));
+    }
+
+    fn give_up(&mut self, which: impl Fn(Socket, &Dns) -> bool, out: &mut Out<'_>) {
+        self.open.retain(|(socket, _), open| {
+            open.retain_mut(|dns| {
+                let gone = which(*socket, dns);
+                if gone {
+                    dns.timed_out = true;
+                    out.push(Body::Dns(dns.clone()));
+                }
+                !gone
+            });
+            !open.is_empty()
+        });
+    }
+
+    /// A process ended: its open questions stay what they are, unanswered.
+    pub(super) fn process_ended(&mut self, pid: u32, _: &mut Out<'_>) {
+        self.open.retain(|((owner, _), _), _| *owner != pid);
+        self.streams.retain(|(owner, _), _| *owner != pid);
+        self.asked.retain(|(owner, _, _), _| *owner != pid);
+    }
+
+    pub(super) fn forget(&mut self, command: u32) {
+        self.open.retain(|_, open| {
+            open.retain(|dns| dns.command != command);
+            !open.is_empty()
+        });
+        self.streams.retain(|_, (owner, _)| *owner != command);
+    }
+}

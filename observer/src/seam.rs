@@ -1,0 +1,279 @@
+//! Between agent and worker: one message a datagram, JSON, with the descriptors it is about.
+//!
+//! The agent (root) opens and attaches, the worker (the invoking user) reads and parses. What
+//! the worker asks for is checked by the agent: it may name processes, but only offsets of files
+//! that the agent itself opened.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::source::kernel::Probes;
+
+/// Longest message, bytes. Facts of a process are the longest: three paths of 4 KB.
+const MESSAGE_MAX: usize = 64 * 1024;
+/// Most descriptors in one message.
+const DESCRIPTORS_MAX: usize = 4;
+
+/// What the worker is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// `run`: the pid that CMD will have; `None` with `watch`
+    pub child: Option<u32>,
+    /// CMD and its arguments as typed
+    pub argv: Vec<String>,
+    /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
+    pub start_ns: u64,
+    /// The same moment by the wall clock
+    pub started_unix_ns: u64,
+    /// Where results go
+    pub output: Output,
+}
+
+/// Where results go, and how they look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// `--json FILE`
+    pub json: Option<PathBuf>,
+    /// `--record FILE`
+    pub record: Option<PathBuf>,
+    /// The report for people on stderr
+    pub report: bool,
+    /// `--output jsonl` of `watch`
+    pub jsonl: bool,
+    /// Replace module paths and private hosts
+    pub anonymize: bool,
+    /// Colours on stderr
+    pub color: bool,
+    /// Progress on stderr
+    pub progress: bool,
+    /// Warnings beside the report
+    pub quiet: bool,
+    /// Width of the terminal
+    pub columns: u16,
+    /// Ends `watch` after this many nanoseconds
+    pub duration_ns: Option<u64>,
+}
+
+/// A binary that the agent opened: device and inode name it from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileId {
+    /// Device
+    pub dev: u64,
+    /// Inode
+    pub ino: u64,
+}
+
+/// Agent to worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// First message
+    Task(Box<Task>),
+    /// A binary that may run soon; with its descriptor
+    Binary {
+        /// The file
+        file: FileId,
+        /// Where it was found
+        path: String,
+    },
+    /// No more binaries come unasked: `Ready` may be sent when they are probed
+    BinariesEnd,
+    /// Ring, trees and counters; with their descriptors
+    Maps,
+    /// What a process is; with its program, and its environment where that could be opened
+    Facts {
+        /// The process
+        pid: u32,
+        /// Its program
+        file: FileId,
+        /// Path of its program
+        path: String,
+        /// Working folder
+        cwd: Option<String>,
+        /// `/proc/PID/cgroup`
+        cgroup: Option<String>,
+        /// CPUs it may use
+        cpus: Option<u32>,
+    },
+    /// The process has gone, or may not be looked at
+    NoFacts {
+        /// The process
+        pid: u32,
+    },
+    /// A binary is probed, or why it is not
+    Probed {
+        /// The file
+        file: FileId,
+        /// `None`: it is
+        error: Option<String>,
+    },
+    /// CMD has ended, or watching has
+    Ended,
+    /// CMD could not be started: nothing is to be reported
+    Abandoned,
+}
+
+/// Worker to agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// What is this process?
+    Look {
+        /// The process
+        pid: u32,
+    },
+    /// Probe a binary that the agent sent
+    Probe {
+        /// The file
+        file: FileId,
+        /// Where
+        probes: Probes,
+    },
+    /// It is no go command: follow it no longer
+    Unfollow {
+        /// Root of its tree
+        pid: u32,
+    },
+    /// Everything asked for is attached and every output is open: CMD may begin
+    Ready,
+    /// It cannot begin; the worker has said why
+    Refused,
+}
+
+/// One end of the seam.
+#[derive(Debug)]
+pub struct Seam {
+    socket: OwnedFd,
+}
+
+impl Seam {
+    /// Both ends.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self { socket: a }, Self { socket: b }))
+    }
+
+    /// An end that was inherited as descriptor `fd`.
+    pub fn inherited(fd: i32) -> io::Result<Self> {
+        #[expect(unsafe_code, reason = "taking over an inherited descriptor")]
+        // SAFETY: the agent put the socket there for this process alone; a number that is no
+        // socket fails below and is closed.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)?;
+        nix::fcntl::fcntl(&socket, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+        Ok(Self { socket })
+    }
+
+    /// Sends a message with descriptors.
+    pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        if bytes.len() > MESSAGE_MAX {
+            return Err(io::Error::other("a message is too long for the seam"));
+        }
+        let raw: Vec<_> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+        loop {
+            let sent = sendmsg::<()>(
+                self.socket.as_raw_fd(),
+                &[IoSlice::new(&bytes)],
+                control,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            );
+            match sent {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// The next message; `None` when the other side has gone. Blocks unless `wait` is false, and
+    /// then fails with `WouldBlock`.
+    pub fn receive<M: DeserializeOwned>(&self, wait: bool) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut bytes = vec![0; MESSAGE_MAX];
+        let mut control = cmsg_space!([i32; DESCRIPTORS_MAX]);
+        let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        if !wait {
+            flags |= MsgFlags::MSG_DONTWAIT;
+        }
+        let (len, cut, descriptors) = loop {
+            let mut vectors = [IoSliceMut::new(&mut bytes)];
+            match recvmsg::<()>(self.socket.as_raw_fd(), &mut vectors, Some(&mut control), flags) {
+                Ok(received) => {
+                    let mut descriptors = Vec::new();
+                    for message in received.cmsgs()? {
+                        if let ControlMessageOwned::ScmRights(raw) = message {
+                            #[expect(unsafe_code, reason = "descriptors arrive as numbers")]
+                            // SAFETY: the kernel has just made them for this process.
+                            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                        }
+                    }
+                    let cut = received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+                    break (received.bytes, cut, descriptors);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        if len == 0 {
+            return Ok(None);
+        }
+        if cut {
+            return Err(io::Error::other("a message over the seam was cut"));
+        }
+        Ok(Some((serde_json::from_slice(&bytes[..len])?, descriptors)))
+    }
+}
+
+impl AsFd for Seam {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl std::os::fd::AsRawFd for Seam {
+    fn as_raw_fd(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_crosses_with_its_descriptors() {
+        let (agent, worker) = Seam::pair().expect("a socket pair");
+        let file = std::fs::File::open("/dev/null").expect("/dev/null");
+        agent.send(&ToWorker::Maps, &[file.as_fd()]).expect("sent");
+        let (message, descriptors) = worker.receive::<ToWorker>(true).expect("received").expect("a message");
+        assert!(matches!(message, ToWorker::Maps));
+        assert_eq!(descriptors.len(), 1);
+    }
+
+    #[test]
+    fn the_other_sides_end_is_told() {
+        let (agent, worker) = Seam::pair().expect("a socket pair");
+        drop(agent);
+        assert!(worker.receive::<ToWorker>(true).expect("no error").is_none());
+    }
+
+    #[test]
+    fn a_foreign_message_is_an_error() {
+        let (agent, worker) = Seam::pair().expect("a socket pair");
+        worker.send(&"hello", &[]).expect("sent");
+        assert!(agent.receive::<ToAgent>(true).is_err());
+    }
+}
