@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use observer_common::{
-    Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats, UNKNOWN32,
-    UNKNOWN64,
+    Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats,
+    UNKNOWN32, UNKNOWN64,
 };
 
 use super::{Clock, Out, Owner};
@@ -92,7 +92,9 @@ impl Connections {
                 ConnectionOutcome::Established
             };
         }
-        if matches!(event.error, errno::RESET | errno::REFUSED) && record.connect_ns.is_some() && event.old != state::SYN_SENT
+        if matches!(event.error, errno::RESET | errno::REFUSED)
+            && record.connect_ns.is_some()
+            && event.old != state::SYN_SENT
         {
             record.outcome = ConnectionOutcome::Reset;
         }
@@ -177,7 +179,13 @@ impl Connections {
     }
 
     /// The connection carries one request more, of that protocol. Its number and command.
-    pub(super) fn carries(&mut self, conn: u64, protocol: &str, request: bool, out: &mut Out<'_>) -> Option<u32> {
+    pub(super) fn carries(
+        &mut self,
+        conn: u64,
+        protocol: &str,
+        request: bool,
+        out: &mut Out<'_>,
+    ) -> Option<u32> {
         let record = &mut self.live.get_mut(&conn)?.record;
         record.requests += u32::from(request);
         if record.alpn.is_none() {

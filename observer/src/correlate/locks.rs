@@ -39,7 +39,13 @@ impl Locks {
     }
 
     /// What `/proc` says of a process's waits.
-    pub(super) fn facts(&mut self, pid: u32, path: Option<String>, holder: Option<u32>, events: &mut Vec<Event>) {
+    pub(super) fn facts(
+        &mut self,
+        pid: u32,
+        path: Option<String>,
+        holder: Option<u32>,
+        events: &mut Vec<Event>,
+    ) {
         for wait in self.waits.values_mut().filter(|wait| wait.pid == pid && wait.holder.is_none()) {
             wait.path = path.clone();
             wait.holder = holder;

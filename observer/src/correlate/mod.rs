@@ -101,7 +101,13 @@ impl Correlator {
         }
     }
 
-    fn of_process(&mut self, owner: &Owner, header: &observer_common::Header, body: &Wire<'_>, out: &mut Out<'_>) {
+    fn of_process(
+        &mut self,
+        owner: &Owner,
+        header: &observer_common::Header,
+        body: &Wire<'_>,
+        out: &mut Out<'_>,
+    ) {
         match body {
             Wire::SockState(state) => self.connections.state(owner, state, out),
             Wire::SockMark(mark) => self.connections.mark(mark, out),
@@ -135,7 +141,13 @@ impl Correlator {
     }
 
     /// Names the file whose lock a process waits for, and who holds it.
-    pub fn lock_facts(&mut self, pid: u32, path: Option<String>, holder: Option<u32>, events: &mut Vec<Event>) {
+    pub fn lock_facts(
+        &mut self,
+        pid: u32,
+        path: Option<String>,
+        holder: Option<u32>,
+        events: &mut Vec<Event>,
+    ) {
         self.locks.facts(pid, path, holder, events);
     }
 

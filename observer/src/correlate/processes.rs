@@ -129,10 +129,13 @@ impl Processes {
         if header.flags & EXIT_ROOT == 0 {
             return;
         }
-        let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else { return };
+        let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else {
+            return;
+        };
         let record = &mut running.record;
         record.wall_ns = Some(out.at_ns.saturating_sub(record.start_ns));
-        (record.exit_code, record.signal) = if signal == 0 { (Some(code), None) } else { (None, Some(signal)) };
+        (record.exit_code, record.signal) =
+            if signal == 0 { (Some(code), None) } else { (None, Some(signal)) };
         let times = exit.times;
         record.local =
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
@@ -141,7 +144,9 @@ impl Processes {
     }
 
     pub(super) fn spell(&mut self, header: &Header, spell: &Spell) {
-        let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else { return };
+        let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else {
+            return;
+        };
         if running.ended {
             return; // a child that outlives its command
         }

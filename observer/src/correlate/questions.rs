@@ -53,7 +53,8 @@ impl Questions {
         let received = flags & PAYLOAD_RECEIVED != 0;
         let tcp = flags & PAYLOAD_TCP != 0;
         let messages = if tcp {
-            let (_, streams) = self.streams.entry(socket).or_insert_with(|| (owner.command, Streams::default()));
+            let (_, streams) =
+                self.streams.entry(socket).or_insert_with(|| (owner.command, Streams::default()));
             let stream = if received { &mut streams.received } else { &mut streams.sent };
             stream.push(bytes, payload.len as usize).collect()
         } else {
@@ -86,9 +87,8 @@ impl Questions {
     ) {
         let Some(question) = &message.question else { return };
         // The same question on the same or another socket: what was asked before was given up.
-        let same = |dns: &Dns| {
-            dns.pid == owner.pid && dns.name == question.name && dns.qtype == question.qtype
-        };
+        let same =
+            |dns: &Dns| dns.pid == owner.pid && dns.name == question.name && dns.qtype == question.qtype;
         self.give_up(|_, dns| same(dns), out);
         let asked = (owner.pid, question.name.clone(), question.qtype.clone());
         let attempt = self.asked.entry(asked).or_default();

@@ -52,9 +52,11 @@ impl Requests {
     }
 
     fn tls(&mut self, owner: &Owner, tls: u64, conn: u64) -> &mut Tls {
-        self.tls
-            .entry((owner.pid, tls))
-            .or_insert_with(|| Tls { command: owner.command, conn, ..Tls::default() })
+        self.tls.entry((owner.pid, tls)).or_insert_with(|| Tls {
+            command: owner.command,
+            conn,
+            ..Tls::default()
+        })
     }
 
     pub(super) fn frame(
@@ -71,7 +73,8 @@ impl Requests {
             connections.joined_late(frame.conn, out);
         }
         let received = header.flags & observer_common::FRAME_READ != 0;
-        let events = self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
+        let events =
+            self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
         for event in events {
             self.http2(owner, (owner.pid, frame.tls), received, &event, connections, out);
         }
@@ -175,7 +178,8 @@ impl Requests {
         out: &mut Out<'_>,
     ) {
         let clock = self.clock;
-        let events = self.tls(owner, call.tls, call.conn).http1.on_call(header.at_ns, call, header.flags, head);
+        let events =
+            self.tls(owner, call.tls, call.conn).http1.on_call(header.at_ns, call, header.flags, head);
         for event in events {
             let next = self.next;
             let tls = self.tls(owner, call.tls, call.conn);
@@ -191,7 +195,9 @@ impl Requests {
                         ..Request::default()
                     };
                     match head {
-                        Some(head) => describe(&mut request, Some(head.method), head.authority, Some(head.target)),
+                        Some(head) => {
+                            describe(&mut request, Some(head.method), head.authority, Some(head.target))
+                        }
                         None => request.authority = connections.host(tls.conn).map(str::to_owned),
                     }
                     out.push(Body::Request(request.clone()));

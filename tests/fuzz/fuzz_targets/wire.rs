@@ -1,0 +1,8 @@
+//! Any record: read or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = observer::decode::wire::record(bytes);
+});
