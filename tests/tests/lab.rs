@@ -160,11 +160,11 @@ fn go_downloads_over_a_veth_pair_that_ends_with_its_lab() {
 fn a_narrower_tile_is_the_beginning_of_a_stored_one() {
     let Some(lab) = Lab::for_test("a_narrower_tile_is_the_beginning_of_a_stored_one") else { return };
     let stored = lab.store().paths().filter(|path| path.contains("/tile/8/") && !path.contains("/data/"));
-    let partial = stored.filter_map(|path| path.rsplit_once('/').filter(|(tile, _)| tile.ends_with(".p")));
+    let partial = stored.filter_map(|path| path.rsplit_once(".p/"));
     let widths = partial.map(|(tile, width)| (width.parse::<usize>().unwrap(), tile));
     let (width, tile) = widths.max().unwrap();
     assert!(width > 1, "a tile that can be cut: {tile}");
-    let fetch = |width| get(&lab, lab.net.proxy, PROXY_HOST, &format!("/{tile}/{width}")).unwrap();
+    let fetch = |width| get(&lab, lab.net.proxy, PROXY_HOST, &format!("/{tile}.p/{width}")).unwrap();
     let whole = fetch(width);
     let narrow = fetch(width - 1);
     assert_eq!((whole.status, whole.body.len()), (200, width * 32));
