@@ -1,1 +1,27 @@
+//! The lab: everything an end-to-end test starts, asks and stops. A [`lab::Lab`] is a module
+//! proxy with checksum database over TLS and a name server, both with logs and faults, and a
+//! place where commands run that see only these two.
+//!
+//! Servers log times of `CLOCK_MONOTONIC` in nanoseconds, the clock goobserve's times come from.
 
+pub mod client;
+pub mod clock;
+pub mod dns;
+pub mod fill;
+pub mod go_env;
+pub mod goobserve;
+pub mod lab;
+pub mod net;
+pub mod paths;
+pub mod proxy;
+pub mod skip;
+pub mod stats;
+pub mod store;
+pub mod tls;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex whose data stay good when a test thread panicked while it held it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,216 @@
+//! A name server over UDP and TCP. In go names with their addresses and [`DnsFaults`], out comes
+//! a log of questions. It answers A; AAAA with no addresses; other names with NXDOMAIN.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use simple_dns::rdata::{A, RData};
+use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::sleep;
+
+use crate::clock::monotonic_ns;
+use crate::lock;
+
+/// What the name server does wrong; the default is nothing.
+#[derive(Clone, Debug, Default)]
+pub struct DnsFaults {
+    /// Before every answer
+    pub delay: Duration,
+    /// Before answers to A questions, on top
+    pub delay_a: Duration,
+    /// Before answers to AAAA questions, on top
+    pub delay_aaaa: Duration,
+    /// So many questions get no answer at all, from when the faults are set
+    pub drop_first: u32,
+    /// Every answer is SERVFAIL
+    pub servfail: bool,
+    /// Every answer over UDP is empty and truncated, so that it is asked again over TCP
+    pub truncate: bool,
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryRecord {
+    /// The name, without the final dot
+    pub name: String,
+    /// `A`, `AAAA`, …
+    pub qtype: String,
+    /// `udp` or `tcp`
+    pub transport: &'static str,
+    /// Who asked
+    pub peer: SocketAddr,
+    /// When it was read, `CLOCK_MONOTONIC`, nanoseconds
+    pub received_ns: u64,
+    /// Just before the answer was written; `None` when there is none yet, or it was dropped
+    pub answered_ns: Option<u64>,
+    /// The answer's code, as in `NOERROR`
+    pub rcode: &'static str,
+}
+
+/// A running name server. It stops with the runtime it was started on.
+#[derive(Debug)]
+pub struct Dns {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    names: HashMap<String, Ipv4Addr>,
+    faults: Mutex<DnsFaults>,
+    to_drop: AtomicU32,
+    log: Mutex<Vec<QueryRecord>>,
+}
+
+impl Dns {
+    /// Answers on both sockets, which must be non-blocking. Must be called on a tokio runtime.
+    pub fn start(
+        udp: std::net::UdpSocket,
+        tcp: std::net::TcpListener,
+        names: HashMap<String, Ipv4Addr>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            names,
+            faults: Mutex::default(),
+            to_drop: AtomicU32::new(0),
+            log: Mutex::default(),
+        });
+        tokio::spawn(serve_udp(Arc::new(UdpSocket::from_std(udp)?), Arc::clone(&shared)));
+        tokio::spawn(serve_tcp(TcpListener::from_std(tcp)?, Arc::clone(&shared)));
+        Ok(Self { shared })
+    }
+
+    /// What happens to questions from now on.
+    pub fn set_faults(&self, faults: DnsFaults) {
+        self.shared.to_drop.store(faults.drop_first, Ordering::SeqCst);
+        *lock(&self.shared.faults) = faults;
+    }
+
+    /// The questions so far, in the order of their arrival.
+    pub fn log(&self) -> Vec<QueryRecord> {
+        lock(&self.shared.log).clone()
+    }
+
+    /// Empties the log. Call it when no question is open.
+    pub fn take_log(&self) -> Vec<QueryRecord> {
+        std::mem::take(&mut lock(&self.shared.log))
+    }
+}
+
+async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
+    let mut buffer = [0; 4096];
+    loop {
+        // An error is an ICMP message about an earlier answer.
+        let Ok((size, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let received_ns = monotonic_ns();
+        let (message, socket, shared) = (buffer[..size].to_vec(), Arc::clone(&socket), Arc::clone(&shared));
+        tokio::spawn(async move {
+            if let Some((index, answer)) = reply(&shared, &message, "udp", peer, received_ns).await {
+                shared.answered(index);
+                let _ = socket.send_to(&answer, peer).await;
+            }
+        });
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else { continue };
+        let shared = Arc::clone(&shared);
+        // A client that hangs up ends its connection; the log has its questions.
+        tokio::spawn(async move { drop(serve_stream(stream, peer, &shared).await) });
+    }
+}
+
+async fn serve_stream(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> std::io::Result<()> {
+    loop {
+        let mut message = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut message).await?;
+        if let Some((index, answer)) = reply(shared, &message, "tcp", peer, monotonic_ns()).await {
+            let mut framed = (answer.len() as u16).to_be_bytes().to_vec();
+            framed.extend(answer);
+            shared.answered(index);
+            stream.write_all(&framed).await?;
+        }
+    }
+}
+
+impl Shared {
+    fn answered(&self, index: usize) {
+        if let Some(record) = lock(&self.log).get_mut(index) {
+            record.answered_ns = Some(monotonic_ns());
+        }
+    }
+
+    fn dropped(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.to_drop.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+}
+
+/// Logs the question and waits as the faults say. The answer comes with its place in the log;
+/// `None` for what gets none.
+async fn reply(
+    shared: &Shared,
+    message: &[u8],
+    transport: &'static str,
+    peer: SocketAddr,
+    received_ns: u64,
+) -> Option<(usize, Vec<u8>)> {
+    let faults = lock(&shared.faults).clone();
+    let (record, answer) = {
+        let query = Packet::parse(message).ok()?;
+        let question = query.questions.first()?;
+        let name = question.qname.to_string();
+        let known = shared.names.get(&name.to_ascii_lowercase());
+        let truncated = faults.truncate && transport == "udp";
+
+        let mut reply = Packet::new_reply(query.id());
+        reply.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
+        let rcode = match known {
+            _ if faults.servfail => (RCODE::ServerFailure, "SERVFAIL"),
+            None => (RCODE::NameError, "NXDOMAIN"),
+            Some(_) => (RCODE::NoError, "NOERROR"),
+        };
+        *reply.rcode_mut() = rcode.0;
+        if truncated {
+            reply.set_flags(PacketFlag::TRUNCATION);
+        } else if let (Some(&address), "NOERROR", QTYPE::TYPE(TYPE::A)) = (known, rcode.1, question.qtype) {
+            let data = RData::A(A { address: address.into() });
+            reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, 60, data));
+        }
+        let qtype = qtype_name(question.qtype);
+        reply.questions.push(question.clone());
+        let answer = reply.build_bytes_vec().ok()?;
+        let record =
+            QueryRecord { name, qtype, transport, peer, received_ns, answered_ns: None, rcode: rcode.1 };
+        (record, answer)
+    };
+    let delay = faults.delay
+        + match record.qtype.as_str() {
+            "A" => faults.delay_a,
+            "AAAA" => faults.delay_aaaa,
+            _ => Duration::ZERO,
+        };
+    let index = {
+        let mut log = lock(&shared.log);
+        log.push(record);
+        log.len() - 1
+    };
+    if shared.dropped() {
+        return None;
+    }
+    sleep(delay).await;
+    Some((index, answer))
+}
+
+fn qtype_name(qtype: QTYPE) -> String {
+    match qtype {
+        QTYPE::TYPE(kind) => format!("{kind:?}"),
+        other => format!("{other:?}"),
+    }
+}

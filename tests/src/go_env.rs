@@ -1,0 +1,117 @@
+//! What a go command in the lab is given: a copy of the sample project, fresh caches in memory,
+//! and an environment that holds nothing of the machine's but `PATH`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::paths;
+
+/// How a go command differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct GoOptions {
+    /// The project has its complete go.sum, so the checksum database is not asked
+    pub go_sum: bool,
+    /// HTTP/1.1 instead of HTTP/2
+    pub http1: bool,
+    /// The checksum database is asked at its own host, not through the proxy
+    pub sumdb_direct: bool,
+    /// GOMAXPROCS, and so the number of downloads at once
+    pub gomaxprocs: Option<u32>,
+    /// Any other variables
+    pub env: Vec<(String, String)>,
+}
+
+/// A project with fresh caches, removed when dropped. One command each: the second would find
+/// the caches full.
+#[derive(Debug)]
+pub struct GoRun {
+    dir: TempDir,
+    env: Vec<(String, OsString)>,
+}
+
+impl GoRun {
+    /// A copy of the sample project for a lab with these host names; `ca` is the PEM file of its
+    /// authority, `sumdb` the checksum database's name.
+    pub(crate) fn new(
+        proxy: &str,
+        sumdb_host: &str,
+        sumdb: &str,
+        ca: &Path,
+        options: &GoOptions,
+    ) -> Result<Self> {
+        let dir = paths::temp("goobserve-go-").context("make a folder for a go command")?;
+        let folder = |name: &str| -> Result<PathBuf> {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
+            Ok(path)
+        };
+        let project = folder("project")?;
+        let go_sum = options.go_sum.then_some("go.sum");
+        for name in ["go.mod", "main.go"].into_iter().chain(go_sum) {
+            fs::copy(paths::sample().join(name), project.join(name)).context("copy the sample")?;
+        }
+
+        let sumdb =
+            if options.sumdb_direct { format!("{sumdb} https://{sumdb_host}") } else { sumdb.to_owned() };
+        let mut env: Vec<(String, OsString)> = vec![
+            ("PATH".into(), std::env::var_os("PATH").unwrap_or_default()),
+            ("HOME".into(), folder("home")?.into()),
+            ("GOPATH".into(), folder("gopath")?.into()),
+            ("GOMODCACHE".into(), folder("modcache")?.into()),
+            ("GOCACHE".into(), folder("gocache")?.into()),
+            ("GOPROXY".into(), format!("https://{proxy}").into()),
+            ("GOSUMDB".into(), sumdb.into()),
+            ("GOFLAGS".into(), "-modcacherw".into()),
+            ("GOTOOLCHAIN".into(), "local".into()),
+            ("GOENV".into(), "off".into()),
+            ("GOWORK".into(), "off".into()),
+            ("GOTELEMETRY".into(), "off".into()),
+            ("SSL_CERT_FILE".into(), ca.into()),
+            // Else go reads the machine's certificates too, and its start depends on their number.
+            ("SSL_CERT_DIR".into(), folder("certificates")?.into()),
+        ];
+        if options.http1 {
+            env.push(("GODEBUG".into(), "http2client=0".into()));
+        }
+        if let Some(n) = options.gomaxprocs {
+            env.push(("GOMAXPROCS".into(), n.to_string().into()));
+        }
+        env.extend(options.env.iter().map(|(name, value)| (name.clone(), value.into())));
+        Ok(Self { dir, env })
+    }
+
+    /// The project's folder.
+    pub fn project(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    /// The module cache.
+    pub fn modcache(&self) -> PathBuf {
+        self.dir.path().join("modcache")
+    }
+
+    /// The folder that holds all the others; files put into it are removed with them.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A command in the project's folder with exactly this run's environment.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.project()).env_clear();
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// `go` with these arguments.
+    pub fn go(&self, args: &[&str]) -> Command {
+        let mut command = self.command("go");
+        command.args(args);
+        command
+    }
+}

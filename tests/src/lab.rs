@@ -1,0 +1,135 @@
+//! The lab as a whole: servers, addresses and the commands that run among them. A test starts
+//! one, runs go commands in it, reads the servers' logs and drops it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::dns::Dns;
+use crate::go_env::{GoOptions, GoRun};
+use crate::net::{Net, Place};
+use crate::paths;
+use crate::proxy::Proxy;
+use crate::skip;
+use crate::store::Store;
+use crate::tls::Authority;
+
+/// Host of the module proxy.
+pub const PROXY_HOST: &str = "proxy.test";
+/// Host of the checksum database, when it is asked directly.
+pub const SUMDB_HOST: &str = "sumdb.test";
+/// A command that takes longer is killed: something in the lab hangs.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// A running lab. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Lab {
+    /// The module proxy and checksum database
+    pub proxy: Proxy,
+    /// The name server
+    pub dns: Dns,
+    /// Where they are
+    pub net: Net,
+    store: Arc<Store>,
+    ca: PathBuf,
+    _dir: TempDir,
+    _runtime: Runtime,
+}
+
+impl Lab {
+    /// Starts a lab on loopback addresses. Needs root; the network, when no lab was ever
+    /// started in this build folder.
+    pub fn start() -> Result<Self> {
+        Self::start_in(Place::Loopback)
+    }
+
+    /// Starts a lab. See [`Self::start`].
+    pub fn start_in(place: Place) -> Result<Self> {
+        let store = Store::shared()?;
+        let dir = paths::temp("goobserve-lab-").context("make the lab's folder")?;
+        let authority = Authority::new(&[PROXY_HOST, SUMDB_HOST])?;
+        let ca = dir.path().join("ca.pem");
+        fs::write(&ca, &authority.pem).context("write the lab's authority")?;
+
+        let (net, sockets) = Net::open(place, dir.path())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("lab")
+            .enable_all()
+            .build()
+            .context("start the lab's runtime")?;
+        let names = HashMap::from([(PROXY_HOST.to_owned(), net.proxy), (SUMDB_HOST.to_owned(), net.sumdb)]);
+        let (dns, proxy) = {
+            let _entered = runtime.enter();
+            let dns = Dns::start(sockets.dns_udp, sockets.dns_tcp, names)?;
+            let listeners = vec![sockets.proxy, sockets.sumdb];
+            (dns, Proxy::start(listeners, authority.server, Arc::clone(&store), SUMDB_HOST)?)
+        };
+        Ok(Self { proxy, dns, net, store, ca, _dir: dir, _runtime: runtime })
+    }
+
+    /// Starts a lab for that test; `None`, and the test is reported as skipped, without root.
+    ///
+    /// # Panics
+    /// When the lab cannot be started although it should.
+    pub fn for_test(test: &str) -> Option<Self> {
+        Self::for_test_in(test, Place::Loopback)
+    }
+
+    /// As [`Self::for_test`], in that place.
+    ///
+    /// # Panics
+    /// When the lab cannot be started although it should.
+    pub fn for_test_in(test: &str, place: Place) -> Option<Self> {
+        skip::is_root(test)
+            .then(|| Self::start_in(place).unwrap_or_else(|error| panic!("the lab: {error:#}")))
+    }
+
+    /// The PEM file of the lab's authority.
+    pub fn ca(&self) -> &Path {
+        &self.ca
+    }
+
+    /// What the proxy serves.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A project with fresh caches whose environment leads to this lab.
+    pub fn go_run(&self, options: &GoOptions) -> Result<GoRun> {
+        GoRun::new(PROXY_HOST, SUMDB_HOST, self.store.sumdb(), &self.ca, options)
+    }
+
+    /// Spawns the command where it sees the lab's network and name server.
+    pub fn spawn(&self, command: &mut Command) -> Result<Child> {
+        let name = command.get_program().to_owned();
+        self.net.inside(|| command.spawn())?.with_context(|| format!("start {}", name.display()))
+    }
+
+    /// Runs the command to its end in a process group of its own, with no input and captured
+    /// output; kills the group and fails when it takes more than three minutes.
+    pub fn output(&self, command: &mut Command) -> Result<Output> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let child = self.spawn(command)?;
+        let group = Pid::from_raw(child.id() as i32);
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        if let Ok(output) = receiver.recv_timeout(LIMIT) {
+            return output.context("wait for a command in the lab");
+        }
+        // It may have ended this instant; then there is nobody to kill.
+        let _ = killpg(group, Signal::SIGKILL);
+        bail!("{command:?} was killed after {LIMIT:?}")
+    }
+}

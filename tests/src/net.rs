@@ -1,0 +1,175 @@
+//! Where a lab lives: addresses, listening sockets, and the name spaces its commands run in.
+//! Nothing outlives a [`Net`]: a mount namespace ends with the command that runs in it, and the
+//! network namespaces have no name, only descriptors.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// The kind of network a lab has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Place {
+    /// Loopback addresses of its own, 127.77.N.0/24
+    #[default]
+    Loopback,
+    /// A pair of network namespaces joined by a veth pair; needs the program `ip`
+    Veth,
+}
+
+/// Addresses and name spaces of a lab.
+#[derive(Debug)]
+pub struct Net {
+    /// The name server
+    pub dns: Ipv4Addr,
+    /// The module proxy
+    pub proxy: Ipv4Addr,
+    /// The checksum database's own host
+    pub sumdb: Ipv4Addr,
+    resolv: PathBuf,
+    /// Network namespaces of the servers and of the commands
+    spaces: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// The lab's listening sockets, non-blocking.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Name server
+    pub dns_udp: UdpSocket,
+    /// Name server
+    pub dns_tcp: TcpListener,
+    /// Module proxy
+    pub proxy: TcpListener,
+    /// Checksum database
+    pub sumdb: TcpListener,
+}
+
+impl Net {
+    /// Finds addresses nobody uses and listens on them. `dir` gets a resolv.conf.
+    pub fn open(place: Place, dir: &Path) -> Result<(Self, Sockets)> {
+        let (net, sockets) = match place {
+            Place::Loopback => loopback(dir)?,
+            Place::Veth => veth(dir)?,
+        };
+        std::fs::write(&net.resolv, format!("nameserver {}\n", net.dns))
+            .context("write the lab's resolv.conf")?;
+        Ok((net, sockets))
+    }
+
+    fn at(prefix: [u8; 3], dir: &Path, spaces: Option<(OwnedFd, OwnedFd)>) -> Self {
+        let [a, b, c] = prefix;
+        let address = |host| Ipv4Addr::new(a, b, c, host);
+        let resolv = dir.join("resolv.conf");
+        Self { dns: address(1), proxy: address(2), sumdb: address(3), resolv, spaces }
+    }
+
+    fn listen(&self) -> io::Result<Sockets> {
+        let tcp = |address, port| -> io::Result<TcpListener> {
+            let listener = TcpListener::bind(SocketAddrV4::new(address, port))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let dns_udp = UdpSocket::bind(SocketAddrV4::new(self.dns, 53))?;
+        dns_udp.set_nonblocking(true)?;
+        Ok(Sockets {
+            dns_udp,
+            dns_tcp: tcp(self.dns, 53)?,
+            proxy: tcp(self.proxy, 443)?,
+            sumdb: tcp(self.sumdb, 443)?,
+        })
+    }
+
+    /// Runs `inside` on a thread that sees the lab's network and, at /etc/resolv.conf, the
+    /// lab's. What it spawns sees the same; nobody else does. Needs root.
+    pub fn inside<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {
+        let client = self.spaces.as_ref().map(|(_, client)| client);
+        on_a_thread(|| {
+            if let Some(space) = client {
+                setns(space, CloneFlags::CLONE_NEWNET).context("enter the lab's network namespace")?;
+            }
+            unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+                .context("make the mounts private")?;
+            mount(Some(&self.resolv), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)
+                .context("bind the lab's resolv.conf over /etc/resolv.conf")?;
+            Ok(inside())
+        })
+    }
+}
+
+/// Runs `work` on a thread of its own, whose name spaces end with it.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow!("a thread of the lab panicked"))?
+}
+
+/// The first /24 whose addresses can all be listened on. The sockets are the lock: a lab that
+/// has them keeps others away.
+fn loopback(dir: &Path) -> Result<(Net, Sockets)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut last = None;
+    for _ in 0..250 {
+        let n = process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 250 + 1;
+        let net = Net::at([127, 77, n as u8], dir, None);
+        match net.listen() {
+            Ok(sockets) => return Ok((net, sockets)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+            Err(error) => return Err(error).context("listen on ports 53 and 443 of a loopback address"),
+        }
+    }
+    Err(anyhow!("ports 53 and 443 are taken on all of 127.77.0.0/16: {last:?}"))
+}
+
+/// Two network namespaces. Only these see their addresses, so every lab can have the same.
+fn veth(dir: &Path) -> Result<(Net, Sockets)> {
+    let server = network_namespace()?;
+    let client = network_namespace()?;
+    let path = format!("/proc/{}/fd/{}", process::id(), client.as_raw_fd());
+    let run = |space: &OwnedFd, lines: &[&str]| {
+        on_a_thread(|| {
+            setns(space, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+            lines.iter().try_for_each(|line| ip(line))
+        })
+    };
+    run(
+        &server,
+        &[
+            &format!("link add lab0 type veth peer name lab1 netns {path}"),
+            "addr add 192.0.2.1/24 dev lab0",
+            "addr add 192.0.2.2/24 dev lab0",
+            "addr add 192.0.2.3/24 dev lab0",
+            "link set lab0 up",
+            "link set lo up",
+        ],
+    )?;
+    run(&client, &["addr add 192.0.2.10/24 dev lab1", "link set lab1 up", "link set lo up"])?;
+    let net = Net::at([192, 0, 2], dir, Some((server, client)));
+    let sockets = on_a_thread(|| {
+        if let Some((server, _)) = &net.spaces {
+            setns(server, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+        }
+        net.listen().context("listen in the servers' network namespace")
+    })?;
+    Ok((net, sockets))
+}
+
+fn network_namespace() -> Result<OwnedFd> {
+    on_a_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
+        let file = std::fs::File::open("/proc/thread-self/ns/net").context("open a network namespace")?;
+        Ok(file.into())
+    })
+}
+
+fn ip(line: &str) -> Result<()> {
+    let output = Command::new("ip").args(line.split(' ')).output().context("run ip")?;
+    ensure!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}

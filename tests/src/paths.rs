@@ -1,0 +1,51 @@
+//! Where things are: the build's output folder, the sample module, memory-backed temporary
+//! folders.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// The tests package's own folder.
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The build's output folder: `CARGO_TARGET_DIR` or the workspace's `target`.
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| package().join("..").join("target"), |dir| package().join("..").join(dir))
+}
+
+/// The folder of the sample module.
+pub fn sample() -> PathBuf {
+    package().join("sample")
+}
+
+/// A temporary folder, removed when dropped; in memory where there is `/dev/shm`, for timings
+/// steadier than a disk's.
+pub fn temp(prefix: &str) -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
+}
+
+/// A program of `PATH`, as an absolute path.
+pub fn program(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_folder_is_gone_when_dropped() {
+        let dir = temp("goobserve-lab-").unwrap();
+        let path = dir.path().to_owned();
+        assert!(path.is_dir());
+        drop(dir);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,222 @@
+//! A module proxy with checksum database over TLS, HTTP/2 or HTTP/1.1 as the client chooses. In
+//! go a [`Store`] and [`Faults`], out comes an [`AccessLog`].
+
+mod body;
+mod faults;
+mod log;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use self::body::TimedBody;
+pub use self::faults::{Answer, BodyStall, Faults, HeadDelay, Matcher, ending, paths};
+pub use self::log::{AccessLog, ConnectionRecord, RequestRecord};
+use crate::clock::monotonic_ns;
+use crate::lock;
+use crate::store::Store;
+
+/// A running proxy. It stops with the runtime it was started on.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    /// Requests for this host are for the database itself, not for a proxy of it.
+    sumdb_host: String,
+    tls: Arc<ServerConfig>,
+    faults: Mutex<Arc<Faults>>,
+    log: Arc<AccessLog>,
+}
+
+impl Proxy {
+    /// Serves on the listeners, which must be non-blocking. Requests for `sumdb_host` are
+    /// answered as the checksum database does, others as a module proxy. Must be called on a
+    /// tokio runtime.
+    pub fn start(
+        listeners: Vec<std::net::TcpListener>,
+        tls: Arc<ServerConfig>,
+        store: Arc<Store>,
+        sumdb_host: &str,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            store,
+            sumdb_host: sumdb_host.to_owned(),
+            tls,
+            faults: Mutex::default(),
+            log: Arc::default(),
+        });
+        for listener in listeners {
+            tokio::spawn(accept(TcpListener::from_std(listener)?, Arc::clone(&shared)));
+        }
+        Ok(Self { shared })
+    }
+
+    /// What happens from the next connection and request on.
+    pub fn set_faults(&self, faults: Faults) {
+        *lock(&self.shared.faults) = Arc::new(faults);
+    }
+
+    /// The access log.
+    pub fn log(&self) -> &AccessLog {
+        &self.shared.log
+    }
+}
+
+impl Shared {
+    fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&lock(&self.faults))
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        // An error is of the connection that was to be accepted; the next one may be good.
+        if let Ok((stream, peer)) = listener.accept().await {
+            let connection = shared.log.accepted(peer, stream.local_addr().ok());
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                // A client that hangs up in the middle of anything is in the log, no error.
+                let _ = serve(stream, connection, &shared).await;
+                shared.log.closed(connection);
+            });
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, connection: usize, shared: &Arc<Shared>) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    sleep(shared.faults().tls_delay).await;
+    let stream = TlsAcceptor::from(Arc::clone(&shared.tls)).accept(stream).await?;
+    let alpn = stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+    let h2 = alpn.as_deref() == Some("h2");
+    shared.log.tls_done(connection, alpn);
+
+    let sequence = Arc::new(AtomicU32::new(0));
+    let service = service_fn(|request| {
+        let (shared, sequence) = (Arc::clone(shared), sequence.fetch_add(1, Ordering::Relaxed));
+        async move { Ok::<_, Infallible>(answer(&shared, connection, sequence, &request).await) }
+    });
+    let io = TokioIo::new(stream);
+    if h2 {
+        http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await?;
+    } else {
+        http1::Builder::new().serve_connection(io, service).await?;
+    }
+    Ok(())
+}
+
+async fn answer(
+    shared: &Shared,
+    connection: usize,
+    sequence: u32,
+    request: &Request<Incoming>,
+) -> Response<TimedBody> {
+    let received_ns = monotonic_ns();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str().to_owned())
+        .or_else(|| request.headers().get(HOST)?.to_str().ok().map(ToOwned::to_owned))
+        .unwrap_or_default();
+
+    let faults = shared.faults();
+    let file = file_of(shared, &authority, &path);
+    let injected = faults.answers.iter().find(|answer| (answer.matches.0)(&path));
+    let (status, bytes) = match (injected, file) {
+        (Some(answer), _) => (answer.status, Bytes::from_static(b"injected by the lab\n")),
+        (None, Some(bytes)) => (StatusCode::OK.as_u16(), bytes),
+        (None, None) => (StatusCode::NOT_FOUND.as_u16(), Bytes::from_static(b"not found\n")),
+    };
+    let slot = AccessLog::received(
+        &shared.log,
+        RequestRecord {
+            connection,
+            sequence,
+            authority,
+            method: request.method().to_string(),
+            path: path.clone(),
+            status,
+            received_ns,
+            first_byte_ns: None,
+            end_ns: None,
+            bytes: 0,
+        },
+    );
+    sleep(faults.head_delay(&path)).await;
+    let stall = faults.body_stalls.iter().find(|stall| (stall.matches.0)(&path)).cloned();
+    slot.head_sent();
+    let mut response = Response::new(TimedBody::new(bytes, stall, slot));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(content_type) = content_type(&path).parse() {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    if let Some(seconds) = injected.and_then(|answer| answer.retry_after_s) {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn file_of(shared: &Shared, authority: &str, path: &str) -> Option<Bytes> {
+    let path = path.split('?').next().unwrap_or(path);
+    let path = percent_decoded(path.strip_prefix('/')?)?;
+    if authority == shared.sumdb_host {
+        shared.store.get(&format!("sumdb/{}/{path}", shared.store.sumdb()))
+    } else {
+        shared.store.get(&path)
+    }
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("info") => "application/json",
+        Some("zip") => "application/zip",
+        _ => "text/plain; charset=UTF-8",
+    }
+}
+
+/// The path with `%xx` replaced; `None` when that is cut, no hexadecimal number, or no UTF-8.
+fn percent_decoded(path: &str) -> Option<String> {
+    let mut bytes = path.bytes();
+    let mut decoded = Vec::with_capacity(path.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            (digit()? * 16 + digit()?) as u8
+        } else {
+            byte
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_signs_are_decoded_or_refused() {
+        assert_eq!(
+            percent_decoded("example.test/%21big/@v/list").as_deref(),
+            Some("example.test/!big/@v/list")
+        );
+        for bad in ["%", "%2", "%zz", "%ff"] {
+            assert_eq!(percent_decoded(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A response body that is given out in chunks and notes when the last one was taken.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::faults::BodyStall;
+use super::log::Slot;
+
+/// Bytes of a chunk: the largest payload of an HTTP/2 frame and of a TLS record.
+const CHUNK: usize = 16 * 1024;
+
+/// The rest of a body.
+pub struct TimedBody {
+    rest: Bytes,
+    sent: u64,
+    stall: Option<(u64, Duration)>,
+    pause: Option<Pin<Box<Sleep>>>,
+    slot: Slot,
+}
+
+impl TimedBody {
+    pub(super) fn new(bytes: Bytes, stall: Option<BodyStall>, slot: Slot) -> Self {
+        if bytes.is_empty() {
+            slot.taken(0, true);
+        }
+        let stall = stall.map(|stall| (stall.after_bytes, stall.delay));
+        Self { rest: bytes, sent: 0, stall, pause: None, slot }
+    }
+
+    /// Bytes that may be given out before the next pause.
+    fn allowed(&mut self) -> usize {
+        let until_stall = match self.stall {
+            Some((after, delay)) if after == self.sent => {
+                self.stall = None;
+                self.pause = Some(Box::pin(sleep(delay)));
+                return 0;
+            }
+            Some((after, _)) => usize::try_from(after - self.sent).unwrap_or(CHUNK),
+            None => CHUNK,
+        };
+        CHUNK.min(until_stall).min(self.rest.len())
+    }
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let size = loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(context));
+                self.pause = None;
+            }
+            match self.allowed() {
+                0 => {}
+                size => break size,
+            }
+        };
+        let chunk = self.rest.split_to(size);
+        self.sent += size as u64;
+        self.slot.taken(size, self.rest.is_empty());
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}

@@ -1,0 +1,46 @@
+//! The lab's certificate authority and the proxy's TLS settings. In go host names, out come a
+//! PEM file for clients and a server configuration.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// An authority made for one lab, and a certificate it signed.
+#[derive(Debug)]
+pub struct Authority {
+    /// The authority's certificate, PEM
+    pub pem: String,
+    /// Server settings: TLS 1.2 and 1.3, HTTP/2 preferred, HTTP/1.1
+    pub server: Arc<ServerConfig>,
+}
+
+impl Authority {
+    /// Makes the authority and a server certificate for these host names.
+    pub fn new(names: &[&str]) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "goobserve lab");
+        let key = KeyPair::generate().context("make the lab authority's key")?;
+        let pem = params.self_signed(&key).context("sign the lab authority")?.pem();
+        let issuer = Issuer::new(params, key);
+
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).context("name the lab's server certificate")?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().context("make the lab server's key")?;
+        let certificate = params.signed_by(&key, &issuer).context("sign the lab's server certificate")?;
+
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .context("use the lab's server certificate")?;
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { pem, server: Arc::new(server) })
+    }
+}
