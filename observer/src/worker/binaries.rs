@@ -1,0 +1,89 @@
+//! Go binaries: parsed here from the agent's descriptors, probed there at the offsets found.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use anyhow::Result;
+
+use crate::seam::{FileId, Seam, ToAgent};
+use crate::source::kernel::Probes;
+use crate::target::{self, BuildInfo, Function, Plan, Refusal};
+
+/// What is known of a binary.
+pub struct Binary {
+    /// Where it was found first
+    pub path: String,
+    /// Its build information, when it is Go
+    pub build: Option<BuildInfo>,
+    /// Why it is not probed; `None` while it is or will be
+    pub refused: Option<String>,
+    /// It is no Go program at all
+    pub foreign: bool,
+    asked: bool,
+}
+
+/// Every binary that was looked at.
+#[derive(Default)]
+pub struct Binaries {
+    known: HashMap<FileId, Binary>,
+}
+
+impl Binaries {
+    /// Looks at a binary once, and asks the agent to probe it when it can be.
+    pub fn look(&mut self, file: FileId, path: &str, descriptor: OwnedFd, seam: &Seam) -> Result<&Binary> {
+        if let std::collections::hash_map::Entry::Vacant(entry) = self.known.entry(file) {
+            let opened = File::from(descriptor);
+            let cache = object::ReadCache::new(opened);
+            let mut binary =
+                Binary { path: path.to_owned(), build: None, refused: None, foreign: false, asked: false };
+            match target::plan(&cache) {
+                Ok(plan) => {
+                    if cfg!(target_arch = "x86_64") && plan.arch == target::Arch::Amd64 {
+                        seam.send(&ToAgent::Probe { file, probes: probes(&plan) }, &[])?;
+                        binary.asked = true;
+                    } else {
+                        binary.refused = Some("it is for another kind of processor".to_owned());
+                    }
+                    binary.build = Some(plan.build);
+                }
+                Err(refusal) => {
+                    binary.foreign = matches!(refusal, Refusal::NotGo | Refusal::NotElf);
+                    binary.build = target::build_info(&cache).ok();
+                    binary.refused = Some(refusal.to_string());
+                }
+            }
+            entry.insert(binary);
+        }
+        Ok(&self.known[&file])
+    }
+
+    /// The agent's answer.
+    pub fn probed(&mut self, file: FileId, error: Option<String>) {
+        if let Some(binary) = self.known.get_mut(&file) {
+            binary.asked = false;
+            binary.refused = error;
+        }
+    }
+
+    /// Whether every binary so far is probed or refused.
+    pub fn settled(&self) -> bool {
+        self.known.values().all(|binary| !binary.asked)
+    }
+
+    /// A binary that was looked at.
+    pub fn get(&self, file: FileId) -> Option<&Binary> {
+        self.known.get(&file)
+    }
+
+    /// Go binaries that could not be probed, with the reason.
+    pub fn refusals(&self) -> impl Iterator<Item = &Binary> {
+        self.known.values().filter(|binary| !binary.foreign && binary.refused.is_some())
+    }
+}
+
+
+fn probes(plan: &Plan) -> Probes {
+    let whole = |function: &Function| (function.entry, function.returns.clone());
+    Probes { handshake: whole(&plan.handshake), write: plan.write.entry, read: whole(&plan.read) }
+}

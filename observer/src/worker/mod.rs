@@ -1,0 +1,159 @@
+//! The half without privileges: reads the ring, decodes, correlates, reports. It runs as the
+//! invoking user and asks the agent for what that user may not open.
+
+mod binaries;
+mod machine;
+mod observe;
+mod output;
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::MissedTickBehavior;
+
+use crate::seam::{Seam, Task, ToAgent, ToWorker};
+use crate::source::kernel::ring::Ring;
+
+use binaries::Binaries;
+use observe::Observer;
+
+/// How often the ring is looked at while a command runs: far below what an eye notices, and
+/// rarely enough to cost nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often recordings are flushed and gathered spells told.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// The worker's whole life. Returns its exit status: 0, or 1 when it had to say why not.
+pub fn main(seam_fd: i32) -> i32 {
+    let result = harden().and_then(|()| {
+        let seam = Seam::inherited(seam_fd).context("this is goobserve's inner half; it is not to be called")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(serve(seam))
+    });
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("goobserve: {error:#}");
+            1
+        }
+    }
+}
+
+/// It holds other users' headers: no core files, no debuggers, signals of the terminal are for
+/// the command.
+fn harden() -> Result<()> {
+    use nix::sys::prctl::set_dumpable;
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    for ignored in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU] {
+        #[expect(unsafe_code, reason = "signal is unsafe for the sake of handlers")]
+        // SAFETY: no handler is installed.
+        unsafe { signal(ignored, SigHandler::SigIgn) }?;
+    }
+    Ok(())
+}
+
+/// Where the worker is on its way.
+#[derive(Default)]
+struct Progress {
+    binaries_end: bool,
+    ready_sent: bool,
+}
+
+async fn serve(seam: Seam) -> Result<()> {
+    let seam = AsyncFd::with_interest(seam, Interest::READABLE)?;
+    let Some((ToWorker::Task(task), _)) = receive(&seam).await? else { bail!("the agent sent no task") };
+    let mut binaries = Binaries::default();
+    let mut progress = Progress::default();
+    let mut observer = match Observer::new(*task) {
+        Ok(observer) => observer,
+        Err(error) => {
+            seam.get_ref().send(&ToAgent::Refused, &[])?;
+            return Err(error);
+        }
+    };
+    let mut ring: Option<AsyncFd<Ring>> = None;
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut flush = tokio::time::interval(FLUSH_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            message = receive(&seam) => {
+                let Some((message, descriptors)) = message? else {
+                    // The agent was killed: what was seen until now is kept.
+                    if let Some(ring) = &mut ring {
+                        observer.drain(ring.get_mut(), true, seam.get_ref(), &mut binaries);
+                    }
+                    return observer.cut_off();
+                };
+                match message {
+                    ToWorker::Maps => ring = Some(open_ring(descriptors)?),
+                    ToWorker::BinariesEnd => progress.binaries_end = true,
+                    ToWorker::Ended => {
+                        if let Some(ring) = &mut ring {
+                            observer.drain(ring.get_mut(), true, seam.get_ref(), &mut binaries);
+                        }
+                        return observer.finish(&binaries);
+                    }
+                    ToWorker::Abandoned => return observer.abandon(),
+                    message => observer.message(message, descriptors, seam.get_ref(), &mut binaries)?,
+                }
+                if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {
+                    progress.ready_sent = true;
+                    seam.get_ref().send(&ToAgent::Ready, &[])?;
+                }
+            }
+            // Woken for what cannot wait: a new program, an end.
+            ready = readable(ring.as_mut()) => {
+                ready?;
+                if let Some(ring) = &mut ring {
+                    observer.drain(ring.get_mut(), false, seam.get_ref(), &mut binaries);
+                }
+            }
+            _ = look.tick(), if ring.is_some() && observer.busy() => {
+                if let Some(ring) = &mut ring {
+                    observer.drain(ring.get_mut(), false, seam.get_ref(), &mut binaries);
+                }
+            }
+            _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {
+                if let Some(ring) = &mut ring {
+                    observer.tick(ring.get_ref());
+                }
+            }
+        }
+    }
+}
+
+async fn receive(seam: &AsyncFd<Seam>) -> Result<Option<(ToWorker, Vec<OwnedFd>)>> {
+    loop {
+        let mut guard = seam.readable().await?;
+        match guard.try_io(|seam| seam.get_ref().receive(false)) {
+            Ok(message) => return message.context("cannot hear the agent"),
+            Err(_would_block) => {}
+        }
+    }
+}
+
+async fn readable(ring: Option<&mut AsyncFd<Ring>>) -> Result<()> {
+    match ring {
+        Some(ring) => {
+            ring.readable().await?.clear_ready();
+            Ok(())
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn open_ring(descriptors: Vec<OwnedFd>) -> Result<AsyncFd<Ring>> {
+    let [ring, trees, lost]: [OwnedFd; 3] =
+        descriptors.try_into().map_err(|_| anyhow::anyhow!("the agent sent no maps"))?;
+    Ok(AsyncFd::with_interest(Ring::new(ring, trees, lost)?, Interest::READABLE)?)
+}
+

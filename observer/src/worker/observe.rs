@@ -1,0 +1,370 @@
+//! One observation: records in; recording, progress, lines and report out.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use observer_common::EXEC_ROOT;
+
+use super::binaries::{Binaries, Binary};
+use super::machine::machine;
+use super::output::{Whole, growing};
+use crate::correlate::{Correlator, Facts};
+use crate::decode::wire::{self, Body as Wire};
+use crate::goenv;
+use crate::model::anonymize::Anonymizer;
+use crate::model::event::{Body, End, Event, Session};
+use crate::model::record::{Go, Ns};
+use crate::model::waiting::Announcer;
+use crate::model::{State, report};
+use crate::run::progress::{self, Progress};
+use crate::seam::{Seam, Task, ToAgent, ToWorker};
+use crate::source::kernel::monotonic_ns;
+use crate::source::kernel::ring::Ring;
+use crate::source::record::{Recorder, SCHEMA};
+use crate::view::lines::Lines;
+use crate::view::{human, json, page, text};
+
+/// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
+const ENVIRON_MAX: u64 = 1 << 20;
+/// An ended command is kept that long, for events that come after its end (its sockets').
+const KEEP_NS: Ns = 2_000_000_000;
+
+/// Everything the worker knows, and where it goes.
+pub struct Observer {
+    task: Task,
+    correlator: Correlator,
+    state: State,
+    anonymizer: Option<Anonymizer>,
+    recorder: Option<Recorder<File>>,
+    stream: Option<Recorder<std::io::Stdout>>,
+    lines: Option<Lines>,
+    json: Option<Whole>,
+    progress: Option<Progress>,
+    announcer: Announcer,
+    /// Programs that were looked at, as the kernel numbers them
+    seen: HashSet<(u32, u64)>,
+    kernel_lost: u64,
+    events: Vec<Event>,
+    /// Ended commands and when
+    ended: Vec<(u32, Ns)>,
+    unflushed: bool,
+}
+
+impl Observer {
+    /// Opens every output; nothing has begun yet.
+    pub fn new(task: Task) -> Result<Self> {
+        let session = Session {
+            schema: SCHEMA.to_owned(),
+            tool: format!("goobserve {}", env!("CARGO_PKG_VERSION")),
+            started_unix_ns: task.started_unix_ns,
+            machine: machine(),
+        };
+        let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
+        let mut event = Event { at_ns: 0, body: Body::Session(session) };
+        if let Some(anonymizer) = &mut anonymizer {
+            event = anonymizer.event(&event);
+        }
+        let Body::Session(session) = &event.body else { unreachable!("a session stays one") };
+        let json = task.output.json.as_deref().map(Whole::create).transpose()?;
+        let recorder = match &task.output.record {
+            Some(path) => Some(Recorder::new(growing(path)?, path.display().to_string(), session)),
+            None => None,
+        };
+        let watching = task.child.is_none();
+        let stream =
+            (watching && task.output.jsonl).then(|| Recorder::new(std::io::stdout(), "standard output", session));
+        let lines = (watching && !task.output.jsonl).then(Lines::new);
+        let mut state = State::new();
+        state.apply(&event);
+        let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
+        let progress = if task.output.progress { tty().and_then(Progress::new) } else { None };
+        Ok(Self {
+            correlator: Correlator::new(task.start_ns),
+            task,
+            state,
+            anonymizer,
+            recorder,
+            stream,
+            lines,
+            json,
+            progress,
+            announcer: Announcer::default(),
+            seen: HashSet::new(),
+            kernel_lost: 0,
+            events: Vec::new(),
+            ended: Vec::new(),
+            unflushed: true,
+        })
+    }
+
+    /// A command runs: the ring is to be looked at often.
+    pub fn busy(&self) -> bool {
+        self.task.child.is_some() || !self.ended.is_empty() || self.correlator.running().next().is_some()
+    }
+
+    /// Something waits to be written.
+    pub const fn unflushed(&self) -> bool {
+        self.unflushed
+    }
+
+    fn now(&self) -> Ns {
+        monotonic_ns().saturating_sub(self.task.start_ns)
+    }
+
+    /// What the agent says about a binary or a process.
+    pub fn message(
+        &mut self,
+        message: ToWorker,
+        descriptors: Vec<OwnedFd>,
+        seam: &Seam,
+        binaries: &mut Binaries,
+    ) -> Result<()> {
+        let mut descriptors = descriptors.into_iter();
+        match message {
+            ToWorker::Binary { file, path } => {
+                let descriptor = descriptors.next().context("a binary without a descriptor")?;
+                binaries.look(file, &path, descriptor, seam)?;
+            }
+            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus } => {
+                let descriptor = descriptors.next().context("facts without a descriptor")?;
+                let binary = binaries.look(file, &path, descriptor, seam)?;
+                let environ = descriptors.next().map(read_environ).unwrap_or_default();
+                let go = binary.build.as_ref().filter(|build| build.is_go_command());
+                if go.is_none() && self.task.child.is_none() && self.correlator.command_of(pid).is_some() {
+                    // It was called `go` and is something else.
+                    seam.send(&ToAgent::Unfollow { pid }, &[])?;
+                }
+                let go = go.map(|_| settings(&environ, binary, &path, cpus));
+                let cgroup = cgroup.as_deref().and_then(cgroup_of);
+                self.correlator.facts(pid, monotonic_ns(), &Facts { cwd, cgroup, go }, &mut self.events);
+                self.take();
+            }
+            ToWorker::Probed { file, error } => binaries.probed(file, error),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes what the ring has; `all` when nothing more comes.
+    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &mut Binaries) {
+        let _ = binaries;
+        let Self { correlator, events, seen, .. } = self;
+        ring.drain(all, |bytes| match wire::record(bytes) {
+            Ok(record) => {
+                if let Wire::Exec(exec, _) = &record.body {
+                    let root = record.header.flags & EXEC_ROOT != 0;
+                    if seen.insert((exec.dev, exec.ino)) || root {
+                        // A failure shows at the next receive: the agent has gone.
+                        let _ = seam.send(&ToAgent::Look { pid: record.header.pid }, &[]);
+                    }
+                }
+                correlator.record(&record, events);
+            }
+            Err(_) => correlator.undecoded(),
+        });
+        let lost = ring.lost();
+        if lost > self.kernel_lost {
+            self.kernel_lost = lost;
+            self.correlator.gap();
+        }
+        self.take();
+    }
+
+    /// Events go to the state, the recording and the screen.
+    fn take(&mut self) {
+        for event in std::mem::take(&mut self.events) {
+            self.unflushed = true;
+            let event = match &mut self.anonymizer {
+                Some(anonymizer) => anonymizer.event(&event),
+                None => event,
+            };
+            if let Body::Command(update) = &event.body
+                && update.command.wall_ns.is_some()
+                && self.task.child.is_none()
+            {
+                self.ended.push((update.command.id, event.at_ns));
+            }
+            if let Some(recorder) = &mut self.recorder {
+                recorder.write(&event);
+            }
+            if let Some(stream) = &mut self.stream {
+                stream.write(&event);
+            }
+            self.state.apply(&event);
+            if let Some(line) = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event)) {
+                println!("{line}");
+            }
+        }
+    }
+
+    /// Ten times a second: spells are told, waits announced, files flushed.
+    pub fn tick(&mut self, _: &Ring) {
+        self.correlator.flush(monotonic_ns(), &mut self.events);
+        let now = self.now();
+        for waiting in self.announcer.due(&self.state, now) {
+            self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
+        }
+        let loss = self.correlator.loss(self.kernel_lost);
+        if loss != self.state.loss() {
+            self.events.push(Event { at_ns: now, body: Body::Loss(loss) });
+        }
+        self.take();
+        self.flush();
+        self.draw(now);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.ended).into_iter().partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
+        self.ended = kept;
+        for (command, _) in gone {
+            self.correlator.forget(command);
+            self.state.clear_command(command);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.unflushed = false;
+        if let Some(Err(error)) = self.recorder.as_mut().map(Recorder::flush) {
+            if let Some(progress) = &mut self.progress {
+                progress.clear();
+            }
+            eprintln!("goobserve: {error}; the observation goes on");
+            eprintln!("  free some space, or record to another disk");
+        }
+        if let Some(Err(_)) = self.stream.as_mut().map(Recorder::flush) {
+            std::process::exit(0); // nobody reads any more, as with any filter
+        }
+    }
+
+    fn draw(&mut self, now: Ns) {
+        let Some(progress) = &mut self.progress else { return };
+        let Some((id, command)) = self.state.commands().next() else { return };
+        let ended = command.requests.values().filter(|request| request.end_ns.is_some()).count();
+        let begun = command.record.as_ref().map_or(0, |record| record.start_ns);
+        let mut line = format!(
+            "{} · {} · {}",
+            human::duration(now.saturating_sub(begun)),
+            human::count(ended as u64, "request"),
+            human::count(command.connections.len() as u64, "connection"),
+        );
+        if let Some(waiting) = crate::model::waiting::waiting(&self.state, id, now) {
+            let since = human::duration(now.saturating_sub(waiting.since_ns));
+            line.push_str(&format!(" · waiting {since} for {}", waiting.summary));
+        }
+        progress.tick(&line, &self.correlator.pids(id));
+    }
+
+    /// The agent was killed: the recording is kept as far as it came.
+    pub fn cut_off(mut self) -> Result<()> {
+        self.tick_last();
+        if let Some(progress) = &mut self.progress {
+            progress.clear();
+        }
+        anyhow::bail!("the observation was cut off; the command goes on")
+    }
+
+    /// CMD could not be started: no trace is left.
+    pub fn abandon(self) -> Result<()> {
+        if let Some(path) = &self.task.output.record {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    fn tick_last(&mut self) {
+        self.correlator.flush(monotonic_ns(), &mut self.events);
+        let loss = self.correlator.loss(self.kernel_lost);
+        let at_ns = self.now();
+        self.events.push(Event { at_ns, body: Body::Loss(loss) });
+        self.take();
+        self.flush();
+    }
+
+    /// The observation is over: files and report.
+    pub fn finish(mut self, binaries: &Binaries) -> Result<()> {
+        self.correlator.flush(monotonic_ns(), &mut self.events);
+        let at_ns = self.now();
+        let loss = self.correlator.loss(self.kernel_lost);
+        self.events.push(Event { at_ns, body: Body::Loss(loss) });
+        self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns }) });
+        self.take();
+        self.flush();
+        if let Some(progress) = &mut self.progress {
+            progress.clear();
+        }
+        if self.task.child.is_none() {
+            return Ok(());
+        }
+        let report = report::report(&self.state);
+        if let Some(file) = self.json.take() {
+            let mut bytes = json::json(&report)?.into_bytes();
+            bytes.push(b'\n');
+            file.finish(&bytes)?;
+        }
+        if self.task.output.report {
+            let options =
+                page::Options { width: usize::from(self.task.output.columns), color: self.task.output.color };
+            std::io::stderr().write_all(text::text(&report, options).as_bytes())?;
+        }
+        if !self.task.output.quiet {
+            self.refusals(binaries);
+        }
+        Ok(())
+    }
+
+    /// Says why requests are missing, when a program could not be probed.
+    fn refusals(&self, binaries: &Binaries) {
+        for binary in binaries.refusals() {
+            let reason = binary.refused.as_deref().unwrap_or_default();
+            eprintln!("goobserve: {}: not probed: {reason}", binary.path);
+        }
+        let go = self.state.commands().any(|(_, command)| {
+            command.record.as_ref().is_some_and(|record| record.go.version.is_some())
+        });
+        let foreign = self.task.argv.first().filter(|_| !go && !binaries.any_probed_ran(&self.state));
+        if let Some(name) = foreign {
+            eprintln!(
+                "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \
+                 requests inside TLS cannot be"
+            );
+        }
+    }
+}
+
+fn read_environ(descriptor: OwnedFd) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A process that has gone has no environment: it is not known then.
+    let _ = File::from(descriptor).take(ENVIRON_MAX).read_to_end(&mut bytes);
+    bytes
+}
+
+fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>) -> Go {
+    let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
+    let read = |path: &Path| {
+        let mut bytes = Vec::new();
+        let file = File::open(path).ok()?;
+        file.take(goenv::FILE_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
+    let mut go = goenv::settings(&source, read);
+    let build = binary.build.as_ref();
+    go.version = build.map(|build| build.go_version.clone());
+    go.cgo = build.and_then(crate::target::BuildInfo::cgo);
+    go.binary = Some(path.to_owned());
+    go
+}
+
+/// The control group of cgroup v2, or else the longest of version 1's.
+fn cgroup_of(text: &str) -> Option<String> {
+    let path = |line: &str| line.splitn(3, ':').nth(2).map(str::to_owned);
+    let unified = text.lines().find(|line| line.starts_with("0::")).and_then(path);
+    let other = || text.lines().filter_map(path).max_by_key(String::len);
+    unified.filter(|path| path != "/").or_else(other).or_else(|| Some("/".to_owned()))
+}
+
+/// Columns of the terminal on stderr; 80 when it is none.
+pub fn columns() -> u16 {
+    File::open("/dev/stderr").ok().and_then(|tty| progress::width(&tty)).unwrap_or(80)
+}
