@@ -11,5 +11,5 @@ pub mod state;
 pub mod waiting;
 
 pub use event::Event;
-//pub use report::{Report, report};
+pub use report::{Report, report};
 pub use state::State;

@@ -99,11 +99,16 @@ impl CommandState {
                 continue;
             }
             if let Some(end) = connect_end(connection) {
-                let error = matches!(
-                    connection.outcome,
-                    ConnectionOutcome::Refused | ConnectionOutcome::TimedOut
+                let error =
+                    matches!(connection.outcome, ConnectionOutcome::Refused | ConnectionOutcome::TimedOut);
+                add(
+                    Subject::Connect(connection),
+                    Phase::Connect,
+                    host,
+                    (connection.start_ns, end),
+                    error,
+                    None,
                 );
-                add(Subject::Connect(connection), Phase::Connect, host, (connection.start_ns, end), error, None);
             }
             if let Some(start) = connection.tls_start_ns {
                 let end = connection.tls_ns.map(|tls| start.saturating_add(tls)).or(connection.end_ns);
@@ -150,7 +155,9 @@ fn known(text: &str) -> Option<&str> {
 fn connect_end(connection: &Connection) -> Option<Option<Ns>> {
     match connection.connect_ns {
         Some(connect) => Some(Some(connection.start_ns.saturating_add(connect))),
-        None if connection.joined_late || connection.tls_start_ns.is_some() || connection.requests > 0 => None,
+        None if connection.joined_late || connection.tls_start_ns.is_some() || connection.requests > 0 => {
+            None
+        }
         None => Some(connection.end_ns),
     }
 }

@@ -77,18 +77,14 @@ fn a_connection_is_a_tcp_and_a_tls_handshake_with_the_name_asked_for() {
 
 #[test]
 fn a_handshake_still_going_on_is_open() {
-    assert_eq!(
-        rows([Body::Connection(connection())]),
-        [(Phase::Connect, address(), 10, 100, false, true)]
-    );
+    assert_eq!(rows([Body::Connection(connection())]), [(Phase::Connect, address(), 10, 100, false, true)]);
     let greeted = Connection { connect_ns: Some(1), tls_start_ns: Some(11), ..connection() };
     assert_eq!(rows([Body::Connection(greeted)])[1], (Phase::Tls, address(), 11, 100, false, true));
 }
 
 #[test]
 fn handshakes_that_failed_are_errors_and_end_with_their_connection() {
-    let refused =
-        Connection { connect_ns: Some(1), outcome: ConnectionOutcome::Refused, ..connection() };
+    let refused = Connection { connect_ns: Some(1), outcome: ConnectionOutcome::Refused, ..connection() };
     assert_eq!(rows([Body::Connection(refused)]), [(Phase::Connect, address(), 10, 11, true, false)]);
     let cut = Connection {
         connect_ns: Some(1),
@@ -122,7 +118,8 @@ fn what_the_observed_program_does_itself_is_never_vcs() {
 
 #[test]
 fn a_question_ends_with_its_answer_or_when_it_was_given_up() {
-    let dns = Dns { command: 1, id: 1, pid: TOP, server: "192.0.2.1:443".into(), start_ns: 5, ..Dns::default() };
+    let dns =
+        Dns { command: 1, id: 1, pid: TOP, server: "192.0.2.1:443".into(), start_ns: 5, ..Dns::default() };
     let answered = Dns { end_ns: Some(9), rcode: Some("NXDOMAIN".into()), ..dns.clone() };
     assert_eq!(rows([Body::Dns(answered)]), [(Phase::Dns, address(), 5, 9, true, false)]);
     let given_up = Dns { timed_out: true, ..dns.clone() };

@@ -236,7 +236,10 @@ fn round(units: &[u128], total: Ns) -> Vec<Ns> {
 }
 
 fn hosts(
-    names: &[Option<&str>], units: &[[u128; IN_FLIGHT]], blocked: &[Ns], operations: &[Operation<'_>],
+    names: &[Option<&str>],
+    units: &[[u128; IN_FLIGHT]],
+    blocked: &[Ns],
+    operations: &[Operation<'_>],
 ) -> Vec<HostShare> {
     let mut shares: Vec<HostShare> = names
         .iter()

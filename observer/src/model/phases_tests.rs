@@ -35,8 +35,7 @@ fn an_operation_is_answerable_only_for_idle_instants_but_busy_in_all() {
 
 #[test]
 fn an_instant_is_split_over_phases_not_over_operations() {
-    let ops =
-        [op(Phase::Proxy, "a", 0, 100), op(Phase::Proxy, "a", 0, 100), op(Phase::Sumdb, "b", 0, 100)];
+    let ops = [op(Phase::Proxy, "a", 0, 100), op(Phase::Proxy, "a", 0, 100), op(Phase::Sumdb, "b", 0, 100)];
     let split = apply((0, 100), &[(0, 100)], &ops);
     assert_eq!(blocked(&split), [0, 0, 0, 50, 50, 0, 0, 0, 0, 0]);
     assert_eq!(split.phase(Phase::Proxy).busy_ns, 100);

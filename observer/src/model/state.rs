@@ -295,7 +295,11 @@ impl CommandState {
 }
 
 fn upsert<K: Ord, V: Clone>(
-    map: &mut BTreeMap<K, V>, key: K, value: &V, held: &mut usize, limit: usize,
+    map: &mut BTreeMap<K, V>,
+    key: K,
+    value: &V,
+    held: &mut usize,
+    limit: usize,
 ) -> bool {
     if let Some(known) = map.get_mut(&key) {
         *known = value.clone();
