@@ -2,3 +2,5 @@
 
 #[cfg(target_os = "linux")]
 pub mod kernel;
+pub mod record;
+pub mod replay;

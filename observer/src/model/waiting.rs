@@ -1,0 +1,227 @@
+//! A command's open operations in, what it waits for now in words out.
+
+use std::collections::HashMap;
+
+use super::event::{LockWait, Waiting};
+use super::operations::{Flight, Subject, host_of};
+use super::record::{Class, Ns, Phase, Request};
+use super::state::{CommandState, State};
+
+/// A wait is announced when it is this old, and then again after each such time.
+pub const EVERY_NS: Ns = 1_000_000_000;
+
+/// What the command `id` waits for at `now`: the oldest of its open operations. `None` when none
+/// is open, or the command has ended.
+pub fn waiting(state: &State, id: u32, now: Ns) -> Option<Waiting> {
+    let command = state.command(id)?;
+    if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
+        return None;
+    }
+    let flights = command.flights(now);
+    let open = flights.iter().filter(|flight| flight.open && flight.operation.start_ns <= now);
+    let oldest = open.min_by_key(|flight| (flight.operation.start_ns, flight.operation.phase))?;
+    Some(Waiting {
+        command: id,
+        phase: oldest.operation.phase,
+        host: oldest.operation.host.map(str::to_owned),
+        since_ns: oldest.operation.start_ns,
+        summary: summary(command, oldest),
+    })
+}
+
+/// Says when a wait is to be announced: first after a second, then each second.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Announcer {
+    /// By command: since when the wait lasts, and when it was announced last
+    last: HashMap<u32, (Ns, Ns)>,
+}
+
+impl Announcer {
+    /// The waits to announce at `now`, at most one a command.
+    pub fn due(&mut self, state: &State, now: Ns) -> Vec<Waiting> {
+        let mut due = Vec::new();
+        let mut last = HashMap::new();
+        for (id, _) in state.commands() {
+            let Some(waiting) = waiting(state, id, now) else { continue };
+            let former = self.last.get(&id).filter(|(since, _)| *since == waiting.since_ns);
+            let announced = former.map_or(waiting.since_ns, |(_, announced)| *announced);
+            let is_due = now.saturating_sub(announced) >= EVERY_NS;
+            last.insert(id, (waiting.since_ns, if is_due { now } else { announced }));
+            if is_due {
+                due.push(waiting);
+            }
+        }
+        self.last = last;
+        due
+    }
+}
+
+fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
+    match flight.subject {
+        Subject::Dns(question) => {
+            let dns = &question.record;
+            let again = if dns.attempt > 1 { format!(", attempt {}", dns.attempt) } else { String::new() };
+            format!("an answer of the name server {} for {} ({}){again}", dns.server, dns.name, dns.qtype)
+        }
+        Subject::Connect(connection) => {
+            let host = host_of(connection).unwrap_or("an unknown host");
+            match connection.syn_retransmits {
+                0 => format!("a TCP handshake with {host}"),
+                1 => format!("a TCP handshake with {host}, SYN sent again once"),
+                n => format!("a TCP handshake with {host}, SYN sent again {n} times"),
+            }
+        }
+        Subject::Tls(connection) => {
+            format!("a TLS handshake with {}", host_of(connection).unwrap_or("an unknown host"))
+        }
+        Subject::Helper(connection) => {
+            let host = host_of(connection).unwrap_or("an unknown host");
+            format!("{} (pid {}) and its connection to {host}", connection.comm, connection.pid)
+        }
+        Subject::Request(request) => of_request(flight.operation.phase, request),
+        Subject::Lock(wait) => of_lock(command, wait),
+    }
+}
+
+fn of_request(phase: Phase, request: &Request) -> String {
+    let host = request.authority.as_deref().unwrap_or("an unknown host");
+    let whom = if phase == Phase::Sumdb { "the checksum database" } else { host };
+    let what = match request.class {
+        Class::List => "list of versions",
+        Class::Latest => "latest version",
+        Class::Info => "info",
+        Class::Mod => "go.mod",
+        Class::Zip => "zip",
+        Class::SumdbSupported => "is it served here",
+        Class::SumdbLatest => "latest tree head",
+        Class::SumdbLookup => "lookup",
+        Class::SumdbTile => "tile",
+        Class::Toolchain => "toolchain",
+        Class::GoGet => "where is the repository of",
+        Class::Other => "request",
+    };
+    let of = match (&request.module, &request.version, &request.path) {
+        (Some(module), Some(version), _) => format!(" {module}@{version}"),
+        (Some(module), None, _) => format!(" {module}"),
+        (None, _, Some(path)) if matches!(request.class, Class::Other | Class::SumdbTile) => {
+            format!(" {path}")
+        }
+        (None, ..) => String::new(),
+    };
+    format!("{whom}: {what}{of}")
+}
+
+fn of_lock(command: &CommandState, wait: &LockWait) -> String {
+    let cache = command.record.as_ref().and_then(|record| record.go.gomodcache.as_deref());
+    let in_cache =
+        |path: &&str| path.ends_with("/cache/lock") || cache.is_some_and(|cache| path.starts_with(cache));
+    let what = match wait.path.as_deref() {
+        Some(path) if in_cache(&path) => "the module cache's lock".to_owned(),
+        Some(path) => format!("the lock of {path}"),
+        None => "a file lock".to_owned(),
+    };
+    match wait.holder {
+        Some(pid) => format!("{what}, held by pid {pid}"),
+        None => format!("{what}, holder unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{Body, CommandUpdate, Event};
+    use crate::model::record::{Command, Connection, Dns};
+
+    const S: Ns = 1_000_000_000;
+
+    fn state(bodies: impl IntoIterator<Item = Body>) -> State {
+        let mut state = State::new();
+        bodies.into_iter().for_each(|body| state.apply(&Event { at_ns: 0, body }));
+        state
+    }
+
+    fn says(body: Body) -> String {
+        waiting(&state([body]), 1, S).unwrap().summary
+    }
+
+    fn request(class: Class) -> Request {
+        Request {
+            command: 1,
+            id: 1,
+            class,
+            authority: Some("proxy.test".into()),
+            module: Some("example.com/net".into()),
+            version: Some("v0.40.0".into()),
+            ..Request::default()
+        }
+    }
+
+    #[test]
+    fn every_kind_of_wait_is_said_in_words() {
+        assert_eq!(
+            says(Body::Request(request(Class::SumdbLookup))),
+            "the checksum database: lookup example.com/net@v0.40.0"
+        );
+        assert_eq!(says(Body::Request(request(Class::Zip))), "proxy.test: zip example.com/net@v0.40.0");
+        let dns = Dns {
+            command: 1,
+            server: "127.77.1.1:53".into(),
+            name: "proxy.test".into(),
+            qtype: "AAAA".into(),
+            attempt: 1,
+            ..Dns::default()
+        };
+        assert_eq!(says(Body::Dns(dns)), "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)");
+        let tcp = Connection { command: 1, remote: "192.0.2.1:443".into(), ..Connection::default() };
+        assert_eq!(says(Body::Connection(tcp.clone())), "a TCP handshake with 192.0.2.1:443");
+        let tls = Connection { connect_ns: Some(0), tls_start_ns: Some(0), ..tcp.clone() };
+        assert_eq!(says(Body::Connection(tls)), "a TLS handshake with 192.0.2.1:443");
+        let git = Connection { pid: 9, comm: "git-remote-http".into(), ..tcp };
+        assert_eq!(
+            says(Body::Connection(git)),
+            "git-remote-http (pid 9) and its connection to 192.0.2.1:443"
+        );
+        let lock = LockWait {
+            command: 1,
+            path: Some("/m/cache/lock".into()),
+            holder: Some(77),
+            ..LockWait::default()
+        };
+        assert_eq!(says(Body::Lock(lock)), "the module cache's lock, held by pid 77");
+    }
+
+    #[test]
+    fn the_oldest_open_operation_is_the_one_waited_for() {
+        let at =
+            |id, start_ns, end_ns| Body::Request(Request { id, start_ns, end_ns, ..request(Class::Zip) });
+        let state = state([at(1, 1, Some(2)), at(2, 5, None), at(3, 4, None)]);
+        assert_eq!(waiting(&state, 1, 9).unwrap().since_ns, 4);
+        assert_eq!(waiting(&state, 1, 3), None);
+        assert_eq!(waiting(&state, 2, 9), None);
+    }
+
+    #[test]
+    fn an_ended_command_waits_for_nothing() {
+        let command = Command { id: 1, wall_ns: Some(1), ..Command::default() };
+        let state = state([
+            Body::Request(request(Class::Zip)),
+            Body::Command(CommandUpdate { command, idle: Vec::new() }),
+        ]);
+        assert_eq!(waiting(&state, 1, S), None);
+    }
+
+    #[test]
+    fn a_wait_is_announced_after_a_second_and_then_each_second() {
+        let mut state = state([Body::Request(request(Class::Zip))]);
+        let mut announcer = Announcer::default();
+        let times: Vec<Ns> =
+            (0..35).map(|n| n * S / 10).filter(|now| !announcer.due(&state, *now).is_empty()).collect();
+        assert_eq!(times, [S, 2 * S, 3 * S]);
+        let next = Request { id: 2, start_ns: 4 * S, ..request(Class::Mod) };
+        let done = Request { end_ns: Some(4 * S), ..request(Class::Zip) };
+        state.apply(&Event { at_ns: 4 * S, body: Body::Request(done) });
+        state.apply(&Event { at_ns: 4 * S, body: Body::Request(next) });
+        assert!(announcer.due(&state, 4 * S + S / 2).is_empty());
+        assert_eq!(announcer.due(&state, 5 * S).len(), 1);
+    }
+}

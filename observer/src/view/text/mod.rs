@@ -1,0 +1,120 @@
+//! A report in, a page for people out: what ran, where its time went, and what made it wait.
+
+mod network;
+mod requests;
+mod time;
+
+use super::human::{count, duration, duration_or_unknown};
+use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
+use super::table::{Column, Table};
+use super::words;
+use crate::model::operations::is_go;
+use crate::model::report::{Command, Report};
+
+/// The report as text.
+pub fn text(report: &Report, options: Options) -> String {
+    let mut page = Page::new(options);
+    if report.commands.is_empty() {
+        page.line(0, PLAIN, "No go command was observed.");
+    }
+    for command in &report.commands {
+        header(&mut page, command, report.commands.len() > 1);
+        time::phases(&mut page, command);
+        time::hosts(&mut page, command);
+        requests::slowest(&mut page, report, command);
+        requests::sumdb(&mut page, report, command);
+        network::dns(&mut page, report, command);
+        network::connections(&mut page, report, command);
+        processes(&mut page, report, command);
+    }
+    loss(&mut page, report);
+    page.finish()
+}
+
+fn header(page: &mut Page, command: &Command, numbered: bool) {
+    page.gap();
+    let number = if numbered { format!("#{} ", command.id) } else { String::new() };
+    page.line(0, HEADING, &format!("{number}{}", words::argv(&command.argv)));
+    let failed = command.exit_code.is_some_and(|code| code != 0) || command.signal.is_some();
+    let ending = words::ending(command.exit_code, command.signal);
+    let style = if failed { BAD } else { PLAIN };
+    page.line(0, style, &format!("{}, {ending}", duration(command.wall_ns)));
+    let go = &command.go;
+    let settings = [
+        ("", go.version.clone()),
+        ("GOPROXY=", go.goproxy.clone()),
+        ("GOSUMDB=", go.gosumdb.clone()),
+        ("GOFLAGS=", go.goflags.clone()),
+        ("GODEBUG=", go.godebug.clone()),
+        ("downloads at once: ", go.gomaxprocs.map(|n| n.to_string())),
+    ];
+    let known: Vec<String> = settings
+        .into_iter()
+        .filter_map(|(name, value)| {
+            value.filter(|value| !value.is_empty()).map(|value| format!("{name}{value}"))
+        })
+        .collect();
+    if !known.is_empty() {
+        page.line(0, DIM, &known.join("  "));
+    }
+}
+
+/// Processes other than go: git and its helpers, compilers.
+fn processes(page: &mut Page, report: &Report, command: &Command) {
+    const MOST: usize = 8;
+    let of = report.processes.iter().filter(|process| process.command == command.id);
+    let others: Vec<_> = of.filter(|process| !is_go(&process.comm)).collect();
+    if others.is_empty() {
+        return;
+    }
+    page.heading("Processes other than go");
+    let mut table = Table::new(&[Column::Left, Column::Flexible, Column::Right, Column::Left, Column::Left]);
+    for process in others.iter().take(MOST) {
+        let took = process.end_ns.map(|end| end.saturating_sub(process.start_ns));
+        let cpu = format!("CPU {}", duration_or_unknown(process.cpu_ns));
+        let ending = match (process.exit_code, process.end_ns) {
+            (Some(code), _) => format!("exit {code}"),
+            (None, Some(_)) => "ended".to_owned(),
+            (None, None) => "still running".to_owned(),
+        };
+        let bad = process.exit_code.is_some_and(|code| code != 0);
+        table.styled([
+            (process.comm.clone(), PLAIN),
+            (words::argv(&process.args), DIM),
+            (duration_or_unknown(took), PLAIN),
+            (ending, if bad { BAD } else { PLAIN }),
+            (cpu, PLAIN),
+        ]);
+    }
+    page.table(&table);
+    rest(page, others.len(), MOST, "process", "processes");
+}
+
+/// Says how many rows a table leaves out.
+fn rest(page: &mut Page, all: usize, shown: usize, one: &str, many: &str) {
+    if all > shown {
+        let left = all - shown;
+        let word = if left == 1 { one } else { many };
+        page.line(2, DIM, &format!("and {left} more {word}"));
+    }
+}
+
+fn loss(page: &mut Page, report: &Report) {
+    let loss = &report.loss;
+    page.heading("What was not seen");
+    let parts = [
+        (loss.kernel_events_lost, "kernel event", "lost"),
+        (loss.events_undecoded, "event", "not understood or not kept"),
+        (loss.connections_joined_late, "connection", "seen only after its beginning"),
+    ];
+    let lost: Vec<String> = parts
+        .iter()
+        .filter(|part| part.0 > 0)
+        .map(|(n, what, how)| format!("{} {how}", count(*n, what)))
+        .collect();
+    if lost.is_empty() {
+        page.line(2, PLAIN, "Nothing was lost.");
+    } else {
+        page.line(2, BAD, &format!("{}; figures above may be too low.", lost.join(", ")));
+    }
+}

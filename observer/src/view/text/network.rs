@@ -1,0 +1,110 @@
+//! A command's DNS questions and TCP connections.
+
+use crate::model::report::{Command, Connection, Dns, Report};
+use crate::view::human::{bytes, count, duration, duration_or_unknown};
+use crate::view::page::{BAD, DIM, PLAIN, Page};
+use crate::view::table::{Column, Table};
+use crate::view::words;
+
+/// Rows shown of each.
+const MOST: usize = 10;
+
+pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
+    let mut questions: Vec<&Dns> = report.dns.iter().filter(|dns| dns.command == command.id).collect();
+    if questions.is_empty() {
+        return;
+    }
+    let all = questions.len();
+    page.heading(&count(all as u64, "DNS question"));
+    if all > MOST {
+        // The slow ones and those without an answer are worth the room.
+        let took = |dns: &Dns| dns.end_ns.map_or(u64::MAX, |end| end.saturating_sub(dns.start_ns));
+        questions.sort_by_key(|dns| std::cmp::Reverse(took(dns)));
+        questions.truncate(MOST);
+        questions.sort_by_key(|dns| dns.start_ns);
+    }
+    let mut table = Table::new(&[
+        Column::Flexible,
+        Column::Left,
+        Column::Left,
+        Column::Right,
+        Column::Flexible,
+        Column::Left,
+    ]);
+    for dns in questions {
+        let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
+        let (answer, style) = match (&dns.rcode, dns.timed_out) {
+            (Some(rcode), _) if rcode == "NOERROR" => (answers(dns), PLAIN),
+            (Some(rcode), _) => (rcode.clone(), BAD),
+            (None, true) => ("no answer".to_owned(), BAD),
+            (None, false) => ("unanswered".to_owned(), BAD),
+        };
+        table.styled([
+            (dns.name.clone(), PLAIN),
+            (dns.qtype.clone(), PLAIN),
+            (answer, style),
+            (took.map_or_else(|| "given up".to_owned(), duration), PLAIN),
+            (format!("from {}", dns.server), DIM),
+            (if dns.attempt > 1 { format!("attempt {}", dns.attempt) } else { String::new() }, BAD),
+        ]);
+    }
+    page.table(&table);
+    super::rest(page, all, MOST, "question", "questions");
+}
+
+fn answers(dns: &Dns) -> String {
+    match dns.answers {
+        Some(0) => "no address".to_owned(),
+        Some(n) => count(u64::from(n), "answer"),
+        None => "answered".to_owned(),
+    }
+}
+
+pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
+    let of = report.connections.iter().filter(|connection| connection.command == command.id);
+    let mut connections: Vec<&Connection> = of.collect();
+    if connections.is_empty() {
+        return;
+    }
+    let all = connections.len();
+    page.heading(&count(all as u64, "TCP connection"));
+    connections.truncate(MOST);
+    for connection in connections {
+        let host = connection.server_name.as_deref().unwrap_or(&connection.remote);
+        let mut parts = vec![match (&connection.alpn, &connection.tls_version) {
+            (Some(alpn), Some(version)) => format!("{alpn} over TLS {version}"),
+            (Some(alpn), None) => alpn.clone(),
+            (None, Some(version)) => format!("TLS {version}"),
+            (None, None) => "protocol unknown".to_owned(),
+        }];
+        parts.push(count(u64::from(connection.requests), "request"));
+        parts.extend(connection.bytes_received.map(|n| format!("{} received", bytes(n))));
+        parts.extend(connection.rtt_ns.map(|rtt| format!("round trip {}", duration(rtt))));
+        parts.push(format!("TCP {}", duration_or_unknown(connection.connect_ns)));
+        parts.push(format!("TLS {}", duration_or_unknown(connection.tls_ns)));
+        let ended = words::outcome(connection.outcome);
+        page.line(2, PLAIN, &format!("{host} ({}), {ended}", connection.remote));
+        page.line(4, DIM, &parts.join(", "));
+        let trouble = trouble(connection);
+        if !trouble.is_empty() {
+            page.line(4, BAD, &trouble.join(", "));
+        }
+    }
+    super::rest(page, all, MOST, "connection", "connections");
+}
+
+/// What went wrong on a connection, in words.
+fn trouble(connection: &Connection) -> Vec<String> {
+    let late = connection.received_out_of_order.unwrap_or(0);
+    [
+        (connection.syn_retransmits, "SYN", "sent again"),
+        (connection.retransmits, "segment", "sent again"),
+        (late, "segment", "received out of order"),
+        (connection.resets, "reset", ""),
+        (connection.zero_windows, "time", "a window was full"),
+    ]
+    .into_iter()
+    .filter(|(n, ..)| *n > 0)
+    .map(|(n, what, how)| format!("{} {how}", count(u64::from(n), what)).trim_end().to_owned())
+    .collect()
+}

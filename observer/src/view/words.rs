@@ -1,0 +1,128 @@
+//! Names of the contract in, plain words out.
+
+use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol};
+
+/// What a phase is, in at most 27 columns.
+pub const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "waiting for name servers",
+        Phase::Connect => "opening TCP connections",
+        Phase::Tls => "TLS handshakes",
+        Phase::Proxy => "module proxy requests",
+        Phase::Sumdb => "checksum database requests",
+        Phase::Toolchain => "downloading a Go toolchain",
+        Phase::Vcs => "git and other helpers",
+        Phase::Lock => "another process's file lock",
+        Phase::Local => "this machine: CPU and disk",
+        Phase::Unexplained => "nothing seen in flight",
+    }
+}
+
+/// What a request is for.
+pub const fn class(class: Class) -> &'static str {
+    match class {
+        Class::List => "list",
+        Class::Latest => "latest",
+        Class::Info => "info",
+        Class::Mod => "mod",
+        Class::Zip => "zip",
+        Class::SumdbSupported => "sumdb-supported",
+        Class::SumdbLatest => "sumdb-latest",
+        Class::SumdbLookup => "sumdb-lookup",
+        Class::SumdbTile => "sumdb-tile",
+        Class::Toolchain => "toolchain",
+        Class::GoGet => "go-get",
+        Class::Other => "other",
+    }
+}
+
+/// How a connection turned out.
+pub const fn outcome(outcome: ConnectionOutcome) -> &'static str {
+    match outcome {
+        ConnectionOutcome::Established => "closed in order",
+        ConnectionOutcome::Refused => "refused",
+        ConnectionOutcome::TimedOut => "no answer",
+        ConnectionOutcome::Reset => "reset",
+        ConnectionOutcome::Open => "still open",
+        ConnectionOutcome::Unused => "unused",
+    }
+}
+
+/// An application protocol.
+pub const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::H2 => "h2",
+        Protocol::Http1 => "http/1.1",
+    }
+}
+
+/// How a command ended.
+pub fn ending(exit_code: Option<i32>, signal: Option<i32>) -> String {
+    match (exit_code, signal) {
+        (_, Some(signal)) => format!("ended by signal {signal}"),
+        (Some(code), None) => format!("exit {code}"),
+        (None, None) => "still running".to_owned(),
+    }
+}
+
+/// Arguments as a line, the program without its folder, quoted where a shell would need it.
+pub fn argv(argv: &[String]) -> String {
+    let mut words = Vec::with_capacity(argv.len());
+    for (index, word) in argv.iter().enumerate() {
+        let word = if index == 0 { word.rsplit('/').next().unwrap_or(word) } else { word };
+        let plain = |c: char| c.is_alphanumeric() || "-_=./:@,+%^~!…".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            words.push(word.to_owned());
+        } else {
+            words.push(format!("'{}'", word.replace('\'', "'\\''")));
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::json;
+
+    #[test]
+    fn names_are_those_of_the_recording() {
+        use Class::{
+            GoGet, Info, Latest, List, Mod, Other, SumdbLatest, SumdbLookup, SumdbSupported, SumdbTile,
+            Toolchain, Zip,
+        };
+        for one in [
+            List,
+            Latest,
+            Info,
+            Mod,
+            Zip,
+            SumdbSupported,
+            SumdbLatest,
+            SumdbLookup,
+            SumdbTile,
+            Toolchain,
+            GoGet,
+            Other,
+        ] {
+            assert_eq!(json::line(&one).unwrap(), format!("\"{}\"", class(one)));
+        }
+        for one in [Protocol::H2, Protocol::Http1] {
+            assert_eq!(json::line(&one).unwrap(), format!("\"{}\"", protocol(one)));
+        }
+    }
+
+    #[test]
+    fn a_command_line_reads_as_it_was_typed() {
+        let line = |words: &[&str]| argv(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        assert_eq!(line(&["/usr/local/go/bin/go", "mod", "download"]), "go mod download");
+        assert_eq!(line(&["go", "a b", "", "it's"]), r"go 'a b' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn every_phase_fits_its_column() {
+        for one in Phase::ALL {
+            assert!(phase(one).len() <= 27, "{}", phase(one));
+        }
+    }
+}
