@@ -3,9 +3,21 @@
 //! Data flows one way: `source` (kernel or recording) → `decode` (bytes to values) →
 //! `correlate` (values to spans) → `model` (spans to phases) → `view`.
 
+#[cfg(target_os = "linux")]
+pub mod agent;
+#[cfg(target_os = "linux")]
+pub mod check;
+pub mod cli;
 pub mod correlate;
 pub mod decode;
+pub mod goenv;
 pub mod model;
+#[cfg(target_os = "linux")]
+pub mod run;
+#[cfg(target_os = "linux")]
+mod seam;
 pub mod source;
 pub mod target;
 pub mod view;
+#[cfg(target_os = "linux")]
+pub mod worker;

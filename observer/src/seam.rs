@@ -60,8 +60,6 @@ pub struct Output {
     pub quiet: bool,
     /// Width of the terminal
     pub columns: u16,
-    /// Ends `watch` after this many nanoseconds
-    pub duration_ns: Option<u64>,
 }
 
 /// A binary that the agent opened: device and inode name it from then on.
@@ -144,8 +142,11 @@ pub enum ToAgent {
     },
     /// Everything asked for is attached and every output is open: CMD may begin
     Ready,
-    /// It cannot begin; the worker has said why
-    Refused,
+    /// It cannot begin
+    Refused {
+        /// Why
+        what: String,
+    },
 }
 
 /// One end of the seam.

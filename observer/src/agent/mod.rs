@@ -1,12 +1,13 @@
 //! The half with privileges: loads, attaches, opens files, and answers the worker. It parses
 //! nothing that comes from outside.
 
+mod attach;
 mod files;
-mod run;
 mod spawn;
 mod watch;
 
-pub use run::run;
+pub use attach::Bpf;
+pub use spawn::{SEAM_FD, WORKER};
 pub use watch::watch;
 
 use std::collections::HashMap;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::seam::{FileId, Seam, ToAgent, ToWorker};
+use crate::cli::options::{Common, Refusal};
+use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
 use crate::source::kernel::Kernel;
 
 /// Binaries kept open for probing; a machine has a handful of go toolchains.
@@ -43,8 +45,8 @@ enum Turn {
     Done,
     /// CMD may begin
     Ready,
-    /// CMD must not begin
-    Refused,
+    /// CMD must not begin: why
+    Refused(String),
     /// The worker has gone
     Gone,
 }
@@ -72,7 +74,7 @@ impl Agent {
             }
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Ready => return Ok(Turn::Ready),
-            ToAgent::Refused => return Ok(Turn::Refused),
+            ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
         Ok(Turn::Done)
     }
@@ -96,9 +98,35 @@ impl Agent {
         Ok(())
     }
 
+    /// Hands ring and maps to the worker.
+    fn share(&self) -> Result<()> {
+        let shared = self.kernel.share()?;
+        let maps = [shared.ring.as_fd(), shared.trees.as_fd(), shared.lost.as_fd()];
+        self.seam.send(&ToWorker::Maps, &maps).context("cannot tell the worker")
+    }
+
     fn keep(&mut self, id: FileId, file: File) {
         if self.files.len() < FILES_MAX {
             self.files.insert(id, file);
         }
+    }
+}
+
+/// An error as the two lines that a user reads.
+fn refusal(error: &anyhow::Error) -> Refusal {
+    Refusal::new(format!("{error:#}"), "`goobserve check` says what this machine lacks")
+}
+
+/// How output looks, from the common flags and the terminal.
+fn output(common: Common) -> Output {
+    use std::io::IsTerminal as _;
+    let terminal = std::io::stderr().is_terminal();
+    let no_color = std::env::var_os("NO_COLOR");
+    Output {
+        color: common.color.decide(terminal, no_color.as_deref()),
+        progress: terminal && !common.quiet,
+        quiet: common.quiet,
+        columns: crate::worker::columns(),
+        ..Output::default()
     }
 }

@@ -1,1 +1,117 @@
-//! `goobserve watch`: every go command on the machine.
+//! `goobserve watch`: every go command on the machine, until it is told to end.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::attach::{now, start};
+use super::{Agent, Turn, files, tracefs};
+use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
+use crate::run::invoker::{self, Invoker};
+use crate::run::procfs::Live;
+use crate::seam::{Output, Task, ToWorker};
+use crate::source::kernel::Kernel;
+
+/// Watches until a signal, the end of the duration, or the end of the worker.
+pub fn watch(options: &WatchOptions) -> Result<(), Refusal> {
+    watch_until(options).map_err(|error| super::refusal(&error))
+}
+
+fn watch_until(options: &WatchOptions) -> Result<()> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let invoker = invoker::find(&Live, std::process::id());
+    let task = Task {
+        output: Output {
+            record: options.record.clone(),
+            jsonl: options.output == WatchOutput::Jsonl,
+            ..super::output(options.common)
+        },
+        ..now()
+    };
+    let (seam, mut worker) = start(&invoker, &task)?;
+    let mut opened = HashMap::new();
+    for path in go_binaries(&invoker) {
+        if let Some((file, id)) = files::regular(&path)
+            && !opened.contains_key(&id)
+        {
+            let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
+            seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
+            opened.insert(id, file);
+        }
+    }
+    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    let kernel = Kernel::load(&tracefs(), true)?;
+    let mut agent = Agent { kernel, seam, files: opened };
+    agent.share()?;
+    let until = options.duration.map(|duration| Instant::now() + duration);
+    let mut ending = false;
+    loop {
+        let timeout = until.filter(|_| !ending).map_or(PollTimeout::NONE, |until| {
+            PollTimeout::try_from(until.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
+        });
+        let mut fds = [
+            PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        let over = match poll(&mut fds, timeout) {
+            Ok(0) => true,
+            Ok(_) => matches!(signals.read_signal(), Ok(Some(_))),
+            Err(Errno::EINTR) => false,
+            Err(errno) => return Err(errno).context("cannot wait for the worker"),
+        };
+        if over && !ending {
+            ending = true;
+            agent.tell(&ToWorker::Ended)?;
+        }
+        match agent.turn(false)? {
+            Turn::Done => {}
+            Turn::Ready if !options.common.quiet && !ending => {
+                eprintln!("goobserve: watching every go command; Ctrl-C ends");
+            }
+            Turn::Ready => {}
+            Turn::Refused(what) => bail!(what),
+            Turn::Gone => break,
+        }
+    }
+    drop(agent);
+    let status = worker.wait().context("cannot wait for the worker")?;
+    if !status.success() {
+        bail!("the worker failed; see the line above");
+    }
+    Ok(())
+}
+
+/// Go binaries that may be called soon: in every PATH there is, and where they are installed.
+fn go_binaries(invoker: &Invoker) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = vec!["/usr/local/go/bin/go".into(), "/usr/bin/go".into(), "/usr/local/bin/go".into()];
+    paths.extend(super::attach::go_on_path(invoker));
+    let installed = |folder: &Path, below: &str| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path().join(below)).filter(|path| path.is_file()).collect()
+    };
+    paths.extend(installed(Path::new("/usr/lib"), "bin/go")); // Debian: /usr/lib/go-1.NN
+    let homes = installed_homes();
+    for home in &homes {
+        paths.extend(installed(&home.join("sdk"), "bin/go"));
+        paths.extend(installed(&home.join("go/pkg/mod/golang.org"), "bin/go")); // toolchain@…
+    }
+    paths
+}
+
+/// Home folders of this machine.
+fn installed_homes() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/home").into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).chain([PathBuf::from("/root")]).collect()
+}

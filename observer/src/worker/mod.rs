@@ -14,11 +14,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
-use crate::seam::{Seam, Task, ToAgent, ToWorker};
+use crate::seam::{Seam, ToAgent, ToWorker};
 use crate::source::kernel::ring::Ring;
 
 use binaries::Binaries;
 use observe::Observer;
+
+pub use observe::columns;
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.
@@ -73,8 +75,8 @@ async fn serve(seam: Seam) -> Result<()> {
     let mut observer = match Observer::new(*task) {
         Ok(observer) => observer,
         Err(error) => {
-            seam.get_ref().send(&ToAgent::Refused, &[])?;
-            return Err(error);
+            seam.get_ref().send(&ToAgent::Refused { what: format!("{error:#}") }, &[])?;
+            return Ok(());
         }
     };
     let mut ring: Option<AsyncFd<Ring>> = None;

@@ -323,7 +323,7 @@ impl Observer {
         let go = self.state.commands().any(|(_, command)| {
             command.record.as_ref().is_some_and(|record| record.go.version.is_some())
         });
-        let foreign = self.task.argv.first().filter(|_| !go && !binaries.any_probed_ran(&self.state));
+        let foreign = self.task.argv.first().filter(|_| !go);
         if let Some(name) = foreign {
             eprintln!(
                 "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \

@@ -1,0 +1,151 @@
+//! `goobserve run`: attaches to a command that is held before its exec, then serves the worker
+//! until the command has ended.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::spawn::{self, User};
+use super::{Agent, Turn, files, tracefs};
+use crate::cli::options::{Refusal, RunOptions, RunReport};
+use crate::run::invoker::Invoker;
+use crate::run::session::{Attach, Observation, Target};
+use crate::seam::{Output, Seam, Task, ToWorker};
+use crate::source::kernel::{Kernel, monotonic_ns};
+
+/// How long the worker may take to attach before the command is not started.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// Attaches by BPF.
+pub struct Bpf;
+
+impl Attach for Bpf {
+    fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, Refusal> {
+        attach(options, target).map_err(|error| super::refusal(&error))
+    }
+}
+
+fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>> {
+    let task = Task {
+        child: Some(target.pid),
+        argv: options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        output: Output {
+            json: options.json.clone(),
+            record: options.record.clone(),
+            report: options.report == RunReport::Text,
+            anonymize: options.anonymize,
+            ..super::output(options.common)
+        },
+        ..now()
+    };
+    let (seam, worker) = start(target.invoker, &task)?;
+    // The worker parses these while the programs are loaded.
+    let mut opened = Vec::new();
+    for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
+        if let Some((file, id)) = files::regular(&path)
+            && !opened.iter().any(|(known, _)| *known == id)
+        {
+            let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
+            seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
+            opened.push((id, file));
+        }
+    }
+    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    let mut kernel = Kernel::load(&tracefs(), false)?;
+    kernel.follow_held(target.pid)?;
+    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect() };
+    agent.share()?;
+    let mut observed = Observed { agent: Some(agent), worker };
+    observed.until_ready()?;
+    Ok(Box::new(observed))
+}
+
+/// A task that starts now.
+pub fn now() -> Task {
+    let started_unix_ns =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    Task { child: None, argv: Vec::new(), start_ns: monotonic_ns(), started_unix_ns, output: Output::default() }
+}
+
+/// Starts the worker with its task.
+pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
+    let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
+    let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
+    let worker = spawn::worker(&user, &theirs)?;
+    seam.send(&ToWorker::Task(Box::new(task.clone())), &[]).context("cannot tell the worker")?;
+    Ok((seam, worker))
+}
+
+/// An observation that goes on. Dropping it detaches.
+struct Observed {
+    agent: Option<Agent>,
+    worker: Child,
+}
+
+impl Observed {
+    /// Answers the worker until everything is attached and every output is open.
+    fn until_ready(&mut self) -> Result<()> {
+        let limit = Instant::now() + READY_WITHIN;
+        let Some(agent) = &mut self.agent else { bail!("nothing is attached") };
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
+                Ok(_) => match agent.turn(false)? {
+                    Turn::Done => {}
+                    Turn::Ready => return Ok(()),
+                    Turn::Refused(what) => bail!(what),
+                    Turn::Gone => bail!("the worker ended before the command began"),
+                },
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("cannot wait for the worker"),
+            }
+        }
+    }
+}
+
+impl Observation for Observed {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.agent.as_ref().map(|agent| agent.seam.as_fd())
+    }
+
+    fn serve(&mut self) -> Result<(), Refusal> {
+        let Some(agent) = &mut self.agent else { return Ok(()) };
+        match agent.turn(false) {
+            Ok(Turn::Gone) => Err(Refusal::new("the worker has gone", "the command goes on unobserved")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(super::refusal(&error)),
+        }
+    }
+
+    fn finish(mut self: Box<Self>, status: Option<i32>) -> Result<(), Refusal> {
+        let Some(mut agent) = self.agent.take() else { return Ok(()) };
+        let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
+        agent.tell(&message).map_err(|error| super::refusal(&error))?;
+        while !matches!(agent.turn(true), Ok(Turn::Gone) | Err(_)) {}
+        match self.worker.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
+            Err(error) => Err(Refusal::new(format!("cannot wait for the worker: {error}"), "")),
+        }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.agent = None; // closes the seam, which ends the worker
+        let _ = self.worker.wait(); // reaped already when it was waited for
+    }
+}
+
+/// The `go` that a script would call.
+pub fn go_on_path(invoker: &Invoker) -> Option<PathBuf> {
+    let path = invoker.var("PATH")?;
+    std::env::split_paths(path).map(|folder| folder.join("go")).find(|go| go.is_file())
+}

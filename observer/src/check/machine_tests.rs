@@ -1,0 +1,155 @@
+//! Machines made up, each with one thing wrong.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::super::preflight;
+use super::*;
+
+const ROOT: &str = "CapInh:\t0\nCapEff:\t000001ffffffffff\n";
+
+/// A machine on which everything is right.
+fn machine() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |path: &str, content: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    file("proc/self/status", ROOT);
+    file("sys/kernel/btf/vmlinux", "");
+    file("sys/kernel/tracing/events/sched/sched_switch/format", "");
+    file("sys/kernel/tracing/events/tcp/tcp_probe/format", "");
+    file("sys/bus/event_source/devices/uprobe/type", "7\n");
+    file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+    file("opt/go/bin/go", "");
+    std::fs::set_permissions(dir.path().join("opt/go/bin/go"), PermissionsExt::from_mode(0o755)).unwrap();
+    dir
+}
+
+fn at<'a>(dir: &'a tempfile::TempDir, release: &'a str) -> Root<'a> {
+    Root {
+        root: dir.path(),
+        release,
+        tracepoints: &["sched:sched_switch"],
+        optional: &["tcp:tcp_probe"],
+        path: Some(OsStr::new("/opt/go/bin")),
+    }
+}
+
+fn good(_: &Path) -> Result<String, String> {
+    Ok("go1.26.8".into())
+}
+
+/// What is wrong, as `name: why → mend`.
+fn wrong(dir: &tempfile::TempDir, release: &str) -> Vec<String> {
+    checks(&at(dir, release), Some(&good))
+        .into_iter()
+        .filter(|check| check.state != State::Ok)
+        .map(|check| format!("{}: {} → {}", check.name, check.why, check.mend.unwrap()))
+        .collect()
+}
+
+#[test]
+fn nothing_is_wrong_where_all_is_there() {
+    let dir = machine();
+    assert_eq!(wrong(&dir, "6.18.44"), [""; 0]);
+    assert!(checks(&at(&dir, "6.18.44"), Some(&good)).iter().all(|check| check.mend.is_none()));
+}
+
+#[test]
+fn an_old_kernel_is_refused_by_number_not_by_text() {
+    let dir = machine();
+    assert_eq!(wrong(&dir, "5.18.0-rc1"), [""; 0]);
+    assert_eq!(wrong(&dir, "5.4.0-99-generic").len(), 1);
+    assert_eq!(wrong(&dir, "10.0"), [""; 0]);
+    assert!(wrong(&dir, "custom")[0].contains("no version number"));
+}
+
+#[test]
+fn a_user_is_told_to_use_sudo_first() {
+    let dir = machine();
+    std::fs::write(dir.path().join("proc/self/status"), "CapEff:\t0000000000000000\n").unwrap();
+    let refusal = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
+    assert_eq!(refusal.what, "privileges: not root, and no capabilities");
+    assert_eq!(refusal.mend, "run it with sudo");
+}
+
+#[test]
+fn root_of_a_container_is_told_which_capability() {
+    let dir = machine();
+    let without_bpf = 0x1ff_ffff_ffffu64 & !(1 << 39);
+    std::fs::write(dir.path().join("proc/self/status"), format!("CapEff:\t{without_bpf:016x}\n")).unwrap();
+    let wrong = wrong(&dir, "6.1.0");
+    assert_eq!(wrong.len(), 1);
+    assert!(wrong[0].contains("CAP_BPF") && wrong[0].contains("--cap-add BPF"), "{wrong:?}");
+}
+
+#[test]
+fn an_unmounted_tracefs_comes_with_the_mount_command() {
+    let dir = machine();
+    std::fs::remove_dir_all(dir.path().join("sys/kernel/tracing/events")).unwrap();
+    let wrong = wrong(&dir, "6.1.0");
+    assert_eq!(
+        wrong,
+        ["tracefs: not mounted at /sys/kernel/tracing → mount -t tracefs tracefs /sys/kernel/tracing"]
+    );
+}
+
+#[test]
+fn tracefs_in_debugfs_will_do() {
+    let dir = machine();
+    let debug = dir.path().join("sys/kernel/debug");
+    std::fs::create_dir_all(&debug).unwrap();
+    std::fs::rename(dir.path().join("sys/kernel/tracing"), debug.join("tracing")).unwrap();
+    assert_eq!(wrong(&dir, "6.1.0"), [""; 0]);
+}
+
+#[test]
+fn missing_tracepoints_are_named_and_optional_ones_only_degrade() {
+    let dir = machine();
+    std::fs::remove_dir_all(dir.path().join("sys/kernel/tracing/events/tcp")).unwrap();
+    assert!(wrong(&dir, "6.1.0")[0].starts_with("optional tracepoints: tcp:tcp_probe not in"));
+    assert_eq!(preflight(&checks(&at(&dir, "6.1.0"), None)), Ok(()));
+    std::fs::remove_dir_all(dir.path().join("sys/kernel/tracing/events/sched")).unwrap();
+    assert!(preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err().what.contains("sched:sched_switch"));
+}
+
+#[test]
+fn lockdown_btf_and_uprobes_each_refuse() {
+    for (path, content, name) in [
+        ("sys/kernel/security/lockdown", Some("none integrity [confidentiality]\n"), "lockdown"),
+        ("sys/kernel/btf/vmlinux", None, "BTF"),
+        ("sys/bus/event_source/devices/uprobe/type", None, "uprobes"),
+    ] {
+        let dir = machine();
+        let path = dir.path().join(path);
+        match content {
+            Some(content) => std::fs::write(&path, content).unwrap(),
+            None => {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::remove_dir(path.parent().unwrap()).unwrap();
+            }
+        }
+        let refusal = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
+        assert!(refusal.what.starts_with(name), "{refusal:?}");
+        assert!(!refusal.mend.is_empty());
+    }
+}
+
+#[test]
+fn a_go_that_cannot_be_probed_degrades_with_its_reason() {
+    let dir = machine();
+    let refuse = |_: &Path| Err("no symbols".to_owned());
+    let all = checks(&at(&dir, "6.1.0"), Some(&refuse));
+    let go = all.last().unwrap();
+    assert_eq!((go.name.as_str(), go.state), ("go", State::Degraded));
+    assert!(go.why.contains("/opt/go/bin/go: no symbols"), "{}", go.why);
+    assert_eq!(preflight(&all), Ok(()));
+}
+
+#[test]
+fn no_go_in_path_degrades() {
+    let dir = machine();
+    std::fs::remove_file(dir.path().join("opt/go/bin/go")).unwrap();
+    assert!(wrong(&dir, "6.1.0")[0].starts_with("go: go: not found in PATH"));
+}

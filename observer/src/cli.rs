@@ -1,0 +1,178 @@
+//! The command line. In: arguments. Out: a [`Request`] in plain values, or a [`Stop`]: help, or
+//! what is wrong with them. Wrong use is told before anything is done.
+
+mod args;
+pub mod dispatch;
+pub mod options;
+pub mod services;
+pub mod text;
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use args::{Args, Command, WatchArgs};
+use options::{
+    ColorChoice, Common, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+};
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// `watch`
+    Watch(WatchOptions),
+    /// `run`
+    Run(RunOptions),
+    /// `report`
+    Report(ReportOptions),
+    /// `check`
+    Check,
+    /// `completions`
+    Completions(clap_complete::Shell),
+    /// `man`, of one command or of all
+    Man(Option<String>),
+}
+
+/// Nothing is to be done: help or a version was asked for, or the arguments are wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stop {
+    /// 0 or 2
+    pub status: i32,
+    /// The help; or what is wrong, in one line
+    pub text: String,
+    /// What to do, in one line; empty with status 0
+    pub hint: String,
+    /// What `--color` said
+    pub color: ColorChoice,
+}
+
+/// Understands the arguments; the first is the program's name.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Common), Stop> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let color = color_of(&args);
+    let mut command = Args::command().color(match color {
+        ColorChoice::Auto => clap::ColorChoice::Auto,
+        ColorChoice::Always => clap::ColorChoice::Always,
+        ColorChoice::Never => clap::ColorChoice::Never,
+    });
+    let parsed = command.try_get_matches_from_mut(args).and_then(|found| Args::from_arg_matches(&found));
+    let parsed = parsed.and_then(|parsed| {
+        // Only `watch` may be left out; its arguments before another command mean nothing.
+        if parsed.command.is_some() && parsed.watch != WatchArgs::default() {
+            let what = "arguments of watch cannot stand before a command";
+            return Err(command.error(ErrorKind::ArgumentConflict, what));
+        }
+        Ok(parsed)
+    });
+    parsed.map(request).map_err(|error| stop(&error, color))
+}
+
+fn request(args: Args) -> (Request, Common) {
+    let common = Common {
+        color: match args.common.color {
+            args::Color::Auto => ColorChoice::Auto,
+            args::Color::Always => ColorChoice::Always,
+            args::Color::Never => ColorChoice::Never,
+        },
+        quiet: args.common.quiet,
+        verbose: args.common.verbose,
+    };
+    let request = match args.command {
+        None => watch(args.watch, common),
+        Some(Command::Watch(args)) => watch(args, common),
+        Some(Command::Run(args)) => Request::Run(RunOptions {
+            command: args.command,
+            json: args.json,
+            record: args.record,
+            report: match args.report {
+                args::RunReport::Text => RunReport::Text,
+                args::RunReport::None => RunReport::None,
+            },
+            anonymize: args.anonymize,
+            common,
+        }),
+        Some(Command::Report(args)) => Request::Report(ReportOptions {
+            file: args.file,
+            format: match args.format {
+                args::Format::Text => ReportFormat::Text,
+                args::Format::Json => ReportFormat::Json,
+            },
+            anonymize: args.anonymize,
+            common,
+        }),
+        Some(Command::Check) => Request::Check,
+        Some(Command::Completions { shell }) => Request::Completions(shell),
+        Some(Command::Man { of }) => Request::Man(of),
+    };
+    (request, common)
+}
+
+fn watch(args: WatchArgs, common: Common) -> Request {
+    Request::Watch(WatchOptions {
+        pids: args.pids,
+        all_go: args.all_go,
+        duration: args.duration,
+        record: args.record,
+        output: match args.output {
+            None | Some(args::Output::Text) => WatchOutput::Text,
+            Some(args::Output::Jsonl) => WatchOutput::Jsonl,
+        },
+        common,
+    })
+}
+
+/// What `--color` says, before the rest is understood: help and complaints follow it too.
+fn color_of(args: &[OsString]) -> ColorChoice {
+    let mut words = args.iter().skip(1).take_while(|word| *word != "--").filter_map(|word| word.to_str());
+    let mut color = ColorChoice::Auto;
+    while let Some(word) = words.next() {
+        let value = if word == "--color" { words.next() } else { word.strip_prefix("--color=") };
+        color = match value {
+            Some("always") => ColorChoice::Always,
+            Some("never") => ColorChoice::Never,
+            _ => color,
+        };
+    }
+    color
+}
+
+/// clap's many lines as two: its first paragraph, and a tip or where the help is.
+fn stop(error: &clap::Error, color: ColorChoice) -> Stop {
+    let rendered = error.render();
+    if error.exit_code() == 0 {
+        let colored =
+            color.decide(std::io::IsTerminal::is_terminal(&std::io::stdout()), no_color().as_deref());
+        let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
+        return Stop { status: 0, text, hint: String::new(), color };
+    }
+    let whole = rendered.to_string();
+    let paragraph: Vec<&str> = whole.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let text = paragraph.join(" ");
+    let tip = whole.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let program = match error.get(ContextKind::Usage) {
+        Some(usage) => usage.to_string(),
+        None => whole.clone(),
+    };
+    let hint = match tip {
+        Some(tip) => tip.to_owned(),
+        None => format!("{} --help", command_in(&program)),
+    };
+    Stop { status: 2, text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(), hint, color }
+}
+
+fn no_color() -> Option<OsString> {
+    std::env::var_os("NO_COLOR")
+}
+
+/// `goobserve run` of a usage line.
+fn command_in(usage: &str) -> String {
+    let words = usage.split_once("goobserve").map_or("", |(_, rest)| rest);
+    let word = words.split_ascii_whitespace().next().unwrap_or_default();
+    let is_command = !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+    if is_command { format!("goobserve {word}") } else { "goobserve".into() }
+}
+
+#[cfg(test)]
+#[path = "cli/tests.rs"]
+mod tests;

@@ -1,0 +1,266 @@
+//! What `go env` would say, without executing go. In: a command's environment (the bytes of
+//! `/proc/PID/environ`), its binary's path, and a way to read two small files. Out: the settings
+//! of a [`record::Go`]. What cannot be known is `None`.
+//!
+//! Order of precedence, as in the go command: a variable that is not empty, the user's GOENV
+//! file, `$GOROOT/go.env`, a default made of HOME.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use crate::model::record;
+
+/// Bytes of a settings file that are looked at; the rest is left unread.
+pub const FILE_LIMIT: usize = 64 * 1024;
+/// Characters of a value that are kept.
+const VALUE_LIMIT: usize = 4096;
+
+/// What the settings are worked out from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The command's environment: `NAME=value`, each ended by NUL
+    pub environ: &'a [u8],
+    /// The go binary, as resolved by the kernel; `None` when it is not known
+    pub binary: Option<&'a Path>,
+    /// CPUs the command may use (`sched_getaffinity`); stands in when GOMAXPROCS is not set
+    pub cpus: Option<u32>,
+}
+
+/// Works the settings out. `read` gives a file's content, [`FILE_LIMIT`] bytes at most, or
+/// `None` when it cannot be read; it is asked for two or three files at most.
+/// `version` and `cgo` come from the binary's build information and stay `None` here.
+pub fn settings(source: &Source<'_>, mut read: impl FnMut(&Path) -> Option<Vec<u8>>) -> record::Go {
+    let env = variables(source.environ);
+    let mut files = BTreeMap::new();
+    if let Some(path) = user_file(&env) {
+        merge(&mut files, read(&path));
+    }
+    let named_root = set(&files, "GOROOT").or_else(|| set(&env, "GOROOT"));
+    for root in roots(named_root, source.binary) {
+        if let Some(content) = read(&root.join("go.env")) {
+            merge(&mut files, Some(content));
+            break;
+        }
+    }
+    let either = |name| set(&env, name).or_else(|| set(&files, name)).map(str::to_owned);
+    let text = |path: PathBuf| path.to_str().map(str::to_owned);
+    let home = set(&env, "HOME");
+    let gopath = either("GOPATH").or_else(|| text(Path::new(home?).join("go")));
+    let gomaxprocs = set(&env, "GOMAXPROCS").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+    record::Go {
+        version: None,
+        cgo: None,
+        binary: source.binary.map(|path| path.to_string_lossy().into_owned()),
+        gomaxprocs: gomaxprocs.or(source.cpus),
+        goproxy: either("GOPROXY").map(|list| redact_proxies(&list)),
+        gosumdb: either("GOSUMDB").map(|value| redact_words(&value)),
+        goflags: either("GOFLAGS"),
+        // The one setting that no file can give.
+        godebug: set(&env, "GODEBUG").map(str::to_owned),
+        gomodcache: either("GOMODCACHE").or_else(|| {
+            let first = gopath.as_deref()?.split(':').next().filter(|dir| !dir.is_empty())?;
+            text(Path::new(first).join("pkg/mod"))
+        }),
+        gocache: either("GOCACHE").or_else(|| text(base(&env, "XDG_CACHE_HOME", ".cache")?.join("go-build"))),
+    }
+}
+
+/// Variables of an environment block. Entries without `=`, and values that are not UTF-8, are
+/// left out; of a name given twice the first counts, as in Go.
+fn variables(environ: &[u8]) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for entry in environ.split(|byte| *byte == 0) {
+        if let Some((name, value)) = std::str::from_utf8(entry).ok().and_then(|entry| entry.split_once('=')) {
+            all.entry(name.to_owned()).or_insert_with(|| cut(value));
+        }
+    }
+    all
+}
+
+/// Adds a settings file's lines; what is there already stays, for the user's file is read first.
+/// Inside one file a later line replaces an earlier one.
+fn merge(all: &mut BTreeMap<String, String>, content: Option<Vec<u8>>) {
+    let mut content = content.unwrap_or_default();
+    content.truncate(FILE_LIMIT);
+    let mut own = BTreeMap::new();
+    for line in content.split(|byte| *byte == b'\n') {
+        let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once('=')) else {
+            continue;
+        };
+        if name.starts_with(|first: char| first.is_ascii_uppercase()) {
+            own.insert(name.to_owned(), cut(value));
+        }
+    }
+    for (name, value) in own {
+        all.entry(name).or_insert(value);
+    }
+}
+
+fn cut(value: &str) -> String {
+    value.chars().take(VALUE_LIMIT).collect()
+}
+
+/// A variable that is there and not empty: the go command takes an empty one for none.
+fn set<'a>(all: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    all.get(name).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+/// `$XDG_…` when it is absolute, else the folder under HOME. A relative `$XDG_…` is an error to
+/// Go, so nothing is known then.
+fn base(env: &BTreeMap<String, String>, xdg: &str, under_home: &str) -> Option<PathBuf> {
+    match set(env, xdg) {
+        Some(dir) => Path::new(dir).is_absolute().then(|| PathBuf::from(dir)),
+        None => Some(Path::new(set(env, "HOME")?).join(under_home)),
+    }
+}
+
+fn user_file(env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    match set(env, "GOENV") {
+        Some("off") => None,
+        // A relative path would be relative to a folder that is not ours.
+        Some(file) => Path::new(file).is_absolute().then(|| PathBuf::from(file)),
+        None => Some(base(env, "XDG_CONFIG_HOME", ".config")?.join("go/env")),
+    }
+}
+
+/// Folders that may be GOROOT: the named one alone, else `<root>` of `<root>/bin/go` and of
+/// `<root>/bin/GOOS_GOARCH/go`.
+fn roots(named: Option<&str>, binary: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(named) = named {
+        return vec![PathBuf::from(named)];
+    }
+    let Some(binary) = binary.filter(|path| path.is_absolute()) else { return Vec::new() };
+    let is_bin = |dir: &&Path| dir.components().next_back() == Some(Component::Normal("bin".as_ref()));
+    binary.ancestors().skip(1).take(2).filter(is_bin).filter_map(Path::parent).map(PathBuf::from).collect()
+}
+
+/// A GOPROXY list with the user info and query values of its URLs replaced by `…`.
+fn redact_proxies(list: &str) -> String {
+    list.split_inclusive([',', '|'])
+        .map(|item| {
+            let (url, separator) = match item.strip_suffix([',', '|']) {
+                Some(url) => (url, &item[url.len()..]),
+                None => (item, ""),
+            };
+            redact(url) + separator
+        })
+        .collect()
+}
+
+/// GOSUMDB is a name, a key and perhaps a URL, with spaces between.
+fn redact_words(value: &str) -> String {
+    value.split(' ').map(redact).collect::<Vec<_>>().join(" ")
+}
+
+fn redact(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(path_at);
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => authority.to_owned(),
+    };
+    let tail = match tail.split_once('?') {
+        Some((path, _)) => format!("{path}?…"),
+        None => tail.to_owned(),
+    };
+    format!("{scheme}://{host}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn go(environ: &str, binary: &str, files: &[(&str, &str)]) -> record::Go {
+        let source = Source { environ: environ.as_bytes(), binary: Some(Path::new(binary)), cpus: Some(2) };
+        settings(&source, |path| {
+            let found = files.iter().find(|(name, _)| Path::new(name) == path)?;
+            Some(found.1.as_bytes().to_vec())
+        })
+    }
+
+    const ROOT: (&str, &str) =
+        ("/opt/go/go.env", "# comment\nGOPROXY=https://proxy.test,direct\nGOSUMDB=sumdb.test\n");
+
+    #[test]
+    fn a_variable_wins_over_the_users_file_and_that_over_goroot() {
+        let user = ("/home/u/.config/go/env", "GOPROXY=https://user.test\nGOFLAGS=-mod=mod\n");
+        let found = go("HOME=/home/u\0GOSUMDB=off\0", "/opt/go/bin/go", &[ROOT, user]);
+        assert_eq!(found.gosumdb.as_deref(), Some("off"));
+        assert_eq!(found.goproxy.as_deref(), Some("https://user.test"));
+        assert_eq!(found.goflags.as_deref(), Some("-mod=mod"));
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_none() {
+        let found = go("GOPROXY=\0", "/opt/go/bin/go", &[ROOT]);
+        assert_eq!(found.goproxy.as_deref(), Some("https://proxy.test,direct"));
+    }
+
+    #[test]
+    fn goenv_off_and_xdg_are_followed() {
+        let user = ("/home/u/.config/go/env", "GOPROXY=https://user.test\n");
+        let xdg = ("/x/go/env", "GOPROXY=https://xdg.test\n");
+        let off = go("HOME=/home/u\0GOENV=off\0", "/opt/go/bin/go", &[ROOT, user]);
+        assert_eq!(off.goproxy.as_deref(), Some("https://proxy.test,direct"));
+        let xdg = go("HOME=/home/u\0XDG_CONFIG_HOME=/x\0", "/opt/go/bin/go", &[ROOT, user, xdg]);
+        assert_eq!(xdg.goproxy.as_deref(), Some("https://xdg.test"));
+    }
+
+    #[test]
+    fn folders_default_to_home_and_follow_gopath() {
+        let plain = go("HOME=/home/u\0", "/opt/go/bin/go", &[]);
+        assert_eq!(plain.gomodcache.as_deref(), Some("/home/u/go/pkg/mod"));
+        assert_eq!(plain.gocache.as_deref(), Some("/home/u/.cache/go-build"));
+        let moved = go("HOME=/home/u\0GOPATH=/a:/b\0XDG_CACHE_HOME=/c\0", "/opt/go/bin/go", &[]);
+        assert_eq!(moved.gomodcache.as_deref(), Some("/a/pkg/mod"));
+        assert_eq!(moved.gocache.as_deref(), Some("/c/go-build"));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_none() {
+        let found = go("", "/opt/go/bin/go", &[]);
+        assert_eq!(found.goproxy, None);
+        assert_eq!(found.gomodcache, None);
+        assert_eq!(found.gocache, None);
+    }
+
+    #[test]
+    fn goroot_is_the_named_one_or_the_binarys() {
+        let cross = go("", "/opt/go/bin/linux_arm64/go", &[ROOT]);
+        assert_eq!(cross.gosumdb.as_deref(), Some("sumdb.test"));
+        let named = go("GOROOT=/opt/go\0", "/elsewhere/go", &[ROOT]);
+        assert_eq!(named.gosumdb.as_deref(), Some("sumdb.test"));
+        let unrelated = go("", "/opt/go/tools/go", &[ROOT]);
+        assert_eq!(unrelated.gosumdb, None);
+    }
+
+    #[test]
+    fn gomaxprocs_is_the_variable_or_the_cpus_given() {
+        assert_eq!(go("GOMAXPROCS=16\0", "/go", &[]).gomaxprocs, Some(16));
+        assert_eq!(go("GOMAXPROCS=0\0", "/go", &[]).gomaxprocs, Some(2));
+        assert_eq!(go("GOMAXPROCS=many\0", "/go", &[]).gomaxprocs, Some(2));
+    }
+
+    #[test]
+    fn godebug_comes_from_the_environment_only() {
+        let user = ("/home/u/.config/go/env", "GODEBUG=http2client=0\n");
+        assert_eq!(go("HOME=/home/u\0", "/go", &[user]).godebug, None);
+        assert_eq!(go("GODEBUG=tlsmlkem=0\0", "/go", &[]).godebug.as_deref(), Some("tlsmlkem=0"));
+    }
+
+    #[test]
+    fn passwords_and_query_values_do_not_get_through() {
+        let environ = "GOPROXY=https://me:secret@proxy.test/go?token=secret|direct\0GOSUMDB=sumdb.test+1+k https://me:secret@sumdb.test\0";
+        let found = go(environ, "/go", &[]);
+        assert_eq!(found.goproxy.as_deref(), Some("https://…@proxy.test/go?…|direct"));
+        assert_eq!(found.gosumdb.as_deref(), Some("sumdb.test+1+k https://…@sumdb.test"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_environment_are_left_out() {
+        let source = Source { environ: b"\xff\xfe=1\0noequals\0=\0GOFLAGS=-x", binary: None, cpus: None };
+        let found = settings(&source, |_| Some(vec![0xff; FILE_LIMIT * 2]));
+        assert_eq!(found, record::Go { goflags: Some("-x".into()), ..record::Go::default() });
+    }
+}

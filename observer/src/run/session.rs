@@ -1,0 +1,144 @@
+//! One `goobserve run`, from the caller to the exit status. In: [`RunOptions`] and something
+//! that can attach ([`Attach`]). Out: an exit status; what a user must know goes to `say`.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use super::child::{HeldChild, NEVER_STARTED};
+use super::invoker::Invoker;
+use super::job::{Job, Signals, exit_status};
+use super::program;
+use crate::cli::options::{Refusal, RunOptions};
+
+/// A command that waits to be attached to.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its pid, the user's already, before its exec
+    pub pid: u32,
+    /// The program it will execute, as found in the user's PATH; perhaps relative to the working
+    /// folder
+    pub program: &'a Path,
+    /// The user; output files are to be this user's
+    pub invoker: &'a Invoker,
+}
+
+/// What can observe: the agent, or in tests nothing at all.
+pub trait Attach {
+    /// Attaches to a command that waits. When this returns, everything the command does from
+    /// its first instruction on is seen. May fork and start threads: the command exists already.
+    fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, Refusal>;
+}
+
+/// An observation that goes on.
+pub trait Observation {
+    /// Readable when [`Observation::serve`] has something to do; `None` when it never has.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Does what there is to do, without blocking. A refusal ends the observation, never the
+    /// command.
+    fn serve(&mut self) -> Result<(), Refusal>;
+
+    /// The command has ended with this status: sees to it that files are written and the report
+    /// is printed, detaches, and waits for all that. `status` is `None` when the command was
+    /// never started: nothing is written then.
+    fn finish(self: Box<Self>, status: Option<i32>) -> Result<(), Refusal>;
+}
+
+/// How much a line says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// What went wrong, and what to do
+    Error,
+    /// Something that a user should know, and `-q` leaves out
+    Warning,
+}
+
+/// Runs the command and observes it. `say` gets a kind, a line, and a line of advice (perhaps
+/// empty). The result is goobserve's exit status.
+pub fn execute(
+    options: &RunOptions,
+    invoker: &Invoker,
+    attach: &dyn Attach,
+    say: &mut dyn FnMut(Note, &str, &str),
+) -> i32 {
+    let Some(command) = options.command.first() else {
+        say(Note::Error, "no command to run", "goobserve run -- go mod download");
+        return 2;
+    };
+    let program = match program::resolve(command, invoker.var("PATH"), program::look) {
+        Ok(program) => program,
+        Err(error) => {
+            say(Note::Error, &error.to_string(), &error.advice());
+            return error.status();
+        }
+    };
+    for what in &invoker.not_restored {
+        say(Note::Warning, &format!("not restored: {what}"), "");
+    }
+    // Before the fork: from here on a Ctrl-C ends the command, not us.
+    let signals = match Signals::take() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(
+                Note::Error,
+                &format!("cannot take signals: {error}"),
+                "check the limit on open files (ulimit -n)",
+            );
+            return NEVER_STARTED;
+        }
+    };
+    let child = match HeldChild::spawn(&program, &options.command, invoker) {
+        Ok(child) => child,
+        Err(failure) => {
+            say(Note::Error, &failure.to_string(), failure.advice());
+            return failure.status();
+        }
+    };
+    let target = Target { pid: child.pid(), program: &program, invoker };
+    let observation = match attach.attach(options, &target) {
+        Ok(observation) => observation,
+        Err(refusal) => {
+            drop(child);
+            say(Note::Error, &refusal.what, &refusal.mend);
+            return NEVER_STARTED;
+        }
+    };
+    let pid = match child.release() {
+        Ok(pid) => pid,
+        Err(failure) => {
+            say(Note::Error, &failure.to_string(), failure.advice());
+            let _ = observation.finish(None);
+            return failure.status();
+        }
+    };
+    observe(&Job::new(pid, &signals), observation, say)
+}
+
+/// Waits for the command while the observation is served. The observation may fail; the command
+/// goes on, and its status stays the result.
+fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut(Note, &str, &str)) -> i32 {
+    let mut observation = Some(observation);
+    let status = loop {
+        let other = observation.as_ref().and_then(|observation| observation.descriptor());
+        match job.wait(other, None) {
+            Ok(Some(ended)) => break exit_status(ended),
+            Ok(None) => {}
+            Err(error) => {
+                say(
+                    Note::Error,
+                    &format!("the command cannot be waited for: {error}"),
+                    "it goes on by itself",
+                );
+                break NEVER_STARTED;
+            }
+        }
+        if let Some(Err(refusal)) = observation.as_mut().map(|observation| observation.serve()) {
+            say(Note::Warning, &format!("observation ended early: {}", refusal.what), &refusal.mend);
+            observation = None;
+        }
+    };
+    if let Some(Err(refusal)) = observation.map(|observation| observation.finish(Some(status))) {
+        say(Note::Error, &refusal.what, &refusal.mend);
+    }
+    status
+}
