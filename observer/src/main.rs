@@ -7,8 +7,9 @@ use std::process::exit;
 
 use observer::cli::options::{Refusal, ReportFormat, ReportOptions, WatchOptions};
 use observer::cli::services::Services;
+use observer::model::State;
 use observer::model::anonymize::Anonymizer;
-use observer::model::{State, report};
+use observer::model::report::report;
 use observer::source::replay::Replay;
 use observer::view::{json, page, text};
 
@@ -25,14 +26,14 @@ struct Program;
 
 impl Services for Program {
     #[cfg(target_os = "linux")]
-    fn tracepoints(&self) -> (Vec<String>, Vec<String>) {
-        let names = observer::source::kernel::tracepoints();
-        (names.into_iter().map(|(group, name)| format!("{group}:{name}")).collect(), Vec::new())
+    fn tracepoints(&self) -> (&[&str], &[&str]) {
+        observer::source::kernel::tracepoints()
     }
 
     fn plan(&self, binary: &Path) -> Result<String, String> {
         let file = File::open(binary).map_err(|error| error.to_string())?;
-        let plan = observer::target::plan(&object::ReadCache::new(file)).map_err(|refusal| refusal.to_string())?;
+        let plan =
+            observer::target::plan(&object::ReadCache::new(file)).map_err(|refusal| refusal.to_string())?;
         Ok(plan.build.go_version)
     }
 
@@ -59,7 +60,7 @@ impl Services for Program {
                 None => state.apply(&event),
             }
         }
-        let report = report::report(&state);
+        let report = report(&state);
         let stdout = std::io::stdout();
         let text = match options.format {
             ReportFormat::Json => json::json(&report).map_err(|error| refused(&error))? + "\n",

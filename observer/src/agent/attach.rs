@@ -58,7 +58,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let mut kernel = Kernel::load(&tracefs(), false)?;
     kernel.follow_held(target.pid)?;
-    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect() };
+    let agent = Agent { kernel, seam, files: opened.into_iter().collect() };
     agent.share()?;
     let mut observed = Observed { agent: Some(agent), worker };
     observed.until_ready()?;
@@ -69,7 +69,13 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
 pub fn now() -> Task {
     let started_unix_ns =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    Task { child: None, argv: Vec::new(), start_ns: monotonic_ns(), started_unix_ns, output: Output::default() }
+    Task {
+        child: None,
+        argv: Vec::new(),
+        start_ns: monotonic_ns(),
+        started_unix_ns,
+        output: Output::default(),
+    }
 }
 
 /// Starts the worker with its task.

@@ -24,7 +24,7 @@ pub struct Facts {
 
 /// Opens a regular file for reading; anything else could block or do something.
 pub fn regular(path: &Path) -> Option<(File, FileId)> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     metadata.is_file().then(|| (file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
 }
@@ -38,9 +38,9 @@ pub fn facts(pid: u32) -> Option<Facts> {
     if let Some(text) = &mut cgroup {
         text.truncate(text.floor_char_boundary(CGROUP_MAX));
     }
-    let cpus = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed()))
-        .ok()
-        .map(|set| (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32);
+    let cpus = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed())).ok().map(|set| {
+        (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32
+    });
     let message = ToWorker::Facts {
         pid,
         file: id,

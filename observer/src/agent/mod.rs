@@ -67,7 +67,10 @@ impl Agent {
                     None => Some("the agent did not open that file".to_owned()),
                     Some(opened) => {
                         let len = opened.metadata().map_or(0, |metadata| metadata.len());
-                        self.kernel.probe(opened.as_fd(), len, &probes).err().map(|error| format!("{error:#}"))
+                        self.kernel
+                            .probe(opened.as_fd(), len, &probes)
+                            .err()
+                            .map(|error| format!("{error:#}"))
                     }
                 };
                 self.tell(&ToWorker::Probed { file, error })?;

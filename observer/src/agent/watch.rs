@@ -95,7 +95,8 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
 
 /// Go binaries that may be called soon: in every PATH there is, and where they are installed.
 fn go_binaries(invoker: &Invoker) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = vec!["/usr/local/go/bin/go".into(), "/usr/bin/go".into(), "/usr/local/bin/go".into()];
+    let mut paths: Vec<PathBuf> =
+        vec!["/usr/local/go/bin/go".into(), "/usr/bin/go".into(), "/usr/local/bin/go".into()];
     paths.extend(super::attach::go_on_path(invoker));
     let installed = |folder: &Path, below: &str| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -9,6 +9,7 @@ use super::options::{Refusal, ReportOptions, WatchOptions};
 pub trait Services {
     /// Tracepoints that are attached, `group:event`: those that are needed, and those without
     /// which only something is not seen.
+    #[cfg(target_os = "linux")]
     fn tracepoints(&self) -> (&[&str], &[&str]);
 
     /// Looks whether a go binary can be probed: its version, or why not.
@@ -19,6 +20,7 @@ pub trait Services {
     fn attach(&self) -> &dyn crate::run::Attach;
 
     /// Watches until it is told to end, or its duration has passed.
+    #[cfg(target_os = "linux")]
     fn watch(&self, options: &WatchOptions) -> Result<(), Refusal>;
 
     /// Writes a recording's report on stdout.

@@ -82,7 +82,6 @@ impl Binaries {
     }
 }
 
-
 fn probes(plan: &Plan) -> Probes {
     let whole = |function: &Function| (function.entry, function.returns.clone());
     Probes { handshake: whole(&plan.handshake), write: plan.write.entry, read: whole(&plan.read) }

@@ -6,7 +6,7 @@ mod machine;
 mod observe;
 mod output;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -31,7 +31,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// The worker's whole life. Returns its exit status: 0, or 1 when it had to say why not.
 pub fn main(seam_fd: i32) -> i32 {
     let result = harden().and_then(|()| {
-        let seam = Seam::inherited(seam_fd).context("this is goobserve's inner half; it is not to be called")?;
+        let seam =
+            Seam::inherited(seam_fd).context("this is goobserve's inner half; it is not to be called")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(serve(seam))
     });
@@ -52,7 +53,9 @@ fn harden() -> Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
     set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    for ignored in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU] {
+    for ignored in
+        [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU]
+    {
         #[expect(unsafe_code, reason = "signal is unsafe for the sake of handlers")]
         // SAFETY: no handler is installed.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
@@ -68,7 +71,7 @@ struct Progress {
 }
 
 async fn serve(seam: Seam) -> Result<()> {
-    let seam = AsyncFd::with_interest(seam, Interest::READABLE)?;
+    let seam = readiness(seam)?;
     let Some((ToWorker::Task(task), _)) = receive(&seam).await? else { bail!("the agent sent no task") };
     let mut binaries = Binaries::default();
     let mut progress = Progress::default();
@@ -133,6 +136,14 @@ async fn serve(seam: Seam) -> Result<()> {
     }
 }
 
+/// Lets a descriptor be awaited.
+fn readiness<T: AsRawFd>(owner: T) -> Result<AsyncFd<T>> {
+    #[expect(unsafe_code, reason = "tokio cannot know that the number stays the owner's")]
+    // SAFETY: Seam and Ring own their descriptor and close it only when they are dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) };
+    registered.map_err(|error| anyhow::Error::from(std::io::Error::from(error)))
+}
+
 async fn receive(seam: &AsyncFd<Seam>) -> Result<Option<(ToWorker, Vec<OwnedFd>)>> {
     loop {
         let mut guard = seam.readable().await?;
@@ -156,6 +167,5 @@ async fn readable(ring: Option<&mut AsyncFd<Ring>>) -> Result<()> {
 fn open_ring(descriptors: Vec<OwnedFd>) -> Result<AsyncFd<Ring>> {
     let [ring, trees, lost]: [OwnedFd; 3] =
         descriptors.try_into().map_err(|_| anyhow::anyhow!("the agent sent no maps"))?;
-    Ok(AsyncFd::with_interest(Ring::new(ring, trees, lost)?, Interest::READABLE)?)
+    readiness(Ring::new(ring, trees, lost)?)
 }
-

@@ -15,11 +15,12 @@ use super::output::{Whole, growing};
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
 use crate::goenv;
+use crate::model::State;
 use crate::model::anonymize::Anonymizer;
 use crate::model::event::{Body, End, Event, Session};
 use crate::model::record::{Go, Ns};
+use crate::model::report::report;
 use crate::model::waiting::Announcer;
-use crate::model::{State, report};
 use crate::run::progress::{self, Progress};
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::monotonic_ns;
@@ -75,8 +76,8 @@ impl Observer {
             None => None,
         };
         let watching = task.child.is_none();
-        let stream =
-            (watching && task.output.jsonl).then(|| Recorder::new(std::io::stdout(), "standard output", session));
+        let stream = (watching && task.output.jsonl)
+            .then(|| Recorder::new(std::io::stdout(), "standard output", session));
         let lines = (watching && !task.output.jsonl).then(Lines::new);
         let mut state = State::new();
         state.apply(&event);
@@ -215,8 +216,9 @@ impl Observer {
         self.take();
         self.flush();
         self.draw(now);
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ended).into_iter().partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
+            .into_iter()
+            .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
         self.ended = kept;
         for (command, _) in gone {
             self.correlator.forget(command);
@@ -297,7 +299,7 @@ impl Observer {
         if self.task.child.is_none() {
             return Ok(());
         }
-        let report = report::report(&self.state);
+        let report = report(&self.state);
         if let Some(file) = self.json.take() {
             let mut bytes = json::json(&report)?.into_bytes();
             bytes.push(b'\n');
@@ -320,9 +322,10 @@ impl Observer {
             let reason = binary.refused.as_deref().unwrap_or_default();
             eprintln!("goobserve: {}: not probed: {reason}", binary.path);
         }
-        let go = self.state.commands().any(|(_, command)| {
-            command.record.as_ref().is_some_and(|record| record.go.version.is_some())
-        });
+        let go = self
+            .state
+            .commands()
+            .any(|(_, command)| command.record.as_ref().is_some_and(|record| record.go.version.is_some()));
         let foreign = self.task.argv.first().filter(|_| !go);
         if let Some(name) = foreign {
             eprintln!(

@@ -16,14 +16,17 @@ pub struct Whole {
 
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC);
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     options
 }
 
 fn refuse_link(path: &Path) -> Result<Option<std::fs::FileType>> {
     let kind = std::fs::symlink_metadata(path).ok().map(|metadata| metadata.file_type());
     if kind.is_some_and(|kind| kind.is_symlink()) {
-        bail!("{} is a symbolic link, and goobserve writes through none; name the file itself", path.display());
+        bail!(
+            "{} is a symbolic link, and goobserve writes through none; name the file itself",
+            path.display()
+        );
     }
     Ok(kind)
 }

@@ -21,55 +21,59 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/go
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Raw tracepoints: program and tracepoint have the same name.
+/// Tracepoints whose programs read the kernel's own arguments; a program has its tracepoint's name.
 const RAW: [&str; 11] = [
-    "sched_switch",
-    "sched_wakeup",
-    "sched_wakeup_new",
-    "sched_process_fork",
-    "sched_process_exec",
-    "sched_process_exit",
-    "inet_sock_set_state",
-    "tcp_retransmit_skb",
-    "tcp_receive_reset",
-    "tcp_send_reset",
-    "tcp_probe",
+    "sched:sched_switch",
+    "sched:sched_wakeup",
+    "sched:sched_wakeup_new",
+    "sched:sched_process_fork",
+    "sched:sched_process_exec",
+    "sched:sched_process_exit",
+    "sock:inet_sock_set_state",
+    "tcp:tcp_retransmit_skb",
+    "tcp:tcp_receive_reset",
+    "tcp:tcp_send_reset",
+    "tcp:tcp_probe",
 ];
 
-/// Tracepoints by group; program and tracepoint have the same name.
-const TRACEPOINTS: [(&str, &str); 15] = [
-    ("syscalls", "sys_enter_connect"),
-    ("syscalls", "sys_enter_close"),
-    ("syscalls", "sys_enter_dup2"),
-    ("syscalls", "sys_enter_dup3"),
-    ("syscalls", "sys_enter_write"),
-    ("syscalls", "sys_enter_writev"),
-    ("syscalls", "sys_enter_sendto"),
-    ("syscalls", "sys_enter_sendmsg"),
-    ("syscalls", "sys_enter_sendmmsg"),
-    ("syscalls", "sys_exit_read"),
-    ("syscalls", "sys_exit_readv"),
-    ("syscalls", "sys_exit_recvfrom"),
-    ("syscalls", "sys_exit_recvmsg"),
-    ("syscalls", "sys_exit_recvmmsg"),
-    ("filelock", "flock_lock_inode"),
+/// Tracepoints whose programs read the record that tracefs describes; likewise.
+const RECORDED: [&str; 14] = [
+    "syscalls:sys_enter_connect",
+    "syscalls:sys_enter_close",
+    "syscalls:sys_enter_dup3",
+    "syscalls:sys_enter_write",
+    "syscalls:sys_enter_writev",
+    "syscalls:sys_enter_sendto",
+    "syscalls:sys_enter_sendmsg",
+    "syscalls:sys_enter_sendmmsg",
+    "syscalls:sys_exit_read",
+    "syscalls:sys_exit_readv",
+    "syscalls:sys_exit_recvfrom",
+    "syscalls:sys_exit_recvmsg",
+    "syscalls:sys_exit_recvmmsg",
+    "filelock:flock_lock_inode",
 ];
+
+/// As [`RECORDED`]; some machines have no such system call, so none can make it.
+const IF_THERE: [&str; 1] = ["syscalls:sys_enter_dup2"];
 
 /// Programs on functions of crypto/tls.
 const UPROBES: [&str; 5] =
     ["handshake_enter", "handshake_return", "write_enter", "read_enter", "read_return"];
 
-/// Every tracepoint that is attached, as `group:name`, for `check`.
-pub fn tracepoints() -> Vec<(&'static str, &'static str)> {
-    let raw = RAW.iter().map(|&name| {
-        let group = match name.split('_').next() {
-            Some("sched") => "sched",
-            Some("inet") => "sock",
-            _ => "tcp",
-        };
-        (group, name)
-    });
-    raw.chain(TRACEPOINTS).collect()
+/// Every tracepoint that is attached, `group:name`: those that must be there, and those that may
+/// be missing.
+pub fn tracepoints() -> (&'static [&'static str], &'static [&'static str]) {
+    const NEEDED: [&str; RAW.len() + RECORDED.len()] = {
+        let mut all = [""; RAW.len() + RECORDED.len()];
+        let mut n = 0;
+        while n < all.len() {
+            all[n] = if n < RAW.len() { RAW[n] } else { RECORDED[n - RAW.len()] };
+            n += 1;
+        }
+        all
+    };
+    (&NEEDED, &IF_THERE)
 }
 
 /// File offsets of the probes of one binary.
@@ -126,21 +130,18 @@ impl Kernel {
                 .load()
                 .with_context(|| format!("the kernel refuses program {name}"))?;
         }
-        for name in RAW {
+        for tracepoint in RAW {
+            let (_, name) = split(tracepoint)?;
             let program = program::<RawTracePoint>(&mut bpf, name)?;
             program.load().with_context(|| format!("the kernel refuses program {name}"))?;
-            program.attach(name).with_context(|| format!("cannot attach to raw tracepoint {name}"))?;
+            program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
         }
-        for (group, name) in TRACEPOINTS {
-            // dup2 does not exist on arm64; a kernel without a call cannot make it.
-            if group == "syscalls" && !tracefs.join("events/syscalls").join(name).exists() {
-                continue;
-            }
+        let there = |tracepoint: &&&str| tracefs.join("events").join(tracepoint.replace(':', "/")).exists();
+        for tracepoint in RECORDED.iter().chain(IF_THERE.iter().filter(there)) {
+            let (group, name) = split(tracepoint)?;
             let program = program::<TracePoint>(&mut bpf, name)?;
             program.load().with_context(|| format!("the kernel refuses program {name}"))?;
-            program
-                .attach(group, name)
-                .with_context(|| format!("cannot attach to tracepoint {group}:{name}"))?;
+            program.attach(group, name).with_context(|| format!("cannot attach to {tracepoint}"))?;
         }
         Ok(Self {
             #[cfg(feature = "log")]
@@ -221,6 +222,10 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+fn split(tracepoint: &str) -> Result<(&str, &str)> {
+    tracepoint.split_once(':').with_context(|| format!("{tracepoint} is no group:name"))
 }
 
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
