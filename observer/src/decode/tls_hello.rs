@@ -161,11 +161,9 @@ impl HelloBuffer {
     fn header(&mut self) {
         let follows = !self.message.is_empty();
         self.progress = match self.record_header[..] {
-            [HANDSHAKE] => Progress::NeedMore,
+            [HANDSHAKE] | [_, 3] => Progress::NeedMore,
             [ALERT] if !follows => Progress::NeedMore,
-            [_] => Progress::NotTls,
-            [_, 3] => Progress::NeedMore,
-            [_, _] => Progress::NotTls,
+            [_] | [_, _] => Progress::NotTls,
             [kind, _, _, high, low] => {
                 self.record_header.clear();
                 self.record_type = kind;

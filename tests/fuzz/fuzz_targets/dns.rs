@@ -1,8 +1,8 @@
 //! Any message: what is kept of it is small, and what a shorter copy of it gives is no more.
 #![no_main]
 
+use fuzz::decode::dns::message;
 use libfuzzer_sys::fuzz_target;
-use observer::decode::dns::message;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(whole) = message(bytes) else { return };

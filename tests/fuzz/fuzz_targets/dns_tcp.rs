@@ -1,8 +1,8 @@
 //! Any stream: the same messages come out of it at once and byte by byte; and any cuts.
 #![no_main]
 
+use fuzz::decode::dns::DnsTcp;
 use libfuzzer_sys::fuzz_target;
-use observer::decode::dns::DnsTcp;
 
 fuzz_target!(|input: (Vec<(Vec<u8>, u16)>, Vec<u8>)| {
     let (calls, stream) = input;

@@ -1,8 +1,8 @@
 //! Any stream: the same answer at once and in pieces.
 #![no_main]
 
+use fuzz::decode::tls_hello::{HelloBuffer, Progress};
 use libfuzzer_sys::fuzz_target;
-use observer::decode::tls_hello::{HelloBuffer, Progress};
 
 fuzz_target!(|bytes: &[u8]| {
     let at_once = HelloBuffer::default().push(bytes);

@@ -1,8 +1,8 @@
 //! Any header blocks: where both decoders take a block, ours gives the pairs that the other does.
 #![no_main]
 
+use fuzz::decode::http2::hpack::{SIZE_MAX, Table};
 use libfuzzer_sys::fuzz_target;
-use observer::decode::http2::hpack::{SIZE_MAX, Table};
 
 fuzz_target!(|blocks: Vec<Vec<u8>>| {
     let (mut ours, mut theirs) = (Table::default(), loona_hpack::Decoder::new());

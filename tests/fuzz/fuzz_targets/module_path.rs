@@ -1,8 +1,8 @@
 //! Any request: what is told of it holds no user info and no query value.
 #![no_main]
 
+use fuzz::decode::{module_path::classify, redact};
 use libfuzzer_sys::fuzz_target;
-use observer::decode::{module_path::classify, redact};
 
 fuzz_target!(|input: (String, Vec<u8>, Vec<String>)| {
     let (authority, path, prefixes) = input;

@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = observer::decode::wire::record(bytes);
+    let _ = fuzz::decode::wire::record(bytes);
 });

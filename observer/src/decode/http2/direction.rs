@@ -218,15 +218,12 @@ impl Direction {
                 self.begin(at_ns, frame, Owner::Headers { stream, end_stream }, part);
             }
             PUSH_PROMISE => {
-                match payload.and_then(|payload| payload::push_promise(payload, frame.frame_flags)) {
-                    Some((promised, part)) => {
-                        self.begin(at_ns, frame, Owner::Promise { stream, promised }, Some(part));
-                    }
-                    None => {
-                        self.lose_table(at_ns);
-                        let body = Body::PushPromise { stream, promised: None, fields: None };
-                        self.push(start_ns, at_ns, body);
-                    }
+                let read = |payload| payload::push_promise(payload, frame.frame_flags);
+                if let Some((promised, part)) = payload.and_then(read) {
+                    self.begin(at_ns, frame, Owner::Promise { stream, promised }, Some(part));
+                } else {
+                    self.lose_table(at_ns);
+                    self.push(start_ns, at_ns, Body::PushPromise { stream, promised: None, fields: None });
                 }
             }
             RST_STREAM => {

@@ -2,7 +2,7 @@
 //! direction between them.
 //!
 //! Ours, because the crate that was tried, loona-hpack 0.4.3, builds the Huffman code's hash maps
-//! anew for every string; a download has ten thousand of them, on the machine that is observed.
+//! anew for every string; a download has thousands of them, on the machine that is observed.
 //! It also copies a name into the table for two bytes of input, which makes a header block an
 //! amplifier. `tests/fuzz` compares the two.
 

@@ -13,7 +13,7 @@ mod fields;
 pub mod hpack;
 mod payload;
 
-pub use direction::Direction;
+pub use direction::{BLOCK_MAX, CONTINUATIONS_MAX, Direction};
 pub use fields::Fields;
 pub use payload::{ErrorCode, Settings};
 

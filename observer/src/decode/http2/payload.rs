@@ -84,7 +84,7 @@ pub fn headers(payload: &[u8], flags: u8) -> Option<&[u8]> {
     if flags & PRIORITY == 0 { Some(block) } else { block.get(5..) }
 }
 
-/// The promised stream and the part of a header block in a PUSH_PROMISE frame.
+/// The promised stream and the part of a header block in a `PUSH_PROMISE` frame.
 pub fn push_promise(payload: &[u8], flags: u8) -> Option<(u32, &[u8])> {
     let (stream, block) = unpadded(payload, flags)?.split_first_chunk()?;
     Some((stream_of(*stream), block))
@@ -96,7 +96,7 @@ pub fn goaway(payload: &[u8]) -> Option<(u32, ErrorCode)> {
     Some((stream_of(*stream), error_code(rest)?))
 }
 
-/// The reason of an RST_STREAM frame.
+/// The reason of an `RST_STREAM` frame.
 pub fn error_code(payload: &[u8]) -> Option<ErrorCode> {
     payload.first_chunk().map(|code| ErrorCode(u32::from_be_bytes(*code)))
 }
