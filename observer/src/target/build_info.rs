@@ -233,9 +233,8 @@ mod tests {
 
     #[test]
     fn minor_versions_are_understood_in_all_their_spellings() {
-        let minor = |version: &str| {
-            BuildInfo { go_version: version.into(), ..BuildInfo::default() }.go_minor()
-        };
+        let minor =
+            |version: &str| BuildInfo { go_version: version.into(), ..BuildInfo::default() }.go_minor();
         assert_eq!(minor("go1.26.8"), Some(26));
         assert_eq!(minor("go1.21rc2"), Some(21));
         assert_eq!(minor("go1.24.6 X:nodwarf5"), Some(24));

@@ -138,8 +138,11 @@ fn function<'d, R: ReadRef<'d>>(
         Arch::Amd64 => code::amd64(bytes),
         Arch::Arm64 => code::arm64(bytes),
     };
-    let Shape { body, returns } = shape
-        .map_err(|fault| Refusal::Code { function: name, what: fault.what, at: start + u64::from(fault.at) })?;
+    let Shape { body, returns } = shape.map_err(|fault| Refusal::Code {
+        function: name,
+        what: fault.what,
+        at: start + u64::from(fault.at),
+    })?;
     Ok(Function {
         entry: start + u64::from(body.unwrap_or(0)),
         returns: returns.into_iter().map(|at| start + u64::from(at)).collect(),
