@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::SIGINT;
 
 use crate::workspace::Workspace;
 use crate::{build, cmd, setup};
@@ -21,11 +21,8 @@ pub fn run(workspace: &Workspace, args: &[OsString]) -> Result<u8> {
     }
     setup::tracefs();
     let binary = build::release(workspace)?;
-    // With these caught, Ctrl-C ends the download and goobserve, and the folders still go.
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
-            .context("cannot catch signals")?;
-    }
+    // Caught here, Ctrl-C ends the download and goobserve, and the folders still go.
+    signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false))).context("cannot catch Ctrl-C")?;
     let folder = tempfile::Builder::new().prefix("goobserve-").tempdir().context("no temporary folder")?;
     let status = observe(&binary, &workspace.root.join("tests/sample"), folder.path(), args);
     // GOFLAGS=-modcacherw keeps the module cache deletable.
