@@ -1,1 +1,111 @@
-fn main() {}
+//! `cargo xtask CMD`: the one entry for everything a developer of goobserve does.
+//! In: a command line. Out: the work of one module; its exit status.
+
+mod build;
+mod cmd;
+mod count;
+mod lint;
+mod packages;
+mod programs;
+mod sample;
+mod setup;
+mod skips;
+mod test;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Everything a developer of goobserve does.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing take; quiet when nothing is missing
+    ///
+    /// The toolchain's rust-src and the target of the static binary, bpf-linker in target/tools,
+    /// the Debian packages the tests use (with root or sudo), a mounted tracefs.
+    Setup,
+    /// Build target/release/goobserve, the static binary
+    Build,
+    /// Build, then watch `go mod download` in a copy of tests/sample with cold caches
+    #[command(after_help = "Examples:\n  \
+        cargo xtask run\n  \
+        cargo xtask run -- --report markdown\n  \
+        cargo xtask run -- --json /tmp/report.json -- go mod download -x")]
+    Run {
+        /// Options of `goobserve run` (paths absolute: it works in the copy); a command after a
+        /// second `--` takes the place of `go mod download`
+        #[arg(last = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
+    /// Build, then put goobserve into /usr/local/bin
+    Install,
+    /// Run every test; the last line is `N passed, N failed, N skipped`
+    ///
+    /// With CI=true a test may only be skipped if tests/skips.toml lists it.
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// rustfmt and clippy with warnings denied, and cargo-deny without the network if installed
+    Lint,
+    /// cargo-deny with advisories, which it fetches
+    Deny,
+    /// Check that the library compiles for macOS
+    Macos,
+    /// Run one of the tests package's benches, in release
+    #[command(after_help = "Example:\n  cargo xtask bench overhead")]
+    Bench {
+        /// Name of the bench
+        name: String,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Fuzz one target, or each for a while (needs a nightly toolchain and cargo-fuzz)
+    Fuzz {
+        /// The target; all of them without it
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60, value_name = "N")]
+        seconds: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().command) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does it and says the exit status.
+fn perform(task: Task) -> Result<u8> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Setup => setup::everything(&workspace).map(|()| 0),
+        Task::Build => build::build(&workspace).map(|_| 0),
+        Task::Run { args } => sample::run(&workspace, &args),
+        Task::Install => build::install(&workspace).map(|()| 0),
+        Task::Test { filter } => test::test(&workspace, filter.as_deref()),
+        Task::Lint => lint::lint(&workspace),
+        Task::Deny => lint::deny(&workspace),
+        Task::Macos => lint::macos(&workspace),
+        Task::Bench { name, args } => programs::bench(&workspace, &name, &args),
+        Task::Fuzz { target, seconds } => programs::fuzz(&workspace, target.as_deref(), seconds),
+    }
+}

@@ -1,0 +1,99 @@
+//! Checks that run no test: formatting, clippy, licences and sources, macOS. Each check says its
+//! name; the status is 1 when one of them found something.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+use crate::{cmd, setup};
+
+const MACOS: &str = "aarch64-apple-darwin";
+
+/// rustfmt, clippy, and cargo-deny where it is installed.
+pub fn lint(workspace: &Workspace) -> Result<u8> {
+    setup::toolchain(workspace)?;
+    let mut fmt = workspace.cargo();
+    fmt.args(["fmt", "--all", "--check"]);
+    let mut clippy = workspace.cargo();
+    clippy.args(["clippy", "--workspace", "--all-targets", "--exclude=observer-ebpf", "--", "-Dwarnings"]);
+    let mut checks = vec![fmt, clippy, bpf_clippy(workspace)];
+    if cmd::find("cargo-deny").is_some() {
+        // Advisories are fetched, and a new one is no fault of the change at hand: `deny` has them.
+        let mut deny = workspace.cargo();
+        deny.args(["deny", "check", "bans", "licenses", "sources"]);
+        checks.push(deny);
+    } else {
+        eprintln!("lint: cargo-deny is not installed; licences and sources are not checked");
+    }
+    all(checks)
+}
+
+/// Everything cargo-deny checks.
+pub fn deny(workspace: &Workspace) -> Result<u8> {
+    if cmd::find("cargo-deny").is_none() {
+        eprintln!(
+            "deny: cargo-deny is not installed (cargo install cargo-deny --locked); nothing is checked"
+        );
+        return Ok(0);
+    }
+    let mut deny = workspace.cargo();
+    deny.args(["deny", "check"]);
+    all(vec![deny])
+}
+
+/// `cargo check` of the library for macOS, where it replays and reports.
+pub fn macos(workspace: &Workspace) -> Result<u8> {
+    if !cmd::status_of(workspace.rustup().args(["target", "add", MACOS]))?.success() {
+        println!("macos: SKIPPED: the standard library of {MACOS} cannot be had here; nothing is checked");
+        return Ok(0);
+    }
+    let mut check = workspace.cargo();
+    check.args(["check", "--package=observer", "--lib", "--target", MACOS]);
+    all(vec![check])
+}
+
+/// The BPF programs, as observer/build.rs compiles them. Nothing is linked.
+fn bpf_clippy(workspace: &Workspace) -> Command {
+    let flags = format!("--cfg=bpf_target_arch=\"{}\"\x1f-Ctarget-cpu=v3", std::env::consts::ARCH);
+    let mut clippy = workspace.cargo();
+    clippy
+        .args(["clippy", "--package=observer-ebpf", "--release", "--target=bpfel-unknown-none"])
+        .args(["-Zbuild-std=core", "--target-dir"])
+        .arg(workspace.root.join("target/bpf"))
+        .args(["--", "-Dwarnings"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags);
+    clippy
+}
+
+/// Runs each, whatever the others found.
+fn all(checks: Vec<Command>) -> Result<u8> {
+    let mut failed = Vec::new();
+    for mut check in checks {
+        eprintln!("lint: {}", cmd::shown(&check));
+        if !cmd::status_of(&mut check)?.success() {
+            failed.push(cmd::shown(&check));
+        }
+    }
+    for check in &failed {
+        eprintln!("lint: failed: {check}");
+    }
+    Ok(u8::from(!failed.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_finding_is_enough_and_the_rest_still_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("ran");
+        let mut touch = Command::new("touch");
+        touch.arg(&mark);
+        assert_eq!(all(vec![Command::new("false"), touch]).unwrap(), 1);
+        assert!(mark.exists());
+        assert_eq!(all(vec![Command::new("true")]).unwrap(), 0);
+    }
+}
