@@ -146,10 +146,6 @@ pub struct Offsets {
     pub tcp_bytes_received: u32,
     pub tcp_total_retrans: u32,
     pub tcp_rcv_ooopack: u32,
-    /// In the record of `filelock:flock_lock_inode`, from its tracefs format
-    pub flock_ino: u32,
-    pub flock_dev: u32,
-    pub flock_ret: u32,
 }
 
 impl Offsets {
@@ -187,9 +183,6 @@ impl Offsets {
             tcp_bytes_received: u,
             tcp_total_retrans: u,
             tcp_rcv_ooopack: u,
-            flock_ino: u,
-            flock_dev: u,
-            flock_ret: u,
         }
     };
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, files, tracefs};
+use super::{Agent, Turn, detach, files};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
@@ -56,7 +56,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
-    let mut kernel = Kernel::load(&tracefs(), false)?;
+    let mut kernel = Kernel::load(false)?;
     kernel.follow_held(target.pid)?;
     let agent = Agent { kernel, seam, files: opened.into_iter().collect() };
     agent.share()?;
@@ -135,7 +135,9 @@ impl Observation for Observed {
         let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
         while !matches!(agent.turn(true), Ok(Turn::Gone) | Err(_)) {}
-        match self.worker.wait() {
+        let ended = self.worker.wait();
+        detach::behind(agent.kernel);
+        match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
             Err(error) => Err(Refusal::new(format!("cannot wait for the worker: {error}"), "")),
@@ -145,7 +147,10 @@ impl Observation for Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        self.agent = None; // closes the seam, which ends the worker
+        if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
+            drop(seam); // which ends the worker
+            detach::behind(kernel);
+        }
         let _ = self.worker.wait(); // reaped already when it was waited for
     }
 }

@@ -2,6 +2,7 @@
 //! nothing that comes from outside.
 
 mod attach;
+mod detach;
 mod files;
 mod spawn;
 mod watch;
@@ -13,7 +14,6 @@ pub use watch::watch;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -23,13 +23,6 @@ use crate::source::kernel::Kernel;
 
 /// Binaries kept open for probing; a machine has a handful of go toolchains.
 const FILES_MAX: usize = 256;
-
-/// Where tracefs is mounted.
-fn tracefs() -> PathBuf {
-    let usual = Path::new("/sys/kernel/tracing");
-    let old = Path::new("/sys/kernel/debug/tracing");
-    if !usual.join("events").exists() && old.join("events").exists() { old } else { usual }.to_path_buf()
-}
 
 /// The kernel, the worker, and the files between them.
 struct Agent {

@@ -12,7 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
-use super::{Agent, Turn, files, tracefs};
+use super::{Agent, Turn, detach, files};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
@@ -52,7 +52,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
-    let kernel = Kernel::load(&tracefs(), true)?;
+    let kernel = Kernel::load(true)?;
     let mut agent = Agent { kernel, seam, files: opened };
     agent.share()?;
     let until = options.duration.map(|duration| Instant::now() + duration);
@@ -85,8 +85,8 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Turn::Gone => break,
         }
     }
-    drop(agent);
     let status = worker.wait().context("cannot wait for the worker")?;
+    detach::behind(agent.kernel);
     if !status.success() {
         bail!("the worker failed; see the line above");
     }
