@@ -36,18 +36,19 @@ struct Loop {
     done: u32,
 }
 
-/// The first bytes of a client: preface, then frames.
+/// Tells the preface, a client's first bytes, and gives its length.
 #[inline(always)]
-pub fn preface(task: Task, walk: *mut Walk, tls: u64, buffer: u64, len: u64) {
+pub fn preface(task: Task, walk: *mut Walk, tls: u64, len: u64) -> u64 {
+    // SAFETY: a value of the map.
+    unsafe { (*walk).now = emit::now() };
     if len < PREFACE {
         // SAFETY: a value of the map.
         unsafe { (*walk).mode = mode::OTHER };
-        return tell(task, walk, tls, FRAME_LOST, 0);
+        tell(task, walk, tls, FRAME_LOST, 0);
+    } else {
+        tell(task, walk, tls, FRAME_PREFACE | FRAME_LAST, 0);
     }
-    // SAFETY: a value of the map.
-    unsafe { (*walk).now = emit::now() };
-    tell(task, walk, tls, FRAME_PREFACE | FRAME_LAST, 0);
-    step(task, walk, tls, buffer, PREFACE, len);
+    PREFACE
 }
 
 /// The frames in `buffer[from..len]`; the first may have begun in an earlier call, the last may

@@ -162,6 +162,7 @@ pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer:
     }
     // SAFETY: a value of the map; crypto/tls lets one goroutine at a time read or write.
     unsafe {
+        let mut from = 0;
         if (*walk).mode == mode::FRESH {
             (*walk).mode = spoken(buffer, len, direction);
             if direction == Direction::Sent {
@@ -169,12 +170,12 @@ pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer:
                     (*other).mode = (*walk).mode;
                 }
                 if (*walk).mode == mode::HTTP2 {
-                    return http2::preface(task, walk, tls, buffer, len);
+                    from = http2::preface(task, walk, tls, len);
                 }
             }
         }
         match (*walk).mode {
-            mode::HTTP2 => http2::step(task, walk, tls, buffer, 0, len),
+            mode::HTTP2 => http2::step(task, walk, tls, buffer, from, len),
             mode::HTTP1 => http1::step(task, walk, tls, direction, buffer, len),
             _ => {}
         }

@@ -15,8 +15,8 @@ use crate::{FDS, emit};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-/// Vectors and messages looked at in one call: a length and a message, two questions.
-const PARTS_MAX: u64 = 4;
+/// Vectors looked at in one call: a length and a message.
+const PARTS_MAX: u64 = 2;
 
 /// A socket address.
 #[derive(Clone, Copy)]

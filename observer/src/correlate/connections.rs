@@ -70,7 +70,10 @@ impl Connections {
         }
         let Some(live) = self.live.get_mut(&event.conn) else { return };
         let record = &mut live.record;
-        record.local = address(event.family, &event.local, event.local_port);
+        if event.local_port != 0 {
+            // Not chosen yet, or given back already.
+            record.local = address(event.family, &event.local, event.local_port);
+        }
         take(record, &event.stats);
         if event.old == state::SYN_SENT {
             record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));

@@ -2,6 +2,7 @@
 //! agent; it parses nothing that comes from an observed process.
 
 mod btf;
+mod mapped;
 pub mod ring;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -13,6 +14,8 @@ use aya::programs::{Program, RawTracePoint, UProbe};
 use aya::{Ebpf, EbpfLoader};
 use observer_common::{PROCESS_HELD, Process, Thread, Tree};
 use zerocopy::IntoBytes as _;
+
+use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));
@@ -80,7 +83,7 @@ impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
     pub fn load(follow_go: bool) -> Result<Self> {
         let offsets = {
-            let data = std::fs::read(BTF).with_context(|| format!("cannot read {BTF}"))?;
+            let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
             btf::offsets(&data)?
         };
         let follow = u32::from(follow_go);
