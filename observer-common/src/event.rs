@@ -194,7 +194,7 @@ pub struct SockMark {
     pub conn: u64,
     /// A [`Mark`]
     pub mark: u32,
-    /// TCP state at that moment (2 is SYN_SENT)
+    /// TCP state at that moment (2 is `SYN_SENT`)
     pub state: u32,
 }
 

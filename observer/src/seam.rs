@@ -5,7 +5,7 @@
 //! that the agent itself opened.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use nix::cmsg_space;
@@ -179,7 +179,7 @@ impl Seam {
         if bytes.len() > MESSAGE_MAX {
             return Err(io::Error::other("a message is too long for the seam"));
         }
-        let raw: Vec<_> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &rights[..] };
         loop {
@@ -243,7 +243,7 @@ impl AsFd for Seam {
     }
 }
 
-impl std::os::fd::AsRawFd for Seam {
+impl AsRawFd for Seam {
     fn as_raw_fd(&self) -> i32 {
         self.socket.as_raw_fd()
     }

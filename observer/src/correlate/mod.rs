@@ -7,6 +7,7 @@ mod processes;
 mod questions;
 mod requests;
 
+pub use locks::LockFacts;
 pub use processes::Facts;
 
 use crate::decode::wire::{Body as Wire, Record};
@@ -140,15 +141,10 @@ impl Correlator {
         self.processes.facts(pid, facts, &mut out);
     }
 
-    /// Names the file whose lock a process waits for, and who holds it.
-    pub fn lock_facts(
-        &mut self,
-        pid: u32,
-        path: Option<String>,
-        holder: Option<u32>,
-        events: &mut Vec<Event>,
-    ) {
-        self.locks.facts(pid, path, holder, events);
+    /// Names the file whose lock a thread waits for, and who holds it.
+    pub fn lock_facts(&mut self, tid: u32, at: u64, facts: LockFacts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.clock.ns(at) };
+        self.locks.facts(tid, facts, &mut out);
     }
 
     /// Tells what has been gathered since the last time: idle spells of running commands.

@@ -188,10 +188,10 @@ impl Processes {
     }
 
     pub(super) fn forget(&mut self, command: u32) {
-        if let Some(running) = self.commands.remove(&command) {
-            if self.roots.get(&running.root) == Some(&command) {
-                self.roots.remove(&running.root);
-            }
+        if let Some(running) = self.commands.remove(&command)
+            && self.roots.get(&running.root) == Some(&command)
+        {
+            self.roots.remove(&running.root);
         }
         self.processes.retain(|_, process| process.command != command);
     }

@@ -128,7 +128,7 @@ impl Requests {
                 let Some(request) = tls.streams.get_mut(stream) else { return };
                 let status = fields.as_ref().and_then(|fields| fields.status);
                 // 1xx is no answer yet; trailers have no status.
-                if request.first_byte_ns.is_none() && !status.is_some_and(|status| status < 200) {
+                if request.first_byte_ns.is_none() && status.is_none_or(|status| status >= 200) {
                     request.status = status;
                     request.first_byte_ns = Some(out.at_ns);
                     out.push(Body::Request(request.clone()));
@@ -196,7 +196,7 @@ impl Requests {
                     };
                     match head {
                         Some(head) => {
-                            describe(&mut request, Some(head.method), head.authority, Some(head.target))
+                            describe(&mut request, Some(head.method), head.authority, Some(head.target));
                         }
                         None => request.authority = connections.host(tls.conn).map(str::to_owned),
                     }

@@ -261,7 +261,7 @@ pub struct Connection {
     pub local: String,
     /// Remote `address:port`
     pub remote: String,
-    /// SNI of the ClientHello
+    /// SNI of the `ClientHello`
     pub server_name: Option<String>,
     /// What was spoken: `h2`, `http/1.1`
     pub alpn: Option<String>,
@@ -358,9 +358,9 @@ pub enum RequestOutcome {
     Ok,
     /// A whole response with a status of 400 or more, or none (connection closed)
     Error,
-    /// RST_STREAM from the server, or the connection was reset
+    /// `RST_STREAM` from the server, or the connection was reset
     Reset,
-    /// RST_STREAM from the client
+    /// `RST_STREAM` from the client
     Cancelled,
     /// Not ended when the observation did
     #[default]

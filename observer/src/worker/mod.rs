@@ -2,6 +2,7 @@
 //! invoking user and asks the agent for what that user may not open.
 
 mod binaries;
+mod locks;
 mod machine;
 mod observe;
 mod output;
@@ -107,7 +108,10 @@ async fn serve(seam: Seam) -> Result<()> {
                         }
                         return observer.finish(&binaries);
                     }
-                    ToWorker::Abandoned => return observer.abandon(),
+                    ToWorker::Abandoned => {
+                        observer.abandon();
+                        return Ok(());
+                    }
                     message => observer.message(message, descriptors, seam.get_ref(), &mut binaries)?,
                 }
                 if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {

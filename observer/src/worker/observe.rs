@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::EXEC_ROOT;
+use observer_common::{EXEC_ROOT, LOCK_TAKEN};
 
 use super::binaries::{Binaries, Binary};
+use super::locks;
 use super::machine::machine;
 use super::output::{Whole, growing};
 use crate::correlate::{Correlator, Facts};
@@ -154,6 +155,7 @@ impl Observer {
     pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &mut Binaries) {
         let _ = binaries;
         let Self { correlator, events, seen, .. } = self;
+        let mut waits = Vec::new();
         ring.drain(all, |bytes| match wire::record(bytes) {
             Ok(record) => {
                 if let Wire::Exec(exec, _) = &record.body {
@@ -163,10 +165,18 @@ impl Observer {
                         let _ = seam.send(&ToAgent::Look { pid: record.header.pid }, &[]);
                     }
                 }
+                if let Wire::Lock(lock) = &record.body
+                    && record.header.flags & LOCK_TAKEN == 0
+                {
+                    waits.push((record.header.tid, record.header.pid, *lock));
+                }
                 correlator.record(&record, events);
             }
             Err(_) => correlator.undecoded(),
         });
+        for (tid, pid, lock) in waits {
+            correlator.lock_facts(tid, monotonic_ns(), locks::facts(pid, &lock), events);
+        }
         let lost = ring.lost();
         if lost > self.kernel_lost {
             self.kernel_lost = lost;
@@ -268,11 +278,10 @@ impl Observer {
     }
 
     /// CMD could not be started: no trace is left.
-    pub fn abandon(self) -> Result<()> {
+    pub fn abandon(self) {
         if let Some(path) = &self.task.output.record {
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(path); // it was empty
         }
-        Ok(())
     }
 
     fn tick_last(&mut self) {

@@ -105,12 +105,12 @@ impl<'a> Btf<'a> {
             if named(self.strings, label, name) {
                 return Some(bits / 8);
             }
-            if named(self.strings, label, "") && depth < DEPTH_MAX {
-                if let Some(inner) = self.anonymous(u32_at(self.types, entry + 4).ok()?) {
-                    if let Some(offset) = self.member(inner, name, depth + 1) {
-                        return Some(bits / 8 + offset);
-                    }
-                }
+            if named(self.strings, label, "")
+                && depth < DEPTH_MAX
+                && let Some(inner) = self.anonymous(u32_at(self.types, entry + 4).ok()?)
+                && let Some(offset) = self.member(inner, name, depth + 1)
+            {
+                return Some(bits / 8 + offset);
             }
         }
         None
@@ -134,7 +134,7 @@ fn named(strings: &[u8], offset: u32, name: &str) -> bool {
     strings.get(at..at + name.len()) == Some(name.as_bytes()) && strings.get(at + name.len()) == Some(&0)
 }
 
-/// Every offset the BPF programs use; those of the tracefs record stay unknown.
+/// Every offset the BPF programs use.
 pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
     let btf = Btf::new(data)?;
     let needed = |path: &'static str| btf.path(path).ok_or(BtfError::Missing(path));
@@ -170,7 +170,6 @@ pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
         tcp_bytes_received: wanted("tcp_sock.bytes_received"),
         tcp_total_retrans: wanted("tcp_sock.total_retrans"),
         tcp_rcv_ooopack: wanted("tcp_sock.rcv_ooopack"),
-        ..Offsets::UNKNOWN
     })
 }
 
