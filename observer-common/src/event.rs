@@ -48,7 +48,7 @@ pub struct Header {
     pub pid: u32,
     /// Its thread
     pub tid: u32,
-    /// The tree it belongs to: the pid of its topmost observed process
+    /// The tree it belongs to: a number that is never used again
     pub root: u32,
     /// `CLOCK_MONOTONIC`, nanoseconds
     pub at_ns: u64,

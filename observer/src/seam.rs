@@ -101,6 +101,8 @@ pub enum ToWorker {
         cgroup: Option<String>,
         /// CPUs it may use
         cpus: Option<u32>,
+        /// It is in the agent's mount namespace: a path means the same file to both
+        same_files: bool,
     },
     /// The process has gone, or may not be looked at
     NoFacts {
@@ -123,6 +125,8 @@ pub enum ToWorker {
 /// Worker to agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToAgent {
+    /// First message: no process of the user can look into the worker any more
+    Hardened,
     /// What is this process?
     Look {
         /// The process

@@ -15,11 +15,14 @@ use super::{Agent, Turn, detach, files};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
-use crate::seam::{Output, Seam, Task, ToWorker};
+use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, monotonic_ns};
 
 /// How long the worker may take to attach before the command is not started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long the worker may take to write its report.
+const REPORT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Attaches by BPF.
 pub struct Bpf;
@@ -47,12 +50,12 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     // The worker parses these while the programs are loaded.
     let mut opened = Vec::new();
     for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
-        if let Some((file, id)) = files::regular(&path)
+        if let Some((file, id)) = files::regular_as(target.invoker.uid, target.invoker.gid, &path)
             && !opened.iter().any(|(known, _)| *known == id)
         {
             let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
             seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.push((id, file));
+            opened.push((id, (file, false)));
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
@@ -83,6 +86,12 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
     let worker = spawn::worker(&user, &theirs)?;
+    drop(theirs); // so that its end is noticed
+    // Before it has hardened itself the user's processes could look into it.
+    match seam.receive::<ToAgent>(true).context("cannot hear the worker")? {
+        Some((ToAgent::Hardened, _)) => {}
+        _ => bail!("the worker ended at once"),
+    }
     seam.send(&ToWorker::Task(Box::new(task.clone())), &[]).context("cannot tell the worker")?;
     Ok((seam, worker))
 }
@@ -134,7 +143,20 @@ impl Observation for Observed {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
-        while !matches!(agent.turn(true), Ok(Turn::Gone) | Err(_)) {}
+        let limit = Instant::now() + REPORT_WITHIN;
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) => {
+                    let _ = self.worker.kill(); // it is our own child
+                    break;
+                }
+                Err(Errno::EINTR) => {}
+                _ if matches!(agent.turn(false), Ok(Turn::Gone) | Err(_)) => break,
+                _ => {}
+            }
+        }
         let ended = self.worker.wait();
         detach::behind(agent.kernel);
         match ended {

@@ -15,11 +15,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::cli::options::{Common, Refusal};
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
-use crate::source::kernel::Kernel;
+use crate::source::kernel::{Kernel, Probes};
 
 /// Binaries kept open for probing; a machine has a handful of go toolchains.
 const FILES_MAX: usize = 256;
@@ -28,7 +28,8 @@ const FILES_MAX: usize = 256;
 struct Agent {
     kernel: Kernel,
     seam: Seam,
-    files: HashMap<FileId, File>,
+    /// Files the worker knows, and whether they are probed
+    files: HashMap<FileId, (File, bool)>,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -56,19 +57,11 @@ impl Agent {
         match message {
             ToAgent::Look { pid } => self.look(pid)?,
             ToAgent::Probe { file, probes } => {
-                let error = match self.files.get(&file) {
-                    None => Some("the agent did not open that file".to_owned()),
-                    Some(opened) => {
-                        let len = opened.metadata().map_or(0, |metadata| metadata.len());
-                        self.kernel
-                            .probe(opened.as_fd(), len, &probes)
-                            .err()
-                            .map(|error| format!("{error:#}"))
-                    }
-                };
+                let error = self.probe(file, &probes).err().map(|error| format!("{error:#}"));
                 self.tell(&ToWorker::Probed { file, error })?;
             }
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
+            ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
@@ -83,14 +76,32 @@ impl Agent {
         }
     }
 
+    /// Probes a file once.
+    fn probe(&mut self, file: FileId, probes: &Probes) -> Result<()> {
+        let (opened, probed) = self.files.get_mut(&file).context("the agent did not open that file")?;
+        if std::mem::replace(probed, true) {
+            bail!("it is probed already");
+        }
+        let len = opened.metadata()?.len();
+        self.kernel.probe(opened.as_fd(), len, probes)
+    }
+
+    /// Answers only about processes that are followed: what the worker asks for may be what a
+    /// hostile byte made it ask.
     fn look(&mut self, pid: u32) -> Result<()> {
-        let Some(facts) = files::facts(pid) else {
+        let followed = self.kernel.process(pid).is_some();
+        let Some(facts) = followed.then(|| files::facts(pid)).flatten() else {
             return self.tell(&ToWorker::NoFacts { pid });
         };
         let mut descriptors = vec![facts.program.as_fd()];
         descriptors.extend(facts.environ.as_ref().map(File::as_fd));
-        self.seam.send(&facts.message, &descriptors).context("cannot tell the worker")?;
-        self.keep(facts.id, facts.program);
+        if self.seam.send(&facts.message, &descriptors).is_err() {
+            // Too long, or the worker has gone, which the next receive tells.
+            return self.tell(&ToWorker::NoFacts { pid });
+        }
+        if self.files.len() < FILES_MAX {
+            self.files.entry(facts.id).or_insert((facts.program, false));
+        }
         Ok(())
     }
 
@@ -99,12 +110,6 @@ impl Agent {
         let shared = self.kernel.share()?;
         let maps = [shared.ring.as_fd(), shared.trees.as_fd(), shared.lost.as_fd()];
         self.seam.send(&ToWorker::Maps, &maps).context("cannot tell the worker")
-    }
-
-    fn keep(&mut self, id: FileId, file: File) {
-        if self.files.len() < FILES_MAX {
-            self.files.insert(id, file);
-        }
     }
 }
 

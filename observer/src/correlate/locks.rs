@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use observer_common::{Header, LOCK_TAKEN, Lock};
 
-use super::{Clock, Out, Owner};
+use super::{Out, Owner};
 use crate::model::event::{Body, LockWait};
 
 /// What `/proc` says of a lock that is waited for.
@@ -23,7 +23,7 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    pub(super) fn new(_: Clock) -> Self {
+    pub(super) fn new() -> Self {
         Self { waits: HashMap::new(), next: 1 }
     }
 

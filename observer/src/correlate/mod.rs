@@ -70,10 +70,10 @@ impl Correlator {
         Self {
             clock,
             processes: Processes::new(clock),
-            connections: Connections::new(clock),
-            questions: Questions::new(clock),
+            connections: Connections::new(),
+            questions: Questions::new(),
             requests: Requests::new(clock),
-            locks: Locks::new(clock),
+            locks: Locks::new(),
             undecoded: 0,
         }
     }
@@ -87,16 +87,14 @@ impl Correlator {
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
             Wire::Exit(exit) => {
                 if let Some(owner) = self.processes.owner(header) {
-                    self.questions.process_ended(owner.pid, &mut out);
+                    self.questions.process_ended(owner.pid);
                 }
                 self.processes.exit(header, exit, &mut out);
             }
             Wire::Spell(spell) => self.processes.spell(header, spell),
             body => {
-                let Some(owner) = self.processes.owner(header) else {
-                    self.undecoded += 1;
-                    return;
-                };
+                // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
+                let Some(owner) = self.processes.owner(header) else { return };
                 self.of_process(&owner, header, body, &mut out);
             }
         }
@@ -120,7 +118,7 @@ impl Correlator {
             Wire::Handshake(handshake) => {
                 let ended = header.flags & observer_common::HANDSHAKE_END != 0;
                 if !ended {
-                    self.requests.handshake(owner, handshake);
+                    self.requests.handshake(owner, handshake, out);
                 }
                 self.connections.handshake(handshake, ended, out);
             }
@@ -173,13 +171,13 @@ impl Correlator {
         }
     }
 
-    /// The command a tree is; `None` when it is not followed any more.
-    pub fn command_of(&self, root: u32) -> Option<u32> {
-        self.processes.command_of(root)
+    /// The running command whose topmost process has that pid.
+    pub fn command_of(&self, pid: u32) -> Option<u32> {
+        self.processes.command_of(pid)
     }
 
-    /// Running commands: number and root.
-    pub fn running(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    /// Whether a command runs.
+    pub fn running(&self) -> bool {
         self.processes.running()
     }
 

@@ -402,8 +402,8 @@ pub struct Request {
     pub first_byte_ns: Option<Ns>,
     /// When the response's last byte was read
     pub end_ns: Option<Ns>,
-    /// Bytes of the response's body
-    pub bytes: u64,
+    /// Bytes of the response's body; `None` until it ended, and when it was cut off uncounted
+    pub bytes: Option<u64>,
     /// How it turned out
     pub outcome: RequestOutcome,
 }

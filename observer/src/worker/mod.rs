@@ -54,6 +54,11 @@ fn harden() -> Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
     set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Until now the user's other processes could attach to this one.
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    if !status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", "0"])) {
+        bail!("goobserve's worker is being traced; it sees other users' requests and does not go on");
+    }
     for ignored in
         [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU]
     {
@@ -72,6 +77,7 @@ struct Progress {
 }
 
 async fn serve(seam: Seam) -> Result<()> {
+    seam.send(&ToAgent::Hardened, &[])?;
     let seam = readiness(seam)?;
     let Some((ToWorker::Task(task), _)) = receive(&seam).await? else { bail!("the agent sent no task") };
     let mut binaries = Binaries::default();
@@ -95,7 +101,7 @@ async fn serve(seam: Seam) -> Result<()> {
                 let Some((message, descriptors)) = message? else {
                     // The agent was killed: what was seen until now is kept.
                     if let Some(ring) = &mut ring {
-                        observer.drain(ring.get_mut(), true, seam.get_ref(), &mut binaries);
+                        observer.drain(ring.get_mut(), true, seam.get_ref());
                     }
                     return observer.cut_off();
                 };
@@ -104,7 +110,7 @@ async fn serve(seam: Seam) -> Result<()> {
                     ToWorker::BinariesEnd => progress.binaries_end = true,
                     ToWorker::Ended => {
                         if let Some(ring) = &mut ring {
-                            observer.drain(ring.get_mut(), true, seam.get_ref(), &mut binaries);
+                            observer.drain(ring.get_mut(), true, seam.get_ref());
                         }
                         return observer.finish(&binaries);
                     }
@@ -123,12 +129,12 @@ async fn serve(seam: Seam) -> Result<()> {
             ready = readable(ring.as_mut()) => {
                 ready?;
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref(), &mut binaries);
+                    observer.drain(ring.get_mut(), false, seam.get_ref());
                 }
             }
             _ = look.tick(), if ring.is_some() && observer.busy() => {
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref(), &mut binaries);
+                    observer.drain(ring.get_mut(), false, seam.get_ref());
                 }
             }
             _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {

@@ -1,9 +1,10 @@
 //! One observation: records in; recording, progress, lines and report out.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -32,8 +33,35 @@ use crate::view::{human, json, page, text};
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: u64 = 1 << 20;
+/// Questions to the agent without an answer; a socket's queue holds some hundred.
+const ASKED_MAX: usize = 16;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
+
+/// Processes that the agent is to look at. Few are asked at a time: two sides that both send
+/// and do not read would wait for each other.
+#[derive(Default)]
+struct Looks {
+    wanted: VecDeque<u32>,
+    asked: usize,
+}
+
+impl Looks {
+    fn ask(&mut self, seam: &Seam) {
+        while self.asked < ASKED_MAX
+            && let Some(pid) = self.wanted.pop_front()
+        {
+            // A failure shows at the next receive: the agent has gone.
+            let _ = seam.send(&ToAgent::Look { pid }, &[]);
+            self.asked += 1;
+        }
+    }
+
+    fn answered(&mut self, seam: &Seam) {
+        self.asked = self.asked.saturating_sub(1);
+        self.ask(seam);
+    }
+}
 
 /// Everything the worker knows, and where it goes.
 pub struct Observer {
@@ -49,6 +77,7 @@ pub struct Observer {
     announcer: Announcer,
     /// Programs that were looked at, as the kernel numbers them
     seen: HashSet<(u32, u64)>,
+    looks: Looks,
     kernel_lost: u64,
     events: Vec<Event>,
     /// Ended commands and when
@@ -96,6 +125,7 @@ impl Observer {
             progress,
             announcer: Announcer::default(),
             seen: HashSet::new(),
+            looks: Looks::default(),
             kernel_lost: 0,
             events: Vec::new(),
             ended: Vec::new(),
@@ -105,7 +135,7 @@ impl Observer {
 
     /// A command runs: the ring is to be looked at often.
     pub fn busy(&self) -> bool {
-        self.task.child.is_some() || !self.ended.is_empty() || self.correlator.running().next().is_some()
+        self.task.child.is_some() || !self.ended.is_empty() || self.correlator.running()
     }
 
     /// Something waits to be written.
@@ -131,16 +161,24 @@ impl Observer {
                 let descriptor = descriptors.next().context("a binary without a descriptor")?;
                 binaries.look(file, &path, descriptor, seam)?;
             }
-            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus } => {
+            ToWorker::NoFacts { .. } => self.looks.answered(seam),
+            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
+                self.looks.answered(seam);
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
                 let binary = binaries.look(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
-                if go.is_none() && self.task.child.is_none() && self.correlator.command_of(pid).is_some() {
+                if go.is_none()
+                    && self.task.child.is_none()
+                    && let Some(command) = self.correlator.command_of(pid)
+                {
                     // It was called `go` and is something else.
                     seam.send(&ToAgent::Unfollow { pid }, &[])?;
+                    self.correlator.forget(command);
+                    self.state.clear_command(command);
+                    return Ok(());
                 }
-                let go = go.map(|_| settings(&environ, binary, &path, cpus));
+                let go = go.map(|_| settings(&environ, binary, &path, cpus, same_files));
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
                 self.correlator.facts(pid, monotonic_ns(), &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
@@ -152,17 +190,19 @@ impl Observer {
     }
 
     /// Takes what the ring has; `all` when nothing more comes.
-    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &mut Binaries) {
-        let _ = binaries;
-        let Self { correlator, events, seen, .. } = self;
+    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam) {
+        // Before the records behind the gap are decoded, not after.
+        if !ring.take(all) {
+            self.correlator.gap();
+        }
+        let Self { correlator, events, seen, looks, .. } = self;
         let mut waits = Vec::new();
-        ring.drain(all, |bytes| match wire::record(bytes) {
+        ring.release(all, |bytes| match wire::record(bytes) {
             Ok(record) => {
                 if let Wire::Exec(exec, _) = &record.body {
                     let root = record.header.flags & EXEC_ROOT != 0;
                     if seen.insert((exec.dev, exec.ino)) || root {
-                        // A failure shows at the next receive: the agent has gone.
-                        let _ = seam.send(&ToAgent::Look { pid: record.header.pid }, &[]);
+                        looks.wanted.push_back(record.header.pid);
                     }
                 }
                 if let Wire::Lock(lock) = &record.body
@@ -177,11 +217,8 @@ impl Observer {
         for (tid, pid, lock) in waits {
             correlator.lock_facts(tid, monotonic_ns(), locks::facts(pid, &lock), events);
         }
-        let lost = ring.lost();
-        if lost > self.kernel_lost {
-            self.kernel_lost = lost;
-            self.correlator.gap();
-        }
+        self.kernel_lost = ring.lost();
+        self.looks.ask(seam);
         self.take();
     }
 
@@ -207,7 +244,9 @@ impl Observer {
             }
             self.state.apply(&event);
             if let Some(line) = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event)) {
-                println!("{line}");
+                if writeln!(std::io::stdout(), "{line}").is_err() {
+                    std::process::exit(0); // nobody reads any more, as with any filter
+                }
             }
         }
     }
@@ -352,12 +391,17 @@ fn read_environ(descriptor: OwnedFd) -> Vec<u8> {
     bytes
 }
 
-fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>) -> Go {
+/// `same_files`: the command sees the same files as this process.
+fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same_files: bool) -> Go {
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
+        // The command chose the path: a pipe there must not hold this process up.
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+        if !same_files || !file.metadata().ok()?.is_file() {
+            return None;
+        }
         let mut bytes = Vec::new();
-        let file = File::open(path).ok()?;
-        file.take(goenv::FILE_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
+        file.take(goenv::FILE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     };
     let mut go = goenv::settings(&source, read);

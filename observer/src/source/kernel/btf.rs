@@ -24,6 +24,8 @@ pub enum BtfError {
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const TYPEDEF: u32 = 8;
+const FUNC_PROTO: u32 = 13;
 /// Anonymous structures nested in each other; the kernel's are at most three deep.
 const DEPTH_MAX: u8 = 8;
 
@@ -39,7 +41,7 @@ struct Btf<'a> {
 /// Every structure that has a member of interest.
 const STRUCTURES: [&str; 10] = [
     "task_struct",
-    "signal_struct",
+    "sk_buff",
     "mm_struct",
     "linux_binprm",
     "file",
@@ -122,6 +124,19 @@ impl<'a> Btf<'a> {
         (kind == STRUCT || kind == UNION).then_some(at)
     }
 
+    /// How many arguments a tracepoint has, by the type of its probes: a pointer to a function
+    /// that takes a private pointer first.
+    fn arguments(&self, name: &str) -> Option<u32> {
+        let of = |id: u32| self.index.get(id as usize).map(|&at| at as usize);
+        let typedef = self.index.iter().skip(1).map(|&at| at as usize).find(|&at| {
+            u32_at(self.types, at + 4).is_ok_and(|info| info >> 24 & 0x1f == TYPEDEF)
+                && u32_at(self.types, at).is_ok_and(|label| named(self.strings, label, name))
+        })?;
+        let function = of(u32_at(self.types, of(u32_at(self.types, typedef + 8).ok()?)? + 8).ok()?)?;
+        let info = u32_at(self.types, function + 4).ok()?;
+        (info >> 24 & 0x1f == FUNC_PROTO).then(|| (info & 0xffff).saturating_sub(1))
+    }
+
     /// `structure.member`
     fn path(&self, path: &'static str) -> Option<u32> {
         let (structure, member) = path.split_once('.')?;
@@ -145,8 +160,6 @@ pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
         task_exit_code: needed("task_struct.exit_code")?,
         task_real_parent: needed("task_struct.real_parent")?,
         task_mm: needed("task_struct.mm")?,
-        task_signal: needed("task_struct.signal")?,
-        signal_live: needed("signal_struct.live")?,
         mm_arg_start: needed("mm_struct.arg_start")?,
         mm_arg_end: needed("mm_struct.arg_end")?,
         binprm_file: needed("linux_binprm.file")?,
@@ -170,6 +183,8 @@ pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
         tcp_bytes_received: wanted("tcp_sock.bytes_received"),
         tcp_total_retrans: wanted("tcp_sock.total_retrans"),
         tcp_rcv_ooopack: wanted("tcp_sock.rcv_ooopack"),
+        skb_data: wanted("sk_buff.data"),
+        retransmit_args: btf.arguments("btf_trace_tcp_retransmit_skb").unwrap_or(UNKNOWN32),
     })
 }
 
@@ -183,6 +198,7 @@ mod tests {
         let offsets = offsets(&data).expect("offsets");
         assert!(offsets.task_tgid > offsets.task_pid);
         assert_ne!(offsets.tcp_rcv_ooopack, UNKNOWN32);
+        assert!([2, 3].contains(&offsets.retransmit_args), "{}", offsets.retransmit_args);
     }
 
     #[test]

@@ -7,18 +7,24 @@ pub mod ring;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{Program, RawTracePoint, UProbe};
 use aya::{Ebpf, EbpfLoader};
-use observer_common::{PROCESS_HELD, Process, Thread, Tree};
+use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree};
 use zerocopy::IntoBytes as _;
 
 use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));
+
+/// The number of the tree of `run`; the BPF side counts from 2.
+const RUN: u32 = 1;
+
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PIDS: &str = "pid:[4026531836]";
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -82,6 +88,12 @@ pub struct Shared {
 impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
     pub fn load(follow_go: bool) -> Result<Self> {
+        let namespace = std::fs::read_link("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
+        if namespace.as_os_str() != INITIAL_PIDS {
+            bail!(
+                "goobserve runs in a pid namespace of its own, where the kernel's process numbers mean others; run it on the host, or in a container with the host's (--pid=host)"
+            );
+        }
         let offsets = {
             let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
             btf::offsets(&data)?
@@ -126,26 +138,34 @@ impl Kernel {
     /// Follows a process that is held before its exec, and all that it starts.
     pub fn follow_held(&mut self, pid: u32) -> Result<()> {
         let since_ns = monotonic_ns();
-        let tree = Tree { since_ns, ..Tree::default() };
-        let process = Process { root: pid, flags: PROCESS_HELD, since_ns, cpu_ns: 0 };
-        let thread = Thread { root: pid, pid, ..Thread::default() };
-        self.put("TREES", pid, tree.as_bytes())?;
+        let tree = Tree { since: since_ns << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
+        let process = Process { root: RUN, flags: PROCESS_HELD, since_ns, threads: 1, cpu_ns: 0 };
+        let thread = Thread { root: RUN, pid, ..Thread::default() };
+        self.put("TREES", RUN, tree.as_bytes())?;
         self.put("THREADS", pid, thread.as_bytes())?;
         self.put("PROCESSES", pid, process.as_bytes())
     }
 
-    /// Forgets a tree that turned out to be no go command.
+    /// Forgets a process that turned out to be no go command. Its threads' entries go when they
+    /// end.
     pub fn unfollow(&mut self, pid: u32) {
-        for name in ["TREES", "THREADS", "PROCESSES"] {
-            if let Some(map) = self.bpf.map_mut(name) {
+        let root = self.process(pid).map(|process| process.root);
+        for (name, key) in [("PROCESSES", Some(pid)), ("TREES", root)] {
+            if let (Some(map), Some(key)) = (self.bpf.map_mut(name), key) {
                 let gone = match name {
-                    "TREES" => remove::<{ size_of::<Tree>() }>(map, pid),
-                    "THREADS" => remove::<{ size_of::<Thread>() }>(map, pid),
-                    _ => remove::<{ size_of::<Process>() }>(map, pid),
+                    "TREES" => remove::<{ size_of::<Tree>() }>(map, key),
+                    _ => remove::<{ size_of::<Process>() }>(map, key),
                 };
                 drop(gone); // a process that ended meanwhile took its entry along
             }
         }
+    }
+
+    /// A process that is followed.
+    pub fn process(&self, pid: u32) -> Option<Process> {
+        let map = HashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.bpf.map("PROCESSES")?).ok()?;
+        let value = map.get(&pid, 0).ok()?;
+        zerocopy::FromBytes::read_from_bytes(&value).ok()
     }
 
     fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
