@@ -116,6 +116,11 @@ pub enum ToWorker {
         /// `None`: it is
         error: Option<String>,
     },
+    /// Whether one of the processes reads the terminal
+    Terminal {
+        /// It does
+        read: bool,
+    },
     /// CMD has ended, or watching has
     Ended,
     /// CMD could not be started: nothing is to be reported
@@ -131,6 +136,11 @@ pub enum ToAgent {
     Look {
         /// The process
         pid: u32,
+    },
+    /// Does one of these processes read the terminal?
+    Terminal {
+        /// The processes
+        pids: Vec<u32>,
     },
     /// Probe a binary that the agent sent
     Probe {
@@ -177,7 +187,8 @@ impl Seam {
         Ok(Self { socket })
     }
 
-    /// Sends a message with descriptors.
+    /// Sends a message with descriptors. That the other side has gone is told by
+    /// [`Seam::receive`] alone.
     pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         if bytes.len() > MESSAGE_MAX {
@@ -197,6 +208,8 @@ impl Seam {
             match sent {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
+                // The other side has gone; what it said before can still be received.
+                Err(Errno::ECONNRESET | Errno::EPIPE) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
         }

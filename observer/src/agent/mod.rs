@@ -18,6 +18,7 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::options::{Common, Refusal};
+use crate::run::progress;
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, Probes};
 
@@ -60,6 +61,11 @@ impl Agent {
                 let error = self.probe(file, &probes).err().map(|error| format!("{error:#}"));
                 self.tell(&ToWorker::Probed { file, error })?;
             }
+            ToAgent::Terminal { pids } => {
+                // As the user, without capabilities, the worker cannot look at root's processes.
+                let read = progress::any_reads_terminal(&pids);
+                self.tell(&ToWorker::Terminal { read })?;
+            }
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
@@ -69,11 +75,7 @@ impl Agent {
     }
 
     fn tell(&self, message: &ToWorker) -> Result<()> {
-        match self.seam.send(message, &[]) {
-            // Its end is noticed at the next receive.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("cannot tell the worker"),
-        }
+        self.seam.send(message, &[]).context("cannot tell the worker")
     }
 
     /// Probes a file once.

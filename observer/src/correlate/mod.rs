@@ -61,6 +61,8 @@ pub struct Correlator {
     requests: Requests,
     locks: Locks,
     undecoded: u64,
+    /// Time of the latest record: what is added from outside is told as of then
+    latest_ns: Ns,
 }
 
 impl Correlator {
@@ -75,6 +77,7 @@ impl Correlator {
             requests: Requests::new(clock),
             locks: Locks::new(),
             undecoded: 0,
+            latest_ns: 0,
         }
     }
 
@@ -82,6 +85,7 @@ impl Correlator {
     pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
         let header = &record.header;
         let mut out = Out { events, at_ns: self.clock.ns(header.at_ns) };
+        self.latest_ns = self.latest_ns.max(out.at_ns);
         match &record.body {
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
@@ -134,20 +138,20 @@ impl Correlator {
     }
 
     /// What was found out about a process from outside (`/proc`, its binary).
-    pub fn facts(&mut self, pid: u32, at: u64, facts: &Facts, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.clock.ns(at) };
+    pub fn facts(&mut self, pid: u32, facts: &Facts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.facts(pid, facts, &mut out);
     }
 
     /// Names the file whose lock a thread waits for, and who holds it.
-    pub fn lock_facts(&mut self, tid: u32, at: u64, facts: LockFacts, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.clock.ns(at) };
+    pub fn lock_facts(&mut self, tid: u32, facts: LockFacts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
         self.locks.facts(tid, facts, &mut out);
     }
 
     /// Tells what has been gathered since the last time: idle spells of running commands.
-    pub fn flush(&mut self, at: u64, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.clock.ns(at) };
+    pub fn flush(&mut self, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.flush(&mut out);
     }
 

@@ -86,6 +86,8 @@ async fn serve(seam: Seam) -> Result<()> {
         Ok(observer) => observer,
         Err(error) => {
             seam.get_ref().send(&ToAgent::Refused { what: format!("{error:#}") }, &[])?;
+            // Closing with messages unread would take this one back.
+            while receive(&seam).await?.is_some() {}
             return Ok(());
         }
     };
@@ -139,7 +141,8 @@ async fn serve(seam: Seam) -> Result<()> {
             }
             _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {
                 if let Some(ring) = &mut ring {
-                    observer.tick(ring.get_ref());
+                    observer.drain(ring.get_mut(), false, seam.get_ref());
+                    observer.tick(seam.get_ref());
                 }
             }
         }

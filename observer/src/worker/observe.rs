@@ -35,6 +35,8 @@ use crate::view::{human, json, page, text};
 const ENVIRON_MAX: u64 = 1 << 20;
 /// Questions to the agent without an answer; a socket's queue holds some hundred.
 const ASKED_MAX: usize = 16;
+/// Waits are looked for at every third tick: it takes a walk over what is in flight.
+const ANNOUNCE_TICKS: u32 = 3;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
 
@@ -83,6 +85,11 @@ pub struct Observer {
     /// Ended commands and when
     ended: Vec<(u32, Ns)>,
     unflushed: bool,
+    ticks: u32,
+    /// The progress line to draw
+    line: String,
+    /// Time of the latest event that was told: a recording is in order of time
+    told_ns: Ns,
 }
 
 impl Observer {
@@ -130,6 +137,9 @@ impl Observer {
             events: Vec::new(),
             ended: Vec::new(),
             unflushed: true,
+            ticks: 0,
+            line: String::new(),
+            told_ns: 0,
         })
     }
 
@@ -180,8 +190,13 @@ impl Observer {
                 }
                 let go = go.map(|_| settings(&environ, binary, &path, cpus, same_files));
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
-                self.correlator.facts(pid, monotonic_ns(), &Facts { cwd, cgroup, go }, &mut self.events);
+                self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
+            }
+            ToWorker::Terminal { read: false } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.tick(&self.line, &[]);
+                }
             }
             ToWorker::Probed { file, error } => binaries.probed(file, error),
             _ => {}
@@ -215,7 +230,7 @@ impl Observer {
             Err(_) => correlator.undecoded(),
         });
         for (tid, pid, lock) in waits {
-            correlator.lock_facts(tid, monotonic_ns(), locks::facts(pid, &lock), events);
+            correlator.lock_facts(tid, locks::facts(pid, &lock), events);
         }
         self.kernel_lost = ring.lost();
         self.looks.ask(seam);
@@ -226,10 +241,12 @@ impl Observer {
     fn take(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.unflushed = true;
-            let event = match &mut self.anonymizer {
+            let mut event = match &mut self.anonymizer {
                 Some(anonymizer) => anonymizer.event(&event),
                 None => event,
             };
+            self.told_ns = self.told_ns.max(event.at_ns);
+            event.at_ns = self.told_ns;
             if let Body::Command(update) = &event.body
                 && update.command.wall_ns.is_some()
                 && self.task.child.is_none()
@@ -252,11 +269,14 @@ impl Observer {
     }
 
     /// Ten times a second: spells are told, waits announced, files flushed.
-    pub fn tick(&mut self, _: &Ring) {
-        self.correlator.flush(monotonic_ns(), &mut self.events);
+    pub fn tick(&mut self, seam: &Seam) {
         let now = self.now();
-        for waiting in self.announcer.due(&self.state, now) {
-            self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
+        self.correlator.flush(&mut self.events);
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
+            for waiting in self.announcer.due(&self.state, now) {
+                self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
+            }
         }
         let loss = self.correlator.loss(self.kernel_lost);
         if loss != self.state.loss() {
@@ -264,7 +284,7 @@ impl Observer {
         }
         self.take();
         self.flush();
-        self.draw(now);
+        self.draw(now, seam);
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
             .into_iter()
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
@@ -289,8 +309,12 @@ impl Observer {
         }
     }
 
-    fn draw(&mut self, now: Ns) {
-        let Some(progress) = &mut self.progress else { return };
+    /// Prepares the progress line; it is drawn when the agent says that nobody reads the
+    /// terminal.
+    fn draw(&mut self, now: Ns, seam: &Seam) {
+        if !self.progress.as_ref().is_some_and(Progress::due) {
+            return;
+        }
         let Some((id, command)) = self.state.commands().next() else { return };
         let ended = command.requests.values().filter(|request| request.end_ns.is_some()).count();
         let begun = command.record.as_ref().map_or(0, |record| record.start_ns);
@@ -304,7 +328,8 @@ impl Observer {
             let since = human::duration(now.saturating_sub(waiting.since_ns));
             line.push_str(&format!(" · waiting {since} for {}", waiting.summary));
         }
-        progress.tick(&line, &self.correlator.pids(id));
+        self.line = line;
+        let _ = seam.send(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
     }
 
     /// The agent was killed: the recording is kept as far as it came.
@@ -324,7 +349,7 @@ impl Observer {
     }
 
     fn tick_last(&mut self) {
-        self.correlator.flush(monotonic_ns(), &mut self.events);
+        self.correlator.flush(&mut self.events);
         let loss = self.correlator.loss(self.kernel_lost);
         let at_ns = self.now();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
@@ -334,7 +359,7 @@ impl Observer {
 
     /// The observation is over: files and report.
     pub fn finish(mut self, binaries: &Binaries) -> Result<()> {
-        self.correlator.flush(monotonic_ns(), &mut self.events);
+        self.correlator.flush(&mut self.events);
         let at_ns = self.now();
         let loss = self.correlator.loss(self.kernel_lost);
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
