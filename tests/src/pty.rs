@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
-use nix::unistd::ttyname;
+use nix::unistd::{tcgetpgrp, ttyname};
 
 use crate::wait;
 
@@ -48,9 +48,19 @@ impl Terminal {
         Ok(Self { master: ends.master.into(), name, shell, seen: String::new() })
     }
 
+    /// The shell's process.
+    pub fn shell(&self) -> u32 {
+        self.shell.id()
+    }
+
     /// Types.
     pub fn keys(&mut self, keys: &str) -> Result<()> {
         self.master.write_all(keys.as_bytes()).context("type on the terminal")
+    }
+
+    /// The process group that the keys reach.
+    pub fn foreground(&self) -> Option<u32> {
+        tcgetpgrp(&self.master).ok().map(|group| group.as_raw().cast_unsigned())
     }
 
     /// Gives the window another size.
@@ -133,12 +143,18 @@ mod tests {
 
     #[test]
     fn a_job_is_stopped_and_continued_by_keys() {
-        let script = "sh -c 'echo ready; exec sleep 1000'; echo stopped $?; fg; echo ended $?";
+        // It ends by itself: some shells follow a job that Ctrl-C killed.
+        let script = "sh -c 'trap \"exit 130\" INT; echo ready; while :; do sleep 0.1; done'
+            echo stopped $?; fg; echo ended $?";
         let mut terminal = Terminal::run(script, &[], |_| {}).unwrap();
         terminal.until("ready");
+        let job = terminal.foreground().unwrap();
         terminal.keys(CTRL_Z).unwrap();
         terminal.until("stopped 14");
-        terminal.until("sleep 1000");
+        wait::until("the job in the foreground", || {
+            let runs = crate::procs::state(job).is_some_and(|state| state != "T");
+            (runs && terminal.foreground() == Some(job)).then_some(())
+        });
         terminal.keys(CTRL_C).unwrap();
         terminal.until("ended 130");
         terminal.end();
