@@ -7,7 +7,7 @@ pub mod ring;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{Program, RawTracePoint, UProbe};
@@ -22,9 +22,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/go
 
 /// The number of the tree of `run`; the BPF side counts from 2.
 const RUN: u32 = 1;
-
-/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
-const INITIAL_PIDS: &str = "pid:[4026531836]";
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -88,12 +85,6 @@ pub struct Shared {
 impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
     pub fn load(follow_go: bool) -> Result<Self> {
-        let namespace = std::fs::read_link("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
-        if namespace.as_os_str() != INITIAL_PIDS {
-            bail!(
-                "goobserve runs in a pid namespace of its own, where the kernel's process numbers mean others; run it on the host, or in a container with the host's (--pid=host)"
-            );
-        }
         let offsets = {
             let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
             btf::offsets(&data)?
