@@ -55,6 +55,7 @@ impl Agent {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
             Err(error) => return Err(error).context("cannot hear the worker"),
         };
+        self.kernel.diagnose();
         match message {
             ToAgent::Look { pid } => self.look(pid)?,
             ToAgent::Probe { file, probes } => {

@@ -68,8 +68,8 @@ pub struct Probes {
 /// The loaded and attached object. Dropping it detaches everything.
 pub struct Kernel {
     bpf: Ebpf,
-    #[cfg(feature = "log")]
-    _log: Option<aya_log::EbpfLogger>,
+    /// Diagnostics of the BPF programs, in a debug build
+    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 /// Descriptors for the worker.
@@ -108,8 +108,9 @@ impl Kernel {
             program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
         }
         Ok(Self {
-            #[cfg(feature = "log")]
-            _log: aya_log::EbpfLogger::init(&mut bpf).ok(),
+            log: cfg!(debug_assertions)
+                .then(|| aya_log::EbpfLogger::init_with_logger(&mut bpf, &Stderr as &dyn log::Log).ok())
+                .flatten(),
             bpf,
         })
     }
@@ -124,6 +125,13 @@ impl Kernel {
             _ => Err(anyhow!("the object has no map {name}")),
         };
         Ok(Shared { ring: ring.fd().as_fd().try_clone_to_owned()?, trees: map("TREES")?, lost: map("LOST")? })
+    }
+
+    /// Says what the BPF programs had to say.
+    pub fn diagnose(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// Follows a process that is held before its exec, and all that it starts.
@@ -194,6 +202,21 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Diagnostics go to stderr as they are.
+struct Stderr;
+
+impl log::Log for Stderr {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("goobserve: bpf: {}", record.args());
+    }
+
+    fn flush(&self) {}
 }
 
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
