@@ -48,7 +48,7 @@ pub struct Header {
     pub pid: u32,
     /// Its thread
     pub tid: u32,
-    /// The tree it belongs to: the pid of its topmost observed process
+    /// The tree it belongs to: a number that is never used again
     pub root: u32,
     /// `CLOCK_MONOTONIC`, nanoseconds
     pub at_ns: u64,
@@ -194,7 +194,7 @@ pub struct SockMark {
     pub conn: u64,
     /// A [`Mark`]
     pub mark: u32,
-    /// TCP state at that moment (2 is SYN_SENT)
+    /// TCP state at that moment (2 is `SYN_SENT`)
     pub state: u32,
 }
 

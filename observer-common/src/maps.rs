@@ -3,18 +3,23 @@
 use crate::TreeTimes;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A tree of processes, by the pid of its root.
+/// A tree of processes, by its number (`Header::root`).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Tree {
     /// Threads by state, packed so that one atomic addition moves a thread: on a CPU in bits
     /// 0 to 20, ready in 21 to 41, in uninterruptible sleep in 42 to 62
     pub threads: u64,
-    /// When the state last changed, nanoseconds
-    pub since_ns: u64,
-    /// Accounts up to `since_ns`
+    /// What the tree does since when: nanoseconds shifted left by [`SINCE_SHIFT`], and a
+    /// [`ThreadState`]. One word, so that one swap closes one account and opens the next
+    pub since: u64,
+    /// Accounts up to then
     pub times: TreeTimes,
+    /// Its topmost process
+    pub pid: u64,
 }
+/// Bits of [`Tree::since`] that are the state.
+pub const SINCE_SHIFT: u32 = 2;
 
 /// A process that is followed, by pid.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -24,8 +29,11 @@ pub struct Process {
     pub root: u32,
     /// [`PROCESS_HELD`]
     pub flags: u32,
-    /// When it was first followed, nanoseconds; tells descriptors of a reused pid apart
+    /// When it was first followed, or last called exec (which closes descriptors silently),
+    /// nanoseconds; tells former descriptors of the same number apart
     pub since_ns: u64,
+    /// Threads that are followed
+    pub threads: u64,
     /// CPU time of its threads that ended, nanoseconds
     pub cpu_ns: u64,
 }
@@ -77,6 +85,16 @@ impl ThreadState {
         }
     }
 
+    /// From the number that [`Thread::state`] or [`Tree::since`] holds.
+    pub const fn from_bits(bits: u64) -> Self {
+        match bits {
+            1 => Self::Running,
+            2 => Self::Ready,
+            3 => Self::Disk,
+            _ => Self::Asleep,
+        }
+    }
+
     /// The state of a tree whose threads add up to `threads`: the busiest of theirs.
     pub const fn of_tree(threads: u64) -> Self {
         const FIELD: u64 = (1 << 21) - 1;
@@ -121,8 +139,6 @@ pub struct Offsets {
     pub task_exit_code: u32,
     pub task_real_parent: u32,
     pub task_mm: u32,
-    pub task_signal: u32,
-    pub signal_live: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
     pub binprm_file: u32,
@@ -146,10 +162,9 @@ pub struct Offsets {
     pub tcp_bytes_received: u32,
     pub tcp_total_retrans: u32,
     pub tcp_rcv_ooopack: u32,
-    /// In the record of `filelock:flock_lock_inode`, from its tracefs format
-    pub flock_ino: u32,
-    pub flock_dev: u32,
-    pub flock_ret: u32,
+    pub skb_data: u32,
+    /// Not an offset: how many arguments `tcp_retransmit_skb` has; the third is an error
+    pub retransmit_args: u32,
 }
 
 impl Offsets {
@@ -162,8 +177,6 @@ impl Offsets {
             task_exit_code: u,
             task_real_parent: u,
             task_mm: u,
-            task_signal: u,
-            signal_live: u,
             mm_arg_start: u,
             mm_arg_end: u,
             binprm_file: u,
@@ -187,9 +200,8 @@ impl Offsets {
             tcp_bytes_received: u,
             tcp_total_retrans: u,
             tcp_rcv_ooopack: u,
-            flock_ino: u,
-            flock_dev: u,
-            flock_ret: u,
+            skb_data: u,
+            retransmit_args: u,
         }
     };
 }

@@ -36,18 +36,19 @@ struct Loop {
     done: u32,
 }
 
-/// The first bytes of a client: preface, then frames.
+/// Tells the preface, a client's first bytes, and gives its length.
 #[inline(always)]
-pub fn preface(task: Task, walk: *mut Walk, tls: u64, buffer: u64, len: u64) {
+pub fn preface(task: Task, walk: *mut Walk, tls: u64, len: u64) -> u64 {
+    // SAFETY: a value of the map.
+    unsafe { (*walk).now = emit::now() };
     if len < PREFACE {
         // SAFETY: a value of the map.
         unsafe { (*walk).mode = mode::OTHER };
-        return tell(task, walk, tls, FRAME_LOST, 0);
+        tell(task, walk, tls, FRAME_LOST, 0);
+    } else {
+        tell(task, walk, tls, FRAME_PREFACE | FRAME_LAST, 0);
     }
-    // SAFETY: a value of the map.
-    unsafe { (*walk).now = emit::now() };
-    tell(task, walk, tls, FRAME_PREFACE | FRAME_LAST, 0);
-    step(task, walk, tls, buffer, PREFACE, len);
+    PREFACE
 }
 
 /// The frames in `buffer[from..len]`; the first may have begun in an earlier call, the last may
@@ -183,7 +184,9 @@ unsafe fn slice(task: Task, walk: *mut Walk, tls: u64, from: u64, n: u32, last: 
         if last && (*walk).frame_type == kind::RST_STREAM
             || (*walk).frame_type == kind::HEADERS && (*walk).frame_flags & END_STREAM != 0
         {
-            bytes = forget(task, walk, tls);
+            // A reset ends both directions; what counts is what was received.
+            let reset = (*walk).frame_type == kind::RST_STREAM;
+            bytes = forget(task, walk, if reset { 1 } else { (*walk).direction });
         }
         if (*walk).offset >= FRAME_COPY_MAX {
             if last {
@@ -203,7 +206,7 @@ unsafe fn slice(task: Task, walk: *mut Walk, tls: u64, from: u64, n: u32, last: 
 unsafe fn data(task: Task, walk: *mut Walk, tls: u64, n: u32, last: bool) {
     // SAFETY: the caller's map value.
     unsafe {
-        let key = key(task, walk, tls);
+        let key = key(task, walk, (*walk).direction);
         let ends = last && (*walk).frame_flags & END_STREAM != 0;
         let mut bytes = u64::from(n);
         if let Some(stream) = STREAMS.get_ptr_mut(key) {
@@ -220,17 +223,19 @@ unsafe fn data(task: Task, walk: *mut Walk, tls: u64, n: u32, last: bool) {
 }
 
 #[inline(always)]
-unsafe fn key(task: Task, walk: *mut Walk, tls: u64) -> StreamKey {
+unsafe fn key(task: Task, walk: *mut Walk, direction: u32) -> StreamKey {
     // SAFETY: the caller's map value.
-    unsafe { StreamKey { tls, pid: task.pid, stream: (*walk).stream | (*walk).direction << 31 } }
+    unsafe {
+        StreamKey { began_ns: (*walk).began_ns, pid: task.pid, stream: (*walk).stream | direction << 31 }
+    }
 }
 
 /// The stream ends: how many bytes it had.
 #[inline(always)]
-unsafe fn forget(task: Task, walk: *mut Walk, tls: u64) -> u64 {
+unsafe fn forget(task: Task, walk: *mut Walk, direction: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let key = key(task, walk, tls);
+        let key = key(task, walk, direction);
         let Some(stream) = STREAMS.get_ptr_mut(key) else { return 0 };
         let bytes = (*stream).bytes;
         let _ = STREAMS.remove(key);

@@ -15,7 +15,7 @@ mod task;
 mod walk;
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use observer_common::{
     LOST_COUNTERS, Offsets, PROCESSES_MAX, Process, RING_BYTES, SOCKETS_MAX, STREAMS_MAX, THREADS_MAX,
     Thread, Tree,
@@ -31,7 +31,10 @@ static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 /// Events that were lost, by `observer_common::Lost`.
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_COUNTERS, 0);
-/// Trees, by the pid of their topmost process.
+/// The number of the next tree; 0 is none, 1 is the tree of `run`.
+#[map]
+static NEXT_TREE: Array<u64> = Array::with_max_entries(1, 0);
+/// Trees, by number.
 #[map]
 static TREES: HashMap<u32, Tree> = HashMap::with_max_entries(PROCESSES_MAX, 0);
 /// Processes that are followed, by pid.

@@ -42,6 +42,8 @@ pub mod mode {
 pub struct Walk {
     /// The TCP connection's number, 0 when it is not known
     pub conn: u64,
+    /// When it began (the same for both directions): tells connections apart that had the same address in turn
+    pub began_ns: u64,
     /// When the current frame began
     pub frame_ns: u64,
     /// The buffer being walked: address, place, end, time
@@ -75,7 +77,8 @@ pub struct Walk {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct StreamKey {
-    pub tls: u64,
+    /// `Walk::began_ns`
+    pub began_ns: u64,
     pub pid: u32,
     /// Stream number; bit 31 is the direction
     pub stream: u32,
@@ -95,9 +98,11 @@ pub fn get(task: Task, tls: u64, direction: Direction) -> Option<*mut Walk> {
 
 #[inline(always)]
 fn put(task: Task, tls: u64, conn: u64, mode: u32) {
+    let began_ns = emit::now();
     for direction in 0..2 {
         let walk = Walk {
             conn,
+            began_ns,
             frame_ns: 0,
             buffer: 0,
             at: 0,
@@ -162,6 +167,7 @@ pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer:
     }
     // SAFETY: a value of the map; crypto/tls lets one goroutine at a time read or write.
     unsafe {
+        let mut from = 0;
         if (*walk).mode == mode::FRESH {
             (*walk).mode = spoken(buffer, len, direction);
             if direction == Direction::Sent {
@@ -169,12 +175,12 @@ pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer:
                     (*other).mode = (*walk).mode;
                 }
                 if (*walk).mode == mode::HTTP2 {
-                    return http2::preface(task, walk, tls, buffer, len);
+                    from = http2::preface(task, walk, tls, len);
                 }
             }
         }
         match (*walk).mode {
-            mode::HTTP2 => http2::step(task, walk, tls, buffer, 0, len),
+            mode::HTTP2 => http2::step(task, walk, tls, buffer, from, len),
             mode::HTTP1 => http1::step(task, walk, tls, direction, buffer, len),
             _ => {}
         }

@@ -49,8 +49,12 @@ impl Services for Program {
 
     fn report(&self, options: &ReportOptions) -> Result<(), Refusal> {
         let name = options.file.display();
-        let refused = |error: &dyn std::fmt::Display| Refusal::new(format!("{name}: {error}"), "");
-        let file = File::open(&options.file).map_err(|error| refused(&error))?;
+        let refused = |error: &dyn std::fmt::Display| {
+            Refusal::new(format!("{name}: {error}"), "make one with `goobserve run --record FILE -- CMD`")
+        };
+        let cannot =
+            |error| Refusal::new(format!("cannot read {name}: {error}"), "check the name of the recording");
+        let file = File::open(&options.file).map_err(cannot)?;
         let mut state = State::new();
         let mut anonymizer = options.anonymize.then(Anonymizer::new);
         for event in Replay::new(BufReader::new(file)).map_err(|error| refused(&error))? {

@@ -5,7 +5,7 @@
 //! that the agent itself opened.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use nix::cmsg_space;
@@ -101,6 +101,8 @@ pub enum ToWorker {
         cgroup: Option<String>,
         /// CPUs it may use
         cpus: Option<u32>,
+        /// It is in the agent's mount namespace: a path means the same file to both
+        same_files: bool,
     },
     /// The process has gone, or may not be looked at
     NoFacts {
@@ -114,6 +116,11 @@ pub enum ToWorker {
         /// `None`: it is
         error: Option<String>,
     },
+    /// Whether one of the processes reads the terminal
+    Terminal {
+        /// It does
+        read: bool,
+    },
     /// CMD has ended, or watching has
     Ended,
     /// CMD could not be started: nothing is to be reported
@@ -123,10 +130,17 @@ pub enum ToWorker {
 /// Worker to agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToAgent {
+    /// First message: no process of the user can look into the worker any more
+    Hardened,
     /// What is this process?
     Look {
         /// The process
         pid: u32,
+    },
+    /// Does one of these processes read the terminal?
+    Terminal {
+        /// The processes
+        pids: Vec<u32>,
     },
     /// Probe a binary that the agent sent
     Probe {
@@ -173,13 +187,14 @@ impl Seam {
         Ok(Self { socket })
     }
 
-    /// Sends a message with descriptors.
+    /// Sends a message with descriptors. That the other side has gone is told by
+    /// [`Seam::receive`] alone.
     pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         if bytes.len() > MESSAGE_MAX {
             return Err(io::Error::other("a message is too long for the seam"));
         }
-        let raw: Vec<_> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &rights[..] };
         loop {
@@ -193,6 +208,8 @@ impl Seam {
             match sent {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
+                // The other side has gone; what it said before can still be received.
+                Err(Errno::ECONNRESET | Errno::EPIPE) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -243,7 +260,7 @@ impl AsFd for Seam {
     }
 }
 
-impl std::os::fd::AsRawFd for Seam {
+impl AsRawFd for Seam {
     fn as_raw_fd(&self) -> i32 {
         self.socket.as_raw_fd()
     }

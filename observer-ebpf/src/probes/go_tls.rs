@@ -143,7 +143,9 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
     };
     if n > 0 {
         walk::step(task, state, call.tls, Direction::Received, call.buffer, n as u64);
-    } else if regs.second != 0 {
+    }
+    // The type word of an error; it may come with the last bytes.
+    if regs.second != 0 {
         walk::end(task, state, call.tls);
     }
     0

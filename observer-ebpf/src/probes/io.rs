@@ -4,10 +4,8 @@
 //! call that receives. The thread that receives may be another than the one that sent, so the
 //! descriptor is the key.
 
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use aya_ebpf::macros::tracepoint;
-use aya_ebpf::programs::TracePointContext;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{DATA_MAX, Kind, PAYLOAD_CLOSED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process};
 
 use crate::fds::{self, Fd, FdKey, kind};
@@ -17,8 +15,8 @@ use crate::{FDS, emit};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-/// Vectors and messages looked at in one call: a length and a message, two questions.
-const PARTS_MAX: u64 = 4;
+/// Vectors looked at in one call: a length and a message.
+const PARTS_MAX: u64 = 2;
 
 /// A socket address.
 #[derive(Clone, Copy)]
@@ -47,14 +45,75 @@ struct Message {
     count: u64,
 }
 
-/// Size of a `struct mmsghdr`.
+/// Size of a `struct mmsghdr`; its length follows the 56 bytes of a `struct msghdr`.
 const MMSGHDR: u64 = 64;
+/// Messages looked at in one sendmmsg: the C library asks for A and AAAA at once.
+const MESSAGES_MAX: u64 = 2;
 
-/// Argument `n` of a `sys_enter_*` record; their layout is the same on every 64-bit kernel.
+/// System calls by number (arch/x86/entry/syscalls/syscall_64.tbl).
+#[cfg(bpf_target_arch = "x86_64")]
+mod call {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const CLOSE: u64 = 3;
+    pub const READV: u64 = 19;
+    pub const WRITEV: u64 = 20;
+    pub const DUP2: u64 = 33;
+    pub const CONNECT: u64 = 42;
+    pub const SENDTO: u64 = 44;
+    pub const RECVFROM: u64 = 45;
+    pub const SENDMSG: u64 = 46;
+    pub const RECVMSG: u64 = 47;
+    pub const DUP3: u64 = 292;
+    pub const RECVMMSG: u64 = 299;
+    pub const SENDMMSG: u64 = 307;
+}
+/// System calls by number (include/uapi/asm-generic/unistd.h); there is no dup2.
+#[cfg(bpf_target_arch = "aarch64")]
+mod call {
+    pub const READ: u64 = 63;
+    pub const WRITE: u64 = 64;
+    pub const CLOSE: u64 = 57;
+    pub const READV: u64 = 65;
+    pub const WRITEV: u64 = 66;
+    pub const DUP2: u64 = u64::MAX;
+    pub const CONNECT: u64 = 203;
+    pub const SENDTO: u64 = 206;
+    pub const RECVFROM: u64 = 207;
+    pub const SENDMSG: u64 = 211;
+    pub const RECVMSG: u64 = 212;
+    pub const DUP3: u64 = 24;
+    pub const RECVMMSG: u64 = 243;
+    pub const SENDMMSG: u64 = 269;
+}
+
+/// Where `struct pt_regs` has the arguments of a system call, and its number at the exit.
+#[cfg(bpf_target_arch = "x86_64")]
+mod place {
+    use aya_ebpf::bindings::pt_regs;
+    use core::mem::offset_of;
+
+    pub const ARGUMENT: [u32; 5] = [
+        offset_of!(pt_regs, rdi) as u32,
+        offset_of!(pt_regs, rsi) as u32,
+        offset_of!(pt_regs, rdx) as u32,
+        offset_of!(pt_regs, r10) as u32,
+        offset_of!(pt_regs, r8) as u32,
+    ];
+    pub const NUMBER: u32 = offset_of!(pt_regs, orig_rax) as u32;
+}
+/// arm64 overwrites x0 with the result; orig_x0 and the number lie behind user_pt_regs
+/// (arch/arm64/include/asm/ptrace.h).
+#[cfg(bpf_target_arch = "aarch64")]
+mod place {
+    pub const ARGUMENT: [u32; 5] = [34 * 8, 8, 16, 24, 32];
+    pub const NUMBER: u32 = 35 * 8;
+}
+
+/// Argument `n` of a system call.
 #[inline(always)]
-fn arg(ctx: &TracePointContext, n: usize) -> u64 {
-    // SAFETY: inside the record.
-    unsafe { ctx.read_at::<u64>(16 + 8 * n) }.unwrap_or(0)
+fn arg(regs: u64, n: usize) -> u64 {
+    task::kernel(regs, place::ARGUMENT[n]).unwrap_or(0)
 }
 
 #[inline(always)]
@@ -76,35 +135,114 @@ fn address(at: u64) -> Option<Address> {
     Some(Address { family, port, address })
 }
 
-#[tracepoint]
-pub fn sys_enter_connect(ctx: TracePointContext) -> u32 {
-    let Some((task, thread)) = task::thread() else { return 0 };
-    let Some((_, process)) = task::current() else { return 0 };
-    let fd = arg(&ctx, 0) as i32;
-    match address(arg(&ctx, 1)) {
-        Some(to) => {
-            // SAFETY: a value of the map.
-            unsafe { (*thread).connecting = (fd + 1) as u32 };
-            sock::remember(task, process, fd, to, emit::now());
+/// `sys_enter(regs, number)`: what is sent, and what becomes of descriptors.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
+    let number: u64 = ctx.arg(1);
+    // Most calls of a machine end here.
+    let sends = matches!(number, call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG);
+    let settles = matches!(number, call::CONNECT | call::CLOSE | call::DUP2 | call::DUP3);
+    if !sends && !settles {
+        return 0;
+    }
+    let Some((task, process)) = task::current() else { return 0 };
+    let regs: u64 = ctx.arg(0);
+    let fd = arg(regs, 0) as i32;
+    match number {
+        call::CONNECT => connect(task, process, fd, arg(regs, 1)),
+        call::CLOSE => forget(task, process, fd),
+        call::DUP2 | call::DUP3 => forget(task, process, arg(regs, 1) as i32),
+        call::SENDTO => {
+            if let Some(entry) = entry_to(task, process, fd, arg(regs, 4)) {
+                bytes(task, entry, false, arg(regs, 1), arg(regs, 2));
+            }
         }
-        None => {
-            let _ = FDS.remove(FdKey::new(task, fd));
+        call::SENDMSG => message_out(task, process, fd, arg(regs, 1)),
+        call::SENDMMSG => {
+            let (at, count) = (arg(regs, 1), arg(regs, 2) & 0xffff_ffff);
+            for n in 0..MESSAGES_MAX {
+                if n < count {
+                    message_out(task, process, fd, at + n * MMSGHDR);
+                }
+            }
+        }
+        _ => {
+            if let Some(entry) = entry(task, process, fd) {
+                let (at, count) = (arg(regs, 1), arg(regs, 2));
+                if number == call::WRITE {
+                    bytes(task, entry, false, at, count);
+                } else {
+                    vectors(task, entry, false, at, count, u64::MAX);
+                }
+            }
         }
     }
     0
 }
 
-#[inline(always)]
-fn forget(ctx: &TracePointContext, n: usize) -> u32 {
+/// `sys_exit(regs, result)`: what was received.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
+    let result = ctx.arg::<u64>(1) as i64;
+    if result <= 0 {
+        return 0;
+    }
+    let regs: u64 = ctx.arg(0);
+    let Some(number) = task::kernel::<u64>(regs, place::NUMBER) else { return 0 };
+    #[cfg(bpf_target_arch = "aarch64")]
+    let number = number & 0xffff_ffff;
+    if !matches!(number, call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG) {
+        return 0;
+    }
     let Some((task, process)) = task::current() else { return 0 };
-    let fd = arg(ctx, n) as i32;
-    let Some(entry) = fds::get(task, process, fd) else { return 0 };
+    let Some(entry) = entry(task, process, arg(regs, 0) as i32) else { return 0 };
+    let at = arg(regs, 1);
+    let len = result as u64;
+    match number {
+        call::READV => vectors(task, entry, true, at, arg(regs, 2), len),
+        call::RECVMSG => {
+            if let Some(message) = user::<Message>(at) {
+                vectors(task, entry, true, message.vectors, message.count, len);
+            }
+        }
+        call::RECVMMSG => {
+            for n in 0..MESSAGES_MAX {
+                let at = at + n * MMSGHDR;
+                let (Some(message), Some(len)) = (user::<Message>(at), user::<u32>(at + 56)) else {
+                    return 0;
+                };
+                if n < result as u64 {
+                    vectors(task, entry, true, message.vectors, message.count, u64::from(len));
+                }
+            }
+        }
+        _ => bytes(task, entry, true, at, len),
+    }
+    0
+}
+
+#[inline(always)]
+fn connect(task: Task, process: *const Process, fd: i32, to: u64) {
+    match address(to) {
+        Some(to) => {
+            if let Some((_, thread)) = task::thread() {
+                // SAFETY: a value of the map.
+                unsafe { (*thread).connecting = (fd + 1) as u32 };
+            }
+            sock::remember(task, process, fd, to, emit::now());
+        }
+        None => forget(task, process, fd),
+    }
+}
+
+#[inline(always)]
+fn forget(task: Task, process: *const Process, fd: i32) {
+    let Some(entry) = fds::get(task, process, fd) else { return };
     // SAFETY: a value of the map.
     if unsafe { matches!((*entry).kind, kind::DNS_UDP | kind::DNS_TCP) } {
         emit::event(Kind::Dns, PAYLOAD_CLOSED, task, emit::now(), payload(entry, 0));
     }
     let _ = FDS.remove(FdKey::new(task, fd));
-    0
 }
 
 #[inline(always)]
@@ -123,26 +261,28 @@ fn payload(entry: *const Fd, len: u64) -> Payload {
     }
 }
 
-#[tracepoint]
-pub fn sys_enter_close(ctx: TracePointContext) -> u32 {
-    forget(&ctx, 0)
-}
-
-#[tracepoint]
-pub fn sys_enter_dup2(ctx: TracePointContext) -> u32 {
-    forget(&ctx, 1)
-}
-
-#[tracepoint]
-pub fn sys_enter_dup3(ctx: TracePointContext) -> u32 {
-    forget(&ctx, 1)
-}
-
 /// Sends the bytes of one buffer, as far as anybody wants them.
 #[inline(always)]
 fn bytes(task: Task, entry: *mut Fd, received: bool, from: u64, len: u64) {
+    copy(&Part { task, entry, from, len, received: u64::from(received) });
+}
+
+/// The arguments of [`copy`]: a function of its own, so that its code is there once.
+#[repr(C)]
+struct Part {
+    task: Task,
+    entry: *mut Fd,
+    from: u64,
+    len: u64,
+    received: u64,
+}
+
+#[inline(never)]
+fn copy(part: &Part) -> u64 {
+    let Part { task, entry, from, len, received } = *part;
+    let received = received != 0;
     if len == 0 || from == 0 {
-        return;
+        return 0;
     }
     // SAFETY: a value of the map; counters of a descriptor need not be exact.
     unsafe {
@@ -166,11 +306,11 @@ fn bytes(task: Task, entry: *mut Fd, received: bool, from: u64, len: u64) {
                     if !more {
                         (*entry).kind = kind::QUIET;
                     }
-                    return;
+                    return 0;
                 }
                 Kind::Hello
             }
-            _ => return,
+            _ => return 0,
         };
         let mut flags = if received { PAYLOAD_RECEIVED } else { 0 };
         if (*entry).kind != kind::DNS_UDP {
@@ -179,6 +319,7 @@ fn bytes(task: Task, entry: *mut Fd, received: bool, from: u64, len: u64) {
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
         emit::with_user(what, flags, task, emit::now(), payload(entry, len), from, copied);
     }
+    0
 }
 
 /// Sends the bytes of a list of buffers, `total` in all (what was received fills them in turn).
@@ -208,37 +349,19 @@ fn entry(task: Task, process: *const Process, fd: i32) -> Option<*mut Fd> {
 fn entry_to(task: Task, process: *const Process, fd: i32, to: u64) -> Option<*mut Fd> {
     if let Some(to) = address(to) {
         if to.port == 53 {
-            sock::remember(task, process, fd, to, emit::now());
+            match fds::get(task, process, fd) {
+                // A resolver that asks several servers on one socket: its answers come to that.
+                // SAFETY: a value of the map.
+                Some(entry) if unsafe { (*entry).kind == kind::DNS_UDP } => unsafe {
+                    (*entry).family = to.family;
+                    (*entry).port = to.port;
+                    (*entry).remote = to.address;
+                },
+                _ => sock::remember(task, process, fd, to, emit::now()),
+            }
         }
     }
     entry(task, process, fd)
-}
-
-#[tracepoint]
-pub fn sys_enter_write(ctx: TracePointContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    if let Some(entry) = entry(task, process, arg(&ctx, 0) as i32) {
-        bytes(task, entry, false, arg(&ctx, 1), arg(&ctx, 2));
-    }
-    0
-}
-
-#[tracepoint]
-pub fn sys_enter_writev(ctx: TracePointContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    if let Some(entry) = entry(task, process, arg(&ctx, 0) as i32) {
-        vectors(task, entry, false, arg(&ctx, 1), arg(&ctx, 2), u64::MAX);
-    }
-    0
-}
-
-#[tracepoint]
-pub fn sys_enter_sendto(ctx: TracePointContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    if let Some(entry) = entry_to(task, process, arg(&ctx, 0) as i32, arg(&ctx, 4)) {
-        bytes(task, entry, false, arg(&ctx, 1), arg(&ctx, 2));
-    }
-    0
 }
 
 #[inline(always)]
@@ -248,108 +371,4 @@ fn message_out(task: Task, process: *const Process, fd: i32, at: u64) {
     if let Some(entry) = entry_to(task, process, fd, to) {
         vectors(task, entry, false, message.vectors, message.count, u64::MAX);
     }
-}
-
-#[tracepoint]
-pub fn sys_enter_sendmsg(ctx: TracePointContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    message_out(task, process, arg(&ctx, 0) as i32, arg(&ctx, 1));
-    0
-}
-
-#[tracepoint]
-pub fn sys_enter_sendmmsg(ctx: TracePointContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    let (fd, at, count) = (arg(&ctx, 0) as i32, arg(&ctx, 1), arg(&ctx, 2) as u32);
-    for n in 0..2 {
-        if n < u64::from(count) {
-            message_out(task, process, fd, at + n * MMSGHDR);
-        }
-    }
-    0
-}
-
-/// Registers of the system call that returns: its arguments are still in them.
-#[derive(Clone, Copy)]
-struct Arguments {
-    fd: i32,
-    second: u64,
-}
-
-#[inline(always)]
-fn arguments() -> Option<Arguments> {
-    // SAFETY: helpers that return kernel pointers of the current task.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    #[cfg(bpf_target_arch = "x86_64")]
-    let (first, second) = (
-        core::mem::offset_of!(aya_ebpf::bindings::pt_regs, rdi),
-        core::mem::offset_of!(aya_ebpf::bindings::pt_regs, rsi),
-    );
-    // arm64 keeps the first argument in orig_x0, behind regs[31], sp, pc and pstate.
-    #[cfg(bpf_target_arch = "aarch64")]
-    let (first, second) = (34 * 8, 8);
-    let fd = task::kernel::<u64>(regs, first as u32)? as i32;
-    Some(Arguments { fd, second: task::kernel(regs, second as u32)? })
-}
-
-/// What a receiving call on a descriptor of interest returned.
-#[inline(always)]
-fn returned(ctx: &TracePointContext) -> Option<(Task, *mut Fd, Arguments, u64)> {
-    let (task, process) = task::current()?;
-    // SAFETY: inside the record.
-    let ret = unsafe { ctx.read_at::<i64>(16) }.ok()?;
-    if ret <= 0 {
-        return None;
-    }
-    let arguments = arguments()?;
-    Some((task, entry(task, process, arguments.fd)?, arguments, ret as u64))
-}
-
-#[tracepoint]
-pub fn sys_exit_read(ctx: TracePointContext) -> u32 {
-    if let Some((task, entry, arguments, len)) = returned(&ctx) {
-        bytes(task, entry, true, arguments.second, len);
-    }
-    0
-}
-
-#[tracepoint]
-pub fn sys_exit_recvfrom(ctx: TracePointContext) -> u32 {
-    if let Some((task, entry, arguments, len)) = returned(&ctx) {
-        bytes(task, entry, true, arguments.second, len);
-    }
-    0
-}
-
-#[tracepoint]
-pub fn sys_exit_readv(ctx: TracePointContext) -> u32 {
-    if let Some((task, entry, arguments, len)) = returned(&ctx) {
-        // The count is the third argument; an unfilled vector ends the walk as well.
-        vectors(task, entry, true, arguments.second, PARTS_MAX, len);
-    }
-    0
-}
-
-#[tracepoint]
-pub fn sys_exit_recvmsg(ctx: TracePointContext) -> u32 {
-    if let Some((task, entry, arguments, len)) = returned(&ctx) {
-        if let Some(message) = user::<Message>(arguments.second) {
-            vectors(task, entry, true, message.vectors, message.count, len);
-        }
-    }
-    0
-}
-
-#[tracepoint]
-pub fn sys_exit_recvmmsg(ctx: TracePointContext) -> u32 {
-    if let Some((task, entry, arguments, count)) = returned(&ctx) {
-        for n in 0..2 {
-            let at = arguments.second + n * MMSGHDR;
-            let (Some(message), Some(len)) = (user::<Message>(at), user::<u32>(at + 56)) else { return 0 };
-            if n < count {
-                vectors(task, entry, true, message.vectors, message.count, u64::from(len));
-            }
-        }
-    }
-    0
 }

@@ -4,17 +4,16 @@
 //! Only a state that changes moves the count, so wake-ups of running threads (which the kernel
 //! tells too) cannot make it drift.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, SPELL_MIN_NS, Spell,
-    Thread, ThreadState, Tree, TreeTimes,
+    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, SINCE_SHIFT,
+    SPELL_MIN_NS, Spell, Thread, ThreadState, Tree, TreeTimes,
 };
 
 use crate::task::{Task, kernel};
-use crate::{FOLLOW_GO, PROCESSES, THREADS, TREES, atomic, emit, offset, task};
+use crate::{FOLLOW_GO, NEXT_TREE, PROCESSES, THREADS, TREES, atomic, emit, offset, task};
 
 /// `BPF_NOEXIST`: insert only what is not there.
 const NOEXIST: u64 = 1;
@@ -34,32 +33,48 @@ fn shift(task: Task, delta: u64, now: u64) {
     // SAFETY: a value of the map; its members are changed atomically only.
     unsafe {
         let old = atomic::add(&raw mut (*tree).threads, delta);
-        let before = ThreadState::of_tree(old);
-        if before != ThreadState::of_tree(old.wrapping_add(delta)) {
-            account(task, tree, before, now);
+        if ThreadState::of_tree(old) != ThreadState::of_tree(old.wrapping_add(delta)) {
+            account(task, tree, now);
         }
     }
 }
 
-/// Books the time since the last change of state to `before`.
+/// Closes the open account and opens the one of what the tree does now. Another CPU may change
+/// the count between the look and the swap: then its state is looked at again.
 #[inline(always)]
-unsafe fn account(task: Task, tree: *mut Tree, before: ThreadState, now: u64) {
+unsafe fn account(task: Task, tree: *mut Tree, now: u64) {
     // SAFETY: the caller's map value.
     unsafe {
-        let since = atomic::swap(&raw mut (*tree).since_ns, now);
-        if now <= since {
-            return;
+        for _ in 0..3 {
+            let state = ThreadState::of_tree(core::ptr::read_volatile(&raw const (*tree).threads));
+            let word = atomic::swap(&raw mut (*tree).since, now << SINCE_SHIFT | state as u64);
+            book(task, tree, word, now);
+            if state == ThreadState::of_tree(core::ptr::read_volatile(&raw const (*tree).threads)) {
+                return;
+            }
         }
-        let spent = now - since;
-        let long = spent >= SPELL_MIN_NS;
-        match before {
+    }
+}
+
+/// Books the time since `word` to the state it holds.
+#[inline(always)]
+unsafe fn book(task: Task, tree: *mut Tree, word: u64, now: u64) {
+    let since = word >> SINCE_SHIFT;
+    if now <= since {
+        return;
+    }
+    let spent = now - since;
+    let idle = word & 3 == ThreadState::Asleep as u64 && spent >= SPELL_MIN_NS;
+    // SAFETY: the caller's map value.
+    unsafe {
+        match ThreadState::from_bits(word & 3) {
             ThreadState::Ready => atomic::add(&raw mut (*tree).times.runqueue_ns, spent),
             ThreadState::Disk => atomic::add(&raw mut (*tree).times.disk_ns, spent),
-            ThreadState::Asleep if long => atomic::add(&raw mut (*tree).times.idle_ns, spent),
+            ThreadState::Asleep if idle => atomic::add(&raw mut (*tree).times.idle_ns, spent),
             // A gap too short to tell belongs to the work around it.
             ThreadState::Asleep | ThreadState::Running => atomic::add(&raw mut (*tree).times.cpu_ns, spent),
         };
-        if long && before == ThreadState::Asleep {
+        if idle {
             let times = (*tree).times;
             emit::event(Kind::Spell, 0, task, now, Spell { start_ns: since, end_ns: now, times });
         }
@@ -90,12 +105,7 @@ fn set(tid: u32, state: ThreadState, now: u64) {
 
 #[inline(always)]
 fn weight(state: u32) -> u64 {
-    match state {
-        1 => ThreadState::Running.weight(),
-        2 => ThreadState::Ready.weight(),
-        3 => ThreadState::Disk.weight(),
-        _ => 0,
-    }
+    ThreadState::from_bits(state as u64).weight()
 }
 
 /// `sched_switch(preempt, prev, next, prev_state)`
@@ -171,16 +181,20 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     };
     let now = emit::now();
     if pid != task.pid {
-        let process = Process { root: task.root, flags: 0, since_ns: now, cpu_ns: 0 };
+        let process = Process { root: task.root, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };
         if PROCESSES.insert(pid, process, 0).is_err() {
             emit::lost(Lost::Tasks);
             return 0;
         }
         emit::event(Kind::Fork, 0, task, now, Fork { child: pid, pad: 0 });
     }
+    let Some(process) = PROCESSES.get_ptr_mut(pid) else { return 0 };
     let thread = Thread { root: task.root, pid, ..EMPTY };
     if THREADS.insert(tid, thread, 0).is_err() {
         emit::lost(Lost::Tasks);
+    } else {
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(&raw mut (*process).threads, 1) };
     }
     0
 }
@@ -199,6 +213,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         // SAFETY: a value of the map.
         unsafe {
             let root = (*process).root;
+            (*process).since_ns = now;
             rekey(ctx.arg::<u64>(1) as u32, tid, pid, root, now);
             if (*process).flags & PROCESS_HELD != 0 {
                 (*process).flags &= !PROCESS_HELD;
@@ -213,11 +228,9 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         if follow == 0 || comm[0] != b'g' || comm[1] != b'o' || comm[2] != 0 {
             return 0;
         }
-        if !adopt(pid, tid, now) {
-            return 0;
-        }
+        let Some(root) = adopt(pid, tid, now) else { return 0 };
         flags = EXEC_ROOT;
-        pid
+        root
     };
     let task = Task { pid, tid, root };
     let (current, bprm): (u64, u64) = (ctx.arg(0), ctx.arg(2));
@@ -238,19 +251,10 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let uid = bpf_get_current_uid_gid() as u32;
     let exec = Exec { dev, uid, ino, ppid, args_len, comm };
     let len = args_len.min(ARGS_MAX as u32);
-    if start == 0 || !readable(start) {
+    if len == 0 || !emit::with_user(Kind::Exec, flags, task, now, exec, start, len) {
         emit::urgent(Kind::Exec, flags, task, now, exec);
-    } else {
-        emit::with_user(Kind::Exec, flags, task, now, exec, start, len);
     }
     0
-}
-
-#[inline(always)]
-fn readable(at: u64) -> bool {
-    let mut byte = 0u8;
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_user((&raw mut byte).cast(), 1, at as *const _) == 0 }
 }
 
 /// The tree's accounts begin now, with one thread on a CPU.
@@ -259,7 +263,7 @@ fn begin(root: u32, now: u64) {
     if let Some(tree) = TREES.get_ptr_mut(root) {
         // SAFETY: a value of the map; its only thread is this one.
         unsafe {
-            atomic::swap(&raw mut (*tree).since_ns, now);
+            atomic::swap(&raw mut (*tree).since, now << SINCE_SHIFT | ThreadState::Running as u64);
             (*tree).times = TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 };
         }
     }
@@ -291,53 +295,53 @@ fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) {
     shift(Task { pid, tid, root }, ThreadState::Running.weight().wrapping_sub(before), now);
 }
 
-/// A process that nobody asked for begins a tree of its own.
+/// A process that nobody asked for begins a tree of its own; its number.
 #[inline(always)]
-fn adopt(pid: u32, tid: u32, now: u64) -> bool {
+fn adopt(pid: u32, tid: u32, now: u64) -> Option<u32> {
+    let next = NEXT_TREE.get_ptr_mut(0)?;
+    // SAFETY: a value of the map.
+    let root = unsafe { atomic::add(next, 1) } as u32 + 2;
     let tree = Tree {
         threads: ThreadState::Running.weight(),
-        since_ns: now,
+        since: now << SINCE_SHIFT | ThreadState::Running as u64,
         times: TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 },
+        pid: u64::from(pid),
     };
-    let thread = Thread { root: pid, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
-    let process = Process { root: pid, flags: 0, since_ns: now, cpu_ns: 0 };
-    let all = TREES.insert(pid, tree, 0).is_ok()
+    let thread = Thread { root, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
+    let process = Process { root, flags: 0, since_ns: now, threads: 1, cpu_ns: 0 };
+    let all = TREES.insert(root, tree, 0).is_ok()
         && THREADS.insert(tid, thread, 0).is_ok()
         && PROCESSES.insert(pid, process, NOEXIST).is_ok();
     if !all {
-        let _ = TREES.remove(pid);
+        let _ = TREES.remove(root);
         let _ = THREADS.remove(tid);
         emit::lost(Lost::Tasks);
     }
-    all
+    all.then_some(root)
 }
 
 /// `sched_process_exit(task)`: a thread; the process when it was the last one
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
-    let Some((task, process)) = task::current() else { return 0 };
+    let Some((task, thread)) = task::thread() else { return 0 };
     let now = emit::now();
-    let current: u64 = ctx.arg(0);
-    let live = kernel::<u64>(current, offset!(task_signal))
-        .and_then(|signal| kernel::<u32>(signal, offset!(signal_live)))
-        .unwrap_or(0);
     // SAFETY: values of the maps.
     unsafe {
-        if let Some(thread) = THREADS.get_ptr_mut(task.tid) {
-            let state = (*thread).state;
-            let mut cpu_ns = (*thread).cpu_ns;
-            if state == ThreadState::Running as u32 {
-                cpu_ns += now.saturating_sub((*thread).on_cpu_ns);
-            }
-            atomic::add(&raw mut (*process).cpu_ns, cpu_ns);
-            let _ = THREADS.remove(task.tid);
-            shift(task, 0u64.wrapping_sub(weight(state)), now);
+        let state = (*thread).state;
+        let mut spent = (*thread).cpu_ns;
+        if state == ThreadState::Running as u32 {
+            spent += now.saturating_sub((*thread).on_cpu_ns);
         }
-        let cpu_ns = (*process).cpu_ns;
-        // Two last threads may both see that nobody is left; one of them removes the process.
-        if live != 0 || PROCESSES.remove(task.pid).is_err() {
+        let _ = THREADS.remove(task.tid);
+        shift(task, 0u64.wrapping_sub(weight(state)), now);
+        let Some(process) = PROCESSES.get_ptr_mut(task.pid) else { return 0 };
+        atomic::add(&raw mut (*process).cpu_ns, spent);
+        if atomic::add(&raw mut (*process).threads, u64::MAX) != 1 {
             return 0;
         }
+        let cpu_ns = (*process).cpu_ns;
+        let _ = PROCESSES.remove(task.pid);
+        let current: u64 = ctx.arg(0);
         let code = kernel::<u32>(current, offset!(task_exit_code)).unwrap_or(0);
         let mut exit = Exit {
             code,
@@ -346,10 +350,10 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
             times: TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 },
         };
         let mut flags = 0;
-        if task.pid == task.root {
-            flags = EXIT_ROOT;
-            if let Some(tree) = TREES.get_ptr_mut(task.root) {
-                account(task, tree, ThreadState::of_tree((*tree).threads), now);
+        if let Some(tree) = TREES.get_ptr_mut(task.root) {
+            if (*tree).pid == u64::from(task.pid) {
+                flags = EXIT_ROOT;
+                account(task, tree, now);
                 exit.times = (*tree).times;
                 let _ = TREES.remove(task.root);
             }

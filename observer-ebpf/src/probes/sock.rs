@@ -132,10 +132,13 @@ fn mark(sk: u64, mark: Mark, state: u32) -> i32 {
     0
 }
 
-/// `tcp_retransmit_skb(sk, skb)`
+/// `tcp_retransmit_skb(sk, skb)`; since Linux 6.17 with the error of a try that failed
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
 pub fn tcp_retransmit_skb(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
+    if offset!(retransmit_args) == 3 && ctx.arg::<u64>(2) as i32 != 0 {
+        return 0;
+    }
     let state = kernel::<u8>(sk, offset!(sock_state)).unwrap_or(0);
     mark(sk, Mark::Retransmit, u32::from(state))
 }
@@ -161,7 +164,9 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
     let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
     let now = emit::now();
     let out_of_order = kernel::<u32>(sk, offset!(tcp_rcv_ooopack)).unwrap_or(0);
-    let peer = kernel::<u32>(sk, offset!(tcp_snd_wnd)) == Some(0);
+    // The socket has the window of the segment before; this one's is in its header, at byte 14.
+    let header = kernel::<u64>(ctx.arg::<u64>(1), offset!(skb_data)).unwrap_or(0);
+    let peer = kernel::<u16>(header, 14) == Some(0);
     let ours = kernel::<u32>(sk, offset!(tcp_rcv_wnd)) == Some(0);
     let zero = u32::from(peer) | u32::from(ours) << 1;
     // SAFETY: a value of the map; the socket's lock orders its segments.
@@ -174,7 +179,9 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
         (*sock).zero = zero;
         (*sock).out_of_order = out_of_order;
         let conn = (*sock).conn;
-        emit::event(Kind::TcpInfo, 0, owner(sock), now, TcpInfo { conn, stats: stats(sk) });
+        let mut stats = stats(sk);
+        stats.snd_wnd = if peer { 0 } else { stats.snd_wnd.max(1) };
+        emit::event(Kind::TcpInfo, 0, owner(sock), now, TcpInfo { conn, stats });
     }
     0
 }

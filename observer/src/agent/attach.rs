@@ -11,15 +11,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, files, tracefs};
+use super::{Agent, Turn, detach, files};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
-use crate::seam::{Output, Seam, Task, ToWorker};
+use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, monotonic_ns};
 
 /// How long the worker may take to attach before the command is not started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long the worker may take to write its report.
+const REPORT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Attaches by BPF.
 pub struct Bpf;
@@ -47,16 +50,16 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     // The worker parses these while the programs are loaded.
     let mut opened = Vec::new();
     for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
-        if let Some((file, id)) = files::regular(&path)
+        if let Some((file, id)) = files::regular_as(target.invoker.uid, target.invoker.gid, &path)
             && !opened.iter().any(|(known, _)| *known == id)
         {
             let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
             seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.push((id, file));
+            opened.push((id, (file, false)));
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
-    let mut kernel = Kernel::load(&tracefs(), false)?;
+    let mut kernel = Kernel::load(false)?;
     kernel.follow_held(target.pid)?;
     let agent = Agent { kernel, seam, files: opened.into_iter().collect() };
     agent.share()?;
@@ -83,6 +86,12 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
     let worker = spawn::worker(&user, &theirs)?;
+    drop(theirs); // so that its end is noticed
+    // Before it has hardened itself the user's processes could look into it.
+    match seam.receive::<ToAgent>(true).context("cannot hear the worker")? {
+        Some((ToAgent::Hardened, _)) => {}
+        _ => bail!("the worker ended at once"),
+    }
     seam.send(&ToWorker::Task(Box::new(task.clone())), &[]).context("cannot tell the worker")?;
     Ok((seam, worker))
 }
@@ -134,8 +143,23 @@ impl Observation for Observed {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
-        while !matches!(agent.turn(true), Ok(Turn::Gone) | Err(_)) {}
-        match self.worker.wait() {
+        let limit = Instant::now() + REPORT_WITHIN;
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) => {
+                    let _ = self.worker.kill(); // it is our own child
+                    break;
+                }
+                Err(Errno::EINTR) => {}
+                _ if matches!(agent.turn(false), Ok(Turn::Gone) | Err(_)) => break,
+                _ => {}
+            }
+        }
+        let ended = self.worker.wait();
+        detach::behind(agent.kernel);
+        match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
             Err(error) => Err(Refusal::new(format!("cannot wait for the worker: {error}"), "")),
@@ -145,7 +169,10 @@ impl Observation for Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        self.agent = None; // closes the seam, which ends the worker
+        if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
+            drop(seam); // which ends the worker
+            detach::behind(kernel);
+        }
         let _ = self.worker.wait(); // reaped already when it was waited for
     }
 }

@@ -29,6 +29,16 @@ pub fn regular(path: &Path) -> Option<(File, FileId)> {
     metadata.is_file().then(|| (file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
 }
 
+/// As [`regular`], with the rights of a user who may have chosen the path.
+pub fn regular_as(uid: u32, gid: u32, path: &Path) -> Option<(File, FileId)> {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+    let (group, user) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+    let opened = regular(path);
+    setfsuid(user);
+    setfsgid(group);
+    opened
+}
+
 /// Everything about a process that `/proc` has; `None` when it has gone.
 pub fn facts(pid: u32) -> Option<Facts> {
     let of = |name: &str| format!("/proc/{pid}/{name}");
@@ -48,6 +58,11 @@ pub fn facts(pid: u32) -> Option<Facts> {
         cwd: link("cwd"),
         cgroup,
         cpus,
+        same_files: namespace_of("self").is_some_and(|ours| namespace_of(&pid.to_string()) == Some(ours)),
     };
     Some(Facts { program, id, environ: File::open(of("environ")).ok(), message })
+}
+
+fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }

@@ -2,6 +2,7 @@
 //! nothing that comes from outside.
 
 mod attach;
+mod detach;
 mod files;
 mod spawn;
 mod watch;
@@ -13,29 +14,23 @@ pub use watch::watch;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::cli::options::{Common, Refusal};
+use crate::run::progress;
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
-use crate::source::kernel::Kernel;
+use crate::source::kernel::{Kernel, Probes};
 
 /// Binaries kept open for probing; a machine has a handful of go toolchains.
 const FILES_MAX: usize = 256;
-
-/// Where tracefs is mounted.
-fn tracefs() -> PathBuf {
-    let usual = Path::new("/sys/kernel/tracing");
-    let old = Path::new("/sys/kernel/debug/tracing");
-    if !usual.join("events").exists() && old.join("events").exists() { old } else { usual }.to_path_buf()
-}
 
 /// The kernel, the worker, and the files between them.
 struct Agent {
     kernel: Kernel,
     seam: Seam,
-    files: HashMap<FileId, File>,
+    /// Files the worker knows, and whether they are probed
+    files: HashMap<FileId, (File, bool)>,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -63,19 +58,16 @@ impl Agent {
         match message {
             ToAgent::Look { pid } => self.look(pid)?,
             ToAgent::Probe { file, probes } => {
-                let error = match self.files.get(&file) {
-                    None => Some("the agent did not open that file".to_owned()),
-                    Some(opened) => {
-                        let len = opened.metadata().map_or(0, |metadata| metadata.len());
-                        self.kernel
-                            .probe(opened.as_fd(), len, &probes)
-                            .err()
-                            .map(|error| format!("{error:#}"))
-                    }
-                };
+                let error = self.probe(file, &probes).err().map(|error| format!("{error:#}"));
                 self.tell(&ToWorker::Probed { file, error })?;
             }
+            ToAgent::Terminal { pids } => {
+                // As the user, without capabilities, the worker cannot look at root's processes.
+                let read = progress::any_reads_terminal(&pids);
+                self.tell(&ToWorker::Terminal { read })?;
+            }
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
+            ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
@@ -83,21 +75,35 @@ impl Agent {
     }
 
     fn tell(&self, message: &ToWorker) -> Result<()> {
-        match self.seam.send(message, &[]) {
-            // Its end is noticed at the next receive.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("cannot tell the worker"),
-        }
+        self.seam.send(message, &[]).context("cannot tell the worker")
     }
 
+    /// Probes a file once.
+    fn probe(&mut self, file: FileId, probes: &Probes) -> Result<()> {
+        let (opened, probed) = self.files.get_mut(&file).context("the agent did not open that file")?;
+        if std::mem::replace(probed, true) {
+            bail!("it is probed already");
+        }
+        let len = opened.metadata()?.len();
+        self.kernel.probe(opened.as_fd(), len, probes)
+    }
+
+    /// Answers only about processes that are followed: what the worker asks for may be what a
+    /// hostile byte made it ask.
     fn look(&mut self, pid: u32) -> Result<()> {
-        let Some(facts) = files::facts(pid) else {
+        let followed = self.kernel.process(pid).is_some();
+        let Some(facts) = followed.then(|| files::facts(pid)).flatten() else {
             return self.tell(&ToWorker::NoFacts { pid });
         };
         let mut descriptors = vec![facts.program.as_fd()];
         descriptors.extend(facts.environ.as_ref().map(File::as_fd));
-        self.seam.send(&facts.message, &descriptors).context("cannot tell the worker")?;
-        self.keep(facts.id, facts.program);
+        if self.seam.send(&facts.message, &descriptors).is_err() {
+            // Too long, or the worker has gone, which the next receive tells.
+            return self.tell(&ToWorker::NoFacts { pid });
+        }
+        if self.files.len() < FILES_MAX {
+            self.files.entry(facts.id).or_insert((facts.program, false));
+        }
         Ok(())
     }
 
@@ -106,12 +112,6 @@ impl Agent {
         let shared = self.kernel.share()?;
         let maps = [shared.ring.as_fd(), shared.trees.as_fd(), shared.lost.as_fd()];
         self.seam.send(&ToWorker::Maps, &maps).context("cannot tell the worker")
-    }
-
-    fn keep(&mut self, id: FileId, file: File) {
-        if self.files.len() < FILES_MAX {
-            self.files.insert(id, file);
-        }
     }
 }
 

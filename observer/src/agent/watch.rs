@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
-use super::{Agent, Turn, files, tracefs};
+use super::{Agent, Turn, detach, files};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
@@ -42,17 +43,17 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     };
     let (seam, mut worker) = start(&invoker, &task)?;
     let mut opened = HashMap::new();
-    for path in go_binaries(&invoker) {
-        if let Some((file, id)) = files::regular(&path)
+    for (owner, path) in go_binaries(&invoker) {
+        if let Some((file, id)) = files::regular_as(owner.0, owner.1, &path)
             && !opened.contains_key(&id)
         {
             let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
             seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.insert(id, file);
+            opened.insert(id, (file, false));
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
-    let kernel = Kernel::load(&tracefs(), true)?;
+    let kernel = Kernel::load(true)?;
     let mut agent = Agent { kernel, seam, files: opened };
     agent.share()?;
     let until = options.duration.map(|duration| Instant::now() + duration);
@@ -85,34 +86,34 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Turn::Gone => break,
         }
     }
-    drop(agent);
     let status = worker.wait().context("cannot wait for the worker")?;
+    detach::behind(agent.kernel);
     if !status.success() {
         bail!("the worker failed; see the line above");
     }
     Ok(())
 }
 
-/// Go binaries that may be called soon: in every PATH there is, and where they are installed.
-fn go_binaries(invoker: &Invoker) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        vec!["/usr/local/go/bin/go".into(), "/usr/bin/go".into(), "/usr/local/bin/go".into()];
-    paths.extend(super::attach::go_on_path(invoker));
-    let installed = |folder: &Path, below: &str| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path().join(below)).filter(|path| path.is_file()).collect()
-    };
-    paths.extend(installed(Path::new("/usr/lib"), "bin/go")); // Debian: /usr/lib/go-1.NN
-    let homes = installed_homes();
-    for home in &homes {
-        paths.extend(installed(&home.join("sdk"), "bin/go"));
-        paths.extend(installed(&home.join("go/pkg/mod/golang.org"), "bin/go")); // toolchain@…
-    }
-    paths
-}
+/// User and group.
+type Owner = (u32, u32);
 
-/// Home folders of this machine.
-fn installed_homes() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("/home").into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).chain([PathBuf::from("/root")]).collect()
+/// Go binaries that may be called soon, where they are installed, and in the caller's PATH; with
+/// the user whose rights are enough to open them.
+fn go_binaries(invoker: &Invoker) -> Vec<(Owner, PathBuf)> {
+    let usual = ["/usr/local/go/bin/go", "/usr/bin/go", "/usr/local/bin/go"];
+    let mut found: Vec<(Owner, PathBuf)> = usual.into_iter().map(|path| ((0, 0), path.into())).collect();
+    found.extend(super::attach::go_on_path(invoker).map(|path| ((invoker.uid, invoker.gid), path)));
+    let mut below = |owner: Owner, folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        found.extend(entries.map(|entry| (owner, entry.path().join("bin/go"))));
+    };
+    below((0, 0), "/usr/lib".into()); // Debian: /usr/lib/go-1.NN
+    let homes = std::fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
+    for home in homes.chain(["/root".into()]) {
+        let Ok(metadata) = home.metadata() else { continue };
+        let owner = (metadata.uid(), metadata.gid());
+        below(owner, home.join("sdk"));
+        below(owner, home.join("go/pkg/mod/golang.org")); // toolchain@…
+    }
+    found
 }

@@ -8,7 +8,7 @@ use observer_common::{
     UNKNOWN32, UNKNOWN64,
 };
 
-use super::{Clock, Out, Owner};
+use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
 use crate::model::event::{Body, Mark, ResetMark, WindowMark};
 use crate::model::record::{Connection, ConnectionOutcome, Ns};
@@ -30,20 +30,21 @@ struct Live {
     record: Connection,
     sent: HelloBuffer,
     received: HelloBuffer,
+    /// Go's handshake is probed: its end is known exactly
+    probed: bool,
     /// The peer's window and ours were 0
     zero: (bool, bool),
 }
 
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
-    clock: Clock,
     live: HashMap<u64, Live>,
     next: u32,
 }
 
 impl Connections {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, live: HashMap::new(), next: 1 }
+    pub(super) fn new() -> Self {
+        Self { live: HashMap::new(), next: 1 }
     }
 
     pub(super) fn state(&mut self, owner: &Owner, event: &SockState, out: &mut Out<'_>) {
@@ -63,6 +64,7 @@ impl Connections {
                 record,
                 sent: HelloBuffer::default(),
                 received: HelloBuffer::default(),
+                probed: false,
                 zero: (false, false),
             };
             self.live.insert(event.conn, live);
@@ -70,7 +72,10 @@ impl Connections {
         }
         let Some(live) = self.live.get_mut(&event.conn) else { return };
         let record = &mut live.record;
-        record.local = address(event.family, &event.local, event.local_port);
+        if event.local_port != 0 {
+            // Not chosen yet, or given back already.
+            record.local = address(event.family, &event.local, event.local_port);
+        }
         take(record, &event.stats);
         if event.old == state::SYN_SENT {
             record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
@@ -153,6 +158,13 @@ impl Connections {
         let received = flags & PAYLOAD_RECEIVED != 0;
         let buffer = if received { &mut live.received } else { &mut live.sent };
         let record = &mut live.record;
+        // A client that writes again has read the server's part of the handshake. Without probes
+        // (git, curl) nothing closer to its end can be seen.
+        if !received && !live.probed && record.tls_version.is_some() && record.tls_ns.is_none() {
+            record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
+            out.push(Body::Connection(record.clone()));
+            return;
+        }
         match buffer.push(bytes) {
             Progress::Done(Hello::Client(hello)) if record.server_name.is_none() => {
                 record.server_name = hello.server_name;
@@ -173,6 +185,7 @@ impl Connections {
             record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
             record.tls_failed = event.failed != 0;
         } else {
+            live.probed = true;
             record.tls_start_ns = Some(out.at_ns);
         }
         out.push(Body::Connection(record.clone()));
@@ -211,11 +224,6 @@ impl Connections {
 
     pub(super) fn forget(&mut self, command: u32) {
         self.live.retain(|_, live| live.record.command != command);
-    }
-
-    #[expect(dead_code, reason = "times of connections are already relative")]
-    const fn clock(&self) -> Clock {
-        self.clock
     }
 }
 

@@ -4,8 +4,17 @@ use std::collections::HashMap;
 
 use observer_common::{Header, LOCK_TAKEN, Lock};
 
-use super::{Clock, Out, Owner};
-use crate::model::event::{Body, Event, LockWait};
+use super::{Out, Owner};
+use crate::model::event::{Body, LockWait};
+
+/// What `/proc` says of a lock that is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockFacts {
+    /// The file
+    pub path: Option<String>,
+    /// Pid of the holder
+    pub holder: Option<u32>,
+}
 
 /// Waits by thread.
 pub(super) struct Locks {
@@ -14,7 +23,7 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    pub(super) fn new(_: Clock) -> Self {
+    pub(super) fn new() -> Self {
         Self { waits: HashMap::new(), next: 1 }
     }
 
@@ -39,17 +48,11 @@ impl Locks {
     }
 
     /// What `/proc` says of a process's waits.
-    pub(super) fn facts(
-        &mut self,
-        pid: u32,
-        path: Option<String>,
-        holder: Option<u32>,
-        events: &mut Vec<Event>,
-    ) {
-        for wait in self.waits.values_mut().filter(|wait| wait.pid == pid && wait.holder.is_none()) {
-            wait.path = path.clone();
-            wait.holder = holder;
-            events.push(Event { at_ns: wait.start_ns, body: Body::Lock(wait.clone()) });
+    pub(super) fn facts(&mut self, tid: u32, facts: LockFacts, out: &mut Out<'_>) {
+        if let Some(wait) = self.waits.get_mut(&tid) {
+            wait.path = facts.path;
+            wait.holder = facts.holder;
+            out.push(Body::Lock(wait.clone()));
         }
     }
 

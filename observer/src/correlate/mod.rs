@@ -7,6 +7,7 @@ mod processes;
 mod questions;
 mod requests;
 
+pub use locks::LockFacts;
 pub use processes::Facts;
 
 use crate::decode::wire::{Body as Wire, Record};
@@ -60,6 +61,8 @@ pub struct Correlator {
     requests: Requests,
     locks: Locks,
     undecoded: u64,
+    /// Time of the latest record: what is added from outside is told as of then
+    latest_ns: Ns,
 }
 
 impl Correlator {
@@ -69,11 +72,12 @@ impl Correlator {
         Self {
             clock,
             processes: Processes::new(clock),
-            connections: Connections::new(clock),
-            questions: Questions::new(clock),
+            connections: Connections::new(),
+            questions: Questions::new(),
             requests: Requests::new(clock),
-            locks: Locks::new(clock),
+            locks: Locks::new(),
             undecoded: 0,
+            latest_ns: 0,
         }
     }
 
@@ -81,21 +85,20 @@ impl Correlator {
     pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
         let header = &record.header;
         let mut out = Out { events, at_ns: self.clock.ns(header.at_ns) };
+        self.latest_ns = self.latest_ns.max(out.at_ns);
         match &record.body {
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
             Wire::Exit(exit) => {
                 if let Some(owner) = self.processes.owner(header) {
-                    self.questions.process_ended(owner.pid, &mut out);
+                    self.questions.process_ended(owner.pid);
                 }
                 self.processes.exit(header, exit, &mut out);
             }
             Wire::Spell(spell) => self.processes.spell(header, spell),
             body => {
-                let Some(owner) = self.processes.owner(header) else {
-                    self.undecoded += 1;
-                    return;
-                };
+                // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
+                let Some(owner) = self.processes.owner(header) else { return };
                 self.of_process(&owner, header, body, &mut out);
             }
         }
@@ -119,7 +122,7 @@ impl Correlator {
             Wire::Handshake(handshake) => {
                 let ended = header.flags & observer_common::HANDSHAKE_END != 0;
                 if !ended {
-                    self.requests.handshake(owner, handshake);
+                    self.requests.handshake(owner, handshake, out);
                 }
                 self.connections.handshake(handshake, ended, out);
             }
@@ -135,25 +138,20 @@ impl Correlator {
     }
 
     /// What was found out about a process from outside (`/proc`, its binary).
-    pub fn facts(&mut self, pid: u32, at: u64, facts: &Facts, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.clock.ns(at) };
+    pub fn facts(&mut self, pid: u32, facts: &Facts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.facts(pid, facts, &mut out);
     }
 
-    /// Names the file whose lock a process waits for, and who holds it.
-    pub fn lock_facts(
-        &mut self,
-        pid: u32,
-        path: Option<String>,
-        holder: Option<u32>,
-        events: &mut Vec<Event>,
-    ) {
-        self.locks.facts(pid, path, holder, events);
+    /// Names the file whose lock a thread waits for, and who holds it.
+    pub fn lock_facts(&mut self, tid: u32, facts: LockFacts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.locks.facts(tid, facts, &mut out);
     }
 
     /// Tells what has been gathered since the last time: idle spells of running commands.
-    pub fn flush(&mut self, at: u64, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.clock.ns(at) };
+    pub fn flush(&mut self, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.flush(&mut out);
     }
 
@@ -177,13 +175,13 @@ impl Correlator {
         }
     }
 
-    /// The command a tree is; `None` when it is not followed any more.
-    pub fn command_of(&self, root: u32) -> Option<u32> {
-        self.processes.command_of(root)
+    /// The running command whose topmost process has that pid.
+    pub fn command_of(&self, pid: u32) -> Option<u32> {
+        self.processes.command_of(pid)
     }
 
-    /// Running commands: number and root.
-    pub fn running(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    /// Whether a command runs.
+    pub fn running(&self) -> bool {
         self.processes.running()
     }
 

@@ -34,7 +34,7 @@ struct Running {
 /// Everything about processes.
 pub(super) struct Processes {
     clock: Clock,
-    /// Command of a tree, by the pid of its root
+    /// Command of a tree
     roots: HashMap<u32, u32>,
     commands: BTreeMap<u32, Running>,
     processes: HashMap<u32, Process>,
@@ -53,12 +53,13 @@ impl Processes {
         Some(Owner { command, pid: header.pid, comm })
     }
 
-    pub(super) fn command_of(&self, root: u32) -> Option<u32> {
-        self.roots.get(&root).copied()
+    pub(super) fn command_of(&self, pid: u32) -> Option<u32> {
+        let of = |running: &&Running| running.record.pid == pid && !running.ended;
+        self.commands.values().find(of).map(|running| running.record.id)
     }
 
-    pub(super) fn running(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.commands.iter().filter(|(_, running)| !running.ended).map(|(id, running)| (*id, running.root))
+    pub(super) fn running(&self) -> bool {
+        self.commands.values().any(|running| !running.ended)
     }
 
     pub(super) fn pids(&self, command: u32) -> Vec<u32> {
@@ -161,7 +162,7 @@ impl Processes {
     }
 
     pub(super) fn facts(&mut self, pid: u32, facts: &Facts, out: &mut Out<'_>) {
-        let Some(running) = self.roots.get(&pid).and_then(|id| self.commands.get_mut(id)) else {
+        let Some(running) = self.command_of(pid).and_then(|id| self.commands.get_mut(&id)) else {
             // A go command below CMD (a script, make): the first one says what is set.
             let Some(go) = &facts.go else { return };
             let command = self.processes.get(&pid).map(|process| process.command);
@@ -188,10 +189,10 @@ impl Processes {
     }
 
     pub(super) fn forget(&mut self, command: u32) {
-        if let Some(running) = self.commands.remove(&command) {
-            if self.roots.get(&running.root) == Some(&command) {
-                self.roots.remove(&running.root);
-            }
+        if let Some(running) = self.commands.remove(&command)
+            && self.roots.get(&running.root) == Some(&command)
+        {
+            self.roots.remove(&running.root);
         }
         self.processes.retain(|_, process| process.command != command);
     }

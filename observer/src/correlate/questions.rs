@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use observer_common::{PAYLOAD_CLOSED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
-use super::{Clock, Out, Owner};
+use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message};
 use crate::model::event::Body;
 use crate::model::record::{Dns, Transport};
@@ -31,7 +31,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    pub(super) fn new(_: Clock) -> Self {
+    pub(super) fn new() -> Self {
         Self { open: HashMap::new(), streams: HashMap::new(), asked: HashMap::new(), next: 1 }
     }
 
@@ -86,9 +86,15 @@ impl Questions {
         out: &mut Out<'_>,
     ) {
         let Some(question) = &message.question else { return };
-        // The same question on the same or another socket: what was asked before was given up.
-        let same =
-            |dns: &Dns| dns.pid == owner.pid && dns.name == question.name && dns.qtype == question.qtype;
+        // The same question to the same server: the former one was given up. (Another server may
+        // be asked at the same time; a socket that is closed says that it no longer is.)
+        let server = address(payload.family, &payload.remote, payload.remote_port);
+        let same = |dns: &Dns| {
+            dns.pid == owner.pid
+                && dns.name == question.name
+                && dns.qtype == question.qtype
+                && dns.server == server
+        };
         self.give_up(|_, dns| same(dns), out);
         let asked = (owner.pid, question.name.clone(), question.qtype.clone());
         let attempt = self.asked.entry(asked).or_default();
@@ -98,7 +104,7 @@ impl Questions {
             id: self.next,
             pid: owner.pid,
             comm: owner.comm.clone(),
-            server: address(payload.family, &payload.remote, payload.remote_port),
+            server,
             transport: if tcp { Transport::Tcp } else { Transport::Udp },
             name: question.name.clone(),
             qtype: question.qtype.clone(),
@@ -147,7 +153,7 @@ impl Questions {
     }
 
     /// A process ended: its open questions stay what they are, unanswered.
-    pub(super) fn process_ended(&mut self, pid: u32, _: &mut Out<'_>) {
+    pub(super) fn process_ended(&mut self, pid: u32) {
         self.open.retain(|((owner, _), _), _| *owner != pid);
         self.streams.retain(|(owner, _), _| *owner != pid);
         self.asked.retain(|(owner, _, _), _| *owner != pid);

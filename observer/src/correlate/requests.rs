@@ -45,8 +45,9 @@ impl Requests {
         self.joined_late
     }
 
-    /// A handshake begins: what was known of that address is another connection's.
-    pub(super) fn handshake(&mut self, owner: &Owner, event: &Handshake) {
+    /// A handshake begins: what was known of that address was another connection's, which is gone.
+    pub(super) fn handshake(&mut self, owner: &Owner, event: &Handshake, out: &mut Out<'_>) {
+        self.closed((owner.pid, event.tls), out);
         let tls = Tls { command: owner.command, conn: event.conn, ..Tls::default() };
         self.tls.insert((owner.pid, event.tls), tls);
     }
@@ -75,8 +76,9 @@ impl Requests {
         let received = header.flags & observer_common::FRAME_READ != 0;
         let events =
             self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
+        let bytes = frame.stream_bytes;
         for event in events {
-            self.http2(owner, (owner.pid, frame.tls), received, &event, connections, out);
+            self.http2(owner, (owner.pid, frame.tls), received, bytes, &event, connections, out);
         }
         if header.flags & FRAME_EOF != 0 {
             self.closed((owner.pid, frame.tls), out);
@@ -88,6 +90,7 @@ impl Requests {
         owner: &Owner,
         key: Key,
         received: bool,
+        bytes: u64,
         event: &http2::Event,
         connections: &mut Connections,
         out: &mut Out<'_>,
@@ -99,11 +102,10 @@ impl Requests {
             H2::Preface => {
                 connections.carries(tls.conn, "h2", false, out);
             }
-            H2::Headers { stream, fields, end_stream } if !received => {
+            H2::Headers { stream, fields, .. } if !received => {
                 if tls.streams.contains_key(stream) || tls.streams.len() >= STREAMS_MAX {
                     return; // trailers of a request
                 }
-                let _ = end_stream;
                 self.next += 1;
                 let mut request = Request {
                     command: owner.command,
@@ -128,13 +130,13 @@ impl Requests {
                 let Some(request) = tls.streams.get_mut(stream) else { return };
                 let status = fields.as_ref().and_then(|fields| fields.status);
                 // 1xx is no answer yet; trailers have no status.
-                if request.first_byte_ns.is_none() && !status.is_some_and(|status| status < 200) {
+                if request.first_byte_ns.is_none() && status.is_none_or(|status| status >= 200) {
                     request.status = status;
                     request.first_byte_ns = Some(out.at_ns);
                     out.push(Body::Request(request.clone()));
                 }
                 if *end_stream {
-                    tls.end(*stream, out.at_ns, None, None, out);
+                    tls.end(*stream, out.at_ns, Some(bytes), None, out);
                 }
             }
             H2::Data { stream, end_stream, total_bytes } if received && *end_stream => {
@@ -142,7 +144,7 @@ impl Requests {
             }
             H2::Reset { stream, .. } => {
                 let outcome = if received { RequestOutcome::Reset } else { RequestOutcome::Cancelled };
-                tls.end(*stream, out.at_ns, None, Some(outcome), out);
+                tls.end(*stream, out.at_ns, Some(bytes), Some(outcome), out);
             }
             H2::GoAway { last_stream: Some(last), .. } if received => {
                 let refused: Vec<u32> = tls.streams.keys().copied().filter(|stream| stream > last).collect();
@@ -159,9 +161,13 @@ impl Requests {
         }
     }
 
-    /// The peer closed: what is open gets no answer.
+    /// The connection is over: what is open gets no answer.
     fn closed(&mut self, key: Key, out: &mut Out<'_>) {
         let Some(tls) = self.tls.get_mut(&key) else { return };
+        if let Some(mut request) = tls.exchange.take() {
+            finish(&mut request, out.at_ns, None, Some(RequestOutcome::Error));
+            out.push(Body::Request(request));
+        }
         let open: Vec<u32> = tls.streams.keys().copied().collect();
         for stream in open {
             tls.end(stream, out.at_ns, None, Some(RequestOutcome::Error), out);
@@ -196,7 +202,7 @@ impl Requests {
                     };
                     match head {
                         Some(head) => {
-                            describe(&mut request, Some(head.method), head.authority, Some(head.target))
+                            describe(&mut request, Some(head.method), head.authority, Some(head.target));
                         }
                         None => request.authority = connections.host(tls.conn).map(str::to_owned),
                     }
@@ -252,7 +258,7 @@ impl Tls {
 
 fn finish(request: &mut Request, at_ns: Ns, bytes: Option<u64>, outcome: Option<RequestOutcome>) {
     request.end_ns = Some(at_ns);
-    request.bytes = bytes.unwrap_or(request.bytes);
+    request.bytes = bytes.or(request.bytes);
     request.outcome = outcome.unwrap_or(match request.status {
         Some(400..) => RequestOutcome::Error,
         Some(_) => RequestOutcome::Ok,

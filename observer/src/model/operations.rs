@@ -24,6 +24,18 @@ pub enum Subject<'a> {
     Lock(&'a LockWait),
 }
 
+impl Subject<'_> {
+    /// The process whose operation it is.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Dns(question) => question.record.pid,
+            Self::Connect(connection) | Self::Tls(connection) | Self::Helper(connection) => connection.pid,
+            Self::Request(request) => request.pid,
+            Self::Lock(wait) => wait.pid,
+        }
+    }
+}
+
 /// An operation, the record it comes from, and whether it goes on.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Flight<'a> {
@@ -72,12 +84,14 @@ impl CommandState {
     }
 
     /// Everything that was in flight; what is still open is taken to end at `until`.
-    pub fn flights(&self, until: Ns) -> Vec<Flight<'_>> {
+    pub fn flights<'a>(&'a self, until: Ns) -> Vec<Flight<'a>> {
         let mut flights = Vec::new();
-        let mut add = |subject, phase, host, span: (Ns, Option<Ns>), error, bytes| {
-            let end_ns = span.1.unwrap_or(until).max(span.0);
+        let mut add = |subject: Subject<'a>, phase, host, span: (Ns, Option<Ns>), error, bytes| {
+            // What a process had in flight when it ended is not waited for any longer.
+            let end = span.1.or_else(|| self.process_end(subject.pid(), span.0));
+            let end_ns = end.unwrap_or(until).max(span.0);
             let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
-            flights.push(Flight { operation, subject, open: span.1.is_none() });
+            flights.push(Flight { operation, subject, open: end.is_none() });
         };
         for question in self.dns.values() {
             let dns = &question.record;
@@ -126,12 +140,18 @@ impl CommandState {
             let host = request.authority.as_deref().and_then(known);
             let error = matches!(request.outcome, RequestOutcome::Error | RequestOutcome::Reset);
             let span = (request.start_ns, request.end_ns);
-            add(Subject::Request(request), phase, host, span, error, Some(request.bytes));
+            add(Subject::Request(request), phase, host, span, error, Some(request.bytes.unwrap_or(0)));
         }
         for wait in self.locks.values() {
             add(Subject::Lock(wait), Phase::Lock, None, (wait.start_ns, wait.end_ns), false, None);
         }
         flights
+    }
+
+    /// When the process with that pid, as it was at `at`, ended.
+    fn process_end(&self, pid: u32, at: Ns) -> Option<Ns> {
+        let of = self.processes.values().filter(|process| process.pid == pid && process.start_ns <= at);
+        of.max_by_key(|process| process.start_ns)?.end_ns
     }
 
     /// A process of the command that is no go command: git, ssh, a credential helper. CMD itself

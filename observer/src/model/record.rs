@@ -261,7 +261,7 @@ pub struct Connection {
     pub local: String,
     /// Remote `address:port`
     pub remote: String,
-    /// SNI of the ClientHello
+    /// SNI of the `ClientHello`
     pub server_name: Option<String>,
     /// What was spoken: `h2`, `http/1.1`
     pub alpn: Option<String>,
@@ -358,9 +358,9 @@ pub enum RequestOutcome {
     Ok,
     /// A whole response with a status of 400 or more, or none (connection closed)
     Error,
-    /// RST_STREAM from the server, or the connection was reset
+    /// `RST_STREAM` from the server, or the connection was reset
     Reset,
-    /// RST_STREAM from the client
+    /// `RST_STREAM` from the client
     Cancelled,
     /// Not ended when the observation did
     #[default]
@@ -402,8 +402,8 @@ pub struct Request {
     pub first_byte_ns: Option<Ns>,
     /// When the response's last byte was read
     pub end_ns: Option<Ns>,
-    /// Bytes of the response's body
-    pub bytes: u64,
+    /// Bytes of the response's body; `None` until it ended, and when it was cut off uncounted
+    pub bytes: Option<u64>,
     /// How it turned out
     pub outcome: RequestOutcome,
 }

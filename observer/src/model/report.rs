@@ -226,7 +226,7 @@ pub struct Request {
     pub start_ns: Ns,
     pub first_byte_ns: Option<Ns>,
     pub end_ns: Option<Ns>,
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     pub outcome: RequestOutcome,
 }
 

@@ -335,9 +335,12 @@ mod tests {
     fn a_later_record_replaces_the_earlier() {
         let mut state = State::new();
         state.apply(&at(1, request(1, 7)));
-        state.apply(&at(2, Body::Request(Request { command: 1, id: 7, bytes: 9, ..Request::default() })));
+        state.apply(&at(
+            2,
+            Body::Request(Request { command: 1, id: 7, bytes: Some(9), ..Request::default() }),
+        ));
         let requests = &state.command(1).unwrap().requests;
-        assert_eq!((requests.len(), requests[&7].bytes), (1, 9));
+        assert_eq!((requests.len(), requests[&7].bytes), (1, Some(9)));
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl Progress {
         isatty(&tty).is_ok_and(|is| is).then(|| Self { tty, last: Instant::now(), drawn: false })
     }
 
+    /// Whether [`Progress::tick`] would look at its text.
+    pub fn due(&self) -> bool {
+        self.last.elapsed() >= EVERY
+    }
+
     /// Draws `text` when a second has passed and nothing forbids it. `pids` are the processes of
     /// the command. Never fails: a line that cannot be drawn is left out.
     pub fn tick(&mut self, text: &str, pids: &[u32]) {
@@ -50,9 +55,7 @@ impl Progress {
             return;
         }
         self.last = now;
-        if self.may_draw()
-            && !pids.iter().take(LOOK_LIMIT).any(|pid| reads_terminal(Path::new("/proc"), *pid))
-        {
+        if self.may_draw() && !any_reads_terminal(pids) {
             self.drawn = self.tty.write_all(line(text, self.width()).as_bytes()).is_ok();
         }
     }
@@ -107,6 +110,11 @@ pub fn width(tty: &File) -> Option<u16> {
 fn line(text: &str, width: usize) -> String {
     let shown: String = text.chars().filter(|c| !c.is_control()).take(width.saturating_sub(1)).collect();
     format!("\r\x1b[2m{shown}\x1b[0m\x1b[K\r")
+}
+
+/// Whether one of the processes waits in a read of a terminal.
+pub fn any_reads_terminal(pids: &[u32]) -> bool {
+    pids.iter().take(LOOK_LIMIT).any(|pid| reads_terminal(Path::new("/proc"), *pid))
 }
 
 /// Whether a thread of the process waits in a read of a terminal.

@@ -195,7 +195,10 @@ impl Lines {
             };
             let took = duration(end.saturating_sub(request.start_ns));
             let class = words::class(request.class);
-            format!("{class} {what} of {host}: {status}, {}, {took}", bytes(request.bytes))
+            format!(
+                "{class} {what} of {host}: {status}, {}, {took}",
+                request.bytes.map_or_else(|| "size unknown".to_owned(), bytes)
+            )
         })
     }
 

@@ -71,11 +71,6 @@ impl Binaries {
         self.known.values().all(|binary| !binary.asked)
     }
 
-    /// A binary that was looked at.
-    pub fn get(&self, file: FileId) -> Option<&Binary> {
-        self.known.get(&file)
-    }
-
     /// Go binaries that could not be probed, with the reason.
     pub fn refusals(&self) -> impl Iterator<Item = &Binary> {
         self.known.values().filter(|binary| !binary.foreign && binary.refused.is_some())

@@ -2,6 +2,7 @@
 //! invoking user and asks the agent for what that user may not open.
 
 mod binaries;
+mod locks;
 mod machine;
 mod observe;
 mod output;
@@ -53,6 +54,11 @@ fn harden() -> Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
     set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Until now the user's other processes could attach to this one.
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    if !status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", "0"])) {
+        bail!("goobserve's worker is being traced; it sees other users' requests and does not go on");
+    }
     for ignored in
         [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU]
     {
@@ -71,6 +77,7 @@ struct Progress {
 }
 
 async fn serve(seam: Seam) -> Result<()> {
+    seam.send(&ToAgent::Hardened, &[])?;
     let seam = readiness(seam)?;
     let Some((ToWorker::Task(task), _)) = receive(&seam).await? else { bail!("the agent sent no task") };
     let mut binaries = Binaries::default();
@@ -79,6 +86,8 @@ async fn serve(seam: Seam) -> Result<()> {
         Ok(observer) => observer,
         Err(error) => {
             seam.get_ref().send(&ToAgent::Refused { what: format!("{error:#}") }, &[])?;
+            // Closing with messages unread would take this one back.
+            while receive(&seam).await?.is_some() {}
             return Ok(());
         }
     };
@@ -94,7 +103,7 @@ async fn serve(seam: Seam) -> Result<()> {
                 let Some((message, descriptors)) = message? else {
                     // The agent was killed: what was seen until now is kept.
                     if let Some(ring) = &mut ring {
-                        observer.drain(ring.get_mut(), true, seam.get_ref(), &mut binaries);
+                        observer.drain(ring.get_mut(), true, seam.get_ref());
                     }
                     return observer.cut_off();
                 };
@@ -103,11 +112,14 @@ async fn serve(seam: Seam) -> Result<()> {
                     ToWorker::BinariesEnd => progress.binaries_end = true,
                     ToWorker::Ended => {
                         if let Some(ring) = &mut ring {
-                            observer.drain(ring.get_mut(), true, seam.get_ref(), &mut binaries);
+                            observer.drain(ring.get_mut(), true, seam.get_ref());
                         }
                         return observer.finish(&binaries);
                     }
-                    ToWorker::Abandoned => return observer.abandon(),
+                    ToWorker::Abandoned => {
+                        observer.abandon();
+                        return Ok(());
+                    }
                     message => observer.message(message, descriptors, seam.get_ref(), &mut binaries)?,
                 }
                 if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {
@@ -119,17 +131,18 @@ async fn serve(seam: Seam) -> Result<()> {
             ready = readable(ring.as_mut()) => {
                 ready?;
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref(), &mut binaries);
+                    observer.drain(ring.get_mut(), false, seam.get_ref());
                 }
             }
             _ = look.tick(), if ring.is_some() && observer.busy() => {
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref(), &mut binaries);
+                    observer.drain(ring.get_mut(), false, seam.get_ref());
                 }
             }
             _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {
                 if let Some(ring) = &mut ring {
-                    observer.tick(ring.get_ref());
+                    observer.drain(ring.get_mut(), false, seam.get_ref());
+                    observer.tick(seam.get_ref());
                 }
             }
         }

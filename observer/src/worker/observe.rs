@@ -1,15 +1,17 @@
 //! One observation: records in; recording, progress, lines and report out.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::EXEC_ROOT;
+use observer_common::{EXEC_ROOT, LOCK_TAKEN};
 
 use super::binaries::{Binaries, Binary};
+use super::locks;
 use super::machine::machine;
 use super::output::{Whole, growing};
 use crate::correlate::{Correlator, Facts};
@@ -31,8 +33,37 @@ use crate::view::{human, json, page, text};
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: u64 = 1 << 20;
+/// Questions to the agent without an answer; a socket's queue holds some hundred.
+const ASKED_MAX: usize = 16;
+/// Waits are looked for at every third tick: it takes a walk over what is in flight.
+const ANNOUNCE_TICKS: u32 = 3;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
+
+/// Processes that the agent is to look at. Few are asked at a time: two sides that both send
+/// and do not read would wait for each other.
+#[derive(Default)]
+struct Looks {
+    wanted: VecDeque<u32>,
+    asked: usize,
+}
+
+impl Looks {
+    fn ask(&mut self, seam: &Seam) {
+        while self.asked < ASKED_MAX
+            && let Some(pid) = self.wanted.pop_front()
+        {
+            // A failure shows at the next receive: the agent has gone.
+            let _ = seam.send(&ToAgent::Look { pid }, &[]);
+            self.asked += 1;
+        }
+    }
+
+    fn answered(&mut self, seam: &Seam) {
+        self.asked = self.asked.saturating_sub(1);
+        self.ask(seam);
+    }
+}
 
 /// Everything the worker knows, and where it goes.
 pub struct Observer {
@@ -48,11 +79,17 @@ pub struct Observer {
     announcer: Announcer,
     /// Programs that were looked at, as the kernel numbers them
     seen: HashSet<(u32, u64)>,
+    looks: Looks,
     kernel_lost: u64,
     events: Vec<Event>,
     /// Ended commands and when
     ended: Vec<(u32, Ns)>,
     unflushed: bool,
+    ticks: u32,
+    /// The progress line to draw
+    line: String,
+    /// Time of the latest event that was told: a recording is in order of time
+    told_ns: Ns,
 }
 
 impl Observer {
@@ -95,16 +132,20 @@ impl Observer {
             progress,
             announcer: Announcer::default(),
             seen: HashSet::new(),
+            looks: Looks::default(),
             kernel_lost: 0,
             events: Vec::new(),
             ended: Vec::new(),
             unflushed: true,
+            ticks: 0,
+            line: String::new(),
+            told_ns: 0,
         })
     }
 
     /// A command runs: the ring is to be looked at often.
     pub fn busy(&self) -> bool {
-        self.task.child.is_some() || !self.ended.is_empty() || self.correlator.running().next().is_some()
+        self.task.child.is_some() || !self.ended.is_empty() || self.correlator.running()
     }
 
     /// Something waits to be written.
@@ -130,19 +171,32 @@ impl Observer {
                 let descriptor = descriptors.next().context("a binary without a descriptor")?;
                 binaries.look(file, &path, descriptor, seam)?;
             }
-            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus } => {
+            ToWorker::NoFacts { .. } => self.looks.answered(seam),
+            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
+                self.looks.answered(seam);
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
                 let binary = binaries.look(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
-                if go.is_none() && self.task.child.is_none() && self.correlator.command_of(pid).is_some() {
+                if go.is_none()
+                    && self.task.child.is_none()
+                    && let Some(command) = self.correlator.command_of(pid)
+                {
                     // It was called `go` and is something else.
                     seam.send(&ToAgent::Unfollow { pid }, &[])?;
+                    self.correlator.forget(command);
+                    self.state.clear_command(command);
+                    return Ok(());
                 }
-                let go = go.map(|_| settings(&environ, binary, &path, cpus));
+                let go = go.map(|_| settings(&environ, binary, &path, cpus, same_files));
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
-                self.correlator.facts(pid, monotonic_ns(), &Facts { cwd, cgroup, go }, &mut self.events);
+                self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
+            }
+            ToWorker::Terminal { read: false } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.tick(&self.line, &[]);
+                }
             }
             ToWorker::Probed { file, error } => binaries.probed(file, error),
             _ => {}
@@ -151,27 +205,35 @@ impl Observer {
     }
 
     /// Takes what the ring has; `all` when nothing more comes.
-    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &mut Binaries) {
-        let _ = binaries;
-        let Self { correlator, events, seen, .. } = self;
-        ring.drain(all, |bytes| match wire::record(bytes) {
+    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam) {
+        // Before the records behind the gap are decoded, not after.
+        if !ring.take(all) {
+            self.correlator.gap();
+        }
+        let Self { correlator, events, seen, looks, .. } = self;
+        let mut waits = Vec::new();
+        ring.release(all, |bytes| match wire::record(bytes) {
             Ok(record) => {
                 if let Wire::Exec(exec, _) = &record.body {
                     let root = record.header.flags & EXEC_ROOT != 0;
                     if seen.insert((exec.dev, exec.ino)) || root {
-                        // A failure shows at the next receive: the agent has gone.
-                        let _ = seam.send(&ToAgent::Look { pid: record.header.pid }, &[]);
+                        looks.wanted.push_back(record.header.pid);
                     }
+                }
+                if let Wire::Lock(lock) = &record.body
+                    && record.header.flags & LOCK_TAKEN == 0
+                {
+                    waits.push((record.header.tid, record.header.pid, *lock));
                 }
                 correlator.record(&record, events);
             }
             Err(_) => correlator.undecoded(),
         });
-        let lost = ring.lost();
-        if lost > self.kernel_lost {
-            self.kernel_lost = lost;
-            self.correlator.gap();
+        for (tid, pid, lock) in waits {
+            correlator.lock_facts(tid, locks::facts(pid, &lock), events);
         }
+        self.kernel_lost = ring.lost();
+        self.looks.ask(seam);
         self.take();
     }
 
@@ -179,10 +241,12 @@ impl Observer {
     fn take(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.unflushed = true;
-            let event = match &mut self.anonymizer {
+            let mut event = match &mut self.anonymizer {
                 Some(anonymizer) => anonymizer.event(&event),
                 None => event,
             };
+            self.told_ns = self.told_ns.max(event.at_ns);
+            event.at_ns = self.told_ns;
             if let Body::Command(update) = &event.body
                 && update.command.wall_ns.is_some()
                 && self.task.child.is_none()
@@ -197,17 +261,22 @@ impl Observer {
             }
             self.state.apply(&event);
             if let Some(line) = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event)) {
-                println!("{line}");
+                if writeln!(std::io::stdout(), "{line}").is_err() {
+                    std::process::exit(0); // nobody reads any more, as with any filter
+                }
             }
         }
     }
 
     /// Ten times a second: spells are told, waits announced, files flushed.
-    pub fn tick(&mut self, _: &Ring) {
-        self.correlator.flush(monotonic_ns(), &mut self.events);
+    pub fn tick(&mut self, seam: &Seam) {
         let now = self.now();
-        for waiting in self.announcer.due(&self.state, now) {
-            self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
+        self.correlator.flush(&mut self.events);
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
+            for waiting in self.announcer.due(&self.state, now) {
+                self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
+            }
         }
         let loss = self.correlator.loss(self.kernel_lost);
         if loss != self.state.loss() {
@@ -215,7 +284,7 @@ impl Observer {
         }
         self.take();
         self.flush();
-        self.draw(now);
+        self.draw(now, seam);
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
             .into_iter()
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
@@ -240,8 +309,12 @@ impl Observer {
         }
     }
 
-    fn draw(&mut self, now: Ns) {
-        let Some(progress) = &mut self.progress else { return };
+    /// Prepares the progress line; it is drawn when the agent says that nobody reads the
+    /// terminal.
+    fn draw(&mut self, now: Ns, seam: &Seam) {
+        if !self.progress.as_ref().is_some_and(Progress::due) {
+            return;
+        }
         let Some((id, command)) = self.state.commands().next() else { return };
         let ended = command.requests.values().filter(|request| request.end_ns.is_some()).count();
         let begun = command.record.as_ref().map_or(0, |record| record.start_ns);
@@ -255,7 +328,8 @@ impl Observer {
             let since = human::duration(now.saturating_sub(waiting.since_ns));
             line.push_str(&format!(" · waiting {since} for {}", waiting.summary));
         }
-        progress.tick(&line, &self.correlator.pids(id));
+        self.line = line;
+        let _ = seam.send(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
     }
 
     /// The agent was killed: the recording is kept as far as it came.
@@ -268,15 +342,14 @@ impl Observer {
     }
 
     /// CMD could not be started: no trace is left.
-    pub fn abandon(self) -> Result<()> {
+    pub fn abandon(self) {
         if let Some(path) = &self.task.output.record {
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(path); // it was empty
         }
-        Ok(())
     }
 
     fn tick_last(&mut self) {
-        self.correlator.flush(monotonic_ns(), &mut self.events);
+        self.correlator.flush(&mut self.events);
         let loss = self.correlator.loss(self.kernel_lost);
         let at_ns = self.now();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
@@ -286,7 +359,7 @@ impl Observer {
 
     /// The observation is over: files and report.
     pub fn finish(mut self, binaries: &Binaries) -> Result<()> {
-        self.correlator.flush(monotonic_ns(), &mut self.events);
+        self.correlator.flush(&mut self.events);
         let at_ns = self.now();
         let loss = self.correlator.loss(self.kernel_lost);
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
@@ -343,12 +416,17 @@ fn read_environ(descriptor: OwnedFd) -> Vec<u8> {
     bytes
 }
 
-fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>) -> Go {
+/// `same_files`: the command sees the same files as this process.
+fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same_files: bool) -> Go {
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
+        // The command chose the path: a pipe there must not hold this process up.
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+        if !same_files || !file.metadata().ok()?.is_file() {
+            return None;
+        }
         let mut bytes = Vec::new();
-        let file = File::open(path).ok()?;
-        file.take(goenv::FILE_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
+        file.take(goenv::FILE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     };
     let mut go = goenv::settings(&source, read);

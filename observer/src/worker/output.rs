@@ -20,6 +20,17 @@ fn options() -> OpenOptions {
     options
 }
 
+/// What went wrong, and what root may not expect.
+fn cannot(path: &Path) -> String {
+    let note = match std::env::var_os("SUDO_UID") {
+        None if nix::unistd::geteuid().is_root() => {
+            " (files are written as the calling user without special rights: root's, here)"
+        }
+        _ => "",
+    };
+    format!("cannot write {}{note}", path.display())
+}
+
 fn refuse_link(path: &Path) -> Result<Option<std::fs::FileType>> {
     let kind = std::fs::symlink_metadata(path).ok().map(|metadata| metadata.file_type());
     if kind.is_some_and(|kind| kind.is_symlink()) {
@@ -34,17 +45,13 @@ fn refuse_link(path: &Path) -> Result<Option<std::fs::FileType>> {
 /// A file that grows while it is written: a recording.
 pub fn growing(path: &Path) -> Result<File> {
     refuse_link(path)?;
-    options()
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))
+    options().create(true).truncate(true).open(path).with_context(|| cannot(path))
 }
 
 impl Whole {
     /// Opens it, so that a folder that cannot be written is known before anything is done.
     pub fn create(path: &Path) -> Result<Self> {
-        let cannot = || format!("cannot write {}", path.display());
+        let cannot = || cannot(path);
         let special = refuse_link(path)?.is_some_and(|kind| kind.is_char_device() || kind.is_fifo());
         if special {
             let file = options().open(path).with_context(cannot)?;

@@ -2,6 +2,8 @@
 //! format: Linux, Documentation/bpf/btf.rst). One pass, nothing is kept: aya's own reader holds
 //! every type of the kernel in memory and does not tell members.
 
+use std::collections::HashMap;
+
 use observer_common::{Offsets, UNKNOWN32};
 use thiserror::Error;
 
@@ -22,6 +24,8 @@ pub enum BtfError {
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const TYPEDEF: u32 = 8;
+const FUNC_PROTO: u32 = 13;
 /// Anonymous structures nested in each other; the kernel's are at most three deep.
 const DEPTH_MAX: u8 = 8;
 
@@ -30,7 +34,23 @@ struct Btf<'a> {
     strings: &'a [u8],
     /// Byte offset of each type; index is the type's number, 0 is `void`
     index: Vec<u32>,
+    /// Byte offsets of the structures that matter
+    structures: HashMap<&'static str, usize>,
 }
+
+/// Every structure that has a member of interest.
+const STRUCTURES: [&str; 10] = [
+    "task_struct",
+    "sk_buff",
+    "mm_struct",
+    "linux_binprm",
+    "file",
+    "inode",
+    "super_block",
+    "sock_common",
+    "sock",
+    "tcp_sock",
+];
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
     let four = bytes.get(at..at + 4).ok_or(BtfError::Truncated)?;
@@ -49,10 +69,17 @@ impl<'a> Btf<'a> {
         };
         let (types, strings) = (part(8, 12)?, part(16, 20)?);
         let mut index = vec![0];
+        let mut structures = HashMap::new();
         let mut at = 0;
         while at < types.len() {
             index.push(at as u32);
             let info = u32_at(types, at + 4)?;
+            if info >> 24 & 0x1f == STRUCT {
+                let name = u32_at(types, at)?;
+                if let Some(known) = STRUCTURES.iter().find(|known| named(strings, name, known)) {
+                    structures.entry(*known).or_insert(at);
+                }
+            }
             let count = (info & 0xffff) as usize;
             at += 12
                 + match info >> 24 & 0x1f {
@@ -64,21 +91,7 @@ impl<'a> Btf<'a> {
                     _ => return Err(BtfError::Format),
                 };
         }
-        Ok(Self { types, strings, index })
-    }
-
-    fn named(&self, offset: u32, name: &str) -> bool {
-        let at = offset as usize;
-        self.strings.get(at..at + name.len()) == Some(name.as_bytes())
-            && self.strings.get(at + name.len()) == Some(&0)
-    }
-
-    /// Where a structure's type begins.
-    fn structure(&self, name: &str) -> Option<usize> {
-        self.index.iter().skip(1).map(|&at| at as usize).find(|&at| {
-            let kind = u32_at(self.types, at + 4).unwrap_or(0) >> 24 & 0x1f;
-            kind == STRUCT && u32_at(self.types, at).is_ok_and(|offset| self.named(offset, name))
-        })
+        Ok(Self { types, strings, index, structures })
     }
 
     /// Offset of a member in bytes, looked for in anonymous members as well.
@@ -91,15 +104,15 @@ impl<'a> Btf<'a> {
             if info >> 31 == 1 {
                 bits &= 0x00ff_ffff; // the upper byte is a bit field's size
             }
-            if self.named(label, name) {
+            if named(self.strings, label, name) {
                 return Some(bits / 8);
             }
-            if self.named(label, "") && depth < DEPTH_MAX {
-                if let Some(inner) = self.anonymous(u32_at(self.types, entry + 4).ok()?) {
-                    if let Some(offset) = self.member(inner, name, depth + 1) {
-                        return Some(bits / 8 + offset);
-                    }
-                }
+            if named(self.strings, label, "")
+                && depth < DEPTH_MAX
+                && let Some(inner) = self.anonymous(u32_at(self.types, entry + 4).ok()?)
+                && let Some(offset) = self.member(inner, name, depth + 1)
+            {
+                return Some(bits / 8 + offset);
             }
         }
         None
@@ -111,14 +124,32 @@ impl<'a> Btf<'a> {
         (kind == STRUCT || kind == UNION).then_some(at)
     }
 
-    /// `a.b` is member `b` of the structure that member `a` is: named, so it takes a second look.
+    /// How many arguments a tracepoint has, by the type of its probes: a pointer to a function
+    /// that takes a private pointer first.
+    fn arguments(&self, name: &str) -> Option<u32> {
+        let of = |id: u32| self.index.get(id as usize).map(|&at| at as usize);
+        let typedef = self.index.iter().skip(1).map(|&at| at as usize).find(|&at| {
+            u32_at(self.types, at + 4).is_ok_and(|info| info >> 24 & 0x1f == TYPEDEF)
+                && u32_at(self.types, at).is_ok_and(|label| named(self.strings, label, name))
+        })?;
+        let function = of(u32_at(self.types, of(u32_at(self.types, typedef + 8).ok()?)? + 8).ok()?)?;
+        let info = u32_at(self.types, function + 4).ok()?;
+        (info >> 24 & 0x1f == FUNC_PROTO).then(|| (info & 0xffff).saturating_sub(1))
+    }
+
+    /// `structure.member`
     fn path(&self, path: &'static str) -> Option<u32> {
         let (structure, member) = path.split_once('.')?;
-        self.member(self.structure(structure)?, member, 0)
+        self.member(*self.structures.get(structure)?, member, 0)
     }
 }
 
-/// Every offset the BPF programs use; those of the tracefs record stay unknown.
+fn named(strings: &[u8], offset: u32, name: &str) -> bool {
+    let at = offset as usize;
+    strings.get(at..at + name.len()) == Some(name.as_bytes()) && strings.get(at + name.len()) == Some(&0)
+}
+
+/// Every offset the BPF programs use.
 pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
     let btf = Btf::new(data)?;
     let needed = |path: &'static str| btf.path(path).ok_or(BtfError::Missing(path));
@@ -129,8 +160,6 @@ pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
         task_exit_code: needed("task_struct.exit_code")?,
         task_real_parent: needed("task_struct.real_parent")?,
         task_mm: needed("task_struct.mm")?,
-        task_signal: needed("task_struct.signal")?,
-        signal_live: needed("signal_struct.live")?,
         mm_arg_start: needed("mm_struct.arg_start")?,
         mm_arg_end: needed("mm_struct.arg_end")?,
         binprm_file: needed("linux_binprm.file")?,
@@ -154,7 +183,8 @@ pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
         tcp_bytes_received: wanted("tcp_sock.bytes_received"),
         tcp_total_retrans: wanted("tcp_sock.total_retrans"),
         tcp_rcv_ooopack: wanted("tcp_sock.rcv_ooopack"),
-        ..Offsets::UNKNOWN
+        skb_data: wanted("sk_buff.data"),
+        retransmit_args: btf.arguments("btf_trace_tcp_retransmit_skb").unwrap_or(UNKNOWN32),
     })
 }
 
@@ -168,6 +198,7 @@ mod tests {
         let offsets = offsets(&data).expect("offsets");
         assert!(offsets.task_tgid > offsets.task_pid);
         assert_ne!(offsets.tcp_rcv_ooopack, UNKNOWN32);
+        assert!([2, 3].contains(&offsets.retransmit_args), "{}", offsets.retransmit_args);
     }
 
     #[test]

@@ -2,27 +2,35 @@
 //! agent; it parses nothing that comes from an observed process.
 
 mod btf;
-mod format;
+mod mapped;
 pub mod ring;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
-use aya::programs::{Program, RawTracePoint, TracePoint, UProbe};
+use aya::programs::{Program, RawTracePoint, UProbe};
 use aya::{Ebpf, EbpfLoader};
-use observer_common::{PROCESS_HELD, Process, Thread, Tree};
+use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree};
 use zerocopy::IntoBytes as _;
+
+use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));
 
+/// The number of the tree of `run`; the BPF side counts from 2.
+const RUN: u32 = 1;
+
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PIDS: &str = "pid:[4026531836]";
+
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Tracepoints whose programs read the kernel's own arguments; a program has its tracepoint's name.
-const RAW: [&str; 11] = [
+/// Raw tracepoints, `group:name`; a program has its tracepoint's name. They need no tracefs, and
+/// unlike tracepoints through perf they are detached without waiting for every CPU.
+const TRACEPOINTS: [&str; 14] = [
     "sched:sched_switch",
     "sched:sched_wakeup",
     "sched:sched_wakeup_new",
@@ -34,28 +42,10 @@ const RAW: [&str; 11] = [
     "tcp:tcp_receive_reset",
     "tcp:tcp_send_reset",
     "tcp:tcp_probe",
-];
-
-/// Tracepoints whose programs read the record that tracefs describes; likewise.
-const RECORDED: [&str; 14] = [
-    "syscalls:sys_enter_connect",
-    "syscalls:sys_enter_close",
-    "syscalls:sys_enter_dup3",
-    "syscalls:sys_enter_write",
-    "syscalls:sys_enter_writev",
-    "syscalls:sys_enter_sendto",
-    "syscalls:sys_enter_sendmsg",
-    "syscalls:sys_enter_sendmmsg",
-    "syscalls:sys_exit_read",
-    "syscalls:sys_exit_readv",
-    "syscalls:sys_exit_recvfrom",
-    "syscalls:sys_exit_recvmsg",
-    "syscalls:sys_exit_recvmmsg",
     "filelock:flock_lock_inode",
+    "raw_syscalls:sys_enter",
+    "raw_syscalls:sys_exit",
 ];
-
-/// As [`RECORDED`]; some machines have no such system call, so none can make it.
-const IF_THERE: [&str; 1] = ["syscalls:sys_enter_dup2"];
 
 /// Programs on functions of crypto/tls.
 const UPROBES: [&str; 5] =
@@ -63,17 +53,8 @@ const UPROBES: [&str; 5] =
 
 /// Every tracepoint that is attached, `group:name`: those that must be there, and those that may
 /// be missing.
-pub fn tracepoints() -> (&'static [&'static str], &'static [&'static str]) {
-    const NEEDED: [&str; RAW.len() + RECORDED.len()] = {
-        let mut all = [""; RAW.len() + RECORDED.len()];
-        let mut n = 0;
-        while n < all.len() {
-            all[n] = if n < RAW.len() { RAW[n] } else { RECORDED[n - RAW.len()] };
-            n += 1;
-        }
-        all
-    };
-    (&NEEDED, &IF_THERE)
+pub const fn tracepoints() -> (&'static [&'static str], &'static [&'static str]) {
+    (&TRACEPOINTS, &[])
 }
 
 /// File offsets of the probes of one binary.
@@ -106,18 +87,17 @@ pub struct Shared {
 
 impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
-    pub fn load(tracefs: &Path, follow_go: bool) -> Result<Self> {
-        let mut offsets = {
-            let data = std::fs::read(BTF).with_context(|| format!("cannot read {BTF}"))?;
+    pub fn load(follow_go: bool) -> Result<Self> {
+        let namespace = std::fs::read_link("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
+        if namespace.as_os_str() != INITIAL_PIDS {
+            bail!(
+                "goobserve runs in a pid namespace of its own, where the kernel's process numbers mean others; run it on the host, or in a container with the host's (--pid=host)"
+            );
+        }
+        let offsets = {
+            let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
             btf::offsets(&data)?
         };
-        let path = tracefs.join("events/filelock/flock_lock_inode/format");
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let field =
-            |name| format::offset(&text, name).ok_or_else(|| anyhow!("{}: no field {name}", path.display()));
-        (offsets.flock_ino, offsets.flock_dev, offsets.flock_ret) =
-            (field("i_ino")?, field("s_dev")?, field("ret")?);
         let follow = u32::from(follow_go);
         let mut bpf = EbpfLoader::new()
             .btf(None)
@@ -130,18 +110,11 @@ impl Kernel {
                 .load()
                 .with_context(|| format!("the kernel refuses program {name}"))?;
         }
-        for tracepoint in RAW {
-            let (_, name) = split(tracepoint)?;
+        for tracepoint in TRACEPOINTS {
+            let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
             let program = program::<RawTracePoint>(&mut bpf, name)?;
             program.load().with_context(|| format!("the kernel refuses program {name}"))?;
             program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
-        }
-        let there = |tracepoint: &&&str| tracefs.join("events").join(tracepoint.replace(':', "/")).exists();
-        for tracepoint in RECORDED.iter().chain(IF_THERE.iter().filter(there)) {
-            let (group, name) = split(tracepoint)?;
-            let program = program::<TracePoint>(&mut bpf, name)?;
-            program.load().with_context(|| format!("the kernel refuses program {name}"))?;
-            program.attach(group, name).with_context(|| format!("cannot attach to {tracepoint}"))?;
         }
         Ok(Self {
             #[cfg(feature = "log")]
@@ -165,26 +138,34 @@ impl Kernel {
     /// Follows a process that is held before its exec, and all that it starts.
     pub fn follow_held(&mut self, pid: u32) -> Result<()> {
         let since_ns = monotonic_ns();
-        let tree = Tree { since_ns, ..Tree::default() };
-        let process = Process { root: pid, flags: PROCESS_HELD, since_ns, cpu_ns: 0 };
-        let thread = Thread { root: pid, pid, ..Thread::default() };
-        self.put("TREES", pid, tree.as_bytes())?;
+        let tree = Tree { since: since_ns << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
+        let process = Process { root: RUN, flags: PROCESS_HELD, since_ns, threads: 1, cpu_ns: 0 };
+        let thread = Thread { root: RUN, pid, ..Thread::default() };
+        self.put("TREES", RUN, tree.as_bytes())?;
         self.put("THREADS", pid, thread.as_bytes())?;
         self.put("PROCESSES", pid, process.as_bytes())
     }
 
-    /// Forgets a tree that turned out to be no go command.
+    /// Forgets a process that turned out to be no go command. Its threads' entries go when they
+    /// end.
     pub fn unfollow(&mut self, pid: u32) {
-        for name in ["TREES", "THREADS", "PROCESSES"] {
-            if let Some(map) = self.bpf.map_mut(name) {
+        let root = self.process(pid).map(|process| process.root);
+        for (name, key) in [("PROCESSES", Some(pid)), ("TREES", root)] {
+            if let (Some(map), Some(key)) = (self.bpf.map_mut(name), key) {
                 let gone = match name {
-                    "TREES" => remove::<{ size_of::<Tree>() }>(map, pid),
-                    "THREADS" => remove::<{ size_of::<Thread>() }>(map, pid),
-                    _ => remove::<{ size_of::<Process>() }>(map, pid),
+                    "TREES" => remove::<{ size_of::<Tree>() }>(map, key),
+                    _ => remove::<{ size_of::<Process>() }>(map, key),
                 };
                 drop(gone); // a process that ended meanwhile took its entry along
             }
         }
+    }
+
+    /// A process that is followed.
+    pub fn process(&self, pid: u32) -> Option<Process> {
+        let map = HashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.bpf.map("PROCESSES")?).ok()?;
+        let value = map.get(&pid, 0).ok()?;
+        zerocopy::FromBytes::read_from_bytes(&value).ok()
     }
 
     fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
@@ -222,10 +203,6 @@ impl Kernel {
         }
         Ok(())
     }
-}
-
-fn split(tracepoint: &str) -> Result<(&str, &str)> {
-    tracepoint.split_once(':').with_context(|| format!("{tracepoint} is no group:name"))
 }
 
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>

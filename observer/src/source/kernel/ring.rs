@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
-use observer_common::{LOST_COUNTERS, Tree, TreeTimes};
+use observer_common::{Lost, Tree, TreeTimes};
 
 use super::monotonic_ns;
 
@@ -19,9 +19,11 @@ const HELD_MAX: usize = 65_536;
 /// Reads the ring.
 pub struct Ring {
     ring: RingBuf<MapData>,
-    trees: HashMap<MapData, u32, [u64; 6]>,
+    trees: HashMap<MapData, u32, [u64; 7]>,
     lost: PerCpuArray<MapData, u64>,
     held: Vec<(u64, Box<[u8]>)>,
+    /// Records lost to a full ring when it was last looked
+    full: u64,
 }
 
 impl Ring {
@@ -35,18 +37,24 @@ impl Ring {
             trees: HashMap::try_from(trees)?,
             lost: PerCpuArray::try_from(lost)?,
             held: Vec::new(),
+            full: 0,
         })
     }
 
-    /// Hands over what has come in, in order of time; `all` does not wait for stragglers.
-    pub fn drain(&mut self, all: bool, mut each: impl FnMut(&[u8])) {
-        while let Some(item) = self.ring.next() {
+    /// Takes what has come in off the ring; everything when `all`. False when records before
+    /// these were lost because the ring was full.
+    pub fn take(&mut self, all: bool) -> bool {
+        while self.held.len() < HELD_MAX || all {
+            let Some(item) = self.ring.next() else { break };
             let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
             self.held.push((at, Box::from(&*item)));
-            if self.held.len() >= HELD_MAX {
-                break;
-            }
         }
+        let full = self.count(Lost::Ring);
+        full == std::mem::replace(&mut self.full, full)
+    }
+
+    /// Hands over what was taken, in order of time; `all` does not wait for stragglers.
+    pub fn release(&mut self, all: bool, mut each: impl FnMut(&[u8])) {
         self.held.sort_by_key(|(at, _)| *at);
         let until = if all || self.held.len() >= HELD_MAX {
             u64::MAX
@@ -61,16 +69,20 @@ impl Ring {
 
     /// What a tree does at this moment; `None` when it has ended.
     pub fn tree(&self, root: u32) -> Option<Tree> {
-        let [threads, since_ns, cpu_ns, runqueue_ns, disk_ns, idle_ns] = self.trees.get(&root, 0).ok()?;
-        Some(Tree { threads, since_ns, times: TreeTimes { cpu_ns, runqueue_ns, disk_ns, idle_ns } })
+        let [threads, since, cpu_ns, runqueue_ns, disk_ns, idle_ns, pid] = self.trees.get(&root, 0).ok()?;
+        Some(Tree { threads, since, times: TreeTimes { cpu_ns, runqueue_ns, disk_ns, idle_ns }, pid })
     }
 
     /// Events lost so far, by any cause.
     pub fn lost(&self) -> u64 {
-        (0..LOST_COUNTERS)
-            .filter_map(|why| self.lost.get(&why, 0).ok())
-            .map(|by_cpu| by_cpu.iter().sum::<u64>())
+        [Lost::Ring, Lost::Tasks, Lost::Sockets, Lost::Streams, Lost::Memory]
+            .into_iter()
+            .map(|why| self.count(why))
             .sum()
+    }
+
+    fn count(&self, why: Lost) -> u64 {
+        self.lost.get(&(why as u32), 0).map_or(0, |by_cpu| by_cpu.iter().sum())
     }
 }
 
