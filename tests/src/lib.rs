@@ -4,8 +4,8 @@
 //!
 //! Servers log times of `CLOCK_MONOTONIC` in nanoseconds, the clock goobserve's times come from.
 
-pub mod bpf;
 pub mod bench;
+pub mod bpf;
 pub mod client;
 pub mod clock;
 pub mod complete;
