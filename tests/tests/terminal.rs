@@ -48,10 +48,10 @@ fn until_stopped(pid: u32, stopped: bool) {
 fn ctrl_c_is_130_and_the_report_is_printed() {
     let Some(folder) = folder("ctrl_c_is_130_and_the_report_is_printed") else { return };
     let mut terminal =
-        terminal(folder.path(), &format!("{RUN}; echo ended $?"), "echo ready; exec sleep 1000");
+        terminal(folder.path(), &format!("{RUN}; echo status=$?"), "echo ready; exec sleep 1000");
     terminal.until("ready");
     terminal.keys(CTRL_C).unwrap();
-    let report = terminal.until("ended ");
+    let report = terminal.until("status=");
     assert!(report.contains("sleep 1000") && report.contains(REPORT), "{report}");
     assert!(terminal.end().starts_with("130"));
 }
@@ -60,18 +60,18 @@ fn ctrl_c_is_130_and_the_report_is_printed() {
 fn a_command_that_survives_ctrl_c_goes_on() {
     let Some(folder) = folder("a_command_that_survives_ctrl_c_goes_on") else { return };
     let script = "trap 'echo caught' INT; echo ready; read answer; echo got $answer; exit 7";
-    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo ended $?"), script);
+    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo status=$?"), script);
     terminal.until("ready");
     terminal.keys(CTRL_C).unwrap();
     terminal.until("caught");
     terminal.keys("\nyes\n").unwrap();
-    terminal.until("ended 7");
+    terminal.until("status=7");
 }
 
 #[test]
 fn ctrl_z_stops_all_and_fg_continues_all() {
     let Some(folder) = folder("ctrl_z_stops_all_and_fg_continues_all") else { return };
-    let shell = format!("{RUN}; echo stopped $?; read answer; fg; echo ended $?");
+    let shell = format!("{RUN}; echo stopped $?; read answer; fg; echo status=$?");
     let mut terminal = terminal(folder.path(), &shell, "echo command $$; exec sleep 1000");
     terminal.until("command ");
     let command: u32 = terminal.until("\r\n").parse().unwrap();
@@ -89,18 +89,18 @@ fn ctrl_z_stops_all_and_fg_continues_all() {
     }
     wait::until("goobserve in the foreground", || (terminal.foreground() == Some(goobserve)).then_some(()));
     terminal.keys(CTRL_C).unwrap();
-    terminal.until("ended 130");
+    terminal.until("status=130");
 }
 
 #[test]
 fn a_resized_window_reaches_the_command() {
     let Some(folder) = folder("a_resized_window_reaches_the_command") else { return };
     let script = "trap 'stty size; exit 0' WINCH; stty size; while :; do sleep 0.1; done";
-    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo ended $?"), script);
+    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo status=$?"), script);
     terminal.until("33 100");
     terminal.resize(20, 50).unwrap();
     terminal.until("20 50");
-    terminal.until("ended 0");
+    terminal.until("status=0");
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn a_progress_line_is_drawn_after_a_second_and_gone_at_the_end() {
     let test = "a_progress_line_is_drawn_after_a_second_and_gone_at_the_end";
     let Some(folder) = folder(test) else { return };
     let script = "echo ready; while [ ! -e go ]; do sleep 0.05; done; echo last";
-    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo ended $?"), script);
+    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo status=$?"), script);
     terminal.until("ready");
     terminal.until(DRAWN);
     let line = terminal.until("\x1b[0m\x1b[K\r");
     assert!(line.contains("s · 0 requests"), "{line:?}");
     fs::write(folder.path().join("go"), "").unwrap();
-    let rest = terminal.until("ended 0");
+    let rest = terminal.until("status=0");
     let cleared = rest.rfind(REMOVED).unwrap_or_else(|| panic!("it stays: {rest:?}"));
     assert!(rest.rfind(DRAWN).is_none_or(|drawn| drawn < cleared), "{rest:?}");
     let report = rest.find(REPORT).unwrap_or_else(|| panic!("no report: {rest:?}"));
@@ -124,14 +124,14 @@ fn a_progress_line_is_drawn_after_a_second_and_gone_at_the_end() {
 #[test]
 fn q_draws_nothing() {
     let Some(folder) = folder("q_draws_nothing") else { return };
-    let shell = "\"$1\" run -q -- sh -c \"$2\"; echo ended $?";
+    let shell = "\"$1\" run -q -- sh -c \"$2\"; echo status=$?";
     let script = "echo ready; while [ ! -e go ]; do sleep 0.05; done";
     let mut terminal = terminal(folder.path(), shell, script);
     terminal.until("ready");
     let shown = terminal.during(Duration::from_millis(2500));
     assert_eq!(shown, "\r\n");
     fs::write(folder.path().join("go"), "").unwrap();
-    terminal.until("ended 0");
+    terminal.until("status=0");
 }
 
 #[test]
@@ -141,26 +141,26 @@ fn a_password_prompt_is_not_painted_over() {
     // drawn before.
     let script = "stty -echo; printf 'Password: '; read x </dev/tty; stty echo; echo; echo got $x
         while [ ! -e go ]; do sleep 0.05; done";
-    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo ended $?"), script);
+    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo status=$?"), script);
     terminal.until("Password: ");
     assert_eq!(terminal.during(Duration::from_millis(2500)), "");
     terminal.keys("secret\n").unwrap();
     terminal.until("got secret");
     terminal.until(DRAWN);
     fs::write(folder.path().join("go"), "").unwrap();
-    terminal.until("ended 0");
+    terminal.until("status=0");
 }
 
 #[test]
 fn a_question_with_echo_is_not_painted_over() {
     let Some(folder) = folder("a_question_with_echo_is_not_painted_over") else { return };
     let script = "printf 'Go on? '; read x; echo got $x";
-    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo ended $?"), script);
+    let mut terminal = terminal(folder.path(), &format!("{RUN}; echo status=$?"), script);
     terminal.until("Go on? ");
     assert_eq!(terminal.during(Duration::from_millis(2500)), "");
     terminal.keys("yes\n").unwrap();
     terminal.until("got yes");
-    terminal.until("ended 0");
+    terminal.until("status=0");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn two_users_are_two_commands_that_never_mix() {
         pid
     });
     wait::until("both ends", || {
-        let lines = lines(&watch.stdout().rsplit_once('\n').unwrap_or_default().0);
+        let lines = lines(watch.stdout().rsplit_once('\n').unwrap_or_default().0);
         let over = |uid| commands_of(&lines, uid).values().any(|line| !line["wall_ns"].is_null());
         users.iter().all(|(uid, _)| over(*uid)).then_some(())
     });
