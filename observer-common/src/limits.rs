@@ -1,8 +1,8 @@
 //! Sizes that both sides rely on.
 
 /// Ring buffer, bytes. A cold download of 221 modules makes about 5 MB of events in all, so this
-/// holds seconds of a busy machine while the worker is not scheduled.
-pub const RING_BYTES: u32 = 16 << 20;
+/// holds a whole one while the worker is not scheduled. (The reader's memory has it twice.)
+pub const RING_BYTES: u32 = 8 << 20;
 /// The worker is woken early when this much is waiting, bytes; else it looks on its own clock.
 pub const RING_WAKE_BYTES: u64 = 1 << 20;
 /// Longest variable part of one event, bytes. A power of two: the verifier needs a mask.

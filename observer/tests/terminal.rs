@@ -373,7 +373,7 @@ mod linux {
         let mut reader = Command::new("cat").stdin(tty()).spawn().expect("cat");
         let reading = || {
             let call = std::fs::read_to_string(format!("/proc/{}/syscall", reader.id())).unwrap_or_default();
-            call.starts_with(&format!("{} 0x0 ", nix::libc::SYS_read))
+            call.starts_with(&format!("{} 0x0 ", libc::SYS_read))
         };
         eventually("cat reads the terminal", reading);
         tick(&mut progress, "during a question", &[reader.id()]);

@@ -196,7 +196,7 @@ fn tracepoints(tracefs: &Path, name: &str, needed: &[&str], without: State) -> C
 }
 
 /// The kernel's process numbers are those of the initial namespace
-/// (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+/// (`PROC_PID_INIT_INO` of `include/linux/proc_ns.h`).
 fn pid_namespace(at: &Root<'_>) -> Check {
     match std::fs::read_link(at.root.join("proc/self/ns/pid")) {
         Ok(link) if link.as_os_str() == "pid:[4026531836]" => Check::ok("pid namespace", "the host's"),

@@ -76,9 +76,8 @@ impl Requests {
         let received = header.flags & observer_common::FRAME_READ != 0;
         let events =
             self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
-        let bytes = frame.stream_bytes;
         for event in events {
-            self.http2(owner, (owner.pid, frame.tls), received, bytes, &event, connections, out);
+            self.http2(owner, received, frame, &event, connections, out);
         }
         if header.flags & FRAME_EOF != 0 {
             self.closed((owner.pid, frame.tls), out);
@@ -88,16 +87,16 @@ impl Requests {
     fn http2(
         &mut self,
         owner: &Owner,
-        key: Key,
         received: bool,
-        bytes: u64,
+        of: &Frame,
         event: &http2::Event,
         connections: &mut Connections,
         out: &mut Out<'_>,
     ) {
         let start_ns = self.clock.ns(event.start_ns);
         let next = self.next;
-        let Some(tls) = self.tls.get_mut(&key) else { return };
+        let bytes = of.stream_bytes;
+        let Some(tls) = self.tls.get_mut(&(owner.pid, of.tls)) else { return };
         match &event.body {
             H2::Preface => {
                 connections.carries(tls.conn, "h2", false, out);

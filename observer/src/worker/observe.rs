@@ -270,10 +270,9 @@ impl Observer {
                 stream.write(&event);
             }
             self.state.apply(&event);
-            if let Some(line) = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event)) {
-                if writeln!(std::io::stdout(), "{line}").is_err() {
-                    std::process::exit(0); // nobody reads any more, as with any filter
-                }
+            let line = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event));
+            if line.is_some_and(|line| writeln!(std::io::stdout(), "{line}").is_err()) {
+                std::process::exit(0); // nobody reads any more, as with any filter
             }
         }
     }
