@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use aya::sys::{Stats, enable_stats};
 use serde::Serialize;
 use tests::bench::alone::{Alone, alone};
+use tests::bench::args::Args;
 use tests::bench::order::Coin;
 use tests::bench::process::load;
 use tests::bench::verdict::Verdict;
@@ -105,22 +106,13 @@ fn main() -> Result<()> {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { pairs: 40, cpu_pairs: 10, seed: Coin::seed(), json: None };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().with_context(|| format!("{arg} takes a value"));
-        match arg.as_str() {
-            "--cpu-pairs" => options.cpu_pairs = value()?.parse().context("--cpu-pairs takes a number")?,
-            "--seed" => options.seed = value()?.parse().context("--seed takes a number")?,
-            "--json" => options.json = Some(value()?.into()),
-            pairs => {
-                options.pairs = pairs.parse().with_context(|| {
-                    format!("{pairs}? overhead [PAIRS] [--cpu-pairs N] [--seed N] [--json FILE]")
-                })?;
-            }
-        }
-    }
-    Ok(options)
+    let args = Args::read("overhead [PAIRS] [--cpu-pairs N] [--seed N] [--json FILE]")?;
+    Ok(Options {
+        pairs: args.count.unwrap_or(40),
+        cpu_pairs: args.value("--cpu-pairs")?.unwrap_or(10),
+        seed: args.value("--seed")?.unwrap_or_else(Coin::seed),
+        json: args.value("--json")?,
+    })
 }
 
 fn pair(lab: &Lab, coin: &mut Coin, look: Look) -> Result<Pair> {
