@@ -89,7 +89,9 @@ fn main() -> Result<()> {
         tables.insert(name.to_owned(), serde_json::to_value(&table.rows)?);
     }
     println!("clocks read within ±{clock_error} ns, {runs} runs each\n");
-    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    for verdict in &verdicts {
+        println!("{verdict}");
+    }
     if let Some(file) = args.value::<PathBuf>("--json")? {
         let schema = "goobserve.bench.accuracy/1";
         let json = serde_json::json!({ "schema": schema, "verdicts": verdicts, "microseconds": tables });

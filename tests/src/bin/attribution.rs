@@ -78,7 +78,9 @@ fn main() -> Result<()> {
     }
     let verdicts: Vec<Verdict> = outcomes.iter().flat_map(verdicts).collect();
     println!();
-    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    for verdict in &verdicts {
+        println!("{verdict}");
+    }
     println!("\nseed {seed}");
     if let Some(file) = args.value::<PathBuf>("--json")? {
         let schema = "goobserve.bench.attribution/1";
@@ -176,7 +178,9 @@ fn print(outcome: &Outcome) {
     let names: Vec<&str> = names.into_iter().filter(gained).collect();
     println!("\n{}: what each phase gained, ms (`{}` was slowed)", outcome.name, outcome.phase);
     print!("{:>6} {:>9} {:>9} {:>9} {:>7}", "pair", "without", "with", "loss", "share");
-    names.iter().for_each(|name| print!(" {name:>11}"));
+    for name in &names {
+        print!(" {name:>11}");
+    }
     println!();
     for (number, pair) in outcome.pairs.iter().enumerate() {
         let share = gain(pair, outcome.phase) / loss(pair);
@@ -187,7 +191,9 @@ fn print(outcome: &Outcome) {
             pair.1.wall,
             loss(pair)
         );
-        names.iter().for_each(|name| print!(" {:>11.2}", gain(pair, name)));
+        for name in &names {
+            print!(" {:>11.2}", gain(pair, name));
+        }
         println!();
     }
     let end = |end: Option<f64>| end.map_or_else(|| "-".to_owned(), |end| format!("{end:.3}"));

@@ -265,9 +265,13 @@ fn print(results: &Results) {
     let head =
         |name: &str| println!("\n{name:<30} {:>9} {:>9} {:>9} {:>9}", "median", "H-L", "95 % low", "high");
     head(&format!("wall ratio, {} pairs", results.wall_pairs.len()));
-    results.ratios.iter().for_each(|(name, estimate)| line(name, estimate));
+    for (name, estimate) in &results.ratios {
+        line(name, estimate);
+    }
     head(&format!("CPU, % of the command's, {} pairs", results.cpu_pairs.len()));
-    results.cpu.iter().for_each(|(name, estimate)| line(name, estimate));
+    for (name, estimate) in &results.cpu {
+        line(name, estimate);
+    }
     print_programs(results);
     let starts: Vec<f64> = results.wall_pairs.iter().map(|pair| ms(pair.observed.start_ns)).collect();
     let detaches: Vec<f64> = results.wall_pairs.iter().map(|pair| ms(pair.observed.detach_ns)).collect();
@@ -276,7 +280,9 @@ fn print(results: &Results) {
         median(&starts),
         median(&detaches)
     );
-    results.verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    for verdict in &results.verdicts {
+        println!("{verdict}");
+    }
     println!("\nseed {}", results.seed);
 }
 
