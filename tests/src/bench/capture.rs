@@ -44,11 +44,13 @@ impl Capture {
             at.port()
         );
         let fields = ["frame.time_epoch", "ip.src", "tcp.srcport", "ip.dst", "tcp.dstport", "tcp.flags.ack"];
-        let mut tshark = Command::new("tshark");
+        // Its packets are few, so it would not notice soon that nobody reads them any more.
+        let mut tshark = Command::new("setpriv");
+        tshark.args(["--pdeathsig", "TERM", "tshark"]);
         tshark.args(["-i", "lo", "-l", "-n", "-q", "-P", "-f", &filter, "-T", "fields"]);
         tshark.args(fields.iter().flat_map(|field| ["-e", field]));
         tshark.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut tshark = tshark.spawn().context("start tshark (Debian's package tshark)")?;
+        let mut tshark = tshark.spawn().context("start setpriv (Debian's package util-linux)")?;
         let output = tshark.stdout.take().context("tshark's output")?;
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -66,24 +68,29 @@ impl Capture {
         Ok(std::mem::take(&mut self.seen))
     }
 
-    /// Reads until a connection made now is seen.
+    /// Reads until a connection made now is seen, and forgets those that were made to see.
     fn sync(&mut self) -> Result<()> {
         let limit = Instant::now() + LIMIT;
+        let mut marks = Vec::new();
         while Instant::now() < limit {
             let client = TcpStream::connect(self.mark.local_addr()?).context("connect over loopback")?;
             self.mark.accept().context("accept over loopback")?;
             let client = client.local_addr()?;
+            marks.push(client);
             let again = Instant::now() + Duration::from_millis(500);
             loop {
                 match self.lines.recv_timeout(again.saturating_duration_since(Instant::now())) {
                     Ok(line) => {
                         self.line(&line);
                         if self.seen.get(&client).is_some_and(|seen| seen.syn_ack_ns.is_some()) {
+                            self.seen.retain(|client, _| !marks.contains(client));
                             return Ok(());
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => bail!("tshark ended: does it run as this user?"),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        bail!("tshark ended: is it installed (Debian's package tshark)?")
+                    }
                 }
             }
         }

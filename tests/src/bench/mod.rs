@@ -1,6 +1,7 @@
 //! What the benchmarks share: running the same command alone and observed, and what each cost.
 
 pub mod alone;
+pub mod args;
 pub mod capture;
 pub mod few;
 pub mod order;

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
@@ -202,8 +203,14 @@ fn follow_to_the_end(agent: u32, look: Look) -> Result<(u64, u64, Option<Costs>)
     let Some((command, worker)) = find(agent)? else {
         bail!("goobserve ended before its command began");
     };
+    let command_ends = open(command)?;
+    if look == Look::Costs {
+        wait_exec(agent, command);
+    }
     let mut meter = (look == Look::Costs).then(|| Meter::new(agent, worker)).transpose()?;
-    wait_end(command)?;
+    if let Some(command) = command_ends {
+        wait_end(&command)?;
+    }
     let command_ended_ns = monotonic_ns();
     if let Some(meter) = &mut meter {
         meter.command_ended();
@@ -217,20 +224,27 @@ fn follow_to_the_end(agent: u32, look: Look) -> Result<(u64, u64, Option<Costs>)
     Ok((command_ended_ns, monotonic_ns(), meter.map(Meter::end)))
 }
 
-/// Waits for the command's exec; returns command and worker. `None` when goobserve has ended.
+/// Waits for the command and the worker. The command, which is held before its exec, is the child
+/// that is not the worker. `None` when goobserve has ended.
 fn find(agent: u32) -> Result<Option<(u32, u32)>> {
-    let own = binary()?.canonicalize().context("find goobserve")?;
     while !is_zombie(agent)? {
         let children = children(agent);
         let worker = children.iter().copied().find(|child| arguments(*child).contains("\0__worker"));
-        // Before its exec the command is a copy of the agent.
-        let other = |child: &u32| program(*child).is_some_and(|program| program != own);
-        if let (Some(command), Some(worker)) = (children.iter().copied().find(other), worker) {
+        if let Some(worker) = worker
+            && let Some(command) = children.into_iter().find(|child| *child != worker)
+        {
             return Ok(Some((command, worker)));
         }
         sleep(LOOK_EVERY);
     }
     Ok(None)
+}
+
+/// Waits until the held command is another program than its parent.
+fn wait_exec(agent: u32, command: u32) {
+    while program(command).is_some_and(|program| Some(program) == self::program(agent)) {
+        sleep(LOOK_EVERY);
+    }
 }
 
 fn is_zombie(child: u32) -> Result<bool> {
@@ -239,16 +253,19 @@ fn is_zombie(child: u32) -> Result<bool> {
     Ok(status != nix::sys::wait::WaitStatus::StillAlive)
 }
 
-/// Waits until a process that is not our child has ended.
-fn wait_end(pid: u32) -> Result<()> {
+/// A descriptor that becomes readable at the process's end; `None` when it has gone.
+fn open(pid: u32) -> Result<Option<OwnedFd>> {
     let process = Process::from_raw(pid.cast_signed()).context("a process has a number")?;
-    let process = match pidfd_open(process, PidfdFlags::empty()) {
-        Ok(process) => process,
-        Err(rustix::io::Errno::SRCH) => return Ok(()), // a short command
-        Err(error) => return Err(error).context("open the command"),
-    };
+    match pidfd_open(process, PidfdFlags::empty()) {
+        Ok(process) => Ok(Some(process)),
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(error) => Err(error).context("open the command"),
+    }
+}
+
+fn wait_end(process: &OwnedFd) -> Result<()> {
     let limit = Timespec { tv_sec: LIMIT_S, tv_nsec: 0 };
-    let mut ends = [PollFd::new(&process, PollFlags::IN)];
+    let mut ends = [PollFd::new(process, PollFlags::IN)];
     ensure!(poll(&mut ends, Some(&limit)).context("wait for the command")? > 0, "hung for {LIMIT_S} s");
     Ok(())
 }

@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use aya::sys::{Stats, enable_stats};
 use serde::Serialize;
 use tests::bench::alone::{Alone, alone};
+use tests::bench::args::Args;
 use tests::bench::order::Coin;
 use tests::bench::process::load;
 use tests::bench::verdict::Verdict;
@@ -105,22 +106,13 @@ fn main() -> Result<()> {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { pairs: 40, cpu_pairs: 10, seed: Coin::seed(), json: None };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().with_context(|| format!("{arg} takes a value"));
-        match arg.as_str() {
-            "--cpu-pairs" => options.cpu_pairs = value()?.parse().context("--cpu-pairs takes a number")?,
-            "--seed" => options.seed = value()?.parse().context("--seed takes a number")?,
-            "--json" => options.json = Some(value()?.into()),
-            pairs => {
-                options.pairs = pairs.parse().with_context(|| {
-                    format!("{pairs}? overhead [PAIRS] [--cpu-pairs N] [--seed N] [--json FILE]")
-                })?;
-            }
-        }
-    }
-    Ok(options)
+    let args = Args::read("overhead [PAIRS] [--cpu-pairs N] [--seed N] [--json FILE]")?;
+    Ok(Options {
+        pairs: args.count.unwrap_or(40),
+        cpu_pairs: args.value("--cpu-pairs")?.unwrap_or(10),
+        seed: args.value("--seed")?.unwrap_or_else(Coin::seed),
+        json: args.value("--json")?,
+    })
 }
 
 fn pair(lab: &Lab, coin: &mut Coin, look: Look) -> Result<Pair> {
@@ -273,9 +265,13 @@ fn print(results: &Results) {
     let head =
         |name: &str| println!("\n{name:<30} {:>9} {:>9} {:>9} {:>9}", "median", "H-L", "95 % low", "high");
     head(&format!("wall ratio, {} pairs", results.wall_pairs.len()));
-    results.ratios.iter().for_each(|(name, estimate)| line(name, estimate));
+    for (name, estimate) in &results.ratios {
+        line(name, estimate);
+    }
     head(&format!("CPU, % of the command's, {} pairs", results.cpu_pairs.len()));
-    results.cpu.iter().for_each(|(name, estimate)| line(name, estimate));
+    for (name, estimate) in &results.cpu {
+        line(name, estimate);
+    }
     print_programs(results);
     let starts: Vec<f64> = results.wall_pairs.iter().map(|pair| ms(pair.observed.start_ns)).collect();
     let detaches: Vec<f64> = results.wall_pairs.iter().map(|pair| ms(pair.observed.detach_ns)).collect();
@@ -284,7 +280,9 @@ fn print(results: &Results) {
         median(&starts),
         median(&detaches)
     );
-    results.verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    for verdict in &results.verdicts {
+        println!("{verdict}");
+    }
     println!("\nseed {}", results.seed);
 }
 
