@@ -165,27 +165,3 @@ fn each_signal_that_ends_programs_ends_it_in_order() {
         assert_eq!(printed.last().unwrap()["type"], "end", "{signal}");
     }
 }
-
-#[test]
-fn a_command_that_runs_already_is_picked_up() {
-    let Some(lab) = Lab::for_test("a_command_that_runs_already_is_picked_up") else { return };
-    let slow = tests::proxy::HeadDelay {
-        matches: tests::proxy::ending(".zip"),
-        delay: std::time::Duration::from_millis(100),
-    };
-    lab.proxy.set_faults(tests::proxy::Faults { head_delays: vec![slow], ..Default::default() });
-    let own = lab.go_run(&GoOptions::default()).unwrap();
-    let run = lab.go_run(&GoOptions::default()).unwrap();
-    let download = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
-    wait::until("some requests", || (lab.proxy.log().requests().len() > 20).then_some(()));
-    let watch = watching(&lab, &own, &["--output", "jsonl"]);
-    let pid = u64::from(download.pid());
-    wait::until("the command's line", || {
-        let text = watch.stdout();
-        let whole = text.rsplit_once('\n')?.0;
-        lines(whole).into_iter().find(|line| line["type"] == "command" && line["pid"] == pid)
-    });
-    assert_eq!(download.end().status.code(), Some(0));
-    watch.signal(Signal::SIGTERM).unwrap();
-    ended(watch);
-}
