@@ -182,7 +182,7 @@ mod tests {
             go: Go {
                 binary: text("/home/alice/go/bin/go"),
                 goproxy: text("https://alice:s3cret@proxy.test/acme,direct"),
-                gosumdb: text("sum.golang.org https://sum.corp"),
+                gosumdb: text("tip.golang.org https://sum.corp"),
                 goflags: text("-mod=mod -ldflags=-X=acme"),
                 gomodcache: text("/home/alice/go/pkg/mod"),
                 gocache: text("/home/alice/.cache/go-build"),
@@ -285,7 +285,7 @@ mod tests {
             "127.0.0.53",
             ",direct",
             "-mod=mod",
-            "sum.golang.org",
+            "tip.golang.org",
             "/cache/lock",
             r#""idle":[[1,2]]"#,
         ] {
