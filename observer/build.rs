@@ -28,7 +28,8 @@ fn main() -> Result<()> {
         "-Clink-arg=--btf".into(),
         format!("-Clinker={}", linker.display()),
     ];
-    let debug = env::var_os("CARGO_FEATURE_LOG").is_some();
+    // Diagnostics of the BPF programs, for developers.
+    let debug = env::var("PROFILE").as_deref() == Ok("debug");
     let target_dir = root.join("target/bpf");
     let mut cargo = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
     cargo

@@ -26,12 +26,25 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Counts an event that is lost.
+/// Counts an event that is lost; debug builds say it as well.
 #[inline(always)]
 pub fn lost(why: Lost) {
+    #[cfg(feature = "log")]
+    aya_log_ebpf::warn!(&Nowhere, "an event is lost, cause {}", why as u32);
     if let Some(counter) = LOST.get_ptr_mut(why as u32) {
         // SAFETY: a value of this map; a program of another kind may interrupt on this CPU.
         unsafe { atomic::add(counter, 1) };
+    }
+}
+
+/// The logging macros want a context, and use nothing of it.
+#[cfg(feature = "log")]
+struct Nowhere;
+
+#[cfg(feature = "log")]
+impl aya_ebpf::EbpfContext for Nowhere {
+    fn as_ptr(&self) -> *mut core::ffi::c_void {
+        core::ptr::null_mut()
     }
 }
 

@@ -25,12 +25,18 @@ const MESSAGE_MAX: usize = 64 * 1024;
 const DESCRIPTORS_MAX: usize = 4;
 
 /// What the worker is to do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Task {
     /// `run`: the pid that CMD will have; `None` with `watch`
     pub child: Option<u32>,
     /// CMD and its arguments as typed
     pub argv: Vec<String>,
+    /// `run`: of CMD's environment, what settings of go come from: `NAME=value`, NUL behind each
+    pub environ: String,
+    /// `run`: CMD's working folder
+    pub cwd: Option<String>,
+    /// `run`: CPUs CMD may use
+    pub cpus: Option<u32>,
     /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
     pub start_ns: u64,
     /// The same moment by the wall clock

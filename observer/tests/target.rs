@@ -202,9 +202,8 @@ fn relocations_fill_the_pointers_of_a_pie_whose_module_data_are_empty_on_disk() 
         assert_eq!((whole.arch, whole.found_by), (arch, FoundBy::Moduledata));
         // This linker leaves the pointers in place as well; not every linker does.
         let mut emptied = file.clone();
-        let module = elf(file).section_by_name(".go.module").and_then(|s| s.file_range()).expect("bytes");
         for word in [0, 1, 13, 16, 20, 21, 22, 23] {
-            emptied[module.0 as usize + word * 8..][..8].fill(0);
+            emptied[module(file) + word * 8..][..8].fill(0);
         }
         assert_eq!(plan(&*emptied), Ok(whole));
     }
@@ -240,10 +239,75 @@ fn what_is_no_go_program_is_named() {
     assert_eq!(plan(&*PROGRAMS.riscv64), Err(Refusal::UnsupportedArch("riscv64".into())));
 }
 
-#[test]
-fn symbols_and_module_data_both_gone_is_refused() {
-    let mut file = without_symbols(&PROGRAMS.client);
+/// Renames the section `.go.module`: what go1.21 to go1.25 do not have.
+fn without_module_section(file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
     let name = b"\0.go.module\0";
+    let at = file.windows(name.len()).rposition(|window| window == name).expect("the section's name");
+    file[at + 1] = b'x';
+    file
+}
+
+/// Where the module data are in the file.
+fn module(file: &[u8]) -> usize {
+    elf(file).section_by_name(".go.module").and_then(|s| s.file_range()).expect("bytes").0 as usize
+}
+
+#[test]
+fn module_data_that_nothing_names_are_found_by_their_content() {
+    for file in [&PROGRAMS.client, &PROGRAMS.pie, &PROGRAMS.arm64] {
+        let by_symbols = plan(&**file).expect("a plan");
+        let by_content = plan(&*without_module_section(&without_symbols(file))).expect("a plan");
+        assert_eq!(by_content, Plan { found_by: FoundBy::Moduledata, ..by_symbols });
+    }
+    for file in [&PROGRAMS.stripped, &PROGRAMS.pie_stripped, &PROGRAMS.arm64_pie_stripped] {
+        assert_eq!(plan(&*without_module_section(file)), plan(&**file));
+    }
+}
+
+#[test]
+fn module_data_that_relocations_fill_are_found_by_these() {
+    for file in [&PROGRAMS.pie_stripped, &PROGRAMS.arm64_pie_stripped] {
+        let mut emptied = without_module_section(file);
+        for word in [0, 1, 13, 16, 20, 21, 22, 23] {
+            emptied[module(file) + word * 8..][..8].fill(0);
+        }
+        assert_eq!(plan(&*emptied), plan(&**file));
+    }
+}
+
+#[test]
+fn another_pointer_to_the_pclntab_is_not_taken_for_module_data() {
+    let file = &PROGRAMS.stripped;
+    let mut planted = without_module_section(file);
+    let data = elf(file).section_by_name(".data").and_then(|s| s.file_range()).expect("bytes").0 as usize;
+    planted.copy_within(module(file)..module(file) + 8, data.next_multiple_of(8));
+    assert_eq!(plan(&*planted), plan(&**file));
+}
+
+#[test]
+fn two_module_data_are_refused() {
+    let file = &PROGRAMS.stripped;
+    let mut doubled = without_module_section(file);
+    let data = elf(file).section_by_name(".data").and_then(|s| s.file_range()).expect("bytes").0 as usize;
+    doubled.copy_within(module(file)..module(file) + 24 * 8, data.next_multiple_of(8));
+    let refusal = plan(&*doubled).expect_err("two module data");
+    assert!(matches!(refusal, Refusal::Damaged { what: "second module data", .. }), "{refusal}");
+}
+
+#[test]
+fn module_data_that_contradict_the_code_are_refused_as_stripped() {
+    for word in [13, 17, 20, 21, 22] {
+        let mut file = without_module_section(&PROGRAMS.stripped);
+        file[module(&PROGRAMS.stripped) + word * 8] ^= 8;
+        assert_eq!(plan(&*file), Err(Refusal::Stripped), "word {word}");
+    }
+}
+
+#[test]
+fn symbols_module_data_and_pclntab_all_gone_is_refused() {
+    let mut file = without_module_section(&without_symbols(&PROGRAMS.client));
+    let name = b"\0.gopclntab\0";
     let at = file.windows(name.len()).rposition(|window| window == name).expect("the section's name");
     file[at + 1] = b'x';
     assert_eq!(plan(&*file), Err(Refusal::Stripped));

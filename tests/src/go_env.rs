@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,6 +57,10 @@ impl GoRun {
             fs::copy(paths::sample().join(name), project.join(name)).context("copy the sample")?;
         }
 
+        // A copy, so that everything another user needs is in here.
+        let authority = dir.path().join("ca.pem");
+        fs::copy(ca, &authority).context("copy the lab's authority")?;
+
         let sumdb =
             if options.sumdb_direct { format!("{sumdb} https://{sumdb_host}") } else { sumdb.to_owned() };
         let mut env: Vec<(String, OsString)> = vec![
@@ -71,7 +76,7 @@ impl GoRun {
             ("GOENV".into(), "off".into()),
             ("GOWORK".into(), "off".into()),
             ("GOTELEMETRY".into(), "off".into()),
-            ("SSL_CERT_FILE".into(), ca.into()),
+            ("SSL_CERT_FILE".into(), authority.into()),
             // Else go reads the machine's certificates too, and its start depends on their number.
             ("SSL_CERT_DIR".into(), folder("certificates")?.into()),
         ];
@@ -98,6 +103,25 @@ impl GoRun {
     /// The folder that holds all the others; files put into it are removed with them.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Gives the folder and all that is in it to that user. Needs root.
+    pub fn give_to(&self, uid: u32) -> Result<()> {
+        fn give(path: &Path, uid: u32) -> Result<()> {
+            lchown(path, Some(uid), Some(uid)).with_context(|| format!("give {} away", path.display()))?;
+            if path.symlink_metadata()?.is_dir() {
+                for entry in fs::read_dir(path)? {
+                    give(&entry?.path(), uid)?;
+                }
+            }
+            Ok(())
+        }
+        give(self.dir(), uid)
+    }
+
+    /// A file in the run's folder, by name; it need not be there.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A command in the project's folder with exactly this run's environment.

@@ -59,7 +59,7 @@ impl Observed {
 impl Lab {
     /// `goobserve` with these arguments, in the project and environment of `run`.
     pub fn goobserve(&self, run: &GoRun, args: &[&str]) -> Result<Output> {
-        self.output(goobserve_command(run)?.args(args))
+        self.output(run.goobserve()?.args(args))
     }
 
     /// `goobserve run --json FILE -- command`, in the project and environment of `run`, and the
@@ -68,7 +68,7 @@ impl Lab {
         let file = run.dir().join("report.json");
         let clocks = ClockPair::sample();
         let output =
-            self.output(goobserve_command(run)?.arg("run").arg("--json").arg(&file).arg("--").args(command))?;
+            self.output(run.goobserve()?.arg("run").arg("--json").arg(&file).arg("--").args(command))?;
         let json = std::fs::read(&file).with_context(|| {
             let stderr = String::from_utf8_lossy(&output.stderr);
             format!("read goobserve's report; it ended with {} and said: {stderr}", output.status)
@@ -78,6 +78,9 @@ impl Lab {
     }
 }
 
-fn goobserve_command(run: &GoRun) -> Result<Command> {
-    Ok(run.command(binary()?))
+impl GoRun {
+    /// `goobserve`, without arguments yet, in this project and environment.
+    pub fn goobserve(&self) -> Result<Command> {
+        Ok(self.command(binary()?))
+    }
 }

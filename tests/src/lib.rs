@@ -4,8 +4,11 @@
 //!
 //! Servers log times of `CLOCK_MONOTONIC` in nanoseconds, the clock goobserve's times come from.
 
+pub mod bench;
+pub mod bpf;
 pub mod client;
 pub mod clock;
+pub mod complete;
 pub mod dns;
 pub mod fill;
 pub mod go_env;
@@ -13,11 +16,16 @@ pub mod goobserve;
 pub mod lab;
 pub mod net;
 pub mod paths;
+pub mod procs;
 pub mod proxy;
+pub mod pty;
+pub mod running;
+pub mod schema;
 pub mod skip;
 pub mod stats;
 pub mod store;
 pub mod tls;
+pub mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

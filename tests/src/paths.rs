@@ -23,6 +23,11 @@ pub fn sample() -> PathBuf {
     package().join("sample")
 }
 
+/// The folder of goobserve's published JSON schemas.
+pub fn schemas() -> PathBuf {
+    package().join("..").join("observer").join("schema")
+}
+
 /// A temporary folder, removed when dropped; in memory where there is `/dev/shm`, for timings
 /// steadier than a disk's.
 pub fn temp(prefix: &str) -> io::Result<TempDir> {

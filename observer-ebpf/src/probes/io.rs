@@ -110,6 +110,19 @@ mod place {
     pub const NUMBER: u32 = 35 * 8;
 }
 
+/// Whether a 64-bit program made the call: 32-bit ones have other numbers. On x86 the code
+/// segment tells (`__USER_CS`), on arm64 a bit of the processor state (`PSR_MODE32_BIT`).
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+fn native(regs: u64) -> bool {
+    task::kernel::<u64>(regs, core::mem::offset_of!(aya_ebpf::bindings::pt_regs, cs) as u32) == Some(0x33)
+}
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn native(regs: u64) -> bool {
+    task::kernel::<u64>(regs, 33 * 8).is_some_and(|state| state & 0x10 == 0)
+}
+
 /// Argument `n` of a system call.
 #[inline(always)]
 fn arg(regs: u64, n: usize) -> u64 {
@@ -147,6 +160,9 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     }
     let Some((task, process)) = task::current() else { return 0 };
     let regs: u64 = ctx.arg(0);
+    if !native(regs) {
+        return 0;
+    }
     let fd = arg(regs, 0) as i32;
     match number {
         call::CONNECT => connect(task, process, fd, arg(regs, 1)),
@@ -195,6 +211,9 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let Some((task, process)) = task::current() else { return 0 };
+    if !native(regs) {
+        return 0;
+    }
     let Some(entry) = entry(task, process, arg(regs, 0) as i32) else { return 0 };
     let at = arg(regs, 1);
     let len = result as u64;

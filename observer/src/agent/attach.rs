@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, detach, files};
+use super::{Agent, Turn, files};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
@@ -20,6 +20,9 @@ use crate::source::kernel::{Kernel, monotonic_ns};
 
 /// How long the worker may take to attach before the command is not started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// Longest environment that is passed on, bytes.
+const ENVIRON_MAX: usize = 16 * 1024;
 
 /// How long the worker may take to write its report.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
@@ -36,6 +39,9 @@ impl Attach for Bpf {
 fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>> {
     let task = Task {
         child: Some(target.pid),
+        environ: environ(target.invoker),
+        cwd: std::env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned()),
+        cpus: files::cpus(target.pid),
         argv: options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         output: Output {
             json: options.json.clone(),
@@ -72,13 +78,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
 pub fn now() -> Task {
     let started_unix_ns =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    Task {
-        child: None,
-        argv: Vec::new(),
-        start_ns: monotonic_ns(),
-        started_unix_ns,
-        output: Output::default(),
-    }
+    Task { start_ns: monotonic_ns(), started_unix_ns, ..Task::default() }
 }
 
 /// Starts the worker with its task.
@@ -158,7 +158,7 @@ impl Observation for Observed {
             }
         }
         let ended = self.worker.wait();
-        detach::behind(agent.kernel);
+        drop(agent.kernel);
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
@@ -171,10 +171,24 @@ impl Drop for Observed {
     fn drop(&mut self) {
         if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
             drop(seam); // which ends the worker
-            detach::behind(kernel);
+            drop(kernel);
         }
         let _ = self.worker.wait(); // reaped already when it was waited for
     }
+}
+
+/// The variables that settings of go come from; the whole environment may be larger than a
+/// message, and holds secrets that nobody needs.
+fn environ(invoker: &Invoker) -> String {
+    let wanted = |name: &str| name.starts_with("GO") || name.starts_with("XDG_") || name == "HOME";
+    let mut text = String::new();
+    for (name, value) in &invoker.env {
+        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+        if wanted(&name) && text.len() + name.len() + value.len() < ENVIRON_MAX {
+            text.push_str(&format!("{name}={value}\0"));
+        }
+    }
+    text
 }
 
 /// The `go` that a script would call.

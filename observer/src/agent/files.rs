@@ -48,19 +48,23 @@ pub fn facts(pid: u32) -> Option<Facts> {
     if let Some(text) = &mut cgroup {
         text.truncate(text.floor_char_boundary(CGROUP_MAX));
     }
-    let cpus = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed())).ok().map(|set| {
-        (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32
-    });
     let message = ToWorker::Facts {
         pid,
         file: id,
         path: link("exe").unwrap_or_default(),
         cwd: link("cwd"),
         cgroup,
-        cpus,
+        cpus: cpus(pid),
         same_files: namespace_of("self").is_some_and(|ours| namespace_of(&pid.to_string()) == Some(ours)),
     };
     Some(Facts { program, id, environ: File::open(of("environ")).ok(), message })
+}
+
+/// How many CPUs a process may use.
+pub fn cpus(pid: u32) -> Option<u32> {
+    use nix::sched::{CpuSet, sched_getaffinity};
+    let set = sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed())).ok()?;
+    Some((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32)
 }
 
 fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {

@@ -2,7 +2,6 @@
 //! nothing that comes from outside.
 
 mod attach;
-mod detach;
 mod files;
 mod spawn;
 mod watch;
@@ -55,6 +54,7 @@ impl Agent {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
             Err(error) => return Err(error).context("cannot hear the worker"),
         };
+        self.kernel.diagnose();
         match message {
             ToAgent::Look { pid } => self.look(pid)?,
             ToAgent::Probe { file, probes } => {

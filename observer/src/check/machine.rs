@@ -55,6 +55,7 @@ pub fn checks(at: &Root<'_>, plan: Option<Plan<'_>>) -> Vec<Check> {
             all.push(tracepoints(path, "optional tracepoints", at.optional, State::Degraded));
         }
     }
+    all.push(pid_namespace(at));
     all.push(uprobes(at));
     if let Some(plan) = plan {
         all.push(go(at, plan));
@@ -161,14 +162,15 @@ fn tracefs(at: &Root<'_>) -> Result<PathBuf, Check> {
             Err(_) => {}
         }
     }
+    // Raw tracepoints are attached without it: it only tells beforehand which there are.
     Err(match forbidden {
-        Some(path) => Check::missing("tracefs", format!("{} may not be read", shown(at, &path)), NEEDS_ROOT),
-        None if at.root.join(TRACEFS[0]).is_dir() => Check::missing(
+        Some(path) => Check::degraded("tracefs", format!("{} may not be read", shown(at, &path)), NEEDS_ROOT),
+        None if at.root.join(TRACEFS[0]).is_dir() => Check::degraded(
             "tracefs",
-            "not mounted at /sys/kernel/tracing",
+            "not mounted at /sys/kernel/tracing; observing goes on, but which tracepoints there are is not known",
             "mount -t tracefs tracefs /sys/kernel/tracing",
         ),
-        None => Check::missing(
+        None => Check::degraded(
             "tracefs",
             "/sys/kernel/tracing does not exist",
             "boot a kernel built with CONFIG_FTRACE=y, with /sys mounted",
@@ -185,12 +187,25 @@ fn tracepoints(tracefs: &Path, name: &str, needed: &[&str], without: State) -> C
     if lacking.is_empty() {
         return Check::ok(name, format!("all {}", needed.len()));
     }
-    let mend = if lacking.iter().any(|event| event.starts_with("syscalls:")) {
+    let mend = if lacking.iter().any(|event| event.starts_with("raw_syscalls:")) {
         "boot a kernel built with CONFIG_FTRACE_SYSCALLS=y (every distribution's is)"
     } else {
         "boot a newer kernel, or one of a distribution"
     };
     Check::bad(without, name, format!("{} not in this kernel", lacking.join(", ")), mend)
+}
+
+/// The kernel's process numbers are those of the initial namespace
+/// (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+fn pid_namespace(at: &Root<'_>) -> Check {
+    match std::fs::read_link(at.root.join("proc/self/ns/pid")) {
+        Ok(link) if link.as_os_str() == "pid:[4026531836]" => Check::ok("pid namespace", "the host's"),
+        _ => Check::missing(
+            "pid namespace",
+            "a container's, where the kernel's process numbers mean other processes",
+            "run goobserve on the host, or the container with --pid=host",
+        ),
+    }
 }
 
 fn uprobes(at: &Root<'_>) -> Check {

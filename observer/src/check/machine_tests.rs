@@ -22,6 +22,8 @@ fn machine() -> tempfile::TempDir {
     file("sys/bus/event_source/devices/uprobe/type", "7\n");
     file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
     file("opt/go/bin/go", "");
+    std::fs::create_dir_all(dir.path().join("proc/self/ns")).unwrap();
+    std::os::unix::fs::symlink("pid:[4026531836]", dir.path().join("proc/self/ns/pid")).unwrap();
     std::fs::set_permissions(dir.path().join("opt/go/bin/go"), PermissionsExt::from_mode(0o755)).unwrap();
     dir
 }
@@ -91,8 +93,19 @@ fn an_unmounted_tracefs_comes_with_the_mount_command() {
     let wrong = wrong(&dir, "6.1.0");
     assert_eq!(
         wrong,
-        ["tracefs: not mounted at /sys/kernel/tracing → mount -t tracefs tracefs /sys/kernel/tracing"]
+        ["tracefs: not mounted at /sys/kernel/tracing; observing goes on, but which tracepoints there are \
+             is not known → mount -t tracefs tracefs /sys/kernel/tracing"]
     );
+}
+
+#[test]
+fn a_containers_pid_namespace_is_refused() {
+    let dir = machine();
+    let link = dir.path().join("proc/self/ns/pid");
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("pid:[4026532201]", &link).unwrap();
+    let wrong = wrong(&dir, "6.1.0");
+    assert!(matches!(&wrong[..], [one] if one.contains("--pid=host")), "{wrong:?}");
 }
 
 #[test]

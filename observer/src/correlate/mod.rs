@@ -175,7 +175,7 @@ impl Correlator {
         }
     }
 
-    /// The running command whose topmost process has that pid.
+    /// The latest command whose topmost process had that pid.
     pub fn command_of(&self, pid: u32) -> Option<u32> {
         self.processes.command_of(pid)
     }

@@ -54,8 +54,8 @@ impl Processes {
     }
 
     pub(super) fn command_of(&self, pid: u32) -> Option<u32> {
-        let of = |running: &&Running| running.record.pid == pid && !running.ended;
-        self.commands.values().find(of).map(|running| running.record.id)
+        let of = |running: &&Running| running.record.pid == pid;
+        self.commands.values().rfind(of).map(|running| running.record.id)
     }
 
     pub(super) fn running(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use object::elf::{
     EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_MIPS, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN,
-    FileHeader64, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS,
+    FileHeader64, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS,
 };
 use object::read::elf::FileHeader as _;
 use object::{LittleEndian, ReadRef};
@@ -118,6 +118,13 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
     /// All sections of a kind (`SHT_*`).
     pub fn sections_of(&self, kind: u32) -> impl Iterator<Item = &Section> {
         self.sections.iter().filter(move |s| s.kind == kind)
+    }
+
+    /// The sections of data that the program may change, if the file has bytes of them.
+    pub fn writable(&self) -> impl Iterator<Item = &Section> {
+        let writable =
+            |s: &&Section| s.loaded() && s.flags & u64::from(SHF_WRITE) != 0 && s.kind != SHT_NOBITS;
+        self.sections.iter().filter(writable)
     }
 
     /// The section of that number, if the file has bytes of it.

@@ -8,6 +8,7 @@ mod code;
 mod image;
 mod moduledata;
 mod refusal;
+mod search;
 mod symbols;
 
 use object::ReadRef;

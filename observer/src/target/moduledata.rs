@@ -8,7 +8,7 @@ use object::ReadRef;
 use object::elf::{R_AARCH64_RELATIVE, R_X86_64_RELATIVE, SHT_RELA};
 
 use super::image::{Extent, Image, MAX_TABLE, u32_at, u64_at};
-use super::{Arch, Refusal, symbols};
+use super::{Arch, Refusal, search, symbols};
 
 /// The symbol of the module data of a program.
 pub const SYMBOL: &str = "runtime.firstmoduledata";
@@ -22,18 +22,29 @@ const HEADER: u64 = 8 + 8 * 8;
 const MAGIC: u32 = 0xffff_fff1;
 /// Four million functions: ten times what the largest programs known have.
 const MAX_FUNCTIONS: u64 = 4 << 20;
-const RELA: usize = 24;
+/// Bytes of a relocation.
+pub const RELA: usize = 24;
 
 /// Where the module data lie. `None` when nothing says so.
 pub fn address<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
     symbol: Option<Extent>,
 ) -> Result<Option<u64>, Refusal> {
-    let Some(section) = image.section(SECTION) else { return Ok(symbol.map(|s| s.addr)) };
+    let Some(section) = image.section(SECTION) else {
+        return match symbol {
+            Some(symbol) => Ok(Some(symbol.addr)),
+            None => search::find(image),
+        };
+    };
     if section.size < WORDS as u64 * 8 {
         return Err(Refusal::Damaged { what: "section .go.module", at: section.addr });
     }
     Ok(Some(section.addr))
+}
+
+/// Whether `module` is the address of module data: they agree with the pclntab and with `.text`.
+pub fn holds<'d, R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> bool {
+    Tables::read(image, module).is_ok()
 }
 
 /// Looks the names up in the module whose data are at `module`; `None` for those it has not.
@@ -171,10 +182,7 @@ fn relocate<'d, R: ReadRef<'d>>(
     module: u64,
     words: &mut [u64; WORDS],
 ) -> Result<(), Refusal> {
-    let relative = match image.arch {
-        Arch::Amd64 => R_X86_64_RELATIVE,
-        Arch::Arm64 => R_AARCH64_RELATIVE,
-    };
+    let relative = relative(image.arch);
     let mut left = MAX_TABLE;
     for section in image.sections_of(SHT_RELA) {
         if !section.loaded() {
@@ -194,4 +202,12 @@ fn relocate<'d, R: ReadRef<'d>>(
         }
     }
     Ok(())
+}
+
+/// The kind of relocation that adds where the program was loaded.
+pub const fn relative(arch: Arch) -> u32 {
+    match arch {
+        Arch::Amd64 => R_X86_64_RELATIVE,
+        Arch::Arm64 => R_AARCH64_RELATIVE,
+    }
 }

@@ -28,8 +28,8 @@ pub enum Refusal {
     /// A function is not linked in; its name
     #[error("{0} is not in the program: it has no TLS client of Go's own")]
     NoTls(&'static str),
-    /// Neither symbols nor a module data section to find functions by
-    #[error("stripped of its symbols, and from before go1.26, which keeps its tables in a section")]
+    /// No symbols to find functions by, and module data nowhere
+    #[error("stripped of its symbols, and the tables of the Go runtime were not found in its data")]
     Stripped,
     /// A table or function is larger than any that is reasonable
     #[error("{what} of {size} bytes: more than {limit} are not read")]

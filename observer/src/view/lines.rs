@@ -287,7 +287,7 @@ mod tests {
             version: Some("v1.0.0".into()),
             status: Some(200),
             end_ns: Some(1_500_000_000),
-            bytes: 2048,
+            bytes: Some(2048),
             outcome: RequestOutcome::Ok,
             ..Request::default()
         };

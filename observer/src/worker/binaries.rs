@@ -27,6 +27,7 @@ pub struct Binary {
 #[derive(Default)]
 pub struct Binaries {
     known: HashMap<FileId, Binary>,
+    first: Option<FileId>,
 }
 
 impl Binaries {
@@ -54,8 +55,14 @@ impl Binaries {
                 }
             }
             entry.insert(binary);
+            self.first.get_or_insert(file);
         }
         Ok(&self.known[&file])
+    }
+
+    /// The binary that was looked at first: with `run`, CMD's.
+    pub fn first(&self) -> Option<&Binary> {
+        self.known.get(&self.first?)
     }
 
     /// The agent's answer.

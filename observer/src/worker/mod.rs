@@ -103,7 +103,7 @@ async fn serve(seam: Seam) -> Result<()> {
                 let Some((message, descriptors)) = message? else {
                     // The agent was killed: what was seen until now is kept.
                     if let Some(ring) = &mut ring {
-                        observer.drain(ring.get_mut(), true, seam.get_ref());
+                        observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
                     }
                     return observer.cut_off();
                 };
@@ -112,7 +112,7 @@ async fn serve(seam: Seam) -> Result<()> {
                     ToWorker::BinariesEnd => progress.binaries_end = true,
                     ToWorker::Ended => {
                         if let Some(ring) = &mut ring {
-                            observer.drain(ring.get_mut(), true, seam.get_ref());
+                            observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
                         }
                         return observer.finish(&binaries);
                     }
@@ -131,17 +131,17 @@ async fn serve(seam: Seam) -> Result<()> {
             ready = readable(ring.as_mut()) => {
                 ready?;
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref());
+                    observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
             }
             _ = look.tick(), if ring.is_some() && observer.busy() => {
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref());
+                    observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
             }
             _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {
                 if let Some(ring) = &mut ring {
-                    observer.drain(ring.get_mut(), false, seam.get_ref());
+                    observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                     observer.tick(seam.get_ref());
                 }
             }

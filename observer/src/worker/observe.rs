@@ -28,6 +28,7 @@ use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::monotonic_ns;
 use crate::source::kernel::ring::Ring;
 use crate::source::record::{Recorder, SCHEMA};
+use crate::target::BuildInfo;
 use crate::view::lines::Lines;
 use crate::view::{human, json, page, text};
 
@@ -205,17 +206,21 @@ impl Observer {
     }
 
     /// Takes what the ring has; `all` when nothing more comes.
-    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam) {
+    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
         // Before the records behind the gap are decoded, not after.
         if !ring.take(all) {
             self.correlator.gap();
         }
-        let Self { correlator, events, seen, looks, .. } = self;
+        let Self { correlator, events, seen, looks, task, .. } = self;
         let mut waits = Vec::new();
+        let mut begun = None;
         ring.release(all, |bytes| match wire::record(bytes) {
             Ok(record) => {
                 if let Wire::Exec(exec, _) = &record.body {
                     let root = record.header.flags & EXEC_ROOT != 0;
+                    if root && task.child.is_some() {
+                        begun = Some(record.header.pid);
+                    }
                     if seen.insert((exec.dev, exec.ino)) || root {
                         looks.wanted.push_back(record.header.pid);
                     }
@@ -229,6 +234,11 @@ impl Observer {
             }
             Err(_) => correlator.undecoded(),
         });
+        if let Some(pid) = begun {
+            // A short command has gone before the agent can look at it.
+            let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
+            correlator.facts(pid, &facts, events);
+        }
         for (tid, pid, lock) in waits {
             correlator.lock_facts(tid, locks::facts(pid, &lock), events);
         }
@@ -399,7 +409,8 @@ impl Observer {
             .state
             .commands()
             .any(|(_, command)| command.record.as_ref().is_some_and(|record| record.go.version.is_some()));
-        let foreign = self.task.argv.first().filter(|_| !go);
+        let no_go = !go && binaries.first().is_none_or(|binary| binary.foreign);
+        let foreign = self.task.argv.first().filter(|_| no_go);
         if let Some(name) = foreign {
             eprintln!(
                 "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \
@@ -414,6 +425,13 @@ fn read_environ(descriptor: OwnedFd) -> Vec<u8> {
     // A process that has gone has no environment: it is not known then.
     let _ = File::from(descriptor).take(ENVIRON_MAX).read_to_end(&mut bytes);
     bytes
+}
+
+/// What is known of CMD's go before it is looked at; `None` when it is no go command.
+fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
+    let binary =
+        binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
+    Some(settings(task.environ.as_bytes(), binary, &binary.path, task.cpus, true))
 }
 
 /// `same_files`: the command sees the same files as this process.
@@ -432,7 +450,7 @@ fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same
     let mut go = goenv::settings(&source, read);
     let build = binary.build.as_ref();
     go.version = build.map(|build| build.go_version.clone());
-    go.cgo = build.and_then(crate::target::BuildInfo::cgo);
+    go.cgo = build.and_then(BuildInfo::cgo);
     go.binary = Some(path.to_owned());
     go
 }

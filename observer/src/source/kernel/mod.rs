@@ -2,6 +2,7 @@
 //! agent; it parses nothing that comes from an observed process.
 
 mod btf;
+mod diagnostics;
 mod mapped;
 mod object;
 pub mod ring;
@@ -11,11 +12,12 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree};
 use zerocopy::IntoBytes as _;
 
+use diagnostics::Diagnostics;
 use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
@@ -23,9 +25,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/go
 
 /// The number of the tree of `run`; the BPF side counts from 2.
 const RUN: u32 = 1;
-
-/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
-const INITIAL_PIDS: &str = "pid:[4026531836]";
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -80,6 +79,8 @@ pub struct Kernel {
     _tracepoints: Vec<OwnedFd>,
     /// What is attached to Go binaries
     probes: Vec<OwnedFd>,
+    /// Diagnostics of the BPF programs, in a debug build
+    log: Option<Diagnostics>,
 }
 
 /// Descriptors for the worker.
@@ -95,12 +96,6 @@ pub struct Shared {
 impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
     pub fn load(follow_go: bool) -> Result<Self> {
-        let namespace = std::fs::read_link("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
-        if namespace.as_os_str() != INITIAL_PIDS {
-            bail!(
-                "goobserve runs in a pid namespace of its own, where the kernel's process numbers mean others; run it on the host, or in a container with the host's (--pid=host)"
-            );
-        }
         let offsets = {
             let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
             btf::offsets(&data)?
@@ -113,7 +108,8 @@ impl Kernel {
         let mut loaded = object::load(OBJECT, globals)?;
         let mut program =
             |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
-        let uprobes = UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
+        let uprobes: HashMap<_, OwnedFd> =
+            UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
         let mut links = Vec::with_capacity(TRACEPOINTS.len());
         for tracepoint in TRACEPOINTS {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
@@ -121,7 +117,15 @@ impl Kernel {
                 .with_context(|| format!("cannot attach to {tracepoint}"))?;
             links.push(link);
         }
-        Ok(Self { maps: loaded.maps, uprobes, multi: loaded.multi, _tracepoints: links, probes: Vec::new() })
+        let log = uprobes.get("read_enter").and_then(|program| diagnostics::of(program.as_fd()));
+        Ok(Self {
+            maps: loaded.maps,
+            uprobes,
+            multi: loaded.multi,
+            _tracepoints: links,
+            probes: Vec::new(),
+            log,
+        })
     }
 
     /// Descriptors for the worker.
@@ -134,6 +138,13 @@ impl Kernel {
             _ => Err(anyhow!("the object has no map {name}")),
         };
         Ok(Shared { ring: ring.fd().as_fd().try_clone_to_owned()?, trees: map("TREES")?, lost: map("LOST")? })
+    }
+
+    /// Says what the BPF programs had to say.
+    pub fn diagnose(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// Follows a process that is held before its exec, and all that it starts.
@@ -222,7 +233,7 @@ impl Kernel {
 
 impl Drop for Kernel {
     /// Closes all links of uprobes at the same time: the kernel takes a grace period for each, and
-    /// those that wait together share one.
+    /// those that wait together share one. Perf events do not wait together: two seconds.
     fn drop(&mut self) {
         std::thread::scope(|scope| {
             for link in self.probes.drain(..) {

@@ -1,0 +1,191 @@
+//! `goobserve watch` beside commands that somebody else starts: it tells them apart, prints what
+//! its schema says, and ends when it is told to.
+//!
+//! It sees every go command on the machine, so each test looks for the users it made up.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::complete::{SETTLE, int, same, text};
+use tests::go_env::{GoOptions, GoRun};
+use tests::lab::Lab;
+use tests::running::Running;
+use tests::schema::Schema;
+use tests::wait;
+
+/// Starts `goobserve watch` with these arguments, and waits until it watches.
+#[track_caller]
+fn watching(lab: &Lab, run: &GoRun, args: &[&str]) -> Running {
+    let running = lab.begin(run.goobserve().unwrap().arg("watch").args(args)).unwrap();
+    wait::until("goobserve to watch", || running.stderr().contains("watching every go").then_some(()));
+    running
+}
+
+/// `go mod download` as that user, who owns the run from now on.
+fn download_as(run: &GoRun, uid: u32) -> Command {
+    run.give_to(uid).unwrap();
+    let mut command = run.command("setpriv");
+    let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
+    command.args(ids).args(["--clear-groups", "go", "mod", "download"]);
+    command
+}
+
+fn lines(output: &str) -> Vec<Value> {
+    output
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// Numbers of the user's commands, and their last lines.
+fn commands_of(lines: &[Value], uid: u32) -> BTreeMap<u64, &Value> {
+    let of_user = lines.iter().filter(|line| line["type"] == "command" && line["uid"] == uid);
+    of_user.map(|line| (int(line, "command"), line)).collect()
+}
+
+#[track_caller]
+fn ended(running: Running) -> Output {
+    let output = running.end();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+#[test]
+fn two_users_are_two_commands_that_never_mix() {
+    let Some(lab) = Lab::for_test("two_users_are_two_commands_that_never_mix") else { return };
+    let own = lab.go_run(&GoOptions::default()).unwrap();
+    let recording = own.file("recording.jsonl");
+    let watch = watching(&lab, &own, &["--output", "jsonl", "--record", recording.to_str().unwrap()]);
+
+    // The log tells them apart by their protocol.
+    let users = [(61_501, false), (61_502, true)];
+    let runs = users.map(|(uid, http1)| {
+        let run = lab.go_run(&GoOptions { http1, ..GoOptions::default() }).unwrap();
+        let download = lab.begin(&mut download_as(&run, uid)).unwrap();
+        (run, download)
+    });
+    let pids = runs.map(|(_run, download)| {
+        let pid = download.pid();
+        let output = download.end();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        pid
+    });
+    wait::until("both ends", || {
+        let lines = lines(watch.stdout().rsplit_once('\n').unwrap_or_default().0);
+        let over = |uid| commands_of(&lines, uid).values().any(|line| !line["wall_ns"].is_null());
+        users.iter().all(|(uid, _)| over(*uid)).then_some(())
+    });
+    watch.signal(Signal::SIGTERM).unwrap();
+    let output = ended(watch);
+
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, fs::read_to_string(&recording).unwrap(), "printed and recorded");
+    let lines = lines(&printed);
+    let schema = Schema::published("recording").unwrap();
+    for line in &lines {
+        schema.check(line).unwrap_or_else(|error| panic!("{error:#}: {line}"));
+    }
+
+    assert!(lab.proxy.log().settled(SETTLE));
+    let (connections, requests) = lab.proxy.log().take();
+    for ((uid, http1), pid) in users.into_iter().zip(pids) {
+        let commands = commands_of(&lines, uid);
+        let [(id, last)] = commands.into_iter().collect::<Vec<_>>()[..] else {
+            panic!("one command of {uid}")
+        };
+        assert_eq!((int(last, "pid"), int(last, "exit_code")), (u64::from(pid), 0), "{last}");
+        assert_eq!(last["argv"], serde_json::json!(["go", "mod", "download"]));
+        // A request is told more than once; the last line of each counts.
+        let told = lines.iter().filter(|line| line["type"] == "request" && line["command"] == id);
+        let told: BTreeMap<u64, &Value> = told.map(|line| (int(line, "id"), line)).collect();
+        let of_user = requests.iter().filter(|r| connections[r.connection].alpn.is_none() == http1);
+        same(
+            &format!("requests of user {uid}"),
+            told.values().map(|line| text(line, "path")),
+            of_user.map(|r| &*r.path),
+        );
+        assert!(told.values().all(|line| line["pid"] == pid), "the pid is {pid}");
+    }
+}
+
+#[test]
+fn text_says_when_a_command_begins_and_how_it_ended() {
+    let Some(lab) = Lab::for_test("text_says_when_a_command_begins_and_how_it_ended") else { return };
+    let run = lab.go_run(&GoOptions { go_sum: true, ..GoOptions::default() }).unwrap();
+    let watch = watching(&lab, &run, &[]);
+    let download = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
+    let pid = download.pid();
+    assert_eq!(download.end().status.code(), Some(0));
+    let begins = format!("begins: go mod download (pid {pid})");
+    let number = wait::until("the begin's line", || {
+        let text = watch.stdout();
+        let line = text.lines().find(|line| line.contains(&begins))?.to_owned();
+        line.split_whitespace().find(|word| word.starts_with('#')).map(ToOwned::to_owned)
+    });
+    let ended_line = wait::until("the end's line", || {
+        let text = watch.stdout();
+        let of_it = |line: &&str| line.contains(&format!("{number} ")) && line.contains("ended: go mod");
+        text.lines().find(of_it).map(ToOwned::to_owned)
+    });
+    assert!(ended_line.contains("exit 0: ") && ended_line.contains('%'), "{ended_line}");
+    let zips = watch.stdout().lines().filter(|line| line.contains(&format!("{number} "))).count();
+    assert!(zips >= 60, "a line a request: {}", watch.stdout());
+    watch.signal(Signal::SIGINT).unwrap();
+    ended(watch);
+}
+
+#[test]
+fn a_duration_ends_it() {
+    let Some(lab) = Lab::for_test("a_duration_ends_it") else { return };
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let recording = run.file("recording.jsonl");
+    let args = ["--duration", "1s", "--output", "jsonl", "--record", recording.to_str().unwrap()];
+    let output = ended(watching(&lab, &run, &args));
+    let printed = lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(printed[0]["type"], "session");
+    let end = printed.last().unwrap();
+    assert_eq!(end["type"], "end");
+    assert!(int(end, "duration_ns") >= 1_000_000_000, "{end}");
+    let report = lab.goobserve(&run, &["report", recording.to_str().unwrap(), "--format", "json"]).unwrap();
+    assert_eq!(report.status.code(), Some(0), "{}", String::from_utf8_lossy(&report.stderr));
+}
+
+#[test]
+fn each_signal_that_ends_programs_ends_it_in_order() {
+    let Some(lab) = Lab::for_test("each_signal_that_ends_programs_ends_it_in_order") else { return };
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let run = lab.go_run(&GoOptions::default()).unwrap();
+        let watch = watching(&lab, &run, &["--output", "jsonl"]);
+        watch.signal(signal).unwrap();
+        let output = ended(watch);
+        let printed = lines(&String::from_utf8(output.stdout).unwrap());
+        assert_eq!(printed.last().unwrap()["type"], "end", "{signal}");
+    }
+}
+
+#[test]
+fn a_command_that_runs_already_is_picked_up() {
+    let Some(lab) = Lab::for_test("a_command_that_runs_already_is_picked_up") else { return };
+    let slow = tests::proxy::HeadDelay {
+        matches: tests::proxy::ending(".zip"),
+        delay: std::time::Duration::from_millis(100),
+    };
+    lab.proxy.set_faults(tests::proxy::Faults { head_delays: vec![slow], ..Default::default() });
+    let own = lab.go_run(&GoOptions::default()).unwrap();
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let download = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
+    wait::until("some requests", || (lab.proxy.log().requests().len() > 20).then_some(()));
+    let watch = watching(&lab, &own, &["--output", "jsonl"]);
+    let pid = u64::from(download.pid());
+    wait::until("the command's line", || {
+        let text = watch.stdout();
+        let whole = text.rsplit_once('\n')?.0;
+        lines(whole).into_iter().find(|line| line["type"] == "command" && line["pid"] == pid)
+    });
+    assert_eq!(download.end().status.code(), Some(0));
+    watch.signal(Signal::SIGTERM).unwrap();
+    ended(watch);
+}
