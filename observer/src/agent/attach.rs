@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, detach, files};
+use super::{Agent, Turn, files};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
@@ -158,7 +158,7 @@ impl Observation for Observed {
             }
         }
         let ended = self.worker.wait();
-        detach::behind(agent.kernel);
+        drop(agent.kernel);
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
@@ -171,7 +171,7 @@ impl Drop for Observed {
     fn drop(&mut self) {
         if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
             drop(seam); // which ends the worker
-            detach::behind(kernel);
+            drop(kernel);
         }
         let _ = self.worker.wait(); // reaped already when it was waited for
     }

@@ -2,7 +2,6 @@
 //! nothing that comes from outside.
 
 mod attach;
-mod detach;
 mod files;
 mod spawn;
 mod watch;

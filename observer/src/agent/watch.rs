@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
-use super::{Agent, Turn, detach, files};
+use super::{Agent, Turn, files};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
@@ -87,7 +87,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         }
     }
     let status = worker.wait().context("cannot wait for the worker")?;
-    detach::behind(agent.kernel);
+    drop(agent.kernel);
     if !status.success() {
         bail!("the worker failed; see the line above");
     }

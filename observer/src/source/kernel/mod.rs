@@ -2,19 +2,22 @@
 //! agent; it parses nothing that comes from an observed process.
 
 mod btf;
+mod diagnostics;
 mod mapped;
+mod object;
 pub mod ring;
+mod sys;
 
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::maps::{HashMap, Map, MapData};
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
-use aya::programs::{Program, RawTracePoint, UProbe};
-use aya::{Ebpf, EbpfLoader};
+use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree};
 use zerocopy::IntoBytes as _;
 
+use diagnostics::Diagnostics;
 use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
@@ -67,9 +70,17 @@ pub struct Probes {
 
 /// The loaded and attached object. Dropping it detaches everything.
 pub struct Kernel {
-    bpf: Ebpf,
+    maps: HashMap<String, Map>,
+    /// Programs of uprobes, by name
+    uprobes: HashMap<&'static str, OwnedFd>,
+    /// Uprobes are attached by multi links, else by perf events (before Linux 6.6)
+    multi: bool,
+    /// What is attached to tracepoints
+    _tracepoints: Vec<OwnedFd>,
+    /// What is attached to Go binaries
+    probes: Vec<OwnedFd>,
     /// Diagnostics of the BPF programs, in a debug build
-    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    log: Option<Diagnostics>,
 }
 
 /// Descriptors for the worker.
@@ -90,37 +101,39 @@ impl Kernel {
             btf::offsets(&data)?
         };
         let follow = u32::from(follow_go);
-        let mut bpf = EbpfLoader::new()
-            .btf(None)
-            .override_global("OFFSETS", offsets.as_bytes(), true)
-            .override_global("FOLLOW_GO", &follow, true)
-            .load(OBJECT)
-            .context("cannot load the BPF object")?;
-        for name in UPROBES {
-            program::<UProbe>(&mut bpf, name)?
-                .load()
-                .with_context(|| format!("the kernel refuses program {name}"))?;
-        }
+        let globals = HashMap::from([
+            ("OFFSETS", (offsets.as_bytes(), true)),
+            ("FOLLOW_GO", (follow.as_bytes(), true)),
+        ]);
+        let mut loaded = object::load(OBJECT, globals)?;
+        let mut program =
+            |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
+        let uprobes: HashMap<_, OwnedFd> =
+            UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
+        let mut links = Vec::with_capacity(TRACEPOINTS.len());
         for tracepoint in TRACEPOINTS {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
-            let program = program::<RawTracePoint>(&mut bpf, name)?;
-            program.load().with_context(|| format!("the kernel refuses program {name}"))?;
-            program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
+            let link = sys::attach_tracepoint(program(name)?.as_fd(), name)
+                .with_context(|| format!("cannot attach to {tracepoint}"))?;
+            links.push(link);
         }
+        let log = uprobes.get("read_enter").and_then(|program| diagnostics::of(program.as_fd()));
         Ok(Self {
-            log: cfg!(debug_assertions)
-                .then(|| aya_log::EbpfLogger::init_with_logger(&mut bpf, &Stderr as &dyn log::Log).ok())
-                .flatten(),
-            bpf,
+            maps: loaded.maps,
+            uprobes,
+            multi: loaded.multi,
+            _tracepoints: links,
+            probes: Vec::new(),
+            log,
         })
     }
 
     /// Descriptors for the worker.
     pub fn share(&self) -> Result<Shared> {
-        let Some(Map::RingBuf(ring)) = self.bpf.map("RING") else {
+        let Some(Map::RingBuf(ring)) = self.maps.get("RING") else {
             return Err(anyhow!("the object has no RING"));
         };
-        let map = |name: &str| match self.bpf.map(name) {
+        let map = |name: &str| match self.maps.get(name) {
             Some(Map::HashMap(map) | Map::PerCpuArray(map)) => read_only(map),
             _ => Err(anyhow!("the object has no map {name}")),
         };
@@ -150,7 +163,7 @@ impl Kernel {
     pub fn unfollow(&mut self, pid: u32) {
         let root = self.process(pid).map(|process| process.root);
         for (name, key) in [("PROCESSES", Some(pid)), ("TREES", root)] {
-            if let (Some(map), Some(key)) = (self.bpf.map_mut(name), key) {
+            if let (Some(map), Some(key)) = (self.maps.get_mut(name), key) {
                 let gone = match name {
                     "TREES" => remove::<{ size_of::<Tree>() }>(map, key),
                     _ => remove::<{ size_of::<Process>() }>(map, key),
@@ -162,13 +175,14 @@ impl Kernel {
 
     /// A process that is followed.
     pub fn process(&self, pid: u32) -> Option<Process> {
-        let map = HashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.bpf.map("PROCESSES")?).ok()?;
+        let map =
+            BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.maps.get("PROCESSES")?).ok()?;
         let value = map.get(&pid, 0).ok()?;
         zerocopy::FromBytes::read_from_bytes(&value).ok()
     }
 
     fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
-        let map = self.bpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+        let map = self.maps.get_mut(name).with_context(|| format!("the object has no map {name}"))?;
         match value.len() {
             n if n == size_of::<Tree>() && name == "TREES" => {
                 insert::<{ size_of::<Tree>() }>(map, key, value)
@@ -183,58 +197,60 @@ impl Kernel {
 
     /// Probes a Go binary. Offsets beyond its end are refused.
     pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<()> {
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let mut points = vec![
-            ("handshake_enter", probes.handshake.0),
-            ("write_enter", probes.write),
-            ("read_enter", probes.read.0),
-        ];
-        points.extend(probes.handshake.1.iter().map(|&at| ("handshake_return", at)));
-        points.extend(probes.read.1.iter().map(|&at| ("read_return", at)));
-        if let Some((name, at)) = points.iter().find(|(_, at)| *at >= len) {
-            return Err(anyhow!("offset {at:#x} for {name} lies outside the file"));
-        }
+        let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         // Returns first: an entry without its return would wait in the map for ever.
-        for (name, at) in points.into_iter().rev() {
-            program::<UProbe>(&mut self.bpf, name)?
-                .attach(UProbeAttachLocation::AbsoluteOffset(at), &path, UProbeScope::AllProcesses)
-                .with_context(|| format!("cannot attach {name} at {at:#x}"))?;
+        let points: [(&str, &[u64]); UPROBES.len()] = [
+            ("handshake_return", &probes.handshake.1),
+            ("read_return", &probes.read.1),
+            ("handshake_enter", &[probes.handshake.0]),
+            ("read_enter", &[probes.read.0]),
+            ("write_enter", &[probes.write]),
+        ];
+        for (name, offsets) in points {
+            if let Some(at) = offsets.iter().find(|at| **at >= len) {
+                return Err(anyhow!("offset {at:#x} for {name} lies outside the file"));
+            }
+        }
+        for (name, offsets) in points.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
+            let program =
+                self.uprobes.get(name).with_context(|| format!("the object has no program {name}"))?;
+            let program = program.as_fd();
+            if self.multi {
+                let link = sys::attach_uprobes(program, &path, offsets)
+                    .with_context(|| format!("cannot attach {name} at {offsets:#x?}"))?;
+                self.probes.push(link);
+            } else {
+                for &at in offsets {
+                    let link = sys::attach_uprobe(program, &path, at)
+                        .with_context(|| format!("cannot attach {name} at {at:#x}"))?;
+                    self.probes.push(link);
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Diagnostics go to stderr as they are.
-struct Stderr;
-
-impl log::Log for Stderr {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
+impl Drop for Kernel {
+    /// Closes all links of uprobes at the same time: the kernel takes a grace period for each, and
+    /// those that wait together share one. Perf events do not wait together: two seconds.
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            for link in self.probes.drain(..) {
+                // Where there is no thread, the closure is dropped, and the link with it.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
+            }
+        });
     }
-
-    fn log(&self, record: &log::Record<'_>) {
-        eprintln!("goobserve: bpf: {}", record.args());
-    }
-
-    fn flush(&self) {}
-}
-
-fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
-where
-    &'a mut P: TryFrom<&'a mut Program>,
-    <&'a mut P as TryFrom<&'a mut Program>>::Error: std::error::Error + Send + Sync + 'static,
-{
-    let program = bpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
-    Ok(program.try_into()?)
 }
 
 fn insert<const N: usize>(map: &mut Map, key: u32, value: &[u8]) -> Result<()> {
     let value: [u8; N] = value.try_into().context("a value of another size")?;
-    Ok(HashMap::<_, u32, [u8; N]>::try_from(map)?.insert(key, value, 0)?)
+    Ok(BpfHashMap::<_, u32, [u8; N]>::try_from(map)?.insert(key, value, 0)?)
 }
 
 fn remove<const N: usize>(map: &mut Map, key: u32) -> Result<()> {
-    Ok(HashMap::<_, u32, [u8; N]>::try_from(map)?.remove(&key)?)
+    Ok(BpfHashMap::<_, u32, [u8; N]>::try_from(map)?.remove(&key)?)
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds: the clock of every event.
@@ -245,26 +261,5 @@ pub fn monotonic_ns() -> u64 {
 
 /// A second descriptor of a map, through which it cannot be changed.
 fn read_only(map: &MapData) -> Result<OwnedFd> {
-    /// `BPF_MAP_GET_FD_BY_ID` and `BPF_F_RDONLY` (include/uapi/linux/bpf.h)
-    const GET_FD_BY_ID: i32 = 14;
-    const RDONLY: u32 = 1 << 3;
-    /// The part of `union bpf_attr` for this command.
-    #[repr(C)]
-    struct Attributes {
-        id: u32,
-        next: u32,
-        flags: u32,
-    }
-    let attributes = Attributes { id: map.info()?.id(), next: 0, flags: RDONLY };
-    #[expect(unsafe_code, reason = "aya has no way to open a map read-only")]
-    // SAFETY: the kernel reads the attributes, whose size it is told; the result is a new
-    // descriptor that nobody else owns.
-    let fd = unsafe {
-        let fd = libc::syscall(libc::SYS_bpf, GET_FD_BY_ID, &raw const attributes, size_of::<Attributes>());
-        if fd < 0 {
-            return Err(std::io::Error::last_os_error()).context("cannot open a map read-only");
-        }
-        <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32)
-    };
-    Ok(fd)
+    sys::read_only(map.info()?.id()).context("cannot open a map read-only")
 }
