@@ -142,7 +142,7 @@ async fn serve(seam: Seam) -> Result<()> {
             _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {
                 if let Some(ring) = &mut ring {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
-                    observer.tick(seam.get_ref());
+                    observer.tick(ring.get_ref(), seam.get_ref());
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::{EXEC_ROOT, LOCK_TAKEN};
+use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
 
 use super::binaries::{Binaries, Binary};
 use super::locks;
@@ -22,10 +22,10 @@ use crate::model::anonymize::Anonymizer;
 use crate::model::event::{Body, End, Event, Session};
 use crate::model::record::{Go, Ns};
 use crate::model::report::report;
-use crate::model::waiting::Announcer;
+use crate::model::waiting::{Announcer, waiting};
 use crate::run::progress::{self, Progress};
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
-use crate::source::kernel::monotonic_ns;
+use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::kernel::ring::Ring;
 use crate::source::record::{Recorder, SCHEMA};
 use crate::target::BuildInfo;
@@ -278,7 +278,7 @@ impl Observer {
     }
 
     /// Ten times a second: spells are told, waits announced, files flushed.
-    pub fn tick(&mut self, seam: &Seam) {
+    pub fn tick(&mut self, ring: &Ring, seam: &Seam) {
         let now = self.now();
         self.correlator.flush(&mut self.events);
         self.ticks = self.ticks.wrapping_add(1);
@@ -293,7 +293,7 @@ impl Observer {
         }
         self.take();
         self.flush();
-        self.draw(now, seam);
+        self.draw(now, ring, seam);
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
             .into_iter()
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
@@ -320,7 +320,7 @@ impl Observer {
 
     /// Prepares the progress line; it is drawn when the agent says that nobody reads the
     /// terminal.
-    fn draw(&mut self, now: Ns, seam: &Seam) {
+    fn draw(&mut self, now: Ns, ring: &Ring, seam: &Seam) {
         if !self.progress.as_ref().is_some_and(Progress::due) {
             return;
         }
@@ -333,7 +333,9 @@ impl Observer {
             human::count(ended as u64, "request"),
             human::count(command.connections.len() as u64, "connection"),
         );
-        if let Some(waiting) = crate::model::waiting::waiting(&self.state, id, now) {
+        // While a thread of it works the command does not wait, whatever is in flight.
+        let asleep = ring.tree(RUN).is_some_and(|tree| tree.since & 3 == ThreadState::Asleep as u64);
+        if let Some(waiting) = waiting(&self.state, id, now).filter(|_| asleep) {
             let since = human::duration(now.saturating_sub(waiting.since_ns));
             line.push_str(&format!(" · waiting {since} for {}", waiting.summary));
         }

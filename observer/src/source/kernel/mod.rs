@@ -24,7 +24,7 @@ use mapped::Mapped;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));
 
 /// The number of the tree of `run`; the BPF side counts from 2.
-const RUN: u32 = 1;
+pub const RUN: u32 = 1;
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
