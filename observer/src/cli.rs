@@ -110,8 +110,6 @@ fn request(args: Args) -> (Request, Common) {
 
 fn watch(args: WatchArgs, common: Common) -> Request {
     Request::Watch(WatchOptions {
-        pids: args.pids,
-        all_go: args.all_go,
         duration: args.duration,
         record: args.record,
         output: match args.output {

@@ -139,8 +139,6 @@ fn wrong_use_is_status_two_and_says_what_is_right() {
         &["run", "-q", "-v", "--", "touch", touch],
         &["no-such-command"],
         &["watch", "--duration", "soon"],
-        &["watch", "--pid", "0"],
-        &["watch", "--pid", "1", "--all-go"],
         &["report"],
         &["report", "--format", "yaml", "file"],
         &["check", "surplus"],

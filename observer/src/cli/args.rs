@@ -16,7 +16,6 @@ Examples:
 
 const WATCH_EXAMPLES: &str = "\
 Examples:
-  sudo goobserve watch --pid 4711                   a command that hangs right now
   sudo goobserve watch --duration 10m --record ci.jsonl
   sudo goobserve watch --output jsonl | jq .        for machines";
 
@@ -121,12 +120,6 @@ pub enum Command {
 /// Arguments of `watch`.
 #[derive(clap::Args, Debug, Default, PartialEq, Eq)]
 pub struct WatchArgs {
-    /// Watch only this process and its children, even if it runs already (repeatable)
-    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pids: Vec<u32>,
-    /// Watch every Go program, not only the go command
-    #[arg(long, conflicts_with = "pids")]
-    pub all_go: bool,
     /// End after this time: 30s, 10m, 1h30m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,

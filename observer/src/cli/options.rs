@@ -60,10 +60,6 @@ impl ColorChoice {
 /// What `goobserve watch` was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WatchOptions {
-    /// Only these processes, with their children; empty: every go command
-    pub pids: Vec<u32>,
-    /// Every Go program, not only the go command
-    pub all_go: bool,
     /// When to end by itself
     pub duration: Option<Duration>,
     /// File for the recording

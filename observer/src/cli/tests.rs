@@ -19,11 +19,11 @@ fn wrong(line: &str) -> Stop {
 #[test]
 fn watch_is_the_default_and_takes_its_arguments_there() {
     assert_eq!(ask("").unwrap(), ask("watch").unwrap());
-    let line = "--pid 4 --pid 5 --duration 10m --record f --output jsonl -q";
+    let line = "--duration 10m --record f --output jsonl -q";
     let (request, common) = ask(line).unwrap();
     assert_eq!(request, ask(&format!("watch {line}")).unwrap().0);
     let Request::Watch(options) = request else { panic!("{request:?}") };
-    assert_eq!((options.pids, options.duration), (vec![4, 5], Some(Duration::from_secs(600))));
+    assert_eq!(options.duration, Some(Duration::from_secs(600)));
     assert_eq!((options.record, options.output), (Some(PathBuf::from("f")), WatchOutput::Jsonl));
     assert!(common.quiet);
 }
@@ -63,11 +63,9 @@ fn wrong_use_is_two_lines_and_status_2() {
     wrong("run --report pdf go");
     wrong("report");
     wrong("fly");
-    wrong("--pid 0");
-    wrong("--pid 1 --all-go");
     wrong("--duration never");
     wrong("-q -v check");
-    assert!(wrong("--pid 1 run go").text.contains("watch"));
+    assert!(wrong("--duration 1s run go").text.contains("watch"));
 }
 
 #[test]
