@@ -34,15 +34,18 @@ fn shift(task: Task, delta: u64, now: u64) {
     unsafe {
         let old = atomic::add(&raw mut (*tree).threads, delta);
         if ThreadState::of_tree(old) != ThreadState::of_tree(old.wrapping_add(delta)) {
-            account(task, tree, now);
+            account(&task, tree, now);
         }
     }
 }
 
 /// Closes the open account and opens the one of what the tree does now. Another CPU may change
 /// the count between the look and the swap: then its state is looked at again.
-#[inline(always)]
-unsafe fn account(task: Task, tree: *mut Tree, now: u64) {
+///
+/// A function of its own, called with a pointer: its code is there, and verified, once a program.
+#[inline(never)]
+fn account(task: &Task, tree: *mut Tree, now: u64) -> u64 {
+    let task = *task;
     // SAFETY: the caller's map value.
     unsafe {
         for _ in 0..3 {
@@ -50,10 +53,11 @@ unsafe fn account(task: Task, tree: *mut Tree, now: u64) {
             let word = atomic::swap(&raw mut (*tree).since, now << SINCE_SHIFT | state as u64);
             book(task, tree, word, now);
             if state == ThreadState::of_tree(core::ptr::read_volatile(&raw const (*tree).threads)) {
-                return;
+                break;
             }
         }
     }
+    0
 }
 
 /// Books the time since `word` to the state it holds.
@@ -149,21 +153,10 @@ fn leave_cpu(thread: *mut Thread, tid: u32, state: ThreadState, now: u64) {
     }
 }
 
-/// `sched_wakeup(task)`
+/// `sched_wakeup(task)` and `sched_wakeup_new(task)`
 #[raw_tracepoint(tracepoint = "sched_wakeup")]
 pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
-    woken(ctx.arg(0))
-}
-
-/// `sched_wakeup_new(task)`
-#[raw_tracepoint(tracepoint = "sched_wakeup_new")]
-pub fn sched_wakeup_new(ctx: RawTracePointContext) -> i32 {
-    woken(ctx.arg(0))
-}
-
-#[inline(always)]
-fn woken(woken: u64) -> i32 {
-    if let Some(tid) = kernel::<u32>(woken, offset!(task_pid)) {
+    if let Some(tid) = kernel::<u32>(ctx.arg::<u64>(0), offset!(task_pid)) {
         set(tid, ThreadState::Ready, emit::now());
     }
     0
@@ -353,7 +346,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         if let Some(tree) = TREES.get_ptr_mut(task.root) {
             if (*tree).pid == u64::from(task.pid) {
                 flags = EXIT_ROOT;
-                account(task, tree, now);
+                account(&task, tree, now);
                 exit.times = (*tree).times;
                 let _ = TREES.remove(task.root);
             }

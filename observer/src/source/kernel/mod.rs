@@ -113,7 +113,10 @@ impl Kernel {
         let mut links = Vec::with_capacity(TRACEPOINTS.len());
         for tracepoint in TRACEPOINTS {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
-            let link = sys::attach_tracepoint(program(name)?.as_fd(), name)
+            // One program for both: what it is told is the same.
+            let program = if name == "sched_wakeup_new" { "sched_wakeup" } else { name };
+            let program = loaded.programs.get(program).context("the object lacks a program")?;
+            let link = sys::attach_tracepoint(program.as_fd(), name)
                 .with_context(|| format!("cannot attach to {tracepoint}"))?;
             links.push(link);
         }
