@@ -55,18 +55,19 @@ pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer:
     let mut head = 0;
     // SAFETY: a value of the map.
     unsafe {
-        if (*walk).in_head == 0 && len >= 4 {
-            if let Some(first) = user::<[u8; 4]>(buffer) {
-                let starts = match direction {
-                    Direction::Sent => is_method(&first),
-                    Direction::Received => first == *b"HTTP",
-                };
-                if starts {
-                    flags |= HTTP1_HEAD_START;
-                    (*walk).in_head = 1;
-                    (*walk).head = 0;
-                    (*walk).window = 0;
-                }
+        if (*walk).in_head == 0
+            && len >= 4
+            && let Some(first) = user::<[u8; 4]>(buffer)
+        {
+            let starts = match direction {
+                Direction::Sent => is_method(&first),
+                Direction::Received => first == *b"HTTP",
+            };
+            if starts {
+                flags |= HTTP1_HEAD_START;
+                (*walk).in_head = 1;
+                (*walk).head = 0;
+                (*walk).window = 0;
             }
         }
         if (*walk).in_head != 0 {

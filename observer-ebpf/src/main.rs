@@ -70,9 +70,15 @@ static FOLLOW_GO: u32 = 0;
 #[macro_export]
 macro_rules! offset {
     ($member:ident) => {
-        // SAFETY: a static of this object; volatile, because the loader changes it.
-        unsafe { core::ptr::read_volatile(&raw const $crate::OFFSETS.$member) }
+        $crate::constant(&raw const $crate::OFFSETS.$member)
     };
+}
+
+/// What the loader wrote to a static of this object.
+#[inline(always)]
+fn constant(at: *const u32) -> u32 {
+    // SAFETY: the callers' statics; volatile, because the compiler knows another value.
+    unsafe { core::ptr::read_volatile(at) }
 }
 
 #[cfg(not(test))]

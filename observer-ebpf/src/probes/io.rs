@@ -366,18 +366,18 @@ fn entry(task: Task, process: *const Process, fd: i32) -> Option<*mut Fd> {
 /// As [`entry`]; a datagram that names a name server makes one.
 #[inline(always)]
 fn entry_to(task: Task, process: *const Process, fd: i32, to: u64) -> Option<*mut Fd> {
-    if let Some(to) = address(to) {
-        if to.port == 53 {
-            match fds::get(task, process, fd) {
-                // A resolver that asks several servers on one socket: its answers come to that.
-                // SAFETY: a value of the map.
-                Some(entry) if unsafe { (*entry).kind == kind::DNS_UDP } => unsafe {
-                    (*entry).family = to.family;
-                    (*entry).port = to.port;
-                    (*entry).remote = to.address;
-                },
-                _ => sock::remember(task, process, fd, to, emit::now()),
-            }
+    if let Some(to) = address(to)
+        && to.port == 53
+    {
+        match fds::get(task, process, fd) {
+            // A resolver that asks several servers on one socket: its answers come to that.
+            // SAFETY: a value of the map.
+            Some(entry) if unsafe { (*entry).kind == kind::DNS_UDP } => unsafe {
+                (*entry).family = to.family;
+                (*entry).port = to.port;
+                (*entry).remote = to.address;
+            },
+            _ => sock::remember(task, process, fd, to, emit::now()),
         }
     }
     entry(task, process, fd)

@@ -122,18 +122,18 @@ pub fn sched_switch(ctx: RawTracePointContext) -> i32 {
     if let Some(tid) = kernel::<u32>(next, offset!(task_pid)) {
         set(tid, ThreadState::Running, now);
     }
-    if let Some(tid) = kernel::<u32>(prev, offset!(task_pid)) {
-        if let Some(thread) = THREADS.get_ptr_mut(tid) {
-            let prev_state = prev_state as u32;
-            let state = if preempted & 0xff != 0 || prev_state == 0 {
-                ThreadState::Ready
-            } else if prev_state & UNINTERRUPTIBLE != 0 && prev_state & NOLOAD == 0 {
-                ThreadState::Disk
-            } else {
-                ThreadState::Asleep
-            };
-            leave_cpu(thread, tid, state, now);
-        }
+    if let Some(tid) = kernel::<u32>(prev, offset!(task_pid))
+        && let Some(thread) = THREADS.get_ptr_mut(tid)
+    {
+        let prev_state = prev_state as u32;
+        let state = if preempted & 0xff != 0 || prev_state == 0 {
+            ThreadState::Ready
+        } else if prev_state & UNINTERRUPTIBLE != 0 && prev_state & NOLOAD == 0 {
+            ThreadState::Disk
+        } else {
+            ThreadState::Asleep
+        };
+        leave_cpu(thread, tid, state, now);
     }
     0
 }
@@ -216,8 +216,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
             root
         }
     } else {
-        // SAFETY: a static of this object; volatile, because the loader changes it.
-        let follow = unsafe { core::ptr::read_volatile(&raw const FOLLOW_GO) };
+        let follow = crate::constant(&raw const FOLLOW_GO);
         if follow == 0 || comm[0] != b'g' || comm[1] != b'o' || comm[2] != 0 {
             return 0;
         }
@@ -343,13 +342,13 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
             times: TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 },
         };
         let mut flags = 0;
-        if let Some(tree) = TREES.get_ptr_mut(task.root) {
-            if (*tree).pid == u64::from(task.pid) {
-                flags = EXIT_ROOT;
-                account(&task, tree, now);
-                exit.times = (*tree).times;
-                let _ = TREES.remove(task.root);
-            }
+        if let Some(tree) = TREES.get_ptr_mut(task.root)
+            && (*tree).pid == u64::from(task.pid)
+        {
+            flags = EXIT_ROOT;
+            account(&task, tree, now);
+            exit.times = (*tree).times;
+            let _ = TREES.remove(task.root);
         }
         emit::urgent(Kind::Exit, flags, task, now, exit);
     }
