@@ -30,11 +30,19 @@ pub fn now() -> u64 {
 #[inline(always)]
 pub fn lost(why: Lost) {
     #[cfg(feature = "log")]
-    aya_log_ebpf::warn!(&Nowhere, "an event is lost, cause {}", why as u32);
+    say(why as u32);
     if let Some(counter) = LOST.get_ptr_mut(why as u32) {
         // SAFETY: a value of this map; a program of another kind may interrupt on this CPU.
         unsafe { atomic::add(counter, 1) };
     }
+}
+
+/// A function of its own: its code is verified once a program, not at each call.
+#[cfg(feature = "log")]
+#[inline(never)]
+fn say(why: u32) -> u32 {
+    aya_log_ebpf::warn!(&Nowhere, "an event is lost, cause {}", why);
+    why
 }
 
 /// The logging macros want a context, and use nothing of it.

@@ -80,6 +80,7 @@ impl Connections {
         if event.old == state::SYN_SENT {
             record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
         }
+        let ended = record.end_ns.is_some();
         if event.new == state::CLOSE && event.old == state::SYN_SENT {
             record.end_ns = Some(out.at_ns);
             record.outcome = match event.error {
@@ -97,10 +98,8 @@ impl Connections {
                 ConnectionOutcome::Established
             };
         }
-        if matches!(event.error, errno::RESET | errno::REFUSED)
-            && record.connect_ns.is_some()
-            && event.old != state::SYN_SENT
-        {
+        // A reset that answers a connection which was closed already takes nothing from it.
+        if matches!(event.error, errno::RESET | errno::REFUSED) && event.old != state::SYN_SENT && !ended {
             record.outcome = ConnectionOutcome::Reset;
         }
         out.push(Body::Connection(record.clone()));
@@ -124,9 +123,9 @@ impl Connections {
         } else {
             record.resets += 1;
             let received = event.mark == WireMark::ResetReceived as u32;
-            if received && event.state != u32::from(state::SYN_SENT) {
+            if received && event.state != u32::from(state::SYN_SENT) && record.end_ns.is_none() {
                 record.outcome = ConnectionOutcome::Reset;
-                record.end_ns.get_or_insert(out.at_ns);
+                record.end_ns = Some(out.at_ns);
             }
             out.push(Body::Reset(ResetMark { command, connection, received }));
         }

@@ -258,6 +258,9 @@ impl Tls {
 fn finish(request: &mut Request, at_ns: Ns, bytes: Option<u64>, outcome: Option<RequestOutcome>) {
     request.end_ns = Some(at_ns);
     request.bytes = bytes.or(request.bytes);
+    // An error's body is often not read to its end: the client cancels what is left.
+    let cancelled = outcome == Some(RequestOutcome::Cancelled);
+    let outcome = outcome.filter(|_| !(cancelled && request.status.is_some_and(|status| status >= 400)));
     request.outcome = outcome.unwrap_or(match request.status {
         Some(400..) => RequestOutcome::Error,
         Some(_) => RequestOutcome::Ok,

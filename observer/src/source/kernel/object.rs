@@ -184,3 +184,21 @@ fn has_multi() -> bool {
         .and_then(|program| sys::attach_uprobes(program.as_fd(), c"/", &[0]))
         .is_err_and(|error| error.raw_os_error() == Some(libc::EBADF))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        assert!(load(b"no object", HashMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_refusal_gives_the_verifiers_reason() {
+        let log = b"0: R1=ctx()\ninvalid access to memory\nprocessed 3 insns (limit 1000000)\n\0\0rest";
+        let error = refused(io::Error::from_raw_os_error(libc::EACCES), log);
+        assert!(format!("{error:#}").contains("invalid access to memory"), "{error:#}");
+        assert!(!format!("{error:#}").contains("rest"), "{error:#}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The calls of bpf(2) that aya has no way to say, or says with more work than they need:
 //! structures in, descriptors out. Layouts and numbers: Linux, include/uapi/linux/bpf.h (`enum
-//! bpf_cmd`, `union bpf_attr`) and `include/uapi/linux/perf_event.h`.
+//! bpf_cmd`, `union bpf_attr`) and `perf_event.h` beside it.
 
 use std::ffi::{CStr, CString};
 use std::io;
