@@ -245,8 +245,6 @@ pub struct Payload {
 pub const PAYLOAD_RECEIVED: u16 = 1;
 /// `Payload`: over TCP, not UDP.
 pub const PAYLOAD_TCP: u16 = 2;
-/// `Payload`: no bytes, the descriptor was closed; told of name servers only.
-pub const PAYLOAD_CLOSED: u16 = 4;
 
 /// Go's `crypto/tls.(*Conn).clientHandshake` began or ended (`Header::flags` [`HANDSHAKE_END`]).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

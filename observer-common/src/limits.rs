@@ -23,10 +23,10 @@ pub const SPELL_MIN_NS: u64 = 50_000;
 /// TCP information of one socket is sent at most this often, nanoseconds.
 pub const TCP_INFO_EVERY_NS: u64 = 20_000_000;
 /// Threads followed at the same time.
-pub const THREADS_MAX: u32 = 32_768;
+pub const THREADS_MAX: u32 = 16_384;
 /// Processes followed at the same time.
-pub const PROCESSES_MAX: u32 = 8_192;
+pub const PROCESSES_MAX: u32 = 4_096;
 /// Sockets followed at the same time.
-pub const SOCKETS_MAX: u32 = 16_384;
+pub const SOCKETS_MAX: u32 = 4_096;
 /// HTTP/2 streams followed at the same time.
-pub const STREAMS_MAX: u32 = 32_768;
+pub const STREAMS_MAX: u32 = 8_192;

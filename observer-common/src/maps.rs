@@ -50,8 +50,8 @@ pub struct Thread {
     pub pid: u32,
     /// A [`ThreadState`]
     pub state: u32,
-    /// Descriptor of the connect it is in, plus one; 0 when in none
-    pub connecting: u32,
+    /// Zero
+    pub pad: u32,
     /// Inode of the file lock it waits for, 0 when it waits for none
     pub lock_ino: u64,
     /// When it was last put on a CPU, nanoseconds
@@ -163,6 +163,14 @@ pub struct Offsets {
     pub tcp_total_retrans: u32,
     pub tcp_rcv_ooopack: u32,
     pub skb_data: u32,
+    pub sock_protocol: u32,
+    pub task_files: u32,
+    pub files_fdt: u32,
+    pub fdtable_max: u32,
+    pub fdtable_fd: u32,
+    pub file_private: u32,
+    pub inode_mode: u32,
+    pub socket_sk: u32,
     /// Not an offset: how many arguments `tcp_retransmit_skb` has; the third is an error
     pub retransmit_args: u32,
 }
@@ -201,6 +209,14 @@ impl Offsets {
             tcp_total_retrans: u,
             tcp_rcv_ooopack: u,
             skb_data: u,
+            sock_protocol: u,
+            task_files: u,
+            files_fdt: u,
+            fdtable_max: u,
+            fdtable_fd: u,
+            file_private: u,
+            inode_mode: u,
+            socket_sk: u,
             retransmit_args: u,
         }
     };

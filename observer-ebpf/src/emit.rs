@@ -89,7 +89,7 @@ fn emit<T: 'static>(kind: Kind, flags: u16, task: Task, at_ns: u64, body: T, urg
 }
 
 /// Sends an event with `len` bytes of user memory at `from`, at most 4096. A record's size must
-/// be known to the verifier, so the smallest of three is taken. False when it was lost.
+/// be known to the verifier, so the smaller of two is taken. False when it was lost.
 #[inline(always)]
 pub fn with_user<T: 'static>(
     kind: Kind,
@@ -100,10 +100,8 @@ pub fn with_user<T: 'static>(
     from: u64,
     len: u32,
 ) -> bool {
-    if len <= 256 {
-        sized::<T, 256>(kind, flags, task, at_ns, body, from, len)
-    } else if len <= 1024 {
-        sized::<T, 1024>(kind, flags, task, at_ns, body, from, len)
+    if len <= 512 {
+        sized::<T, 512>(kind, flags, task, at_ns, body, from, len)
     } else {
         sized::<T, 4096>(kind, flags, task, at_ns, body, from, len)
     }

@@ -6,8 +6,8 @@
 #![allow(internal_features)]
 
 mod atomic;
+mod channels;
 mod emit;
-mod fds;
 mod http1;
 mod http2;
 mod probes;
@@ -21,7 +21,7 @@ use observer_common::{
     Thread, Tree,
 };
 
-use crate::fds::{Fd, FdKey, Sock};
+use crate::channels::{Channel, Connected, FdKey, Sock};
 use crate::probes::go_tls::{Call, CallKey};
 use crate::walk::{Stream, StreamKey, Walk, WalkKey};
 
@@ -46,9 +46,12 @@ static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0)
 /// TCP sockets that are followed, by `struct sock *`.
 #[map]
 static SOCKS: HashMap<u64, Sock> = HashMap::with_max_entries(SOCKETS_MAX, 0);
-/// Descriptors whose bytes matter. LRU: a process that ends closes its descriptors silently.
+/// Sockets whose bytes matter, by `struct sock *`. LRU: nothing says that a UDP socket is gone.
 #[map]
-static FDS: LruHashMap<FdKey, Fd> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+static CHANNELS: LruHashMap<u64, Channel> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Connections by descriptor. LRU: descriptors are closed silently.
+#[map]
+static CONNECTIONS: LruHashMap<FdKey, Connected> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Directions of TLS connections. LRU: nothing says that a `tls.Conn` is gone.
 #[map]
 static WALKS: LruHashMap<WalkKey, Walk> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);

@@ -61,6 +61,22 @@ pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
     }
 }
 
+/// As [`kernel`], into a value that stays what it is when nothing can be read.
+#[inline(always)]
+pub fn kernel_into<T: Copy>(base: u64, offset: u32, value: &mut T) {
+    if offset != observer_common::UNKNOWN32 {
+        let was = *value;
+        // SAFETY: the helper writes `size_of::<T>()` bytes, zeros when it fails.
+        let read = unsafe {
+            let from = (base + u64::from(offset)) as *const _;
+            bpf_probe_read_kernel((&raw mut *value).cast(), size_of::<T>() as u32, from)
+        };
+        if read != 0 {
+            *value = was;
+        }
+    }
+}
+
 /// A `T` at `at` in the current process's memory.
 #[inline(always)]
 pub fn user<T: Copy>(at: u64) -> Option<T> {

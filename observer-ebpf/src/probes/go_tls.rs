@@ -7,9 +7,10 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use observer_common::{HANDSHAKE_END, Handshake, Kind, Lost, Process};
 
+use crate::channels::FdKey;
 use crate::task::{Task, user};
 use crate::walk::{self, Direction};
-use crate::{CALLS, emit, fds, task};
+use crate::{CALLS, CONNECTIONS, emit, task};
 
 /// A call of a goroutine.
 #[derive(Clone, Copy)]
@@ -61,10 +62,10 @@ fn registers(ctx: &ProbeContext) -> Registers {
 fn socket(task: Task, process: *const Process, tls: u64) -> (i32, u64) {
     let fd = user::<u64>(tls + 8).and_then(user::<u64>).and_then(|net_fd| user::<i64>(net_fd + 16));
     let Some(fd) = fd.filter(|fd| (0..1 << 20).contains(fd)) else { return (-1, 0) };
-    let conn = match fds::get(task, process, fd as i32) {
-        // SAFETY: a value of the map.
-        Some(entry) => unsafe { (*entry).conn },
-        None => 0,
+    let conn = match CONNECTIONS.get_ptr(FdKey { pid: task.pid, fd: fd as i32 }) {
+        // SAFETY: values of the maps.
+        Some(of) if unsafe { (*of).process_ns == (*process).since_ns } => unsafe { (*of).conn },
+        _ => 0,
     };
     (fd as i32, conn)
 }

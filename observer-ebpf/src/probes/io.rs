@@ -1,20 +1,28 @@
-//! System calls on descriptors: connects, DNS messages, the hellos of a TCP connection.
+//! Bytes that cross a socket: DNS messages, the hellos of a TCP connection.
 //!
-//! Bytes are read from the caller's buffer: at the entry of a call that sends, at the exit of a
-//! call that receives. The thread that receives may be another than the one that sent, so the
-//! descriptor is the key.
+//! The tracepoints name the socket and how much went through it; the bytes are read from the
+//! caller's buffer, which the registers of its system call still name. The thread that receives
+//! may be another than the one that sent, so the socket is the key.
 
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use observer_common::{DATA_MAX, Kind, PAYLOAD_CLOSED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process};
+use observer_common::{
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process,
+};
 
-use crate::fds::{self, Fd, FdKey, kind};
-use crate::probes::sock;
-use crate::task::{self, Task, user};
-use crate::{FDS, emit};
+use crate::channels::{Channel, kind};
+use crate::task::{self, Task, kernel, user};
+use crate::{CHANNELS, emit, offset};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+/// `IPPROTO_UDP`
+const UDP: u16 = 17;
+/// Port of name servers.
+const DNS: u16 = 53;
+/// `MSG_PEEK`: the bytes will be received once more.
+const PEEK: u64 = 2;
 /// Vectors looked at in one call: a length and a message.
 const PARTS_MAX: u64 = 2;
 
@@ -45,44 +53,36 @@ struct Message {
     count: u64,
 }
 
-/// Size of a `struct mmsghdr`; its length follows the 56 bytes of a `struct msghdr`.
+/// Size of a `struct mmsghdr`.
 const MMSGHDR: u64 = 64;
-/// Messages looked at in one sendmmsg: the C library asks for A and AAAA at once.
-const MESSAGES_MAX: u64 = 2;
 
 /// System calls by number (arch/x86/entry/syscalls/syscall_64.tbl).
 #[cfg(bpf_target_arch = "x86_64")]
 mod call {
     pub const READ: u64 = 0;
     pub const WRITE: u64 = 1;
-    pub const CLOSE: u64 = 3;
     pub const READV: u64 = 19;
     pub const WRITEV: u64 = 20;
-    pub const DUP2: u64 = 33;
     pub const CONNECT: u64 = 42;
     pub const SENDTO: u64 = 44;
     pub const RECVFROM: u64 = 45;
     pub const SENDMSG: u64 = 46;
     pub const RECVMSG: u64 = 47;
-    pub const DUP3: u64 = 292;
     pub const RECVMMSG: u64 = 299;
     pub const SENDMMSG: u64 = 307;
 }
-/// System calls by number (include/uapi/asm-generic/unistd.h); there is no dup2.
+/// System calls by number (include/uapi/asm-generic/unistd.h).
 #[cfg(bpf_target_arch = "aarch64")]
 mod call {
     pub const READ: u64 = 63;
     pub const WRITE: u64 = 64;
-    pub const CLOSE: u64 = 57;
     pub const READV: u64 = 65;
     pub const WRITEV: u64 = 66;
-    pub const DUP2: u64 = u64::MAX;
     pub const CONNECT: u64 = 203;
     pub const SENDTO: u64 = 206;
     pub const RECVFROM: u64 = 207;
     pub const SENDMSG: u64 = 211;
     pub const RECVMSG: u64 = 212;
-    pub const DUP3: u64 = 24;
     pub const RECVMMSG: u64 = 243;
     pub const SENDMMSG: u64 = 269;
 }
@@ -148,246 +148,351 @@ fn address(at: u64) -> Option<Address> {
     Some(Address { family, port, address })
 }
 
-/// `sys_enter(regs, number)`: what is sent, and what becomes of descriptors.
-#[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
-    let number: u64 = ctx.arg(1);
-    // Most calls of a machine end here.
-    let sends = matches!(number, call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG);
-    let settles = matches!(number, call::CONNECT | call::CLOSE | call::DUP2 | call::DUP3);
-    if !sends && !settles {
-        return 0;
+/// The peer of a connected socket, from the socket itself.
+#[inline(always)]
+pub fn peer(sk: u64) -> Address {
+    let mut to = Address { family: 0, port: 0, address: [0; 16] };
+    task::kernel_into(sk, offset!(sock_family), &mut to.family);
+    task::kernel_into(sk, offset!(sock_dport), &mut to.port);
+    to.port = u16::from_be(to.port);
+    if to.family == AF_INET {
+        let mut four = [0u8; 4];
+        task::kernel_into(sk, offset!(sock_daddr), &mut four);
+        [to.address[0], to.address[1], to.address[2], to.address[3]] = four;
+    } else {
+        task::kernel_into(sk, offset!(sock_v6_daddr), &mut to.address);
     }
-    let Some((task, process)) = task::current() else { return 0 };
-    let regs: u64 = ctx.arg(0);
-    if !native(regs) {
-        return 0;
-    }
-    let fd = arg(regs, 0) as i32;
-    match number {
-        call::CONNECT => connect(task, process, fd, arg(regs, 1)),
-        call::CLOSE => forget(task, process, fd),
-        call::DUP2 | call::DUP3 => forget(task, process, arg(regs, 1) as i32),
-        call::SENDTO => {
-            if let Some(entry) = entry_to(task, process, fd, arg(regs, 4)) {
-                bytes(task, entry, false, arg(regs, 1), arg(regs, 2));
-            }
-        }
-        call::SENDMSG => message_out(task, process, fd, arg(regs, 1)),
-        call::SENDMMSG => {
-            let (at, count) = (arg(regs, 1), arg(regs, 2) & 0xffff_ffff);
-            for n in 0..MESSAGES_MAX {
-                if n < count {
-                    message_out(task, process, fd, at + n * MMSGHDR);
-                }
-            }
-        }
-        _ => {
-            if let Some(entry) = entry(task, process, fd) {
-                let (at, count) = (arg(regs, 1), arg(regs, 2));
-                if number == call::WRITE {
-                    bytes(task, entry, false, at, count);
-                } else {
-                    vectors(task, entry, false, at, count, u64::MAX);
-                }
-            }
-        }
-    }
-    0
+    to
 }
 
-/// `sys_exit(regs, result)`: what was received.
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    let result = ctx.arg::<u64>(1) as i64;
+/// The system call that the current thread is in: its registers and its number, when its numbers
+/// are those of this file.
+#[inline(always)]
+pub fn system_call() -> Option<(u64, u64)> {
+    // SAFETY: helpers that return kernel pointers of the current task.
+    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    number(regs).map(|number| (regs, number))
+}
+
+#[inline(always)]
+fn number(regs: u64) -> Option<u64> {
+    if !native(regs) {
+        return None;
+    }
+    let number = kernel::<u64>(regs, place::NUMBER)?;
+    Some(number & 0xffff_ffff)
+}
+
+/// The descriptor that the current thread connects.
+#[inline(always)]
+pub fn connecting() -> Option<i32> {
+    let (regs, number) = system_call()?;
+    (number == call::CONNECT).then(|| arg(regs, 0) as i32)
+}
+
+/// `sock_send_length(sk, result, flags)` (Linux 6.3): bytes were sent
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sock_send_length(ctx: RawTracePointContext) -> i32 {
+    through(ctx.arg(0), ctx.arg::<u64>(1) as i32, false)
+}
+
+/// `sock_recv_length(sk, result, flags)`: bytes were received
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn sock_recv_length(ctx: RawTracePointContext) -> i32 {
+    if ctx.arg::<u64>(2) & PEEK != 0 {
+        return 0;
+    }
+    through(ctx.arg(0), ctx.arg::<u64>(1) as i32, true)
+}
+
+#[inline(always)]
+fn through(sk: u64, result: i32, received: bool) -> i32 {
     if result <= 0 {
         return 0;
     }
+    let Some((task, process)) = task::current() else { return 0 };
+    let Some((regs, number)) = system_call() else { return 0 };
+    transfer(&Transfer {
+        task,
+        process,
+        sk,
+        regs,
+        number,
+        len: result as u64,
+        received: u64::from(received),
+    });
+    0
+}
+
+/// `sys_exit(regs, result)`, for kernels before 6.3: the socket is found by the descriptor.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
+    let result = ctx.arg::<u64>(1) as i64;
     let regs: u64 = ctx.arg(0);
-    let Some(number) = task::kernel::<u64>(regs, place::NUMBER) else { return 0 };
-    #[cfg(bpf_target_arch = "aarch64")]
-    let number = number & 0xffff_ffff;
-    if !matches!(number, call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG) {
+    if result <= 0 {
         return 0;
     }
+    let Some(number) = kernel::<u64>(regs, place::NUMBER) else { return 0 };
+    let received = match number & 0xffff_ffff {
+        call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG => true,
+        call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG => false,
+        _ => return 0,
+    };
     let Some((task, process)) = task::current() else { return 0 };
     if !native(regs) {
         return 0;
     }
-    let Some(entry) = entry(task, process, arg(regs, 0) as i32) else { return 0 };
-    let at = arg(regs, 1);
-    let len = result as u64;
-    match number {
-        call::READV => vectors(task, entry, true, at, arg(regs, 2), len),
-        call::RECVMSG => {
-            if let Some(message) = user::<Message>(at) {
-                vectors(task, entry, true, message.vectors, message.count, len);
-            }
+    let Some(sk) = socket(arg(regs, 0)) else { return 0 };
+    let number = number & 0xffff_ffff;
+    transfer(&Transfer {
+        task,
+        process,
+        sk,
+        regs,
+        number,
+        len: result as u64,
+        received: u64::from(received),
+    });
+    0
+}
+
+/// The `struct sock` of a descriptor of the current process. What is no socket has another
+/// private word, which no map knows.
+#[inline(always)]
+fn socket(fd: u64) -> Option<u64> {
+    // SAFETY: a helper without arguments.
+    let current = unsafe { bpf_get_current_task_btf() } as u64;
+    let files = kernel::<u64>(current, offset!(task_files))?;
+    let table = kernel::<u64>(files, offset!(files_fdt))?;
+    if fd >= u64::from(kernel::<u32>(table, offset!(fdtable_max))?) {
+        return None;
+    }
+    let array = kernel::<u64>(table, offset!(fdtable_fd))?;
+    let file = kernel::<u64>(array + fd * 8, 0).filter(|file| *file != 0)?;
+    let inode = kernel::<u64>(file, offset!(file_inode))?;
+    // `S_IFSOCK` (include/uapi/linux/stat.h)
+    if kernel::<u16>(inode, offset!(inode_mode))? & 0o170_000 != 0o140_000 {
+        return None;
+    }
+    kernel::<u64>(kernel::<u64>(file, offset!(file_private))?, offset!(socket_sk))
+}
+
+/// What [`transfer`] is about.
+#[repr(C)]
+struct Transfer {
+    task: Task,
+    process: *const Process,
+    sk: u64,
+    regs: u64,
+    number: u64,
+    len: u64,
+    received: u64,
+}
+
+/// Bytes went through a socket of an observed process.
+#[inline(never)]
+fn transfer(of: &Transfer) -> u64 {
+    let channel = match channel(of.task, of.process, of.sk) {
+        Some(channel) => channel,
+        None if of.received != 0 => return 0,
+        None => match name_server(of) {
+            Some(channel) => channel,
+            None => return 0,
+        },
+    };
+    // SAFETY: a value of the map.
+    if unsafe { (*channel).kind } == kind::QUIET {
+        return 0;
+    }
+    let mut at = arg(of.regs, 1);
+    if matches!(of.number, call::READ | call::WRITE | call::RECVFROM | call::SENDTO) {
+        bytes(of, channel, Vector { base: at, len: of.len });
+        return 0;
+    }
+    let mut count = arg(of.regs, 2);
+    if !matches!(of.number, call::READV | call::WRITEV) {
+        if matches!(of.number, call::RECVMMSG | call::SENDMMSG) {
+            at += turn(of, channel, count) * MMSGHDR;
         }
-        call::RECVMMSG => {
-            for n in 0..MESSAGES_MAX {
-                let at = at + n * MMSGHDR;
-                let (Some(message), Some(len)) = (user::<Message>(at), user::<u32>(at + 56)) else {
-                    return 0;
-                };
-                if n < result as u64 {
-                    vectors(task, entry, true, message.vectors, message.count, u64::from(len));
-                }
-            }
+        let Some(message) = user::<Message>(at) else { return 0 };
+        (at, count) = (message.vectors, message.count);
+    }
+    // A length and a message: more than two parts nobody sends.
+    let mut left = of.len;
+    for n in 0..PARTS_MAX {
+        if n < count && left > 0 {
+            let Some(mut vector) = user::<Vector>(at + n * 16) else { return 0 };
+            vector.len = vector.len.min(left);
+            left -= vector.len;
+            bytes(of, channel, vector);
         }
-        _ => bytes(task, entry, true, at, len),
     }
     0
 }
 
+/// Which message of several a call is at: the kernel handles one at a time, the channel counts.
 #[inline(always)]
-fn connect(task: Task, process: *const Process, fd: i32, to: u64) {
-    match address(to) {
-        Some(to) => {
-            if let Some((_, thread)) = task::thread() {
-                // SAFETY: a value of the map.
-                unsafe { (*thread).connecting = (fd + 1) as u32 };
-            }
-            sock::remember(task, process, fd, to, emit::now());
-        }
-        None => forget(task, process, fd),
-    }
-}
-
-#[inline(always)]
-fn forget(task: Task, process: *const Process, fd: i32) {
-    let Some(entry) = fds::get(task, process, fd) else { return };
-    // SAFETY: a value of the map.
-    if unsafe { matches!((*entry).kind, kind::DNS_UDP | kind::DNS_TCP) } {
-        emit::event(Kind::Dns, PAYLOAD_CLOSED, task, emit::now(), payload(entry, 0));
-    }
-    let _ = FDS.remove(FdKey::new(task, fd));
-}
-
-#[inline(always)]
-fn payload(entry: *const Fd, len: u64) -> Payload {
+fn turn(of: &Transfer, channel: *mut Channel, count: u64) -> u64 {
     // SAFETY: a value of the map.
     unsafe {
-        Payload {
-            conn: (*entry).conn,
-            len: len as u32,
-            generation: (*entry).generation,
-            family: (*entry).family,
-            remote_port: (*entry).port,
-            pad: 0,
-            remote: (*entry).remote,
-        }
+        let turn = if of.received == 0 { &raw mut (*channel).sends } else { &raw mut (*channel).receives };
+        let n = if u64::from(*turn) < count { *turn } else { 0 };
+        *turn = n.wrapping_add(1);
+        u64::from(n)
     }
 }
 
-/// Sends the bytes of one buffer, as far as anybody wants them.
+/// The channel of a socket, unless it is a former socket's at the same address.
 #[inline(always)]
-fn bytes(task: Task, entry: *mut Fd, received: bool, from: u64, len: u64) {
-    copy(&Part { task, entry, from, len, received: u64::from(received) });
+fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel> {
+    let channel = CHANNELS.get_ptr_mut(sk)?;
+    // SAFETY: values of the maps.
+    unsafe {
+        if (*channel).pid != task.pid || (*channel).process_ns != (*process).since_ns {
+            return None;
+        }
+        if (*channel).kind == kind::DNS_UDP {
+            let port = u16::from_be(kernel(sk, offset!(sock_dport)).unwrap_or(0));
+            if port != 0 && port != DNS {
+                return None;
+            }
+        }
+    }
+    Some(channel)
 }
 
-/// The arguments of [`copy`]: a function of its own, so that its code is there once.
+/// A datagram to a name server makes a channel of its socket.
+#[inline(always)]
+fn name_server(of: &Transfer) -> Option<*mut Channel> {
+    if kernel::<u16>(of.sk, offset!(sock_protocol))? & 0xff != UDP {
+        return None;
+    }
+    let connected = peer(of.sk);
+    let to = if connected.port != 0 { connected } else { named(of)? };
+    if to.port != DNS {
+        return None;
+    }
+    open(of.task, of.process, of.sk, to, kind::DNS_UDP, 0);
+    CHANNELS.get_ptr_mut(of.sk)
+}
+
+/// The address that a call names.
+#[inline(always)]
+fn named(of: &Transfer) -> Option<Address> {
+    match of.number {
+        call::SENDTO => address(arg(of.regs, 4)),
+        call::SENDMSG | call::SENDMMSG => {
+            let message = user::<Message>(arg(of.regs, 1))?;
+            if message.name_len as u32 == 0 { None } else { address(message.name) }
+        }
+        _ => None,
+    }
+}
+
+/// A socket's bytes matter from now on.
+#[inline(always)]
+pub fn open(task: Task, process: *const Process, sk: u64, to: Address, kind: u32, conn: u64) {
+    // SAFETY: a value of the map.
+    let process_ns = unsafe { (*process).since_ns };
+    let channel = Channel {
+        kind,
+        pid: task.pid,
+        conn,
+        process_ns,
+        remote: to.address,
+        generation: emit::now() as u32,
+        family: to.family,
+        port: to.port,
+        sent: 0,
+        received: 0,
+        sends: 0,
+        receives: 0,
+    };
+    if CHANNELS.insert(sk, channel, 0).is_err() {
+        emit::lost(Lost::Sockets);
+    }
+}
+
+/// The arguments of [`copy`].
 #[repr(C)]
 struct Part {
     task: Task,
-    entry: *mut Fd,
+    channel: *mut Channel,
     from: u64,
     len: u64,
     received: u64,
 }
 
+#[inline(always)]
+fn bytes(of: &Transfer, channel: *mut Channel, part: Vector) {
+    // A resolver that asks several servers on one socket.
+    // SAFETY: a value of the map.
+    if of.received == 0
+        && unsafe { (*channel).kind } == kind::DNS_UDP
+        && let Some(to) = named(of)
+    {
+        // SAFETY: a value of the map.
+        unsafe { ((*channel).family, (*channel).port, (*channel).remote) = (to.family, to.port, to.address) };
+    }
+    copy(&Part { task: of.task, channel, from: part.base, len: part.len, received: of.received });
+}
+
+/// Sends the bytes of one buffer, as far as anybody wants them. A function of its own: its code
+/// is there once.
 #[inline(never)]
 fn copy(part: &Part) -> u64 {
-    let Part { task, entry, from, len, received } = *part;
-    let received = received != 0;
+    let Part { task, channel, from, len, received } = *part;
     if len == 0 || from == 0 {
         return 0;
     }
-    // SAFETY: a value of the map; counters of a descriptor need not be exact.
+    let received = received != 0;
+    // SAFETY: a value of the map; counters of a channel need not be exact.
     unsafe {
-        let what = match (*entry).kind {
-            kind::DNS_UDP | kind::DNS_TCP => Kind::Dns,
-            kind::HELLO => {
-                let wanted = if received {
-                    let wanted = sock::wants_hello((*entry).received, (*entry).receives);
-                    (*entry).received = (*entry).received.saturating_add(len as u32);
-                    (*entry).receives = (*entry).receives.saturating_add(1);
-                    wanted
-                } else {
-                    let wanted = sock::wants_hello((*entry).sent, (*entry).sends);
-                    (*entry).sent = (*entry).sent.saturating_add(len as u32);
-                    (*entry).sends = (*entry).sends.saturating_add(1);
-                    wanted
-                };
-                if !wanted {
-                    let more = sock::wants_hello((*entry).received, (*entry).receives)
-                        || sock::wants_hello((*entry).sent, (*entry).sends);
-                    if !more {
-                        (*entry).kind = kind::QUIET;
-                    }
-                    return 0;
-                }
-                Kind::Hello
+        let tcp = (*channel).kind != kind::DNS_UDP;
+        let what = if (*channel).kind == kind::HELLO {
+            if !wants_hello(channel, received, len as u32) {
+                return 0;
             }
-            _ => return 0,
+            Kind::Hello
+        } else {
+            Kind::Dns
         };
         let mut flags = if received { PAYLOAD_RECEIVED } else { 0 };
-        if (*entry).kind != kind::DNS_UDP {
+        if tcp {
             flags |= PAYLOAD_TCP;
         }
+        let payload = Payload {
+            conn: (*channel).conn,
+            len: len as u32,
+            generation: (*channel).generation,
+            family: (*channel).family,
+            remote_port: (*channel).port,
+            pad: 0,
+            remote: (*channel).remote,
+        };
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
-        emit::with_user(what, flags, task, emit::now(), payload(entry, len), from, copied);
+        emit::with_user(what, flags, task, emit::now(), payload, from, copied);
     }
     0
 }
 
-/// Sends the bytes of a list of buffers, `total` in all (what was received fills them in turn).
+/// Whether a hello may still be coming in that direction; counts the call.
 #[inline(always)]
-fn vectors(task: Task, entry: *mut Fd, received: bool, at: u64, count: u64, total: u64) {
-    let mut left = total;
-    for n in 0..PARTS_MAX {
-        if n >= count || left == 0 {
-            return;
+unsafe fn wants_hello(channel: *mut Channel, received: bool, len: u32) -> bool {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let (bytes, calls) = if received {
+            (&raw mut (*channel).received, &raw mut (*channel).receives)
+        } else {
+            (&raw mut (*channel).sent, &raw mut (*channel).sends)
+        };
+        let wanted = *bytes < HELLO_MAX && *calls < u16::from(HELLO_CALLS_MAX);
+        *bytes = (*bytes).saturating_add(len);
+        *calls = (*calls).saturating_add(1);
+        let done = |bytes: u32, calls: u16| bytes >= HELLO_MAX || calls >= u16::from(HELLO_CALLS_MAX);
+        if done((*channel).sent, (*channel).sends) && done((*channel).received, (*channel).receives) {
+            (*channel).kind = kind::QUIET;
         }
-        let Some(vector) = user::<Vector>(at + n * 16) else { return };
-        let len = vector.len.min(left);
-        left -= len;
-        bytes(task, entry, received, vector.base, len);
-    }
-}
-
-#[inline(always)]
-fn entry(task: Task, process: *const Process, fd: i32) -> Option<*mut Fd> {
-    let entry = fds::get(task, process, fd)?;
-    // SAFETY: a value of the map.
-    (unsafe { (*entry).kind } != kind::QUIET).then_some(entry)
-}
-
-/// As [`entry`]; a datagram that names a name server makes one.
-#[inline(always)]
-fn entry_to(task: Task, process: *const Process, fd: i32, to: u64) -> Option<*mut Fd> {
-    if let Some(to) = address(to)
-        && to.port == 53
-    {
-        match fds::get(task, process, fd) {
-            // A resolver that asks several servers on one socket: its answers come to that.
-            // SAFETY: a value of the map.
-            Some(entry) if unsafe { (*entry).kind == kind::DNS_UDP } => unsafe {
-                (*entry).family = to.family;
-                (*entry).port = to.port;
-                (*entry).remote = to.address;
-            },
-            _ => sock::remember(task, process, fd, to, emit::now()),
-        }
-    }
-    entry(task, process, fd)
-}
-
-#[inline(always)]
-fn message_out(task: Task, process: *const Process, fd: i32, at: u64) {
-    let Some(message) = user::<Message>(at) else { return };
-    let to = if message.name_len as u32 == 0 { 0 } else { message.name };
-    if let Some(entry) = entry_to(task, process, fd, to) {
-        vectors(task, entry, false, message.vectors, message.count, u64::MAX);
+        wanted
     }
 }

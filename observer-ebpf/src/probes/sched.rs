@@ -192,8 +192,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-const EMPTY: Thread =
-    Thread { root: 0, pid: 0, state: 0, connecting: 0, lock_ino: 0, on_cpu_ns: 0, cpu_ns: 0 };
+const EMPTY: Thread = Thread { root: 0, pid: 0, state: 0, pad: 0, lock_ino: 0, on_cpu_ns: 0, cpu_ns: 0 };
 
 /// `sched_process_exec(task, old_pid, bprm)`
 #[raw_tracepoint(tracepoint = "sched_process_exec")]

@@ -3,13 +3,13 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    HELLO_MAX, Kind, Lost, Mark, Process, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo, TcpStats,
-    UNKNOWN32, UNKNOWN64,
+    Kind, Lost, Mark, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
 };
 
-use crate::fds::{self, Fd, FdKey, Sock, kind};
+use crate::channels::{Connected, FdKey, Sock, kind};
+use crate::probes::io;
 use crate::task::{Task, kernel};
-use crate::{FDS, SOCKS, emit, offset, task};
+use crate::{CHANNELS, CONNECTIONS, SOCKS, emit, offset, task};
 
 /// `TCP_SYN_SENT` (include/net/tcp_states.h)
 const SYN_SENT: u32 = 2;
@@ -48,46 +48,42 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
         connecting(sk, now);
     }
     let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
-    let family = kernel::<u16>(sk, offset!(sock_family)).unwrap_or(0);
-    let (mut local, mut remote) = ([0u8; 16], [0u8; 16]);
-    if family == AF_INET {
-        let from = |offset| kernel::<[u8; 4]>(sk, offset).unwrap_or([0; 4]);
-        let (l, r) = (from(offset!(sock_rcv_saddr)), from(offset!(sock_daddr)));
-        [local[0], local[1], local[2], local[3]] = l;
-        [remote[0], remote[1], remote[2], remote[3]] = r;
+    let remote = io::peer(sk);
+    let mut local = [0u8; 16];
+    if remote.family == AF_INET {
+        let four = kernel::<[u8; 4]>(sk, offset!(sock_rcv_saddr)).unwrap_or([0; 4]);
+        [local[0], local[1], local[2], local[3]] = four;
     } else {
         local = kernel(sk, offset!(sock_v6_rcv_saddr)).unwrap_or(local);
-        remote = kernel(sk, offset!(sock_v6_daddr)).unwrap_or(remote);
     }
     // SAFETY: a value of the map.
     let (conn, fd) = unsafe { ((*sock).conn, (*sock).fd) };
     let state = SockState {
         conn,
         fd,
-        family,
+        family: remote.family,
         local_port: kernel(sk, offset!(sock_num)).unwrap_or(0),
-        remote_port: u16::from_be(kernel(sk, offset!(sock_dport)).unwrap_or(0)),
+        remote_port: remote.port,
         old: old as u8,
         new: new as u8,
         error: if new == CLOSE { kernel(sk, offset!(sock_err)).unwrap_or(0) } else { 0 },
         local,
-        remote,
+        remote: remote.address,
         stats: stats(sk),
     };
     emit::event(Kind::SockState, 0, owner(sock), now, state);
     if new == CLOSE {
         let _ = SOCKS.remove(sk);
+        let _ = CHANNELS.remove(sk);
     }
     0
 }
 
-/// A thread of a tree sends a SYN: the socket is followed from here on.
+/// A process of a tree sends a SYN: the socket is followed from here on.
 #[inline(always)]
 fn connecting(sk: u64, now: u64) {
-    let Some((task, thread)) = task::thread() else { return };
-    let Some((_, process)) = task::current() else { return };
-    // SAFETY: values of the maps.
-    let fd = unsafe { (*thread).connecting as i32 - 1 };
+    let Some((task, process)) = task::current() else { return };
+    let fd = io::connecting().unwrap_or(-1);
     // Two sockets cannot begin at the same nanosecond on the same CPU.
     // SAFETY: a helper without arguments.
     let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
@@ -105,20 +101,13 @@ fn connecting(sk: u64, now: u64) {
     if SOCKS.insert(sk, sock, 0).is_err() {
         return emit::lost(Lost::Sockets);
     }
-    if fd >= 0 {
-        link(task, process, fd, conn);
-    }
-}
-
-/// The descriptor's bytes belong to that connection.
-#[inline(always)]
-fn link(task: Task, process: *const Process, fd: i32, conn: u64) {
-    if let Some(entry) = fds::get(task, process, fd) {
-        // SAFETY: a value of the map.
-        unsafe {
-            (*entry).conn = conn;
-            (*entry).kind = if (*entry).kind == kind::DNS_UDP { kind::DNS_TCP } else { kind::HELLO };
-        }
+    let to = io::peer(sk);
+    io::open(task, process, sk, to, if to.port == 53 { kind::DNS_TCP } else { kind::HELLO }, conn);
+    // SAFETY: a value of the map.
+    let process_ns = unsafe { (*process).since_ns };
+    let key = FdKey { pid: task.pid, fd };
+    if fd >= 0 && CONNECTIONS.insert(key, Connected { conn, process_ns }, 0).is_err() {
+        emit::lost(Lost::Sockets);
     }
 }
 
@@ -184,34 +173,4 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
         emit::event(Kind::TcpInfo, 0, owner(sock), now, TcpInfo { conn, stats });
     }
     0
-}
-
-/// The entry of a descriptor that connects; its kind is settled when the SYN is sent.
-#[inline(always)]
-pub fn remember(task: Task, process: *const Process, fd: i32, to: super::io::Address, now: u64) {
-    let dns = to.port == 53;
-    // SAFETY: a value of the map.
-    let process_ns = unsafe { (*process).since_ns };
-    let entry = Fd {
-        kind: if dns { kind::DNS_UDP } else { kind::QUIET },
-        family: to.family,
-        port: to.port,
-        conn: 0,
-        process_ns,
-        remote: to.address,
-        generation: now as u32,
-        sent: 0,
-        received: 0,
-        sends: 0,
-        receives: 0,
-    };
-    if FDS.insert(FdKey::new(task, fd), entry, 0).is_err() {
-        emit::lost(Lost::Sockets);
-    }
-}
-
-/// Whether a hello may still be coming in that direction.
-#[inline(always)]
-pub fn wants_hello(bytes: u32, calls: u16) -> bool {
-    bytes < HELLO_MAX && calls < u16::from(observer_common::HELLO_CALLS_MAX)
 }

@@ -66,14 +66,15 @@ pub struct Correlator {
 }
 
 impl Correlator {
-    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`.
-    pub fn new(start_ns: u64) -> Self {
+    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `dns_timeout_ns`: how long a
+    /// resolver waits for an answer (resolv.conf's `timeout`).
+    pub fn new(start_ns: u64, dns_timeout_ns: Ns) -> Self {
         let clock = Clock { start_ns };
         Self {
             clock,
             processes: Processes::new(clock),
             connections: Connections::new(),
-            questions: Questions::new(),
+            questions: Questions::new(dns_timeout_ns),
             requests: Requests::new(clock),
             locks: Locks::new(),
             undecoded: 0,
@@ -149,9 +150,12 @@ impl Correlator {
         self.locks.facts(tid, facts, &mut out);
     }
 
-    /// Tells what has been gathered since the last time: idle spells of running commands.
-    pub fn flush(&mut self, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.latest_ns };
+    /// Tells what has been gathered since the last time, and what time alone brings: idle spells
+    /// of running commands, questions that were given up. `now`: every record until then was taken.
+    pub fn flush(&mut self, now: Ns, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns.max(now) };
+        self.questions.expire(now, &mut out);
+        out.at_ns = self.latest_ns;
         self.processes.flush(&mut out);
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use observer_common::{PAYLOAD_CLOSED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
+use observer_common::{PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message};
 use crate::model::event::Body;
-use crate::model::record::{Dns, Transport};
+use crate::model::record::{Dns, Ns, Transport};
 
 /// A socket of a process: pid and the generation the kernel side gave it.
 type Socket = (u32, u32);
@@ -28,11 +28,12 @@ pub(super) struct Questions {
     streams: HashMap<Socket, (u32, Streams)>,
     asked: Asked,
     next: u32,
+    timeout_ns: Ns,
 }
 
 impl Questions {
-    pub(super) fn new() -> Self {
-        Self { open: HashMap::new(), streams: HashMap::new(), asked: HashMap::new(), next: 1 }
+    pub(super) fn new(timeout_ns: Ns) -> Self {
+        Self { open: HashMap::new(), streams: HashMap::new(), asked: HashMap::new(), next: 1, timeout_ns }
     }
 
     /// Bytes of a message; how many messages could not be understood.
@@ -45,11 +46,6 @@ impl Questions {
         out: &mut Out<'_>,
     ) -> u64 {
         let socket = (owner.pid, payload.generation);
-        if flags & PAYLOAD_CLOSED != 0 {
-            self.streams.remove(&socket);
-            self.give_up(|key, _| key == socket, out);
-            return 0;
-        }
         let received = flags & PAYLOAD_RECEIVED != 0;
         let tcp = flags & PAYLOAD_TCP != 0;
         let messages = if tcp {
@@ -86,16 +82,16 @@ impl Questions {
         out: &mut Out<'_>,
     ) {
         let Some(question) = &message.question else { return };
-        // The same question to the same server: the former one was given up. (Another server may
-        // be asked at the same time; a socket that is closed says that it no longer is.)
+        // The same question once more: the former one was given up. Only a resolver that asks
+        // several servers on one socket waits for both.
         let server = address(payload.family, &payload.remote, payload.remote_port);
-        let same = |dns: &Dns| {
+        let same = |of: Socket, dns: &Dns| {
             dns.pid == owner.pid
                 && dns.name == question.name
                 && dns.qtype == question.qtype
-                && dns.server == server
+                && (dns.server == server || of != socket)
         };
-        self.give_up(|_, dns| same(dns), out);
+        self.give_up(same, out);
         let asked = (owner.pid, question.name.clone(), question.qtype.clone());
         let attempt = self.asked.entry(asked).or_default();
         *attempt += 1;
@@ -136,6 +132,12 @@ impl Questions {
             self.asked.remove(&(dns.pid, dns.name.clone(), dns.qtype.clone()));
         }
         out.push(Body::Dns(dns));
+    }
+
+    /// No resolver waits longer for an answer than its time-out.
+    pub(super) fn expire(&mut self, now: Ns, out: &mut Out<'_>) {
+        let timeout_ns = self.timeout_ns;
+        self.give_up(|_, dns| now.saturating_sub(dns.start_ns) >= timeout_ns, out);
     }
 
     fn give_up(&mut self, which: impl Fn(Socket, &Dns) -> bool, out: &mut Out<'_>) {

@@ -25,7 +25,7 @@ use crate::model::report::report;
 use crate::model::waiting::{Announcer, waiting};
 use crate::run::progress::{self, Progress};
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
-use crate::source::kernel::ring::Ring;
+use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
 use crate::target::BuildInfo;
@@ -96,11 +96,13 @@ pub struct Observer {
 impl Observer {
     /// Opens every output; nothing has begun yet.
     pub fn new(task: Task) -> Result<Self> {
+        let machine = machine();
+        let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
         let session = Session {
             schema: SCHEMA.to_owned(),
             tool: format!("goobserve {}", env!("CARGO_PKG_VERSION")),
             started_unix_ns: task.started_unix_ns,
-            machine: machine(),
+            machine,
         };
         let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
         let mut event = Event { at_ns: 0, body: Body::Session(session) };
@@ -122,7 +124,7 @@ impl Observer {
         let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
         let progress = if task.output.progress { tty().and_then(Progress::new) } else { None };
         Ok(Self {
-            correlator: Correlator::new(task.start_ns),
+            correlator: Correlator::new(task.start_ns, dns_timeout_ns),
             task,
             state,
             anonymizer,
@@ -152,6 +154,11 @@ impl Observer {
     /// Something waits to be written.
     pub const fn unflushed(&self) -> bool {
         self.unflushed
+    }
+
+    /// Until when every record has been taken off the ring and handed on.
+    fn settled(&self) -> Ns {
+        self.now().saturating_sub(HOLD_NS)
     }
 
     fn now(&self) -> Ns {
@@ -280,7 +287,7 @@ impl Observer {
     /// Ten times a second: spells are told, waits announced, files flushed.
     pub fn tick(&mut self, ring: &Ring, seam: &Seam) {
         let now = self.now();
-        self.correlator.flush(&mut self.events);
+        self.correlator.flush(self.settled(), &mut self.events);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
             for waiting in self.announcer.due(&self.state, now) {
@@ -360,7 +367,7 @@ impl Observer {
     }
 
     fn tick_last(&mut self) {
-        self.correlator.flush(&mut self.events);
+        self.correlator.flush(self.settled(), &mut self.events);
         let loss = self.correlator.loss(self.kernel_lost);
         let at_ns = self.now();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
@@ -370,7 +377,7 @@ impl Observer {
 
     /// The observation is over: files and report.
     pub fn finish(mut self, binaries: &Binaries) -> Result<()> {
-        self.correlator.flush(&mut self.events);
+        self.correlator.flush(self.settled(), &mut self.events);
         let at_ns = self.now();
         let loss = self.correlator.loss(self.kernel_lost);
         self.events.push(Event { at_ns, body: Body::Loss(loss) });

@@ -39,7 +39,10 @@ struct Btf<'a> {
 }
 
 /// Every structure that has a member of interest.
-const STRUCTURES: [&str; 10] = [
+const STRUCTURES: [&str; 13] = [
+    "files_struct",
+    "fdtable",
+    "socket",
     "task_struct",
     "sk_buff",
     "mm_struct",
@@ -149,9 +152,23 @@ fn named(strings: &[u8], offset: u32, name: &str) -> bool {
     strings.get(at..at + name.len()) == Some(name.as_bytes()) && strings.get(at + name.len()) == Some(&0)
 }
 
-/// Every offset the BPF programs use.
-pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
+/// What is told of this kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Every offset the BPF programs use
+    pub offsets: Offsets,
+    /// `sock_send_length` and `sock_recv_length` are there (Linux 6.3)
+    pub lengths: bool,
+}
+
+/// Looks for everything at once.
+pub fn layout(data: &[u8]) -> Result<Layout, BtfError> {
     let btf = Btf::new(data)?;
+    let lengths = btf.arguments("btf_trace_sock_send_length") == Some(3);
+    Ok(Layout { offsets: offsets(&btf)?, lengths })
+}
+
+fn offsets(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
     let needed = |path: &'static str| btf.path(path).ok_or(BtfError::Missing(path));
     let wanted = |path: &'static str| btf.path(path).unwrap_or(UNKNOWN32);
     Ok(Offsets {
@@ -184,6 +201,14 @@ pub fn offsets(data: &[u8]) -> Result<Offsets, BtfError> {
         tcp_total_retrans: wanted("tcp_sock.total_retrans"),
         tcp_rcv_ooopack: wanted("tcp_sock.rcv_ooopack"),
         skb_data: wanted("sk_buff.data"),
+        sock_protocol: needed("sock.sk_protocol")?,
+        task_files: needed("task_struct.files")?,
+        files_fdt: needed("files_struct.fdt")?,
+        fdtable_max: needed("fdtable.max_fds")?,
+        fdtable_fd: needed("fdtable.fd")?,
+        file_private: needed("file.private_data")?,
+        inode_mode: needed("inode.i_mode")?,
+        socket_sk: needed("socket.sk")?,
         retransmit_args: btf.arguments("btf_trace_tcp_retransmit_skb").unwrap_or(UNKNOWN32),
     })
 }
@@ -195,7 +220,7 @@ mod tests {
     #[test]
     fn this_kernels_btf_has_every_offset() {
         let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
-        let offsets = offsets(&data).expect("offsets");
+        let offsets = layout(&data).expect("offsets").offsets;
         assert!(offsets.task_tgid > offsets.task_pid);
         assert_ne!(offsets.tcp_rcv_ooopack, UNKNOWN32);
         assert!([2, 3].contains(&offsets.retransmit_args), "{}", offsets.retransmit_args);
@@ -203,10 +228,10 @@ mod tests {
 
     #[test]
     fn damaged_btf_is_refused() {
-        assert!(matches!(offsets(b"\x7fELF"), Err(BtfError::Format)));
+        assert!(matches!(layout(b"\x7fELF"), Err(BtfError::Format)));
         let mut head = vec![0x9f, 0xeb, 1, 0];
-        assert!(matches!(offsets(&head), Err(BtfError::Truncated)));
+        assert!(matches!(layout(&head), Err(BtfError::Truncated)));
         head.extend([24, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert!(matches!(offsets(&head), Err(BtfError::Truncated)));
+        assert!(matches!(layout(&head), Err(BtfError::Truncated)));
     }
 }

@@ -30,7 +30,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Raw tracepoints, `group:name`; a program has its tracepoint's name. They need no tracefs, and
 /// unlike tracepoints through perf they are detached without waiting for every CPU.
-const TRACEPOINTS: [&str; 14] = [
+const TRACEPOINTS: [&str; 12] = [
     "sched:sched_switch",
     "sched:sched_wakeup",
     "sched:sched_wakeup_new",
@@ -43,9 +43,14 @@ const TRACEPOINTS: [&str; 14] = [
     "tcp:tcp_send_reset",
     "tcp:tcp_probe",
     "filelock:flock_lock_inode",
-    "raw_syscalls:sys_enter",
-    "raw_syscalls:sys_exit",
 ];
+
+/// Where bytes are seen that cross a socket. Unlike the system calls' tracepoints these cost
+/// nothing but where a socket is used.
+const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
+
+/// In their place before Linux 6.3.
+const CALLS: [&str; 1] = ["raw_syscalls:sys_exit"];
 
 /// Programs on functions of crypto/tls.
 const UPROBES: [&str; 5] =
@@ -96,22 +101,26 @@ pub struct Shared {
 impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
     pub fn load(follow_go: bool) -> Result<Self> {
-        let offsets = {
+        let layout = {
             let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
-            btf::offsets(&data)?
+            btf::layout(&data)?
         };
+        let (bytes, unused) =
+            if layout.lengths { (&LENGTHS[..], &CALLS[..]) } else { (&CALLS[..], &LENGTHS[..]) };
         let follow = u32::from(follow_go);
         let globals = HashMap::from([
-            ("OFFSETS", (offsets.as_bytes(), true)),
+            ("OFFSETS", (layout.offsets.as_bytes(), true)),
             ("FOLLOW_GO", (follow.as_bytes(), true)),
         ]);
-        let mut loaded = object::load(OBJECT, globals)?;
+        let mut loaded = object::load(OBJECT, globals, &|name| {
+            unused.iter().any(|tracepoint| tracepoint.ends_with(name))
+        })?;
         let mut program =
             |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
         let uprobes: HashMap<_, OwnedFd> =
             UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
         let mut links = Vec::with_capacity(TRACEPOINTS.len());
-        for tracepoint in TRACEPOINTS {
+        for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
             // One program for both: what it is told is the same.
             let program = if name == "sched_wakeup_new" { "sched_wakeup" } else { name };

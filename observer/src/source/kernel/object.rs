@@ -30,9 +30,15 @@ pub struct Loaded {
     pub multi: bool,
 }
 
-/// Makes the maps and loads every program. Globals: the values of constants, by name.
-pub fn load(object: &[u8], globals: HashMap<&str, (&[u8], bool)>) -> Result<Loaded> {
+/// Makes the maps and loads every program but those that are left out. Globals: the values of
+/// constants, by name.
+pub fn load(
+    object: &[u8],
+    globals: HashMap<&str, (&[u8], bool)>,
+    left_out: &dyn Fn(&str) -> bool,
+) -> Result<Loaded> {
     let mut object = Object::parse(object).context("the BPF object has an unknown format")?;
+    object.programs.retain(|name, _| !left_out(name));
     object.patch_map_data(globals).context("the BPF object lacks a constant")?;
     let btf = load_btf(&mut object)?;
     let mut maps = Vec::new();

@@ -11,7 +11,7 @@ use super::monotonic_ns;
 /// How long a record is held back so that an earlier one of the other CPU can come in first,
 /// nanoseconds. A program takes its time stamp before it reserves its place, and may be
 /// preempted in between for a time slice.
-const HOLD_NS: u64 = 6_000_000;
+pub const HOLD_NS: u64 = 6_000_000;
 
 /// Records held at most; beyond it they are handed on at once.
 const HELD_MAX: usize = 65_536;
