@@ -44,37 +44,23 @@ pub fn thread() -> Option<(Task, *mut Thread)> {
     Some((Task { pid, tid, root }, thread))
 }
 
-/// A `T` at `base + offset` in kernel memory; `None` when the offset is unknown or unreadable.
+/// A `T`, for which any bytes will do, at `base + offset` in kernel memory; zero when it cannot be
+/// read. Without a branch on the outcome: each would double what the verifier has to look at.
 #[inline(always)]
-pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
-    if offset == observer_common::UNKNOWN32 {
-        return None;
-    }
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes `size_of::<T>()` bytes or fails.
+pub fn kernel<T: Copy>(base: u64, offset: u32) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: the helper writes `size_of::<T>()` bytes, zeros when it fails; any bytes are a `T`.
     unsafe {
         let from = (base + u64::from(offset)) as *const _;
-        if bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from) != 0 {
-            return None;
-        }
-        Some(value.assume_init())
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
+        value.assume_init()
     }
 }
 
-/// As [`kernel`], into a value that stays what it is when nothing can be read.
+/// As [`kernel`] where this kernel has such a member, else `unknown`.
 #[inline(always)]
-pub fn kernel_into<T: Copy>(base: u64, offset: u32, value: &mut T) {
-    if offset != observer_common::UNKNOWN32 {
-        let was = *value;
-        // SAFETY: the helper writes `size_of::<T>()` bytes, zeros when it fails.
-        let read = unsafe {
-            let from = (base + u64::from(offset)) as *const _;
-            bpf_probe_read_kernel((&raw mut *value).cast(), size_of::<T>() as u32, from)
-        };
-        if read != 0 {
-            *value = was;
-        }
-    }
+pub fn member<T: Copy>(base: u64, offset: u32, unknown: T) -> T {
+    if offset == observer_common::UNKNOWN32 { unknown } else { kernel(base, offset) }
 }
 
 /// A `T` at `at` in the current process's memory.

@@ -12,7 +12,7 @@ use observer_common::{
 };
 
 use crate::channels::{Channel, kind};
-use crate::task::{self, Task, kernel, user};
+use crate::task::{self, Task, kernel, member, user};
 use crate::{CHANNELS, emit, offset};
 
 const AF_INET: u16 = 2;
@@ -115,18 +115,18 @@ mod place {
 #[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
 fn native(regs: u64) -> bool {
-    task::kernel::<u64>(regs, core::mem::offset_of!(aya_ebpf::bindings::pt_regs, cs) as u32) == Some(0x33)
+    kernel::<u64>(regs, core::mem::offset_of!(aya_ebpf::bindings::pt_regs, cs) as u32) == 0x33
 }
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 fn native(regs: u64) -> bool {
-    task::kernel::<u64>(regs, 33 * 8).is_some_and(|state| state & 0x10 == 0)
+    kernel::<u64>(regs, 33 * 8) & 0x10 == 0
 }
 
 /// Argument `n` of a system call.
 #[inline(always)]
 fn arg(regs: u64, n: usize) -> u64 {
-    task::kernel(regs, place::ARGUMENT[n]).unwrap_or(0)
+    kernel(regs, place::ARGUMENT[n])
 }
 
 #[inline(always)]
@@ -151,18 +151,16 @@ fn address(at: u64) -> Option<Address> {
 /// The peer of a connected socket, from the socket itself.
 #[inline(always)]
 pub fn peer(sk: u64) -> Address {
-    let mut to = Address { family: 0, port: 0, address: [0; 16] };
-    task::kernel_into(sk, offset!(sock_family), &mut to.family);
-    task::kernel_into(sk, offset!(sock_dport), &mut to.port);
-    to.port = u16::from_be(to.port);
-    if to.family == AF_INET {
-        let mut four = [0u8; 4];
-        task::kernel_into(sk, offset!(sock_daddr), &mut four);
-        [to.address[0], to.address[1], to.address[2], to.address[3]] = four;
+    let family = kernel::<u16>(sk, offset!(sock_family));
+    let port = u16::from_be(kernel(sk, offset!(sock_dport)));
+    let mut address = [0u8; 16];
+    if family == AF_INET {
+        let four = kernel::<[u8; 4]>(sk, offset!(sock_daddr));
+        [address[0], address[1], address[2], address[3]] = four;
     } else {
-        task::kernel_into(sk, offset!(sock_v6_daddr), &mut to.address);
+        address = member(sk, offset!(sock_v6_daddr), address);
     }
-    to
+    Address { family, port, address }
 }
 
 /// The system call that the current thread is in: its registers and its number, when its numbers
@@ -179,8 +177,7 @@ fn number(regs: u64) -> Option<u64> {
     if !native(regs) {
         return None;
     }
-    let number = kernel::<u64>(regs, place::NUMBER)?;
-    Some(number & 0xffff_ffff)
+    Some(kernel::<u64>(regs, place::NUMBER) & 0xffff_ffff)
 }
 
 /// The descriptor that the current thread connects.
@@ -232,8 +229,8 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if result <= 0 {
         return 0;
     }
-    let Some(number) = kernel::<u64>(regs, place::NUMBER) else { return 0 };
-    let received = match number & 0xffff_ffff {
+    let number = kernel::<u64>(regs, place::NUMBER) & 0xffff_ffff;
+    let received = match number {
         call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG => true,
         call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG => false,
         _ => return 0,
@@ -243,7 +240,6 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let Some(sk) = socket(arg(regs, 0)) else { return 0 };
-    let number = number & 0xffff_ffff;
     transfer(&Transfer {
         task,
         process,
@@ -262,19 +258,19 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 fn socket(fd: u64) -> Option<u64> {
     // SAFETY: a helper without arguments.
     let current = unsafe { bpf_get_current_task_btf() } as u64;
-    let files = kernel::<u64>(current, offset!(task_files))?;
-    let table = kernel::<u64>(files, offset!(files_fdt))?;
-    if fd >= u64::from(kernel::<u32>(table, offset!(fdtable_max))?) {
+    let files = kernel::<u64>(current, offset!(task_files));
+    let table = kernel::<u64>(files, offset!(files_fdt));
+    if fd >= u64::from(kernel::<u32>(table, offset!(fdtable_max))) {
         return None;
     }
-    let array = kernel::<u64>(table, offset!(fdtable_fd))?;
-    let file = kernel::<u64>(array + fd * 8, 0).filter(|file| *file != 0)?;
-    let inode = kernel::<u64>(file, offset!(file_inode))?;
+    let array = kernel::<u64>(table, offset!(fdtable_fd));
+    let file = kernel::<u64>(array + fd * 8, 0);
+    let inode = kernel::<u64>(file, offset!(file_inode));
     // `S_IFSOCK` (include/uapi/linux/stat.h)
-    if kernel::<u16>(inode, offset!(inode_mode))? & 0o170_000 != 0o140_000 {
+    if kernel::<u16>(inode, offset!(inode_mode)) & 0o170_000 != 0o140_000 {
         return None;
     }
-    kernel::<u64>(kernel::<u64>(file, offset!(file_private))?, offset!(socket_sk))
+    Some(kernel(kernel(file, offset!(file_private)), offset!(socket_sk)))
 }
 
 /// What [`transfer`] is about.
@@ -352,7 +348,7 @@ fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel>
             return None;
         }
         if (*channel).kind == kind::DNS_UDP {
-            let port = u16::from_be(kernel(sk, offset!(sock_dport)).unwrap_or(0));
+            let port = u16::from_be(kernel(sk, offset!(sock_dport)));
             if port != 0 && port != DNS {
                 return None;
             }
@@ -364,7 +360,7 @@ fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel>
 /// A datagram to a name server makes a channel of its socket.
 #[inline(always)]
 fn name_server(of: &Transfer) -> Option<*mut Channel> {
-    if kernel::<u16>(of.sk, offset!(sock_protocol))? & 0xff != UDP {
+    if kernel::<u16>(of.sk, offset!(sock_protocol)) & 0xff != UDP {
         return None;
     }
     let connected = peer(of.sk);

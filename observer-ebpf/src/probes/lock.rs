@@ -20,10 +20,8 @@ pub fn flock_lock_inode(ctx: RawTracePointContext) -> i32 {
     if result != DEFERRED && waits_for == 0 {
         return 0;
     }
-    let ino = kernel::<u64>(inode, offset!(inode_ino)).unwrap_or(0);
-    let dev = kernel::<u64>(inode, offset!(inode_sb))
-        .and_then(|sb| kernel::<u32>(sb, offset!(super_dev)))
-        .unwrap_or(0);
+    let ino = kernel(inode, offset!(inode_ino));
+    let dev = kernel(kernel(inode, offset!(inode_sb)), offset!(super_dev));
     let lock = Lock { ino, dev, pad: 0 };
     if result == DEFERRED && waits_for != ino {
         // SAFETY: a value of the map.

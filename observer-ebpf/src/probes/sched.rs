@@ -48,7 +48,7 @@ fn account(task: &Task, tree: *mut Tree, now: u64) -> u64 {
     let task = *task;
     // SAFETY: the caller's map value.
     unsafe {
-        for _ in 0..3 {
+        for _ in 0..2 {
             let state = ThreadState::of_tree(core::ptr::read_volatile(&raw const (*tree).threads));
             let word = atomic::swap(&raw mut (*tree).since, now << SINCE_SHIFT | state as u64);
             book(task, tree, word, now);
@@ -68,16 +68,14 @@ unsafe fn book(task: Task, tree: *mut Tree, word: u64, now: u64) {
         return;
     }
     let spent = now - since;
-    let idle = word & 3 == ThreadState::Asleep as u64 && spent >= SPELL_MIN_NS;
-    // SAFETY: the caller's map value.
+    let asleep = word & 3 == ThreadState::Asleep as u64;
+    let idle = asleep && spent >= SPELL_MIN_NS;
+    // `TreeTimes` has them in the order of the states, the idle time last. A gap too short to tell
+    // belongs to the work around it.
+    let account = if asleep && !idle { 0 } else { (word.wrapping_sub(1) & 3) as usize };
+    // SAFETY: the caller's map value, whose four accounts lie behind one another.
     unsafe {
-        match ThreadState::from_bits(word & 3) {
-            ThreadState::Ready => atomic::add(&raw mut (*tree).times.runqueue_ns, spent),
-            ThreadState::Disk => atomic::add(&raw mut (*tree).times.disk_ns, spent),
-            ThreadState::Asleep if idle => atomic::add(&raw mut (*tree).times.idle_ns, spent),
-            // A gap too short to tell belongs to the work around it.
-            ThreadState::Asleep | ThreadState::Running => atomic::add(&raw mut (*tree).times.cpu_ns, spent),
-        };
+        atomic::add((&raw mut (*tree).times).cast::<u64>().add(account), spent);
         if idle {
             let times = (*tree).times;
             emit::event(Kind::Spell, 0, task, now, Spell { start_ns: since, end_ns: now, times });
@@ -107,9 +105,10 @@ fn set(tid: u32, state: ThreadState, now: u64) {
     }
 }
 
+/// [`ThreadState::weight`] of a state as the map holds it, with one branch.
 #[inline(always)]
 fn weight(state: u32) -> u64 {
-    ThreadState::from_bits(state as u64).weight()
+    if state == 0 { 0 } else { 1 << (21 * (state.wrapping_sub(1) & 3)) }
 }
 
 /// `sched_switch(preempt, prev, next, prev_state)`
@@ -119,12 +118,9 @@ pub fn sched_switch(ctx: RawTracePointContext) -> i32 {
         (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
     let now = emit::now();
     // The next one first: a tree that goes on on another thread was never idle.
-    if let Some(tid) = kernel::<u32>(next, offset!(task_pid)) {
-        set(tid, ThreadState::Running, now);
-    }
-    if let Some(tid) = kernel::<u32>(prev, offset!(task_pid))
-        && let Some(thread) = THREADS.get_ptr_mut(tid)
-    {
+    set(kernel(next, offset!(task_pid)), ThreadState::Running, now);
+    let tid = kernel(prev, offset!(task_pid));
+    if let Some(thread) = THREADS.get_ptr_mut(tid) {
         let prev_state = prev_state as u32;
         let state = if preempted & 0xff != 0 || prev_state == 0 {
             ThreadState::Ready
@@ -156,9 +152,7 @@ fn leave_cpu(thread: *mut Thread, tid: u32, state: ThreadState, now: u64) {
 /// `sched_wakeup(task)` and `sched_wakeup_new(task)`
 #[raw_tracepoint(tracepoint = "sched_wakeup")]
 pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
-    if let Some(tid) = kernel::<u32>(ctx.arg::<u64>(0), offset!(task_pid)) {
-        set(tid, ThreadState::Ready, emit::now());
-    }
+    set(kernel(ctx.arg::<u64>(0), offset!(task_pid)), ThreadState::Ready, emit::now());
     0
 }
 
@@ -167,11 +161,7 @@ pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
 pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let Some((task, _)) = task::current() else { return 0 };
     let child: u64 = ctx.arg(1);
-    let (Some(tid), Some(pid)) =
-        (kernel::<u32>(child, offset!(task_pid)), kernel::<u32>(child, offset!(task_tgid)))
-    else {
-        return 0;
-    };
+    let (tid, pid): (u32, u32) = (kernel(child, offset!(task_pid)), kernel(child, offset!(task_tgid)));
     let now = emit::now();
     if pid != task.pid {
         let process = Process { root: task.root, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };
@@ -225,19 +215,12 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     };
     let task = Task { pid, tid, root };
     let (current, bprm): (u64, u64) = (ctx.arg(0), ctx.arg(2));
-    let inode = kernel::<u64>(bprm, offset!(binprm_file))
-        .and_then(|file| kernel::<u64>(file, offset!(file_inode)))
-        .unwrap_or(0);
-    let ino = kernel(inode, offset!(inode_ino)).unwrap_or(0);
-    let dev = kernel::<u64>(inode, offset!(inode_sb))
-        .and_then(|sb| kernel::<u32>(sb, offset!(super_dev)))
-        .unwrap_or(0);
-    let ppid = kernel::<u64>(current, offset!(task_real_parent))
-        .and_then(|parent| kernel::<u32>(parent, offset!(task_tgid)))
-        .unwrap_or(0);
-    let mm = kernel::<u64>(current, offset!(task_mm)).unwrap_or(0);
-    let start = kernel::<u64>(mm, offset!(mm_arg_start)).unwrap_or(0);
-    let end = kernel::<u64>(mm, offset!(mm_arg_end)).unwrap_or(0);
+    let inode = kernel::<u64>(kernel(bprm, offset!(binprm_file)), offset!(file_inode));
+    let ino = kernel(inode, offset!(inode_ino));
+    let dev = kernel(kernel(inode, offset!(inode_sb)), offset!(super_dev));
+    let ppid = kernel(kernel(current, offset!(task_real_parent)), offset!(task_tgid));
+    let mm = kernel::<u64>(current, offset!(task_mm));
+    let (start, end): (u64, u64) = (kernel(mm, offset!(mm_arg_start)), kernel(mm, offset!(mm_arg_end)));
     let args_len = end.saturating_sub(start).min(u64::from(u32::MAX)) as u32;
     let uid = bpf_get_current_uid_gid() as u32;
     let exec = Exec { dev, uid, ino, ppid, args_len, comm };
@@ -333,7 +316,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         let cpu_ns = (*process).cpu_ns;
         let _ = PROCESSES.remove(task.pid);
         let current: u64 = ctx.arg(0);
-        let code = kernel::<u32>(current, offset!(task_exit_code)).unwrap_or(0);
+        let code = kernel::<u32>(current, offset!(task_exit_code));
         let mut exit = Exit {
             code,
             pad: 0,

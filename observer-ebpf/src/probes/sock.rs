@@ -8,7 +8,7 @@ use observer_common::{
 
 use crate::channels::{Connected, FdKey, Sock, kind};
 use crate::probes::io;
-use crate::task::{Task, kernel};
+use crate::task::{Task, kernel, member};
 use crate::{CHANNELS, CONNECTIONS, SOCKS, emit, offset, task};
 
 /// `TCP_SYN_SENT` (include/net/tcp_states.h)
@@ -19,15 +19,16 @@ const AF_INET: u16 = 2;
 
 #[inline(always)]
 fn stats(sk: u64) -> TcpStats {
+    // The kernel keeps eight times the value (tcp_sock.srtt_us).
+    let srtt = member(sk, offset!(tcp_srtt_us), UNKNOWN32);
     TcpStats {
-        bytes_sent: kernel(sk, offset!(tcp_bytes_sent)).unwrap_or(UNKNOWN64),
-        bytes_received: kernel(sk, offset!(tcp_bytes_received)).unwrap_or(UNKNOWN64),
-        // The kernel keeps eight times the value (tcp_sock.srtt_us).
-        srtt_us: kernel::<u32>(sk, offset!(tcp_srtt_us)).map_or(UNKNOWN32, |srtt| srtt >> 3),
-        retransmits: kernel(sk, offset!(tcp_total_retrans)).unwrap_or(UNKNOWN32),
-        out_of_order: kernel(sk, offset!(tcp_rcv_ooopack)).unwrap_or(UNKNOWN32),
-        snd_wnd: kernel(sk, offset!(tcp_snd_wnd)).unwrap_or(UNKNOWN32),
-        rcv_wnd: kernel(sk, offset!(tcp_rcv_wnd)).unwrap_or(UNKNOWN32),
+        bytes_sent: member(sk, offset!(tcp_bytes_sent), UNKNOWN64),
+        bytes_received: member(sk, offset!(tcp_bytes_received), UNKNOWN64),
+        srtt_us: if offset!(tcp_srtt_us) == UNKNOWN32 { UNKNOWN32 } else { srtt >> 3 },
+        retransmits: member(sk, offset!(tcp_total_retrans), UNKNOWN32),
+        out_of_order: member(sk, offset!(tcp_rcv_ooopack), UNKNOWN32),
+        snd_wnd: member(sk, offset!(tcp_snd_wnd), UNKNOWN32),
+        rcv_wnd: member(sk, offset!(tcp_rcv_wnd), UNKNOWN32),
         pad: 0,
     }
 }
@@ -51,10 +52,10 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     let remote = io::peer(sk);
     let mut local = [0u8; 16];
     if remote.family == AF_INET {
-        let four = kernel::<[u8; 4]>(sk, offset!(sock_rcv_saddr)).unwrap_or([0; 4]);
+        let four = kernel::<[u8; 4]>(sk, offset!(sock_rcv_saddr));
         [local[0], local[1], local[2], local[3]] = four;
     } else {
-        local = kernel(sk, offset!(sock_v6_rcv_saddr)).unwrap_or(local);
+        local = member(sk, offset!(sock_v6_rcv_saddr), local);
     }
     // SAFETY: a value of the map.
     let (conn, fd) = unsafe { ((*sock).conn, (*sock).fd) };
@@ -62,11 +63,11 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
         conn,
         fd,
         family: remote.family,
-        local_port: kernel(sk, offset!(sock_num)).unwrap_or(0),
+        local_port: kernel(sk, offset!(sock_num)),
         remote_port: remote.port,
         old: old as u8,
         new: new as u8,
-        error: if new == CLOSE { kernel(sk, offset!(sock_err)).unwrap_or(0) } else { 0 },
+        error: if new == CLOSE { member(sk, offset!(sock_err), 0) } else { 0 },
         local,
         remote: remote.address,
         stats: stats(sk),
@@ -128,7 +129,7 @@ pub fn tcp_retransmit_skb(ctx: RawTracePointContext) -> i32 {
     if offset!(retransmit_args) == 3 && ctx.arg::<u64>(2) as i32 != 0 {
         return 0;
     }
-    let state = kernel::<u8>(sk, offset!(sock_state)).unwrap_or(0);
+    let state = kernel::<u8>(sk, offset!(sock_state));
     mark(sk, Mark::Retransmit, u32::from(state))
 }
 
@@ -136,7 +137,7 @@ pub fn tcp_retransmit_skb(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
-    let state = kernel::<u8>(sk, offset!(sock_state)).unwrap_or(0);
+    let state = kernel::<u8>(sk, offset!(sock_state));
     mark(sk, Mark::ResetReceived, u32::from(state))
 }
 
@@ -152,11 +153,11 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
     let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
     let now = emit::now();
-    let out_of_order = kernel::<u32>(sk, offset!(tcp_rcv_ooopack)).unwrap_or(0);
+    let out_of_order = member::<u32>(sk, offset!(tcp_rcv_ooopack), 0);
     // The socket has the window of the segment before; this one's is in its header, at byte 14.
-    let header = kernel::<u64>(ctx.arg::<u64>(1), offset!(skb_data)).unwrap_or(0);
-    let peer = kernel::<u16>(header, 14) == Some(0);
-    let ours = kernel::<u32>(sk, offset!(tcp_rcv_wnd)) == Some(0);
+    let header = member::<u64>(ctx.arg::<u64>(1), offset!(skb_data), 0);
+    let peer = header != 0 && kernel::<u16>(header, 14) == 0;
+    let ours = member::<u32>(sk, offset!(tcp_rcv_wnd), 1) == 0;
     let zero = u32::from(peer) | u32::from(ours) << 1;
     // SAFETY: a value of the map; the socket's lock orders its segments.
     unsafe {
