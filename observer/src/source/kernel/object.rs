@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        assert!(load(b"no object", HashMap::new()).is_err());
+        assert!(load(b"no object", HashMap::new(), &|_| false).is_err());
     }
 
     #[test]
