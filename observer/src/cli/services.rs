@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use super::options::{Refusal, ReportOptions, WatchOptions};
+#[cfg(target_os = "linux")]
+use super::options::WatchOptions;
+use super::options::{Refusal, ReportOptions};
 
 /// What does the work.
 pub trait Services {

@@ -9,9 +9,9 @@
 //! reader runs was written when goobserve says, or is read when it says.
 //!
 //! The server's log has the moment at which its HTTP library took a body's last chunk (16 KB at
-//! most). Of a longer body megabytes can lie in buffers then, most of them the sockets', which
-//! the command has yet to read: its end is later by the time that takes, and that is no error of
-//! either clock. Longer bodies have a row, and a line among the bars, of their own.
+//! most). Of a longer body much may lie in buffers then that the command has yet to read, which
+//! would explain why its end is reported later; that is not proved. Longer bodies have a row, and
+//! a line among the bars, of their own; the bar is about all sizes.
 //!
 //! The report says when the observation started on `CLOCK_REALTIME` only; it is brought to
 //! `CLOCK_MONOTONIC` by reading both clocks here, within the error that is printed.
