@@ -9,6 +9,8 @@ pub mod bpf;
 pub mod client;
 pub mod clock;
 pub mod complete;
+pub mod containers;
+pub mod crowd;
 pub mod dns;
 pub mod fill;
 pub mod go_env;
@@ -26,6 +28,7 @@ pub mod stats;
 pub mod store;
 pub mod tls;
 pub mod wait;
+pub mod watching;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -95,18 +95,51 @@ impl Net {
                 setns(space, CloneFlags::CLONE_NEWNET).context("enter the lab's network namespace")?;
             }
             unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
-            let none = None::<&str>;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-                .context("make the mounts private")?;
-            mount(Some(&self.resolv), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)
-                .context("bind the lab's resolv.conf over /etc/resolv.conf")?;
+            self.bind_resolv()?;
             Ok(inside())
         })
+    }
+
+    /// Puts the lab's resolv.conf in place, in the mount namespace of this thread.
+    pub(crate) fn bind_resolv(&self) -> Result<()> {
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+            .context("make the mounts private")?;
+        mount(Some(&self.resolv), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)
+            .context("bind the lab's resolv.conf over /etc/resolv.conf")
+    }
+
+    /// Another network namespace from which the servers are reached, over a veth pair of its own:
+    /// its address is 198.51.100.N at the end of a /30. Only with [`Place::Veth`].
+    pub fn another(&self, number: u8) -> Result<OwnedFd> {
+        let (server, _) = self.spaces.as_ref().context("a lab on loopback has no other networks")?;
+        ensure!((1..=60).contains(&number), "there are 60 networks");
+        let client = network_namespace()?;
+        let path = format!("/proc/{}/fd/{}", process::id(), client.as_raw_fd());
+        let (ours, theirs) = (4 * u32::from(number) + 1, 4 * u32::from(number) + 2);
+        run(
+            server,
+            &[
+                &format!("link add to{number} type veth peer name lab1 netns {path}"),
+                &format!("addr add 198.51.100.{ours}/30 dev to{number}"),
+                &format!("link set to{number} up"),
+            ],
+        )?;
+        run(
+            &client,
+            &[
+                &format!("addr add 198.51.100.{theirs}/30 dev lab1"),
+                "link set lab1 up",
+                "link set lo up",
+                &format!("route add default via 198.51.100.{ours}"),
+            ],
+        )?;
+        Ok(client)
     }
 }
 
 /// Runs `work` on a thread of its own, whose name spaces end with it.
-fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow!("a thread of the lab panicked"))?
 }
 
@@ -132,12 +165,6 @@ fn veth(dir: &Path) -> Result<(Net, Sockets)> {
     let server = network_namespace()?;
     let client = network_namespace()?;
     let path = format!("/proc/{}/fd/{}", process::id(), client.as_raw_fd());
-    let run = |space: &OwnedFd, lines: &[&str]| {
-        on_a_thread(|| {
-            setns(space, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
-            lines.iter().try_for_each(|line| ip(line))
-        })
-    };
     run(
         &server,
         &[
@@ -158,6 +185,14 @@ fn veth(dir: &Path) -> Result<(Net, Sockets)> {
         net.listen().context("listen in the servers' network namespace")
     })?;
     Ok((net, sockets))
+}
+
+/// `ip` with each of these lines, in a network namespace.
+fn run(space: &OwnedFd, lines: &[&str]) -> Result<()> {
+    on_a_thread(|| {
+        setns(space, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+        lines.iter().try_for_each(|line| ip(line))
+    })
 }
 
 fn network_namespace() -> Result<OwnedFd> {

@@ -174,12 +174,18 @@ async fn answer(
 
 fn file_of(shared: &Shared, authority: &str, path: &str) -> Option<Bytes> {
     let path = path.split('?').next().unwrap_or(path);
-    let path = percent_decoded(path.strip_prefix('/')?)?;
+    let path = percent_decoded(without_prefix(path).strip_prefix('/')?)?;
     if authority == shared.sumdb_host {
         shared.store.get(&format!("sumdb/{}/{path}", shared.store.sumdb()))
     } else {
         shared.store.get(&path)
     }
+}
+
+/// A proxy's URL may have a path: under `/NAME~/` the lab serves what it serves without, so that
+/// its log tells whose request it is.
+fn without_prefix(path: &str) -> &str {
+    path.find("~/").filter(|at| !path[1..*at].contains('/')).map_or(path, |at| &path[at + 1..])
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -208,6 +214,15 @@ fn percent_decoded(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_taken_off_and_nothing_else() {
+        for (path, rest) in
+            [("/u1~/a.test/@v/list", "/a.test/@v/list"), ("/a.test/b~/@v/list", "/a.test/b~/@v/list")]
+        {
+            assert_eq!(without_prefix(path), rest);
+        }
+    }
 
     #[test]
     fn percent_signs_are_decoded_or_refused() {

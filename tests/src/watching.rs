@@ -1,0 +1,172 @@
+//! `goobserve watch --output jsonl` for as long as many commands take, printing into a file. In
+//! goes a lab, out come what was told of each command and the memory of goobserve's processes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::go_env::{GoOptions, GoRun};
+use crate::lab::Lab;
+use crate::procs::{status, worker_below};
+use crate::wait;
+
+/// A running `goobserve watch`. Dropped before its end, it is killed.
+#[derive(Debug)]
+pub struct Watching {
+    run: GoRun,
+    agent: Child,
+    worker: u32,
+    ended: bool,
+}
+
+/// Memory of one process, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Memory {
+    /// Resident, of no file and not shared: what a leak would be in
+    pub anonymous: u64,
+    /// Resident in all; a page of the ring counts when it was first read
+    pub resident: u64,
+}
+
+/// What was told, the latest line of each thing.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Commands by their number
+    pub commands: BTreeMap<u64, Value>,
+    /// Requests by their number
+    pub requests: BTreeMap<u64, Value>,
+    /// Connections by their number
+    pub connections: BTreeMap<u64, Value>,
+    /// The latest `loss` line
+    pub loss: Value,
+    /// How many lines there are
+    pub lines: u64,
+}
+
+impl Watching {
+    /// Starts it and waits until it watches.
+    pub fn start(lab: &Lab) -> Result<Self> {
+        let run = lab.go_run(&GoOptions::default())?;
+        let file = |name| File::create(run.file(name)).with_context(|| format!("create {name}"));
+        let mut command = run.goobserve()?;
+        command.args(["watch", "--output", "jsonl"]).process_group(0);
+        command.stdin(Stdio::null()).stdout(file("told.jsonl")?).stderr(file("errors")?);
+        let agent = command.spawn().context("start goobserve")?;
+        let mut watching = Self { run, agent, worker: 0, ended: false };
+        let begun = wait::within(wait::LIMIT, || {
+            let over = watching.agent.try_wait().is_ok_and(|status| status.is_some());
+            (over || watching.errors().contains("watching every go")).then_some(!over)
+        });
+        ensure!(begun == Some(true), "goobserve does not watch; it said: {}", watching.errors());
+        watching.worker = worker_below(watching.agent.id()).context("goobserve has no worker")?;
+        Ok(watching)
+    }
+
+    /// The file it prints into.
+    pub fn output(&self) -> PathBuf {
+        self.run.file("told.jsonl")
+    }
+
+    /// What it printed on stderr.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(self.run.file("errors")).unwrap_or_default()
+    }
+
+    /// Agent and worker.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.agent.id(), self.worker]
+    }
+
+    /// Memory of agent and worker.
+    pub fn memory(&self) -> Result<[Memory; 2]> {
+        let of = |pid| -> Result<Memory> {
+            let field =
+                |name| -> Option<u64> { Some(status(pid, name)?.first()?.parse::<u64>().ok()? * 1024) };
+            let known = field("RssAnon").zip(field("VmRSS")).context("goobserve has gone")?;
+            Ok(Memory { anonymous: known.0, resident: known.1 })
+        };
+        let [agent, worker] = self.pids();
+        Ok([of(agent)?, of(worker)?])
+    }
+
+    /// Waits until it has told that so many commands of these users are over; false when it does
+    /// not in half a minute.
+    pub fn has_told(&self, commands: usize, users: &[u32]) -> Result<bool> {
+        // Cheaper than reading all of it again and again: a command is over in one line only.
+        let mut last = None;
+        let waited = wait::within(wait::LIMIT, || {
+            let told = told(&self.output()).ok()?;
+            let over = told.of(users).filter(|command| !command["wall_ns"].is_null()).count();
+            last = Some(over);
+            (over >= commands).then_some(())
+        });
+        Ok(waited.is_some())
+    }
+
+    /// Ends it in order; what it told.
+    pub fn end(mut self) -> Result<Told> {
+        kill(Pid::from_raw(self.agent.id().cast_signed()), Signal::SIGTERM).context("end goobserve")?;
+        let agent = &mut self.agent;
+        let status = wait::within(wait::LIMIT, || agent.try_wait().ok().flatten());
+        let status = status.context("goobserve does not end")?;
+        self.ended = true;
+        ensure!(status.success(), "goobserve ended with {status}: {}", self.errors());
+        told(&self.output())
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if !self.ended {
+            // The group's number is the child's, which is not reaped yet, so it is nobody else's.
+            let _ = killpg(Pid::from_raw(self.agent.id().cast_signed()), Signal::SIGKILL);
+            let _ = self.agent.wait();
+        }
+    }
+}
+
+impl Told {
+    /// Commands of these users.
+    pub fn of(&self, users: &[u32]) -> impl Iterator<Item = &Value> {
+        let is_theirs =
+            |command: &&Value| command["uid"].as_u64().is_some_and(|uid| users.contains(&(uid as u32)));
+        self.commands.values().filter(is_theirs)
+    }
+
+    /// Events that are missing, of any kind; `None` when it does not say.
+    pub fn lost(&self) -> Option<u64> {
+        ["kernel_events_lost", "events_undecoded", "connections_joined_late"]
+            .iter()
+            .map(|name| self.loss[name].as_u64())
+            .sum()
+    }
+}
+
+/// Whole lines of the file, the latest of each thing.
+fn told(path: &Path) -> Result<Told> {
+    let mut told = Told::default();
+    let mut reader = BufReader::new(File::open(path).context("open what goobserve told")?);
+    let mut line = String::new();
+    while reader.read_line(&mut line).context("read what goobserve told")? > 0 && line.ends_with('\n') {
+        told.lines += 1;
+        let value: Value = serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?;
+        let id = |name: &str| value[name].as_u64().with_context(|| format!("no {name}: {line}"));
+        match value["type"].as_str() {
+            Some("command") => drop(told.commands.insert(id("command")?, value)),
+            Some("request") => drop(told.requests.insert(id("id")?, value)),
+            Some("connection") => drop(told.connections.insert(id("id")?, value)),
+            Some("loss") => told.loss = value,
+            _ => {}
+        }
+        line.clear();
+    }
+    Ok(told)
+}
