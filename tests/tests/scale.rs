@@ -4,7 +4,7 @@ use tests::crowd;
 use tests::lab::Lab;
 use tests::net::Place;
 
-/// With these the test takes seconds; `cargo xtask bench crowd` has two hundred.
+/// Some ten seconds on two CPUs.
 const AT_ONCE: usize = 200;
 
 #[test]
@@ -20,7 +20,6 @@ fn commands_of_five_users_in_three_containers_are_told_apart() {
         &differences[..differences.len().min(5)],
         crowd.told.loss
     );
-    println!("{:?} {} {}", crowd.took, crowd.at_once, crowd.requests());
     assert_eq!(crowd.told.lost(), Some(0), "{}", crowd.told.loss);
     assert!(crowd.at_once > AT_ONCE / 4, "only {} ran at the same time", crowd.at_once);
 }
