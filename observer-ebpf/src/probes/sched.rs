@@ -332,7 +332,8 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
             exit.times = (*tree).times;
             let _ = TREES.remove(task.root);
         }
-        emit::urgent(Kind::Exit, flags, task, now, exit);
+        // Not urgent: while a command runs, the worker looks often.
+        emit::event(Kind::Exit, flags, task, now, exit);
     }
     0
 }

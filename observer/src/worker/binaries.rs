@@ -5,7 +5,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::Result;
+use observer_common::Exec;
 
+use crate::model::record::Go;
 use crate::seam::{FileId, Seam, ToAgent};
 use crate::source::kernel::Probes;
 use crate::target::{self, BuildInfo, Function, Plan, Refusal};
@@ -58,6 +60,22 @@ impl Binaries {
             self.first.get_or_insert(file);
         }
         Ok(&self.known[&file])
+    }
+
+    /// What is known of a program by its inode alone: version and build of a go command that was
+    /// looked at before; `None` for any other program. Where the kernel's numbers are not those
+    /// that stat gives (overlayfs, btrfs) it is not found, and has to be looked at.
+    pub fn go_command(&self, exec: &Exec) -> Option<Go> {
+        let (major, minor) = (u64::from(exec.dev >> 20), u64::from(exec.dev & 0xf_ffff));
+        let dev = nix::sys::stat::makedev(major, minor);
+        let binary = self.known.get(&FileId { dev, ino: exec.ino })?;
+        let build = binary.build.as_ref().filter(|build| build.is_go_command())?;
+        Some(Go {
+            version: Some(build.go_version.clone()),
+            binary: Some(binary.path.clone()),
+            cgo: build.cgo(),
+            ..Go::default()
+        })
     }
 
     /// The binary that was looked at first: with `run`, CMD's.

@@ -3,6 +3,7 @@
 
 mod binaries;
 mod locks;
+mod looks;
 mod machine;
 mod observe;
 mod output;

@@ -1,6 +1,5 @@
 //! One observation: records in; recording, progress, lines and report out.
 
-use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -12,6 +11,7 @@ use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
 
 use super::binaries::{Binaries, Binary};
 use super::locks;
+use super::looks::Looks;
 use super::machine::machine;
 use super::output::{Whole, growing};
 use crate::correlate::{Correlator, Facts};
@@ -34,37 +34,10 @@ use crate::view::{human, json, page, text};
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: u64 = 1 << 20;
-/// Questions to the agent without an answer; a socket's queue holds some hundred.
-const ASKED_MAX: usize = 16;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const ANNOUNCE_TICKS: u32 = 3;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
-
-/// Processes that the agent is to look at. Few are asked at a time: two sides that both send
-/// and do not read would wait for each other.
-#[derive(Default)]
-struct Looks {
-    wanted: VecDeque<u32>,
-    asked: usize,
-}
-
-impl Looks {
-    fn ask(&mut self, seam: &Seam) {
-        while self.asked < ASKED_MAX
-            && let Some(pid) = self.wanted.pop_front()
-        {
-            // A failure shows at the next receive: the agent has gone.
-            let _ = seam.send(&ToAgent::Look { pid }, &[]);
-            self.asked += 1;
-        }
-    }
-
-    fn answered(&mut self, seam: &Seam) {
-        self.asked = self.asked.saturating_sub(1);
-        self.ask(seam);
-    }
-}
 
 /// Everything the worker knows, and where it goes.
 pub struct Observer {
@@ -78,8 +51,6 @@ pub struct Observer {
     json: Option<Whole>,
     progress: Option<Progress>,
     announcer: Announcer,
-    /// Programs that were looked at, as the kernel numbers them
-    seen: HashSet<(u32, u64)>,
     looks: Looks,
     kernel_lost: u64,
     events: Vec<Event>,
@@ -134,7 +105,6 @@ impl Observer {
             json,
             progress,
             announcer: Announcer::default(),
-            seen: HashSet::new(),
             looks: Looks::default(),
             kernel_lost: 0,
             events: Vec::new(),
@@ -179,9 +149,9 @@ impl Observer {
                 let descriptor = descriptors.next().context("a binary without a descriptor")?;
                 binaries.look(file, &path, descriptor, seam)?;
             }
-            ToWorker::NoFacts { .. } => self.looks.answered(seam),
+            ToWorker::NoFacts { .. } => self.looks.answered(self.now(), seam),
             ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
-                self.looks.answered(seam);
+                self.looks.answered(self.now(), seam);
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
                 let binary = binaries.look(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
@@ -218,26 +188,39 @@ impl Observer {
         if !ring.take(all) {
             self.correlator.gap();
         }
-        let Self { correlator, events, seen, looks, task, .. } = self;
+        let Self { correlator, events, looks, task, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         ring.release(all, |bytes| match wire::record(bytes) {
             Ok(record) => {
-                if let Wire::Exec(exec, _) = &record.body {
-                    let root = record.header.flags & EXEC_ROOT != 0;
-                    if root && task.child.is_some() {
-                        begun = Some(record.header.pid);
-                    }
-                    if seen.insert((exec.dev, exec.ino)) || root {
-                        looks.wanted.push_back(record.header.pid);
-                    }
-                }
                 if let Wire::Lock(lock) = &record.body
                     && record.header.flags & LOCK_TAKEN == 0
                 {
                     waits.push((record.header.tid, record.header.pid, *lock));
                 }
                 correlator.record(&record, events);
+                let pid = record.header.pid;
+                match &record.body {
+                    Wire::Exec(exec, _) => {
+                        let root = record.header.flags & EXEC_ROOT != 0;
+                        if root && task.child.is_some() {
+                            begun = Some(pid);
+                        }
+                        // Also one that has become another go by exec: a toolchain switch.
+                        let topmost = root || correlator.command_of(pid).is_some();
+                        let watched = topmost && task.child.is_none();
+                        if let Some(go) = binaries.go_command(exec).filter(|_| watched) {
+                            // It may be over before it is looked at.
+                            let facts = Facts { go: Some(go), ..Facts::default() };
+                            correlator.facts(pid, &facts, events);
+                            looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
+                        } else if looks.first(exec.dev, exec.ino) || root {
+                            looks.now(pid);
+                        }
+                    }
+                    Wire::Exit(_) => looks.ended(pid),
+                    _ => {}
+                }
             }
             Err(_) => correlator.undecoded(),
         });
@@ -250,7 +233,7 @@ impl Observer {
             correlator.lock_facts(tid, locks::facts(pid, &lock), events);
         }
         self.kernel_lost = ring.lost();
-        self.looks.ask(seam);
+        self.looks.ask(self.now(), seam);
         self.take();
     }
 

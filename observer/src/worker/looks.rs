@@ -1,0 +1,135 @@
+//! Which processes the agent is asked to look at, and when. In go programs that have begun, out
+//! come requests to the agent: for a short command none, for it is over before one is answered.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::model::record::Ns;
+use crate::seam::{Seam, ToAgent};
+
+/// Questions to the agent without an answer; a socket's queue holds some hundred.
+const ASKED_MAX: usize = 16;
+/// A command whose program is known is looked at (for its folder, its environment) when it has
+/// lasted that long: `go version` takes 5 to 10 ms, a look a third of one, of both processes.
+const LATER_NS: Ns = 20_000_000;
+/// Processes that wait to be looked at: as many as can be followed.
+const WANTED_MAX: usize = 4096;
+/// Programs remembered as looked at; beyond it all are forgotten, and looked at once more.
+const SEEN_MAX: usize = 4096;
+
+/// Processes that the agent is to look at. Few are asked at a time: two sides that both send
+/// and do not read would wait for each other.
+#[derive(Default)]
+pub struct Looks {
+    wanted: VecDeque<u32>,
+    /// In order of time
+    later: VecDeque<(Ns, u32)>,
+    asked: usize,
+    /// Programs that were looked at, as the kernel numbers them
+    seen: HashSet<(u32, u64)>,
+}
+
+impl Looks {
+    /// A program runs; whether it is the first time.
+    pub fn first(&mut self, dev: u32, ino: u64) -> bool {
+        if self.seen.len() >= SEEN_MAX {
+            self.seen.clear();
+        }
+        self.seen.insert((dev, ino))
+    }
+
+    /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look
+    /// would tell stays unknown.
+    pub fn now(&mut self, pid: u32) {
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.push_back(pid);
+        }
+    }
+
+    /// Looks at a process that began at `at` if it lasts.
+    pub fn later(&mut self, at: Ns, pid: u32) {
+        if self.later.len() < WANTED_MAX {
+            self.later.push_back((at + LATER_NS, pid));
+        }
+    }
+
+    /// A process has ended.
+    pub fn ended(&mut self, pid: u32) {
+        self.later.retain(|(_, wanted)| *wanted != pid);
+        self.wanted.retain(|wanted| *wanted != pid);
+    }
+
+    /// Asks for what is due at `now`.
+    pub fn ask(&mut self, now: Ns, seam: &Seam) {
+        while let Some((_, pid)) = self.later.pop_front_if(|(due, _)| *due <= now) {
+            self.now(pid);
+        }
+        self.send(|pid| {
+            // A failure shows at the next receive: the agent has gone.
+            let _ = seam.send(&ToAgent::Look { pid }, &[]);
+        });
+    }
+
+    /// The agent has answered.
+    pub fn answered(&mut self, now: Ns, seam: &Seam) {
+        self.asked = self.asked.saturating_sub(1);
+        self.ask(now, seam);
+    }
+
+    fn send(&mut self, mut send: impl FnMut(u32)) {
+        while self.asked < ASKED_MAX
+            && let Some(pid) = self.wanted.pop_front()
+        {
+            send(pid);
+            self.asked += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pids asked for, as the agent gets them.
+    fn asked(looks: &mut Looks, now: Ns) -> Vec<u32> {
+        let (agent, worker) = Seam::pair().expect("a socket pair");
+        looks.ask(now, &worker);
+        let next = || match agent.receive::<ToAgent>(false) {
+            Ok(Some((ToAgent::Look { pid }, _))) => Some(pid),
+            _ => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn a_short_command_is_not_looked_at_and_a_longer_one_once() {
+        let mut looks = Looks::default();
+        looks.later(0, 1);
+        looks.later(5, 2);
+        assert!(asked(&mut looks, LATER_NS - 1).is_empty());
+        looks.ended(1);
+        assert_eq!(asked(&mut looks, LATER_NS + 5), [2]);
+        assert!(asked(&mut looks, 2 * LATER_NS).is_empty());
+    }
+
+    #[test]
+    fn few_are_asked_at_a_time_and_all_are_in_the_end() {
+        let mut looks = Looks::default();
+        (0..40).for_each(|pid| looks.now(pid));
+        assert_eq!(asked(&mut looks, 0).len(), ASKED_MAX);
+        let (_agent, worker) = Seam::pair().expect("a socket pair");
+        (0..40).for_each(|_| looks.answered(0, &worker));
+        assert_eq!((looks.wanted.len(), looks.asked), (0, 0));
+    }
+
+    #[test]
+    fn any_number_of_programs_and_processes_takes_bounded_memory() {
+        let mut looks = Looks::default();
+        for number in 0..20_000 {
+            assert!(looks.first(1, u64::from(number)));
+            looks.now(number);
+            looks.later(0, number);
+        }
+        assert!(looks.seen.len() <= SEEN_MAX);
+        assert_eq!((looks.wanted.len(), looks.later.len()), (WANTED_MAX, WANTED_MAX));
+    }
+}
