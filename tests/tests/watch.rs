@@ -165,3 +165,24 @@ fn each_signal_that_ends_programs_ends_it_in_order() {
         assert_eq!(printed.last().unwrap()["type"], "end", "{signal}");
     }
 }
+
+#[test]
+fn a_command_is_told_while_nothing_else_happens() {
+    let Some(lab) = Lab::for_test("a_command_is_told_while_nothing_else_happens") else { return };
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let watch = watching(&lab, &run, &["--output", "jsonl"]);
+    // It opens no socket and starts no program: nothing wakes the worker after its exec.
+    let cache = run.modcache().join("cache");
+    fs::create_dir_all(cache.join("download/github.com/google/uuid/@v")).unwrap();
+    let lock = fs::File::create(cache.join("download/github.com/google/uuid/@v/v1.6.0.lock")).unwrap();
+    lock.lock().unwrap();
+    let hung = lab.begin(&mut run.go(&["mod", "download", "github.com/google/uuid@v1.6.0"])).unwrap();
+    let pid = hung.pid();
+    wait::until("its exec", || {
+        let lines = lines(watch.stdout().rsplit_once('\n').unwrap_or_default().0);
+        lines.iter().any(|line| line["pid"] == pid).then_some(())
+    });
+    drop(hung);
+    watch.signal(Signal::SIGINT).unwrap();
+    ended(watch);
+}

@@ -135,12 +135,12 @@ async fn serve(seam: Seam) -> Result<()> {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
             }
-            _ = look.tick(), if ring.is_some() && observer.busy() => {
+            _ = look.tick(), if is_busy(ring.as_ref(), &observer) => {
                 if let Some(ring) = &mut ring {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
             }
-            _ = flush.tick(), if ring.is_some() && (observer.busy() || observer.unflushed()) => {
+            _ = flush.tick(), if is_busy(ring.as_ref(), &observer) || ring.is_some() && observer.unflushed() => {
                 if let Some(ring) = &mut ring {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                     observer.tick(ring.get_ref(), seam.get_ref());
@@ -148,6 +148,12 @@ async fn serve(seam: Seam) -> Result<()> {
             }
         }
     }
+}
+
+/// Whether the ring is to be looked at without a wake: a command runs, or the records of one are
+/// held back that nothing else will release.
+fn is_busy(ring: Option<&AsyncFd<Ring>>, observer: &Observer) -> bool {
+    ring.is_some_and(|ring| observer.busy() || ring.get_ref().holds())
 }
 
 /// Lets a descriptor be awaited.

@@ -13,8 +13,10 @@ use super::monotonic_ns;
 /// preempted in between for a time slice.
 pub const HOLD_NS: u64 = 6_000_000;
 
-/// Records held at most; beyond it they are handed on at once.
+/// Records held at most, and their bytes (a ring full of the longest); beyond it they are handed
+/// on at once.
 const HELD_MAX: usize = 65_536;
+const HELD_BYTES: usize = 16 << 20;
 
 /// Reads the ring.
 pub struct Ring {
@@ -22,6 +24,7 @@ pub struct Ring {
     trees: HashMap<MapData, u32, [u64; 7]>,
     lost: PerCpuArray<MapData, u64>,
     held: Vec<(u64, Box<[u8]>)>,
+    held_bytes: usize,
     /// Records lost to a full ring when it was last looked
     full: u64,
 }
@@ -37,6 +40,7 @@ impl Ring {
             trees: HashMap::try_from(trees)?,
             lost: PerCpuArray::try_from(lost)?,
             held: Vec::new(),
+            held_bytes: 0,
             full: 0,
         })
     }
@@ -44,9 +48,10 @@ impl Ring {
     /// Takes what has come in off the ring; everything when `all`. False when records before
     /// these were lost because the ring was full.
     pub fn take(&mut self, all: bool) -> bool {
-        while self.held.len() < HELD_MAX || all {
+        while all || !self.is_full() {
             let Some(item) = self.ring.next() else { break };
             let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
+            self.held_bytes += item.len();
             self.held.push((at, Box::from(&*item)));
         }
         let full = self.count(Lost::Ring);
@@ -56,15 +61,17 @@ impl Ring {
     /// Hands over what was taken, in order of time; `all` does not wait for stragglers.
     pub fn release(&mut self, all: bool, mut each: impl FnMut(&[u8])) {
         self.held.sort_by_key(|(at, _)| *at);
-        let until = if all || self.held.len() >= HELD_MAX {
-            u64::MAX
-        } else {
-            monotonic_ns().saturating_sub(HOLD_NS)
-        };
+        let until = if all || self.is_full() { u64::MAX } else { monotonic_ns().saturating_sub(HOLD_NS) };
         let ready = self.held.partition_point(|(at, _)| *at <= until);
         for (_, record) in self.held.drain(..ready) {
+            self.held_bytes -= record.len();
             each(&record);
         }
+    }
+
+    /// Records are held back: they are to be released when their time has come.
+    pub const fn holds(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// What a tree does at this moment; `None` when it has ended.
@@ -79,6 +86,10 @@ impl Ring {
             .into_iter()
             .map(|why| self.count(why))
             .sum()
+    }
+
+    const fn is_full(&self) -> bool {
+        self.held.len() >= HELD_MAX || self.held_bytes >= HELD_BYTES
     }
 
     fn count(&self, why: Lost) -> u64 {
