@@ -175,6 +175,10 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let thread = Thread { root: task.root, pid, ..EMPTY };
     if THREADS.insert(tid, thread, 0).is_err() {
         emit::lost(Lost::Tasks);
+        if pid != task.pid {
+            // Nothing would tell its end, and the next process of that number be taken for it.
+            let _ = PROCESSES.remove(pid);
+        }
     } else {
         // SAFETY: a value of the map.
         unsafe { atomic::add(&raw mut (*process).threads, 1) };

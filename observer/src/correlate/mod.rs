@@ -93,6 +93,7 @@ impl Correlator {
             Wire::Exit(exit) => {
                 if let Some(owner) = self.processes.owner(header) {
                     self.questions.process_ended(owner.pid);
+                    self.requests.process_ended(owner.pid);
                 }
                 self.processes.exit(header, exit, &mut out);
             }

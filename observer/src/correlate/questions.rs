@@ -13,6 +13,12 @@ use crate::model::record::{Dns, Ns, Transport};
 /// A socket of a process: pid and the generation the kernel side gave it.
 type Socket = (u32, u32);
 
+/// Names asked for in vain whose attempts are counted; the attempts at those beyond it are not,
+/// and each such question counts as not understood.
+const ASKED_MAX: usize = 16_384;
+/// DNS streams followed; those beyond it are not understood, and counted.
+const STREAMS_MAX: usize = 1024;
+
 #[derive(Default)]
 struct Streams {
     sent: DnsTcp,
@@ -48,6 +54,9 @@ impl Questions {
         let socket = (owner.pid, payload.generation);
         let received = flags & PAYLOAD_RECEIVED != 0;
         let tcp = flags & PAYLOAD_TCP != 0;
+        if tcp && self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&socket) {
+            return 1;
+        }
         let messages = if tcp {
             let (_, streams) =
                 self.streams.entry(socket).or_insert_with(|| (owner.command, Streams::default()));
@@ -63,7 +72,7 @@ impl Questions {
                     if received {
                         self.answered(socket, &message, out);
                     } else {
-                        self.sent(owner, socket, tcp, payload, &message, out);
+                        undecoded += self.sent(owner, socket, tcp, payload, &message, out);
                     }
                 }
                 Ok(_) | Err(_) => undecoded += 1,
@@ -72,6 +81,7 @@ impl Questions {
         undecoded
     }
 
+    /// A question; 1 when its attempts are not counted.
     fn sent(
         &mut self,
         owner: &Owner,
@@ -80,8 +90,8 @@ impl Questions {
         payload: &Payload,
         message: &Message,
         out: &mut Out<'_>,
-    ) {
-        let Some(question) = &message.question else { return };
+    ) -> u64 {
+        let Some(question) = &message.question else { return 0 };
         // The same question once more: the former one was given up. Only a resolver that asks
         // several servers on one socket waits for both.
         let server = address(payload.family, &payload.remote, payload.remote_port);
@@ -93,7 +103,9 @@ impl Questions {
         };
         self.give_up(same, out);
         let asked = (owner.pid, question.name.clone(), question.qtype.clone());
-        let attempt = self.asked.entry(asked).or_default();
+        let counts = self.asked.len() < ASKED_MAX || self.asked.contains_key(&asked);
+        let mut uncounted = 0;
+        let attempt = if counts { self.asked.entry(asked).or_default() } else { &mut uncounted };
         *attempt += 1;
         let dns = Dns {
             command: owner.command,
@@ -111,6 +123,7 @@ impl Questions {
         self.next += 1;
         out.push(Body::Dns(dns.clone()));
         self.open.entry((socket, message.id)).or_default().push(dns);
+        u64::from(!counts)
     }
 
     fn answered(&mut self, socket: Socket, message: &Message, out: &mut Out<'_>) {

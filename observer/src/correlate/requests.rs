@@ -18,6 +18,10 @@ type Key = (u32, u64);
 /// Streams of one connection that are followed; the default limit of Go's server is 250.
 const STREAMS_MAX: usize = 4096;
 
+/// Connections at which those that are over are let go of: a process that lives for long (a test of
+/// a client) may make any number.
+const TLS_MAX: usize = 4096;
+
 #[derive(Default)]
 struct Tls {
     command: u32,
@@ -26,6 +30,7 @@ struct Tls {
     http1: Exchange,
     streams: HashMap<u32, Request>,
     exchange: Option<Request>,
+    over: bool,
 }
 
 /// Every TLS connection that speaks HTTP.
@@ -48,6 +53,9 @@ impl Requests {
     /// A handshake begins: what was known of that address was another connection's, which is gone.
     pub(super) fn handshake(&mut self, owner: &Owner, event: &Handshake, out: &mut Out<'_>) {
         self.closed((owner.pid, event.tls), out);
+        if self.tls.len() >= TLS_MAX {
+            self.tls.retain(|_, tls| !tls.over);
+        }
         let tls = Tls { command: owner.command, conn: event.conn, ..Tls::default() };
         self.tls.insert((owner.pid, event.tls), tls);
     }
@@ -163,6 +171,7 @@ impl Requests {
     /// The connection is over: what is open gets no answer.
     fn closed(&mut self, key: Key, out: &mut Out<'_>) {
         let Some(tls) = self.tls.get_mut(&key) else { return };
+        tls.over = true;
         if let Some(mut request) = tls.exchange.take() {
             finish(&mut request, out.at_ns, None, Some(RequestOutcome::Error));
             out.push(Body::Request(request));
@@ -232,6 +241,11 @@ impl Requests {
         for tls in self.tls.values_mut() {
             drop(tls.http2.lose(0)); // what it tells is told by the fields that are missing
         }
+    }
+
+    /// A process ended: its connections carry nothing more. What was in flight stays open.
+    pub(super) fn process_ended(&mut self, pid: u32) {
+        self.tls.retain(|(owner, _), _| *owner != pid);
     }
 
     pub(super) fn forget(&mut self, command: u32) {

@@ -1,12 +1,13 @@
 //! Events in, everything that is known out. The same events give the same state, live or not.
 //! Every history has a limit; what does not fit is counted as loss.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Body, CommandUpdate, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark};
 use super::record::{Command, Connection, Dns, Loss, Ns, Process, Request};
 
-/// How much is kept, over all commands together.
+/// How much is kept, over all commands together. The last quarter of each is for commands that
+/// have less than a quarter themselves: one that runs away does not take the others' room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Commands
@@ -109,7 +110,7 @@ pub struct State {
     overflow: u64,
     end: Option<Ns>,
     latest_ns: Ns,
-    cleared: VecDeque<u32>,
+    cleared: BTreeSet<u32>,
     held: Held,
     limits: Limits,
 }
@@ -144,11 +145,9 @@ impl State {
             self.held.locks -= gone.locks.len();
             self.held.marks -= gone.moments.len();
         }
-        if !self.cleared.contains(&id) {
-            if self.cleared.len() == CLEARED_MAX {
-                self.cleared.pop_front();
-            }
-            self.cleared.push_back(id);
+        self.cleared.insert(id);
+        if self.cleared.len() > CLEARED_MAX {
+            self.cleared.pop_first(); // numbers grow: the oldest
         }
     }
 
@@ -269,12 +268,13 @@ impl CommandState {
         self.record = Some(update.command.clone());
         let mut fits = true;
         for &(start, end) in &update.idle {
+            let own = self.idle.len();
             let last = self.idle.last_mut();
             let start = last.as_ref().map_or(start, |last| start.max(last.1));
             match last {
                 _ if start >= end => {}
                 Some(last) if last.1 == start => last.1 = end,
-                _ if *held < limit => {
+                _ if fits_in(own, *held, limit) => {
                     self.idle.push((start, end));
                     *held += 1;
                 }
@@ -285,13 +285,18 @@ impl CommandState {
     }
 
     fn moment(&mut self, at: Ns, moment: Moment, held: &mut Held, limits: &Limits) -> bool {
-        let fits = held.marks < limits.marks;
+        let fits = fits_in(self.moments.len(), held.marks, limits.marks);
         if fits {
             self.moments.push((at, moment));
             held.marks += 1;
         }
         fits
     }
+}
+
+/// Whether a command that has `own` of the `held` entries may have one more.
+const fn fits_in(own: usize, held: usize, limit: usize) -> bool {
+    held < limit && (own < limit.div_ceil(4) || held < limit - limit / 4)
 }
 
 fn upsert<K: Ord, V: Clone>(
@@ -305,7 +310,7 @@ fn upsert<K: Ord, V: Clone>(
         *known = value.clone();
         return true;
     }
-    let fits = *held < limit;
+    let fits = fits_in(map.len(), *held, limit);
     if fits {
         map.insert(key, value.clone());
         *held += 1;
@@ -354,6 +359,19 @@ mod tests {
         assert_eq!((state.overflow(), state.loss().events_undecoded), (3, 3));
         state.apply(&at(6, Body::Loss(Loss { events_undecoded: 2, ..Loss::default() })));
         assert_eq!(state.loss().events_undecoded, 5);
+    }
+
+    #[test]
+    fn a_command_that_runs_away_leaves_room_for_the_others() {
+        let mut state = State::with_limits(Limits { requests: 100, ..Limits::default() });
+        for id in 0..1000 {
+            state.apply(&at(1, request(1, id)));
+        }
+        assert_eq!((state.command(1).unwrap().requests.len(), state.overflow()), (75, 925));
+        for id in 1000..1020 {
+            state.apply(&at(1, request(2, id)));
+        }
+        assert_eq!((state.command(2).unwrap().requests.len(), state.overflow()), (20, 925));
     }
 
     #[test]
