@@ -185,6 +185,11 @@ impl Correlator {
         self.processes.command_of(pid)
     }
 
+    /// Whether a record's tree is a command's that is not forgotten.
+    pub fn follows(&self, header: &observer_common::Header) -> bool {
+        self.processes.owner(header).is_some()
+    }
+
     /// Whether a command runs.
     pub fn running(&self) -> bool {
         self.processes.running()

@@ -36,6 +36,8 @@ use crate::view::{human, json, page, text};
 const ENVIRON_MAX: u64 = 1 << 20;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const ANNOUNCE_TICKS: u32 = 3;
+/// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
+const STRAYS_MAX: usize = 64;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
 
@@ -191,6 +193,7 @@ impl Observer {
         let Self { correlator, events, looks, task, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
+        let mut strays = Vec::new();
         ring.release(all, |bytes| match wire::record(bytes) {
             Ok(record) => {
                 if let Wire::Lock(lock) = &record.body
@@ -200,6 +203,13 @@ impl Observer {
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;
+                if let Wire::Fork(fork) = &record.body
+                    && task.child.is_none()
+                    && strays.len() < STRAYS_MAX
+                    && !correlator.follows(&record.header)
+                {
+                    strays.extend([pid, fork.child]);
+                }
                 match &record.body {
                     Wire::Exec(exec, _) => {
                         let root = record.header.flags & EXEC_ROOT != 0;
@@ -231,6 +241,9 @@ impl Observer {
         }
         for (tid, pid, lock) in waits {
             correlator.lock_facts(tid, locks::facts(pid, &lock), events);
+        }
+        for pid in strays {
+            let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
         }
         self.kernel_lost = ring.lost();
         self.looks.ask(self.now(), seam);
@@ -289,6 +302,10 @@ impl Observer {
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
         self.ended = kept;
         for (command, _) in gone {
+            // What outlives its command is nobody's, and a go command that it starts is a command.
+            for pid in self.correlator.pids(command) {
+                let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
+            }
             self.correlator.forget(command);
             self.state.clear_command(command);
         }
