@@ -122,6 +122,11 @@ pub enum ToWorker {
         /// `None`: it is
         error: Option<String>,
     },
+    /// The agent keeps a binary open no longer: its number may become another file's
+    Forgotten {
+        /// The file
+        file: FileId,
+    },
     /// Whether one of the processes reads the terminal
     Terminal {
         /// It does

@@ -13,6 +13,7 @@ pub use watch::watch;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -21,7 +22,8 @@ use crate::run::progress;
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, Probes};
 
-/// Binaries kept open for probing; a machine has a handful of go toolchains.
+/// Binaries kept open for probing, and so that their numbers stay theirs. A machine has a handful
+/// of go toolchains; `go test` makes any number of programs.
 const FILES_MAX: usize = 256;
 
 /// The kernel, the worker, and the files between them.
@@ -101,8 +103,28 @@ impl Agent {
             // Too long, or the worker has gone, which the next receive tells.
             return self.tell(&ToWorker::NoFacts { pid });
         }
+        if self.files.len() >= FILES_MAX {
+            self.make_room()?;
+        }
         if self.files.len() < FILES_MAX {
             self.files.entry(facts.id).or_insert((facts.program, false));
+        }
+        Ok(())
+    }
+
+    /// Closes files that are not probed: all that were deleted (their space is free only then), else
+    /// any one. The worker forgets them too: the next file of that number may be another.
+    fn make_room(&mut self) -> Result<()> {
+        let deleted = |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        let idle = || self.files.iter().filter(|(_, (_, probed))| !probed);
+        let mut gone: Vec<FileId> =
+            idle().filter(|(_, (file, _))| deleted(file)).map(|(id, _)| *id).collect();
+        if gone.is_empty() {
+            gone.extend(idle().map(|(id, _)| *id).next());
+        }
+        for file in gone {
+            self.files.remove(&file);
+            self.tell(&ToWorker::Forgotten { file })?;
         }
         Ok(())
     }

@@ -83,6 +83,11 @@ impl Binaries {
         self.known.get(&self.first?)
     }
 
+    /// The file's number may become another's.
+    pub fn forget(&mut self, file: FileId) {
+        self.known.remove(&file);
+    }
+
     /// The agent's answer.
     pub fn probed(&mut self, file: FileId, error: Option<String>) {
         if let Some(binary) = self.known.get_mut(&file) {

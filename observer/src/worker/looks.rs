@@ -37,6 +37,11 @@ impl Looks {
         self.seen.insert((dev, ino))
     }
 
+    /// Programs have gone: whichever runs next is looked at as if for the first time.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+    }
+
     /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look
     /// would tell stays unknown.
     pub fn now(&mut self, pid: u32) {

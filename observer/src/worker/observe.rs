@@ -178,6 +178,10 @@ impl Observer {
                     progress.tick(&self.line, &[]);
                 }
             }
+            ToWorker::Forgotten { file } => {
+                binaries.forget(file);
+                self.looks.forget();
+            }
             ToWorker::Probed { file, error } => binaries.probed(file, error),
             _ => {}
         }
