@@ -221,6 +221,11 @@ impl Connections {
         Some(record.server_name.as_deref().unwrap_or(&record.remote))
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
     pub(super) fn forget(&mut self, command: u32) {
         self.live.retain(|_, live| live.record.command != command);
     }

@@ -56,6 +56,11 @@ impl Locks {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_empty()
+    }
+
     pub(super) fn forget(&mut self, command: u32) {
         self.waits.retain(|_, wait| wait.command != command);
     }

@@ -6,6 +6,8 @@ mod locks;
 mod processes;
 mod questions;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use locks::LockFacts;
 pub use processes::Facts;
@@ -195,13 +197,32 @@ impl Correlator {
         self.processes.running()
     }
 
+    /// Commands of which no end came, with the number of their tree: `(tree, command)`.
+    pub fn running_trees(&self) -> Vec<(u32, u32)> {
+        self.processes.running_trees()
+    }
+
     /// Pids of a command's processes that have not ended.
     pub fn pids(&self, command: u32) -> Vec<u32> {
         self.processes.pids(command)
     }
 
+    /// Nothing is remembered.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+            && self.connections.is_empty()
+            && self.questions.is_empty()
+            && self.requests.is_empty()
+            && self.locks.is_empty()
+    }
+
     /// Forgets all that belongs to an ended command.
     pub fn forget(&mut self, command: u32) {
+        // What is known by process goes with those that outlive the command, too.
+        for pid in self.processes.pids(command) {
+            self.questions.process_ended(pid);
+        }
         self.processes.forget(command);
         self.connections.forget(command);
         self.questions.forget(command);

@@ -62,6 +62,12 @@ impl Processes {
         self.commands.values().any(|running| !running.ended)
     }
 
+    /// Trees of running commands, and the commands.
+    pub(super) fn running_trees(&self) -> Vec<(u32, u32)> {
+        let running = self.commands.values().filter(|running| !running.ended);
+        running.map(|running| (running.root, running.record.id)).collect()
+    }
+
     pub(super) fn pids(&self, command: u32) -> Vec<u32> {
         let alive = |process: &&Process| process.command == command && process.end_ns.is_none();
         self.processes.values().filter(alive).map(|process| process.pid).collect()
@@ -90,6 +96,10 @@ impl Processes {
             self.begin(header, exec, &args, out);
         }
         let Some(&command) = self.roots.get(&header.root) else { return };
+        // One of another command had that number, and its end was lost.
+        if self.processes.get(&header.pid).is_some_and(|process| process.command != command) {
+            self.processes.remove(&header.pid);
+        }
         let process = self.processes.entry(header.pid).or_insert_with(|| Process {
             command,
             pid: header.pid,
@@ -121,7 +131,9 @@ impl Processes {
 
     pub(super) fn exit(&mut self, header: &Header, exit: &Exit, out: &mut Out<'_>) {
         let (code, signal) = ((exit.code >> 8 & 0xff) as i32, (exit.code & 0x7f) as i32);
-        if let Some(mut process) = self.processes.remove(&header.pid) {
+        let command = self.roots.get(&header.root);
+        let gone = self.processes.remove(&header.pid);
+        if let Some(mut process) = gone.filter(|process| Some(&process.command) == command) {
             process.end_ns = Some(out.at_ns);
             process.exit_code = Some(if signal == 0 { code } else { 128 + signal });
             process.cpu_ns = Some(exit.cpu_ns);
@@ -186,6 +198,11 @@ impl Processes {
         for running in self.commands.values_mut().filter(|running| !running.idle.is_empty()) {
             running.tell(out);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.roots.is_empty() && self.commands.is_empty() && self.processes.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: u32) {

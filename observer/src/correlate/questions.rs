@@ -174,6 +174,11 @@ impl Questions {
         self.asked.retain(|(owner, _, _), _| *owner != pid);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.streams.is_empty() && self.asked.is_empty()
+    }
+
     pub(super) fn forget(&mut self, command: u32) {
         self.open.retain(|_, open| {
             open.retain(|dns| dns.command != command);

@@ -61,11 +61,15 @@ impl Requests {
     }
 
     fn tls(&mut self, owner: &Owner, tls: u64, conn: u64) -> &mut Tls {
-        self.tls.entry((owner.pid, tls)).or_insert_with(|| Tls {
-            command: owner.command,
-            conn,
-            ..Tls::default()
-        })
+        let new = || Tls { command: owner.command, conn, ..Tls::default() };
+        let known = self.tls.entry((owner.pid, tls)).or_insert_with(new);
+        if (known.command, known.conn) != (owner.command, conn) {
+            // The records of its beginning were lost, and those of the former one's end: whatever
+            // its header table has by now is not known.
+            *known = new();
+            drop(known.http2.lose(0));
+        }
+        known
     }
 
     pub(super) fn frame(
@@ -246,6 +250,11 @@ impl Requests {
     /// A process ended: its connections carry nothing more. What was in flight stays open.
     pub(super) fn process_ended(&mut self, pid: u32) {
         self.tls.retain(|(owner, _), _| *owner != pid);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.tls.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: u32) {

@@ -55,6 +55,8 @@ pub struct Observer {
     announcer: Announcer,
     looks: Looks,
     kernel_lost: u64,
+    /// When records were lost to a full ring, until the consequences are drawn
+    gap_ns: Option<Ns>,
     events: Vec<Event>,
     /// Ended commands and when
     ended: Vec<(u32, Ns)>,
@@ -109,6 +111,7 @@ impl Observer {
             announcer: Announcer::default(),
             looks: Looks::default(),
             kernel_lost: 0,
+            gap_ns: None,
             events: Vec::new(),
             ended: Vec::new(),
             unflushed: true,
@@ -193,6 +196,7 @@ impl Observer {
         // Before the records behind the gap are decoded, not after.
         if !ring.take(all) {
             self.correlator.gap();
+            self.gap_ns = Some(self.now());
         }
         let Self { correlator, events, looks, task, .. } = self;
         let mut waits = Vec::new();
@@ -301,6 +305,7 @@ impl Observer {
         self.take();
         self.flush();
         self.draw(now, ring, seam);
+        self.ends_unseen(now, ring);
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
             .into_iter()
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
@@ -313,6 +318,17 @@ impl Observer {
             self.correlator.forget(command);
             self.state.clear_command(command);
         }
+    }
+
+    /// Commands whose end was among records that were lost: when they ended, and how, stays unknown.
+    fn ends_unseen(&mut self, now: Ns, ring: &Ring) {
+        if self.task.child.is_some() || self.gap_ns.is_none_or(|gap| now < gap + KEEP_NS) {
+            return;
+        }
+        self.gap_ns = None;
+        let trees = self.correlator.running_trees().into_iter();
+        let gone = trees.filter(|(tree, _)| ring.tree(*tree).is_none());
+        self.ended.extend(gone.map(|(_, command)| (command, now)));
     }
 
     fn flush(&mut self) {
