@@ -19,8 +19,10 @@ use crate::proxy::{ConnectionRecord, RequestRecord};
 use crate::wait;
 use crate::watching::{Told, Watching};
 
-/// Who they are; nobody else is.
-pub const USERS: [u32; 5] = [61_601, 61_602, 61_603, 61_604, 61_605];
+/// Who they are; nobody else is, not even in another process that runs the same.
+pub fn users() -> [u32; 5] {
+    std::array::from_fn(|nth| 1_000_000 + 10 * std::process::id() + nth as u32)
+}
 /// How many containers there are.
 pub const CONTAINERS: u8 = 3;
 /// For all of them together, on a machine with two CPUs.
@@ -40,7 +42,7 @@ const MODULES: [&str; 10] = [
 ];
 
 /// One command that has ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Member {
     pid: u32,
     prefix: String,
@@ -95,11 +97,15 @@ impl Drop for Children {
 }
 
 /// Starts `count` downloads as fast as the machine allows, watched, and waits for their ends.
-pub fn download(lab: &Lab, count: usize) -> Result<Crowd> {
+/// `deaf`: goobserve's worker does not run meanwhile, and the ring overflows.
+pub fn download(lab: &Lab, count: usize, deaf: bool) -> Result<Crowd> {
     let containers: Vec<_> =
         (1..=CONTAINERS).map(|number| Container::start(lab, number)).collect::<Result<_>>()?;
     let mut commands = (0..count).map(|index| command(lab, index)).collect::<Result<Vec<_>>>()?;
     let watching = Watching::start(lab)?;
+    if deaf {
+        watching.stop_worker()?;
+    }
     let begun = Instant::now();
     let (mut children, mut members, mut at_once) = (Children::default(), Vec::new(), 0);
     // One thread a container would compete with the commands: these are started in their turns.
@@ -117,23 +123,21 @@ pub fn download(lab: &Lab, count: usize) -> Result<Crowd> {
     });
     ended.with_context(|| format!("{} go commands run after {LIMIT:?}", children.running()))??;
     let took = begun.elapsed();
-    // What is missing is said below, command by command.
-    watching.has_told(count, &USERS)?;
+    if deaf {
+        watching.continue_worker()?;
+    } else {
+        // What is missing is said below, command by command.
+        watching.has_told(count, &users())?;
+    }
     let told = watching.end()?;
     ensure!(lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
     let (connections, requests) = lab.proxy.log().take();
     Ok(Crowd { members, told, connections, requests, took, at_once })
 }
 
-impl Default for Member {
-    fn default() -> Self {
-        Self { pid: 0, prefix: String::new(), uid: 0, modules: Vec::new() }
-    }
-}
-
 fn command(lab: &Lab, index: usize) -> Result<(GoRun, Command, Member)> {
     let prefix = format!("/u{index}~/");
-    let uid = USERS[index % USERS.len()];
+    let uid = users()[index % users().len()];
     let modules: Vec<_> = (0..3 + index % 3).map(|nth| MODULES[(index + 3 * nth) % MODULES.len()]).collect();
     let proxy = format!("https://{PROXY_HOST}{}", prefix.trim_end_matches('/'));
     let options = GoOptions {
@@ -163,7 +167,7 @@ impl Crowd {
                 None => differences.push(format!("nobody's request: {}", request.path)),
             }
         }
-        let told: Vec<&Value> = self.told.of(&USERS).collect();
+        let told: Vec<&Value> = self.told.of(&users()).collect();
         if told.len() != self.members.len() {
             differences.push(format!("{} commands, {} were told", self.members.len(), told.len()));
         }
@@ -179,6 +183,25 @@ impl Crowd {
             }
         }
         differences
+    }
+
+    /// How many requests were told as the server has them, and those that were told otherwise. What
+    /// is not known (`null`) is not wrong.
+    pub fn verdicts(&self) -> (usize, Vec<&Value>) {
+        let members: BTreeMap<u64, &Member> =
+            self.members.iter().map(|member| (u64::from(member.pid), member)).collect();
+        let logged: BTreeSet<(&str, u64)> =
+            self.requests.iter().map(|request| (&*request.path, u64::from(request.status))).collect();
+        let told = self.told.requests.values().filter(|r| r["path"].is_string());
+        let (right, wrong): (Vec<_>, Vec<_>) = told.partition(|request| {
+            let path = request["path"].as_str().unwrap_or_default();
+            let status = request["status"].as_u64();
+            let known = request["pid"].as_u64().and_then(|pid| members.get(&pid));
+            let of_its_own = known.is_none_or(|member| path.starts_with(&member.prefix));
+            let others = !path.contains("~/"); // somebody else's go command on this machine
+            others || of_its_own && status.is_none_or(|status| logged.contains(&(path, status)))
+        });
+        (right.len(), wrong)
     }
 
     fn difference(&self, member: &Member, command: &Value, logged: &[&RequestRecord]) -> Option<String> {

@@ -111,6 +111,16 @@ impl Watching {
         Ok(waited.is_some())
     }
 
+    /// Stops the worker, as if it were not scheduled.
+    pub fn stop_worker(&self) -> Result<()> {
+        kill(Pid::from_raw(self.worker.cast_signed()), Signal::SIGSTOP).context("stop the worker")
+    }
+
+    /// Lets it go on.
+    pub fn continue_worker(&self) -> Result<()> {
+        kill(Pid::from_raw(self.worker.cast_signed()), Signal::SIGCONT).context("continue the worker")
+    }
+
     /// Ends it in order; what it told.
     pub fn end(mut self) -> Result<Told> {
         kill(Pid::from_raw(self.agent.id().cast_signed()), Signal::SIGTERM).context("end goobserve")?;
@@ -127,6 +137,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         if !self.ended {
             // The group's number is the child's, which is not reaped yet, so it is nobody else's.
+            let _ = self.continue_worker();
             let _ = killpg(Pid::from_raw(self.agent.id().cast_signed()), Signal::SIGKILL);
             let _ = self.agent.wait();
         }

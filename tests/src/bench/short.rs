@@ -4,14 +4,17 @@
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::clock::monotonic_ns;
 use crate::go_env::{GoOptions, GoRun};
 use crate::lab::Lab;
 
-/// A user of no other test.
-pub const USER: u32 = 61_701;
+/// Whose they are: nobody else's, not even another process's that runs the same.
+pub fn user() -> u32 {
+    1_000_009 + 10 * std::process::id()
+}
+
 /// Most of them are the shortest there is.
 const COMMANDS: [&[&str]; 4] = [&["version"], &["env", "GOMODCACHE"], &["version"], &["list", "-m"]];
 
@@ -22,10 +25,10 @@ pub struct Short {
 }
 
 impl Short {
-    /// Makes a project that belongs to [`USER`].
+    /// Makes a project that belongs to [`user`].
     pub fn new(lab: &Lab) -> Result<Self> {
         let run = lab.go_run(&GoOptions::default())?;
-        run.give_to(USER)?;
+        run.give_to(user())?;
         Ok(Self { run })
     }
 
@@ -37,11 +40,11 @@ impl Short {
         };
         let parts: Vec<_> = thread::scope(|scope| {
             let threads: Vec<_> = (0..at_once).map(|first| scope.spawn(move || part(first))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic in a bench")).collect()
+            threads.into_iter().map(|thread| thread.join()).collect()
         });
         let mut walls = Vec::with_capacity(count);
         for part in parts {
-            walls.extend(part?);
+            walls.extend(part.map_err(|_| anyhow!("a thread panicked"))??);
         }
         Ok(walls)
     }
@@ -49,7 +52,8 @@ impl Short {
     fn one(&self, number: usize) -> Result<f64> {
         // Not by std's uid(), which makes it fork a process of our size.
         let mut command = self.run.command("setpriv");
-        let ids = [format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()];
+        let user = user();
+        let ids = [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()];
         command.args(ids).arg("go").args(COMMANDS[number % COMMANDS.len()]);
         let begun = monotonic_ns();
         let status = spawn(&mut command)?.wait().context("wait for a go command")?;

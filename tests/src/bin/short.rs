@@ -20,7 +20,7 @@ use tests::bench::args::Args;
 use tests::bench::order::Coin;
 use tests::bench::process::cpu_ns;
 use tests::bench::programs::Programs;
-use tests::bench::short::{Short, USER};
+use tests::bench::short::{Short, user};
 use tests::clock::monotonic_ns;
 use tests::lab::Lab;
 use tests::stats::{Estimate, hodges_lehmann, median};
@@ -122,15 +122,18 @@ fn long(lab: &Lab, short: &Short, commands: usize, programs: bool) -> Result<Res
         println!("{done:>9} {agent:>34} {worker:>34}");
     }
     let took = monotonic_ns() - begun;
-    watching.has_told(commands, &[USER])?;
+    watching.has_told(commands, &[user()])?;
     let after = cpu();
     let cpu_us = std::array::from_fn(|i| after[i].saturating_sub(before[i]) as f64 / 1e3 / commands as f64);
     println!("\n{commands} commands in {:.1} s", took as f64 / 1e9);
     if programs {
         print_programs(&held, commands);
     }
+    // A debug build says there what was lost, and why.
+    print!("{}", watching.errors());
     let told = watching.end()?;
-    let all: Vec<_> = told.of(&[USER]).collect();
+    println!("loss: {}", told.loss);
+    let all: Vec<_> = told.of(&[user()]).collect();
     let count = |has: &dyn Fn(&serde_json::Value) -> bool| all.iter().filter(|command| has(command)).count();
     Ok(Results {
         schema: "goobserve.bench-short/1",
@@ -161,6 +164,9 @@ fn print_programs(held: &Programs, commands: usize) {
 
 fn print(results: &Results) {
     for (at_once, (ratio, added)) in results.slowdown.iter().zip(&results.added_ms).enumerate() {
+        if ratio.shift.is_nan() {
+            continue; // no pairs were asked for
+        }
         println!(
             "{} at a time: {:.3} times as long (95 %: {:.3} to {:.3}), {:.2} ms more ({:.2} to {:.2})",
             at_once + 1,
