@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -19,10 +20,13 @@ use crate::proxy::{ConnectionRecord, RequestRecord};
 use crate::wait;
 use crate::watching::{Told, Watching};
 
-/// Who they are; nobody else is, not even in another process that runs the same.
-pub fn users() -> [u32; 5] {
-    std::array::from_fn(|nth| 1_000_000 + 10 * std::process::id() + nth as u32)
+/// Five users whom nobody else has, not even another crowd of this or any other process.
+fn users() -> [u32; 5] {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let crowd = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::array::from_fn(|nth| 1_000_000 + 100 * std::process::id() + 5 * (crowd % 18) + nth as u32)
 }
+
 /// How many containers there are.
 pub const CONTAINERS: u8 = 3;
 /// For all of them together, on a machine with two CPUs.
@@ -53,6 +57,7 @@ struct Member {
 /// What came of it.
 #[derive(Debug)]
 pub struct Crowd {
+    users: [u32; 5],
     members: Vec<Member>,
     /// What goobserve told
     pub told: Told,
@@ -101,7 +106,10 @@ impl Drop for Children {
 pub fn download(lab: &Lab, count: usize, deaf: bool) -> Result<Crowd> {
     let containers: Vec<_> =
         (1..=CONTAINERS).map(|number| Container::start(lab, number)).collect::<Result<_>>()?;
-    let mut commands = (0..count).map(|index| command(lab, index)).collect::<Result<Vec<_>>>()?;
+    let users = users();
+    let mut commands = (0..count)
+        .map(|index| command(lab, index, users[index % users.len()]))
+        .collect::<Result<Vec<_>>>()?;
     let watching = Watching::start(lab)?;
     if deaf {
         watching.stop_worker()?;
@@ -127,17 +135,16 @@ pub fn download(lab: &Lab, count: usize, deaf: bool) -> Result<Crowd> {
         watching.continue_worker()?;
     } else {
         // What is missing is said below, command by command.
-        watching.has_told(count, &users())?;
+        watching.has_told(count, &users)?;
     }
     let told = watching.end()?;
     ensure!(lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
     let (connections, requests) = lab.proxy.log().take();
-    Ok(Crowd { members, told, connections, requests, took, at_once })
+    Ok(Crowd { users, members, told, connections, requests, took, at_once })
 }
 
-fn command(lab: &Lab, index: usize) -> Result<(GoRun, Command, Member)> {
+fn command(lab: &Lab, index: usize, uid: u32) -> Result<(GoRun, Command, Member)> {
     let prefix = format!("/u{index}~/");
-    let uid = users()[index % users().len()];
     let modules: Vec<_> = (0..3 + index % 3).map(|nth| MODULES[(index + 3 * nth) % MODULES.len()]).collect();
     let proxy = format!("https://{PROXY_HOST}{}", prefix.trim_end_matches('/'));
     let options = GoOptions {
@@ -167,7 +174,7 @@ impl Crowd {
                 None => differences.push(format!("nobody's request: {}", request.path)),
             }
         }
-        let told: Vec<&Value> = self.told.of(&users()).collect();
+        let told: Vec<&Value> = self.told.of(&self.users).collect();
         if told.len() != self.members.len() {
             differences.push(format!("{} commands, {} were told", self.members.len(), told.len()));
         }
@@ -192,14 +199,15 @@ impl Crowd {
             self.members.iter().map(|member| (u64::from(member.pid), member)).collect();
         let logged: BTreeSet<(&str, u64)> =
             self.requests.iter().map(|request| (&*request.path, u64::from(request.status))).collect();
-        let told = self.told.requests.values().filter(|r| r["path"].is_string());
+        let ours: BTreeSet<u64> = self.told.of(&self.users).filter_map(|c| c["command"].as_u64()).collect();
+        let is_ours = |r: &&Value| r["command"].as_u64().is_some_and(|id| ours.contains(&id));
+        let told = self.told.requests.values().filter(is_ours).filter(|r| r["path"].is_string());
         let (right, wrong): (Vec<_>, Vec<_>) = told.partition(|request| {
             let path = request["path"].as_str().unwrap_or_default();
             let status = request["status"].as_u64();
             let known = request["pid"].as_u64().and_then(|pid| members.get(&pid));
-            let of_its_own = known.is_none_or(|member| path.starts_with(&member.prefix));
-            let others = !path.contains("~/"); // somebody else's go command on this machine
-            others || of_its_own && status.is_none_or(|status| logged.contains(&(path, status)))
+            let of_its_own = known.is_some_and(|member| path.starts_with(&member.prefix));
+            of_its_own && status.is_none_or(|status| logged.contains(&(path, status)))
         });
         (right.len(), wrong)
     }

@@ -1,10 +1,15 @@
 //! Many commands: at the same time, and one after the other.
 
+use std::sync::{Mutex, PoisonError};
+
 use tests::bench::short::{Short, user};
 use tests::crowd;
 use tests::lab::Lab;
 use tests::net::Place;
 use tests::watching::Watching;
+
+/// One at a time: each has the machine busy by itself.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Some ten seconds on two CPUs.
 const AT_ONCE: usize = 200;
@@ -12,6 +17,7 @@ const AT_ONCE: usize = 200;
 #[test]
 fn commands_of_five_users_in_three_containers_are_told_apart() {
     let name = "commands_of_five_users_in_three_containers_are_told_apart";
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
     let crowd = crowd::download(&lab, AT_ONCE, false).unwrap_or_else(|error| panic!("{error:#}"));
     let differences = crowd.differences();
@@ -22,7 +28,7 @@ fn commands_of_five_users_in_three_containers_are_told_apart() {
         &differences[..differences.len().min(5)],
         crowd.told.loss
     );
-    assert_eq!(crowd.told.lost(), Some(0), "{}", crowd.told.loss);
+    assert_eq!(crowd.told.lost_records(), Some(0), "{}", crowd.told.loss);
     assert!(crowd.at_once > AT_ONCE / 4, "only {} ran at the same time", crowd.at_once);
 }
 
@@ -35,6 +41,7 @@ const GROWTH: u64 = 1 << 20;
 
 #[test]
 fn short_commands_are_all_told_and_take_no_memory() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lab) = Lab::for_test("short_commands_are_all_told_and_take_no_memory") else { return };
     let short = Short::new(&lab).unwrap();
     let watching = Watching::start(&lab).unwrap();
@@ -45,7 +52,7 @@ fn short_commands_are_all_told_and_take_no_memory() {
     let all = PARTS.iter().sum();
     assert!(watching.has_told(all, &[user()]).unwrap(), "not all commands were told");
     let told = watching.end().unwrap();
-    assert_eq!(told.lost(), Some(0), "{}", told.loss);
+    assert_eq!(told.lost_records(), Some(0), "{}", told.loss);
     let commands: Vec<_> = told.of(&[user()]).collect();
     assert_eq!(commands.len(), all);
     for command in commands {
@@ -62,6 +69,7 @@ fn short_commands_are_all_told_and_take_no_memory() {
 #[test]
 fn what_a_full_ring_loses_is_counted_and_nothing_wrong_is_told() {
     let name = "what_a_full_ring_loses_is_counted_and_nothing_wrong_is_told";
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
     let crowd = crowd::download(&lab, AT_ONCE, true).unwrap_or_else(|error| panic!("{error:#}"));
     assert!(crowd.told.loss["kernel_events_lost"].as_u64() > Some(0), "the ring was never full");

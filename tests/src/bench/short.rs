@@ -12,7 +12,7 @@ use crate::lab::Lab;
 
 /// Whose they are: nobody else's, not even another process's that runs the same.
 pub fn user() -> u32 {
-    1_000_009 + 10 * std::process::id()
+    1_000_099 + 100 * std::process::id()
 }
 
 /// Most of them are the shortest there is.
@@ -40,7 +40,7 @@ impl Short {
         };
         let parts: Vec<_> = thread::scope(|scope| {
             let threads: Vec<_> = (0..at_once).map(|first| scope.spawn(move || part(first))).collect();
-            threads.into_iter().map(|thread| thread.join()).collect()
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
         });
         let mut walls = Vec::with_capacity(count);
         for part in parts {

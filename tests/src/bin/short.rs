@@ -145,7 +145,7 @@ fn long(lab: &Lab, short: &Short, commands: usize, programs: bool) -> Result<Res
         with_exit: count(&|command| command["exit_code"] == 0 && !command["wall_ns"].is_null()),
         with_version: count(&|command| command["go"]["version"].is_string()),
         with_settings: count(&|command| command["go"]["goproxy"].is_string()),
-        lost: told.lost(),
+        lost: told.lost_records(),
         memory,
         cpu_us,
     })
