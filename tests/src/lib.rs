@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod bpf;
+pub mod builds;
 pub mod client;
 pub mod clock;
 pub mod complete;
@@ -25,6 +26,7 @@ pub mod skip;
 pub mod stats;
 pub mod store;
 pub mod tls;
+pub mod toolchains;
 pub mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
