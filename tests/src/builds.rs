@@ -53,6 +53,9 @@ func main() {
 }
 "#;
 
+/// URLs that tests give the client: two requests each, and one more.
+pub const PAGES: usize = 6;
+
 /// A way to build a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Build {
@@ -68,8 +71,9 @@ pub enum Build {
     PieStripped,
     /// `CGO_ENABLED=1`
     Cgo,
-    /// Likewise, without symbols: `-ldflags=-s -w`
-    CgoStripped,
+    /// Position independent, with cgo and without symbols, by the C compiler's linker: it leaves
+    /// every pointer in the file zero, for the dynamic linker to fill in
+    LinkedStripped,
 }
 
 impl Build {
@@ -81,7 +85,7 @@ impl Build {
         Self::Pie,
         Self::PieStripped,
         Self::Cgo,
-        Self::CgoStripped,
+        Self::LinkedStripped,
     ];
 
     /// `pie-stripped`
@@ -93,22 +97,23 @@ impl Build {
             Self::Pie => "pie",
             Self::PieStripped => "pie-stripped",
             Self::Cgo => "cgo",
-            Self::CgoStripped => "cgo-stripped",
+            Self::LinkedStripped => "linked-stripped",
         }
     }
 
     /// Whether it is built with cgo, and so needs a C compiler.
     pub fn cgo(self) -> bool {
-        matches!(self, Self::Cgo | Self::CgoStripped)
+        matches!(self, Self::Cgo | Self::LinkedStripped)
     }
 
     fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Normal | Self::Cgo => &[],
-            Self::Stripped | Self::CgoStripped => &["-ldflags=-s -w"],
+            Self::Stripped => &["-ldflags=-s -w"],
             Self::Trimmed => &["-ldflags=-s -w", "-trimpath"],
             Self::Pie => &["-buildmode=pie"],
             Self::PieStripped => &["-buildmode=pie", "-ldflags=-s -w"],
+            Self::LinkedStripped => &["-buildmode=pie", "-ldflags=-s -w -linkmode=external"],
         }
     }
 }
