@@ -40,8 +40,8 @@ fn complete(lab: &Lab, toolchain: &Toolchain, build: Build, options: &GoOptions)
 
 #[track_caller]
 fn builds_are_complete(test: &str, version: &str, builds: &[Build]) {
-    let Some(toolchain) = Toolchain::for_test(test, version) else { return };
     let Some(lab) = Lab::for_test(test) else { return };
+    let Some(toolchain) = Toolchain::for_test(test, version) else { return };
     for build in builds {
         println!("go{} {}", toolchain.version, build.name());
         complete(&lab, &toolchain, *build, &GoOptions::default());
@@ -94,8 +94,8 @@ fn the_newest_go_is_complete_position_independent_and_with_cgo() {
 fn the_oldest_and_the_newest_go_are_complete_over_http1() {
     let test = "the_oldest_and_the_newest_go_are_complete_over_http1";
     for version in [OLDEST, NEWEST] {
-        let Some(toolchain) = Toolchain::for_test(test, version) else { return };
         let Some(lab) = Lab::for_test(test) else { return };
+        let Some(toolchain) = Toolchain::for_test(test, version) else { return };
         let options = GoOptions { http1: true, ..GoOptions::default() };
         let download = complete(&lab, &toolchain, Build::Stripped, &options);
         assert!(download.observed.list("requests").iter().all(|r| r["protocol"] == "http/1.1"));
@@ -106,8 +106,8 @@ fn the_oldest_and_the_newest_go_are_complete_over_http1() {
 fn the_oldest_and_the_newest_go_are_complete_when_the_checksum_database_is_asked_directly() {
     let test = "the_oldest_and_the_newest_go_are_complete_when_the_checksum_database_is_asked_directly";
     for version in [OLDEST, NEWEST] {
-        let Some(toolchain) = Toolchain::for_test(test, version) else { return };
         let Some(lab) = Lab::for_test(test) else { return };
+        let Some(toolchain) = Toolchain::for_test(test, version) else { return };
         let refused = Answer { matches: ending("/supported"), status: 404, retry_after_s: None };
         lab.proxy.set_faults(Faults { answers: vec![refused], ..Faults::default() });
         let options = GoOptions { sumdb_direct: true, ..GoOptions::default() };
@@ -122,8 +122,8 @@ fn the_oldest_and_the_newest_go_are_complete_when_the_checksum_database_is_asked
 fn the_oldest_and_the_newest_go_are_complete_when_watched() {
     let test = "the_oldest_and_the_newest_go_are_complete_when_watched";
     for version in [OLDEST, NEWEST] {
-        let Some(toolchain) = Toolchain::for_test(test, version) else { return };
         let Some(lab) = Lab::for_test(test) else { return };
+        let Some(toolchain) = Toolchain::for_test(test, version) else { return };
         watched(&lab, &toolchain);
     }
 }
@@ -172,8 +172,8 @@ fn watched(lab: &Lab, toolchain: &Toolchain) {
 
 #[track_caller]
 fn clients_are_complete(test: &str, version: &str) {
-    let Some(toolchain) = Toolchain::for_test(test, version) else { return };
     let Some(lab) = Lab::for_test(test) else { return };
+    let Some(toolchain) = Toolchain::for_test(test, version) else { return };
     let page = Answer { matches: paths(|path| path.starts_with("/page/")), status: 200, retry_after_s: None };
     lab.proxy.set_faults(Faults { answers: vec![page], ..Faults::default() });
     for build in Build::ALL {
