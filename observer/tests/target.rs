@@ -276,6 +276,34 @@ fn module_data_that_relocations_fill_are_found_by_these() {
     }
 }
 
+/// Makes the section `.gopclntab` one of other data, as the C compiler's linker does in a PIE of
+/// go1.21 to go1.25, and hides the module data's.
+fn merged(file: &[u8]) -> Vec<u8> {
+    let mut file = without_module_section(file);
+    let name = |wanted: &str| {
+        let elf = elf(&file);
+        let section = elf.section_by_name(wanted).map(|section| section.index().0);
+        let header = section_headers(&file).start + section.expect("a section of that name") * 64;
+        header..header + 4
+    };
+    let (other, pclntab) = (name(".data.rel.ro"), name(".gopclntab"));
+    file.copy_within(other.clone(), pclntab.start);
+    file[other].fill(0);
+    file
+}
+
+#[test]
+fn a_pclntab_among_other_data_is_found_by_its_beginning() {
+    for file in [&PROGRAMS.pie_stripped, &PROGRAMS.arm64_pie_stripped] {
+        let mut merged = merged(file);
+        assert_eq!(plan(&*merged), plan(&**file));
+        for word in [0, 1, 13, 16, 20, 21, 22, 23] {
+            merged[module(file) + word * 8..][..8].fill(0);
+        }
+        assert_eq!(plan(&*merged), plan(&**file));
+    }
+}
+
 #[test]
 fn another_pointer_to_the_pclntab_is_not_taken_for_module_data() {
     let file = &PROGRAMS.stripped;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::go_env::GoOptions;
+use crate::go_env::{GoOptions, GoRun};
 use crate::goobserve::Observed;
 use crate::lab::Lab;
 use crate::proxy::{ConnectionRecord, RequestRecord};
@@ -87,10 +87,17 @@ impl Download {
     /// When it fails.
     #[track_caller]
     pub fn observe(lab: &Lab, options: &GoOptions) -> Self {
-        let observed = lab
-            .go_run(options)
-            .and_then(|run| lab.observe(&run, &["go", "mod", "download", "-x"]))
-            .unwrap_or_else(|error| panic!("{error:#}"));
+        let run = lab.go_run(options).unwrap_or_else(|error| panic!("{error:#}"));
+        Self::of(lab, &run, &["go", "mod", "download", "-x"])
+    }
+
+    /// Observes that command and takes the proxy's log of it.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn of(lab: &Lab, run: &GoRun, command: &[&str]) -> Self {
+        let observed = lab.observe(run, command).unwrap_or_else(|error| panic!("{error:#}"));
         assert_eq!(observed.output.status.code(), Some(0), "{}", observed.stderr());
         assert!(lab.proxy.log().settled(SETTLE), "connections stayed open");
         let (connections, requests) = lab.proxy.log().take();

@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod bpf;
+pub mod builds;
 pub mod client;
 pub mod clock;
 pub mod complete;
@@ -27,6 +28,7 @@ pub mod skip;
 pub mod stats;
 pub mod store;
 pub mod tls;
+pub mod toolchains;
 pub mod wait;
 pub mod watching;
 

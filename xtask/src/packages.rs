@@ -15,6 +15,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("strace", "strace"),
+    ("strip", "binutils"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
     ("sudo", "sudo"),

@@ -19,7 +19,7 @@ const WORDS: usize = 24;
 /// `pcHeader`, since go1.20: magic, two zeros, instruction quantum, pointer size, eight words:
 /// functions, files, start of code, then offsets of names, units, files, pcs and functions.
 const HEADER: u64 = 8 + 8 * 8;
-const MAGIC: u32 = 0xffff_fff1;
+const MAGIC: u64 = 0xffff_fff1;
 /// Four million functions: ten times what the largest programs known have.
 const MAX_FUNCTIONS: u64 = 4 << 20;
 /// Bytes of a relocation.
@@ -78,11 +78,7 @@ impl<'d> Tables<'d> {
 
         let header = image.memory(Extent { addr: header_at, size: HEADER }, "pclntab header")?;
         let field = |index: usize| u64_at(header, 8 + 8 * index).unwrap_or(0);
-        let quantum = match image.arch {
-            Arch::Amd64 => 1,
-            Arch::Arm64 => 4,
-        };
-        if u32_at(header, 0) != Some(MAGIC) || header[4..8] != [0, 0, quantum, 8] {
+        if u64_at(header, 0) != Some(header_word(image.arch)) {
             return Err(Refusal::Damaged { what: "pclntab header", at: header_at });
         }
         let functions = field(0);
@@ -202,6 +198,15 @@ fn relocate<'d, R: ReadRef<'d>>(
         }
     }
     Ok(())
+}
+
+/// What the pclntab's header begins with: magic, two zeros, instruction quantum, pointer size.
+pub const fn header_word(arch: Arch) -> u64 {
+    let quantum = match arch {
+        Arch::Amd64 => 1,
+        Arch::Arm64 => 4,
+    };
+    MAGIC | quantum << 48 | 8 << 56
 }
 
 /// The kind of relocation that adds where the program was loaded.

@@ -4,16 +4,21 @@
 //! The first word of the module data is the address of the pclntab's header. Every place in the
 //! writable data that holds it, or that a relocation fills with it, is read as module data and
 //! checked as such; exactly one must pass.
+//!
+//! A PIE that the C compiler's linker made has no section of the pclntab's own: there every place
+//! that begins as the header does is taken for one.
 
 use object::ReadRef;
 use object::elf::SHT_RELA;
 
 use super::Refusal;
-use super::image::{Extent, Image, MAX_TABLE, u64_at};
-use super::moduledata::{RELA, holds, relative};
+use super::image::{Extent, Image, MAX_TABLE, Section, u64_at};
+use super::moduledata::{RELA, header_word, holds, relative};
 
 /// Sections that hold the pclntab; the second is a PIE's.
 const PCLNTAB: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+/// Where the second is merged into.
+const MERGED: &str = ".data.rel.ro";
 /// Data that is looked through, bytes; the largest Go programs known have some 20 MB.
 const MAX_DATA: u64 = 64 << 20;
 /// Read at once; a multiple of a word, so that none lies across two.
@@ -23,13 +28,18 @@ const MAX_PLACES: usize = 16;
 
 /// Finds the module data. `None` when no place holds them.
 pub fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u64>, Refusal> {
-    let Some(header) = PCLNTAB.iter().find_map(|name| image.section(name)).map(|section| section.addr) else {
-        return Ok(None);
+    let headers = match PCLNTAB.iter().find_map(|name| image.section(name)) {
+        Some(section) => vec![section.addr],
+        None => {
+            let mut places = Vec::new();
+            in_data(image, image.section(MERGED), &[header_word(image.arch)], &mut places)?;
+            places
+        }
     };
     let mut places = Vec::new();
-    in_data(image, header, &mut places)?;
+    in_data(image, image.writable(), &headers, &mut places)?;
     if image.movable {
-        relocated(image, header, &mut places)?;
+        relocated(image, &headers, &mut places)?;
     }
     // In a PIE the word stands in place as well, with most linkers.
     places.sort_unstable();
@@ -44,15 +54,16 @@ pub fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u64>, Ref
     Ok(found)
 }
 
-/// The places that hold the address in the file.
-fn in_data<'d, R: ReadRef<'d>>(
-    image: &Image<'d, R>,
-    header: u64,
+/// The places in those sections that hold one of the words in the file.
+fn in_data<'a, 'd, R: ReadRef<'d> + 'a>(
+    image: &'a Image<'d, R>,
+    sections: impl IntoIterator<Item = &'a Section>,
+    words: &[u64],
     places: &mut Vec<u64>,
 ) -> Result<(), Refusal> {
     let what = "data";
     let mut left = MAX_DATA;
-    for section in image.writable() {
+    for section in sections {
         if section.size > left {
             return Err(Refusal::TooLarge { what, size: section.size, limit: MAX_DATA });
         }
@@ -64,7 +75,7 @@ fn in_data<'d, R: ReadRef<'d>>(
             let addr = section.addr.saturating_add(at);
             let bytes = image.memory(Extent { addr, size }, what)?;
             for (index, word) in bytes.chunks_exact(8).enumerate() {
-                if u64_at(word, 0) == Some(header) {
+                if u64_at(word, 0).is_some_and(|word| words.contains(&word)) {
                     add(places, addr + index as u64 * 8)?;
                 }
             }
@@ -74,10 +85,10 @@ fn in_data<'d, R: ReadRef<'d>>(
     Ok(())
 }
 
-/// The places that a relocation fills with the address.
+/// The places that a relocation fills with one of the addresses.
 fn relocated<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
-    header: u64,
+    headers: &[u64],
     places: &mut Vec<u64>,
 ) -> Result<(), Refusal> {
     let relative = u64::from(relative(image.arch));
@@ -88,7 +99,7 @@ fn relocated<'d, R: ReadRef<'d>>(
         for entry in table.chunks_exact(RELA) {
             let fields = (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16));
             let (Some(at), Some(info), Some(addend)) = fields else { continue };
-            if info == relative && addend == header && at % 8 == 0 {
+            if info == relative && headers.contains(&addend) && at % 8 == 0 {
                 add(places, at)?;
             }
         }
@@ -98,7 +109,10 @@ fn relocated<'d, R: ReadRef<'d>>(
 
 fn add(places: &mut Vec<u64>, at: u64) -> Result<(), Refusal> {
     if places.len() == MAX_PLACES {
-        return Err(Refusal::Damaged { what: "number of pointers to the pclntab", at });
+        return Err(Refusal::Damaged {
+            what: "number of places that may be the pclntab's or point to it",
+            at,
+        });
     }
     places.push(at);
     Ok(())
