@@ -40,6 +40,10 @@ pub struct Process {
 /// `Process`: held before its first exec; the tree's accounts begin with that exec.
 pub const PROCESS_HELD: u32 = 1;
 
+/// [`Process::root`] of a local stub resolver: no tree, only what it sends to and receives from
+/// name servers is told.
+pub const STUBS: u32 = u32::MAX;
+
 /// A thread that is followed, by tid.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -20,6 +20,9 @@ pub struct Sock {
     pub out_of_order: u32,
     /// Bit 0: the peer's window was 0, bit 1: ours
     pub zero: u32,
+    /// The latest state, of `tcp_states.h`
+    pub state: u32,
+    pub pad: u32,
 }
 
 /// What a socket's bytes are watched for.

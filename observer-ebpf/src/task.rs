@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use observer_common::{Process, Thread};
+use observer_common::{Process, STUBS, Thread};
 
 use crate::{PROCESSES, THREADS};
 
@@ -27,11 +27,28 @@ pub fn ids() -> (u32, u32) {
 /// The current thread when its process is observed.
 #[inline(always)]
 pub fn current() -> Option<(Task, *mut Process)> {
+    current_or_stub().filter(|(task, _)| task.root != STUBS)
+}
+
+/// As [`current`], and of a stub resolver's process, whose tree is [`STUBS`].
+#[inline(always)]
+pub fn current_or_stub() -> Option<(Task, *mut Process)> {
     let (pid, tid) = ids();
     let process = PROCESSES.get_ptr_mut(pid)?;
     // SAFETY: a value of the map.
     let root = unsafe { (*process).root };
     Some((Task { pid, tid, root }, process))
+}
+
+/// A stub resolver that ends, or becomes another program, is none any more.
+#[inline(always)]
+pub fn forget_stub(pid: u32) {
+    if let Some(process) = PROCESSES.get_ptr_mut(pid)
+        // SAFETY: a value of the map.
+        && unsafe { (*process).root } == STUBS
+    {
+        let _ = PROCESSES.remove(pid);
+    }
 }
 
 /// The current thread's entry when it is observed.

@@ -77,6 +77,15 @@ pub struct FileId {
     pub ino: u64,
 }
 
+/// A local stub resolver's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StubProcess {
+    /// Pid
+    pub pid: u32,
+    /// The kernel's name of it
+    pub comm: String,
+}
+
 /// Agent to worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
@@ -127,6 +136,11 @@ pub enum ToWorker {
         /// The file
         file: FileId,
     },
+    /// Local stub resolvers that are followed from now on
+    Stubs {
+        /// Their processes
+        stubs: Vec<StubProcess>,
+    },
     /// Whether one of the processes reads the terminal
     Terminal {
         /// It does
@@ -159,6 +173,11 @@ pub enum ToAgent {
         file: FileId,
         /// Where
         probes: Probes,
+    },
+    /// A process asked a name server: which local stub resolvers are there, where it is?
+    Stubs {
+        /// The process
+        pid: u32,
     },
     /// It is no go command: follow it no longer
     Unfollow {

@@ -143,7 +143,7 @@ fn a_report_has_exactly_the_contracts_fields() {
     expect("/processes/0", "command pid ppid comm args start_ns end_ns exit_code cpu_ns");
     expect(
         "/dns/0",
-        "command pid comm server transport name qtype attempt rcode answers start_ns end_ns timed_out",
+        "command id on_behalf_of pid comm server transport name qtype attempt rcode answers start_ns end_ns timed_out",
     );
     expect(
         "/connections/0",

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::dns::Dns;
 use crate::go_env::{GoOptions, GoRun};
@@ -29,6 +30,12 @@ use crate::tls::Authority;
 pub const PROXY_HOST: &str = "proxy.test";
 /// Host of the checksum database, when it is asked directly.
 pub const SUMDB_HOST: &str = "sumdb.test";
+/// Host of git repositories over https; see [`crate::git`].
+pub const GIT_HOST: &str = "git.test";
+/// Host of git repositories over ssh.
+pub const SSH_HOST: &str = "ssh.test";
+/// A host that resets every connection.
+pub const RESET_HOST: &str = "reset.test";
 /// A command that takes longer is killed: something in the lab hangs.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -43,8 +50,9 @@ pub struct Lab {
     pub net: Net,
     store: Arc<Store>,
     ca: PathBuf,
+    pub(crate) tls: Arc<ServerConfig>,
     _dir: TempDir,
-    _runtime: Runtime,
+    pub(crate) runtime: Runtime,
 }
 
 impl Lab {
@@ -58,7 +66,7 @@ impl Lab {
     pub fn start_in(place: Place) -> Result<Self> {
         let store = Store::shared()?;
         let dir = paths::temp("goobserve-lab-").context("make the lab's folder")?;
-        let authority = Authority::new(&[PROXY_HOST, SUMDB_HOST])?;
+        let authority = Authority::new(&[PROXY_HOST, SUMDB_HOST, GIT_HOST])?;
         let ca = dir.path().join("ca.pem");
         fs::write(&ca, &authority.pem).context("write the lab's authority")?;
 
@@ -69,14 +77,24 @@ impl Lab {
             .enable_all()
             .build()
             .context("start the lab's runtime")?;
-        let names = HashMap::from([(PROXY_HOST.to_owned(), net.proxy), (SUMDB_HOST.to_owned(), net.sumdb)]);
+        let names = HashMap::from(
+            [
+                (PROXY_HOST, net.proxy),
+                (SUMDB_HOST, net.sumdb),
+                (GIT_HOST, net.free(5)),
+                (SSH_HOST, net.free(6)),
+                (RESET_HOST, net.free(7)),
+            ]
+            .map(|(name, address)| (name.to_owned(), address)),
+        );
+        let tls = authority.server;
         let (dns, proxy) = {
             let _entered = runtime.enter();
             let dns = Dns::start(sockets.dns_udp, sockets.dns_tcp, names)?;
             let listeners = vec![sockets.proxy, sockets.sumdb];
-            (dns, Proxy::start(listeners, authority.server, Arc::clone(&store), SUMDB_HOST)?)
+            (dns, Proxy::start(listeners, Arc::clone(&tls), Arc::clone(&store), SUMDB_HOST)?)
         };
-        Ok(Self { proxy, dns, net, store, ca, _dir: dir, _runtime: runtime })
+        Ok(Self { proxy, dns, net, store, ca, tls, _dir: dir, runtime })
     }
 
     /// Starts a lab for that test; `None`, and the test is reported as skipped, without root.

@@ -86,6 +86,22 @@ impl Net {
         })
     }
 
+    /// An address of the lab's that none of its servers has, in a lab on loopback; `host` from 4 on.
+    pub const fn free(&self, host: u8) -> Ipv4Addr {
+        let [a, b, c, _] = self.dns.octets();
+        Ipv4Addr::new(a, b, c, host)
+    }
+
+    /// Where a stub resolver of the commands can listen: a loopback address that they see.
+    pub const fn stub(&self) -> Ipv4Addr {
+        if self.spaces.is_some() { Ipv4Addr::new(127, 0, 0, 53) } else { self.free(4) }
+    }
+
+    /// Commands that are started from now on ask that name server.
+    pub fn ask(&self, server: Ipv4Addr) -> Result<()> {
+        std::fs::write(&self.resolv, format!("nameserver {server}\n")).context("write the lab's resolv.conf")
+    }
+
     /// Runs `inside` on a thread that sees the lab's network and, at /etc/resolv.conf, the
     /// lab's. What it spawns sees the same; nobody else does. Needs root.
     pub fn inside<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {

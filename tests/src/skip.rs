@@ -7,6 +7,8 @@ use std::io::Write;
 
 use nix::unistd::Uid;
 
+use crate::paths;
+
 /// Reports the test as skipped.
 pub fn skipped(test: &str, reason: &str) {
     println!("SKIPPED {test}: {reason}");
@@ -21,6 +23,15 @@ pub fn skipped(test: &str, reason: &str) {
             println!("cannot write to {}: {error}", file.display());
         }
     }
+}
+
+/// Whether that program of that Debian package is there; reports the test as skipped otherwise.
+pub fn has(test: &str, program: &str, package: &str) -> bool {
+    let there = paths::program(program).is_some();
+    if !there {
+        skipped(test, &format!("needs {program} (package {package})"));
+    }
+    there
 }
 
 /// Whether the test may go on; reports it as skipped otherwise.

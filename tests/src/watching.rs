@@ -97,18 +97,16 @@ impl Watching {
         Ok([of(agent)?, of(worker)?])
     }
 
-    /// Waits until it has told that so many commands of these users are over; false when it does
-    /// not in half a minute.
-    pub fn has_told(&self, commands: usize, users: &[u32]) -> Result<bool> {
-        // Cheaper than reading all of it again and again: a command is over in one line only.
-        let mut last = None;
-        let waited = wait::within(wait::LIMIT, || {
+    /// Waits until it has told that so many commands of these users are over, half a minute at
+    /// most; of how many it has.
+    pub fn has_told(&self, commands: usize, users: &[u32]) -> Result<usize> {
+        let mut over = 0;
+        wait::within(wait::LIMIT, || {
             let told = told(&self.output()).ok()?;
-            let over = told.of(users).filter(|command| !command["wall_ns"].is_null()).count();
-            last = Some(over);
+            over = told.of(users).filter(|command| !command["wall_ns"].is_null()).count();
             (over >= commands).then_some(())
         });
-        Ok(waited.is_some())
+        Ok(over)
     }
 
     /// Stops the worker, as if it were not scheduled.

@@ -50,7 +50,7 @@ fn short_commands_are_all_told_and_take_no_memory() {
         watching.memory().unwrap()
     });
     let all = PARTS.iter().sum();
-    assert!(watching.has_told(all, &[user()]).unwrap(), "not all commands were told");
+    assert_eq!(watching.has_told(all, &[user()]).unwrap(), all, "commands were told");
     let told = watching.end().unwrap();
     assert_eq!(told.lost_records(), Some(0), "{}", told.loss);
     let commands: Vec<_> = told.of(&[user()]).collect();

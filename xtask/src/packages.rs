@@ -19,6 +19,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
     ("sudo", "sudo"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("git", "git"),
+    ("sshd", "openssh-server"),
 ];
 
 /// Installs the packages of the programs that are missing.

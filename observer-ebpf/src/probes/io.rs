@@ -20,7 +20,7 @@ const AF_INET6: u16 = 10;
 /// `IPPROTO_UDP`
 const UDP: u16 = 17;
 /// Port of name servers.
-const DNS: u16 = 53;
+pub const DNS: u16 = 53;
 /// `MSG_PEEK`: the bytes will be received once more.
 const PEEK: u64 = 2;
 /// Vectors looked at in one call: a length and a message.
@@ -207,7 +207,7 @@ fn through(sk: u64, result: i32, received: bool) -> i32 {
     if result <= 0 {
         return 0;
     }
-    let Some((task, process)) = task::current() else { return 0 };
+    let Some((task, process)) = task::current_or_stub() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
     transfer(&Transfer {
         task,
@@ -235,7 +235,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG => false,
         _ => return 0,
     };
-    let Some((task, process)) = task::current() else { return 0 };
+    let Some((task, process)) = task::current_or_stub() else { return 0 };
     if !native(regs) {
         return 0;
     }

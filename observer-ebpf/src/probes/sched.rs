@@ -9,7 +9,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
     ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, SINCE_SHIFT,
-    SPELL_MIN_NS, Spell, Thread, ThreadState, Tree, TreeTimes,
+    SPELL_MIN_NS, STUBS, Spell, Thread, ThreadState, Tree, TreeTimes,
 };
 
 use crate::task::{Task, kernel};
@@ -159,7 +159,7 @@ pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
 /// `sched_process_fork(parent, child)`: a thread or a process
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
-    let Some((task, _)) = task::current() else { return 0 };
+    let Some((task, _)) = task::current_or_stub() else { return 0 };
     let child: u64 = ctx.arg(1);
     let (tid, pid): (u32, u32) = (kernel(child, offset!(task_pid)), kernel(child, offset!(task_tgid)));
     let now = emit::now();
@@ -170,6 +170,9 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
             return 0;
         }
         emit::event(Kind::Fork, 0, task, now, Fork { child: pid, pad: 0 });
+    }
+    if task.root == STUBS {
+        return 0; // what its threads do is nobody's
     }
     let Some(process) = PROCESSES.get_ptr_mut(pid) else { return 0 };
     let thread = Thread { root: task.root, pid, ..EMPTY };
@@ -195,6 +198,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let now = emit::now();
     let Ok(comm) = bpf_get_current_comm() else { return 0 };
     let mut flags = 0;
+    task::forget_stub(pid);
     let root = if let Some(process) = PROCESSES.get_ptr_mut(pid) {
         // SAFETY: a value of the map.
         unsafe {
@@ -301,7 +305,13 @@ fn adopt(pid: u32, tid: u32, now: u64) -> Option<u32> {
 /// `sched_process_exit(task)`: a thread; the process when it was the last one
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
-    let Some((task, thread)) = task::thread() else { return 0 };
+    let Some((task, thread)) = task::thread() else {
+        let (pid, tid) = task::ids();
+        if pid == tid {
+            task::forget_stub(pid);
+        }
+        return 0;
+    };
     let now = emit::now();
     // SAFETY: values of the maps.
     unsafe {

@@ -3,7 +3,7 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    Kind, Lost, Mark, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
+    Kind, Lost, Mark, STUBS, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
 };
 
 use crate::channels::{Connected, FdKey, Sock, kind};
@@ -48,7 +48,27 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     if new == SYN_SENT {
         connecting(sk, now);
     }
-    let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
+    changed(sk, old, new, now);
+    0
+}
+
+/// `tcp_destroy_sock(sk)`. A program that interrupts itself on a CPU is not run, so a `CLOSE` that
+/// comes in a softirq may be missed: here it is told after all, and the entry does not stay for
+/// the next socket at the same address.
+#[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
+pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
+    let sk: u64 = ctx.arg(0);
+    if let Some(sock) = SOCKS.get_ptr(sk) {
+        // SAFETY: a value of the map.
+        changed(sk, unsafe { (*sock).state }, CLOSE, emit::now());
+    }
+    0
+}
+
+/// Tells the new state of a socket that is followed.
+#[inline(always)]
+fn changed(sk: u64, old: u32, new: u32, now: u64) {
+    let Some(sock) = SOCKS.get_ptr_mut(sk) else { return };
     let remote = io::peer(sk);
     let mut local = [0u8; 16];
     if remote.family == AF_INET {
@@ -58,7 +78,10 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
         local = member(sk, offset!(sock_v6_rcv_saddr), local);
     }
     // SAFETY: a value of the map.
-    let (conn, fd) = unsafe { ((*sock).conn, (*sock).fd) };
+    let (conn, fd) = unsafe {
+        (*sock).state = new;
+        ((*sock).conn, (*sock).fd)
+    };
     let state = SockState {
         conn,
         fd,
@@ -77,13 +100,16 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
         let _ = SOCKS.remove(sk);
         let _ = CHANNELS.remove(sk);
     }
-    0
 }
 
 /// A process of a tree sends a SYN: the socket is followed from here on.
 #[inline(always)]
 fn connecting(sk: u64, now: u64) {
-    let Some((task, process)) = task::current() else { return };
+    let Some((task, process)) = task::current_or_stub() else { return };
+    let to = io::peer(sk);
+    if task.root == STUBS && to.port != io::DNS {
+        return;
+    }
     let fd = io::connecting().unwrap_or(-1);
     // Two sockets cannot begin at the same nanosecond on the same CPU.
     // SAFETY: a helper without arguments.
@@ -98,12 +124,13 @@ fn connecting(sk: u64, now: u64) {
         fd,
         out_of_order: 0,
         zero: 0,
+        state: SYN_SENT,
+        pad: 0,
     };
     if SOCKS.insert(sk, sock, 0).is_err() {
         return emit::lost(Lost::Sockets);
     }
-    let to = io::peer(sk);
-    io::open(task, process, sk, to, if to.port == 53 { kind::DNS_TCP } else { kind::HELLO }, conn);
+    io::open(task, process, sk, to, if to.port == io::DNS { kind::DNS_TCP } else { kind::HELLO }, conn);
     // SAFETY: a value of the map.
     let process_ns = unsafe { (*process).since_ns };
     let key = FdKey { pid: task.pid, fd };

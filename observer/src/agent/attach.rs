@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, files};
+use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
@@ -65,10 +65,13 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    let searching = stubs::Search::begin();
     let mut kernel = Kernel::load(false)?;
     kernel.follow_held(target.pid)?;
-    let agent = Agent { kernel, seam, files: opened.into_iter().collect() };
+    let (stubs, found) = searching.found();
+    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect(), stubs };
     agent.share()?;
+    agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker };
     observed.until_ready()?;
     Ok(Box::new(observed))

@@ -4,6 +4,7 @@
 mod attach;
 mod files;
 mod spawn;
+mod stubs;
 mod watch;
 
 pub use attach::Bpf;
@@ -19,7 +20,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cli::options::{Common, Refusal};
 use crate::run::progress;
-use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
+use crate::seam::{FileId, Output, Seam, StubProcess, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, Probes};
 
 /// Binaries kept open for probing, and so that their numbers stay theirs. A machine has a handful
@@ -32,6 +33,8 @@ struct Agent {
     seam: Seam,
     /// Files the worker knows, and whether they are probed
     files: HashMap<FileId, (File, bool)>,
+    /// Stub resolvers that were looked for
+    stubs: stubs::Stubs,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -68,6 +71,7 @@ impl Agent {
                 let read = progress::any_reads_terminal(&pids);
                 self.tell(&ToWorker::Terminal { read })?;
             }
+            ToAgent::Stubs { pid } => self.stubs_of(pid)?,
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
@@ -127,6 +131,20 @@ impl Agent {
             self.tell(&ToWorker::Forgotten { file })?;
         }
         Ok(())
+    }
+
+    /// Follows the stub resolvers that a followed process may ask.
+    fn stubs_of(&mut self, pid: u32) -> Result<()> {
+        if self.kernel.process(pid).is_none() {
+            return Ok(());
+        }
+        let found = self.stubs.look(pid);
+        self.follow_stubs(found)
+    }
+
+    fn follow_stubs(&mut self, mut found: Vec<StubProcess>) -> Result<()> {
+        found.retain(|stub| self.kernel.follow_stub(stub.pid));
+        if found.is_empty() { Ok(()) } else { self.tell(&ToWorker::Stubs { stubs: found }) }
     }
 
     /// Hands ring and maps to the worker.

@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
-use super::{Agent, Turn, files};
+use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
@@ -53,9 +53,12 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    let searching = stubs::Search::begin();
     let kernel = Kernel::load(true)?;
-    let mut agent = Agent { kernel, seam, files: opened };
+    let (stubs, found) = searching.found();
+    let mut agent = Agent { kernel, seam, files: opened, stubs };
     agent.share()?;
+    agent.follow_stubs(found)?;
     let until = options.duration.map(|duration| Instant::now() + duration);
     let mut ending = false;
     loop {

@@ -92,11 +92,9 @@ impl Connections {
             };
         } else if event.new != state::ESTABLISHED && record.end_ns.is_none() {
             record.end_ns = Some(out.at_ns);
-            record.outcome = if record.requests == 0 && record.tls_start_ns.is_some() {
-                ConnectionOutcome::Unused
-            } else {
-                ConnectionOutcome::Established
-            };
+            // What a program without probes (git, curl) sent through it nobody knows.
+            let none = record.requests == 0 && record.tls_start_ns.is_some() && live.probed;
+            record.outcome = if none { ConnectionOutcome::Unused } else { ConnectionOutcome::Established };
         }
         // A reset that answers a connection which was closed already takes nothing from it.
         if matches!(event.error, errno::RESET | errno::REFUSED) && event.old != state::SYN_SENT && !ended {

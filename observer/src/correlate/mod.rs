@@ -6,11 +6,14 @@ mod locks;
 mod processes;
 mod questions;
 mod requests;
+mod stubs;
 #[cfg(test)]
 mod tests;
 
 pub use locks::LockFacts;
 pub use processes::Facts;
+
+use observer_common::{Header, STUBS};
 
 use crate::decode::wire::{Body as Wire, Record};
 use crate::model::event::{Body, Event};
@@ -21,6 +24,7 @@ use locks::Locks;
 use processes::Processes;
 use questions::Questions;
 use requests::Requests;
+use stubs::Stubs;
 
 /// Whose event it is.
 #[derive(Clone, Debug)]
@@ -62,6 +66,7 @@ pub struct Correlator {
     questions: Questions,
     requests: Requests,
     locks: Locks,
+    stubs: Stubs,
     undecoded: u64,
     /// Time of the latest record: what is added from outside is told as of then
     latest_ns: Ns,
@@ -79,6 +84,7 @@ impl Correlator {
             questions: Questions::new(dns_timeout_ns),
             requests: Requests::new(clock),
             locks: Locks::new(),
+            stubs: Stubs::default(),
             undecoded: 0,
             latest_ns: 0,
         }
@@ -90,6 +96,7 @@ impl Correlator {
         let mut out = Out { events, at_ns: self.clock.ns(header.at_ns) };
         self.latest_ns = self.latest_ns.max(out.at_ns);
         match &record.body {
+            body if header.root == STUBS => self.of_stub(header, body, &mut out),
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
             Wire::Exit(exit) => {
@@ -108,13 +115,23 @@ impl Correlator {
         }
     }
 
-    fn of_process(
-        &mut self,
-        owner: &Owner,
-        header: &observer_common::Header,
-        body: &Wire<'_>,
-        out: &mut Out<'_>,
-    ) {
+    /// Of what a stub resolver does only its questions matter, and its children that ask them.
+    fn of_stub(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
+        match body {
+            Wire::Fork(fork) => self.stubs.fork(header.pid, fork.child),
+            Wire::Dns(payload, bytes) => {
+                self.undecoded += self.questions.of_stub(&self.stubs, header, payload, bytes, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The agent follows a stub resolver.
+    pub fn stub(&mut self, pid: u32, comm: String) {
+        self.stubs.add(pid, comm);
+    }
+
+    fn of_process(&mut self, owner: &Owner, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
             Wire::SockState(state) => self.connections.state(owner, state, out),
             Wire::SockMark(mark) => self.connections.mark(mark, out),
@@ -187,9 +204,9 @@ impl Correlator {
         self.processes.command_of(pid)
     }
 
-    /// Whether a record's tree is a command's that is not forgotten.
-    pub fn follows(&self, header: &observer_common::Header) -> bool {
-        self.processes.owner(header).is_some()
+    /// Whether a record's tree is a command's that is not forgotten, or a stub resolver's.
+    pub fn follows(&self, header: &Header) -> bool {
+        header.root == STUBS || self.processes.owner(header).is_some()
     }
 
     /// Whether a command runs.

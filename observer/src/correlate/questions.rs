@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use observer_common::{PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
+use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
+use super::stubs::Stubs;
 use super::{Out, Owner};
-use crate::decode::dns::{self, DnsTcp, Message};
+use crate::decode::dns::{self, DnsTcp, Message, Question};
 use crate::model::event::Body;
 use crate::model::record::{Dns, Ns, Transport};
 
@@ -25,24 +26,46 @@ struct Streams {
     received: DnsTcp,
 }
 
-/// How often a process has asked for a name in vain.
-type Asked = HashMap<(u32, String, String), u32>;
+/// How often a process has asked for a name in vain, and for which command.
+type Asked = HashMap<(u32, String, String), (u32, u32)>;
 
 /// Every question without an answer.
 pub(super) struct Questions {
     open: HashMap<(Socket, u16), Vec<Dns>>,
-    streams: HashMap<Socket, (u32, Streams)>,
+    /// TCP connections, and for which command; `None` for a stub resolver's
+    streams: HashMap<Socket, (Option<u32>, Streams)>,
     asked: Asked,
     next: u32,
     timeout_ns: Ns,
 }
+
+/// Whose question it is.
+#[derive(Clone, Copy)]
+enum Asker<'a> {
+    Process(&'a Owner),
+    /// That process of a stub resolver
+    Stub(&'a Stubs, u32),
+}
+
+impl Asker<'_> {
+    const fn pid(self) -> u32 {
+        match self {
+            Self::Process(owner) => owner.pid,
+            Self::Stub(_, pid) => pid,
+        }
+    }
+}
+
+/// Connections of stub resolvers whose bytes are kept together; when there are more, a message
+/// cut by the end of a call is lost.
+const STUB_STREAMS_MAX: usize = 64;
 
 impl Questions {
     pub(super) fn new(timeout_ns: Ns) -> Self {
         Self { open: HashMap::new(), streams: HashMap::new(), asked: HashMap::new(), next: 1, timeout_ns }
     }
 
-    /// Bytes of a message; how many messages could not be understood.
+    /// Bytes of a message of a command's process; how many messages could not be understood.
     pub(super) fn payload(
         &mut self,
         owner: &Owner,
@@ -51,15 +74,47 @@ impl Questions {
         bytes: &[u8],
         out: &mut Out<'_>,
     ) -> u64 {
-        let socket = (owner.pid, payload.generation);
+        self.bytes(Asker::Process(owner), flags, payload, bytes, out)
+    }
+
+    /// Bytes of a message that a stub resolver exchanged with its own server. What it asks for
+    /// others than commands is dropped.
+    pub(super) fn of_stub(
+        &mut self,
+        stubs: &Stubs,
+        header: &Header,
+        payload: &Payload,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) -> u64 {
+        if !self.streams.contains_key(&(header.pid, payload.generation))
+            && self.streams.values().filter(|(command, _)| command.is_none()).count() >= STUB_STREAMS_MAX
+        {
+            self.streams.retain(|_, (command, _)| command.is_some());
+        }
+        self.bytes(Asker::Stub(stubs, header.pid), header.flags, payload, bytes, out)
+    }
+
+    fn bytes(
+        &mut self,
+        asker: Asker<'_>,
+        flags: u16,
+        payload: &Payload,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) -> u64 {
+        let socket = (asker.pid(), payload.generation);
         let received = flags & PAYLOAD_RECEIVED != 0;
         let tcp = flags & PAYLOAD_TCP != 0;
         if tcp && self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&socket) {
             return 1;
         }
         let messages = if tcp {
-            let (_, streams) =
-                self.streams.entry(socket).or_insert_with(|| (owner.command, Streams::default()));
+            let command = match asker {
+                Asker::Process(owner) => Some(owner.command),
+                Asker::Stub(..) => None,
+            };
+            let (_, streams) = self.streams.entry(socket).or_insert_with(|| (command, Streams::default()));
             let stream = if received { &mut streams.received } else { &mut streams.sent };
             stream.push(bytes, payload.len as usize).collect()
         } else {
@@ -72,19 +127,29 @@ impl Questions {
                     if received {
                         self.answered(socket, &message, out);
                     } else {
-                        undecoded += self.sent(owner, socket, tcp, payload, &message, out);
+                        undecoded += self.sent(asker, socket, tcp, payload, &message, out);
                     }
                 }
+                // A stub that asks from port 53 itself answers its clients there.
+                Ok(_) if matches!(asker, Asker::Stub(..)) => {}
                 Ok(_) | Err(_) => undecoded += 1,
             }
         }
         undecoded
     }
 
+    /// The oldest open question of a command that a stub's question can be about.
+    fn behind(&self, question: &Question) -> Option<(u32, u32)> {
+        let open = self.open.values().flatten().filter(|dns| dns.on_behalf_of.is_none());
+        let same =
+            open.filter(|dns| dns.qtype == question.qtype && dns.name.eq_ignore_ascii_case(&question.name));
+        same.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.id))
+    }
+
     /// A question; 1 when its attempts are not counted.
     fn sent(
         &mut self,
-        owner: &Owner,
+        asker: Asker<'_>,
         socket: Socket,
         tcp: bool,
         payload: &Payload,
@@ -92,26 +157,37 @@ impl Questions {
         out: &mut Out<'_>,
     ) -> u64 {
         let Some(question) = &message.question else { return 0 };
+        let (owner, on_behalf_of) = match asker {
+            Asker::Process(owner) => (owner.clone(), None),
+            Asker::Stub(stubs, pid) => {
+                let Some((command, id)) = self.behind(question) else { return 0 };
+                (stubs.owner(pid, command), Some(id))
+            }
+        };
         // The same question once more: the former one was given up. Only a resolver that asks
-        // several servers on one socket waits for both.
+        // several servers on one socket waits for both; a stub has a socket for each.
         let server = address(payload.family, &payload.remote, payload.remote_port);
         let same = |of: Socket, dns: &Dns| {
             dns.pid == owner.pid
-                && dns.name == question.name
+                && dns.name.eq_ignore_ascii_case(&question.name)
                 && dns.qtype == question.qtype
-                && (dns.server == server || of != socket)
+                && (dns.server == server || (of != socket && on_behalf_of.is_none()))
         };
         self.give_up(same, out);
-        let asked = (owner.pid, question.name.clone(), question.qtype.clone());
+        let asked = (owner.pid, question.name.to_ascii_lowercase(), question.qtype.clone());
         let counts = self.asked.len() < ASKED_MAX || self.asked.contains_key(&asked);
-        let mut uncounted = 0;
-        let attempt = if counts { self.asked.entry(asked).or_default() } else { &mut uncounted };
+        let mut uncounted = (owner.command, 0);
+        let (command, attempt) = if counts { self.asked.entry(asked).or_default() } else { &mut uncounted };
+        if *command != owner.command {
+            (*command, *attempt) = (owner.command, 0);
+        }
         *attempt += 1;
         let dns = Dns {
             command: owner.command,
             id: self.next,
             pid: owner.pid,
-            comm: owner.comm.clone(),
+            comm: owner.comm,
+            on_behalf_of,
             server,
             transport: if tcp { Transport::Tcp } else { Transport::Udp },
             name: question.name.clone(),
@@ -142,7 +218,7 @@ impl Questions {
         dns.rcode = Some(message.rcode.to_string());
         dns.answers = Some(message.answers);
         if !message.truncated {
-            self.asked.remove(&(dns.pid, dns.name.clone(), dns.qtype.clone()));
+            self.asked.remove(&(dns.pid, dns.name.to_ascii_lowercase(), dns.qtype.clone()));
         }
         out.push(Body::Dns(dns));
     }
@@ -184,6 +260,11 @@ impl Questions {
             open.retain(|dns| dns.command != command);
             !open.is_empty()
         });
-        self.streams.retain(|_, (owner, _)| *owner != command);
+        self.streams.retain(|_, (owner, _)| *owner != Some(command));
+        self.asked.retain(|_, (owner, _)| *owner != command);
     }
 }
+
+#[cfg(test)]
+#[path = "questions_tests.rs"]
+mod tests;

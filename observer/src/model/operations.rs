@@ -93,7 +93,8 @@ impl CommandState {
             let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
             flights.push(Flight { operation, subject, open: end.is_none() });
         };
-        for question in self.dns.values() {
+        // What a stub asks on its behalf happens inside the command's own question.
+        for question in self.dns.values().filter(|question| question.record.on_behalf_of.is_none()) {
             let dns = &question.record;
             let end = dns.end_ns.or(question.given_up_ns);
             let phase = if self.helper(dns.pid, &dns.comm) { Phase::Vcs } else { Phase::Dns };

@@ -201,6 +201,10 @@ pub struct Dns {
     pub command: u32,
     /// Number of the question in this observation, from 1
     pub id: u32,
+    /// Number of the command's question that a local stub resolver passed on by this one; `None`
+    /// for the command's own
+    #[serde(default)]
+    pub on_behalf_of: Option<u32>,
     /// The process that asked
     pub pid: u32,
     /// Its name

@@ -164,6 +164,8 @@ pub struct Remedy {
 #[expect(missing_docs, reason = "as in record::Dns")]
 pub struct Dns {
     pub command: u32,
+    pub id: u32,
+    pub on_behalf_of: Option<u32>,
     pub pid: u32,
     pub comm: String,
     pub server: String,
@@ -307,6 +309,8 @@ impl From<&record::Dns> for Dns {
     fn from(dns: &record::Dns) -> Self {
         Self {
             command: dns.command,
+            id: dns.id,
+            on_behalf_of: dns.on_behalf_of,
             pid: dns.pid,
             comm: dns.comm.clone(),
             server: dns.server.clone(),

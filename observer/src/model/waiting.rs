@@ -61,7 +61,11 @@ fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
         Subject::Dns(question) => {
             let dns = &question.record;
             let again = if dns.attempt > 1 { format!(", attempt {}", dns.attempt) } else { String::new() };
-            format!("an answer of the name server {} for {} ({}){again}", dns.server, dns.name, dns.qtype)
+            let behind = of_stub(command, dns.id);
+            format!(
+                "an answer of the name server {}{behind} for {} ({}){again}",
+                dns.server, dns.name, dns.qtype
+            )
         }
         Subject::Connect(connection) => {
             let host = host_of(connection).unwrap_or("an unknown host");
@@ -81,6 +85,21 @@ fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
         Subject::Request(request) => of_request(flight.operation.phase, request),
         Subject::Lock(wait) => of_lock(command, wait),
     }
+}
+
+/// What the server itself waits for, when it is a local stub resolver: the servers it has asked
+/// and that have not answered.
+fn of_stub(command: &CommandState, id: u32) -> String {
+    let passed_on = command.dns.values().filter(|question| question.record.on_behalf_of == Some(id));
+    let open =
+        passed_on.filter(|question| question.record.end_ns.is_none() && question.given_up_ns.is_none());
+    let open: Vec<_> = open.map(|question| &question.record).collect();
+    let Some(first) = open.first() else { return String::new() };
+    let mut servers: Vec<&str> = open.iter().map(|dns| dns.server.as_str()).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    let name = if first.comm.is_empty() { String::new() } else { format!(" ({})", first.comm) };
+    format!("{name}, which waits for {},", servers.join(" and "))
 }
 
 fn of_request(phase: Phase, request: &Request) -> String {
@@ -171,7 +190,30 @@ mod tests {
             attempt: 1,
             ..Dns::default()
         };
-        assert_eq!(says(Body::Dns(dns)), "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)");
+        assert_eq!(
+            says(Body::Dns(dns.clone())),
+            "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)"
+        );
+        let dns = Dns { id: 3, ..dns };
+        let upstream = Dns {
+            id: 4,
+            on_behalf_of: Some(3),
+            comm: "dnsmasq".into(),
+            server: "192.0.2.1:53".into(),
+            start_ns: 1,
+            ..dns.clone()
+        };
+        let stub =
+            |upstream| waiting(&state([Body::Dns(dns.clone()), Body::Dns(upstream)]), 1, S).unwrap().summary;
+        assert_eq!(
+            stub(upstream.clone()),
+            "an answer of the name server 127.77.1.1:53 (dnsmasq), which waits for 192.0.2.1:53, \
+             for proxy.test (AAAA)"
+        );
+        assert_eq!(
+            stub(Dns { end_ns: Some(2), ..upstream }),
+            "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)"
+        );
         let tcp = Connection { command: 1, remote: "192.0.2.1:443".into(), ..Connection::default() };
         assert_eq!(says(Body::Connection(tcp.clone())), "a TCP handshake with 192.0.2.1:443");
         let tls = Connection { connect_ns: Some(0), tls_start_ns: Some(0), ..tcp.clone() };

@@ -128,7 +128,9 @@ impl Lines {
             return None;
         }
         self.once(dns.command, Step::Dns(dns.id), || {
-            let question = format!("dns {} ({}) of {}", dns.name, dns.qtype, dns.server);
+            let by = if dns.comm.is_empty() { "its stub resolver" } else { &dns.comm };
+            let by = dns.on_behalf_of.map_or_else(String::new, |_| format!(" asked by {by} on its behalf"));
+            let question = format!("dns {} ({}) of {}{by}", dns.name, dns.qtype, dns.server);
             let Some(end) = dns.end_ns else { return format!("{question}: given up, no answer") };
             let took = duration(end.saturating_sub(dns.start_ns));
             match (dns.rcode.as_deref(), dns.answers) {

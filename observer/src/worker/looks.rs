@@ -3,6 +3,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use observer_common::{Header, STUBS};
+
 use crate::model::record::Ns;
 use crate::seam::{Seam, ToAgent};
 
@@ -15,6 +17,9 @@ const LATER_NS: Ns = 20_000_000;
 const WANTED_MAX: usize = 4096;
 /// Programs remembered as looked at; beyond it all are forgotten, and looked at once more.
 const SEEN_MAX: usize = 4096;
+
+/// Trees that run at a time; one that is forgotten is looked at again.
+const TREES_MAX: usize = 4096;
 
 /// Processes that the agent is to look at. Few are asked at a time: two sides that both send
 /// and do not read would wait for each other.
@@ -87,6 +92,24 @@ impl Looks {
             send(pid);
             self.asked += 1;
         }
+    }
+}
+
+/// Trees whose first question to a name server was seen: the agent is asked to look for stub
+/// resolvers, which may have been started since it last did.
+#[derive(Default)]
+pub struct StubLooks(HashSet<u32>);
+
+impl StubLooks {
+    /// Whether the tree of a message to a name server had asked none yet.
+    pub fn first_question(&mut self, header: &Header) -> bool {
+        if header.root == STUBS || self.0.contains(&header.root) {
+            return false;
+        }
+        if self.0.len() >= TREES_MAX {
+            self.0.clear();
+        }
+        self.0.insert(header.root)
     }
 }
 

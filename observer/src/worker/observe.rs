@@ -11,7 +11,7 @@ use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
 
 use super::binaries::{Binaries, Binary};
 use super::locks;
-use super::looks::Looks;
+use super::looks::{Looks, StubLooks};
 use super::machine::machine;
 use super::output::{Whole, growing};
 use crate::correlate::{Correlator, Facts};
@@ -54,6 +54,7 @@ pub struct Observer {
     progress: Option<Progress>,
     announcer: Announcer,
     looks: Looks,
+    stubs: StubLooks,
     kernel_lost: u64,
     /// When records were lost to a full ring, until the consequences are drawn
     gap_ns: Option<Ns>,
@@ -110,6 +111,7 @@ impl Observer {
             progress,
             announcer: Announcer::default(),
             looks: Looks::default(),
+            stubs: StubLooks::default(),
             kernel_lost: 0,
             gap_ns: None,
             events: Vec::new(),
@@ -176,6 +178,9 @@ impl Observer {
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
             }
+            ToWorker::Stubs { stubs } => {
+                stubs.into_iter().for_each(|stub| self.correlator.stub(stub.pid, stub.comm));
+            }
             ToWorker::Terminal { read: false } => {
                 if let Some(progress) = &mut self.progress {
                     progress.tick(&self.line, &[]);
@@ -198,7 +203,7 @@ impl Observer {
             self.correlator.gap();
             self.gap_ns = Some(self.now());
         }
-        let Self { correlator, events, looks, task, .. } = self;
+        let Self { correlator, events, looks, stubs, task, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         let mut strays = Vec::new();
@@ -208,6 +213,10 @@ impl Observer {
                     && record.header.flags & LOCK_TAKEN == 0
                 {
                     waits.push((record.header.tid, record.header.pid, *lock));
+                }
+                if matches!(record.body, Wire::Dns(..)) && stubs.first_question(&record.header) {
+                    // A failure shows at the next receive: the agent has gone.
+                    let _ = seam.send(&ToAgent::Stubs { pid: record.header.pid }, &[]);
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;

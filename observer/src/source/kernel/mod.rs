@@ -14,7 +14,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
-use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree};
+use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree};
 use zerocopy::IntoBytes as _;
 
 use diagnostics::Diagnostics;
@@ -30,7 +30,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Raw tracepoints, `group:name`; a program has its tracepoint's name. They need no tracefs, and
 /// unlike tracepoints through perf they are detached without waiting for every CPU.
-const TRACEPOINTS: [&str; 12] = [
+const TRACEPOINTS: [&str; 13] = [
     "sched:sched_switch",
     "sched:sched_wakeup",
     "sched:sched_wakeup_new",
@@ -38,6 +38,7 @@ const TRACEPOINTS: [&str; 12] = [
     "sched:sched_process_exec",
     "sched:sched_process_exit",
     "sock:inet_sock_set_state",
+    "tcp:tcp_destroy_sock",
     "tcp:tcp_retransmit_skb",
     "tcp:tcp_receive_reset",
     "tcp:tcp_send_reset",
@@ -185,12 +186,25 @@ impl Kernel {
         }
     }
 
-    /// A process that is followed.
+    /// Follows what a local stub resolver asks. False when that process is followed already, as
+    /// whatever it is, or there is no room.
+    pub fn follow_stub(&mut self, pid: u32) -> bool {
+        /// `BPF_NOEXIST`: only what is not there
+        const NEW: u64 = 1;
+        let process = Process { root: STUBS, since_ns: monotonic_ns(), ..Process::default() };
+        let map = self.maps.get_mut("PROCESSES");
+        let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(map).ok());
+        let value: Option<[u8; size_of::<Process>()]> = process.as_bytes().try_into().ok();
+        map.zip(value).is_some_and(|(mut map, value)| map.insert(pid, value, NEW).is_ok())
+    }
+
+    /// A process that is followed, stub resolvers excepted.
     pub fn process(&self, pid: u32) -> Option<Process> {
         let map =
             BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.maps.get("PROCESSES")?).ok()?;
         let value = map.get(&pid, 0).ok()?;
-        zerocopy::FromBytes::read_from_bytes(&value).ok()
+        let process: Process = zerocopy::FromBytes::read_from_bytes(&value).ok()?;
+        (process.root != STUBS).then_some(process)
     }
 
     fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {

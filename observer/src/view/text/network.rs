@@ -1,5 +1,7 @@
 //! A command's DNS questions and TCP connections.
 
+use anstyle::Style;
+
 use crate::model::report::{Command, Connection, Dns, Report};
 use crate::view::human::{bytes, count, duration, duration_or_unknown};
 use crate::view::page::{BAD, DIM, PLAIN, Page};
@@ -8,9 +10,12 @@ use crate::view::words;
 
 /// Rows shown of each.
 const MOST: usize = 10;
+/// Rows shown of what a stub resolver asked for one question.
+const MOST_PASSED_ON: usize = 3;
 
 pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
-    let mut questions: Vec<&Dns> = report.dns.iter().filter(|dns| dns.command == command.id).collect();
+    let of: Vec<&Dns> = report.dns.iter().filter(|dns| dns.command == command.id).collect();
+    let mut questions: Vec<&Dns> = of.iter().copied().filter(|dns| dns.on_behalf_of.is_none()).collect();
     if questions.is_empty() {
         return;
     }
@@ -32,24 +37,46 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
         Column::Left,
     ]);
     for dns in questions {
-        let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
-        let (answer, style) = match (&dns.rcode, dns.timed_out) {
-            (Some(rcode), _) if rcode == "NOERROR" => (answers(dns), PLAIN),
-            (Some(rcode), _) => (rcode.clone(), BAD),
-            (None, true) => ("no answer".to_owned(), BAD),
-            (None, false) => ("unanswered".to_owned(), BAD),
-        };
-        table.styled([
-            (dns.name.clone(), PLAIN),
-            (dns.qtype.clone(), PLAIN),
-            (answer, style),
-            (took.map_or_else(|| "given up".to_owned(), duration), PLAIN),
-            (format!("from {}", dns.server), DIM),
-            (if dns.attempt > 1 { format!("attempt {}", dns.attempt) } else { String::new() }, BAD),
-        ]);
+        let whole = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
+        question(&mut table, dns, dns.name.clone(), again(dns));
+        // What its server, a local stub, asked for it.
+        let passed_on: Vec<&Dns> =
+            of.iter().copied().filter(|passed_on| passed_on.on_behalf_of == Some(dns.id)).collect();
+        for (index, dns) in passed_on.iter().take(MOST_PASSED_ON).enumerate() {
+            let by = if dns.comm.is_empty() { "its server" } else { &dns.comm };
+            let left = passed_on.len() - MOST_PASSED_ON.min(passed_on.len());
+            let note = match whole {
+                _ if left > 0 && index + 1 == MOST_PASSED_ON => format!("and {left} more"),
+                Some(whole) => format!("of {}", duration(whole)),
+                None => String::new(),
+            };
+            question(&mut table, dns, format!("  {by} asked"), (note, DIM));
+        }
     }
     page.table(&table);
     super::rest(page, all, MOST, "question", "questions");
+}
+
+fn again(dns: &Dns) -> (String, Style) {
+    (if dns.attempt > 1 { format!("attempt {}", dns.attempt) } else { String::new() }, BAD)
+}
+
+fn question(table: &mut Table, dns: &Dns, name: String, note: (String, Style)) {
+    let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
+    let (answer, style) = match (&dns.rcode, dns.timed_out) {
+        (Some(rcode), _) if rcode == "NOERROR" => (answers(dns), PLAIN),
+        (Some(rcode), _) => (rcode.clone(), BAD),
+        (None, true) => ("no answer".to_owned(), BAD),
+        (None, false) => ("unanswered".to_owned(), BAD),
+    };
+    table.styled([
+        (name, PLAIN),
+        (dns.qtype.clone(), PLAIN),
+        (answer, style),
+        (took.map_or_else(|| "given up".to_owned(), duration), PLAIN),
+        (format!("from {}", dns.server), DIM),
+        note,
+    ]);
 }
 
 fn answers(dns: &Dns) -> String {

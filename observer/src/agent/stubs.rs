@@ -1,0 +1,168 @@
+//! Local stub resolvers (systemd-resolved, dnsmasq, unbound): the processes that have a socket at
+//! port 53 of a network namespace. What they ask their own servers is asked on behalf of somebody.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::seam::StubProcess;
+
+/// Of `/proc/net/udp` that much is read, bytes; a line is 128.
+const TABLE_MAX: u64 = 1 << 20;
+/// Descriptors looked at in one search, over all processes.
+const DESCRIPTORS_MAX: usize = 500_000;
+/// Processes taken as stubs in one search; a resolver has one or one a CPU.
+const FOUND_MAX: usize = 256;
+/// Network namespaces remembered.
+const SPACES_MAX: usize = 1024;
+/// A search goes over every process: the next one waits that long.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Port of name servers, as `/proc/net/udp` writes it.
+const PORT: &str = "0035";
+
+/// What was searched already.
+#[derive(Default)]
+pub struct Stubs {
+    /// By network namespace, inodes of the sockets that were there at the last look
+    spaces: HashMap<u64, HashSet<u64>>,
+    searched: Option<Instant>,
+}
+
+impl Stubs {
+    /// The stubs of this process's namespace that were not there at the last look.
+    pub fn look(&mut self, pid: u32) -> Vec<StubProcess> {
+        let of = format!("/proc/{pid}");
+        let Ok(space) = std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()) else {
+            return Vec::new();
+        };
+        if self.searched.is_some_and(|at| at.elapsed() < PAUSE) {
+            return Vec::new();
+        }
+        let now = sockets(Path::new(&of));
+        let before = self.spaces.get(&space);
+        let new: HashSet<u64> =
+            now.iter().copied().filter(|inode| before.is_none_or(|before| !before.contains(inode))).collect();
+        if self.spaces.len() < SPACES_MAX || before.is_some() {
+            self.spaces.insert(space, now);
+        }
+        if new.is_empty() {
+            return Vec::new();
+        }
+        self.searched = Some(Instant::now());
+        owners(&new)
+    }
+}
+
+/// A first look at the agent's own namespace, beside the loading of the programs.
+pub struct Search(Option<JoinHandle<(Stubs, Vec<StubProcess>)>>);
+
+impl Search {
+    /// Begins to look.
+    pub fn begin() -> Self {
+        let look = || {
+            let mut stubs = Stubs::default();
+            let found = stubs.look(std::process::id());
+            (stubs, found)
+        };
+        // Without a thread nothing is known; a question makes the agent look.
+        Self(std::thread::Builder::new().spawn(look).ok())
+    }
+
+    /// What was found.
+    pub fn found(self) -> (Stubs, Vec<StubProcess>) {
+        self.0.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
+/// Inodes of the UDP sockets that are bound to port 53 where that process is.
+fn sockets(of: &Path) -> HashSet<u64> {
+    let mut found = HashSet::new();
+    for name in ["net/udp", "net/udp6"] {
+        let mut text = String::new();
+        // Without IPv6 there is no second table.
+        if let Ok(file) = std::fs::File::open(of.join(name))
+            && file.take(TABLE_MAX).read_to_string(&mut text).is_ok()
+        {
+            found.extend(text.lines().skip(1).filter_map(bound));
+        }
+    }
+    found
+}
+
+/// The inode of a table's line when its socket is bound to port 53:
+/// `1: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 101 0 20555 …`
+fn bound(line: &str) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace();
+    let (_, port) = words.nth(1)?.rsplit_once(':')?;
+    if port != PORT {
+        return None;
+    }
+    words.nth(7)?.parse().ok()
+}
+
+/// Every process that has one of these sockets open.
+fn owners(inodes: &HashSet<u64>) -> Vec<StubProcess> {
+    let mut found = Vec::new();
+    let mut left = DESCRIPTORS_MAX;
+    let own = std::process::id();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        if pid == own || found.len() >= FOUND_MAX {
+            continue;
+        }
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut entries = entries.take(left).inspect(|_| left -= 1);
+        if entries.any(|entry| socket(&entry.path()).is_some_and(|inode| inodes.contains(&inode))) {
+            let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
+            found.push(StubProcess { pid, comm });
+        }
+    }
+    found
+}
+
+/// The inode of a descriptor that is a socket: `socket:[20555]`.
+fn socket(descriptor: &Path) -> Option<u64> {
+    let link = std::fs::read_link(descriptor).ok()?;
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_port_53_gives_its_inode_and_no_other_line_does() {
+        let line = |local: &str| {
+            format!(
+                "  83: {local} 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 20555 2 0 0"
+            )
+        };
+        assert_eq!(bound(&line("0100007F:0035")), Some(20_555));
+        assert_eq!(bound(&line("00000000000000000000000001000000:0035")), Some(20_555));
+        assert_eq!(bound(&line("0100007F:14E9")), None);
+        assert_eq!(bound("sl local_address"), None);
+        assert_eq!(bound(""), None);
+    }
+
+    #[test]
+    fn a_socket_of_this_process_is_found_by_its_inode() {
+        let socket_ = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&socket_);
+        let inode = socket(Path::new(&format!("/proc/self/fd/{fd}"))).unwrap();
+        assert_eq!(socket_.local_addr().is_ok(), inode > 0);
+        assert_eq!(socket(Path::new("/proc/self/exe")), None);
+    }
+
+    #[test]
+    fn the_second_look_at_a_namespace_finds_nothing_new() {
+        let mut stubs = Stubs::default();
+        let pid = std::process::id();
+        stubs.look(pid);
+        stubs.searched = None;
+        assert!(stubs.look(pid).is_empty());
+    }
+}
