@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 pub mod correlate;
 pub mod decode;
+pub mod diagnose;
 pub mod goenv;
 pub mod model;
 #[cfg(target_os = "linux")]

@@ -265,7 +265,8 @@ pub fn report(state: &State) -> Report {
 /// One command's part of the report, seen at `now`; `None` while only its spans are known.
 pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
     let record = state.record.as_ref()?;
-    Some(described(record, &state.split(now, None)))
+    let stalls = crate::diagnose::stalls(state, now);
+    Some(Command { stalls, ..described(record, &state.split(now, None)) })
 }
 
 /// The same with the time already split, for a view that has its own idea of now.
