@@ -124,8 +124,9 @@ fn once(world: &World, way: Way) -> Result<(Duration, [f64; 3])> {
             let mut command = run.command(&client.path);
             command.arg(AT_ONCE.to_string());
             command.arg(if matches!(way, Way::ClientHttp2) { "h2" } else { "h1" });
-            let zips = lab.store().paths().filter(|path| path.ends_with(".zip"));
-            command.args(zips.map(|path| format!("https://{PROXY_HOST}{}", path_of(path))));
+            let zips = lab.store().paths().filter_map(|path| path.strip_suffix(".zip"));
+            command
+                .args(zips.map(|path| format!("https://{PROXY_HOST}/{}.zip", path.trim_start_matches('/'))));
             let output = lab.output(&mut command)?;
             succeeded(&output)?;
             let said = String::from_utf8_lossy(&output.stdout);
@@ -144,9 +145,4 @@ fn once(world: &World, way: Way) -> Result<(Duration, [f64; 3])> {
     let used = carried.iter().filter(|carried| **carried > 0).count();
     ensure!(used > 0, "no connection was used in {}", seconds(took.as_secs_f64()));
     Ok((took, [connections.len() as f64, used as f64, requests.len() as f64 / used as f64]))
-}
-
-/// A path as a client asks for it.
-fn path_of(path: &str) -> String {
-    format!("/{}", path.trim_start_matches('/'))
 }
