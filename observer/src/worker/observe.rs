@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -489,6 +489,12 @@ fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same
     go.version = build.map(|build| build.go_version.clone());
     go.cgo = build.and_then(BuildInfo::cgo);
     go.binary = Some(path.to_owned());
+    let folder = |path: Option<&String>| {
+        let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
+    go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go
 }
 
