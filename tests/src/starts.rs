@@ -198,6 +198,6 @@ fn difference(start: &Start, told: &Told, requests: &[RequestRecord]) -> Option<
 }
 
 /// A command of that process.
-pub fn command_of<'a>(told: &'a Told, pid: u32) -> Option<&'a Value> {
+pub fn command_of(told: &Told, pid: u32) -> Option<&Value> {
     told.commands.values().find(|command| command["pid"] == pid)
 }

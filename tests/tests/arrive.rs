@@ -72,6 +72,40 @@ fn hard_links_symbolic_links_and_bind_mounts_are_the_same_binary() {
 }
 
 #[test]
+fn one_binary_below_two_overlays_is_told_once() {
+    let Some(lab) = lab("one_binary_below_two_overlays_is_told_once") else { return };
+    let watching = Watching::start(&lab).unwrap();
+    let fresh = Fresh::new().unwrap();
+    fs::create_dir(fresh.beside("image")).unwrap();
+    fs::rename(fresh.binary(), fresh.beside("image/go")).unwrap();
+    fs::create_dir(fresh.beside("empty")).unwrap();
+    fs::create_dir(fresh.beside("merged")).unwrap();
+    let mut starts = Vec::new();
+    // As containers of one image: different files for stat, one for the kernel's probes.
+    for number in 0..3 {
+        let mut start = fresh.download(&lab, &fresh.beside("merged/go"), number).unwrap();
+        let begin = |command: &mut Command| -> anyhow::Result<_> {
+            lab.net.inside(|| {
+                let layers = format!(
+                    "lowerdir={}:{}",
+                    fresh.beside("image").display(),
+                    fresh.beside("empty").display()
+                );
+                let kind = Some("overlay");
+                mount(kind, &fresh.beside("merged"), kind, MsFlags::empty(), Some(layers.as_str()))?;
+                Ok(command.spawn()?)
+            })?
+        };
+        start.begin(begin).unwrap();
+        starts.push(start);
+    }
+    for start in &mut starts {
+        assert!(start.end().unwrap().success());
+    }
+    complete(&lab, watching, &starts);
+}
+
+#[test]
 fn a_binary_that_is_replaced_is_attached_to_again() {
     let Some(lab) = lab("a_binary_that_is_replaced_is_attached_to_again") else { return };
     let watching = Watching::start(&lab).unwrap();
@@ -115,10 +149,8 @@ fn another_toolchain_that_takes_over_is_attached_to() {
     let watching = Watching::start(&lab).unwrap();
     let fresh = Fresh::new().unwrap();
     let version = format!("go{NEWEST}");
-    let env = vec![("GOTOOLCHAIN".to_owned(), version.clone())];
-    let mut start = fresh.download_with(&lab, &fresh.binary(), 0, env).unwrap();
-    // In this command's own module cache: a binary of its own, among links to the others.
-    let folder = start.run.modcache().join("golang.org").join(toolchain.root.file_name().unwrap());
+    // A GOROOT with a binary of its own, by the name that go looks for in PATH before it downloads.
+    let folder = fresh.beside("toolchain");
     fs::create_dir_all(folder.join("bin")).unwrap();
     for entry in fs::read_dir(&toolchain.root).unwrap() {
         let entry = entry.unwrap();
@@ -126,7 +158,10 @@ fn another_toolchain_that_takes_over_is_attached_to() {
             std::os::unix::fs::symlink(entry.path(), folder.join(entry.file_name())).unwrap();
         }
     }
-    fs::copy(toolchain.root.join("bin/go"), folder.join("bin/go")).unwrap();
+    fs::copy(toolchain.root.join("bin/go"), folder.join("bin").join(&version)).unwrap();
+    let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
+    let env = vec![("GOTOOLCHAIN".to_owned(), version.clone()), ("PATH".to_owned(), path)];
+    let mut start = fresh.download_with(&lab, &fresh.binary(), 0, env).unwrap();
     start.run(&lab).unwrap();
     let pid = start.pid;
     let told = complete(&lab, watching, &[start]);
@@ -204,4 +239,9 @@ fn in_a_container(test: &str, args: &[&str]) {
 #[test]
 fn a_binary_that_only_a_container_has_is_attached_to_and_its_cgroup_told() {
     in_a_container("a_binary_that_only_a_container_has_is_attached_to_and_its_cgroup_told", &[]);
+}
+
+#[test]
+fn a_binary_that_only_a_container_has_is_held() {
+    in_a_container("a_binary_that_only_a_container_has_is_held", &["--hold-exec"]);
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::statfs::OVERLAYFS_SUPER_MAGIC;
 
 use crate::seam::FileId;
 use crate::source::kernel::{Attached, Kernel, Probes};
@@ -67,6 +68,11 @@ impl Table {
             bail!("it is probed already");
         }
         entry.settled = true;
+        if let Some(twin) = self.twin(id) {
+            self.files.get_mut(&id).context("it is there")?.probes = Some(twin);
+            return Ok(());
+        }
+        let entry = self.files.get_mut(&id).context("it is there")?;
         let len = entry.file.metadata()?.len();
         entry.probes = Some(kernel.probe(entry.file.as_fd(), len, probes)?);
         if self.changes.is_none() {
@@ -79,6 +85,20 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// The probes of the same file below another overlay, or below none: the kernel puts them on what
+    /// lies below, where two would tell everything twice. Overlays pass on that file's number and
+    /// times.
+    fn twin(&self, id: FileId) -> Option<Attached> {
+        let entry = self.files.get(&id)?;
+        let own = identity(&entry.file)?;
+        let others = self.files.iter().filter(|(other, _)| other.dev != id.dev && other.ino == id.ino);
+        let mut probed = others.filter_map(|(_, other)| Some((&other.file, other.probes?)));
+        let same = |file: &File| {
+            (is_overlay(file) || is_overlay(&entry.file)) && identity(file).is_some_and(|other| other == own)
+        };
+        probed.find(|(file, _)| same(file)).map(|(_, attached)| attached)
     }
 
     /// Readable when files have changed; there is nothing before the first probe.
@@ -128,7 +148,7 @@ impl Table {
             self.watches.remove(&watch);
             let _ = changes.rm_watch(watch);
         }
-        entry.probes
+        entry.probes.filter(|probes| self.files.values().all(|other| other.probes != Some(*probes)))
     }
 
     /// Deleted files that no process runs.
@@ -145,6 +165,17 @@ impl Table {
         }
         unused
     }
+}
+
+/// Size, and times of the last change, nanoseconds.
+fn identity(file: &File) -> Option<(u64, [i64; 4])> {
+    let metadata = file.metadata().ok()?;
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    Some((metadata.len(), times))
+}
+
+fn is_overlay(file: &File) -> bool {
+    nix::sys::statfs::fstatfs(file).is_ok_and(|status| status.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
 }
 
 #[cfg(test)]
