@@ -23,6 +23,10 @@ const BLOCK: usize = 20;
 const BESIDE: [(&str, Option<&[&str]>); 3] =
     [("nothing", None), ("watch", Some(&[])), ("watch --hold-exec", Some(&["--hold-exec"]))];
 
+/// What runs beside, and of exec and of the whole `go version` the median and the 95th percentile,
+/// milliseconds.
+type Cost = (&'static str, [f64; 2], [f64; 2]);
+
 /// Everything, for machines.
 #[derive(Serialize)]
 struct Results {
@@ -31,8 +35,7 @@ struct Results {
     /// Starts of which every request was told
     complete_far: usize,
     complete_held: usize,
-    /// Median and 95th percentile, milliseconds: exec, and the whole of `go version`
-    exec_ms: Vec<(&'static str, [f64; 2], [f64; 2])>,
+    exec_ms: Vec<Cost>,
 }
 
 fn main() -> Result<()> {
@@ -77,7 +80,7 @@ fn complete(lab: &Lab, count: usize, args: &[&str]) -> Result<usize> {
     Ok(count - differences.len())
 }
 
-fn costs(lab: &Lab, count: usize) -> Result<Vec<(&'static str, [f64; 2], [f64; 2])>> {
+fn costs(lab: &Lab, count: usize) -> Result<Vec<Cost>> {
     let mut times = BESIDE.map(|_| (Vec::new(), Vec::new()));
     for _ in 0..count.div_ceil(BLOCK) {
         for ((_, args), (execs, wholes)) in BESIDE.iter().zip(&mut times) {
