@@ -80,8 +80,9 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
         }
+        let mounted = fds.iter().any(|fd| fd.revents().is_some_and(|is| is.contains(PollFlags::POLLPRI)));
         // What a program waits for comes first.
-        agent.hear_holder(options.common.quiet)?;
+        agent.hear_holder(mounted, options.common.quiet)?;
         let signalled = matches!(signals.read_signal(), Ok(Some(_)));
         if !ending && (signalled || until.is_some_and(|until| until <= Instant::now())) {
             ending = true;
@@ -133,9 +134,11 @@ fn search(invoker: &Invoker, seam: &Seam) -> Result<Table> {
 
 impl Agent {
     /// Does what the holder asks for; starts it again when it was killed.
-    fn hear_holder(&mut self, quiet: bool) -> Result<()> {
+    fn hear_holder(&mut self, mounted: bool, quiet: bool) -> Result<()> {
         let Some(hold) = &mut self.hold else { return Ok(()) };
-        hold.mounted();
+        if mounted {
+            hold.mounted();
+        }
         hold.look();
         loop {
             let Some(hold) = &self.hold else { return Ok(()) };
