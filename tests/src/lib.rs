@@ -27,6 +27,7 @@ pub mod pty;
 pub mod running;
 pub mod schema;
 pub mod skip;
+pub mod starts;
 pub mod stats;
 pub mod store;
 pub mod stub;

@@ -188,7 +188,7 @@ impl Observer {
             }
             ToWorker::Forgotten { file } => {
                 binaries.forget(file);
-                self.looks.forget();
+                self.looks.forget(file);
             }
             ToWorker::Probed { file, error } => binaries.probed(file, error),
             _ => {}
@@ -198,8 +198,19 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
+        let Self { looks, .. } = self;
+        // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
+        let early = |bytes: &[u8]| {
+            if let Some((pid, exec)) = wire::exec(bytes)
+                && !binaries.knows(&exec)
+                && looks.first(exec.dev, exec.ino)
+            {
+                // A failure shows at the next receive: the agent has gone.
+                let _ = seam.send(&ToAgent::Program { pid }, &[]);
+            }
+        };
         // Before the records behind the gap are decoded, not after.
-        if !ring.take(all) {
+        if !ring.take(all, early) {
             self.correlator.gap();
             self.gap_ns = Some(self.now());
         }
@@ -241,7 +252,7 @@ impl Observer {
                             let facts = Facts { go: Some(go), ..Facts::default() };
                             correlator.facts(pid, &facts, events);
                             looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
-                        } else if looks.first(exec.dev, exec.ino) || root {
+                        } else if topmost {
                             looks.now(pid);
                         }
                     }
