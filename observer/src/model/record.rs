@@ -309,19 +309,19 @@ pub struct Connection {
     /// Its beginning was not seen
     pub joined_late: bool,
     /// Size of the `ClientHello` with its record headers, bytes
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello_bytes: Option<u32>,
     /// Protocols that the `ClientHello` offered
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn_offered: Option<Vec<String>>,
     /// When the `ServerHello` was read
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_hello_ns: Option<Ns>,
     /// HTTP/2: streams that the peer allows at once (`SETTINGS_MAX_CONCURRENT_STREAMS`)
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_limit: Option<u32>,
     /// HTTP/2: the peer sent GOAWAY, with this code
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goaway: Option<String>,
 }
 
@@ -429,7 +429,7 @@ pub struct Request {
     /// How it turned out
     pub outcome: RequestOutcome,
     /// The code of its `RST_STREAM`, whoever sent it
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_code: Option<String>,
 }
 
