@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::correlate::found::{FoundLock, FoundProcess, FoundSockets};
 use crate::source::kernel::Probes;
 
 /// Longest message, bytes. Facts of a process are the longest: three paths of 4 KB.
@@ -141,6 +142,26 @@ pub enum ToWorker {
         /// Their processes
         stubs: Vec<StubProcess>,
     },
+    /// A process that runs already, and is followed from now on
+    Found(Box<FoundProcess>),
+    /// Threads of such processes wait for these
+    FoundLocks {
+        /// Their tree
+        root: u32,
+        /// When they were looked at, `CLOCK_MONOTONIC`, nanoseconds
+        at_ns: u64,
+        /// The waits
+        locks: Vec<FoundLock>,
+    },
+    /// How the sockets are that such processes had
+    FoundSockets(FoundSockets),
+    /// Such a process has ended unseen, or is followed as what it is
+    FoundGone {
+        /// Its tree
+        root: u32,
+        /// The process
+        pid: u32,
+    },
     /// Whether one of the processes reads the terminal
     Terminal {
         /// It does
@@ -178,6 +199,11 @@ pub enum ToAgent {
     Stubs {
         /// The process
         pid: u32,
+    },
+    /// How are the sockets of a tree that ran already?
+    Sockets {
+        /// The tree
+        root: u32,
     },
     /// It is no go command: follow it no longer
     Unfollow {

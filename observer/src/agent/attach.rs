@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
+use super::running::Running;
 use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
@@ -66,10 +67,10 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let searching = stubs::Search::begin();
-    let mut kernel = Kernel::load(false)?;
+    let mut kernel = Kernel::load(false, None)?;
     kernel.follow_held(target.pid)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect(), stubs };
+    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect(), stubs, running: Running::default() };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker };

@@ -3,6 +3,8 @@
 
 mod attach;
 mod files;
+mod running;
+mod sockdiag;
 mod spawn;
 mod stubs;
 mod watch;
@@ -35,6 +37,8 @@ struct Agent {
     files: HashMap<FileId, (File, bool)>,
     /// Stub resolvers that were looked for
     stubs: stubs::Stubs,
+    /// Commands that ran already when they were followed
+    running: running::Running,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -73,6 +77,7 @@ impl Agent {
             }
             ToAgent::Stubs { pid } => self.stubs_of(pid)?,
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
+            ToAgent::Sockets { root } => self.tell_sockets(root)?,
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),

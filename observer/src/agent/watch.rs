@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
+use super::running::Running;
 use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
@@ -54,9 +55,10 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let searching = stubs::Search::begin();
-    let kernel = Kernel::load(true)?;
+    let kernel = Kernel::load(true, None)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened, stubs };
+    let mut agent = Agent { kernel, seam, files: opened, stubs, running: Running::default() };
+    agent.follow_commands()?;
     agent.share()?;
     agent.follow_stubs(found)?;
     let until = options.duration.map(|duration| Instant::now() + duration);

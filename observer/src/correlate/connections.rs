@@ -8,10 +8,11 @@ use observer_common::{
     UNKNOWN32, UNKNOWN64,
 };
 
+use super::found::{FoundSocket, FoundSockets, Tcp};
 use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
 use crate::model::event::{Body, Mark, ResetMark, WindowMark};
-use crate::model::record::{Connection, ConnectionOutcome, Ns};
+use crate::model::record::{Connection, ConnectionOutcome, Found, Ns, TcpState};
 
 /// States of `include/net/tcp_states.h`.
 mod state {
@@ -34,7 +35,17 @@ struct Live {
     probed: bool,
     /// The peer's window and ours were 0
     zero: (bool, bool),
+    /// It was there before it could be seen, in that tree
+    found: Option<u32>,
 }
+
+impl Live {
+    fn new(record: Connection, found: Option<u32>) -> Self {
+        let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
+        Self { record, sent, received, probed: false, zero: (false, false), found }
+    }
+}
+
 
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
@@ -60,14 +71,7 @@ impl Connections {
             };
             self.next += 1;
             out.push(Body::Connection(record.clone()));
-            let live = Live {
-                record,
-                sent: HelloBuffer::default(),
-                received: HelloBuffer::default(),
-                probed: false,
-                zero: (false, false),
-            };
-            self.live.insert(event.conn, live);
+            self.live.insert(event.conn, Live::new(record, None));
             return;
         }
         let Some(live) = self.live.get_mut(&event.conn) else { return };
@@ -77,7 +81,10 @@ impl Connections {
             record.local = address(event.family, &event.local, event.local_port);
         }
         take(record, &event.stats);
-        if event.old == state::SYN_SENT {
+        if let (Some(found), Some(state)) = (&mut record.found, tcp_state(event.new)) {
+            found.state = state;
+        }
+        if event.old == state::SYN_SENT && live.found.is_none() {
             record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
         }
         let ended = record.end_ns.is_some();
@@ -205,12 +212,43 @@ impl Connections {
         Some(record.id)
     }
 
-    /// The connection's beginning was not seen.
-    pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) {
-        if let Some(live) = self.live.get_mut(&conn) {
-            live.record.joined_late = true;
+    /// The connection's beginning was not seen. False when that was known.
+    pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) -> bool {
+        let Some(live) = self.live.get_mut(&conn) else { return true };
+        let news = !std::mem::replace(&mut live.record.joined_late, true);
+        if news {
             out.push(Body::Connection(live.record.clone()));
         }
+        news
+    }
+
+    /// Connections that were there already, as they are now. Told first when `first`; how many
+    /// those are.
+    pub(super) fn found(
+        &mut self,
+        told: &FoundSockets,
+        first: bool,
+        owner: impl Fn(u32) -> Option<Owner>,
+        out: &mut Out<'_>,
+    ) -> u64 {
+        let mut new = 0;
+        for socket in told.sockets.iter().filter(|socket| socket.conn != 0) {
+            if let Some(live) = self.live.get_mut(&socket.conn) {
+                live.look(socket, out);
+            } else if let Some(owner) = owner(socket.pid).filter(|_| first) {
+                let mut live = Live::new(joined(socket, owner, self.next, out.at_ns), Some(told.root));
+                self.next += 1;
+                new += 1;
+                live.look(socket, out);
+                self.live.insert(socket.conn, live);
+            }
+        }
+        new
+    }
+
+    /// Whether a connection of that tree that was there already is still open.
+    pub(super) fn any_found(&self, tree: u32) -> bool {
+        self.live.values().any(|live| live.found == Some(tree) && live.record.end_ns.is_none())
     }
 
     /// The name a connection was made for, or its address.
@@ -227,6 +265,66 @@ impl Connections {
     pub(super) fn forget(&mut self, command: u32) {
         self.live.retain(|_, live| live.record.command != command);
     }
+}
+
+impl Live {
+    /// What the kernel says now of one that was there already. Told also when nothing has happened:
+    /// that is what matters.
+    fn look(&mut self, socket: &FoundSocket, out: &mut Out<'_>) {
+        let Some(state) = tcp_state(socket.state) else { return };
+        let Tcp { unacked_bytes, retries, rtt_ns, bytes_sent, bytes_received, out_of_order, .. } = socket.tcp;
+        let record = &mut self.record;
+        record.rtt_ns = rtt_ns.or(record.rtt_ns);
+        record.bytes_sent = bytes_sent.or(record.bytes_sent);
+        record.bytes_received = bytes_received.or(record.bytes_received);
+        record.received_out_of_order = out_of_order.or(record.received_out_of_order);
+        // What never was is dated by the kernel to when it began to count.
+        let was = |bytes: Option<u64>, since: Option<Ns>| since.filter(|_| bytes.is_some_and(|bytes| bytes > 0));
+        let connected = state != TcpState::SynSent;
+        let found = Found {
+            at_ns: out.at_ns,
+            state,
+            unacked_bytes: if connected { unacked_bytes } else { 0 },
+            retries,
+            since_sent_ns: was(bytes_sent, socket.tcp.since_sent_ns),
+            since_received_ns: was(bytes_received, socket.tcp.since_received_ns),
+            since_acked_ns: socket.tcp.since_acked_ns.filter(|_| connected),
+        };
+        record.found = Some(found);
+        out.push(Body::Connection(record.clone()));
+    }
+}
+
+/// The record of a connection that was there already.
+fn joined(socket: &FoundSocket, owner: Owner, id: u32, at_ns: Ns) -> Connection {
+    let syn = socket.state == state::SYN_SENT;
+    let again = socket.tcp.retransmits;
+    Connection {
+        command: owner.command,
+        id,
+        pid: owner.pid,
+        comm: owner.comm,
+        local: socket.local.to_string(),
+        remote: socket.remote.to_string(),
+        start_ns: at_ns,
+        syn_retransmits: if syn { again } else { 0 },
+        retransmits: if syn { 0 } else { again },
+        joined_late: true,
+        ..Connection::default()
+    }
+}
+
+fn tcp_state(number: u8) -> Option<TcpState> {
+    Some(match number {
+        state::ESTABLISHED => TcpState::Established,
+        state::SYN_SENT => TcpState::SynSent,
+        4 => TcpState::FinWait1,
+        5 => TcpState::FinWait2,
+        8 => TcpState::CloseWait,
+        9 => TcpState::LastAck,
+        11 => TcpState::Closing,
+        _ => return None,
+    })
 }
 
 fn take(record: &mut Connection, stats: &TcpStats) {

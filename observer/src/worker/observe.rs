@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
+use observer_common::{EXEC_ROOT, LOCK_TAKEN, Lock, ThreadState};
 
 use super::binaries::{Binaries, Binary};
 use super::locks;
@@ -36,6 +36,8 @@ use crate::view::{human, json, page, text};
 const ENVIRON_MAX: u64 = 1 << 20;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const ANNOUNCE_TICKS: u32 = 3;
+/// The agent is asked that often about sockets that were there already.
+const SOCKETS_TICKS: u32 = 10;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
 /// An ended command is kept that long, for events that come after its end (its sockets').
@@ -178,6 +180,30 @@ impl Observer {
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
             }
+            ToWorker::Found(process) => {
+                self.correlator.found(&process, &mut self.events);
+                if process.topmost {
+                    self.looks.now(process.pid);
+                }
+                self.take();
+            }
+            ToWorker::FoundLocks { root, at_ns, locks } => {
+                for lock in locks {
+                    self.correlator.found_lock(root, at_ns, &lock, &mut self.events);
+                    let of = Lock { ino: lock.ino, dev: lock.dev, pad: 0 };
+                    let facts = locks::facts(lock.pid, &of);
+                    self.correlator.lock_facts(lock.tid, facts, &mut self.events);
+                }
+                self.take();
+            }
+            ToWorker::FoundSockets(told) => {
+                self.correlator.found_sockets(&told, &mut self.events);
+                self.take();
+            }
+            ToWorker::FoundGone { root, pid } => {
+                self.correlator.found_gone(root, pid, &mut self.events);
+                self.take();
+            }
             ToWorker::Stubs { stubs } => {
                 stubs.into_iter().for_each(|stub| self.correlator.stub(stub.pid, stub.comm));
             }
@@ -302,6 +328,11 @@ impl Observer {
         let now = self.now();
         self.correlator.flush(self.settled(), &mut self.events);
         self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(SOCKETS_TICKS) {
+            for root in self.correlator.found_trees() {
+                let _ = seam.send(&ToAgent::Sockets { root }, &[]);
+            }
+        }
         if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
             for waiting in self.announcer.due(&self.state, now) {
                 self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
@@ -320,6 +351,9 @@ impl Observer {
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
         self.ended = kept;
         for (command, _) in gone {
+            if let Some(root) = self.correlator.found_tree(command) {
+                let _ = seam.send(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
+            }
             // What outlives its command is nobody's, and a go command that it starts is a command.
             for pid in self.correlator.pids(command) {
                 let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
