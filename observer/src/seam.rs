@@ -38,6 +38,10 @@ pub struct Task {
     pub cwd: Option<String>,
     /// `run`: CPUs CMD may use
     pub cpus: Option<u32>,
+    /// `watch`: programs other than the go command are followed too, when they are the user's own
+    pub any_program: bool,
+    /// `watch`: or whoever's they are, because their processes were named
+    pub named: bool,
     /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
     pub start_ns: u64,
     /// The same moment by the wall clock
@@ -97,6 +101,15 @@ pub enum ToWorker {
         /// The file
         file: FileId,
         /// Where it was found
+        path: String,
+    },
+    /// A process that is to be followed when its program is understood; with that
+    Candidate {
+        /// The process
+        pid: u32,
+        /// Its program
+        file: FileId,
+        /// Where that is
         path: String,
     },
     /// No more binaries come unasked: `Ready` may be sent when they are probed
@@ -199,6 +212,22 @@ pub enum ToAgent {
     Stubs {
         /// The process
         pid: u32,
+    },
+    /// A candidate's program
+    Judged {
+        /// The process
+        pid: u32,
+        /// Why it is not to be followed; `None`: it is
+        why: Option<String>,
+    },
+    /// A process of nobody's runs a program that is not known yet
+    Program {
+        /// The process
+        pid: u32,
+        /// Device of the program, as in the kernel's `s_dev`
+        dev: u32,
+        /// Its inode
+        ino: u64,
     },
     /// How are the sockets of a tree that ran already?
     Sockets {

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
+use super::targets::Targets;
 use super::running::Running;
 use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
@@ -70,7 +71,9 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let mut kernel = Kernel::load(false, None)?;
     kernel.follow_held(target.pid)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect(), stubs, running: Running::default() };
+    let files = opened.into_iter().collect();
+    let (running, targets) = <(Running, Targets)>::default();
+    let mut agent = Agent { kernel, seam, files, stubs, running, targets };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker };
@@ -120,6 +123,7 @@ impl Observed {
                     Turn::Done => {}
                     Turn::Ready => return Ok(()),
                     Turn::Refused(what) => bail!(what),
+                    Turn::NoTarget(refusal) => return Err(refusal.into()),
                     Turn::Gone => bail!("the worker ended before the command began"),
                 },
                 Err(Errno::EINTR) => {}

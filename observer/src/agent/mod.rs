@@ -7,6 +7,7 @@ mod running;
 mod sockdiag;
 mod spawn;
 mod stubs;
+mod targets;
 mod watch;
 
 pub use attach::Bpf;
@@ -19,6 +20,8 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, bail};
+
+use observer_common::ProgramKey;
 
 use crate::cli::options::{Common, Refusal};
 use crate::run::progress;
@@ -39,6 +42,8 @@ struct Agent {
     stubs: stubs::Stubs,
     /// Commands that ran already when they were followed
     running: running::Running,
+    /// What `watch` is to follow
+    targets: targets::Targets,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -50,6 +55,8 @@ enum Turn {
     Ready,
     /// CMD must not begin: why
     Refused(String),
+    /// Nothing is to be observed: why, and what to do
+    NoTarget(Refusal),
     /// The worker has gone
     Gone,
 }
@@ -77,6 +84,14 @@ impl Agent {
             }
             ToAgent::Stubs { pid } => self.stubs_of(pid)?,
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
+            ToAgent::Judged { pid, why } => {
+                if let Some(refusal) = self.judged(pid, why)? {
+                    return Ok(Turn::NoTarget(refusal));
+                }
+            }
+            ToAgent::Program { pid, dev, ino } => {
+                self.look_at_program(pid, ProgramKey { ino, dev, pad: 0 })?;
+            }
             ToAgent::Sockets { root } => self.tell_sockets(root)?,
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
@@ -112,11 +127,16 @@ impl Agent {
             // Too long, or the worker has gone, which the next receive tells.
             return self.tell(&ToWorker::NoFacts { pid });
         }
+        self.keep(facts.id, facts.program)
+    }
+
+    /// Keeps a file open that the worker may want probed.
+    fn keep(&mut self, id: FileId, file: File) -> Result<()> {
         if self.files.len() >= FILES_MAX {
             self.make_room()?;
         }
         if self.files.len() < FILES_MAX {
-            self.files.entry(facts.id).or_insert((facts.program, false));
+            self.files.entry(id).or_insert((file, false));
         }
         Ok(())
     }
@@ -162,6 +182,9 @@ impl Agent {
 
 /// An error as the two lines that a user reads.
 fn refusal(error: &anyhow::Error) -> Refusal {
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return refusal.clone();
+    }
     Refusal::new(format!("{error:#}"), "`goobserve check` says what this machine lacks")
 }
 

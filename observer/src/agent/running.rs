@@ -11,10 +11,10 @@ use std::path::Path;
 use anyhow::Result;
 use observer_common::{ARGS_MAX, FOUND_TREES, FoundSocket as Entry, ThreadState};
 
-use super::{Agent, files, sockdiag};
+use super::{Agent, sockdiag};
 use crate::correlate::found::{FoundLock, FoundProcess, FoundSocket, FoundSockets};
 use crate::run::procfs::{Live, Machine as _};
-use crate::seam::{FileId, ToWorker};
+use crate::seam::ToWorker;
 use crate::source::kernel::monotonic_ns;
 
 /// Trees that are entered; the kernel side's maps have room for as many processes.
@@ -62,6 +62,16 @@ impl Stat {
         })
     }
 
+    /// Its number.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// A program called `go`.
+    pub fn is_go(&self) -> bool {
+        self.comm == "go"
+    }
+
     fn gone(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
@@ -103,19 +113,10 @@ pub fn topmost(processes: &[Stat], wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
     processes.iter().filter(|stat| wanted(stat) && !above(stat)).map(|stat| stat.pid).collect()
 }
 
-/// A program called `go`.
-pub fn is_go(stat: &Stat) -> bool {
-    stat.comm == "go"
-}
-
-/// Programs of running processes, each once, with a path that leads to it.
-pub fn programs(pids: &[u32]) -> impl Iterator<Item = (u32, std::fs::File, FileId, String)> + '_ {
-    pids.iter().filter_map(|pid| {
-        let link = format!("/proc/{pid}/exe");
-        let (file, id) = files::regular(Path::new(&link))?;
-        let path = std::fs::read_link(&link).ok()?.to_string_lossy().into_owned();
-        Some((*pid, file, id, path))
-    })
+/// Every process behind its parent.
+pub fn parents_first(mut processes: Vec<Stat>) -> Vec<Stat> {
+    processes.sort_by_key(|stat| (stat.started, stat.pid));
+    processes
 }
 
 /// A tree that ran already.
@@ -139,12 +140,6 @@ pub struct Running {
 }
 
 impl Agent {
-    /// Follows every go command that runs.
-    pub fn follow_commands(&mut self) -> Result<()> {
-        let now = processes();
-        topmost(&now, is_go).into_iter().try_for_each(|pid| self.follow_running(pid))
-    }
-
     /// Follows a process that runs, with all that it has started. It is said to the worker before
     /// anything can be told of it.
     pub fn follow_running(&mut self, top: u32) -> Result<()> {
@@ -419,7 +414,7 @@ mod tests {
     #[test]
     fn a_go_command_below_another_is_no_topmost_one() {
         let all = [stat(1, 0, "init"), stat(5, 1, "go"), stat(6, 5, "sh"), stat(7, 6, "go"), stat(8, 1, "go")];
-        assert_eq!(topmost(&all, is_go), [5, 8]);
+        assert_eq!(topmost(&all, Stat::is_go), [5, 8]);
         let pids: Vec<u32> = tree(5, &all).iter().map(|stat| stat.pid).collect();
         assert_eq!(pids, [5, 6, 7]);
     }
@@ -427,7 +422,7 @@ mod tests {
     #[test]
     fn processes_that_are_each_others_parents_end_the_search() {
         let all = [stat(5, 6, "a"), stat(6, 5, "b")];
-        assert!(topmost(&all, is_go).is_empty());
+        assert!(topmost(&all, Stat::is_go).is_empty());
         assert_eq!(tree(5, &all).len(), 2);
     }
 

@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
 use super::running::Running;
+use super::targets::Targets;
 use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
@@ -34,7 +35,12 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     set.thread_block()?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let invoker = invoker::find(&Live, std::process::id());
+    let all_go = options.all_go.then_some(invoker.uid);
+    let targets = Targets::new(&options.pids, all_go)?;
+    let ends = targets.ends()?;
     let task = Task {
+        any_program: !targets.every_go() || options.all_go,
+        named: !targets.every_go(),
         output: Output {
             record: options.record.clone(),
             jsonl: options.output == WatchOutput::Jsonl,
@@ -53,12 +59,12 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             opened.insert(id, (file, false));
         }
     }
-    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let searching = stubs::Search::begin();
-    let kernel = Kernel::load(true, None)?;
+    let kernel = Kernel::load(targets.every_go(), all_go)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened, stubs, running: Running::default() };
-    agent.follow_commands()?;
+    let mut agent = Agent { kernel, seam, files: opened, stubs, running: Running::default(), targets };
+    agent.open_running()?;
+    agent.tell(&ToWorker::BinariesEnd)?;
     agent.share()?;
     agent.follow_stubs(found)?;
     let until = options.duration.map(|duration| Instant::now() + duration);
@@ -67,13 +73,16 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         let timeout = until.filter(|_| !ending).map_or(PollTimeout::NONE, |until| {
             PollTimeout::try_from(until.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
         });
-        let mut fds = [
-            PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        ];
+        let watched = if ending { &[][..] } else { &ends[..] };
+        let fds = [agent.seam.as_fd(), signals.as_fd()].into_iter().chain(watched.iter().map(|fd| fd.as_fd()));
+        let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let over = match poll(&mut fds, timeout) {
             Ok(0) => true,
-            Ok(_) => matches!(signals.read_signal(), Ok(Some(_))),
+            Ok(_) => {
+                let ended = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+                let all_ended = !ends.is_empty() && fds[2..].iter().all(ended);
+                matches!(signals.read_signal(), Ok(Some(_))) || all_ended
+            }
             Err(Errno::EINTR) => false,
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
         };
@@ -83,11 +92,14 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         }
         match agent.turn(false)? {
             Turn::Done => {}
-            Turn::Ready if !options.common.quiet && !ending => {
-                eprintln!("goobserve: watching every go command; Ctrl-C ends");
+            Turn::Ready => {
+                agent.follow_targets()?;
+                if !options.common.quiet && !ending {
+                    eprintln!("goobserve: watching {}; Ctrl-C ends", what(options));
+                }
             }
-            Turn::Ready => {}
             Turn::Refused(what) => bail!(what),
+            Turn::NoTarget(refusal) => return Err(refusal.into()),
             Turn::Gone => break,
         }
     }
@@ -97,6 +109,15 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         bail!("the worker failed; see the line above");
     }
     Ok(())
+}
+
+fn what(options: &WatchOptions) -> String {
+    match &options.pids[..] {
+        [] if options.all_go => "every go command, and every Go program of yours".to_owned(),
+        [] => "every go command".to_owned(),
+        [pid] => format!("process {pid}"),
+        pids => format!("{} processes", pids.len()),
+    }
 }
 
 /// User and group.

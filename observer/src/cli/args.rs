@@ -17,7 +17,8 @@ Examples:
 const WATCH_EXAMPLES: &str = "\
 Examples:
   sudo goobserve watch --duration 10m --record ci.jsonl
-  sudo goobserve watch --output jsonl | jq .        for machines";
+  sudo goobserve watch --output jsonl | jq .        for machines
+  sudo goobserve watch --pid 4121                   one that hangs: what it waits for";
 
 const RUN_EXAMPLES: &str = "\
 The command runs as the user who called sudo, with that user's environment. Its exit status is
@@ -129,6 +130,12 @@ pub struct WatchArgs {
     /// What to print [default: text]
     #[arg(long, value_enum, value_name = "FORM")]
     pub output: Option<Output>,
+    /// Only this process and all that it starts, from now on until it ends (repeatable)
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+    /// Also every other Go program of yours that speaks TLS; another user's takes --pid
+    #[arg(long, conflicts_with = "pid")]
+    pub all_go: bool,
 }
 
 /// Arguments of `run`.

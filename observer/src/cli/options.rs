@@ -66,6 +66,10 @@ pub struct WatchOptions {
     pub record: Option<PathBuf>,
     /// What goes to stdout
     pub output: WatchOutput,
+    /// Only these processes, with all that they start
+    pub pids: Vec<u32>,
+    /// Every Go program of the invoking user, not only go commands
+    pub all_go: bool,
     /// Common flags
     pub common: Common,
 }

@@ -30,6 +30,7 @@ use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
 use crate::target::BuildInfo;
 use crate::view::lines::Lines;
+use crate::view::clean::clean;
 use crate::view::{human, json, page, text};
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
@@ -158,6 +159,12 @@ impl Observer {
                 let descriptor = descriptors.next().context("a binary without a descriptor")?;
                 binaries.look(file, &path, descriptor, seam)?;
             }
+            ToWorker::Candidate { pid, file, path } => {
+                let descriptor = descriptors.next().context("a candidate without a descriptor")?;
+                let why = binaries.look(file, &path, descriptor, seam)?.refused.clone();
+                let why = why.map(|why| format!("{}: {why}", clean(&path)));
+                seam.send(&ToAgent::Judged { pid, why }, &[])?;
+            }
             ToWorker::NoFacts { .. } => self.looks.answered(self.now(), seam),
             ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
                 self.looks.answered(self.now(), seam);
@@ -165,7 +172,12 @@ impl Observer {
                 let binary = binaries.look(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
+                let whose = || self.state.command(self.correlator.command_of(pid)?)?.record.as_ref()?.uid;
+                let wanted = self.task.any_program
+                    && binary.refused.is_none()
+                    && (self.task.named || whose() == Some(nix::unistd::getuid().as_raw()));
                 if go.is_none()
+                    && !wanted
                     && self.task.child.is_none()
                     && let Some(command) = self.correlator.command_of(pid)
                 {
@@ -254,6 +266,10 @@ impl Observer {
                     strays.extend([pid, fork.child]);
                 }
                 match &record.body {
+                    Wire::Exec(exec, _) if record.header.root == 0 => {
+                        // A failure shows at the next receive: the agent has gone.
+                        let _ = seam.send(&ToAgent::Program { pid, dev: exec.dev, ino: exec.ino }, &[]);
+                    }
                     Wire::Exec(exec, _) => {
                         let root = record.header.flags & EXEC_ROOT != 0;
                         if root && task.child.is_some() {

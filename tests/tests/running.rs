@@ -1,0 +1,342 @@
+//! Commands that run, or hang, when `goobserve watch` is started: what they wait for is told at
+//! once, and what they do from then on as if they had been watched from their beginning.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::clock::monotonic_ns;
+use tests::complete::{SETTLE, int, same, text};
+use tests::dns::DnsFaults;
+use tests::go_env::{GoOptions, GoRun};
+use tests::lab::Lab;
+use tests::net::Place;
+use tests::proxy::{BodyStall, Faults, ending, paths};
+use tests::running::Running;
+use tests::schema::Schema;
+use tests::wait;
+
+/// How soon after "watching" a wait that goes on is to be told.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_hours(1);
+/// What the kernel counts in, and a busy machine.
+const INEXACT_NS: u64 = 500_000_000;
+
+/// What `goobserve watch` has printed so far, whole lines.
+fn told(watch: &Running) -> Vec<Value> {
+    let text = watch.stdout();
+    let whole = text.rsplit_once('\n').unwrap_or_default().0;
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Starts `goobserve watch --output jsonl` and waits until it watches.
+#[track_caller]
+fn watching(lab: &Lab, run: &GoRun, args: &[&str]) -> Running {
+    let mut command = run.goobserve().unwrap();
+    let watch = lab.begin(command.args(["watch", "--output", "jsonl"]).args(args)).unwrap();
+    wait::until("goobserve to watch", || watch.stderr().contains("watching").then_some(()));
+    watch
+}
+
+/// Ends it in order; every line is of the schema.
+#[track_caller]
+fn end(watch: Running) -> Vec<Value> {
+    watch.signal(Signal::SIGTERM).unwrap();
+    let output = watch.end();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let schema = Schema::published("recording").unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &lines {
+        schema.check(line).unwrap_or_else(|error| panic!("{error:#}: {line}"));
+    }
+    lines
+}
+
+/// The latest line about the command whose topmost process that is.
+fn command(lines: &[Value], pid: u32) -> Option<&Value> {
+    lines.iter().rfind(|line| line["type"] == "command" && line["pid"] == pid)
+}
+
+/// A command that hangs, from before goobserve is started.
+struct Hung {
+    lab: Lab,
+    run: GoRun,
+    go: Running,
+    begun_ns: u64,
+}
+
+impl Hung {
+    #[track_caller]
+    fn start(lab: Lab, args: &[&str], break_it: impl FnOnce(&Lab, &GoRun)) -> Self {
+        let run = lab.go_run(&GoOptions { gomaxprocs: Some(2), ..GoOptions::default() }).unwrap();
+        break_it(&lab, &run);
+        let begun_ns = monotonic_ns();
+        let go = lab.begin(&mut run.go(args)).unwrap();
+        Self { lab, run, go, begun_ns }
+    }
+
+    /// Starts goobserve; the first wait of the command that it tells, at most two seconds after it
+    /// has said that it watches.
+    #[track_caller]
+    fn first_wait(&self) -> (Running, Value) {
+        let watch = watching(&self.lab, &self.run, &[]);
+        let begun = Instant::now();
+        let waiting = wait::within(AT_ONCE, || {
+            let lines = told(&watch);
+            let id = command(&lines, self.go.pid())?["command"].clone();
+            lines.into_iter().find(|line| line["type"] == "waiting" && line["command"] == id)
+        });
+        let lines = told(&watch);
+        let waiting = waiting.unwrap_or_else(|| {
+            let of_it: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            panic!("no wait within {AT_ONCE:?}:\n{}", of_it.join("\n"))
+        });
+        println!("{:?} after `watching`: {waiting}", begun.elapsed());
+        (watch, waiting)
+    }
+
+    /// A state of a TCP socket of the command, with so many tries in vain.
+    #[track_caller]
+    fn until_tcp(&self, state: &str, retries: u32) {
+        wait::until("a socket of that state", || {
+            let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.go.pid())).ok()?;
+            let is_it = |line: &str| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let [_, _, remote, of, _, _, tried, ..] = words[..] else { return false };
+                remote.ends_with(":01BB") && of == state && u32::from_str_radix(tried, 16).is_ok_and(|n| n >= retries)
+            };
+            table.lines().any(is_it).then_some(())
+        });
+    }
+
+    /// Kills it; goobserve tells that end.
+    #[track_caller]
+    fn is_told_to_the_end(self, watch: Running) {
+        let pid = self.go.pid();
+        self.go.signal(Signal::SIGKILL).unwrap();
+        let last = wait::until("the command's end", || {
+            command(&told(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
+        });
+        assert_eq!(last["signal"], 9, "{last}");
+        let lines = end(watch);
+        let of_it = lines.iter().filter(|line| line["type"] == "process" && line["pid"] == pid);
+        assert!(of_it.last().is_some_and(|line| !line["end_ns"].is_null()));
+    }
+
+    /// Since when the wait lasts at most: the command's own age.
+    fn lasts_at_most(&self) -> u64 {
+        monotonic_ns() - self.begun_ns
+    }
+}
+
+fn age(waiting: &Value) -> Option<u64> {
+    assert!(waiting["earlier"].is_object(), "it began before it could be seen: {waiting}");
+    waiting["earlier"]["age_ns"].as_u64()
+}
+
+#[test]
+fn a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test("a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs") else {
+        return;
+    };
+    let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
+        lab.dns.set_faults(DnsFaults { drop_first: u32::MAX, ..DnsFaults::default() });
+    });
+    wait::until("its questions", || (hung.lab.dns.log().len() >= 2).then_some(()));
+    let (watch, waiting) = hung.first_wait();
+    assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("dns", &*format!("{}:53", hung.lab.net.dns)));
+    assert_eq!(age(&waiting), None, "the kernel does not know: {waiting}");
+    hung.is_told_to_the_end(watch);
+}
+
+#[test]
+fn a_handshake_without_an_answer_is_told_of_a_command_that_hangs() {
+    let name = "a_handshake_without_an_answer_is_told_of_a_command_that_hangs";
+    let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
+    let hung = Hung::start(lab, &["mod", "download"], |lab, _| lab.net.silence(443).unwrap());
+    hung.until_tcp("02", 1);
+    let (watch, waiting) = hung.first_wait();
+    assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("connect", "192.0.2.2:443"));
+    assert!(text(&waiting, "summary").contains("SYN sent again"), "{waiting}");
+    assert_eq!(age(&waiting), None, "the kernel does not know: {waiting}");
+    // Its next SYN is told as it is sent.
+    let of_late = wait::until("a SYN that is sent again", || {
+        told(&watch).into_iter().find(|line| line["type"] == "retransmission" && line["syn"] == true)
+    });
+    assert!(of_late["connection"].is_u64());
+    hung.is_told_to_the_end(watch);
+}
+
+#[test]
+fn a_hello_without_an_answer_is_told_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test("a_hello_without_an_answer_is_told_of_a_command_that_hangs") else { return };
+    let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
+        lab.proxy.set_faults(Faults { tls_delay: FOR_EVER, ..Faults::default() });
+    });
+    let accepted = wait::until("its connection", || {
+        hung.lab.proxy.log().connections().iter().map(|connection| connection.accepted_ns).min()
+    });
+    let (watch, waiting) = hung.first_wait();
+    let host = format!("{}:443", hung.lab.net.proxy);
+    assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("tls", &*host));
+    let summary = text(&waiting, "summary");
+    assert!(summary.contains("hello sent and acknowledged, nothing received"), "{summary}");
+    let known = age(&waiting).expect("the kernel knows when the hello was sent");
+    let told_ago = monotonic_ns() - accepted;
+    assert!(known <= told_ago && known + 2 * INEXACT_NS + 1_500_000_000 >= told_ago, "{known} of {told_ago}");
+    hung.is_told_to_the_end(watch);
+}
+
+#[test]
+fn a_response_that_stopped_is_told_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test("a_response_that_stopped_is_told_of_a_command_that_hangs") else { return };
+    let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
+        let stall = BodyStall { matches: ending(".zip"), after_bytes: 16 << 10, delay: FOR_EVER };
+        lab.proxy.set_faults(Faults { body_stalls: vec![stall], ..Faults::default() });
+    });
+    until_silent(&hung.lab);
+    let (watch, waiting) = hung.first_wait();
+    let host = format!("{}:443", hung.lab.net.proxy);
+    assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("proxy", &*host));
+    let summary = text(&waiting, "summary");
+    assert!(summary.contains("everything sent is acknowledged, nothing received for"), "{summary}");
+    let known = age(&waiting).expect("the kernel knows when the last byte came");
+    assert!((1_000_000_000..hung.lasts_at_most()).contains(&known), "{known}");
+    hung.is_told_to_the_end(watch);
+}
+
+#[test]
+fn a_dead_path_is_told_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test_in("a_dead_path_is_told_of_a_command_that_hangs", Place::Veth) else { return };
+    let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
+        let delay = Duration::from_millis(30);
+        lab.proxy.set_faults(Faults { request_delay: delay, ..Faults::default() });
+    });
+    wait::until("some requests", || (hung.lab.proxy.log().requests().len() >= 10).then_some(()));
+    hung.lab.net.silence(443).unwrap();
+    hung.until_tcp("01", 2);
+    let (watch, waiting) = hung.first_wait();
+    assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("proxy", "192.0.2.2:443"));
+    let summary = text(&waiting, "summary");
+    assert!(summary.contains("not acknowledged, sent again") && summary.contains("nothing heard"), "{summary}");
+    let known = age(&waiting).expect("the kernel knows when it was heard last");
+    assert!(known < hung.lasts_at_most(), "{known}");
+    hung.is_told_to_the_end(watch);
+}
+
+#[test]
+fn a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on() {
+    let name = "a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on";
+    let Some(lab) = Lab::for_test(name) else { return };
+    let module = "github.com/felixge/httpsnoop";
+    let mut lock = None;
+    let hung = Hung::start(lab, &["mod", "download", "github.com/felixge/httpsnoop@v1.0.4"], |_, run| {
+        let folder = run.modcache().join("cache/download").join(module).join("@v");
+        fs::create_dir_all(&folder).unwrap();
+        let file = fs::File::create(folder.join("v1.0.4.lock")).unwrap();
+        file.lock().unwrap();
+        lock = Some(file);
+    });
+    let pid = hung.go.pid();
+    wait::until("its wait for the lock", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+        let waits = |task: &Path| fs::read_to_string(task.join("wchan")).is_ok_and(|at| at == "locks_lock_inode_wait");
+        threads.map(|task| task.path()).any(|task| waits(&task)).then_some(())
+    });
+    let (watch, waiting) = hung.first_wait();
+    assert_eq!(text(&waiting, "phase"), "lock");
+    let holder = format!("held by pid {}", std::process::id());
+    assert!(text(&waiting, "summary").contains(&holder), "{waiting}");
+    assert_eq!(age(&waiting), None, "the kernel does not know: {waiting}");
+
+    drop(lock);
+    let last = wait::until("the command's end", || {
+        command(&told(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
+    });
+    let output = hung.go.end();
+    assert_eq!(last["exit_code"].as_i64(), output.status.code().map(i64::from), "{last}");
+    let lines = end(watch);
+    let id = &last["command"];
+    let taken = lines.iter().any(|line| line["type"] == "lock" && line["command"] == *id && !line["end_ns"].is_null());
+    assert!(taken, "the lock was taken");
+    let zips = lines.iter().filter(|line| line["type"] == "request" && line["class"] == "zip" && line["status"] == 200);
+    assert!(zips.count() >= 1, "what it does from then on is told");
+}
+
+/// Waits until the proxy has sent nothing for a while.
+fn until_silent(lab: &Lab) {
+    let sent = || lab.proxy.log().requests().iter().map(|request| request.bytes).sum::<u64>();
+    let mut last = (sent(), Instant::now());
+    wait::until("silence", || {
+        let now = sent();
+        if now != last.0 || now == 0 {
+            last = (now, Instant::now());
+        }
+        (last.1.elapsed() > Duration::from_millis(300)).then_some(())
+    });
+}
+
+#[test]
+fn a_download_joined_in_the_middle_is_complete_from_its_next_connection_on() {
+    let name = "a_download_joined_in_the_middle_is_complete_from_its_next_connection_on";
+    let Some(lab) = Lab::for_test(name) else { return };
+    let delay = Duration::from_millis(20);
+    lab.proxy.set_faults(Faults { request_delay: delay, one_request_each: true, ..Faults::default() });
+    let run = lab.go_run(&GoOptions { http1: true, ..GoOptions::default() }).unwrap();
+    let go = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
+    let pid = go.pid();
+    wait::until("some requests", || (lab.proxy.log().requests().len() >= 20).then_some(()));
+    let watch = watching(&lab, &run, &[]);
+    let since = monotonic_ns();
+    assert_eq!(go.end().status.code(), Some(0));
+    let last = wait::until("the command's end", || {
+        command(&told(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
+    });
+    assert_eq!(last["exit_code"], 0, "{last}");
+    assert!(int(&last, "age_ns") > 0, "it ran already");
+    assert!(lab.proxy.log().settled(SETTLE));
+    let lines = end(watch);
+    let id = &last["command"];
+    let latest = |kind: &str| -> BTreeMap<u64, &Value> {
+        let of_it = lines.iter().filter(|line| line["type"] == kind && line["command"] == *id);
+        of_it.map(|line| (int(line, "id"), line)).collect()
+    };
+    let (connections, requests) = (latest("connection"), latest("request"));
+    assert!(connections.values().all(|line| !line["end_ns"].is_null()), "every connection's end is told");
+    let of_address: BTreeMap<&str, u64> =
+        connections.values().filter(|line| line["joined_late"] == false).map(|line| (text(line, "local"), int(line, "id"))).collect();
+
+    let (accepted, served) = lab.proxy.log().take();
+    let later = accepted.iter().filter(|connection| connection.accepted_ns > since);
+    let missing: Vec<_> = later.filter(|connection| !of_address.contains_key(&*connection.peer.to_string())).collect();
+    assert!(missing.is_empty(), "connections that were not told: {missing:?}");
+    let known = |connection: usize| of_address.get(&*accepted[connection].peer.to_string());
+    let seen: Vec<&str> = served.iter().filter(|r| known(r.connection).is_some()).map(|r| &*r.path).collect();
+    assert!(seen.len() > 50, "{}", seen.len());
+    let of_seen = |line: &&&Value| line["connection"].as_u64().is_some_and(|id| of_address.values().any(|of| *of == id));
+    same("requests", requests.values().filter(of_seen).map(|line| text(line, "path")), seen);
+}
+
+#[test]
+fn nothing_is_left_of_commands_that_have_ended() {
+    let Some(lab) = Lab::for_test("nothing_is_left_of_commands_that_have_ended") else { return };
+    let stall = BodyStall { matches: paths(|path| path.ends_with(".zip")), after_bytes: 1024, delay: FOR_EVER };
+    lab.proxy.set_faults(Faults { body_stalls: vec![stall], ..Faults::default() });
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let go = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
+    until_silent(&lab);
+    let watch = watching(&lab, &run, &[]);
+    let pid = go.pid();
+    wait::until("the command", || command(&told(&watch), pid).map(drop));
+    let there = tests::bpf::entries(watch.pid(), pid).unwrap();
+    assert!(there > 1, "its process and its threads: {there}");
+    go.signal(Signal::SIGKILL).unwrap();
+    drop(go);
+    wait::until("an end to all entries", || (tests::bpf::entries(watch.pid(), pid).unwrap() == 0).then_some(()));
+    end(watch);
+}
