@@ -38,16 +38,26 @@ pub struct Task {
     pub cwd: Option<String>,
     /// `run`: CPUs CMD may use
     pub cpus: Option<u32>,
-    /// `watch`: programs other than the go command are followed too, when they are the user's own
-    pub any_program: bool,
-    /// `watch`: or whoever's they are, because their processes were named
-    pub named: bool,
+    /// `watch`: programs other than the go command are followed too
+    pub programs: Programs,
     /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
     pub start_ns: u64,
     /// The same moment by the wall clock
     pub started_unix_ns: u64,
     /// Where results go
     pub output: Output,
+}
+
+/// Which programs a command may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Programs {
+    /// The go command
+    #[default]
+    Go,
+    /// Any Go program of the user's own (`--all-go`)
+    Own,
+    /// Any Go program: its process was named (`--pid`)
+    Any,
 }
 
 /// Where results go, and how they look.

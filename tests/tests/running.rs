@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tests::builds::{Build, PAGES};
 use tests::clock::monotonic_ns;
 use tests::complete::{SETTLE, int, same, text};
 use tests::dns::DnsFaults;
 use tests::go_env::{GoOptions, GoRun};
-use tests::lab::Lab;
+use tests::lab::{Lab, PROXY_HOST};
 use tests::net::Place;
-use tests::proxy::{BodyStall, Faults, ending, paths};
+use tests::proxy::{Answer, BodyStall, Faults, ending, paths};
 use tests::running::Running;
 use tests::schema::Schema;
+use tests::skip;
+use tests::toolchains::{OWN, Toolchain};
 use tests::wait;
 
 /// How soon after "watching" a wait that goes on is to be told.
@@ -108,7 +111,9 @@ impl Hung {
             let is_it = |line: &str| {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 let [_, _, remote, of, _, _, tried, ..] = words[..] else { return false };
-                remote.ends_with(":01BB") && of == state && u32::from_str_radix(tried, 16).is_ok_and(|n| n >= retries)
+                remote.ends_with(":01BB")
+                    && of == state
+                    && u32::from_str_radix(tried, 16).is_ok_and(|n| n >= retries)
             };
             table.lines().any(is_it).then_some(())
         });
@@ -116,7 +121,7 @@ impl Hung {
 
     /// Kills it; goobserve tells that end.
     #[track_caller]
-    fn is_told_to_the_end(self, watch: Running) {
+    fn end_is_told(self, watch: Running) {
         let pid = self.go.pid();
         self.go.signal(Signal::SIGKILL).unwrap();
         let last = wait::until("the command's end", || {
@@ -124,14 +129,19 @@ impl Hung {
         });
         assert_eq!(last["signal"], 9, "{last}");
         let lines = end(watch);
-        let of_it = lines.iter().filter(|line| line["type"] == "process" && line["pid"] == pid);
-        assert!(of_it.last().is_some_and(|line| !line["end_ns"].is_null()));
+        let latest = lines.iter().rfind(|line| line["type"] == "process" && line["pid"] == pid);
+        assert!(latest.is_some_and(|line| !line["end_ns"].is_null()));
     }
 
     /// Since when the wait lasts at most: the command's own age.
     fn lasts_at_most(&self) -> u64 {
         monotonic_ns() - self.begun_ns
     }
+}
+
+/// A lab that can lose packets.
+fn lossy_lab(test: &str) -> Option<Lab> {
+    skip::has(test, "nft", "nftables").then(|| Lab::for_test_in(test, Place::Veth)).flatten()
 }
 
 fn age(waiting: &Value) -> Option<u64> {
@@ -141,7 +151,8 @@ fn age(waiting: &Value) -> Option<u64> {
 
 #[test]
 fn a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs() {
-    let Some(lab) = Lab::for_test("a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs") else {
+    let Some(lab) = Lab::for_test("a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs")
+    else {
         return;
     };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
@@ -149,15 +160,18 @@ fn a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs() {
     });
     wait::until("its questions", || (hung.lab.dns.log().len() >= 2).then_some(()));
     let (watch, waiting) = hung.first_wait();
-    assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("dns", &*format!("{}:53", hung.lab.net.dns)));
+    assert_eq!(
+        (text(&waiting, "phase"), text(&waiting, "host")),
+        ("dns", &*format!("{}:53", hung.lab.net.dns))
+    );
     assert_eq!(age(&waiting), None, "the kernel does not know: {waiting}");
-    hung.is_told_to_the_end(watch);
+    hung.end_is_told(watch);
 }
 
 #[test]
 fn a_handshake_without_an_answer_is_told_of_a_command_that_hangs() {
     let name = "a_handshake_without_an_answer_is_told_of_a_command_that_hangs";
-    let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
+    let Some(lab) = lossy_lab(name) else { return };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| lab.net.silence(443).unwrap());
     hung.until_tcp("02", 1);
     let (watch, waiting) = hung.first_wait();
@@ -169,12 +183,14 @@ fn a_handshake_without_an_answer_is_told_of_a_command_that_hangs() {
         told(&watch).into_iter().find(|line| line["type"] == "retransmission" && line["syn"] == true)
     });
     assert!(of_late["connection"].is_u64());
-    hung.is_told_to_the_end(watch);
+    hung.end_is_told(watch);
 }
 
 #[test]
 fn a_hello_without_an_answer_is_told_of_a_command_that_hangs() {
-    let Some(lab) = Lab::for_test("a_hello_without_an_answer_is_told_of_a_command_that_hangs") else { return };
+    let Some(lab) = Lab::for_test("a_hello_without_an_answer_is_told_of_a_command_that_hangs") else {
+        return;
+    };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
         lab.proxy.set_faults(Faults { tls_delay: FOR_EVER, ..Faults::default() });
     });
@@ -189,7 +205,7 @@ fn a_hello_without_an_answer_is_told_of_a_command_that_hangs() {
     let known = age(&waiting).expect("the kernel knows when the hello was sent");
     let told_ago = monotonic_ns() - accepted;
     assert!(known <= told_ago && known + 2 * INEXACT_NS + 1_500_000_000 >= told_ago, "{known} of {told_ago}");
-    hung.is_told_to_the_end(watch);
+    hung.end_is_told(watch);
 }
 
 #[test]
@@ -207,12 +223,12 @@ fn a_response_that_stopped_is_told_of_a_command_that_hangs() {
     assert!(summary.contains("everything sent is acknowledged, nothing received for"), "{summary}");
     let known = age(&waiting).expect("the kernel knows when the last byte came");
     assert!((1_000_000_000..hung.lasts_at_most()).contains(&known), "{known}");
-    hung.is_told_to_the_end(watch);
+    hung.end_is_told(watch);
 }
 
 #[test]
 fn a_dead_path_is_told_of_a_command_that_hangs() {
-    let Some(lab) = Lab::for_test_in("a_dead_path_is_told_of_a_command_that_hangs", Place::Veth) else { return };
+    let Some(lab) = lossy_lab("a_dead_path_is_told_of_a_command_that_hangs") else { return };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
         let delay = Duration::from_millis(30);
         lab.proxy.set_faults(Faults { request_delay: delay, ..Faults::default() });
@@ -223,10 +239,13 @@ fn a_dead_path_is_told_of_a_command_that_hangs() {
     let (watch, waiting) = hung.first_wait();
     assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("proxy", "192.0.2.2:443"));
     let summary = text(&waiting, "summary");
-    assert!(summary.contains("not acknowledged, sent again") && summary.contains("nothing heard"), "{summary}");
+    assert!(
+        summary.contains("not acknowledged, sent again") && summary.contains("nothing heard"),
+        "{summary}"
+    );
     let known = age(&waiting).expect("the kernel knows when it was heard last");
     assert!(known < hung.lasts_at_most(), "{known}");
-    hung.is_told_to_the_end(watch);
+    hung.end_is_told(watch);
 }
 
 #[test]
@@ -245,7 +264,9 @@ fn a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on() {
     let pid = hung.go.pid();
     wait::until("its wait for the lock", || {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-        let waits = |task: &Path| fs::read_to_string(task.join("wchan")).is_ok_and(|at| at == "locks_lock_inode_wait");
+        let waits = |task: &Path| {
+            fs::read_to_string(task.join("wchan")).is_ok_and(|at| at == "locks_lock_inode_wait")
+        };
         threads.map(|task| task.path()).any(|task| waits(&task)).then_some(())
     });
     let (watch, waiting) = hung.first_wait();
@@ -262,10 +283,15 @@ fn a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on() {
     assert_eq!(last["exit_code"].as_i64(), output.status.code().map(i64::from), "{last}");
     let lines = end(watch);
     let id = &last["command"];
-    let taken = lines.iter().any(|line| line["type"] == "lock" && line["command"] == *id && !line["end_ns"].is_null());
+    let taken = lines
+        .iter()
+        .any(|line| line["type"] == "lock" && line["command"] == *id && !line["end_ns"].is_null());
     assert!(taken, "the lock was taken");
-    let zips = lines.iter().filter(|line| line["type"] == "request" && line["class"] == "zip" && line["status"] == 200);
-    assert!(zips.count() >= 1, "what it does from then on is told");
+    // It goes on on the connection that it had.
+    let connection =
+        lines.iter().rfind(|line| line["type"] == "connection" && line["command"] == *id).unwrap();
+    assert!(connection["joined_late"] == true && !connection["end_ns"].is_null(), "{connection}");
+    assert!(int(connection, "bytes_received") > 50_000, "its zip: {connection}");
 }
 
 /// Waits until the proxy has sent nothing for a while.
@@ -308,24 +334,30 @@ fn a_download_joined_in_the_middle_is_complete_from_its_next_connection_on() {
     };
     let (connections, requests) = (latest("connection"), latest("request"));
     assert!(connections.values().all(|line| !line["end_ns"].is_null()), "every connection's end is told");
-    let of_address: BTreeMap<&str, u64> =
-        connections.values().filter(|line| line["joined_late"] == false).map(|line| (text(line, "local"), int(line, "id"))).collect();
+    let of_address: BTreeMap<&str, u64> = connections
+        .values()
+        .filter(|line| line["joined_late"] == false)
+        .map(|line| (text(line, "local"), int(line, "id")))
+        .collect();
 
     let (accepted, served) = lab.proxy.log().take();
     let later = accepted.iter().filter(|connection| connection.accepted_ns > since);
-    let missing: Vec<_> = later.filter(|connection| !of_address.contains_key(&*connection.peer.to_string())).collect();
+    let missing: Vec<_> =
+        later.filter(|connection| !of_address.contains_key(&*connection.peer.to_string())).collect();
     assert!(missing.is_empty(), "connections that were not told: {missing:?}");
     let known = |connection: usize| of_address.get(&*accepted[connection].peer.to_string());
     let seen: Vec<&str> = served.iter().filter(|r| known(r.connection).is_some()).map(|r| &*r.path).collect();
     assert!(seen.len() > 50, "{}", seen.len());
-    let of_seen = |line: &&&Value| line["connection"].as_u64().is_some_and(|id| of_address.values().any(|of| *of == id));
+    let of_seen = |line: &&&Value| {
+        line["connection"].as_u64().is_some_and(|id| of_address.values().any(|of| *of == id))
+    };
     same("requests", requests.values().filter(of_seen).map(|line| text(line, "path")), seen);
 }
 
 #[test]
 fn nothing_is_left_of_commands_that_have_ended() {
     let Some(lab) = Lab::for_test("nothing_is_left_of_commands_that_have_ended") else { return };
-    let stall = BodyStall { matches: paths(|path| path.ends_with(".zip")), after_bytes: 1024, delay: FOR_EVER };
+    let stall = BodyStall { matches: ending(".zip"), after_bytes: 1024, delay: FOR_EVER };
     lab.proxy.set_faults(Faults { body_stalls: vec![stall], ..Faults::default() });
     let run = lab.go_run(&GoOptions::default()).unwrap();
     let go = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
@@ -337,6 +369,131 @@ fn nothing_is_left_of_commands_that_have_ended() {
     assert!(there > 1, "its process and its threads: {there}");
     go.signal(Signal::SIGKILL).unwrap();
     drop(go);
-    wait::until("an end to all entries", || (tests::bpf::entries(watch.pid(), pid).unwrap() == 0).then_some(()));
+    wait::until("an end to all entries", || {
+        (tests::bpf::entries(watch.pid(), pid).unwrap() == 0).then_some(())
+    });
+    end(watch);
+}
+
+#[test]
+fn with_a_pid_only_that_process_is_told_and_its_end_ends_it() {
+    let Some(lab) = Lab::for_test("with_a_pid_only_that_process_is_told_and_its_end_ends_it") else { return };
+    lab.proxy.set_faults(Faults { tls_delay: FOR_EVER, ..Faults::default() });
+    let runs = [(); 2].map(|()| lab.go_run(&GoOptions::default()).unwrap());
+    let [wanted, other] = runs.each_ref().map(|run| lab.begin(&mut run.go(&["mod", "download"])).unwrap());
+    wait::until("both connections", || (lab.proxy.log().connections().len() >= 2).then_some(()));
+    let watch = watching(&lab, &runs[0], &["--pid", &wanted.pid().to_string()]);
+    assert!(watch.stderr().contains(&format!("watching process {}", wanted.pid())), "{}", watch.stderr());
+    let third = lab.begin(&mut runs[1].go(&["version"])).unwrap().end();
+    assert_eq!(third.status.code(), Some(0));
+    wait::until("its wait", || told(&watch).into_iter().find(|line| line["type"] == "waiting"));
+    wanted.signal(Signal::SIGTERM).unwrap();
+    let output = watch.end();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let pids: Vec<u64> = lines.iter().filter(|l| l["type"] == "process").map(|l| int(l, "pid")).collect();
+    assert!(!pids.is_empty() && pids.iter().all(|pid| *pid == u64::from(wanted.pid())), "{pids:?}");
+    assert_eq!(command(&lines, wanted.pid()).unwrap()["signal"], 15);
+    assert_eq!(lines.last().unwrap()["type"], "end");
+    drop(other);
+}
+
+#[test]
+fn a_pid_that_cannot_be_observed_is_refused_with_the_reason() {
+    let Some(lab) = Lab::for_test("a_pid_that_cannot_be_observed_is_refused_with_the_reason") else { return };
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let sleep = lab.begin(run.command("sleep").arg("1000")).unwrap();
+    let gone = {
+        let short = lab.begin(&mut run.command("true")).unwrap();
+        let pid = short.pid();
+        short.end();
+        pid
+    };
+    for (pid, why) in
+        [(gone, format!("there is no process {gone}")), (sleep.pid(), "not a Go program".to_owned())]
+    {
+        let output = lab.goobserve(&run, &["watch", "--pid", &pid.to_string()]).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let lines: Vec<&str> = stderr.lines().collect();
+        let [what, mend] = lines[..] else { panic!("two lines: {stderr:?}") };
+        assert!(what.contains(&why) && what.contains(&pid.to_string()), "{what}");
+        assert!(mend.starts_with("  hint: "), "{mend}");
+    }
+    let output = lab.goobserve(&run, &["watch", "--pid", "1", "--all-go"]).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A client that asks for pages of the lab's proxy, with its folder.
+fn client(lab: &Lab, toolchain: &Toolchain) -> (GoRun, Vec<String>) {
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let program = toolchain.client(Build::Normal, run.dir()).unwrap_or_else(|error| panic!("{error:#}"));
+    let pages = (0..PAGES).map(|n| format!("https://{PROXY_HOST}/page/{n}"));
+    let command = std::iter::once(program.to_str().unwrap().to_owned()).chain(pages).collect();
+    (run, command)
+}
+
+#[test]
+fn all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin() {
+    let name = "all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin";
+    let Some(lab) = Lab::for_test(name) else { return };
+    let Some(toolchain) = Toolchain::for_test(name, OWN) else { return };
+    let page = Answer { matches: paths(|path| path.starts_with("/page/")), status: 200, retry_after_s: None };
+    lab.proxy.set_faults(Faults { tls_delay: FOR_EVER, answers: vec![page.clone()], ..Faults::default() });
+    let (run, args) = client(&lab, &toolchain);
+    let start = |uid: Option<u32>| {
+        let mut command = match uid {
+            None => run.command(&args[0]),
+            Some(uid) => {
+                let mut command = run.command("setpriv");
+                command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()]);
+                command.arg(&args[0]);
+                command
+            }
+        };
+        lab.begin(command.args(&args[1..])).unwrap()
+    };
+    std::os::unix::fs::chown(run.dir(), Some(0), Some(0)).unwrap();
+    fs::set_permissions(run.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let hung = start(None);
+    let foreign = start(Some(61_801));
+    wait::until("both connections", || (lab.proxy.log().connections().len() >= 2).then_some(()));
+
+    let watch = watching(&lab, &run, &["--all-go"]);
+    let waiting = wait::within(AT_ONCE, || {
+        let lines = told(&watch);
+        let id = command(&lines, hung.pid())?["command"].clone();
+        lines.into_iter().find(|line| line["type"] == "waiting" && line["command"] == id)
+    });
+    let waiting = waiting.expect("the wait of the client that hangs");
+    assert_eq!(text(&waiting, "phase"), "tls");
+
+    lab.proxy.set_faults(Faults { answers: vec![page], ..Faults::default() });
+    let mut later = Vec::new();
+    for _ in 0..3 {
+        let new = start(None);
+        later.push(new.pid());
+        assert_eq!(new.end().status.code(), Some(0));
+    }
+    let over = |pid: &u32| command(&told(&watch), *pid).is_some_and(|line| !line["wall_ns"].is_null());
+    wait::until("their ends", || later.iter().all(over).then_some(()));
+    drop(hung);
+    let lines = end(watch);
+    // The first start may be over before its program is known; the others are complete.
+    for pid in &later[1..] {
+        let id = &command(&lines, *pid).unwrap()["command"];
+        let of_it = lines.iter().filter(|line| line["type"] == "request" && line["command"] == *id);
+        let latest: BTreeMap<u64, &Value> = of_it.map(|line| (int(line, "id"), line)).collect();
+        assert_eq!(latest.len(), 2 * PAGES + 1, "requests of {pid}");
+        assert!(latest.values().all(|line| line["status"] == 200 && line["path"].is_string()));
+    }
+    assert!(command(&lines, foreign.pid()).is_none(), "another user's program takes --pid");
+
+    let watch = watching(&lab, &run, &["--pid", &foreign.pid().to_string()]);
+    wait::until("the other user's command", || command(&told(&watch), foreign.pid()).map(drop));
     end(watch);
 }

@@ -8,7 +8,8 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    DATA_MAX, FoundSocket, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process,
+    DATA_MAX, FoundSocket, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
+    Process,
 };
 
 use crate::channels::{Channel, kind};

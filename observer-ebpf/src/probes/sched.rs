@@ -277,13 +277,14 @@ fn known(bprm: u64, now: u64) -> Known {
     }
 }
 
-/// `(root, pid, tid, state, lock)`; attached to nothing, the agent runs it: a thread was there
-/// before its process was followed, and is in that state, waiting for the lock of that inode (0
-/// for none); or it is gone after all ([`THREAD_GONE`]). 1 when it was the process's last one.
+/// `(root, pid, tid, state, lock, before)`; attached to nothing, the agent runs it: a thread was
+/// there before its process was followed, and is in that state, waiting for the lock of that inode
+/// (0 for none); or it is gone after all ([`THREAD_GONE`]). One that was entered already, in the
+/// state `before`, is moved unless the scheduler has. 1 when it was the process's last one.
 #[raw_tracepoint(tracepoint = "found_thread")]
 pub fn found_thread(ctx: RawTracePointContext) -> i32 {
     let (root, pid, tid) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
-    let (state, lock_ino): (u64, u64) = (ctx.arg(3), ctx.arg(4));
+    let (state, lock_ino, before): (u64, u64, u64) = (ctx.arg(3), ctx.arg(4), ctx.arg(5));
     let now = emit::now();
     let task = Task { pid, tid, root };
     let Some(process) = PROCESSES.get_ptr_mut(pid) else { return 0 };
@@ -301,8 +302,11 @@ pub fn found_thread(ctx: RawTracePointContext) -> i32 {
     }
     let state = ThreadState::from_bits(state);
     let thread = Thread { root, pid, state: state as u32, on_cpu_ns: now, lock_ino, ..EMPTY };
-    if THREADS.get_ptr(tid).is_some() {
-        set(tid, state, now);
+    if let Some(known) = THREADS.get_ptr(tid) {
+        // SAFETY: a value of the map.
+        if u64::from(unsafe { (*known).state }) == before {
+            set(tid, state, now);
+        }
     } else if THREADS.insert(tid, thread, NOEXIST).is_ok() {
         // SAFETY: a value of the map.
         unsafe { atomic::add(&raw mut (*process).threads, 1) };

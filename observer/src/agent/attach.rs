@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
-use super::running::Running;
 use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;

@@ -5,7 +5,7 @@
 //! between is told by the kernel side, which knows the process, and what ends in between is found
 //! to be gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -15,7 +15,7 @@ use super::{Agent, sockdiag};
 use crate::correlate::found::{FoundLock, FoundProcess, FoundSocket, FoundSockets};
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::ToWorker;
-use crate::source::kernel::monotonic_ns;
+use crate::source::kernel::{FoundTask, monotonic_ns};
 
 /// Trees that are entered; the kernel side's maps have room for as many processes.
 const TREES_MAX: usize = 1024;
@@ -62,9 +62,19 @@ impl Stat {
         })
     }
 
+    /// Of that process.
+    pub fn of_process(pid: u32) -> Option<Self> {
+        Self::of(&format!("/proc/{pid}/stat"))
+    }
+
     /// Its number.
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// When it began, which tells it from an earlier or later one of its number.
+    pub const fn started(&self) -> u64 {
+        self.started
     }
 
     /// A program called `go`.
@@ -72,7 +82,8 @@ impl Stat {
         self.comm == "go"
     }
 
-    fn gone(&self) -> bool {
+    /// Its end has come, and its parent has not looked.
+    pub fn gone(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
@@ -81,7 +92,7 @@ impl Stat {
 pub fn processes() -> Vec<Stat> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| Stat::of(&format!("/proc/{pid}/stat"))).filter(|stat| !stat.gone()).collect()
+    pids.filter_map(Stat::of_process).filter(|stat| !stat.gone()).collect()
 }
 
 /// A process and everything below it, itself first.
@@ -157,10 +168,13 @@ impl Agent {
         let mut locks = Vec::new();
         for _ in 0..ROUNDS {
             let now = processes();
-            let new: Vec<&Stat> = tree(top, &now).into_iter().filter(|stat| !of.pids.contains(&stat.pid)).collect();
+            let new: Vec<&Stat> =
+                tree(top, &now).into_iter().filter(|stat| !of.pids.contains(&stat.pid)).collect();
             let before = of.pids.len();
             for stat in new {
-                if of.pids.len() < PROCESSES_MAX && self.enter(root, stat.pid == top, since_ns, stat, &mut locks)? {
+                if of.pids.len() < PROCESSES_MAX
+                    && self.enter(root, stat.pid == top, since_ns, stat, &mut locks)?
+                {
                     of.pids.push(stat.pid);
                 }
             }
@@ -168,8 +182,10 @@ impl Agent {
                 break;
             }
         }
-        if of.pids.is_empty() {
-            self.kernel.forget_tree(root); // it ended meanwhile
+        if of.pids.first() != Some(&top) {
+            // It ended meanwhile, and its children are nobody's.
+            of.pids.iter().for_each(|pid| self.kernel.leave(*pid));
+            self.kernel.forget_tree(root);
             return Ok(());
         }
         self.enter_sockets(root, &mut of);
@@ -199,31 +215,36 @@ impl Agent {
             self.tell(&ToWorker::FoundGone { root, pid })?;
             return Ok(false);
         }
-        let mut before = HashMap::new();
-        for _ in 0..2 {
-            let now = threads(pid);
-            for (tid, state) in &now {
-                if before.get(tid) != Some(state) {
-                    let lock = lock_of(pid, *tid);
-                    self.kernel.thread(root, pid, *tid, *state, lock.map(|lock| lock.ino))?;
-                    locks.extend(lock.filter(|lock| !locks.iter().any(|known| known.tid == lock.tid)));
-                }
-            }
-            for tid in before.keys().filter(|tid| !now.contains_key(tid)) {
-                self.kernel.thread_gone(root, pid, *tid)?;
-            }
-            before = now;
+        let task = |tid| FoundTask { root, pid, tid };
+        // The first thread comes first and goes last: the process does not seem to end meanwhile.
+        let before = threads(pid);
+        for (tid, state) in &before {
+            let lock = lock_of(pid, *tid);
+            self.kernel.thread(task(*tid), *state, lock.map(|lock| lock.ino))?;
+            locks.extend(lock);
         }
-        if before.is_empty() {
+        let now = threads(pid);
+        for (tid, state) in &now {
+            match before.get(tid) {
+                Some(former) if former == state => {}
+                Some(former) => self.kernel.thread_changed(task(*tid), *former, *state)?,
+                // Begun since then, or overlooked: what is known already stays as it is.
+                None => self.kernel.thread(task(*tid), *state, None)?,
+            }
+        }
+        for tid in before.keys().filter(|tid| !now.contains_key(tid)) {
+            self.kernel.thread_gone(task(*tid))?;
+        }
+        if now.is_empty() {
             self.kernel.leave(pid);
             self.tell(&ToWorker::FoundGone { root, pid })?;
         }
-        Ok(!before.is_empty())
+        Ok(!now.is_empty())
     }
 
     /// Gives the sockets of a tree their numbers; those that are closed meanwhile are forgotten.
     fn enter_sockets(&mut self, root: u32, of: &mut Tree) {
-        for (owner, socket) in self.sockets(of) {
+        for (owner, socket) in sockets_of(of) {
             let udp = socket.udp;
             if udp && socket.remote.port() != 53 {
                 continue;
@@ -245,26 +266,12 @@ impl Agent {
         }
     }
 
-    /// The sockets of a tree as the kernel has them now, each with its process and descriptor.
-    fn sockets(&self, of: &Tree) -> Vec<((u32, i32), sockdiag::Socket)> {
-        // Processes of one tree may be in several network namespaces.
-        let mut spaces: HashMap<u64, (u32, HashMap<u32, (u32, i32)>)> = HashMap::new();
-        for pid in &of.pids {
-            let Some(space) = space(*pid) else { continue };
-            let (_, inodes) = spaces.entry(space).or_insert_with(|| (*pid, HashMap::new()));
-            inodes.extend(descriptors(*pid).into_iter().map(|(inode, fd)| (inode, (*pid, fd))));
-        }
-        let asked = spaces.into_values().filter(|(_, inodes)| !inodes.is_empty());
-        // A namespace that cannot be asked has no sockets that are known.
-        asked.flat_map(|(pid, inodes)| sockdiag::of(pid, &inodes).unwrap_or_default()).collect()
-    }
-
     /// Tells how the sockets are that were there already.
     pub fn tell_sockets(&mut self, root: u32) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
         let at_ns = monotonic_ns();
         let mut sockets = Vec::new();
-        for ((pid, _), socket) in self.sockets(of) {
+        for ((pid, _), socket) in sockets_of(of) {
             let Some(conn) = of.sockets.get(&socket.cookie) else { continue };
             let sockdiag::Socket { cookie, state, local, remote, tcp, .. } = socket;
             sockets.push(FoundSocket { conn: *conn, cookie, pid, state, local, remote, tcp });
@@ -285,7 +292,7 @@ impl Agent {
     /// Processes that ended while they were entered, so that nothing told their end.
     fn ended_unseen(&mut self, root: u32) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
-        let gone = |pid: &u32| Stat::of(&format!("/proc/{pid}/stat")).is_none_or(|stat| stat.gone());
+        let gone = |pid: &u32| Stat::of_process(*pid).is_none_or(|stat| stat.gone());
         let (gone, alive): (Vec<u32>, Vec<u32>) = of.pids.iter().copied().partition(gone);
         let top_gone = gone.contains(&of.top);
         for pid in gone {
@@ -310,6 +317,25 @@ impl Agent {
             of.sockets.keys().for_each(|cookie| self.kernel.forget_socket(*cookie));
         }
     }
+}
+
+/// A process and a descriptor of its.
+type Place = (u32, i32);
+
+/// The sockets of a tree as the kernel has them now, each with one of its places.
+fn sockets_of(of: &Tree) -> Vec<(Place, sockdiag::Socket)> {
+    // Processes of one tree may be in several network namespaces.
+    let mut spaces: HashMap<u64, u32> = HashMap::new();
+    let mut inodes: HashMap<u64, HashMap<u32, Place>> = HashMap::new();
+    for pid in &of.pids {
+        let Some(space) = space(*pid) else { continue };
+        spaces.entry(space).or_insert(*pid);
+        let places = inodes.entry(space).or_default();
+        places.extend(descriptors(*pid).into_iter().map(|(inode, fd)| (inode, (*pid, fd))));
+    }
+    let asked = inodes.into_iter().filter(|(_, inodes)| !inodes.is_empty());
+    // A namespace that cannot be asked has no sockets that are known.
+    asked.flat_map(|(space, inodes)| sockdiag::of(spaces[&space], &inodes).unwrap_or_default()).collect()
 }
 
 fn found(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> FoundProcess {
@@ -340,7 +366,7 @@ fn age(started: u64) -> Option<u64> {
 }
 
 /// What a process's threads do.
-fn threads(pid: u32) -> HashMap<u32, ThreadState> {
+fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let stats = entries.filter_map(|entry| Stat::of(entry.path().join("stat").to_str()?));
     let state = |stat: &Stat| match stat.state {
@@ -413,7 +439,8 @@ mod tests {
 
     #[test]
     fn a_go_command_below_another_is_no_topmost_one() {
-        let all = [stat(1, 0, "init"), stat(5, 1, "go"), stat(6, 5, "sh"), stat(7, 6, "go"), stat(8, 1, "go")];
+        let all =
+            [stat(1, 0, "init"), stat(5, 1, "go"), stat(6, 5, "sh"), stat(7, 6, "go"), stat(8, 1, "go")];
         assert_eq!(topmost(&all, Stat::is_go), [5, 8]);
         let pids: Vec<u32> = tree(5, &all).iter().map(|stat| stat.pid).collect();
         assert_eq!(pids, [5, 6, 7]);

@@ -1,6 +1,6 @@
-//! The kernel's socket diagnostics (Linux: include/uapi/linux/{sock_diag,inet_diag,tcp}.h). In: a
-//! process, whose network namespace is asked, and the inodes of sockets; out: those sockets that
-//! are connected, or are connecting. The answers are the kernel's own words, no process's.
+//! The kernel's socket diagnostics (Linux: `sock_diag.h`, `inet_diag.h` and `tcp.h` of
+//! `include/uapi/linux`). In: a process, whose network namespace is asked, and the inodes of
+//! sockets; out: those sockets that are connected, or are connecting. The answers are the kernel's own words, no process's.
 
 use std::collections::HashMap;
 use std::io;
@@ -127,7 +127,11 @@ fn messages<T: Copy>(
             ERROR => {
                 // A kernel without that protocol's diagnostics has no socket to tell.
                 let errno = u32_at(bytes, HEADER).map_or(0, |code| code.cast_signed().wrapping_neg());
-                return if errno == libc::ENOENT { Ok(false) } else { Err(io::Error::from_raw_os_error(errno)) };
+                return if errno == libc::ENOENT {
+                    Ok(false)
+                } else {
+                    Err(io::Error::from_raw_os_error(errno))
+                };
             }
             _ => {}
         }
@@ -232,11 +236,11 @@ mod tests {
 
     #[test]
     fn answers_that_are_cut_are_no_sockets() {
-        let mut message = vec![0; HEADER + ANSWER];
+        let mut message = [0; HEADER + ANSWER];
         message[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
         message[HEADER] = libc::AF_INET as u8;
         message[HEADER + 68] = 7;
-        let inodes = HashMap::from([(7, ())]);
+        let inodes = HashMap::from([(7, 'a')]);
         for len in 0..=message.len() {
             let mut cut = message[..len].to_vec();
             if let Some(head) = cut.get_mut(..4) {
@@ -257,7 +261,7 @@ mod tests {
             bytes.extend(code.to_ne_bytes());
             bytes
         };
-        let read = |bytes: Vec<u8>| messages::<()>(&bytes, false, &HashMap::new(), &mut Vec::new());
+        let read = |bytes: Vec<u8>| messages::<char>(&bytes, false, &HashMap::new(), &mut Vec::new());
         assert!(!read(message(DONE, 0)).unwrap());
         assert!(!read(message(ERROR, -libc::ENOENT)).unwrap());
         assert_eq!(read(message(ERROR, -libc::EPERM)).unwrap_err().raw_os_error(), Some(libc::EPERM));

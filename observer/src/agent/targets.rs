@@ -13,7 +13,7 @@ use super::running::{self, Stat};
 use super::{Agent, files};
 use crate::cli::options::Refusal;
 use crate::run::procfs::{Live, Machine as _};
-use crate::seam::ToWorker;
+use crate::seam::{FileId, ToWorker};
 use crate::source::kernel::monotonic_ns;
 
 /// Programs that the worker has not judged yet; more are asked about when they exec again.
@@ -25,25 +25,33 @@ const NOT_AGAIN_NS: u64 = 10_000_000_000;
 /// What was asked for.
 #[derive(Default)]
 pub struct Targets {
-    /// `--pid`
-    pids: Vec<u32>,
+    /// `--pid`, and when each began
+    pids: Vec<(u32, u64)>,
     /// `--all-go`: whose programs
     all_go: Option<u32>,
-    /// Processes whose program the worker is asked about, and how the kernel numbers that
-    candidates: HashMap<u32, Option<ProgramKey>>,
+    /// Processes about whose program the worker is asked: that, and how the kernel numbers it
+    candidates: HashMap<u32, (FileId, Option<ProgramKey>)>,
 }
 
 impl Targets {
     /// Refuses processes that do not exist.
     pub fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, Refusal> {
-        let missing = pids.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if let Some(pid) = missing {
-            return Err(Refusal::new(
-                format!("there is no process {pid}"),
-                "`pgrep -a go` lists go commands that run",
-            ));
-        }
-        Ok(Self { pids: pids.to_vec(), all_go, candidates: HashMap::new() })
+        let begun = |pid: &u32| {
+            Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started())).ok_or_else(
+                || {
+                    let mend = "`pgrep -ax go` lists go commands that run";
+                    Refusal::new(format!("there is no process {pid}"), mend)
+                },
+            )
+        };
+        let pids = pids.iter().map(begun).collect::<Result<_, _>>()?;
+        Ok(Self { pids, all_go, candidates: HashMap::new() })
+    }
+
+    /// With `--all-go`: the process is that user's.
+    fn is_theirs(&self, pid: u32) -> bool {
+        let whose = || Live.status(pid).map(|status| status.uid);
+        self.all_go.is_some() && pid != std::process::id() && whose() == self.all_go
     }
 
     /// Whether go commands are followed wherever they run.
@@ -53,7 +61,7 @@ impl Targets {
 
     /// Descriptors that are readable when the processes of `--pid` have ended.
     pub fn ends(&self) -> Result<Vec<OwnedFd>> {
-        self.pids.iter().map(|pid| ended(*pid)).collect()
+        self.pids.iter().map(|(pid, _)| ended(*pid)).collect()
     }
 }
 
@@ -66,25 +74,23 @@ impl Agent {
             }
             return Ok(());
         }
-        for pid in self.targets.pids.clone() {
-            self.offer(pid, None, true)?;
-        }
-        Ok(())
+        self.targets.pids.clone().into_iter().try_for_each(|(pid, _)| self.offer(pid, None, true))
     }
 
     /// Follows what runs already, when everything that was found is probed.
     pub fn follow_targets(&mut self) -> Result<()> {
         if !self.targets.every_go() {
-            return self.targets.pids.clone().into_iter().try_for_each(|pid| self.follow_running(pid));
+            let same = |(pid, started): &(u32, u64)| {
+                Stat::of_process(*pid).is_some_and(|stat| stat.started() == *started)
+            };
+            let pids: Vec<u32> =
+                self.targets.pids.iter().filter(|pid| same(pid)).map(|(pid, _)| *pid).collect();
+            return pids.into_iter().try_for_each(|pid| self.follow_running(pid));
         }
         let now = running::processes();
         running::topmost(&now, Stat::is_go).into_iter().try_for_each(|pid| self.follow_running(pid))?;
-        let Some(uid) = self.targets.all_go else { return Ok(()) };
-        let own = std::process::id();
-        for stat in running::parents_first(now) {
-            let pid = stat.pid();
-            let is_theirs = pid != own && Live.status(pid).is_some_and(|status| status.uid == uid);
-            if is_theirs && self.kernel.process(pid).is_none() {
+        for pid in running::parents_first(now).iter().map(Stat::pid) {
+            if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
                 self.offer(pid, None, true)?;
             }
         }
@@ -93,9 +99,11 @@ impl Agent {
 
     /// With `--all-go`, a process of that user runs a program that nobody has looked at.
     pub fn look_at_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
-        let uid = self.targets.all_go;
-        let is_theirs = uid.is_some() && Live.status(pid).map(|status| status.uid) == uid;
-        if is_theirs && self.kernel.process(pid).is_none() { self.offer(pid, Some(program), true) } else { Ok(()) }
+        if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
+            self.offer(pid, Some(program), true)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends the worker a process's program, to be `judged` or just to be probed.
@@ -106,13 +114,14 @@ impl Agent {
         if judged && self.targets.candidates.len() >= CANDIDATES_MAX {
             return Ok(());
         }
-        let message = match judged {
-            true => ToWorker::Candidate { pid, file: id, path },
-            false => ToWorker::Binary { file: id, path },
+        let message = if judged {
+            ToWorker::Candidate { pid, file: id, path }
+        } else {
+            ToWorker::Binary { file: id, path }
         };
         self.seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
         if judged {
-            self.targets.candidates.insert(pid, program);
+            self.targets.candidates.insert(pid, (id, program));
         }
         self.keep(id, file)
     }
@@ -120,7 +129,7 @@ impl Agent {
     /// The worker has looked at a program: why it is not to be followed, if it is not. What is to
     /// be said of a process that was named.
     pub fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<Refusal>> {
-        let Some(program) = self.targets.candidates.remove(&pid) else { return Ok(None) };
+        let Some((file, program)) = self.targets.candidates.remove(&pid) else { return Ok(None) };
         if !self.targets.every_go() {
             let mend = "name the pid of a go command, or of a Go program that speaks TLS";
             return Ok(why.map(|why| Refusal::new(format!("process {pid} cannot be observed: {why}"), mend)));
@@ -128,7 +137,10 @@ impl Agent {
         if let Some(program) = program {
             self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + NOT_AGAIN_NS));
         }
-        if why.is_none() {
+        // Its number may be another's by now, whose program nobody has judged.
+        let same =
+            || files::regular(Path::new(&format!("/proc/{pid}/exe"))).is_some_and(|(_, id)| id == file);
+        if why.is_none() && same() && self.targets.is_theirs(pid) {
             self.follow_running(pid)?;
         }
         Ok(None)

@@ -19,7 +19,7 @@ use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
-use crate::seam::{Output, Task, ToWorker};
+use crate::seam::{Output, Programs, Task, ToWorker};
 use crate::source::kernel::Kernel;
 
 /// Watches until a signal, the end of the duration, or the end of the worker.
@@ -39,8 +39,11 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let targets = Targets::new(&options.pids, all_go)?;
     let ends = targets.ends()?;
     let task = Task {
-        any_program: !targets.every_go() || options.all_go,
-        named: !targets.every_go(),
+        programs: match (targets.every_go(), options.all_go) {
+            (false, _) => Programs::Any,
+            (true, true) => Programs::Own,
+            (true, false) => Programs::Go,
+        },
         output: Output {
             record: options.record.clone(),
             jsonl: options.output == WatchOutput::Jsonl,
@@ -74,7 +77,8 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             PollTimeout::try_from(until.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
         });
         let watched = if ending { &[][..] } else { &ends[..] };
-        let fds = [agent.seam.as_fd(), signals.as_fd()].into_iter().chain(watched.iter().map(|fd| fd.as_fd()));
+        let fds =
+            [agent.seam.as_fd(), signals.as_fd()].into_iter().chain(watched.iter().map(|fd| fd.as_fd()));
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let over = match poll(&mut fds, timeout) {
             Ok(0) => true,
@@ -99,7 +103,11 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
                 }
             }
             Turn::Refused(what) => bail!(what),
-            Turn::NoTarget(refusal) => return Err(refusal.into()),
+            Turn::NoTarget(refusal) => {
+                agent.tell(&ToWorker::Abandoned)?;
+                worker.wait().context("cannot wait for the worker")?;
+                return Err(refusal.into());
+            }
             Turn::Gone => break,
         }
     }

@@ -46,7 +46,6 @@ impl Live {
     }
 }
 
-
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
     live: HashMap<u64, Live>,
@@ -279,7 +278,8 @@ impl Live {
         record.bytes_received = bytes_received.or(record.bytes_received);
         record.received_out_of_order = out_of_order.or(record.received_out_of_order);
         // What never was is dated by the kernel to when it began to count.
-        let was = |bytes: Option<u64>, since: Option<Ns>| since.filter(|_| bytes.is_some_and(|bytes| bytes > 0));
+        let was =
+            |bytes: Option<u64>, since: Option<Ns>| since.filter(|_| bytes.is_some_and(|bytes| bytes > 0));
         let connected = state != TcpState::SynSent;
         let found = Found {
             at_ns: out.at_ns,

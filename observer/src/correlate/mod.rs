@@ -3,6 +3,8 @@
 
 mod connections;
 pub mod found;
+#[cfg(test)]
+mod found_tests;
 mod locks;
 mod processes;
 mod questions;
@@ -151,7 +153,7 @@ impl Correlator {
         let owner = |pid| self.processes.owner_of(told.root, pid);
         let new = self.connections.found(told, first, owner, &mut out);
         self.questions.found(told, first, owner, &mut out);
-        self.requests.found(new);
+        self.requests.found(if first { new + u64::from(told.untold) } else { 0 });
     }
 
     /// Threads of a tree that ran already wait for locks.

@@ -46,7 +46,14 @@ pub(super) struct Processes {
 
 impl Processes {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, roots: HashMap::new(), commands: BTreeMap::new(), processes: HashMap::new(), found: HashSet::new(), next: 1 }
+        Self {
+            clock,
+            roots: HashMap::new(),
+            commands: BTreeMap::new(),
+            processes: HashMap::new(),
+            found: HashSet::new(),
+            next: 1,
+        }
     }
 
     /// Whose event it is; `None` for a tree that has not begun or is forgotten.

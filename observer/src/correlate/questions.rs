@@ -268,7 +268,8 @@ impl Questions {
         }
         let of_tree = self.found.keys().filter(|(root, _)| *root == told.root);
         let there = |cookie| sockets.clone().any(|socket| socket.cookie == cookie);
-        let over: Vec<_> = of_tree.copied().filter(|(_, cookie)| told.untold == 0 && !there(*cookie)).collect();
+        let over: Vec<_> =
+            of_tree.copied().filter(|(_, cookie)| told.untold == 0 && !there(*cookie)).collect();
         over.into_iter().for_each(|key| self.found_over(key, out));
     }
 

@@ -91,7 +91,8 @@ pub fn summary(connection: &Connection) -> String {
     match case(connection, found) {
         Case::Syn => handshake(host, connection.syn_retransmits),
         Case::Dead => {
-            let times = if found.retries == 1 { "once".to_owned() } else { format!("{} times", found.retries) };
+            let times =
+                if found.retries == 1 { "once".to_owned() } else { format!("{} times", found.retries) };
             format!(
                 "{host}: {} sent and not acknowledged, sent again {times}, nothing heard of it{}{rtt}",
                 amount(found.unacked_bytes),
@@ -100,7 +101,8 @@ pub fn summary(connection: &Connection) -> String {
         }
         Case::First => {
             let what = if connection.remote.ends_with(PLAIN) { "request" } else { "TLS hello" };
-            let acknowledged = if found.unacked_bytes == 0 { "and acknowledged" } else { "and not yet acknowledged" };
+            let acknowledged =
+                if found.unacked_bytes == 0 { "and acknowledged" } else { "and not yet acknowledged" };
             format!("{host}: {what} sent {acknowledged}, nothing received{}{rtt}", for_(age(connection)))
         }
         Case::Silent => {
@@ -111,8 +113,7 @@ pub fn summary(connection: &Connection) -> String {
             };
             let later = found.since_received_ns.zip(found.since_sent_ns);
             let later = later.filter(|(received, sent)| received.saturating_sub(*sent) > APART_NS);
-            let sent =
-                later.map_or_else(String::new, |(_, sent)| format!(", last sent {} ago", time(sent)));
+            let sent = later.map_or_else(String::new, |(_, sent)| format!(", last sent {} ago", time(sent)));
             format!("{host}: {acknowledged}, nothing received{}{sent}{rtt}", for_(found.since_received_ns))
         }
         Case::Idle => format!("the connection to {host}"),
@@ -210,7 +211,8 @@ mod tests {
 
     #[test]
     fn plain_text_and_name_servers_are_no_tls() {
-        let at = |remote: &str| phase(&Connection { remote: remote.into(), ..found((9, 0), Found::default()) });
+        let at =
+            |remote: &str| phase(&Connection { remote: remote.into(), ..found((9, 0), Found::default()) });
         assert_eq!(at("192.0.2.9:80"), Some(Phase::Proxy));
         assert_eq!(at("192.0.2.9:53"), Some(Phase::Dns));
         assert_eq!(at("192.0.2.9:8443"), Some(Phase::Tls));

@@ -195,6 +195,10 @@ fn known(text: &str) -> Option<&str> {
 fn connect_end(connection: &Connection) -> Option<Option<Ns>> {
     match connection.connect_ns {
         Some(connect) => Some(Some(connection.start_ns.saturating_add(connect))),
+        // It was found while it was being connected: Go shakes hands as soon as that is done.
+        None if connection.found.is_some() && connection.tls_start_ns.is_some() => {
+            Some(connection.tls_start_ns)
+        }
         None if connection.joined_late || connection.tls_start_ns.is_some() || connection.requests > 0 => {
             None
         }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark};
+use super::event::{
+    Body, CommandUpdate, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark,
+};
 use super::record::{Command, Connection, Dns, Loss, Ns, Process, Request};
 
 /// How much is kept, over all commands together. The last quarter of each is for commands that

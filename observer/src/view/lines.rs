@@ -369,15 +369,14 @@ mod tests {
 
     #[test]
     fn waits_say_how_long_and_what_for() {
-        let waiting =
-            Waiting {
-                command: 1,
-                phase: Phase::Lock,
-                host: None,
-                since_ns: 0,
-                earlier: None,
-                summary: "a\u{1b}b".into(),
-            };
+        let waiting = Waiting {
+            command: 1,
+            phase: Phase::Lock,
+            host: None,
+            since_ns: 0,
+            earlier: None,
+            summary: "a\u{1b}b".into(),
+        };
         assert_eq!(
             lines([(3_000_000_000, Body::Waiting(waiting))]),
             ["    3.000 s  #1   has waited 3.00 s for a\\x1bb"]

@@ -24,13 +24,13 @@ use crate::model::record::{Go, Ns};
 use crate::model::report::report;
 use crate::model::waiting::{Announcer, waiting};
 use crate::run::progress::{self, Progress};
-use crate::seam::{Seam, Task, ToAgent, ToWorker};
+use crate::seam::{Programs, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
 use crate::target::BuildInfo;
-use crate::view::lines::Lines;
 use crate::view::clean::clean;
+use crate::view::lines::Lines;
 use crate::view::{human, json, page, text};
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
@@ -173,9 +173,12 @@ impl Observer {
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
                 let whose = || self.state.command(self.correlator.command_of(pid)?)?.record.as_ref()?.uid;
-                let wanted = self.task.any_program
-                    && binary.refused.is_none()
-                    && (self.task.named || whose() == Some(nix::unistd::getuid().as_raw()));
+                let wanted = match self.task.programs {
+                    Programs::Go => false,
+                    Programs::Own => whose() == Some(nix::unistd::getuid().as_raw()),
+                    Programs::Any => true,
+                };
+                let wanted = wanted && binary.refused.is_none();
                 if go.is_none()
                     && !wanted
                     && self.task.child.is_none()

@@ -12,6 +12,17 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{Kernel, insert, sys};
 
+/// A thread that was there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FoundTask {
+    /// Its tree
+    pub root: u32,
+    /// Its process
+    pub pid: u32,
+    /// Its number
+    pub tid: u32,
+}
+
 /// `BPF_NOEXIST`: only what is not there.
 const NEW: u64 = 1;
 
@@ -51,17 +62,24 @@ impl Kernel {
     }
 
     /// A thread of a process that was entered, and the inode of the file lock it waits for.
-    pub fn thread(&self, root: u32, pid: u32, tid: u32, state: ThreadState, lock: Option<u64>) -> Result<()> {
-        self.run_found_thread([root.into(), pid.into(), tid.into(), state as u64, lock.unwrap_or(0)])?;
-        Ok(())
+    pub fn thread(&self, task: FoundTask, state: ThreadState, lock: Option<u64>) -> Result<()> {
+        self.run_found_thread(task, [state as u64, lock.unwrap_or(0), THREAD_GONE]).map(drop)
     }
 
-    /// A thread has gone without a trace. True when it was its process's last one.
-    pub fn thread_gone(&self, root: u32, pid: u32, tid: u32) -> Result<bool> {
-        Ok(self.run_found_thread([root.into(), pid.into(), tid.into(), THREAD_GONE, 0])? == 1)
+    /// A thread that was entered in the state `before` does something else now.
+    pub fn thread_changed(&self, task: FoundTask, before: ThreadState, now: ThreadState) -> Result<()> {
+        self.run_found_thread(task, [now as u64, 0, before as u64]).map(drop)
     }
 
-    fn run_found_thread(&self, arguments: [u64; 5]) -> Result<u32> {
+    /// A thread has gone without a trace.
+    pub fn thread_gone(&self, task: FoundTask) -> Result<()> {
+        self.run_found_thread(task, [THREAD_GONE, 0, 0]).map(drop)
+    }
+
+    fn run_found_thread(&self, task: FoundTask, what: [u64; 3]) -> Result<u32> {
+        let FoundTask { root, pid, tid } = task;
+        let [state, lock, before] = what;
+        let arguments = [root.into(), pid.into(), tid.into(), state, lock, before];
         sys::run(self.found.as_fd(), &arguments).context("cannot enter a thread that runs already")
     }
 
@@ -71,7 +89,9 @@ impl Kernel {
         let key = FdKey { pid: socket.pid, fd: socket.fd };
         let value = Connected { conn: socket.conn, process_ns: socket.process_ns };
         let seen = self.connected(key).is_some_and(|known| known.process_ns == socket.process_ns);
-        !seen && self.put_any("CONNECTIONS", key.as_bytes(), value.as_bytes()) && self.found_socket(cookie, socket)
+        !seen
+            && self.put_any("CONNECTIONS", key.as_bytes(), value.as_bytes())
+            && self.found_socket(cookie, socket)
     }
 
     fn connected(&self, key: FdKey) -> Option<Connected> {
@@ -87,7 +107,8 @@ impl Kernel {
     /// The socket was closed before it had an event, or has had one.
     pub fn forget_socket(&mut self, cookie: u64) {
         let map = self.maps.get_mut("FOUND");
-        let map = map.and_then(|map| BpfHashMap::<_, u64, [u8; size_of::<FoundSocket>()]>::try_from(map).ok());
+        let map =
+            map.and_then(|map| BpfHashMap::<_, u64, [u8; size_of::<FoundSocket>()]>::try_from(map).ok());
         if let Some(mut map) = map {
             let _ = map.remove(&cookie); // its first event took the entry along
         }

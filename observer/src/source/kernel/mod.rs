@@ -19,6 +19,7 @@ use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, U
 use zerocopy::IntoBytes as _;
 
 use diagnostics::Diagnostics;
+pub use found::FoundTask;
 use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
