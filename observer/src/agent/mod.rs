@@ -3,6 +3,7 @@
 
 mod attach;
 mod files;
+mod processes;
 mod running;
 mod sockdiag;
 mod spawn;

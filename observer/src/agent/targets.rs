@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use observer_common::ProgramKey;
 
-use super::running::{self, Stat};
+use super::processes::{self, Stat};
 use super::{Agent, files};
 use crate::cli::options::Refusal;
 use crate::run::procfs::{Live, Machine as _};
@@ -37,7 +37,7 @@ impl Targets {
     /// Refuses processes that do not exist.
     pub fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, Refusal> {
         let begun = |pid: &u32| {
-            Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started())).ok_or_else(
+            Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started)).ok_or_else(
                 || {
                     let mend = "`pgrep -ax go` lists go commands that run";
                     Refusal::new(format!("there is no process {pid}"), mend)
@@ -69,7 +69,7 @@ impl Agent {
     /// Has the worker look at the programs that run: before it is asked to be ready.
     pub fn open_running(&mut self) -> Result<()> {
         if self.targets.every_go() {
-            for pid in running::topmost(&running::processes(), Stat::is_go) {
+            for pid in processes::topmost(&processes::processes(), Stat::is_go) {
                 self.offer(pid, None, false)?;
             }
             return Ok(());
@@ -81,15 +81,15 @@ impl Agent {
     pub fn follow_targets(&mut self) -> Result<()> {
         if !self.targets.every_go() {
             let same = |(pid, started): &(u32, u64)| {
-                Stat::of_process(*pid).is_some_and(|stat| stat.started() == *started)
+                Stat::of_process(*pid).is_some_and(|stat| stat.started == *started)
             };
             let pids: Vec<u32> =
                 self.targets.pids.iter().filter(|pid| same(pid)).map(|(pid, _)| *pid).collect();
             return pids.into_iter().try_for_each(|pid| self.follow_running(pid));
         }
-        let now = running::processes();
-        running::topmost(&now, Stat::is_go).into_iter().try_for_each(|pid| self.follow_running(pid))?;
-        for pid in running::parents_first(now).iter().map(Stat::pid) {
+        let now = processes::processes();
+        processes::topmost(&now, Stat::is_go).into_iter().try_for_each(|pid| self.follow_running(pid))?;
+        for pid in processes::parents_first(now).iter().map(|stat| stat.pid) {
             if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
                 self.offer(pid, None, true)?;
             }
@@ -134,9 +134,8 @@ impl Agent {
             let mend = "name the pid of a go command, or of a Go program that speaks TLS";
             return Ok(why.map(|why| Refusal::new(format!("process {pid} cannot be observed: {why}"), mend)));
         }
-        if let Some(program) = program {
-            self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + NOT_AGAIN_NS));
-        }
+        let program = program.unwrap_or_else(|| numbered(file));
+        self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + NOT_AGAIN_NS));
         // Its number may be another's by now, whose program nobody has judged.
         let same =
             || files::regular(Path::new(&format!("/proc/{pid}/exe"))).is_some_and(|(_, id)| id == file);
@@ -145,6 +144,13 @@ impl Agent {
         }
         Ok(None)
     }
+}
+
+/// A file as the kernel numbers it. On file systems that tell others (overlayfs, btrfs) it is not
+/// found by that, and is asked about when it execs.
+fn numbered(file: FileId) -> ProgramKey {
+    let (major, minor) = (nix::sys::stat::major(file.dev), nix::sys::stat::minor(file.dev));
+    ProgramKey { ino: file.ino, dev: (major << 20 | minor) as u32, pad: 0 }
 }
 
 /// A descriptor that is readable when the process has ended.

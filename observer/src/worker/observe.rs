@@ -1,5 +1,7 @@
 //! One observation: records in; recording, progress, lines and report out.
 
+mod found;
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -7,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::{EXEC_ROOT, LOCK_TAKEN, Lock, ThreadState};
+use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
 
 use super::binaries::{Binaries, Binary};
 use super::locks;
@@ -24,12 +26,11 @@ use crate::model::record::{Go, Ns};
 use crate::model::report::report;
 use crate::model::waiting::{Announcer, waiting};
 use crate::run::progress::{self, Progress};
-use crate::seam::{Programs, Seam, Task, ToAgent, ToWorker};
+use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
 use crate::target::BuildInfo;
-use crate::view::clean::clean;
 use crate::view::lines::Lines;
 use crate::view::{human, json, page, text};
 
@@ -38,7 +39,7 @@ const ENVIRON_MAX: u64 = 1 << 20;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const ANNOUNCE_TICKS: u32 = 3;
 /// The agent is asked that often about sockets that were there already.
-const SOCKETS_TICKS: u32 = 10;
+const SOCKETS_TICKS: u32 = 5;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
 /// An ended command is kept that long, for events that come after its end (its sockets').
@@ -159,12 +160,6 @@ impl Observer {
                 let descriptor = descriptors.next().context("a binary without a descriptor")?;
                 binaries.look(file, &path, descriptor, seam)?;
             }
-            ToWorker::Candidate { pid, file, path } => {
-                let descriptor = descriptors.next().context("a candidate without a descriptor")?;
-                let why = binaries.look(file, &path, descriptor, seam)?.refused.clone();
-                let why = why.map(|why| format!("{}: {why}", clean(&path)));
-                seam.send(&ToAgent::Judged { pid, why }, &[])?;
-            }
             ToWorker::NoFacts { .. } => self.looks.answered(self.now(), seam),
             ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
                 self.looks.answered(self.now(), seam);
@@ -172,13 +167,7 @@ impl Observer {
                 let binary = binaries.look(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
-                let whose = || self.state.command(self.correlator.command_of(pid)?)?.record.as_ref()?.uid;
-                let wanted = match self.task.programs {
-                    Programs::Go => false,
-                    Programs::Own => whose() == Some(nix::unistd::getuid().as_raw()),
-                    Programs::Any => true,
-                };
-                let wanted = wanted && binary.refused.is_none();
+                let wanted = self.wanted(pid, binary);
                 if go.is_none()
                     && !wanted
                     && self.task.child.is_none()
@@ -195,22 +184,8 @@ impl Observer {
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
             }
-            ToWorker::Found(process) => {
-                self.correlator.found(&process, &mut self.events);
-                if process.topmost {
-                    self.looks.now(process.pid);
-                }
-                self.take();
-            }
-            ToWorker::FoundLocks { root, at_ns, locks } => {
-                for lock in locks {
-                    self.correlator.found_lock(root, at_ns, &lock, &mut self.events);
-                    let of = Lock { ino: lock.ino, dev: lock.dev, pad: 0 };
-                    let facts = locks::facts(lock.pid, &of);
-                    self.correlator.lock_facts(lock.tid, facts, &mut self.events);
-                }
-                self.take();
-            }
+            ToWorker::Found(process) => self.found(&process),
+            ToWorker::FoundLocks { root, at_ns, locks } => self.found_locks(root, at_ns, locks),
             ToWorker::FoundSockets(told) => {
                 self.correlator.found_sockets(&told, &mut self.events);
                 self.take();
@@ -218,6 +193,11 @@ impl Observer {
             ToWorker::FoundGone { root, pid } => {
                 self.correlator.found_gone(root, pid, &mut self.events);
                 self.take();
+            }
+            ToWorker::Candidate { pid, file, path } => {
+                let descriptor = descriptors.next().context("a candidate without a descriptor")?;
+                let why = found::judge(binaries.look(file, &path, descriptor, seam)?);
+                seam.send(&ToAgent::Judged { pid, why }, &[])?;
             }
             ToWorker::Stubs { stubs } => {
                 stubs.into_iter().for_each(|stub| self.correlator.stub(stub.pid, stub.comm));
@@ -348,9 +328,7 @@ impl Observer {
         self.correlator.flush(self.settled(), &mut self.events);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(SOCKETS_TICKS) {
-            for root in self.correlator.found_trees() {
-                let _ = seam.send(&ToAgent::Sockets { root }, &[]);
-            }
+            self.ask_for_sockets(seam);
         }
         if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
             for waiting in self.announcer.due(&self.state, now) {
