@@ -178,6 +178,11 @@ pub enum ToWorker {
     },
     /// How the sockets are that such processes had
     FoundSockets(FoundSockets),
+    /// So many processes of a tree that runs already are not followed: there are too many
+    Overlooked {
+        /// How many
+        processes: u32,
+    },
     /// Such a process has ended unseen, or is followed as what it is
     FoundGone {
         /// Its tree

@@ -13,6 +13,7 @@ use tests::clock::monotonic_ns;
 use tests::complete::{SETTLE, int, same, text};
 use tests::dns::DnsFaults;
 use tests::go_env::{GoOptions, GoRun};
+use tests::goobserve::binary;
 use tests::lab::{Lab, PROXY_HOST};
 use tests::net::Place;
 use tests::proxy::{Answer, BodyStall, Faults, ending, paths};
@@ -36,10 +37,12 @@ fn told(watch: &Running) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Starts `goobserve watch --output jsonl` and waits until it watches.
+/// Starts `goobserve watch --output jsonl` in this test's own network namespace, which need not be
+/// the commands', and waits until it watches.
 #[track_caller]
 fn watching(lab: &Lab, run: &GoRun, args: &[&str]) -> Running {
-    let mut command = run.goobserve().unwrap();
+    let mut command = run.command("nsenter");
+    command.arg(format!("--net=/proc/{}/ns/net", std::process::id())).arg(binary().unwrap());
     let watch = lab.begin(command.args(["watch", "--output", "jsonl"]).args(args)).unwrap();
     wait::until("goobserve to watch", || watch.stderr().contains("watching").then_some(()));
     watch

@@ -4,6 +4,7 @@
 //! between is told by the kernel side, which knows the process, and what ends in between is found
 //! to be gone.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
@@ -43,6 +44,8 @@ pub struct Running {
     count: u32,
     /// Connections so far
     connections: u64,
+    /// It was said that the kernel does not tell sockets
+    complained: Cell<bool>,
 }
 
 impl Agent {
@@ -82,6 +85,10 @@ impl Agent {
             of.pids.iter().for_each(|pid| self.kernel.leave(*pid));
             self.kernel.forget_tree(root);
             return Ok(());
+        }
+        if of.pids.len() >= PROCESSES_MAX {
+            let overlooked = tree(top, &processes()).len().saturating_sub(of.pids.len()) as u32;
+            self.tell(&ToWorker::Overlooked { processes: overlooked })?;
         }
         self.enter_sockets(root, &mut of);
         self.running.trees.insert(root, of);
@@ -139,7 +146,7 @@ impl Agent {
 
     /// Gives the sockets of a tree their numbers; those that are closed meanwhile are forgotten.
     fn enter_sockets(&mut self, root: u32, of: &mut Tree) {
-        for (owner, socket) in sockets_of(of) {
+        for (owner, socket) in self.sockets_of(of) {
             let udp = socket.udp;
             if udp && socket.remote.port() != 53 {
                 continue;
@@ -161,12 +168,34 @@ impl Agent {
         }
     }
 
+    /// The sockets of a tree as the kernel has them now, each with one of its places.
+    fn sockets_of(&self, of: &Tree) -> Vec<(Place, sockdiag::Socket)> {
+        // Processes of one tree may be in several network namespaces.
+        let mut spaces: HashMap<u64, (u32, HashMap<u32, Place>)> = HashMap::new();
+        for pid in &of.pids {
+            let Some(space) = space(*pid) else { continue };
+            let (_, places) = spaces.entry(space).or_insert_with(|| (*pid, HashMap::new()));
+            places.extend(descriptors(*pid).into_iter().map(|(inode, fd)| (inode, (*pid, fd))));
+        }
+        let asked = spaces.into_values().filter(|(_, places)| !places.is_empty());
+        let answer = |(pid, places): (u32, HashMap<u32, Place>)| {
+            sockdiag::of(pid, &places).unwrap_or_else(|error| {
+                if !self.running.complained.replace(true) {
+                    eprintln!("goobserve: the sockets of commands that run already are not known: {error}");
+                    eprintln!("  the kernel's socket diagnostics (modules tcp_diag, udp_diag) tell them");
+                }
+                Vec::new()
+            })
+        };
+        asked.flat_map(answer).collect()
+    }
+
     /// Tells how the sockets are that were there already.
     pub fn tell_sockets(&mut self, root: u32) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
         let at_ns = monotonic_ns();
         let mut sockets = Vec::new();
-        for ((pid, _), socket) in sockets_of(of) {
+        for ((pid, _), socket) in self.sockets_of(of) {
             let Some(conn) = of.sockets.get(&socket.cookie) else { continue };
             let sockdiag::Socket { cookie, state, local, remote, tcp, .. } = socket;
             sockets.push(FoundSocket { conn: *conn, cookie, pid, state, local, remote, tcp });
@@ -216,22 +245,6 @@ impl Agent {
 
 /// A process and a descriptor of its.
 type Place = (u32, i32);
-
-/// The sockets of a tree as the kernel has them now, each with one of its places.
-fn sockets_of(of: &Tree) -> Vec<(Place, sockdiag::Socket)> {
-    // Processes of one tree may be in several network namespaces.
-    let mut spaces: HashMap<u64, u32> = HashMap::new();
-    let mut inodes: HashMap<u64, HashMap<u32, Place>> = HashMap::new();
-    for pid in &of.pids {
-        let Some(space) = space(*pid) else { continue };
-        spaces.entry(space).or_insert(*pid);
-        let places = inodes.entry(space).or_default();
-        places.extend(descriptors(*pid).into_iter().map(|(inode, fd)| (inode, (*pid, fd))));
-    }
-    let asked = inodes.into_iter().filter(|(_, inodes)| !inodes.is_empty());
-    // A namespace that cannot be asked has no sockets that are known.
-    asked.flat_map(|(space, inodes)| sockdiag::of(spaces[&space], &inodes).unwrap_or_default()).collect()
-}
 
 fn found(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> FoundProcess {
     let mut args = std::fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();

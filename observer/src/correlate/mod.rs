@@ -249,6 +249,11 @@ impl Correlator {
         self.undecoded += 1;
     }
 
+    /// Processes that run already are not followed.
+    pub fn overlooked(&mut self, processes: u32) {
+        self.undecoded += u64::from(processes);
+    }
+
     /// What was not seen; `kernel_events_lost` is counted by the kernel side.
     pub fn loss(&self, kernel_events_lost: u64) -> Loss {
         Loss {

@@ -190,6 +190,7 @@ impl Observer {
                 self.correlator.found_sockets(&told, &mut self.events);
                 self.take();
             }
+            ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
             ToWorker::FoundGone { root, pid } => {
                 self.correlator.found_gone(root, pid, &mut self.events);
                 self.take();
