@@ -114,6 +114,64 @@ impl ThreadState {
     }
 }
 
+/// A socket that was there before its process was followed, by its cookie: the kernel side takes
+/// it for its own with the first event that it has of it.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FoundSocket {
+    /// The connection's number; 0 for UDP to a name server
+    pub conn: u64,
+    /// `Process::since_ns` of the process
+    pub process_ns: u64,
+    /// The process
+    pub pid: u32,
+    /// Its tree
+    pub root: u32,
+    /// The descriptor
+    pub fd: i32,
+    /// The kernel's `TCP_*` number
+    pub state: u32,
+}
+
+/// A file descriptor of a process.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FdKey {
+    /// The process
+    pub pid: u32,
+    /// The descriptor
+    pub fd: i32,
+}
+
+/// The TCP connection that a descriptor was connected as. What it became after it was closed does
+/// not matter: it is asked for only when a TLS handshake begins on it.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Connected {
+    /// The connection's number
+    pub conn: u64,
+    /// `Process::since_ns` of the process
+    pub process_ns: u64,
+}
+
+/// A program file, as the kernel numbers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ProgramKey {
+    /// Inode
+    pub ino: u64,
+    /// Device, as in the kernel's `s_dev`
+    pub dev: u32,
+    /// Zero
+    pub pad: u32,
+}
+
+/// Trees that user space begins are numbered from here, the kernel side's from 2.
+pub const FOUND_TREES: u32 = 1 << 31;
+
+/// What the agent says of a thread that is not there any more, in place of a [`ThreadState`].
+pub const THREAD_GONE: u64 = 255;
+
 /// Why events were lost; index of the `LOST` counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -159,6 +217,7 @@ pub struct Offsets {
     pub sock_v6_rcv_saddr: u32,
     pub sock_state: u32,
     pub sock_err: u32,
+    pub sock_cookie: u32,
     pub tcp_srtt_us: u32,
     pub tcp_snd_wnd: u32,
     pub tcp_rcv_wnd: u32,
@@ -205,6 +264,7 @@ impl Offsets {
             sock_v6_rcv_saddr: u,
             sock_state: u,
             sock_err: u,
+            sock_cookie: u,
             tcp_srtt_us: u,
             tcp_snd_wnd: u,
             tcp_rcv_wnd: u,

@@ -60,21 +60,3 @@ pub struct Channel {
     pub sends: u16,
     pub receives: u16,
 }
-
-/// A descriptor of a process.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct FdKey {
-    pub pid: u32,
-    pub fd: i32,
-}
-
-/// The TCP connection that a descriptor was connected as. What it became after it was closed does
-/// not matter: it is asked for only when a TLS handshake begins on it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Connected {
-    pub conn: u64,
-    /// `Process::since_ns` of the process
-    pub process_ns: u64,
-}

@@ -17,11 +17,11 @@ mod walk;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use observer_common::{
-    LOST_COUNTERS, Offsets, PROCESSES_MAX, Process, RING_BYTES, SOCKETS_MAX, STREAMS_MAX, THREADS_MAX,
-    Thread, Tree,
+    Connected, FdKey, FoundSocket, LOST_COUNTERS, Offsets, PROCESSES_MAX, Process, ProgramKey, RING_BYTES,
+    SOCKETS_MAX, STREAMS_MAX, THREADS_MAX, Thread, Tree, UNKNOWN32,
 };
 
-use crate::channels::{Channel, Connected, FdKey, Sock};
+use crate::channels::{Channel, Sock};
 use crate::probes::go_tls::{Call, CallKey};
 use crate::walk::{Stream, StreamKey, Walk, WalkKey};
 
@@ -46,6 +46,13 @@ static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0)
 /// TCP sockets that are followed, by `struct sock *`.
 #[map]
 static SOCKS: HashMap<u64, Sock> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Sockets that the agent found, by cookie, until their first event.
+#[map]
+static FOUND: HashMap<u64, FoundSocket> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Programs that the agent has looked at: 0 for one that is followed, else until when it is not
+/// asked about again (`CLOCK_MONOTONIC`, nanoseconds). LRU: nothing says that a file is gone.
+#[map]
+static PROGRAMS: LruHashMap<ProgramKey, u64> = LruHashMap::with_max_entries(PROCESSES_MAX, 0);
 /// Sockets whose bytes matter, by `struct sock *`. LRU: nothing says that a UDP socket is gone.
 #[map]
 static CHANNELS: LruHashMap<u64, Channel> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
@@ -68,6 +75,9 @@ static OFFSETS: Offsets = Offsets::UNKNOWN;
 /// Not 0: a `go` that execs outside every tree begins one (`watch`).
 #[unsafe(no_mangle)]
 static FOLLOW_GO: u32 = 0;
+/// Whose programs are followed when they are Go, whatever their name (`--all-go`).
+#[unsafe(no_mangle)]
+static ALL_GO_UID: u32 = UNKNOWN32;
 
 /// One member of [`OFFSETS`], as the agent wrote it.
 #[macro_export]

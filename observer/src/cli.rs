@@ -112,6 +112,8 @@ fn watch(args: WatchArgs, common: Common) -> Request {
     Request::Watch(WatchOptions {
         duration: args.duration,
         record: args.record,
+        pids: args.pid,
+        all_go: args.all_go,
         output: match args.output {
             None | Some(args::Output::Text) => WatchOutput::Text,
             Some(args::Output::Jsonl) => WatchOutput::Jsonl,

@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::correlate::found::{FoundLock, FoundProcess, FoundSockets};
 use crate::source::kernel::Probes;
 
 /// Longest message, bytes. Facts of a process are the longest: three paths of 4 KB.
@@ -37,12 +38,26 @@ pub struct Task {
     pub cwd: Option<String>,
     /// `run`: CPUs CMD may use
     pub cpus: Option<u32>,
+    /// `watch`: programs other than the go command are followed too
+    pub programs: Programs,
     /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
     pub start_ns: u64,
     /// The same moment by the wall clock
     pub started_unix_ns: u64,
     /// Where results go
     pub output: Output,
+}
+
+/// Which programs a command may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Programs {
+    /// The go command
+    #[default]
+    Go,
+    /// Any Go program of the user's own (`--all-go`)
+    Own,
+    /// Any Go program: its process was named (`--pid`)
+    Any,
 }
 
 /// Where results go, and how they look.
@@ -98,6 +113,15 @@ pub enum ToWorker {
         /// Where it was found
         path: String,
     },
+    /// A process that is to be followed when its program is understood; with that
+    Candidate {
+        /// The process
+        pid: u32,
+        /// Its program
+        file: FileId,
+        /// Where that is
+        path: String,
+    },
     /// No more binaries come unasked: `Ready` may be sent when they are probed
     BinariesEnd,
     /// Ring, trees and counters; with their descriptors
@@ -140,6 +164,31 @@ pub enum ToWorker {
     Stubs {
         /// Their processes
         stubs: Vec<StubProcess>,
+    },
+    /// A process that runs already, and is followed from now on
+    Found(Box<FoundProcess>),
+    /// Threads of such processes wait for these
+    FoundLocks {
+        /// Their tree
+        root: u32,
+        /// When they were looked at, `CLOCK_MONOTONIC`, nanoseconds
+        at_ns: u64,
+        /// The waits
+        locks: Vec<FoundLock>,
+    },
+    /// How the sockets are that such processes had
+    FoundSockets(FoundSockets),
+    /// So many processes of a tree that runs already are not followed: there are too many
+    Overlooked {
+        /// How many
+        processes: u32,
+    },
+    /// Such a process has ended unseen, or is followed as what it is
+    FoundGone {
+        /// Its tree
+        root: u32,
+        /// The process
+        pid: u32,
     },
     /// Whether one of the processes reads the terminal
     Terminal {
@@ -188,6 +237,27 @@ pub enum ToAgent {
     Stubs {
         /// The process
         pid: u32,
+    },
+    /// A candidate's program
+    Judged {
+        /// The process
+        pid: u32,
+        /// Why it is not to be followed; `None`: it is
+        why: Option<String>,
+    },
+    /// A process of nobody's runs a program that is not known yet
+    Unjudged {
+        /// The process
+        pid: u32,
+        /// Device of the program, as in the kernel's `s_dev`
+        dev: u32,
+        /// Its inode
+        ino: u64,
+    },
+    /// How are the sockets of a tree that ran already?
+    Sockets {
+        /// The tree
+        root: u32,
     },
     /// It is no go command: follow it no longer
     Unfollow {

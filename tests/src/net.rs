@@ -128,6 +128,21 @@ impl Net {
         })
     }
 
+    /// From now on the commands get nothing from that TCP port. Only with [`Place::Veth`], with
+    /// whose network namespace it ends; needs the program `nft`.
+    pub fn silence(&self, port: u16) -> Result<()> {
+        let (_, client) = self.spaces.as_ref().context("a lab on loopback cannot lose packets")?;
+        let rules = format!(
+            "table inet lab {{ chain in {{ type filter hook input priority 0; tcp sport {port} drop; }}\n}}"
+        );
+        on_a_thread(|| {
+            setns(client, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+            let output = Command::new("nft").arg(&rules).output().context("run nft")?;
+            ensure!(output.status.success(), "nft {rules}: {}", String::from_utf8_lossy(&output.stderr));
+            Ok(())
+        })
+    }
+
     /// Puts the lab's resolv.conf in place, in the mount namespace of this thread.
     pub(crate) fn bind_resolv(&self) -> Result<()> {
         let none = None::<&str>;

@@ -115,7 +115,8 @@ async fn serve(stream: TcpStream, connection: usize, shared: &Arc<Shared>) -> an
     if h2 {
         http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await?;
     } else {
-        http1::Builder::new().serve_connection(io, service).await?;
+        let keep = !shared.faults().one_request_each;
+        http1::Builder::new().keep_alive(keep).serve_connection(io, service).await?;
     }
     Ok(())
 }

@@ -5,9 +5,8 @@
 
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
-use observer_common::{HANDSHAKE_END, Handshake, Kind, Lost, Process};
+use observer_common::{FdKey, HANDSHAKE_END, Handshake, Kind, Lost, Process};
 
-use crate::channels::FdKey;
 use crate::task::{Task, user};
 use crate::walk::{self, Direction};
 use crate::{CALLS, CONNECTIONS, emit, task};

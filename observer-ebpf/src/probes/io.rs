@@ -8,12 +8,13 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload, Process,
+    DATA_MAX, FoundSocket, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
+    Process,
 };
 
 use crate::channels::{Channel, kind};
 use crate::task::{self, Task, kernel, member, user};
-use crate::{CHANNELS, emit, offset};
+use crate::{CHANNELS, FOUND, emit, offset};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -290,8 +291,7 @@ struct Transfer {
 fn transfer(of: &Transfer) -> u64 {
     let channel = match channel(of.task, of.process, of.sk) {
         Some(channel) => channel,
-        None if of.received != 0 => return 0,
-        None => match name_server(of) {
+        None => match if of.received != 0 { found(of) } else { name_server(of) } {
             Some(channel) => channel,
             None => return 0,
         },
@@ -368,7 +368,26 @@ fn name_server(of: &Transfer) -> Option<*mut Channel> {
     if to.port != DNS {
         return None;
     }
-    open(of.task, of.process, of.sk, to, kind::DNS_UDP, 0);
+    // SAFETY: a value of the map.
+    open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, to, kind::DNS_UDP, 0);
+    CHANNELS.get_ptr_mut(of.sk)
+}
+
+/// A datagram from a name server, on a socket that the agent found connected to it.
+#[inline(always)]
+fn found(of: &Transfer) -> Option<*mut Channel> {
+    let cookie = member::<u64>(of.sk, offset!(sock_cookie), 0);
+    if cookie == 0 {
+        return None;
+    }
+    let found = FOUND.get_ptr(cookie)?;
+    // SAFETY: a value of the map.
+    let FoundSocket { conn, process_ns, pid, .. } = unsafe { *found };
+    if conn != 0 || pid != of.task.pid {
+        return None;
+    }
+    open(pid, process_ns, of.sk, peer(of.sk), kind::DNS_UDP, 0);
+    let _ = FOUND.remove(cookie);
     CHANNELS.get_ptr_mut(of.sk)
 }
 
@@ -387,12 +406,10 @@ fn named(of: &Transfer) -> Option<Address> {
 
 /// A socket's bytes matter from now on.
 #[inline(always)]
-pub fn open(task: Task, process: *const Process, sk: u64, to: Address, kind: u32, conn: u64) {
-    // SAFETY: a value of the map.
-    let process_ns = unsafe { (*process).since_ns };
+pub fn open(pid: u32, process_ns: u64, sk: u64, to: Address, kind: u32, conn: u64) {
     let channel = Channel {
         kind,
-        pid: task.pid,
+        pid,
         conn,
         process_ns,
         remote: to.address,

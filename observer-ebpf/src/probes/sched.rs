@@ -8,12 +8,14 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, SINCE_SHIFT,
-    SPELL_MIN_NS, STUBS, Spell, Thread, ThreadState, Tree, TreeTimes,
+    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, ProgramKey,
+    SINCE_SHIFT, SPELL_MIN_NS, STUBS, Spell, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes, UNKNOWN32,
 };
 
 use crate::task::{Task, kernel};
-use crate::{FOLLOW_GO, NEXT_TREE, PROCESSES, THREADS, TREES, atomic, emit, offset, task};
+use crate::{
+    ALL_GO_UID, FOLLOW_GO, NEXT_TREE, PROCESSES, PROGRAMS, THREADS, TREES, atomic, emit, offset, task,
+};
 
 /// `BPF_NOEXIST`: insert only what is not there.
 const NOEXIST: u64 = 1;
@@ -213,19 +215,24 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
             root
         }
     } else {
-        let follow = crate::constant(&raw const FOLLOW_GO);
-        if follow == 0 || comm[0] != b'g' || comm[1] != b'o' || comm[2] != 0 {
+        if crate::constant(&raw const FOLLOW_GO) == 0 {
             return 0;
         }
-        let Some(root) = adopt(pid, tid, now) else { return 0 };
-        flags = EXEC_ROOT;
-        root
+        let is_go = comm[0] == b'g' && comm[1] == b'o' && comm[2] == 0;
+        match if is_go { Known::Followed } else { known(ctx.arg(2), now) } {
+            Known::Followed => {
+                let Some(root) = adopt(pid, tid, now) else { return 0 };
+                flags = EXEC_ROOT;
+                root
+            }
+            Known::Not => return 0,
+            // Nobody's yet: the worker looks what it is.
+            Known::Never => 0,
+        }
     };
     let task = Task { pid, tid, root };
     let (current, bprm): (u64, u64) = (ctx.arg(0), ctx.arg(2));
-    let inode = kernel::<u64>(kernel(bprm, offset!(binprm_file)), offset!(file_inode));
-    let ino = kernel(inode, offset!(inode_ino));
-    let dev = kernel(kernel(inode, offset!(inode_sb)), offset!(super_dev));
+    let ProgramKey { ino, dev, .. } = program(bprm);
     let ppid = kernel(kernel(current, offset!(task_real_parent)), offset!(task_tgid));
     let mm = kernel::<u64>(current, offset!(task_mm));
     let (start, end): (u64, u64) = (kernel(mm, offset!(mm_arg_start)), kernel(mm, offset!(mm_arg_end)));
@@ -235,6 +242,77 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let len = args_len.min(ARGS_MAX as u32);
     if len == 0 || !emit::with_user(Kind::Exec, flags, task, now, exec, start, len) {
         emit::urgent(Kind::Exec, flags, task, now, exec);
+    }
+    0
+}
+
+/// The file of a new program.
+#[inline(always)]
+fn program(bprm: u64) -> ProgramKey {
+    let inode = kernel::<u64>(kernel(bprm, offset!(binprm_file)), offset!(file_inode));
+    let dev = kernel(kernel(inode, offset!(inode_sb)), offset!(super_dev));
+    ProgramKey { ino: kernel(inode, offset!(inode_ino)), dev, pad: 0 }
+}
+
+/// What is known of a program that is not called `go`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Followed,
+    Not,
+    Never,
+}
+
+/// Whether a program of the current user is followed all the same (`--all-go`).
+#[inline(always)]
+fn known(bprm: u64, now: u64) -> Known {
+    let whose = crate::constant(&raw const ALL_GO_UID);
+    if whose == UNKNOWN32 || bpf_get_current_uid_gid() as u32 != whose {
+        return Known::Not;
+    }
+    // SAFETY: a value of the map.
+    match PROGRAMS.get_ptr(program(bprm)).map(|until| unsafe { *until }) {
+        Some(0) => Known::Followed,
+        Some(until) if now < until => Known::Not,
+        _ => Known::Never,
+    }
+}
+
+/// `(root, pid, tid, state, lock, before)`; attached to nothing, the agent runs it: a thread was
+/// there before its process was followed, and is in that state, waiting for the lock of that inode
+/// (0 for none); or it is gone after all ([`THREAD_GONE`]). One that was entered already, in the
+/// state `before`, is moved unless the scheduler has. 1 when it was the process's last one.
+#[raw_tracepoint(tracepoint = "found_thread")]
+pub fn found_thread(ctx: RawTracePointContext) -> i32 {
+    let (root, pid, tid) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
+    let (state, lock_ino, before): (u64, u64, u64) = (ctx.arg(3), ctx.arg(4), ctx.arg(5));
+    let now = emit::now();
+    let task = Task { pid, tid, root };
+    let Some(process) = PROCESSES.get_ptr_mut(pid) else { return 0 };
+    if state == THREAD_GONE {
+        let Some(thread) = THREADS.get_ptr_mut(tid) else { return 0 };
+        // SAFETY: values of the maps.
+        unsafe {
+            let was = (*thread).state;
+            if THREADS.remove(tid).is_err() {
+                return 0;
+            }
+            shift(task, 0u64.wrapping_sub(weight(was)), now);
+            return i32::from(atomic::add(&raw mut (*process).threads, u64::MAX) == 1);
+        }
+    }
+    let state = ThreadState::from_bits(state);
+    let thread = Thread { root, pid, state: state as u32, on_cpu_ns: now, lock_ino, ..EMPTY };
+    if let Some(known) = THREADS.get_ptr(tid) {
+        // SAFETY: a value of the map.
+        if u64::from(unsafe { (*known).state }) == before {
+            set(tid, state, now);
+        }
+    } else if THREADS.insert(tid, thread, NOEXIST).is_ok() {
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(&raw mut (*process).threads, 1) };
+        shift(task, state.weight(), now);
+    } else {
+        emit::lost(Lost::Tasks);
     }
     0
 }

@@ -3,13 +3,14 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    Kind, Lost, Mark, STUBS, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
+    Connected, FdKey, FoundSocket, Kind, Lost, Mark, STUBS, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo,
+    TcpStats, UNKNOWN32, UNKNOWN64,
 };
 
-use crate::channels::{Connected, FdKey, Sock, kind};
+use crate::channels::{Sock, kind};
 use crate::probes::io;
 use crate::task::{Task, kernel, member};
-use crate::{CHANNELS, CONNECTIONS, SOCKS, emit, offset, task};
+use crate::{CHANNELS, CONNECTIONS, FOUND, SOCKS, emit, offset, task};
 
 /// `TCP_SYN_SENT` (include/net/tcp_states.h)
 const SYN_SENT: u32 = 2;
@@ -39,6 +40,45 @@ fn owner(sock: *const Sock) -> Task {
     unsafe { Task { pid: (*sock).pid, tid: (*sock).tid, root: (*sock).root } }
 }
 
+/// The entry of a socket that is followed.
+#[inline(always)]
+fn followed(sk: u64) -> Option<*mut Sock> {
+    SOCKS.get_ptr_mut(sk).or_else(|| found(sk))
+}
+
+/// As [`followed`], when the agent found the socket and this is its first event. A cookie is never
+/// used again, so it is that socket and no other.
+#[inline(always)]
+fn found(sk: u64) -> Option<*mut Sock> {
+    let cookie = member::<u64>(sk, offset!(sock_cookie), 0);
+    if cookie == 0 {
+        return None;
+    }
+    let found = FOUND.get_ptr(cookie)?;
+    // SAFETY: a value of the map.
+    let FoundSocket { conn, process_ns, pid, root, fd, state } = unsafe { *found };
+    let sock = Sock {
+        conn,
+        told_ns: 0,
+        pid,
+        tid: pid,
+        root,
+        fd,
+        out_of_order: member(sk, offset!(tcp_rcv_ooopack), 0),
+        zero: 0,
+        state,
+        pad: 0,
+    };
+    if SOCKS.insert(sk, sock, 0).is_err() {
+        emit::lost(Lost::Sockets);
+    }
+    let _ = FOUND.remove(cookie);
+    if state == SYN_SENT {
+        io::open(pid, process_ns, sk, io::peer(sk), kind::HELLO, conn);
+    }
+    SOCKS.get_ptr_mut(sk)
+}
+
 /// `inet_sock_set_state(sk, old, new)`. SYN_SENT comes in the connecting thread, later states
 /// wherever the packet was handled.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -58,7 +98,7 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
-    if let Some(sock) = SOCKS.get_ptr(sk) {
+    if let Some(sock) = followed(sk) {
         // SAFETY: a value of the map.
         changed(sk, unsafe { (*sock).state }, CLOSE, emit::now());
     }
@@ -68,7 +108,7 @@ pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
 /// Tells the new state of a socket that is followed.
 #[inline(always)]
 fn changed(sk: u64, old: u32, new: u32, now: u64) {
-    let Some(sock) = SOCKS.get_ptr_mut(sk) else { return };
+    let Some(sock) = followed(sk) else { return };
     let remote = io::peer(sk);
     let mut local = [0u8; 16];
     if remote.family == AF_INET {
@@ -130,9 +170,10 @@ fn connecting(sk: u64, now: u64) {
     if SOCKS.insert(sk, sock, 0).is_err() {
         return emit::lost(Lost::Sockets);
     }
-    io::open(task, process, sk, to, if to.port == io::DNS { kind::DNS_TCP } else { kind::HELLO }, conn);
     // SAFETY: a value of the map.
     let process_ns = unsafe { (*process).since_ns };
+    let kind = if to.port == io::DNS { kind::DNS_TCP } else { kind::HELLO };
+    io::open(task.pid, process_ns, sk, to, kind, conn);
     let key = FdKey { pid: task.pid, fd };
     if fd >= 0 && CONNECTIONS.insert(key, Connected { conn, process_ns }, 0).is_err() {
         emit::lost(Lost::Sockets);
@@ -141,7 +182,7 @@ fn connecting(sk: u64, now: u64) {
 
 #[inline(always)]
 fn mark(sk: u64, mark: Mark, state: u32) -> i32 {
-    if let Some(sock) = SOCKS.get_ptr_mut(sk) {
+    if let Some(sock) = followed(sk) {
         // SAFETY: a value of the map.
         let conn = unsafe { (*sock).conn };
         emit::event(Kind::SockMark, 0, owner(sock), emit::now(), SockMark { conn, mark: mark as u32, state });
@@ -178,7 +219,7 @@ pub fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "tcp_probe")]
 pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
-    let Some(sock) = SOCKS.get_ptr_mut(sk) else { return 0 };
+    let Some(sock) = followed(sk) else { return 0 };
     let now = emit::now();
     let out_of_order = member::<u32>(sk, offset!(tcp_rcv_ooopack), 0);
     // The socket has the window of the segment before; this one's is in its header, at byte 14.

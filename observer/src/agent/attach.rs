@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::running::Running;
 use super::spawn::{self, User};
+use super::targets::Targets;
 use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
@@ -66,10 +68,11 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let searching = stubs::Search::begin();
-    let mut kernel = Kernel::load(false)?;
+    let mut kernel = Kernel::load(false, None)?;
     kernel.follow_held(target.pid)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs };
+    let (running, targets) = <(Running, Targets)>::default();
+    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker };
@@ -119,6 +122,7 @@ impl Observed {
                     Turn::Done => {}
                     Turn::Ready => return Ok(()),
                     Turn::Refused(what) => bail!(what),
+                    Turn::NoTarget(refusal) => return Err(refusal.into()),
                     Turn::Gone => bail!("the worker ended before the command began"),
                 },
                 Err(Errno::EINTR) => {}

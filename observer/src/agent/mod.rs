@@ -7,9 +7,13 @@ mod files;
 mod hold;
 pub mod holder;
 mod mounts;
+mod processes;
+mod running;
+mod sockdiag;
 mod spawn;
 mod stubs;
 mod table;
+mod targets;
 mod watch;
 
 pub use attach::Bpf;
@@ -20,6 +24,8 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
+
+use observer_common::ProgramKey;
 
 use crate::cli::options::{Common, Refusal};
 use crate::run::progress;
@@ -36,6 +42,10 @@ struct Agent {
     hold: Option<hold::Hold>,
     /// Stub resolvers that were looked for
     stubs: stubs::Stubs,
+    /// Commands that ran already when they were followed
+    running: running::Running,
+    /// What `watch` is to follow
+    targets: targets::Targets,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -47,6 +57,8 @@ enum Turn {
     Ready,
     /// CMD must not begin: why
     Refused(String),
+    /// Nothing is to be observed: why, and what to do
+    NoTarget(Refusal),
     /// The worker has gone
     Gone,
 }
@@ -81,6 +93,15 @@ impl Agent {
             }
             ToAgent::Stubs { pid } => self.stubs_of(pid)?,
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
+            ToAgent::Judged { pid, why } => {
+                if let Some(refusal) = self.judged(pid, why)? {
+                    return Ok(Turn::NoTarget(refusal));
+                }
+            }
+            ToAgent::Unjudged { pid, dev, ino } => {
+                self.look_at_program(pid, ProgramKey { ino, dev, pad: 0 })?;
+            }
+            ToAgent::Sockets { root } => self.tell_sockets(root)?,
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
@@ -180,6 +201,9 @@ impl Agent {
 
 /// An error as the two lines that a user reads.
 fn refusal(error: &anyhow::Error) -> Refusal {
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return refusal.clone();
+    }
     Refusal::new(format!("{error:#}"), "`goobserve check` says what this machine lacks")
 }
 

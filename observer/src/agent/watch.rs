@@ -11,12 +11,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
 use super::hold::{Hold, Word};
+use super::running::Running;
 use super::table::Table;
+use super::targets::Targets;
 use super::{Agent, Turn, discover, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
-use crate::seam::{Output, Seam, Task, ToWorker};
+use crate::seam::{Output, Programs, Seam, Task, ToWorker};
 use crate::source::kernel::Kernel;
 
 /// How often deleted binaries are looked for.
@@ -35,7 +37,15 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     set.thread_block()?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let invoker = invoker::find(&Live, std::process::id());
+    let all_go = options.all_go.then_some(invoker.uid);
+    let targets = Targets::new(&options.pids, all_go)?;
+    let ends = targets.ends()?;
     let task = Task {
+        programs: match (targets.every_go(), options.all_go) {
+            (false, _) => Programs::Any,
+            (true, true) => Programs::Own,
+            (true, false) => Programs::Go,
+        },
         output: Output {
             record: options.record.clone(),
             jsonl: options.output == WatchOutput::Jsonl,
@@ -47,13 +57,15 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     // While these are searched for the programs are loaded.
     let (kernel, files) = std::thread::scope(|scope| {
         let searching = scope.spawn(|| search(&invoker, &seam));
-        let kernel = Kernel::load(true)?;
+        let kernel = Kernel::load(targets.every_go(), all_go)?;
         let files = searching.join().map_err(|_| anyhow!("the search for go failed"))??;
         Ok::<_, anyhow::Error>((kernel, files))
     })?;
-    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let (stubs, found) = stubs::Search::begin().found();
-    let mut agent = Agent { kernel, seam, files, hold: None, stubs };
+    let running = Running::default();
+    let mut agent = Agent { kernel, seam, files, hold: None, stubs, running, targets };
+    agent.open_running()?;
+    agent.tell(&ToWorker::BinariesEnd)?;
     agent.share()?;
     agent.follow_stubs(found)?;
     if options.hold_exec {
@@ -74,28 +86,39 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
+        let watched = if ending { &[][..] } else { &ends[..] };
+        fds.extend(watched.iter().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
         fds.extend(agent.files.changes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
         fds.extend(agent.hold.iter().flat_map(Hold::polled));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
         }
+        let all_ended =
+            !watched.is_empty() && fds[2..2 + watched.len()].iter().all(|fd| fd.any().unwrap_or(false));
         let mounted = fds.iter().any(|fd| fd.revents().is_some_and(|is| is.contains(PollFlags::POLLPRI)));
         // What a program waits for comes first.
         agent.hear_holder(mounted, options.common.quiet)?;
         let signalled = matches!(signals.read_signal(), Ok(Some(_)));
-        if !ending && (signalled || until.is_some_and(|until| until <= Instant::now())) {
+        if !ending && (signalled || all_ended || until.is_some_and(|until| until <= Instant::now())) {
             ending = true;
             agent.hold = None;
             agent.tell(&ToWorker::Ended)?;
         }
         match agent.turn(false)? {
             Turn::Done => {}
-            Turn::Ready if !options.common.quiet && !ending => {
-                eprintln!("goobserve: watching every go command; Ctrl-C ends");
+            Turn::Ready => {
+                agent.follow_targets()?;
+                if !options.common.quiet && !ending {
+                    eprintln!("goobserve: watching {}; Ctrl-C ends", what(options));
+                }
             }
-            Turn::Ready => {}
             Turn::Refused(what) => bail!(what),
+            Turn::NoTarget(refusal) => {
+                agent.tell(&ToWorker::Abandoned)?;
+                worker.wait().context("cannot wait for the worker")?;
+                return Err(refusal.into());
+            }
             Turn::Gone => break,
         }
         for file in agent.files.changed() {
@@ -114,6 +137,15 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         bail!("the worker failed; see the line above");
     }
     Ok(())
+}
+
+fn what(options: &WatchOptions) -> String {
+    match &options.pids[..] {
+        [] if options.all_go => "every go command, and every Go program of yours".to_owned(),
+        [] => "every go command".to_owned(),
+        [pid] => format!("process {pid}"),
+        pids => format!("{} processes", pids.len()),
+    }
 }
 
 /// Every go that may be called soon, told to the worker.

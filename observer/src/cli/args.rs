@@ -17,7 +17,8 @@ Examples:
 const WATCH_EXAMPLES: &str = "\
 Examples:
   sudo goobserve watch --duration 10m --record ci.jsonl
-  sudo goobserve watch --output jsonl | jq .        for machines";
+  sudo goobserve watch --output jsonl | jq .        for machines
+  sudo goobserve watch --pid 4121                   one that hangs: what it waits for";
 
 const RUN_EXAMPLES: &str = "\
 The command runs as the user who called sudo, with that user's environment. Its exit status is
@@ -132,6 +133,12 @@ pub struct WatchArgs {
     /// Make a go binary that was never seen wait until it is attached to, 20 ms at most
     #[arg(long)]
     pub hold_exec: bool,
+    /// Only this process and all that it starts, from now on until it ends (repeatable)
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+    /// Also every other Go program of yours that speaks TLS; another user's takes --pid
+    #[arg(long, conflicts_with = "pid")]
+    pub all_go: bool,
 }
 
 /// Arguments of `run`.

@@ -68,6 +68,10 @@ pub struct WatchOptions {
     pub output: WatchOutput,
     /// Binaries that were never seen wait until they are attached to
     pub hold_exec: bool,
+    /// Only these processes, with all that they start
+    pub pids: Vec<u32>,
+    /// Every Go program of the invoking user, not only go commands
+    pub all_go: bool,
     /// Common flags
     pub common: Common,
 }

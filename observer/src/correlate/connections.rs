@@ -1,5 +1,7 @@
 //! TCP connections and the hellos on them.
 
+mod late;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -12,6 +14,7 @@ use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
 use crate::model::event::{Body, Mark, ResetMark, WindowMark};
 use crate::model::record::{Connection, ConnectionOutcome, Ns};
+use late::tcp_state;
 
 /// States of `include/net/tcp_states.h`.
 mod state {
@@ -34,6 +37,15 @@ struct Live {
     probed: bool,
     /// The peer's window and ours were 0
     zero: (bool, bool),
+    /// It was there before it could be seen, in that tree
+    found: Option<u32>,
+}
+
+impl Live {
+    fn new(record: Connection, found: Option<u32>) -> Self {
+        let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
+        Self { record, sent, received, probed: false, zero: (false, false), found }
+    }
 }
 
 /// Every connection, by the kernel side's number.
@@ -60,14 +72,7 @@ impl Connections {
             };
             self.next += 1;
             out.push(Body::Connection(record.clone()));
-            let live = Live {
-                record,
-                sent: HelloBuffer::default(),
-                received: HelloBuffer::default(),
-                probed: false,
-                zero: (false, false),
-            };
-            self.live.insert(event.conn, live);
+            self.live.insert(event.conn, Live::new(record, None));
             return;
         }
         let Some(live) = self.live.get_mut(&event.conn) else { return };
@@ -77,7 +82,10 @@ impl Connections {
             record.local = address(event.family, &event.local, event.local_port);
         }
         take(record, &event.stats);
-        if event.old == state::SYN_SENT {
+        if let (Some(found), Some(state)) = (&mut record.found, tcp_state(event.new)) {
+            found.state = state;
+        }
+        if event.old == state::SYN_SENT && live.found.is_none() {
             record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
         }
         let ended = record.end_ns.is_some();
@@ -227,12 +235,14 @@ impl Connections {
         }
     }
 
-    /// The connection's beginning was not seen.
-    pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) {
-        if let Some(live) = self.live.get_mut(&conn) {
-            live.record.joined_late = true;
+    /// The connection's beginning was not seen. False when that was known.
+    pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) -> bool {
+        let Some(live) = self.live.get_mut(&conn) else { return true };
+        let news = !std::mem::replace(&mut live.record.joined_late, true);
+        if news {
             out.push(Body::Connection(live.record.clone()));
         }
+        news
     }
 
     /// The name a connection was made for, or its address.

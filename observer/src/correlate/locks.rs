@@ -47,6 +47,21 @@ impl Locks {
         self.waits.insert(header.tid, wait);
     }
 
+    /// A thread was found waiting for a lock.
+    pub(super) fn found(&mut self, owner: &Owner, tid: u32, out: &mut Out<'_>) {
+        let wait = LockWait {
+            command: owner.command,
+            id: self.next,
+            pid: owner.pid,
+            start_ns: out.at_ns,
+            joined_late: true,
+            ..LockWait::default()
+        };
+        self.next += 1;
+        out.push(Body::Lock(wait.clone()));
+        self.waits.insert(tid, wait);
+    }
+
     /// What `/proc` says of a process's waits.
     pub(super) fn facts(&mut self, tid: u32, facts: LockFacts, out: &mut Out<'_>) {
         if let Some(wait) = self.waits.get_mut(&tid) {

@@ -2,6 +2,9 @@
 //! connections, everything to its command. Pure; the same records give the same events.
 
 mod connections;
+pub mod found;
+#[cfg(test)]
+mod found_tests;
 mod locks;
 mod processes;
 mod questions;
@@ -13,13 +16,16 @@ mod tests;
 pub use locks::LockFacts;
 pub use processes::Facts;
 
-use observer_common::{Header, STUBS};
+use std::collections::HashSet;
+
+use observer_common::{FOUND_TREES, Header, STUBS};
 
 use crate::decode::wire::{Body as Wire, Record};
 use crate::model::event::{Body, Event};
 use crate::model::record::{Loss, Ns};
 
 use connections::Connections;
+use found::{FoundLock, FoundProcess, FoundSockets};
 use locks::Locks;
 use processes::Processes;
 use questions::Questions;
@@ -68,6 +74,8 @@ pub struct Correlator {
     locks: Locks,
     stubs: Stubs,
     undecoded: u64,
+    /// Trees that ran already and whose sockets have been told
+    sockets_told: HashSet<u32>,
     /// Time of the latest record: what is added from outside is told as of then
     latest_ns: Ns,
 }
@@ -86,6 +94,7 @@ impl Correlator {
             locks: Locks::new(),
             stubs: Stubs::default(),
             undecoded: 0,
+            sockets_told: HashSet::new(),
             latest_ns: 0,
         }
     }
@@ -129,6 +138,56 @@ impl Correlator {
     /// The agent follows a stub resolver.
     pub fn stub(&mut self, pid: u32, comm: String) {
         self.stubs.add(pid, comm);
+    }
+
+    /// The agent follows a process that ran already.
+    pub fn found(&mut self, process: &FoundProcess, events: &mut Vec<Event>) {
+        let mut out = self.outside(process.at_ns, events);
+        self.processes.found(process, &mut out);
+    }
+
+    /// The sockets of a tree that ran already.
+    pub fn found_sockets(&mut self, told: &FoundSockets, events: &mut Vec<Event>) {
+        let mut out = self.outside(told.at_ns, events);
+        let first = self.sockets_told.insert(told.root);
+        let owner = |pid| self.processes.owner_of(told.root, pid);
+        let new = self.connections.found(told, first, owner, &mut out);
+        self.questions.found(told, first, owner, &mut out);
+        self.requests.found(if first { new + u64::from(told.untold) } else { 0 });
+    }
+
+    /// Threads of a tree that ran already wait for locks.
+    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &FoundLock, events: &mut Vec<Event>) {
+        let mut out = self.outside(at_ns, events);
+        if let Some(owner) = self.processes.owner_of(root, lock.pid) {
+            self.locks.found(&owner, lock.tid, &mut out);
+        }
+    }
+
+    /// A process that ran already has ended without a trace.
+    pub fn found_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.questions.process_ended(pid);
+        self.requests.process_ended(pid);
+        self.processes.gone(root, pid, &mut out);
+    }
+
+    /// Trees that ran already and have sockets of which only the kernel can be asked.
+    pub fn found_trees(&self) -> Vec<u32> {
+        let running = self.running_trees().into_iter().map(|(tree, _)| tree);
+        let found = running.filter(|tree| *tree >= FOUND_TREES);
+        found.filter(|tree| self.connections.any_found(*tree) || self.questions.any_found(*tree)).collect()
+    }
+
+    /// The number of a command's tree, when it ran already.
+    pub fn found_tree(&self, command: u32) -> Option<u32> {
+        self.processes.tree_of(command).filter(|tree| *tree >= FOUND_TREES)
+    }
+
+    /// What the agent tells, as of when it saw it.
+    fn outside<'a>(&mut self, at_ns: u64, events: &'a mut Vec<Event>) -> Out<'a> {
+        self.latest_ns = self.latest_ns.max(self.clock.ns(at_ns));
+        Out { events, at_ns: self.latest_ns }
     }
 
     fn of_process(&mut self, owner: &Owner, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
@@ -190,6 +249,11 @@ impl Correlator {
         self.undecoded += 1;
     }
 
+    /// Processes that run already are not followed.
+    pub fn overlooked(&mut self, processes: u32) {
+        self.undecoded += u64::from(processes);
+    }
+
     /// What was not seen; `kernel_events_lost` is counted by the kernel side.
     pub fn loss(&self, kernel_events_lost: u64) -> Loss {
         Loss {
@@ -232,6 +296,7 @@ impl Correlator {
             && self.questions.is_empty()
             && self.requests.is_empty()
             && self.locks.is_empty()
+            && self.sockets_told.is_empty()
     }
 
     /// Forgets all that belongs to an ended command.
@@ -239,6 +304,9 @@ impl Correlator {
         // What is known by process goes with those that outlive the command, too.
         for pid in self.processes.pids(command) {
             self.questions.process_ended(pid);
+        }
+        if let Some(tree) = self.processes.tree_of(command) {
+            self.sockets_told.remove(&tree);
         }
         self.processes.forget(command);
         self.connections.forget(command);

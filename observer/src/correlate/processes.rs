@@ -1,9 +1,10 @@
 //! Processes and commands: the tree, its idle spells, its end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Spell};
 
+use super::found::FoundProcess;
 use super::{Clock, Out, Owner};
 use crate::model::event::{Body, CommandUpdate};
 use crate::model::record::{Command, Go, Local, Ns, Process};
@@ -38,19 +39,26 @@ pub(super) struct Processes {
     roots: HashMap<u32, u32>,
     commands: BTreeMap<u32, Running>,
     processes: HashMap<u32, Process>,
+    /// Those of `processes` whose beginning was not seen: nor was what CPU time they took before
+    found: HashSet<u32>,
     next: u32,
 }
 
 impl Processes {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, roots: HashMap::new(), commands: BTreeMap::new(), processes: HashMap::new(), next: 1 }
+        Self {
+            clock,
+            roots: HashMap::new(),
+            commands: BTreeMap::new(),
+            processes: HashMap::new(),
+            found: HashSet::new(),
+            next: 1,
+        }
     }
 
     /// Whose event it is; `None` for a tree that has not begun or is forgotten.
     pub(super) fn owner(&self, header: &Header) -> Option<Owner> {
-        let command = *self.roots.get(&header.root)?;
-        let comm = self.processes.get(&header.pid).map(|process| process.comm.clone()).unwrap_or_default();
-        Some(Owner { command, pid: header.pid, comm })
+        self.owner_of(header.root, header.pid)
     }
 
     pub(super) fn command_of(&self, pid: u32) -> Option<u32> {
@@ -66,6 +74,17 @@ impl Processes {
     pub(super) fn running_trees(&self) -> Vec<(u32, u32)> {
         let running = self.commands.values().filter(|running| !running.ended);
         running.map(|running| (running.root, running.record.id)).collect()
+    }
+
+    pub(super) fn tree_of(&self, command: u32) -> Option<u32> {
+        self.commands.get(&command).map(|running| running.root)
+    }
+
+    /// Whose a process is, by its tree and its number.
+    pub(super) fn owner_of(&self, root: u32, pid: u32) -> Option<Owner> {
+        let command = *self.roots.get(&root)?;
+        let comm = self.processes.get(&pid).map(|process| process.comm.clone()).unwrap_or_default();
+        Some(Owner { command, pid, comm })
     }
 
     pub(super) fn pids(&self, command: u32) -> Vec<u32> {
@@ -113,20 +132,74 @@ impl Processes {
     }
 
     fn begin(&mut self, header: &Header, exec: &Exec, args: &[String], out: &mut Out<'_>) {
-        let id = self.next;
-        self.next += 1;
         let record = Command {
-            id,
             pid: header.pid,
             argv: args.to_vec(),
             uid: Some(exec.uid),
             start_ns: out.at_ns,
             ..Command::default()
         };
+        self.add(header.root, record, out);
+    }
+
+    fn add(&mut self, root: u32, record: Command, out: &mut Out<'_>) {
+        let id = self.next;
+        self.next += 1;
+        let record = Command { id, ..record };
         out.push(Body::Command(CommandUpdate { command: record.clone(), idle: Vec::new() }));
-        self.roots.insert(header.root, id);
-        self.processes.remove(&header.pid); // a former process of that number
-        self.commands.insert(id, Running { record, root: header.root, idle: Vec::new(), ended: false });
+        self.roots.insert(root, id);
+        self.processes.remove(&record.pid); // a former process of that number
+        self.found.remove(&record.pid);
+        self.commands.insert(id, Running { record, root, idle: Vec::new(), ended: false });
+    }
+
+    /// A process that ran already.
+    pub(super) fn found(&mut self, found: &FoundProcess, out: &mut Out<'_>) {
+        let args = arguments(&found.args.0, found.args.1);
+        if found.topmost {
+            let record = Command {
+                pid: found.pid,
+                argv: args.clone(),
+                uid: found.uid,
+                start_ns: out.at_ns,
+                age_ns: found.age_ns,
+                ..Command::default()
+            };
+            self.add(found.root, record, out);
+        }
+        let Some(&command) = self.roots.get(&found.root) else { return };
+        let process = Process {
+            command,
+            pid: found.pid,
+            ppid: found.ppid,
+            comm: found.comm.clone(),
+            args,
+            start_ns: out.at_ns,
+            ..Process::default()
+        };
+        out.push(Body::Process(process.clone()));
+        self.processes.insert(found.pid, process);
+        self.found.insert(found.pid);
+    }
+
+    /// A process that was found has ended, nobody knows how.
+    pub(super) fn gone(&mut self, root: u32, pid: u32, out: &mut Out<'_>) {
+        let Some(&command) = self.roots.get(&root) else { return };
+        self.found.remove(&pid);
+        if self.processes.get(&pid).is_some_and(|process| process.command == command)
+            && let Some(mut process) = self.processes.remove(&pid)
+        {
+            process.end_ns = Some(out.at_ns);
+            out.push(Body::Process(process));
+        }
+        if let Some(running) = self.commands.get_mut(&command)
+            && running.record.pid == pid
+            && !running.ended
+        {
+            running.record.wall_ns = Some(out.at_ns.saturating_sub(running.record.start_ns));
+            running.ended = true;
+            running.tell(out);
+        }
     }
 
     pub(super) fn exit(&mut self, header: &Header, exit: &Exit, out: &mut Out<'_>) {
@@ -136,7 +209,7 @@ impl Processes {
         if let Some(mut process) = gone.filter(|process| Some(&process.command) == command) {
             process.end_ns = Some(out.at_ns);
             process.exit_code = Some(if signal == 0 { code } else { 128 + signal });
-            process.cpu_ns = Some(exit.cpu_ns);
+            process.cpu_ns = (!self.found.remove(&header.pid)).then_some(exit.cpu_ns);
             out.push(Body::Process(process));
         }
         if header.flags & EXIT_ROOT == 0 {
@@ -202,7 +275,10 @@ impl Processes {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.roots.is_empty() && self.commands.is_empty() && self.processes.is_empty()
+        self.roots.is_empty()
+            && self.commands.is_empty()
+            && self.processes.is_empty()
+            && self.found.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: u32) {
@@ -211,7 +287,14 @@ impl Processes {
         {
             self.roots.remove(&running.root);
         }
-        self.processes.retain(|_, process| process.command != command);
+        let found = &mut self.found;
+        self.processes.retain(|pid, process| {
+            let kept = process.command != command;
+            if !kept {
+                found.remove(pid);
+            }
+            kept
+        });
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
+use super::found::FoundSockets;
 use super::stubs::Stubs;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};
-use crate::model::event::Body;
+use crate::model::event::{Body, DnsWait};
 use crate::model::record::{Dns, Ns, Transport};
 
 /// A socket of a process: pid and the generation the kernel side gave it.
@@ -35,6 +36,9 @@ pub(super) struct Questions {
     /// TCP connections, and for which command; `None` for a stub resolver's
     streams: HashMap<Socket, (Option<u32>, Streams)>,
     asked: Asked,
+    /// Sockets to name servers that were there already, by tree and cookie
+    found: HashMap<(u32, u64), DnsWait>,
+    next_found: u32,
     next: u32,
     timeout_ns: Ns,
 }
@@ -62,7 +66,15 @@ const STUB_STREAMS_MAX: usize = 64;
 
 impl Questions {
     pub(super) fn new(timeout_ns: Ns) -> Self {
-        Self { open: HashMap::new(), streams: HashMap::new(), asked: HashMap::new(), next: 1, timeout_ns }
+        Self {
+            open: HashMap::new(),
+            streams: HashMap::new(),
+            asked: HashMap::new(),
+            found: HashMap::new(),
+            next_found: 1,
+            next: 1,
+            timeout_ns,
+        }
     }
 
     /// Bytes of a message of a command's process; how many messages could not be understood.
@@ -125,7 +137,7 @@ impl Questions {
             match dns::message(&message) {
                 Ok(message) if message.response == received => {
                     if received {
-                        self.answered(socket, &message, out);
+                        self.answered(socket, payload, &message, out);
                     } else {
                         undecoded += self.sent(asker, socket, tcp, payload, &message, out);
                     }
@@ -202,9 +214,16 @@ impl Questions {
         u64::from(!counts)
     }
 
-    fn answered(&mut self, socket: Socket, message: &Message, out: &mut Out<'_>) {
+    fn answered(&mut self, socket: Socket, payload: &Payload, message: &Message, out: &mut Out<'_>) {
         let key = (socket, message.id);
-        let Some(open) = self.open.get_mut(&key) else { return };
+        let Some(open) = self.open.get_mut(&key) else {
+            let server = address(payload.family, &payload.remote, payload.remote_port);
+            let waits = self.found.iter().filter(|(_, wait)| wait.pid == socket.0 && wait.server == server);
+            if let Some(key) = waits.map(|(key, _)| *key).min() {
+                self.found_over(key, out);
+            }
+            return;
+        };
         let matches = |dns: &Dns| {
             let question = message.question.as_ref();
             question.is_none_or(|q| q.name.eq_ignore_ascii_case(&dns.name) && q.qtype == dns.qtype)
@@ -221,6 +240,49 @@ impl Questions {
             self.asked.remove(&(dns.pid, dns.name.to_ascii_lowercase(), dns.qtype.clone()));
         }
         out.push(Body::Dns(dns));
+    }
+
+    /// Sockets to name servers that were there already, as they are now. Told first when `first`.
+    pub(super) fn found(
+        &mut self,
+        told: &FoundSockets,
+        first: bool,
+        owner: impl Fn(u32) -> Option<Owner>,
+        out: &mut Out<'_>,
+    ) {
+        let sockets = told.sockets.iter().filter(|socket| socket.conn == 0);
+        for socket in sockets.clone().filter(|_| first) {
+            let Some(owner) = owner(socket.pid) else { continue };
+            let wait = DnsWait {
+                command: owner.command,
+                id: self.next_found,
+                pid: owner.pid,
+                comm: owner.comm,
+                server: socket.remote.to_string(),
+                start_ns: out.at_ns,
+                end_ns: None,
+            };
+            self.next_found += 1;
+            out.push(Body::DnsWait(wait.clone()));
+            self.found.insert((told.root, socket.cookie), wait);
+        }
+        let of_tree = self.found.keys().filter(|(root, _)| *root == told.root);
+        let there = |cookie| sockets.clone().any(|socket| socket.cookie == cookie);
+        let over: Vec<_> =
+            of_tree.copied().filter(|(_, cookie)| told.untold == 0 && !there(*cookie)).collect();
+        over.into_iter().for_each(|key| self.found_over(key, out));
+    }
+
+    fn found_over(&mut self, key: (u32, u64), out: &mut Out<'_>) {
+        if let Some(mut wait) = self.found.remove(&key) {
+            wait.end_ns = Some(out.at_ns);
+            out.push(Body::DnsWait(wait));
+        }
+    }
+
+    /// Whether a socket of that tree is still waited for.
+    pub(super) fn any_found(&self, tree: u32) -> bool {
+        self.found.keys().any(|(root, _)| *root == tree)
     }
 
     /// No resolver waits longer for an answer than its time-out.
@@ -246,13 +308,14 @@ impl Questions {
     /// A process ended: its open questions stay what they are, unanswered.
     pub(super) fn process_ended(&mut self, pid: u32) {
         self.open.retain(|((owner, _), _), _| *owner != pid);
+        self.found.retain(|_, wait| wait.pid != pid);
         self.streams.retain(|(owner, _), _| *owner != pid);
         self.asked.retain(|(owner, _, _), _| *owner != pid);
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.streams.is_empty() && self.asked.is_empty()
+        self.open.is_empty() && self.streams.is_empty() && self.asked.is_empty() && self.found.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: u32) {
@@ -262,6 +325,7 @@ impl Questions {
         });
         self.streams.retain(|_, (owner, _)| *owner != Some(command));
         self.asked.retain(|_, (owner, _)| *owner != command);
+        self.found.retain(|_, wait| wait.command != command);
     }
 }
 

@@ -46,6 +46,11 @@ impl Requests {
         Self { clock, tls: HashMap::new(), next: 1, joined_late: 0 }
     }
 
+    /// Connections were there already.
+    pub(super) const fn found(&mut self, connections: u64) {
+        self.joined_late += connections;
+    }
+
     pub(super) const fn joined_late(&self) -> u64 {
         self.joined_late
     }
@@ -82,8 +87,7 @@ impl Requests {
         out: &mut Out<'_>,
     ) {
         if header.flags & FRAME_JOINED_LATE != 0 {
-            self.joined_late += 1;
-            connections.joined_late(frame.conn, out);
+            self.joined_late += u64::from(connections.joined_late(frame.conn, out));
         }
         let received = header.flags & observer_common::FRAME_READ != 0;
         let events =

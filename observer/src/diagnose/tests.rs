@@ -620,6 +620,7 @@ fn a_lock_is_told_with_its_holder() {
             holder: Some(77),
             start_ns: S,
             end_ns: Some(end_ns),
+            joined_late: false,
         })
     };
     let stall = World::new().tell(S, lock(4 * S)).finds("cache-lock-wait", Phase::Lock, None);

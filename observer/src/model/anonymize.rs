@@ -8,7 +8,7 @@
 
 mod names;
 
-use super::event::{Body, CommandUpdate, Event, LockWait, Session, Waiting};
+use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, Waiting};
 use super::record::{Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use names::Names;
 
@@ -37,6 +37,11 @@ impl Anonymizer {
             Body::Connection(connection) => Body::Connection(self.connection(connection)),
             Body::Request(request) => Body::Request(self.request(request)),
             Body::Lock(wait) => Body::Lock(self.lock(wait)),
+            Body::DnsWait(wait) => Body::DnsWait(DnsWait {
+                comm: self.names.program(&wait.comm),
+                server: self.names.address(&wait.server),
+                ..wait.clone()
+            }),
             Body::Waiting(waiting) => Body::Waiting(self.waiting(waiting)),
             same @ (Body::Retransmission(_)
             | Body::Reset(_)
@@ -220,6 +225,7 @@ mod tests {
             phase: Phase::Proxy,
             host: text("proxy.test"),
             since_ns: 0,
+            earlier: None,
             summary: "proxy.test: zip git.corp/Acme/billing@v1.2.3".into(),
         };
         let bodies = [
@@ -254,6 +260,7 @@ mod tests {
             Body::Request(branch),
             Body::Request(other),
             Body::Lock(LockWait { path: text("/home/alice/go/pkg/mod/cache/lock"), ..LockWait::default() }),
+            Body::DnsWait(DnsWait { server: "[fd00::7]:53".into(), ..DnsWait::default() }),
             Body::Waiting(waiting),
         ];
         bodies.into_iter().map(|body| Event { at_ns: 3, body }).collect()

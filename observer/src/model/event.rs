@@ -41,6 +41,8 @@ pub enum Body {
     Window(WindowMark),
     /// A file lock is waited for, or was taken
     Lock(LockWait),
+    /// A process was found waiting for a name server, or waits no longer
+    DnsWait(DnsWait),
     /// The command waits
     Waiting(Waiting),
     /// Counters of what was not seen, as they are now
@@ -125,6 +127,28 @@ pub struct LockWait {
     pub start_ns: Ns,
     /// When the lock was taken
     pub end_ns: Option<Ns>,
+    /// It was waited for already when the command was found: since when is not known
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined_late: bool,
+}
+
+/// A process was found with a socket to a name server: it had asked a question that was not seen.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct DnsWait {
+    /// The command
+    pub command: u32,
+    /// Number of the wait in this observation, from 1
+    pub id: u32,
+    /// The process that waits
+    pub pid: u32,
+    /// Its name
+    pub comm: String,
+    /// `address:port` of the server
+    pub server: String,
+    /// When it was found
+    pub start_ns: Ns,
+    /// When an answer was read, or the socket was gone
+    pub end_ns: Option<Ns>,
 }
 
 /// A wait that lasts.
@@ -136,10 +160,20 @@ pub struct Waiting {
     pub phase: Phase,
     /// Whom
     pub host: Option<String>,
-    /// Since when
+    /// Since when; of a wait that began before the observation, since when it was observed
     pub since_ns: Ns,
+    /// It began before it could be seen
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
     /// In words
     pub summary: String,
+}
+
+/// A wait that began before it could be seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Earlier {
+    /// How long it has lasted by now; `None` when the kernel does not know
+    pub age_ns: Option<Ns>,
 }
 
 /// The observation ended in order.

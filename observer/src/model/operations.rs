@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::event::LockWait;
+use super::event::{DnsWait, LockWait};
+use super::late;
 use super::phases::{Input, Operation, Split, split};
 use super::record::{Connection, ConnectionOutcome, Ns, Phase, Request, RequestOutcome};
 use super::state::{CommandState, Question};
@@ -18,6 +19,10 @@ pub enum Subject<'a> {
     Tls(&'a Connection),
     /// A connection of a process that is no go command, all its life
     Helper(&'a Connection),
+    /// A connection that was there before it could be seen, from when it was found
+    Late(&'a Connection),
+    /// A question to a name server that was not seen
+    DnsWait(&'a DnsWait),
     /// A request
     Request(&'a Request),
     /// A wait for a file lock
@@ -29,7 +34,11 @@ impl Subject<'_> {
     pub fn pid(&self) -> u32 {
         match self {
             Self::Dns(question) => question.record.pid,
-            Self::Connect(connection) | Self::Tls(connection) | Self::Helper(connection) => connection.pid,
+            Self::Connect(connection)
+            | Self::Tls(connection)
+            | Self::Helper(connection)
+            | Self::Late(connection) => connection.pid,
+            Self::DnsWait(wait) => wait.pid,
             Self::Request(request) => request.pid,
             Self::Lock(wait) => wait.pid,
         }
@@ -101,6 +110,11 @@ impl CommandState {
             let error = dns.timed_out || dns.rcode.as_deref().is_some_and(|rcode| rcode != "NOERROR");
             add(Subject::Dns(question), phase, known(&dns.server), (dns.start_ns, end), error, None);
         }
+        for wait in self.dns_waits.values() {
+            let phase = if self.helper(wait.pid, &wait.comm) { Phase::Vcs } else { Phase::Dns };
+            let span = (wait.start_ns, wait.end_ns);
+            add(Subject::DnsWait(wait), phase, known(&wait.server), span, false, None);
+        }
         for connection in self.connections.values() {
             let host = host_of(connection);
             let failed = matches!(
@@ -111,6 +125,11 @@ impl CommandState {
                 let span = (connection.start_ns, connection.end_ns);
                 let bytes = connection.bytes_received;
                 add(Subject::Helper(connection), Phase::Vcs, host, span, failed, bytes);
+                continue;
+            }
+            if let Some(phase) = late::phase(connection) {
+                let span = (connection.start_ns, connection.end_ns);
+                add(Subject::Late(connection), phase, host, span, failed, connection.bytes_received);
                 continue;
             }
             if let Some(end) = connect_end(connection) {
@@ -176,6 +195,10 @@ fn known(text: &str) -> Option<&str> {
 fn connect_end(connection: &Connection) -> Option<Option<Ns>> {
     match connection.connect_ns {
         Some(connect) => Some(Some(connection.start_ns.saturating_add(connect))),
+        // It was found while it was being connected: Go shakes hands as soon as that is done.
+        None if connection.found.is_some() && connection.tls_start_ns.is_some() => {
+            Some(connection.tls_start_ns)
+        }
         None if connection.joined_late || connection.tls_start_ns.is_some() || connection.requests > 0 => {
             None
         }

@@ -137,9 +137,12 @@ pub struct Command {
     pub cwd: Option<String>,
     /// Control group
     pub cgroup: Option<String>,
-    /// When it began
+    /// When it began, or was found
     pub start_ns: Ns,
-    /// How long it took; `None` while it runs
+    /// How long it ran already when it was found; `None` for one whose beginning was seen
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ns: Option<Ns>,
+    /// How long it took from `start_ns` on; `None` while it runs
     pub wall_ns: Option<Ns>,
     /// Exit code of the topmost process
     pub exit_code: Option<i32>,
@@ -323,6 +326,43 @@ pub struct Connection {
     /// HTTP/2: the peer sent GOAWAY, with this code
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goaway: Option<String>,
+    /// How the kernel had it, when it was there before it could be seen; the latest look
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
+}
+
+/// A TCP state, by the kernel's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of RFC 9293, 3.3.2")]
+pub enum TcpState {
+    #[default]
+    Established,
+    SynSent,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    LastAck,
+    Closing,
+}
+
+/// What the kernel said of a connection at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Found {
+    /// When it was asked
+    pub at_ns: Ns,
+    /// The connection's state
+    pub state: TcpState,
+    /// Bytes that the peer had not acknowledged
+    pub unacked_bytes: u64,
+    /// How often the oldest of them had been sent again
+    pub retries: u32,
+    /// How long ago the last byte had been sent; `None` when none was
+    pub since_sent_ns: Option<Ns>,
+    /// How long ago the last byte had been received; `None` when none was
+    pub since_received_ns: Option<Ns>,
+    /// How long ago the peer had acknowledged anything, a keepalive included
+    pub since_acked_ns: Option<Ns>,
 }
 
 /// Application protocol of a request.

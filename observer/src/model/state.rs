@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Body, CommandUpdate, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark};
+use super::event::{
+    Body, CommandUpdate, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark,
+};
 use super::record::{Command, Connection, Dns, Loss, Ns, Process, Request};
 
 /// How much is kept, over all commands together. The last quarter of each is for commands that
@@ -78,6 +80,8 @@ pub struct CommandState {
     pub processes: BTreeMap<(Ns, u32), Process>,
     /// Its questions by number
     pub dns: BTreeMap<u32, Question>,
+    /// Its waits for name servers that were there when it was found, by number
+    pub dns_waits: BTreeMap<u32, DnsWait>,
     /// Its connections by number
     pub connections: BTreeMap<u32, Connection>,
     /// Its requests by number
@@ -139,7 +143,7 @@ impl State {
         if let Some(gone) = self.commands.remove(&id) {
             self.held.idle -= gone.idle.len();
             self.held.processes -= gone.processes.len();
-            self.held.dns -= gone.dns.len();
+            self.held.dns -= gone.dns.len() + gone.dns_waits.len();
             self.held.connections -= gone.connections.len();
             self.held.requests -= gone.requests.len();
             self.held.locks -= gone.locks.len();
@@ -217,6 +221,7 @@ impl State {
             Body::Reset(mark) => mark.command,
             Body::Window(mark) => mark.command,
             Body::Lock(wait) => wait.command,
+            Body::DnsWait(wait) => wait.command,
             Body::Waiting(waiting) => waiting.command,
         };
         if self.cleared.contains(&id) {
@@ -253,6 +258,9 @@ impl CommandState {
                 upsert(&mut self.requests, record.id, record, &mut held.requests, limits.requests)
             }
             Body::Lock(record) => upsert(&mut self.locks, record.id, record, &mut held.locks, limits.locks),
+            Body::DnsWait(record) => {
+                upsert(&mut self.dns_waits, record.id, record, &mut held.dns, limits.dns)
+            }
             Body::Retransmission(mark) => self.moment(at, Moment::Retransmission(mark.clone()), held, limits),
             Body::Reset(mark) => self.moment(at, Moment::Reset(mark.clone()), held, limits),
             Body::Window(mark) => self.moment(at, Moment::Window(mark.clone()), held, limits),

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::event::{LockWait, Waiting};
+use super::event::{Earlier, LockWait, Waiting};
+use super::late;
 use super::operations::{Flight, Subject, host_of};
 use super::record::{Class, Ns, Phase, Request};
 use super::state::{CommandState, State};
@@ -13,26 +14,50 @@ pub const EVERY_NS: Ns = 1_000_000_000;
 /// What the command `id` waits for at `now`: the oldest of its open operations. `None` when none
 /// is open, or the command has ended.
 pub fn waiting(state: &State, id: u32, now: Ns) -> Option<Waiting> {
+    Some(oldest(state, id, now)?.0)
+}
+
+/// As [`waiting`], and when the operation began or was found.
+fn oldest(state: &State, id: u32, now: Ns) -> Option<(Waiting, Ns)> {
     let command = state.command(id)?;
     if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
         return None;
     }
     let flights = command.flights(now);
     let open = flights.iter().filter(|flight| flight.open && flight.operation.start_ns <= now);
-    let oldest = open.min_by_key(|flight| (flight.operation.start_ns, flight.operation.phase))?;
-    Some(Waiting {
+    // A connection of which the kernel knows no more than its silence may be idle: it comes last.
+    let key = |flight: &&Flight<'_>| {
+        let late = if let Subject::Late(connection) = flight.subject { late::rank(connection) } else { None };
+        (late, flight.operation.start_ns, flight.operation.phase)
+    };
+    let oldest = open.min_by_key(key)?;
+    let start_ns = oldest.operation.start_ns;
+    let unknown = Some(Earlier { age_ns: None });
+    let earlier = match oldest.subject {
+        Subject::Late(connection) => Some(Earlier { age_ns: late::age(connection) }),
+        Subject::Helper(connection) if connection.joined_late => unknown,
+        Subject::DnsWait(_) => unknown,
+        Subject::Lock(wait) if wait.joined_late => unknown,
+        _ => None,
+    };
+    let age_ns = earlier.and_then(|earlier| earlier.age_ns);
+    let since_ns = age_ns.map_or(start_ns, |age| now.saturating_sub(age));
+    let waiting = Waiting {
         command: id,
         phase: oldest.operation.phase,
         host: oldest.operation.host.map(str::to_owned),
-        since_ns: oldest.operation.start_ns,
+        since_ns,
+        earlier,
         summary: summary(command, oldest),
-    })
+    };
+    Some((waiting, start_ns))
 }
 
-/// Says when a wait is to be announced: first after a second, then each second.
+/// Says when a wait is to be announced: first after a second, then each second. One that began
+/// before it could be seen, nobody knows when, at once.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Announcer {
-    /// By command: since when the wait lasts, and when it was announced last
+    /// By command: when the wait began or was found, and when it was announced last
     last: HashMap<u32, (Ns, Ns)>,
 }
 
@@ -42,11 +67,17 @@ impl Announcer {
         let mut due = Vec::new();
         let mut last = HashMap::new();
         for (id, _) in state.commands() {
-            let Some(waiting) = waiting(state, id, now) else { continue };
-            let former = self.last.get(&id).filter(|(since, _)| *since == waiting.since_ns);
-            let announced = former.map_or(waiting.since_ns, |(_, announced)| *announced);
-            let is_due = now.saturating_sub(announced) >= EVERY_NS;
-            last.insert(id, (waiting.since_ns, if is_due { now } else { announced }));
+            let Some((waiting, start_ns)) = oldest(state, id, now) else { continue };
+            let former = self.last.get(&id).filter(|(start, _)| *start == start_ns);
+            let age = waiting.earlier.map_or(Some(now.saturating_sub(start_ns)), |earlier| earlier.age_ns);
+            let old = age.is_none_or(|age| age >= EVERY_NS);
+            let is_due =
+                old && former.is_none_or(|(_, announced)| now.saturating_sub(*announced) >= EVERY_NS);
+            match former {
+                _ if is_due => drop(last.insert(id, (start_ns, now))),
+                Some(former) => drop(last.insert(id, *former)),
+                None => {}
+            }
             if is_due {
                 due.push(waiting);
             }
@@ -69,11 +100,7 @@ fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
         }
         Subject::Connect(connection) => {
             let host = host_of(connection).unwrap_or("an unknown host");
-            match connection.syn_retransmits {
-                0 => format!("a TCP handshake with {host}"),
-                1 => format!("a TCP handshake with {host}, SYN sent again once"),
-                n => format!("a TCP handshake with {host}, SYN sent again {n} times"),
-            }
+            late::handshake(host, connection.syn_retransmits)
         }
         Subject::Tls(connection) => {
             format!("a TLS handshake with {}", host_of(connection).unwrap_or("an unknown host"))
@@ -81,6 +108,10 @@ fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
         Subject::Helper(connection) => {
             let host = host_of(connection).unwrap_or("an unknown host");
             format!("{} (pid {}) and its connection to {host}", connection.comm, connection.pid)
+        }
+        Subject::Late(connection) => late::summary(connection),
+        Subject::DnsWait(wait) => {
+            format!("an answer of the name server {} to a question that was not seen", wait.server)
         }
         Subject::Request(request) => of_request(flight.operation.phase, request),
         Subject::Lock(wait) => of_lock(command, wait),

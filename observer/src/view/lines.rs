@@ -70,6 +70,13 @@ impl Lines {
             Body::Connection(connection) => (Some(connection.command), self.connection(connection)?),
             Body::Request(request) => (Some(request.command), self.request(request)?),
             Body::Lock(wait) => (Some(wait.command), self.lock(wait)?),
+            Body::DnsWait(wait) => {
+                let text = match wait.end_ns {
+                    Some(_) => format!("waits no longer for the name server {}", wait.server),
+                    None => format!("was found waiting for the name server {}", wait.server),
+                };
+                (Some(wait.command), text)
+            }
             Body::Retransmission(mark) => {
                 let what = if mark.syn { "SYN" } else { "segment" };
                 (Some(mark.command), format!("{what} sent again{}", to(state, mark.command, mark.connection)))
@@ -86,8 +93,12 @@ impl Lines {
                 (Some(mark.command), text)
             }
             Body::Waiting(waiting) => {
-                let so_far = duration(event.at_ns.saturating_sub(waiting.since_ns));
-                (Some(waiting.command), format!("has waited {so_far} for {}", waiting.summary))
+                let observed = Some(event.at_ns.saturating_sub(waiting.since_ns));
+                let so_far = match waiting.earlier.map_or(observed, |earlier| earlier.age_ns) {
+                    Some(age) => format!("has waited {}", duration(age)),
+                    None => "waits, since when is not known,".to_owned(),
+                };
+                (Some(waiting.command), format!("{so_far} for {}", waiting.summary))
             }
         };
         let id = command.map_or_else(|| "-".to_owned(), |id| format!("#{id}"));
@@ -221,7 +232,11 @@ impl Lines {
 }
 
 fn began(command: &Command) -> String {
-    format!("begins: {} (pid {})", words::argv(&command.argv), command.pid)
+    let how = match command.age_ns {
+        Some(age) => format!("runs already, for {}", duration(age)),
+        None => "begins".to_owned(),
+    };
+    format!("{how}: {} (pid {})", words::argv(&command.argv), command.pid)
 }
 
 /// A summary: how it ended, and the phases that cost most.
@@ -354,8 +369,14 @@ mod tests {
 
     #[test]
     fn waits_say_how_long_and_what_for() {
-        let waiting =
-            Waiting { command: 1, phase: Phase::Lock, host: None, since_ns: 0, summary: "a\u{1b}b".into() };
+        let waiting = Waiting {
+            command: 1,
+            phase: Phase::Lock,
+            host: None,
+            since_ns: 0,
+            earlier: None,
+            summary: "a\u{1b}b".into(),
+        };
         assert_eq!(
             lines([(3_000_000_000, Body::Waiting(waiting))]),
             ["    3.000 s  #1   has waited 3.00 s for a\\x1bb"]

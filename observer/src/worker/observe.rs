@@ -1,5 +1,7 @@
 //! One observation: records in; recording, progress, lines and report out.
 
+mod found;
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -36,6 +38,8 @@ use crate::view::{human, json, page, text};
 const ENVIRON_MAX: u64 = 1 << 20;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const ANNOUNCE_TICKS: u32 = 3;
+/// The agent is asked that often about sockets that were there already.
+const SOCKETS_TICKS: u32 = 5;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
 /// An ended command is kept that long, for events that come after its end (its sockets').
@@ -163,7 +167,9 @@ impl Observer {
                 let binary = binaries.look(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().map(read_environ).unwrap_or_default();
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
+                let wanted = self.wanted(pid, binary);
                 if go.is_none()
+                    && !wanted
                     && self.task.child.is_none()
                     && let Some(command) = self.correlator.command_of(pid)
                 {
@@ -177,6 +183,22 @@ impl Observer {
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
+            }
+            ToWorker::Found(process) => self.found(&process),
+            ToWorker::FoundLocks { root, at_ns, locks } => self.found_locks(root, at_ns, locks),
+            ToWorker::FoundSockets(told) => {
+                self.correlator.found_sockets(&told, &mut self.events);
+                self.take();
+            }
+            ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
+            ToWorker::FoundGone { root, pid } => {
+                self.correlator.found_gone(root, pid, &mut self.events);
+                self.take();
+            }
+            ToWorker::Candidate { pid, file, path } => {
+                let descriptor = descriptors.next().context("a candidate without a descriptor")?;
+                let why = found::judge(binaries.look(file, &path, descriptor, seam)?);
+                seam.send(&ToAgent::Judged { pid, why }, &[])?;
             }
             ToWorker::Stubs { stubs } => {
                 stubs.into_iter().for_each(|stub| self.correlator.stub(stub.pid, stub.comm));
@@ -239,6 +261,10 @@ impl Observer {
                     strays.extend([pid, fork.child]);
                 }
                 match &record.body {
+                    Wire::Exec(exec, _) if record.header.root == 0 => {
+                        // A failure shows at the next receive: the agent has gone.
+                        let _ = seam.send(&ToAgent::Unjudged { pid, dev: exec.dev, ino: exec.ino }, &[]);
+                    }
                     Wire::Exec(exec, _) => {
                         let root = record.header.flags & EXEC_ROOT != 0;
                         if root && task.child.is_some() {
@@ -313,6 +339,9 @@ impl Observer {
         let now = self.now();
         self.correlator.flush(self.settled(), &mut self.events);
         self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(SOCKETS_TICKS) {
+            self.ask_for_sockets(seam);
+        }
         if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
             for waiting in self.announcer.due(&self.state, now) {
                 self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
@@ -331,6 +360,9 @@ impl Observer {
             .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
         self.ended = kept;
         for (command, _) in gone {
+            if let Some(root) = self.correlator.found_tree(command) {
+                let _ = seam.send(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
+            }
             // What outlives its command is nobody's, and a go command that it starts is a command.
             for pid in self.correlator.pids(command) {
                 let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);

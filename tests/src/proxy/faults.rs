@@ -37,6 +37,8 @@ pub struct Faults {
     pub body_stalls: Vec<BodyStall>,
     /// Statuses instead of files; the first that matches counts
     pub answers: Vec<Answer>,
+    /// Over HTTP/1.1, a connection is closed after each response
+    pub one_request_each: bool,
 }
 
 /// A delay before the head of a response.

@@ -193,6 +193,7 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         sock_v6_rcv_saddr: wanted("sock_common.skc_v6_rcv_saddr"),
         sock_state: needed("sock_common.skc_state")?,
         sock_err: wanted("sock.sk_err"),
+        sock_cookie: wanted("sock_common.skc_cookie"),
         tcp_srtt_us: wanted("tcp_sock.srtt_us"),
         tcp_snd_wnd: wanted("tcp_sock.snd_wnd"),
         tcp_rcv_wnd: wanted("tcp_sock.rcv_wnd"),

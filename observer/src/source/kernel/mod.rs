@@ -3,6 +3,7 @@
 
 mod btf;
 mod diagnostics;
+mod found;
 mod mapped;
 mod object;
 pub mod ring;
@@ -14,10 +15,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
-use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree};
+use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, UNKNOWN32};
 use zerocopy::IntoBytes as _;
 
 use diagnostics::Diagnostics;
+pub use found::FoundTask;
 use mapped::Mapped;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
@@ -83,6 +85,8 @@ pub struct Kernel {
     maps: HashMap<String, Map>,
     /// Programs of uprobes, by name
     uprobes: HashMap<&'static str, OwnedFd>,
+    /// The program that enters a thread; it is attached to nothing
+    found: OwnedFd,
     /// Uprobes are attached by multi links, else by perf events (before Linux 6.6)
     multi: bool,
     /// What is attached to tracepoints
@@ -106,8 +110,9 @@ pub struct Shared {
 }
 
 impl Kernel {
-    /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree.
-    pub fn load(follow_go: bool) -> Result<Self> {
+    /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree;
+    /// `all_go`: so does every Go program of that user.
+    pub fn load(follow_go: bool, all_go: Option<u32>) -> Result<Self> {
         let layout = {
             let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
             btf::layout(&data)?
@@ -115,9 +120,11 @@ impl Kernel {
         let (bytes, unused) =
             if layout.lengths { (&LENGTHS[..], &CALLS[..]) } else { (&CALLS[..], &LENGTHS[..]) };
         let follow = u32::from(follow_go);
+        let all_go = all_go.unwrap_or(UNKNOWN32);
         let globals = HashMap::from([
             ("OFFSETS", (layout.offsets.as_bytes(), true)),
             ("FOLLOW_GO", (follow.as_bytes(), true)),
+            ("ALL_GO_UID", (all_go.as_bytes(), true)),
         ]);
         let mut loaded = object::load(OBJECT, globals, &|name| {
             unused.iter().any(|tracepoint| tracepoint.ends_with(name))
@@ -126,6 +133,7 @@ impl Kernel {
             |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
         let uprobes: HashMap<_, OwnedFd> =
             UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
+        let found = program("found_thread")?;
         let mut links = Vec::with_capacity(TRACEPOINTS.len());
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
@@ -140,6 +148,7 @@ impl Kernel {
         Ok(Self {
             maps: loaded.maps,
             uprobes,
+            found,
             multi: loaded.multi,
             _tracepoints: links,
             probes: HashMap::new(),

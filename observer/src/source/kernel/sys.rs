@@ -202,6 +202,59 @@ pub fn load_program(code: &Code<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Runs a program of a raw tracepoint once, with these arguments; what it returns.
+pub fn run(program: BorrowedFd<'_>, arguments: &[u64]) -> io::Result<u32> {
+    #[repr(C)]
+    struct Attributes {
+        prog_fd: u32,
+        retval: u32,
+        data_size_in: u32,
+        data_size_out: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+        ctx_size_in: u32,
+        ctx_size_out: u32,
+        ctx_in: u64,
+        ctx_out: u64,
+        flags: u32,
+        cpu: u32,
+        batch_size: u32,
+        _pad: u32,
+    }
+    let mut attributes = Attributes {
+        prog_fd: raw(program),
+        retval: 0,
+        data_size_in: 0,
+        data_size_out: 0,
+        data_in: 0,
+        data_out: 0,
+        repeat: 0,
+        duration: 0,
+        ctx_size_in: size_of_val(arguments) as u32,
+        ctx_size_out: 0,
+        ctx_in: address(arguments),
+        ctx_out: 0,
+        flags: 0,
+        cpu: 0,
+        batch_size: 0,
+        _pad: 0,
+    };
+    #[expect(unsafe_code, reason = "aya cannot run programs of raw tracepoints")]
+    // SAFETY: the kernel reads the attributes and the arguments, whose sizes it is told, and writes
+    // the result into the attributes.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            bpf_cmd::BPF_PROG_TEST_RUN as i32,
+            &raw mut attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(attributes.retval) }
+}
+
 /// Attaches to a raw tracepoint, until the link is closed.
 pub fn attach_tracepoint(program: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     #[repr(C)]

@@ -1,0 +1,162 @@
+//! What `watch` is to follow besides go commands that begin: commands that run already, the
+//! processes of `--pid`, and with `--all-go` every Go program of the invoking user. Whether a
+//! program is one is judged by the worker, which alone parses files.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use observer_common::ProgramKey;
+
+use super::processes::{self, Stat};
+use super::{Agent, files};
+use crate::cli::options::Refusal;
+use crate::run::procfs::{Live, Machine as _};
+use crate::seam::{FileId, ToWorker};
+use crate::source::kernel::monotonic_ns;
+
+/// Programs that the worker has not judged yet; more are asked about when they exec again.
+const CANDIDATES_MAX: usize = 1024;
+/// A program that is not followed is not asked about again for that long: its inode may become
+/// another's.
+const NOT_AGAIN_NS: u64 = 10_000_000_000;
+
+/// What was asked for.
+#[derive(Default)]
+pub struct Targets {
+    /// `--pid`, and when each began
+    pids: Vec<(u32, u64)>,
+    /// `--all-go`: whose programs
+    all_go: Option<u32>,
+    /// Processes about whose program the worker is asked: that, and how the kernel numbers it
+    candidates: HashMap<u32, (FileId, Option<ProgramKey>)>,
+}
+
+impl Targets {
+    /// Refuses processes that do not exist.
+    pub fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, Refusal> {
+        let begun = |pid: &u32| {
+            Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started)).ok_or_else(
+                || {
+                    let mend = "`pgrep -ax go` lists go commands that run";
+                    Refusal::new(format!("there is no process {pid}"), mend)
+                },
+            )
+        };
+        let pids = pids.iter().map(begun).collect::<Result<_, _>>()?;
+        Ok(Self { pids, all_go, candidates: HashMap::new() })
+    }
+
+    /// With `--all-go`: the process is that user's.
+    fn is_theirs(&self, pid: u32) -> bool {
+        let whose = || Live.status(pid).map(|status| status.uid);
+        self.all_go.is_some() && pid != std::process::id() && whose() == self.all_go
+    }
+
+    /// Whether go commands are followed wherever they run.
+    pub const fn every_go(&self) -> bool {
+        self.pids.is_empty()
+    }
+
+    /// Descriptors that are readable when the processes of `--pid` have ended.
+    pub fn ends(&self) -> Result<Vec<OwnedFd>> {
+        self.pids.iter().map(|(pid, _)| ended(*pid)).collect()
+    }
+}
+
+impl Agent {
+    /// Has the worker look at the programs that run: before it is asked to be ready.
+    pub fn open_running(&mut self) -> Result<()> {
+        if self.targets.every_go() {
+            for pid in processes::topmost(&processes::processes(), Stat::is_go) {
+                self.offer(pid, None, false)?;
+            }
+            return Ok(());
+        }
+        self.targets.pids.clone().into_iter().try_for_each(|(pid, _)| self.offer(pid, None, true))
+    }
+
+    /// Follows what runs already, when everything that was found is probed.
+    pub fn follow_targets(&mut self) -> Result<()> {
+        if !self.targets.every_go() {
+            let same = |(pid, started): &(u32, u64)| {
+                Stat::of_process(*pid).is_some_and(|stat| stat.started == *started)
+            };
+            let pids: Vec<u32> =
+                self.targets.pids.iter().filter(|pid| same(pid)).map(|(pid, _)| *pid).collect();
+            return pids.into_iter().try_for_each(|pid| self.follow_running(pid));
+        }
+        let now = processes::processes();
+        processes::topmost(&now, Stat::is_go).into_iter().try_for_each(|pid| self.follow_running(pid))?;
+        for pid in processes::parents_first(now).iter().map(|stat| stat.pid) {
+            if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
+                self.offer(pid, None, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// With `--all-go`, a process of that user runs a program that nobody has looked at.
+    pub fn look_at_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
+        if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
+            self.offer(pid, Some(program), true)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends the worker a process's program, to be `judged` or just to be probed.
+    fn offer(&mut self, pid: u32, program: Option<ProgramKey>, judged: bool) -> Result<()> {
+        let link = format!("/proc/{pid}/exe");
+        let Some((file, id)) = files::regular(Path::new(&link)) else { return Ok(()) };
+        let path = std::fs::read_link(&link).unwrap_or_default().to_string_lossy().into_owned();
+        if !judged {
+            return self.binary(id, file, path);
+        }
+        if self.targets.candidates.len() >= CANDIDATES_MAX {
+            return Ok(());
+        }
+        let message = ToWorker::Candidate { pid, file: id, path };
+        self.seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
+        self.targets.candidates.insert(pid, (id, program));
+        self.keep(id, file).map(drop)
+    }
+
+    /// The worker has looked at a program: why it is not to be followed, if it is not. What is to
+    /// be said of a process that was named.
+    pub fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<Refusal>> {
+        let Some((file, program)) = self.targets.candidates.remove(&pid) else { return Ok(None) };
+        if !self.targets.every_go() {
+            let mend = "name the pid of a go command, or of a Go program that speaks TLS";
+            return Ok(why.map(|why| Refusal::new(format!("process {pid} cannot be observed: {why}"), mend)));
+        }
+        let program = program.unwrap_or_else(|| numbered(file));
+        self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + NOT_AGAIN_NS));
+        // Its number may be another's by now, whose program nobody has judged.
+        let same =
+            || files::regular(Path::new(&format!("/proc/{pid}/exe"))).is_some_and(|(_, id)| id == file);
+        if why.is_none() && same() && self.targets.is_theirs(pid) {
+            self.follow_running(pid)?;
+        }
+        Ok(None)
+    }
+}
+
+/// A file as the kernel numbers it. On file systems that tell others (overlayfs, btrfs) it is not
+/// found by that, and is asked about when it execs.
+fn numbered(file: FileId) -> ProgramKey {
+    let (major, minor) = (nix::sys::stat::major(file.dev), nix::sys::stat::minor(file.dev));
+    ProgramKey { ino: file.ino, dev: (major << 20 | minor) as u32, pad: 0 }
+}
+
+/// A descriptor that is readable when the process has ended.
+fn ended(pid: u32) -> Result<OwnedFd> {
+    #[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper")]
+    // SAFETY: two numbers in; the result is a new descriptor.
+    let fd = unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
+    };
+    fd.with_context(|| format!("cannot wait for process {pid}"))
+}

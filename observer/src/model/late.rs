@@ -1,0 +1,220 @@
+//! A connection that was there before it could be seen, and what the kernel says of it: which
+//! phase its time belongs to, how long nothing has happened, and what is waited for, in words. Its
+//! requests are not known; a response that stopped and one that never began look the same.
+
+use super::operations::host_of;
+use super::record::{Connection, Found, Ns, Phase, TcpState};
+
+/// Ports whose first bytes are no TLS hello.
+const PLAIN: &str = ":80";
+/// Port of name servers.
+const DNS: &str = ":53";
+/// A byte sent that much after the last one received is worth saying.
+const APART_NS: Ns = 100_000_000;
+
+/// How it is with such a connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Case {
+    /// What was sent is sent again and again, and nobody answers
+    Dead,
+    /// A SYN has no answer
+    Syn,
+    /// A hello, or a first request in plain text, has no answer
+    First,
+    /// All is acknowledged; a response has stopped, or has not begun
+    Silent,
+    /// It is being closed, or nothing was ever sent
+    Idle,
+}
+
+/// What is known of a connection only from the outside; `None` for one whose TLS handshake or
+/// requests were seen after all.
+fn outside(connection: &Connection) -> Option<&Found> {
+    let seen = connection.tls_start_ns.is_some() || connection.requests > 0;
+    connection.found.as_ref().filter(|_| connection.joined_late && !seen)
+}
+
+fn case(connection: &Connection, found: &Found) -> Case {
+    let sent = connection.bytes_sent != Some(0);
+    match found.state {
+        TcpState::SynSent => Case::Syn,
+        _ if found.unacked_bytes > 0 && found.retries > 0 => Case::Dead,
+        TcpState::Established if connection.bytes_received == Some(0) && sent => Case::First,
+        TcpState::Established if sent => Case::Silent,
+        _ => Case::Idle,
+    }
+}
+
+/// The phase that the connection's life belongs to, as far as it was not seen; `None` when nothing
+/// is waited for.
+pub fn phase(connection: &Connection) -> Option<Phase> {
+    let found = outside(connection)?;
+    let plain = connection.remote.ends_with(PLAIN);
+    Some(match case(connection, found) {
+        Case::Idle => return None,
+        Case::Syn => Phase::Connect,
+        _ if connection.remote.ends_with(DNS) => Phase::Dns,
+        Case::First | Case::Dead if connection.bytes_received == Some(0) && !plain => Phase::Tls,
+        _ => Phase::Proxy,
+    })
+}
+
+/// How much a connection says of why its command hangs; the smallest says most.
+pub fn rank(connection: &Connection) -> Option<(u8, Ns)> {
+    let found = outside(connection)?;
+    let silent = found.since_received_ns.unwrap_or(0).min(found.since_sent_ns.unwrap_or(0));
+    Some((case(connection, found) as u8, silent))
+}
+
+/// How long it has been waited for when the kernel was asked; `None` when the kernel does not know.
+pub fn age(connection: &Connection) -> Option<Ns> {
+    let found = outside(connection)?;
+    match case(connection, found) {
+        // The time of a retransmission is taken for the time of sending.
+        Case::Syn => None,
+        Case::Dead => found.since_acked_ns,
+        Case::First if connection.retransmits > 0 => None,
+        Case::First => found.since_sent_ns,
+        Case::Silent | Case::Idle => match (found.since_sent_ns, found.since_received_ns) {
+            (Some(sent), Some(received)) => Some(sent.min(received)),
+            (sent, received) => sent.or(received),
+        },
+    }
+}
+
+/// In words.
+pub fn summary(connection: &Connection) -> String {
+    let host = host_of(connection).unwrap_or("an unknown host");
+    let Some(found) = outside(connection) else { return format!("the connection to {host}") };
+    let rtt = connection.rtt_ns.map_or_else(String::new, |rtt| format!(" (RTT {})", time(rtt)));
+    let for_ = |since: Option<Ns>| since.map_or_else(String::new, |since| format!(" for {}", time(since)));
+    match case(connection, found) {
+        Case::Syn => handshake(host, connection.syn_retransmits),
+        Case::Dead => {
+            let times =
+                if found.retries == 1 { "once".to_owned() } else { format!("{} times", found.retries) };
+            format!(
+                "{host}: {} sent and not acknowledged, sent again {times}, nothing heard of it{}{rtt}",
+                amount(found.unacked_bytes),
+                for_(found.since_acked_ns)
+            )
+        }
+        Case::First => {
+            let what = if connection.remote.ends_with(PLAIN) { "request" } else { "TLS hello" };
+            let acknowledged =
+                if found.unacked_bytes == 0 { "and acknowledged" } else { "and not yet acknowledged" };
+            format!("{host}: {what} sent {acknowledged}, nothing received{}{rtt}", for_(age(connection)))
+        }
+        Case::Silent => {
+            let acknowledged = if found.unacked_bytes == 0 {
+                "everything sent is acknowledged".to_owned()
+            } else {
+                format!("{} sent and not yet acknowledged", amount(found.unacked_bytes))
+            };
+            let later = found.since_received_ns.zip(found.since_sent_ns);
+            let later = later.filter(|(received, sent)| received.saturating_sub(*sent) > APART_NS);
+            let sent = later.map_or_else(String::new, |(_, sent)| format!(", last sent {} ago", time(sent)));
+            format!("{host}: {acknowledged}, nothing received{}{sent}{rtt}", for_(found.since_received_ns))
+        }
+        Case::Idle => format!("the connection to {host}"),
+    }
+}
+
+/// `12.4 s`, `21 ms`, `80 µs`
+fn time(ns: Ns) -> String {
+    match ns {
+        1_000_000_000.. => format!("{:.1} s", ns as f64 / 1e9),
+        1_000_000.. => format!("{} ms", ns / 1_000_000),
+        _ => format!("{} µs", ns / 1000),
+    }
+}
+
+fn amount(bytes: u64) -> String {
+    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
+}
+
+/// A TCP handshake that waits for its answer.
+pub fn handshake(host: &str, syn_retransmits: u32) -> String {
+    match syn_retransmits {
+        0 => format!("a TCP handshake with {host}"),
+        1 => format!("a TCP handshake with {host}, SYN sent again once"),
+        n => format!("a TCP handshake with {host}, SYN sent again {n} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Ns = 1_000_000_000;
+
+    fn found(bytes: (u64, u64), found: Found) -> Connection {
+        Connection {
+            remote: "192.0.2.9:443".into(),
+            joined_late: true,
+            bytes_sent: Some(bytes.0),
+            bytes_received: Some(bytes.1),
+            rtt_ns: Some(21_000_000),
+            found: Some(found),
+            ..Connection::default()
+        }
+    }
+
+    #[test]
+    fn each_case_has_its_phase_its_words_and_its_age() {
+        let syn = Connection {
+            syn_retransmits: 3,
+            rtt_ns: None,
+            ..found((0, 0), Found { state: TcpState::SynSent, ..Found::default() })
+        };
+        assert_eq!((phase(&syn), age(&syn)), (Some(Phase::Connect), None));
+        assert_eq!(summary(&syn), "a TCP handshake with 192.0.2.9:443, SYN sent again 3 times");
+
+        let hello = found((1500, 0), Found { since_sent_ns: Some(3 * S), ..Found::default() });
+        assert_eq!((phase(&hello), age(&hello)), (Some(Phase::Tls), Some(3 * S)));
+        assert_eq!(
+            summary(&hello),
+            "192.0.2.9:443: TLS hello sent and acknowledged, nothing received for 3.0 s (RTT 21 ms)"
+        );
+
+        let silent = Found { since_sent_ns: Some(S), since_received_ns: Some(12 * S), ..Found::default() };
+        let silent = found((1500, 1500), silent);
+        assert_eq!((phase(&silent), age(&silent)), (Some(Phase::Proxy), Some(S)));
+        assert_eq!(
+            summary(&silent),
+            "192.0.2.9:443: everything sent is acknowledged, nothing received for 12.0 s, last sent 1.0 s ago \
+             (RTT 21 ms)"
+        );
+
+        let dead = Found { unacked_bytes: 90, retries: 4, since_acked_ns: Some(9 * S), ..Found::default() };
+        let dead = found((1500, 1500), dead);
+        assert_eq!((phase(&dead), age(&dead)), (Some(Phase::Proxy), Some(9 * S)));
+        assert_eq!(
+            summary(&dead),
+            "192.0.2.9:443: 90 bytes sent and not acknowledged, sent again 4 times, nothing heard of it for 9.0 s \
+             (RTT 21 ms)"
+        );
+        assert!(rank(&dead) < rank(&syn) && rank(&hello) < rank(&silent));
+    }
+
+    #[test]
+    fn what_was_seen_after_all_is_not_told_from_the_outside() {
+        let seen = Connection { tls_start_ns: Some(1), ..found((1, 1), Found::default()) };
+        assert_eq!((phase(&seen), age(&seen), rank(&seen)), (None, None, None));
+    }
+
+    #[test]
+    fn a_hello_that_was_sent_again_has_no_age() {
+        let again = found((1500, 0), Found { since_sent_ns: Some(S), ..Found::default() });
+        assert_eq!(age(&Connection { retransmits: 1, ..again }), None);
+    }
+
+    #[test]
+    fn plain_text_and_name_servers_are_no_tls() {
+        let at =
+            |remote: &str| phase(&Connection { remote: remote.into(), ..found((9, 0), Found::default()) });
+        assert_eq!(at("192.0.2.9:80"), Some(Phase::Proxy));
+        assert_eq!(at("192.0.2.9:53"), Some(Phase::Dns));
+        assert_eq!(at("192.0.2.9:8443"), Some(Phase::Tls));
+    }
+}

@@ -1,0 +1,143 @@
+//! What user space enters in the kernel side's maps about processes that run already: theirs are
+//! the same entries as if their beginning had been seen.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap as BpfHashMap, Map};
+use observer_common::{
+    Connected, FdKey, FoundSocket, Process, ProgramKey, SINCE_SHIFT, THREAD_GONE, ThreadState, Tree,
+};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::{Kernel, insert, sys};
+
+/// A thread that was there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FoundTask {
+    /// Its tree
+    pub root: u32,
+    /// Its process
+    pub pid: u32,
+    /// Its number
+    pub tid: u32,
+}
+
+/// `BPF_NOEXIST`: only what is not there.
+const NEW: u64 = 1;
+
+impl Kernel {
+    /// Begins a tree with no thread in it yet.
+    pub fn begin_tree(&mut self, root: u32, pid: u32, now: u64) -> Result<()> {
+        let tree = Tree { since: now << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
+        let map = self.maps.get_mut("TREES").context("the object has no map TREES")?;
+        insert::<{ size_of::<Tree>() }>(map, root, tree.as_bytes()).context("there is no room for it")
+    }
+
+    /// Follows a process. False when it is followed already, or there is no room.
+    pub fn enter(&mut self, pid: u32, root: u32, now: u64) -> bool {
+        let process = Process { root, since_ns: now, ..Process::default() };
+        self.put_new("PROCESSES", pid.to_ne_bytes(), process.as_bytes())
+    }
+
+    /// Takes back what [`Kernel::enter`] did.
+    pub fn leave(&mut self, pid: u32) {
+        if let Some(map) = self.maps.get_mut("PROCESSES") {
+            let _ = super::remove::<{ size_of::<Process>() }>(map, pid); // it may have ended
+        }
+    }
+
+    /// Whether a tree has not ended.
+    pub fn has_tree(&self, root: u32) -> bool {
+        let map = self.maps.get("TREES");
+        let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Tree>()]>::try_from(map).ok());
+        map.is_some_and(|map| map.get(&root, 0).is_ok())
+    }
+
+    /// Ends a tree that has no process.
+    pub fn forget_tree(&mut self, root: u32) {
+        if let Some(map) = self.maps.get_mut("TREES") {
+            let _ = super::remove::<{ size_of::<Tree>() }>(map, root); // its last process took it along
+        }
+    }
+
+    /// A thread of a process that was entered, and the inode of the file lock it waits for.
+    pub fn thread(&self, task: FoundTask, state: ThreadState, lock: Option<u64>) -> Result<()> {
+        self.run_found_thread(task, [state as u64, lock.unwrap_or(0), THREAD_GONE]).map(drop)
+    }
+
+    /// A thread that was entered in the state `before` does something else now.
+    pub fn thread_changed(&self, task: FoundTask, before: ThreadState, now: ThreadState) -> Result<()> {
+        self.run_found_thread(task, [now as u64, 0, before as u64]).map(drop)
+    }
+
+    /// A thread has gone without a trace.
+    pub fn thread_gone(&self, task: FoundTask) -> Result<()> {
+        self.run_found_thread(task, [THREAD_GONE, 0, 0]).map(drop)
+    }
+
+    fn run_found_thread(&self, task: FoundTask, what: [u64; 3]) -> Result<u32> {
+        let FoundTask { root, pid, tid } = task;
+        let [state, lock, before] = what;
+        let arguments = [root.into(), pid.into(), tid.into(), state, lock, before];
+        sys::run(self.found.as_fd(), &arguments).context("cannot enter a thread that runs already")
+    }
+
+    /// A TCP socket that was there before its process was followed. False when the kernel side has
+    /// seen its beginning after all.
+    pub fn found_connection(&mut self, cookie: u64, socket: &FoundSocket) -> bool {
+        let key = FdKey { pid: socket.pid, fd: socket.fd };
+        let value = Connected { conn: socket.conn, process_ns: socket.process_ns };
+        let seen = self.connected(key).is_some_and(|known| known.process_ns == socket.process_ns);
+        !seen
+            && self.put_any("CONNECTIONS", key.as_bytes(), value.as_bytes())
+            && self.found_socket(cookie, socket)
+    }
+
+    fn connected(&self, key: FdKey) -> Option<Connected> {
+        let map = BpfHashMap::<_, [u8; 8], [u8; 16]>::try_from(self.maps.get("CONNECTIONS")?).ok()?;
+        Connected::read_from_bytes(&map.get(&key.as_bytes().try_into().ok()?, 0).ok()?).ok()
+    }
+
+    /// A socket whose next event is to be taken for its own. False when there is no room.
+    pub fn found_socket(&mut self, cookie: u64, socket: &FoundSocket) -> bool {
+        self.put_any("FOUND", &cookie.to_ne_bytes(), socket.as_bytes())
+    }
+
+    /// The socket was closed before it had an event, or has had one.
+    pub fn forget_socket(&mut self, cookie: u64) {
+        let map = self.maps.get_mut("FOUND");
+        let map =
+            map.and_then(|map| BpfHashMap::<_, u64, [u8; size_of::<FoundSocket>()]>::try_from(map).ok());
+        if let Some(mut map) = map {
+            let _ = map.remove(&cookie); // its first event took the entry along
+        }
+    }
+
+    /// What is known of a program: to be followed, or until when it is not asked about again.
+    pub fn program(&mut self, program: ProgramKey, not_until: Option<u64>) {
+        // Without room it is asked about again.
+        let _ = self.put_any("PROGRAMS", program.as_bytes(), &not_until.unwrap_or(0).to_ne_bytes());
+    }
+
+    fn put_new(&mut self, name: &str, key: [u8; 4], value: &[u8]) -> bool {
+        put::<4, { size_of::<Process>() }>(self.maps.get_mut(name), &key, value, NEW)
+    }
+
+    fn put_any(&mut self, name: &str, key: &[u8], value: &[u8]) -> bool {
+        let map = self.maps.get_mut(name);
+        match name {
+            "FOUND" => put::<8, { size_of::<FoundSocket>() }>(map, key, value, 0),
+            "CONNECTIONS" => put::<8, { size_of::<Connected>() }>(map, key, value, 0),
+            _ => put::<16, 8>(map, key, value, 0),
+        }
+    }
+}
+
+fn put<const K: usize, const V: usize>(map: Option<&mut Map>, key: &[u8], value: &[u8], flags: u64) -> bool {
+    let map = map.and_then(|map| BpfHashMap::<_, [u8; K], [u8; V]>::try_from(map).ok());
+    match (map, <[u8; K]>::try_from(key), <[u8; V]>::try_from(value)) {
+        (Some(mut map), Ok(key), Ok(value)) => map.insert(key, value, flags).is_ok(),
+        _ => false,
+    }
+}

@@ -1,0 +1,53 @@
+//! What the agent found running, and which programs may be followed.
+
+use observer_common::Lock;
+
+use super::{Binary, Observer, locks};
+use crate::correlate::found::{FoundLock, FoundProcess};
+use crate::seam::{Programs, Seam, ToAgent};
+use crate::view::clean::clean;
+
+/// Why a program cannot be followed; `None` when it can.
+pub(super) fn judge(binary: &Binary) -> Option<String> {
+    binary.refused.as_ref().map(|why| format!("{}: {why}", clean(&binary.path)))
+}
+
+impl Observer {
+    /// A process that ran already.
+    pub(super) fn found(&mut self, process: &FoundProcess) {
+        self.correlator.found(process, &mut self.events);
+        if process.topmost {
+            self.looks.now(process.pid);
+        }
+        self.take();
+    }
+
+    /// Threads of such processes wait for locks.
+    pub(super) fn found_locks(&mut self, root: u32, at_ns: u64, waits: Vec<FoundLock>) {
+        for wait in waits {
+            self.correlator.found_lock(root, at_ns, &wait, &mut self.events);
+            let facts = locks::facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
+            self.correlator.lock_facts(wait.tid, facts, &mut self.events);
+        }
+        self.take();
+    }
+
+    /// The kernel's diagnostics alone say how sockets are that were there already.
+    pub(super) fn ask_for_sockets(&self, seam: &Seam) {
+        for root in self.correlator.found_trees() {
+            // A failure shows at the next receive: the agent has gone.
+            let _ = seam.send(&ToAgent::Sockets { root }, &[]);
+        }
+    }
+
+    /// Whether a command is to be followed although its program is not the go command.
+    pub(super) fn wanted(&self, pid: u32, binary: &Binary) -> bool {
+        let whose = || self.state.command(self.correlator.command_of(pid)?)?.record.as_ref()?.uid;
+        let wanted = match self.task.programs {
+            Programs::Go => false,
+            Programs::Own => whose() == Some(nix::unistd::getuid().as_raw()),
+            Programs::Any => true,
+        };
+        wanted && binary.refused.is_none()
+    }
+}
