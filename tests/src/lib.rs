@@ -14,6 +14,7 @@ pub mod containers;
 pub mod crowd;
 pub mod dns;
 pub mod fill;
+pub mod findings;
 pub mod git;
 pub mod go_env;
 pub mod goobserve;
