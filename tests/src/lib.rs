@@ -24,6 +24,7 @@ pub mod procs;
 pub mod proxy;
 pub mod pty;
 pub mod running;
+pub mod scenario;
 pub mod schema;
 pub mod skip;
 pub mod stats;
@@ -33,6 +34,7 @@ pub mod tls;
 pub mod toolchains;
 pub mod wait;
 pub mod watching;
+pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
