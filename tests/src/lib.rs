@@ -14,6 +14,7 @@ pub mod containers;
 pub mod crowd;
 pub mod dns;
 pub mod fill;
+pub mod findings;
 pub mod git;
 pub mod go_env;
 pub mod goobserve;
@@ -24,6 +25,7 @@ pub mod procs;
 pub mod proxy;
 pub mod pty;
 pub mod running;
+pub mod scenario;
 pub mod schema;
 pub mod skip;
 pub mod stats;
@@ -33,6 +35,7 @@ pub mod tls;
 pub mod toolchains;
 pub mod wait;
 pub mod watching;
+pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -35,6 +36,8 @@ struct Agent {
     files: HashMap<FileId, (File, bool)>,
     /// Stub resolvers that were looked for
     stubs: stubs::Stubs,
+    /// CMD's mount namespace, where it has one for its resolv.conf alone
+    private: Option<PathBuf>,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -98,7 +101,7 @@ impl Agent {
     /// hostile byte made it ask.
     fn look(&mut self, pid: u32) -> Result<()> {
         let followed = self.kernel.process(pid).is_some();
-        let Some(facts) = followed.then(|| files::facts(pid)).flatten() else {
+        let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
             return self.tell(&ToWorker::NoFacts { pid });
         };
         let mut descriptors = vec![facts.program.as_fd()];

@@ -56,7 +56,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let searching = stubs::Search::begin();
     let kernel = Kernel::load(true)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened, stubs };
+    let mut agent = Agent { kernel, seam, files: opened, stubs, private: None };
     agent.share()?;
     agent.follow_stubs(found)?;
     let until = options.duration.map(|duration| Instant::now() + duration);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::remedy::Remedies;
+
 /// Something could not be done: what is wrong, and what to do about it, a line each.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{what}")]
@@ -93,6 +95,10 @@ pub struct RunOptions {
     pub report: RunReport,
     /// Replace module paths and private hosts by pseudonyms
     pub anonymize: bool,
+    /// Remedies
+    pub with: Remedies,
+    /// Variables that an experiment sets for the command; no remedies
+    pub set: Vec<(OsString, OsString)>,
     /// Common flags
     pub common: Common,
 }
@@ -105,6 +111,46 @@ pub enum RunReport {
     Text,
     /// Nothing
     None,
+}
+
+/// The caches of an experiment's runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cache {
+    /// Fresh ones, beside the caller's own
+    #[default]
+    Cold,
+    /// Fresh ones, in memory
+    Memory,
+    /// The caller's own
+    Warm,
+}
+
+/// How a command is run several times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExperimentOptions {
+    /// Runs each way; `None`: the command's default
+    pub runs: Option<u32>,
+    /// Caches
+    pub cache: Cache,
+}
+
+/// What `goobserve compare` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CompareOptions {
+    /// The command and its arguments; not empty
+    pub command: Vec<OsString>,
+    /// What is tried; not empty
+    pub with: Remedies,
+    /// What it is compared with; none: the command as it is
+    pub versus: Remedies,
+    /// Runs and caches
+    pub experiment: ExperimentOptions,
+    /// File for the answer as JSON
+    pub json: Option<PathBuf>,
+    /// File for the answer as Markdown
+    pub markdown: Option<PathBuf>,
+    /// Common flags
+    pub common: Common,
 }
 
 /// What `goobserve report` was asked for.
