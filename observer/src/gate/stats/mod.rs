@@ -6,7 +6,7 @@ mod shift;
 mod signed_rank;
 
 pub use rank_sum::{rank_sum, rank_sum_cut};
-pub use shift::{Method, Shift, between_recordings, paired, recordings_above, unpaired};
+pub use shift::{Method, Shift, between_recordings, paired, reach, recordings_above, unpaired};
 pub use signed_rank::{signed_rank, signed_rank_cut};
 
 /// The middle value, or the mean of the two in the middle.

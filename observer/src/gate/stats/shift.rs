@@ -85,6 +85,16 @@ pub fn recordings_above(base: &[f64], new: &[f64], floor: f64) -> f64 {
     }
 }
 
+/// How far an interval would reach to each side if the baseline had `count` recordings that lie
+/// as far apart as these; `None` with too few to know.
+pub fn reach(base: &[f64], new: &[f64], alpha: f64, count: usize) -> Option<f64> {
+    let (_, error, t) = student(base, new)?;
+    t?;
+    let part = |base: usize| 1.0 / base.max(1) as f64 + 1.0 / new.len() as f64;
+    let t = StudentsT::new(0.0, 1.0, (count + new.len()).checked_sub(2)? as f64).ok()?;
+    Some(t.inverse_cdf(1.0 - alpha / 2.0) * error * (part(count) / part(base.len())).sqrt())
+}
+
 /// The difference of means, its standard error, and its distribution; `None` for that with too
 /// few recordings to know how far they lie apart.
 fn student(base: &[f64], new: &[f64]) -> Option<(f64, f64, Option<StudentsT>)> {
