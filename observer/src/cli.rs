@@ -17,8 +17,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use crate::remedy::{Remedies, Remedy};
 use args::{Args, Command, WatchArgs};
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReportFormat, ReportOptions,
-    RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReportFormat,
+    ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
 /// Variables that say where caches are: each cold run has its own.

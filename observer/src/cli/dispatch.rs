@@ -122,10 +122,10 @@ mod linux {
     use super::{Common, Refusal, Services, colored, complain, refused, status_of, write_out};
     use crate::check::{self, Check};
     use crate::cli::options::{CompareOptions, GateOptions, RunOptions, WatchOptions};
-    use crate::{compare, gate};
     use crate::run::procfs::Live;
     use crate::run::session::Note;
     use crate::run::{Invoker, child::NEVER_STARTED, invoker};
+    use crate::{compare, gate};
 
     fn me() -> Invoker {
         invoker::find(&Live, std::process::id())
@@ -202,7 +202,10 @@ mod linux {
         let common = options.common;
         let invoker = me();
         if !common.quiet {
-            invoker.not_restored.iter().for_each(|what| complain(common, &format!("not restored: {what}"), ""));
+            invoker
+                .not_restored
+                .iter()
+                .for_each(|what| complain(common, &format!("not restored: {what}"), ""));
         }
         let answered = gate::asked::gate(options, &invoker, &|| preflight(services));
         match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {

@@ -30,11 +30,7 @@ pub struct Answered {
 }
 
 /// Does what was asked for; `able` says why this machine cannot be observed.
-pub fn gate(
-    options: &GateOptions,
-    invoker: &Invoker,
-    able: &dyn Fn() -> Result<(), Refusal>,
-) -> Answered {
+pub fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), Refusal>) -> Answered {
     let answered = match &options.action {
         GateAction::Record { .. } => record(options, invoker, able),
         _ => judged(options, invoker, able),
@@ -47,7 +43,8 @@ type Able<'a> = &'a dyn Fn() -> Result<(), Refusal>;
 fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
     let GateAction::Record { out, append, command } = &options.action else { unreachable!() };
     able()?;
-    let known = if *append && files::is_there(out, invoker)? { Some(files::read(out, invoker)?) } else { None };
+    let known =
+        if *append && files::is_there(out, invoker)? { Some(files::read(out, invoker)?) } else { None };
     let file = files::create(out, invoker)?;
     let mut experiment = begin(options, invoker, &[("new", command.clone())])?;
     let around = files::around(invoker)?;
@@ -249,7 +246,11 @@ impl Measured {
                 }
                 Round::Failed(ended) => {
                     let failed = ended.into_iter().find(|ended| ended.status != 0);
-                    return Ok(failed.map(|Ended { arm, status, said, .. }| End::Failed { arm, status, said }));
+                    return Ok(failed.map(|Ended { arm, status, said, .. }| End::Failed {
+                        arm,
+                        status,
+                        said,
+                    }));
                 }
                 Round::Interrupted => return Ok(Some(End::Interrupted { runs: self.reports[0].len() })),
             }

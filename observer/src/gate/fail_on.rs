@@ -50,8 +50,7 @@ mod tests {
     use super::*;
     use crate::gate::outcome::{Reason, Tier};
 
-    const ALL: [Verdict; 4] =
-        [Verdict::Passed, Verdict::Regressed, Verdict::Inconclusive, Verdict::Invalid];
+    const ALL: [Verdict; 4] = [Verdict::Passed, Verdict::Regressed, Verdict::Inconclusive, Verdict::Invalid];
 
     #[test]
     fn the_default_is_the_contracts_table() {

@@ -69,9 +69,8 @@ pub struct Answers {
 impl Answers {
     /// Opens them.
     pub fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, Refusal> {
-        let open = |path: &Option<std::path::PathBuf>| {
-            path.as_deref().map(|path| create(path, invoker)).transpose()
-        };
+        let open =
+            |path: &Option<std::path::PathBuf>| path.as_deref().map(|path| create(path, invoker)).transpose();
         Ok(Self {
             json: open(&outputs.json)?,
             markdown: open(&outputs.markdown)?,
@@ -111,7 +110,8 @@ pub fn around(invoker: &Invoker) -> Result<Around, Refusal> {
     let cpu = name.map(|(_, name)| name.trim().to_owned());
     let _user = AsUser::take(invoker)?;
     let folder = std::env::current_dir().ok();
-    let folder = folder.as_deref().into_iter().flat_map(Path::ancestors).find(|up| up.join("go.mod").is_file());
+    let folder =
+        folder.as_deref().into_iter().flat_map(Path::ancestors).find(|up| up.join("go.mod").is_file());
     let hashed = |name: &str| fnv(&folder?.join(name));
     Ok(Around { cpu, go_mod: hashed("go.mod"), go_sum: hashed("go.sum") })
 }

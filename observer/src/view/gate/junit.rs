@@ -38,7 +38,10 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
                 format!("\n      <skipped message=\"{}\"/>\n    ", escaped(&why.join("; ")))
             }
         };
-        body += &format!("    <testcase classname=\"goobserve.gate\" name=\"{}\">{result}</testcase>\n", tier.name());
+        body += &format!(
+            "    <testcase classname=\"goobserve.gate\" name=\"{}\">{result}</testcase>\n",
+            tier.name()
+        );
     }
     let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len());
     format!(
@@ -63,7 +66,9 @@ fn why(outcome: &Outcome, tier: Tier) -> Vec<String> {
     }
     match (tier, &outcome.time, &outcome.bounded) {
         (Tier::Time, Some(time), _) => vec![crate::gate::outcome::total(time)],
-        (Tier::Bounded, _, Some(bounded)) => bounded.counts.iter().map(crate::gate::bounded::Count::text).collect(),
+        (Tier::Bounded, _, Some(bounded)) => {
+            bounded.counts.iter().map(crate::gate::bounded::Count::text).collect()
+        }
         _ => vec![outcome.verdict.name().to_owned()],
     }
 }

@@ -24,8 +24,14 @@ pub fn text(outcome: &Outcome, options: Options) -> String {
         }
     };
     section("Why", outcome.reasons.iter().map(placed).collect());
-    section("Not judged", outcome.unjudged.iter().map(|r| format!("{}: {}", r.tier.name(), r.text)).collect());
-    section("What was changed besides", outcome.causes.iter().map(crate::gate::causes::Change::text).collect());
+    section(
+        "Not judged",
+        outcome.unjudged.iter().map(|r| format!("{}: {}", r.tier.name(), r.text)).collect(),
+    );
+    section(
+        "What was changed besides",
+        outcome.causes.iter().map(crate::gate::causes::Change::text).collect(),
+    );
     let stall = |finding: &crate::gate::baseline::Finding| {
         let host = finding.host.as_deref().map_or_else(String::new, |host| format!(" ({host})"));
         format!("{}{host}, in {} runs: {}", finding.kind, finding.runs, finding.summary)
