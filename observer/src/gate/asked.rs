@@ -52,7 +52,7 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     let end = measured.go_on(&mut experiment, options.max_runs as usize)?;
     experiment.end()?;
     let Some(new) = measured.side(options, &around, 0, command) else {
-        return Err(end.map_or_else(|| Refusal::new("no run was made", ""), |end| end.refusal()));
+        return Err(end.map_or_else(|| Refusal::new("no run was made", ""), End::refusal));
     };
     let baseline = match known {
         None => new,
@@ -90,7 +90,7 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
         );
     }
     let page = if options.common.quiet { String::new() } else { page };
-    Ok(Answered { page, status: 0, refusal: end.map(|end| end.refusal()) })
+    Ok(Answered { page, status: 0, refusal: end.map(End::refusal) })
 }
 
 fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
@@ -142,9 +142,8 @@ fn answer(
                 after = sides.into_iter().next();
                 (before.clone(), after.clone())
             })?;
-            match (out, after) {
-                (Some(file), Some(after)) => files::finish(file, &after.text(), invoker)?,
-                _ => {}
+            if let (Some(file), Some(after)) = (out, after) {
+                files::finish(file, &after.text(), invoker)?;
             }
             Ok(answer)
         }
@@ -188,7 +187,7 @@ fn look(
         let question = Question { before: &before, after: &after, design, floors: options.floors, alpha };
         let mut outcome = judge(&question);
         let stop = end.is_some() || outcome.verdict != Verdict::Inconclusive;
-        let refusal = end.map(|end| end.refusal());
+        let refusal = end.map(End::refusal);
         if let Some(refusal) = &refusal {
             // What was measured is shown; a look that was not planned decides nothing.
             outcome.verdict = Verdict::Invalid;

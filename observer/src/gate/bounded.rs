@@ -69,10 +69,12 @@ pub fn bounded(question: &Question<'_>) -> Bounded {
     for Test { mut count, above, below, able } in tests {
         let p = if able { adjusted.next().unwrap_or(above) } else { above };
         count.p = p;
-        count.verdict = able.then(|| match () {
-            () if p <= bar => Verdict::Regressed,
-            () if below <= bar => Verdict::Passed,
-            () => Verdict::Inconclusive,
+        count.verdict = able.then_some(if p <= bar {
+            Verdict::Regressed
+        } else if below <= bar {
+            Verdict::Passed
+        } else {
+            Verdict::Inconclusive
         });
         counts.push(count);
     }

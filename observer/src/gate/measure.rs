@@ -118,15 +118,15 @@ fn findings(known: &mut Vec<Finding>, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::State;
     use crate::model::record::Phase;
-    use crate::model::{State, report};
     use crate::source::replay::Replay;
 
     fn download() -> Report {
         let mut state = State::new();
         let bytes: &[u8] = include_bytes!("../../tests/data/download.jsonl");
         Replay::new(bytes).unwrap().for_each(|event| state.apply(&event.unwrap()));
-        report::report(&state)
+        crate::model::report(&state)
     }
 
     #[test]

@@ -242,9 +242,10 @@ fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudg
             None => String::new(),
         };
         let (name, grown) = (part.phase.map_or("", Phase::name), duration(part.shift_ns.unsigned_abs()));
-        text += &match part.named {
-            true => format!("; {name} grew by {grown}{at}"),
-            false => format!("; {name}{at} moved most, by {grown}, which is not shown to matter"),
+        text += &if part.named {
+            format!("; {name} grew by {grown}{at}")
+        } else {
+            format!("; {name}{at} moved most, by {grown}, which is not shown to matter")
         };
     }
     if verdict == Verdict::Inconclusive {

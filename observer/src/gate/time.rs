@@ -257,7 +257,7 @@ fn more(question: &Question<'_>, shift: &Shift, before: &[f64], after: &[f64]) -
         return (have + 1..=super::baseline::KEPT).find(enough).map(|count| (count - have) as u32);
     }
     let Some((low, high)) = shift.interval else {
-        let fewest = (1..).find(|n| stats::signed_rank_cut(*n, question.alpha / 2.0).is_some())?;
+        let fewest = (1..MOST_RUNS).find(|n| stats::signed_rank_cut(*n, question.alpha / 2.0).is_some())?;
         return Some((fewest - have.min(fewest - 1)) as u32);
     };
     let needed = (have as f64 * ((high - low) / 2.0 / distance).powi(2)).ceil();

@@ -1,5 +1,5 @@
 //! The gate's statistics: ranks, shifts with their intervals, several tests and several looks.
-//! Pure numbers in and out; checked against SciPy's results (`tests/data/gate/scipy.json`).
+//! Pure numbers in and out; checked against `SciPy`'s results (`tests/data/gate/scipy.json`).
 
 mod rank_sum;
 mod shift;
@@ -29,13 +29,14 @@ pub fn holm(values: &[f64]) -> Vec<f64> {
 
 /// After how many runs a look is taken: every `runs`, the last after `max`.
 pub fn looks(runs: usize, max: usize) -> Vec<usize> {
-    let mut looks: Vec<usize> = (1..).map(|look| look * runs.max(1)).take_while(|n| *n < max).collect();
-    looks.push(max.max(runs));
+    let step = runs.max(1);
+    let mut looks: Vec<usize> = (step..max).step_by(step).collect();
+    looks.push(max.max(step));
     looks
 }
 
 /// What of `alpha` each look may spend: α·t² up to the share t of the runs, less what was spent
-/// before (the power family of Kim and DeMets, Biometrika 74, 1987). They add up to `alpha`, so
+/// before (the power family of Kim and `DeMets`, Biometrika 74, 1987). They add up to `alpha`, so
 /// by Boole's inequality the error over all looks is at most `alpha`, exactly and whatever the
 /// looks have in common; that is a little more than a boundary for normal sums would cost.
 pub fn spending(looks: &[usize], alpha: f64) -> Vec<f64> {

@@ -79,7 +79,7 @@ pub fn between_recordings(base: &[f64], new: &[f64], alpha: f64) -> Option<Shift
 /// The chance of recordings as far above `floor` as these when they lie at it; 1 with too few.
 pub fn recordings_above(base: &[f64], new: &[f64], floor: f64) -> f64 {
     match student(base, new) {
-        Some((estimate, error, Some(_))) if error == 0.0 => f64::from(u8::from(estimate <= floor)),
+        Some((estimate, 0.0, Some(_))) => f64::from(u8::from(estimate <= floor)),
         Some((estimate, error, Some(t))) => t.sf((estimate - floor) / error),
         _ => 1.0,
     }
