@@ -14,6 +14,7 @@ pub mod decode;
 pub mod diagnose;
 #[cfg(target_os = "linux")]
 pub mod experiment;
+pub mod gate;
 pub mod goenv;
 pub mod model;
 pub mod remedy;
