@@ -106,7 +106,13 @@ fn ab(before: &[Run], after: &[Run], looks: &[usize]) -> (Outcome, usize) {
 }
 
 /// `gate run` against so many recordings; what a session is slower or faster lies so far apart.
-fn stored(random: &mut Random, sessions: &[Vec<Run>], recordings: usize, spread: f64, slower: f64) -> Outcome {
+fn stored(
+    random: &mut Random,
+    sessions: &[Vec<Run>],
+    recordings: usize,
+    spread: f64,
+    slower: f64,
+) -> Outcome {
     let mut one = |factor: f64| {
         let luck = (spread * random.normal()).exp() * factor;
         let session = random.below(sessions.len());
@@ -180,20 +186,26 @@ fn a_slowdown_of_a_tenth_is_found_with_at_most_twenty_pairs() {
     let (mut random, mut found, mut pairs) = (Random(21), 0, 0);
     for _ in 0..SIMULATIONS {
         let session = &sessions[random.below(sessions.len())];
-        let (before, after) =
-            (draw(&mut random, session, 20, 1.0), draw(&mut random, session, 20, 1.1));
+        let (before, after) = (draw(&mut random, session, 20, 1.0), draw(&mut random, session, 20, 1.1));
         let (outcome, used) = ab(&before, &after, &[10, 20]);
         found += u32::from(outcome.verdict == Verdict::Regressed);
         pairs += used;
     }
-    let noise: Vec<f64> = sessions.iter().map(|session| {
-        let walls: Vec<f64> = session.iter().map(|run| run.wall_ns as f64).collect();
-        let mean = walls.iter().sum::<f64>() / walls.len() as f64;
-        (walls.iter().map(|wall| (wall - mean).powi(2)).sum::<f64>() / (walls.len() - 1) as f64).sqrt() / mean
-    }).collect();
+    let noise: Vec<f64> = sessions
+        .iter()
+        .map(|session| {
+            let walls: Vec<f64> = session.iter().map(|run| run.wall_ns as f64).collect();
+            let mean = walls.iter().sum::<f64>() / walls.len() as f64;
+            (walls.iter().map(|wall| (wall - mean).powi(2)).sum::<f64>() / (walls.len() - 1) as f64).sqrt()
+                / mean
+        })
+        .collect();
     let noise = stats::median(&noise).unwrap();
-    println!("10 % more: {found} of {SIMULATIONS}, {:.1} pairs each; runs {:.1} % apart",
-        pairs as f64 / f64::from(SIMULATIONS), noise * 100.0);
+    println!(
+        "10 % more: {found} of {SIMULATIONS}, {:.1} pairs each; runs {:.1} % apart",
+        pairs as f64 / f64::from(SIMULATIONS),
+        noise * 100.0
+    );
     assert!(found * 100 >= SIMULATIONS * 95, "{found} of {SIMULATIONS}");
 }
 

@@ -65,9 +65,8 @@ fn intervals_and_tests_say_the_same() {
     for sample in known["two"].as_array().unwrap() {
         let (base, new) = (numbers(&sample["base"]), numbers(&sample["new"]));
         let Some((low, _)) = stats::unpaired(&base, &new, 0.05).unwrap().interval else { continue };
-        let p = |shift: f64| {
-            stats::rank_sum(&base, &new.iter().map(|value| value - shift).collect::<Vec<_>>())
-        };
+        let p =
+            |shift: f64| stats::rank_sum(&base, &new.iter().map(|value| value - shift).collect::<Vec<_>>());
         let mut all = [base.clone(), new.clone()].concat();
         all.sort_by(f64::total_cmp);
         if all.windows(2).all(|pair| pair[0] < pair[1]) {

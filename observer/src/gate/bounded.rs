@@ -7,11 +7,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Design;
 use super::baseline::{Recording, Run};
 use super::stats;
 use super::time::FEWEST_RECORDINGS;
 use super::verdict::{Question, Verdict};
-use super::Design;
 use crate::model::record::Phase;
 
 /// What came of it.

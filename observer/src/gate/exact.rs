@@ -106,8 +106,7 @@ pub fn exact(before: &Recording, after: &Recording, modules_changed: bool) -> Ex
         }
         let count = |side: &BTreeMap<Kind, u64>| side.get(kind).copied().unwrap_or(0);
         let (class, host, status, module) = kind.clone();
-        let difference =
-            Difference { class, host, status, module, before: count(&old), after: count(&new) };
+        let difference = Difference { class, host, status, module, before: count(&old), after: count(&new) };
         match difference.after.cmp(&difference.before) {
             std::cmp::Ordering::Greater => exact.more.push(difference),
             std::cmp::Ordering::Less => exact.fewer.push(difference),
@@ -237,7 +236,10 @@ mod tests {
         add(&mut after, Class::Zip, "proxy.test", Some("example.com/new"), 1);
         assert_eq!(exact(&before, &after, false).verdict, Some(Verdict::Regressed));
         let found = exact(&before, &after, true);
-        assert_eq!((found.verdict, found.modules_added), (Some(Verdict::Passed), vec!["example.com/new".into()]));
+        assert_eq!(
+            (found.verdict, found.modules_added),
+            (Some(Verdict::Passed), vec!["example.com/new".into()])
+        );
         // What both know counts all the same.
         after.requests[0][0].count += 1;
         assert_eq!(exact(&before, &after, true).verdict, Some(Verdict::Regressed));

@@ -279,13 +279,15 @@ pub fn percent(share: f64) -> String {
 /// What would decide it.
 pub fn more(time: &Time) -> String {
     match (time.more, time.unit) {
-        (Some(more), Unit::Pair) => format!("about {} of each side would decide it", count(more.into(), "more run")),
+        (Some(more), Unit::Pair) => {
+            format!("about {} of each side would decide it", count(more.into(), "more run"))
+        }
         (Some(more), Unit::Recording) => {
             format!("about {} of the baseline would decide it", count(more.into(), "more recording"))
         }
-        (None, Unit::Pair) => "it lies at the floor: even a thousand runs more would not decide it".to_owned(),
-        (None, Unit::Recording) => {
-            "recordings lie too far apart to decide it: `gate ab` would".to_owned()
+        (None, Unit::Pair) => {
+            "it lies at the floor: even a thousand runs more would not decide it".to_owned()
         }
+        (None, Unit::Recording) => "recordings lie too far apart to decide it: `gate ab` would".to_owned(),
     }
 }

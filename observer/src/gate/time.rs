@@ -123,9 +123,8 @@ pub fn time(question: &Question<'_>) -> Time {
     let rule = why.is_none().then(|| decide(&shift, &ratio, floors));
     let judged = why.is_none();
     let verdict = why.as_ref().map_or(rule, |(verdict, _)| *verdict);
-    let more = (verdict == Some(Verdict::Inconclusive))
-        .then(|| more(question, &shift, &before, &after))
-        .flatten();
+    let more =
+        (verdict == Some(Verdict::Inconclusive)).then(|| more(question, &shift, &before, &after)).flatten();
     let ends = |interval: Option<(f64, f64)>| (interval.map(|ends| ends.0), interval.map(|ends| ends.1));
     // Without a judgement an interval would promise what it cannot keep.
     let (low, high) = ends(shift.interval.filter(|_| judged));
@@ -299,8 +298,11 @@ fn part(
         Design::Pairs => {
             let beyond: Vec<f64> =
                 differences(before, after, 1.0).iter().map(|shift| shift - absolute).collect();
-            stats::signed_rank(&beyond)
-                .max(stats::signed_rank(&differences(before, after, 1.0 + floors.relative)))
+            stats::signed_rank(&beyond).max(stats::signed_rank(&differences(
+                before,
+                after,
+                1.0 + floors.relative,
+            )))
         }
         Design::Recordings => {
             let floor = (floors.relative * stats::median(before).unwrap_or(0.0)).max(absolute);
@@ -308,15 +310,7 @@ fn part(
         }
     };
     let shift = shifts(question, before, after).0.estimate as i64;
-    Part {
-        phase,
-        host,
-        before_ns: middle(before),
-        after_ns: middle(after),
-        shift_ns: shift,
-        p,
-        named: false,
-    }
+    Part { phase, host, before_ns: middle(before), after_ns: middle(after), shift_ns: shift, p, named: false }
 }
 
 impl Time {

@@ -81,7 +81,8 @@ pub fn judge(question: &Question<'_>) -> Outcome {
         // Pairs share their machine: what is otherwise there is what is tried.
         causes.extend(causes::obstacles(old, new));
     }
-    let modules_changed = causes.iter().any(|change| change.what.starts_with("go.mod") || change.what == "go.sum");
+    let modules_changed =
+        causes.iter().any(|change| change.what.starts_with("go.mod") || change.what == "go.sum");
     let exact = exact::exact(old, new, modules_changed);
     let bounded = bounded::bounded(question);
     let time = time::time(question);
@@ -176,12 +177,17 @@ mod tests {
         after.command.push("-x".into());
         let found = stored(&before, &after);
         assert_eq!(found.verdict, Invalid);
-        assert_eq!(found.reasons[0].text, "the baseline is of `go mod download`, not of `go mod download -x`");
+        assert_eq!(
+            found.reasons[0].text,
+            "the baseline is of `go mod download`, not of `go mod download -x`"
+        );
         let mut after = sample::baseline(1, 10);
         after.cache = crate::compare::answer::CacheKind::Warm;
         let found = stored(&before, &after);
-        assert_eq!((found.verdict, found.reasons[0].text.as_str()),
-            (Invalid, "the baseline has cold caches, the new runs warm"));
+        assert_eq!(
+            (found.verdict, found.reasons[0].text.as_str()),
+            (Invalid, "the baseline has cold caches, the new runs warm")
+        );
     }
 
     #[test]

@@ -14,8 +14,7 @@ const EXACT: usize = 100;
 pub fn signed_rank(differences: &[f64]) -> f64 {
     let kept: Vec<f64> = differences.iter().copied().filter(|value| *value != 0.0).collect();
     let ranks = doubled_ranks(&kept.iter().map(|value| value.abs()).collect::<Vec<_>>());
-    let sum: usize =
-        kept.iter().zip(&ranks).filter(|(value, _)| **value > 0.0).map(|(_, rank)| rank).sum();
+    let sum: usize = kept.iter().zip(&ranks).filter(|(value, _)| **value > 0.0).map(|(_, rank)| rank).sum();
     if kept.len() <= EXACT {
         return chances(&ranks)[sum..].iter().sum::<f64>().min(1.0);
     }
