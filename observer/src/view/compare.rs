@@ -52,9 +52,10 @@ fn headline(answer: &Answer) -> Vec<String> {
 }
 
 fn tried(answer: &Answer) -> String {
-    match answer.baseline.remedies.is_empty() {
-        true => answer.tried.name.clone(),
-        false => format!("{} against {}", answer.tried.name, answer.baseline.name),
+    if answer.baseline.remedies.is_empty() {
+        answer.tried.name.clone()
+    } else {
+        format!("{} against {}", answer.tried.name, answer.baseline.name)
     }
 }
 
@@ -203,21 +204,17 @@ fn stalls(page: &mut Page, answer: &Answer) {
             format!("in {runs} of {} runs{cost}", answer.runs)
         };
         let before = of(stall.baseline_runs, stall.baseline_cost_ns);
-        let after = match stall.gone() {
-            true => "gone".to_owned(),
-            false => of(stall.tried_runs, stall.tried_cost_ns),
-        };
+        let after = if stall.gone() { "gone".to_owned() } else { of(stall.tried_runs, stall.tried_cost_ns) };
         let (baseline, tried) = (&answer.baseline.name, &answer.tried.name);
         page.line(2, PLAIN, &format!("{what}: {baseline} {before}; {tried} {after}"));
         page.line(4, DIM, &stall.summary);
         for remedy in &stall.remedies {
-            match remedy.tried {
-                true => {
-                    let result = headline(answer).into_iter().next().unwrap_or_default();
-                    page.line(4, PLAIN, &format!("tried: {result}"));
-                }
-                false => page.line(4, PLAIN, &format!("try: {}", remedy.attempt)),
-            }
+            let line = if remedy.tried {
+                format!("tried: {}", headline(answer).into_iter().next().unwrap_or_default())
+            } else {
+                format!("try: {}", remedy.attempt)
+            };
+            page.line(4, PLAIN, &line);
         }
     }
 }
