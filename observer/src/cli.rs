@@ -3,6 +3,7 @@
 
 mod args;
 pub mod dispatch;
+mod gate_args;
 pub mod options;
 pub mod services;
 pub mod text;
@@ -16,15 +17,15 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use crate::remedy::{Remedies, Remedy};
 use args::{Args, Command, WatchArgs};
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, Refusal, ReportFormat, ReportOptions,
-    RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReportFormat,
+    ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
 /// Variables that say where caches are: each cold run has its own.
 const COLD: [&str; 3] = ["GOMODCACHE", "GOPATH", "GOCACHE"];
 
 /// What is to be done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Request {
     /// `watch`
     Watch(WatchOptions),
@@ -32,6 +33,8 @@ pub enum Request {
     Run(RunOptions),
     /// `compare`
     Compare(CompareOptions),
+    /// `gate`
+    Gate(GateOptions),
     /// `report`
     Report(ReportOptions),
     /// `check`
@@ -110,6 +113,7 @@ fn request(args: Args) -> Result<(Request, Common), Refusal> {
             common,
         }),
         Some(Command::Compare(args)) => Request::Compare(compare(args, common)?),
+        Some(Command::Gate(gate)) => Request::Gate(gate_args::options(gate, common)?),
         Some(Command::Report(args)) => Request::Report(ReportOptions {
             file: args.file,
             format: match args.format {

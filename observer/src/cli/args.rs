@@ -114,6 +114,9 @@ pub enum Command {
     /// Say whether a remedy helps, by how much, and what it changes
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Say whether a command got slower, for CI: record, run, compare, ab
+    #[command(subcommand, after_help = super::gate_args::EXAMPLES)]
+    Gate(super::gate_args::Gate),
     /// Show the report of a recording
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
@@ -297,7 +300,7 @@ fn remedy(text: &str) -> Result<Remedy, String> {
 }
 
 /// A time with its unit, or a number of seconds; more than nothing.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     let other = || Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
     match seconds.or_else(other) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::gate::{FailOn, Floors};
 use crate::remedy::Remedies;
 
 /// Something could not be done: what is wrong, and what to do about it, a line each.
@@ -151,6 +152,73 @@ pub struct CompareOptions {
     pub markdown: Option<PathBuf>,
     /// Common flags
     pub common: Common,
+}
+
+/// What `goobserve gate` was asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GateOptions {
+    /// What is to be done
+    pub action: GateAction,
+    /// Runs between two looks, and caches
+    pub experiment: ExperimentOptions,
+    /// Runs before the last look
+    pub max_runs: u32,
+    /// What does not matter
+    pub floors: Floors,
+    /// What fails the build
+    pub fail_on: FailOn,
+    /// Where to say it
+    pub outputs: GateOutputs,
+    /// Common flags
+    pub common: Common,
+}
+
+/// What the gate is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GateAction {
+    /// Make a baseline, or add to one
+    Record {
+        /// Its file
+        out: PathBuf,
+        /// Add to what is there
+        append: bool,
+        /// The command and its arguments; not empty
+        command: Vec<OsString>,
+    },
+    /// Judge new runs by a baseline
+    Run {
+        /// Its file
+        baseline: PathBuf,
+        /// File for the new runs
+        out: Option<PathBuf>,
+        /// The command and its arguments; not empty
+        command: Vec<OsString>,
+    },
+    /// Judge a file by another
+    Compare {
+        /// The baseline
+        baseline: PathBuf,
+        /// What is judged
+        new: PathBuf,
+    },
+    /// Judge a command by another, both run in turns
+    Ab {
+        /// The command that was
+        a: OsString,
+        /// The command that is
+        b: OsString,
+    },
+}
+
+/// Files for the gate's answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GateOutputs {
+    /// `goobserve.gate/1`
+    pub json: Option<PathBuf>,
+    /// Markdown
+    pub markdown: Option<PathBuf>,
+    /// `JUnit` XML
+    pub junit: Option<PathBuf>,
 }
 
 /// What `goobserve report` was asked for.

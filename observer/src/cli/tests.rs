@@ -105,9 +105,18 @@ fn wrong_use_is_two_lines_and_status_2() {
 
 #[test]
 fn help_has_examples_everywhere() {
-    for line in
-        ["--help", "-h", "watch -h", "run --help", "report -h", "check -h", "completions -h", "man -h"]
-    {
+    for line in [
+        "--help",
+        "-h",
+        "watch -h",
+        "run --help",
+        "report -h",
+        "check -h",
+        "completions -h",
+        "man -h",
+        "gate --help",
+        "gate ab -h",
+    ] {
         let stop = ask(line).unwrap_err();
         assert_eq!(stop.status, 0);
         assert!(stop.text.contains("Examples:\n") && stop.text.contains("--color"), "{line}: {}", stop.text);
@@ -120,4 +129,45 @@ fn the_colour_is_known_even_when_the_rest_is_wrong() {
     assert_eq!(wrong("--color=never fly").color, ColorChoice::Never);
     assert_eq!(wrong("--color always fly").color, ColorChoice::Always);
     assert_eq!(wrong("run --nope -- x --color always").color, ColorChoice::Auto);
+}
+
+#[test]
+fn the_gates_four_ways_are_understood() {
+    use super::options::GateAction;
+    use crate::gate::{FailOn, Floors};
+    let gate = |line: &str| match ask(line).unwrap().0 {
+        Request::Gate(options) => options,
+        other => panic!("{other:?}"),
+    };
+    let record = gate("gate record --runs 3 --out b.json --append go mod download -x");
+    let command = ["go", "mod", "download", "-x"].map(Into::into).to_vec();
+    assert_eq!(record.action, GateAction::Record { out: "b.json".into(), append: true, command });
+    assert_eq!((record.experiment.runs, record.max_runs), (Some(3), 3));
+    let run = gate("gate run --baseline b.json --max-runs 30 --fail-on regressed,unjudged -- go version");
+    assert_eq!((run.experiment.runs, run.max_runs, run.floors), (Some(10), 30, Floors::RECORDINGS));
+    let fail_on = FailOn { regressed: true, inconclusive: false, invalid: false, unjudged: true };
+    assert_eq!(run.fail_on, fail_on);
+    let compare = gate("gate compare a.json b.json --floor 7% --floor 1s --junit j.xml");
+    assert_eq!(compare.floors, Floors { relative: 0.07, absolute_ns: 1_000_000_000 });
+    assert_eq!((compare.outputs.junit, compare.fail_on), (Some("j.xml".into()), FailOn::default()));
+    let ab = gate("gate ab --a one --b two --cache memory");
+    assert_eq!((ab.floors, ab.action), (Floors::PAIRS, GateAction::Ab { a: "one".into(), b: "two".into() }));
+}
+
+#[test]
+fn a_gate_that_makes_no_sense_is_wrong_use() {
+    for line in [
+        "gate",
+        "gate ab --a one",
+        "gate ab --a one --b two --runs 10 --max-runs 5",
+        "gate ab --a one --b two --fail-on none,regressed",
+        "gate ab --a one --b two --fail-on never",
+        "gate compare a.json b.json --floor wide",
+        "gate compare a.json",
+        "gate record --out b.json",
+        "gate run -- go",
+    ] {
+        wrong(line);
+    }
+    assert!(wrong("gate ab --a one --b two --max-runs 5").text.contains("less than --runs 10"));
 }

@@ -34,10 +34,15 @@
 //! may err on one side. `--max-runs` fixes the looks before the first run, and [`stats::spending`]
 //! divides both errors among them.
 
+#[cfg(target_os = "linux")]
+pub mod asked;
 pub mod baseline;
 pub mod bounded;
 pub mod causes;
 pub mod exact;
+pub mod fail_on;
+#[cfg(target_os = "linux")]
+mod files;
 pub mod measure;
 pub mod outcome;
 #[cfg(test)]
@@ -46,6 +51,7 @@ pub mod stats;
 pub mod time;
 pub mod verdict;
 
+pub use fail_on::FailOn;
 pub use outcome::Outcome;
 
 use crate::model::record::Ns;

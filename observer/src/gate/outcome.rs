@@ -149,7 +149,12 @@ impl Outcome {
     /// The answer in a line.
     pub fn headline(&self) -> String {
         let Some(reason) = self.reasons.first() else { return self.verdict.name().to_owned() };
-        format!("{}: {}", self.verdict.name(), reason.text)
+        let missing: Vec<&str> = self.unjudged.iter().map(|reason| reason.tier.name()).collect();
+        let missing = match missing.as_slice() {
+            [] => String::new(),
+            tiers => format!(" ({} not judged)", tiers.join(" and ")),
+        };
+        format!("{}{missing}: {}", self.verdict.name(), reason.text)
     }
 
     /// With the tiers, and the reasons that they give.
@@ -222,7 +227,8 @@ fn explain_bounded(
 
 fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudged: &mut Vec<Reason>) {
     if let Some(why) = &time.why {
-        unjudged.push(Reason::of(Tier::Time, why));
+        let advice = if time.verdict.is_none() { format!("{}; ", total(time)) } else { String::new() };
+        unjudged.push(Reason::of(Tier::Time, advice + why));
         return;
     }
     if time.verdict != Some(verdict) {
@@ -230,14 +236,16 @@ fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudg
     }
     let (phase, host) = (time.most(false), time.most(true));
     let mut text = total(time);
-    if let Some(part) = phase.filter(|part| part.named) {
-        let name = part.phase.map_or("", Phase::name);
-        text += &format!("; {name} grew by {}", duration(part.shift_ns.unsigned_abs()));
-        if let Some(host) = host.filter(|host| host.named) {
-            text += &format!(" at {}", host.host.as_deref().unwrap_or_default());
-        }
-    } else if verdict == Verdict::Regressed {
-        text += "; no phase is shown to be the cause";
+    if let Some(part) = phase {
+        let at = match host.and_then(|host| host.host.as_deref()) {
+            Some(host) => format!(" at {host}"),
+            None => String::new(),
+        };
+        let (name, grown) = (part.phase.map_or("", Phase::name), duration(part.shift_ns.unsigned_abs()));
+        text += &match part.named {
+            true => format!("; {name} grew by {grown}{at}"),
+            false => format!("; {name}{at} moved most, by {grown}, which is not shown to matter"),
+        };
     }
     if verdict == Verdict::Inconclusive {
         text += &format!("; {}", more(time));
@@ -253,7 +261,7 @@ fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudg
     reasons.insert(at.unwrap_or(reasons.len()), reason);
 }
 
-/// `10.2 s to 11.9 s, 1.16 times as long (95 %: 1.12 to 1.21)`
+/// `total 10.2 s to 11.9 s, 1.16 times as long (95 %: 1.12 to 1.21)`
 pub fn total(time: &Time) -> String {
     let total = &time.total;
     let interval = match (total.ratio_low, total.ratio_high) {
@@ -263,7 +271,7 @@ pub fn total(time: &Time) -> String {
         _ => String::new(),
     };
     format!(
-        "{} to {}, {:.3} times as long{interval}",
+        "total {} to {}, {:.3} times as long{interval}",
         duration(total.before_ns),
         duration(total.after_ns),
         total.ratio

@@ -253,7 +253,7 @@ pub fn markdown(answer: &Answer) -> String {
 }
 
 /// Foreign text that Markdown takes as it is.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in clean(text).chars() {
         if "\\`*_{}[]<>#|~&!".contains(c) {

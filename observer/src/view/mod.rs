@@ -2,6 +2,7 @@
 
 pub mod clean;
 pub mod compare;
+pub mod gate;
 pub mod human;
 pub mod json;
 pub mod lines;

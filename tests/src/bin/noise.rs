@@ -35,26 +35,6 @@ struct Run {
     phases_us: BTreeMap<String, u64>,
 }
 
-/// Modules of the sample that need no others.
-const FEW: [&str; 10] = [
-    "BurntSushi/toml",
-    "cenkalti/backoff",
-    "cespare/xxhash",
-    "dustin/go-humanize",
-    "felixge/httpsnoop",
-    "go-chi/chi",
-    "google/uuid",
-    "gorilla/mux",
-    "gorilla/websocket",
-    "julienschmidt/httprouter",
-];
-
-/// The sample's go.mod with those only.
-fn few(go_mod: &str) -> String {
-    let kept = |line: &&str| !line.starts_with('\t') || FEW.iter().any(|name| line.contains(name));
-    go_mod.lines().filter(kept).map(|line| format!("{line}\n")).collect()
-}
-
 fn main() -> Result<()> {
     let args = Args::read("noise [RUNS] [--sessions N] [--json FILE]")?;
     let runs = args.count.unwrap_or(12);
@@ -83,8 +63,7 @@ fn main() -> Result<()> {
 }
 
 fn observe(lab: &Lab) -> Result<Run> {
-    let run = lab.go_run(&GoOptions { go_sum: true, ..GoOptions::default() })?;
-    fs::write(run.project().join("go.mod"), few(&fs::read_to_string(run.project().join("go.mod"))?))?;
+    let run = lab.go_run(&GoOptions { go_sum: true, few: true, ..GoOptions::default() })?;
     let observed = lab.observe(&run, &["go", "mod", "download"])?;
     ensure!(observed.output.status.success(), "{}", observed.stderr());
     let command = observed.list("commands").first().context("no command in the report")?;

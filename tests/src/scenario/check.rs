@@ -74,15 +74,18 @@ fn cost_ms(expect: &Expect, command: &Value, rtt_ms: f64) -> Option<f64> {
 }
 
 fn stall(expect: &Expect, command: &Value, cost: Option<f64>) -> Option<String> {
-    let what = format!("{} of {} in {}", expect.kind, expect.host.as_deref().unwrap_or("no host"), expect.phase);
+    let what =
+        format!("{} of {} in {}", expect.kind, expect.host.as_deref().unwrap_or("no host"), expect.phase);
     let of_kind: Vec<&Value> = stalls(command).iter().filter(|stall| stall["kind"] == *expect.kind).collect();
-    let fits = |stall: &&&Value| stall["phase"] == *expect.phase && stall["host"].as_str() == expect.host.as_deref();
+    let fits =
+        |stall: &&&Value| stall["phase"] == *expect.phase && stall["host"].as_str() == expect.host.as_deref();
     let found: Vec<&&Value> = of_kind.iter().filter(fits).collect();
     if found.is_empty() {
         let told = if of_kind.is_empty() { stalls(command).iter().collect() } else { of_kind };
         return Some(format!("{what} was not told, but: {}", list(&told)));
     }
-    let severe = |stall: &&&Value| expect.severity.as_ref().is_none_or(|severity| stall["severity"] == **severity);
+    let severe =
+        |stall: &&&Value| expect.severity.as_ref().is_none_or(|severity| stall["severity"] == **severity);
     if !found.iter().all(severe) {
         let severities: Vec<_> = found.iter().map(|stall| &stall["severity"]).collect();
         return Some(format!("{what} is {severities:?}"));
@@ -95,7 +98,8 @@ fn stall(expect: &Expect, command: &Value, cost: Option<f64>) -> Option<String> 
 /// Warnings and worse that nobody expected.
 fn unexpected(scenario: &Scenario, command: &Value) -> Option<String> {
     let known = |kind: &Value| {
-        scenario.expect.iter().any(|expect| *kind == *expect.kind) || scenario.also.iter().any(|also| *kind == **also)
+        scenario.expect.iter().any(|expect| *kind == *expect.kind)
+            || scenario.also.iter().any(|also| *kind == **also)
     };
     let told = stalls(command).iter().filter(|stall| stall["severity"] != "info" && !known(&stall["kind"]));
     let told: Vec<&Value> = told.collect();
@@ -145,9 +149,11 @@ mod tests {
         assert!(wrong(&[told("dns-slow", "proxy.test", "warning", 460)]).is_empty());
         let parts = [200, 230].map(|cost| told("dns-slow", "proxy.test", "warning", cost));
         assert!(wrong(&parts).is_empty());
-        let also = [told("dns-slow", "proxy.test", "warning", 440), told("tls-slow", "a.test", "critical", 9)];
+        let also =
+            [told("dns-slow", "proxy.test", "warning", 440), told("tls-slow", "a.test", "critical", 9)];
         assert!(wrong(&also).is_empty());
-        let beside = [told("dns-slow", "proxy.test", "warning", 440), told("proxy-slow", "a.test", "info", 9)];
+        let beside =
+            [told("dns-slow", "proxy.test", "warning", 440), told("proxy-slow", "a.test", "info", 9)];
         assert!(wrong(&beside).is_empty());
     }
 
@@ -167,7 +173,8 @@ mod tests {
     #[test]
     fn injected_time_that_is_in_another_phase_is_wrong() {
         let scenario: Scenario = toml::from_str(EXPECTS).unwrap();
-        let phases = json!([{"phase": "dns", "blocked_ns": 390_000_000}, {"phase": "tls", "blocked_ns": 900_000_000}]);
+        let phases =
+            json!([{"phase": "dns", "blocked_ns": 390_000_000}, {"phase": "tls", "blocked_ns": 900_000_000}]);
         let of = json!({"commands": [{"wall_ns": 900_000_000, "phases": phases, "stalls": []}]});
         assert_eq!(report(&scenario, &of, 20.0, Depth::Phases), ["phase dns: 390 ms of the injected 440 ms"]);
     }

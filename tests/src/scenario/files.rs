@@ -63,11 +63,15 @@ pub fn all() -> Result<Vec<(String, Scenario)>> {
 /// The pairs of `pairs.toml`, each named `A + B`.
 pub fn pairs() -> Result<Vec<(String, Scenario)>> {
     let pairs: Pairs = table(PAIRS)?.try_into().context("parse pairs.toml")?;
-    pairs.pair.into_iter().map(|pair| {
-        let name = pair.of.join(" + ");
-        let scenario = joined(pair).with_context(|| format!("join {name}"))?;
-        Ok((name, scenario))
-    }).collect()
+    pairs
+        .pair
+        .into_iter()
+        .map(|pair| {
+            let name = pair.of.join(" + ");
+            let scenario = joined(pair).with_context(|| format!("join {name}"))?;
+            Ok((name, scenario))
+        })
+        .collect()
 }
 
 fn joined(pair: Pair) -> Result<Scenario> {
@@ -159,7 +163,10 @@ mod tests {
         let one = parsed("also = ['x']\n[dns]\ndelay_ms = 5");
         let other = parsed("also = ['x', 'y']\n[dns]\ntruncate = true\n[proxy]\nmax_streams = 2");
         let merged = merge("", one.clone(), other, &Table::new()).unwrap();
-        assert_eq!(merged, parsed("also = ['x', 'y']\n[dns]\ndelay_ms = 5\ntruncate = true\n[proxy]\nmax_streams = 2"));
+        assert_eq!(
+            merged,
+            parsed("also = ['x', 'y']\n[dns]\ndelay_ms = 5\ntruncate = true\n[proxy]\nmax_streams = 2")
+        );
         let other = parsed("[dns]\ndelay_ms = 6");
         let error = merge("", one.clone(), other.clone(), &Table::new()).unwrap_err().to_string();
         assert_eq!(error, "dns.delay_ms is 5 in one and 6 in the other");
