@@ -295,7 +295,8 @@ pub enum Format {
 
 /// A remedy, or in one line why it is none.
 fn remedy(text: &str) -> Result<Remedy, String> {
-    text.parse().map_err(|refusal: Refusal| format!("{} ({})", refusal.what, refusal.mend))
+    // As clap writes tips, so that it becomes the second of our two lines.
+    text.parse().map_err(|refusal: Refusal| format!("{}\n\n  tip: {}", refusal.what, refusal.mend))
 }
 
 /// A time with its unit, or a number of seconds; more than nothing.

@@ -55,6 +55,41 @@ fn report_check_completions_and_man_are_understood() {
 }
 
 #[test]
+fn compare_takes_two_arms_and_what_follows_versus_is_the_others() {
+    let arms = |line: &str| {
+        let Request::Compare(options) = ask(&format!("compare {line} -- go mod download")).unwrap().0 else {
+            panic!()
+        };
+        assert_eq!(options.command, ["go", "mod", "download"]);
+        (options.with.to_string(), options.versus.to_string())
+    };
+    let text = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(arms("--with http1 --with concurrency=16"), text("http1 + concurrency=16", "as it is"));
+    assert_eq!(
+        arms("--with http1 --versus no-mlkem --with concurrency=8"),
+        text("http1", "no-mlkem + concurrency=8")
+    );
+    let Request::Compare(options) = ask("compare --with http1 --runs 3 --cache memory go").unwrap().0 else {
+        panic!()
+    };
+    assert_eq!(options.experiment, ExperimentOptions { runs: Some(3), cache: Cache::Memory });
+}
+
+#[test]
+fn remedies_that_cannot_be_are_wrong_use() {
+    assert!(wrong("compare -- go").text.contains("--with"));
+    assert!(wrong("compare --with concurrency=x go").text.contains("from 1 to"));
+    assert!(wrong("run --with gateway go").text.contains("not in this version"));
+    assert!(wrong("run --with http1 --with env=GODEBUG=a=1 --with http1 go").text.contains("the same thing"));
+    assert!(wrong("compare --with env=GOPATH=/x go").hint.contains("--warm"));
+    assert!(ask("compare --warm --with env=GOPATH=/x go").is_ok());
+    wrong("compare --versus http1 --with no-mlkem go");
+    wrong("compare --with http1 --versus http1 go");
+    wrong("compare --with http1 --runs 0 go");
+    wrong("compare --with http1 --warm --cache disk go");
+}
+
+#[test]
 fn wrong_use_is_two_lines_and_status_2() {
     assert!(wrong("run").text.contains("<CMD>"));
     assert_eq!(wrong("run").hint, "goobserve run --help");

@@ -4,13 +4,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shift::{Shift, median};
+use crate::gate::stats::{median, paired};
 use crate::model::record::{Machine, Ns, Phase};
 use crate::model::report::{Command, Report, Stall};
 
 /// The answer's schema.
 pub const SCHEMA: &str = "goobserve.compare/1";
-/// The fewest pairs that give an interval.
+/// How often an interval may miss: it is one of 95 %.
+const ALPHA: f64 = 0.05;
+/// The fewest pairs that give such an interval.
 pub const FEWEST: usize = 6;
 
 /// What came of an experiment.
@@ -228,7 +230,7 @@ pub fn answer(about: About, pairs: &[[Report; 2]], end: End, failures: Vec<Failu
         .filter(|[a, b]| *a > 0.0 && *b > 0.0)
         .map(|[baseline, tried]| (baseline / tried).ln())
         .collect();
-    let ratio = Shift::of(&logs).map(|shift| shift.map(f64::exp));
+    let ratio = paired(&logs, ALPHA).map(|shift| shift.map(f64::exp));
     let verdict = match ratio.and_then(|ratio| ratio.interval) {
         None => Verdict::TooFewRuns,
         Some((low, _)) if low > 1.0 => Verdict::Faster,
@@ -286,7 +288,7 @@ fn blocked(report: &Report, phase: Phase) -> Ns {
 fn change(pairs: &[[f64; 2]]) -> Option<Change> {
     let side = |side: usize| pairs.iter().map(|pair| pair[side]).collect::<Vec<_>>();
     let differences: Vec<f64> = pairs.iter().map(|[baseline, tried]| tried - baseline).collect();
-    let shift = Shift::of(&differences)?;
+    let shift = paired(&differences, ALPHA)?;
     Some(Change {
         baseline_ns: median(&side(0))? as Ns,
         tried_ns: median(&side(1))? as Ns,
@@ -347,3 +349,7 @@ fn stalls(pairs: &[[Report; 2]], remedies: &[String]) -> Vec<StallChange> {
     found.sort_by_key(|stall| std::cmp::Reverse((stall.baseline_cost_ns, stall.tried_cost_ns)));
     found
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+pub(crate) mod tests;

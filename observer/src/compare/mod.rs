@@ -2,7 +2,6 @@
 //! its first line, and files where they were asked for.
 
 pub mod answer;
-pub mod shift;
 
 #[cfg(target_os = "linux")]
 mod asked;

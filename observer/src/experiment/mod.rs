@@ -118,14 +118,11 @@ impl<'a> Experiment<'a> {
             progress,
             rounds: 0,
         };
-        let clean = || {
-            let done = experiment.clean();
-            match done {
-                Ok(()) => {
-                    eprintln!("goobserve: ended too early; go.mod, go.sum and all caches are as they were")
-                }
-                Err(refusal) => eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend),
+        let clean = || match experiment.clean() {
+            Ok(()) => {
+                eprintln!("goobserve: ended too early; go.mod, go.sum and all caches are as they were");
             }
+            Err(refusal) => eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend),
         };
         let guardian = Guardian::start(clean).map_err(|errno| {
             Refusal::new(

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 pub enum Switch {
     /// HTTP/1.1 with as many connections as it takes
     Http1,
-    /// A ClientHello without the ML-KEM key share: it fits one packet
+    /// A `ClientHello` without the ML-KEM key share: it fits one packet
     NoMlkem,
 }
 
@@ -37,7 +37,7 @@ impl Switch {
     pub fn apply(self, env: &mut Vec<(OsString, OsString)>) {
         let old = env.iter().find(|(name, _)| name == "GODEBUG");
         let old = old.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default();
-        super::set(env, "GODEBUG", &merged(&old, &format!("{}=0", self.key())));
+        super::set(env, "GODEBUG", merged(&old, &format!("{}=0", self.key())));
     }
 }
 

@@ -193,7 +193,7 @@ pub fn set(env: &mut Vec<(OsString, OsString)>, name: impl AsRef<OsStr>, value: 
         key != name || first == Some(index - 1)
     });
     match first {
-        Some(at) => env[at].1 = value.to_owned(),
+        Some(at) => value.clone_into(&mut env[at].1),
         None => env.push((name.to_owned(), value.to_owned())),
     }
 }

@@ -104,7 +104,7 @@ impl Setting {
         if self.variable == "GODEBUG" {
             let old = env.iter().find(|(name, _)| name == "GODEBUG");
             let old = old.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default();
-            super::set(env, "GODEBUG", &godebug::merged(&old, &self.value));
+            super::set(env, "GODEBUG", godebug::merged(&old, &self.value));
         } else {
             super::set(env, &self.variable, &self.value);
         }

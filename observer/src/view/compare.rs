@@ -52,9 +52,10 @@ fn headline(answer: &Answer) -> Vec<String> {
 }
 
 fn tried(answer: &Answer) -> String {
-    match answer.baseline.remedies.is_empty() {
-        true => answer.tried.name.clone(),
-        false => format!("{} against {}", answer.tried.name, answer.baseline.name),
+    if answer.baseline.remedies.is_empty() {
+        answer.tried.name.clone()
+    } else {
+        format!("{} against {}", answer.tried.name, answer.baseline.name)
     }
 }
 
@@ -203,21 +204,17 @@ fn stalls(page: &mut Page, answer: &Answer) {
             format!("in {runs} of {} runs{cost}", answer.runs)
         };
         let before = of(stall.baseline_runs, stall.baseline_cost_ns);
-        let after = match stall.gone() {
-            true => "gone".to_owned(),
-            false => of(stall.tried_runs, stall.tried_cost_ns),
-        };
+        let after = if stall.gone() { "gone".to_owned() } else { of(stall.tried_runs, stall.tried_cost_ns) };
         let (baseline, tried) = (&answer.baseline.name, &answer.tried.name);
         page.line(2, PLAIN, &format!("{what}: {baseline} {before}; {tried} {after}"));
         page.line(4, DIM, &stall.summary);
         for remedy in &stall.remedies {
-            match remedy.tried {
-                true => {
-                    let result = headline(answer).into_iter().next().unwrap_or_default();
-                    page.line(4, PLAIN, &format!("tried: {result}"));
-                }
-                false => page.line(4, PLAIN, &format!("try: {}", remedy.attempt)),
-            }
+            let line = if remedy.tried {
+                format!("tried: {}", headline(answer).into_iter().next().unwrap_or_default())
+            } else {
+                format!("try: {}", remedy.attempt)
+            };
+            page.line(4, PLAIN, &line);
         }
     }
 }
@@ -265,4 +262,98 @@ pub(super) fn escaped(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::answer::tests::{about, of, pairs, stall};
+    use crate::compare::answer::{Failure, answer};
+
+    const MS: u64 = 1_000_000;
+
+    fn page(answer: &Answer) -> String {
+        text(answer, Options::default())
+    }
+
+    fn first(answer: &Answer) -> String {
+        text(answer, Options { width: 200, color: false }).lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_page_reads_well() {
+        let stalls = [stall("concurrency-limited", 900 * MS)];
+        insta::assert_snapshot!("compare_page", page(&of(&pairs(3000, 1000, &stalls))));
+        insta::assert_snapshot!("compare_markdown", markdown(&of(&pairs(3000, 1000, &stalls))));
+    }
+
+    #[test]
+    fn every_verdict_has_its_first_line() {
+        let faster = first(&of(&pairs(3000, 1000, &[])));
+        assert_eq!(
+            faster,
+            "concurrency=16: 2.8× faster, 3.12 s to 1.12 s, 95 % interval 2.7× to 2.8×; blocked on proxy fell by 2.00 s"
+        );
+        let slower = first(&of(&pairs(1000, 1050, &[])));
+        assert_eq!(
+            slower,
+            "concurrency=16: 4.4 % slower, 1.12 s to 1.18 s, 95 % interval 1.04× to 1.05×; blocked on proxy rose by 50.0 ms"
+        );
+        let mut same = pairs(1000, 1000, &[]);
+        for (n, pair) in same.iter_mut().enumerate() {
+            pair[n % 2] = pairs(1100, 1100, &[])[0][0].clone();
+        }
+        let none = first(&of(&same));
+        assert!(none.starts_with("concurrency=16: no difference shown, "), "{none}");
+        let few = first(&of(&pairs(3000, 1000, &[])[..2]));
+        assert_eq!(
+            few,
+            "concurrency=16: 2.8× faster, 3.10 s to 1.10 s; 2 runs each way give no interval, it takes 6"
+        );
+    }
+
+    #[test]
+    fn what_it_is_compared_with_is_named_when_it_is_not_the_command_as_it_is() {
+        let mut about = about();
+        about.remedies[0] = vec!["http1".to_owned()];
+        about.names[0] = "http1".to_owned();
+        let answer = answer(about, &pairs(3000, 1000, &[]), End::Complete, Vec::new());
+        assert!(
+            first(&answer).starts_with("concurrency=16 against http1: 2.8× faster"),
+            "{}",
+            first(&answer)
+        );
+    }
+
+    #[test]
+    fn failures_and_interruptions_are_said_and_foreign_text_is_cleaned() {
+        let failure = |side: &str, status, said: &str| Failure {
+            side: side.to_owned(),
+            status,
+            wall_ns: 10_200 * MS,
+            said: said.to_owned(),
+        };
+        let failures =
+            vec![failure("as it is", 1, "TLS handshake timeout\n\u{1b}[2Jx"), failure("no-mlkem", 0, "")];
+        let failed = answer(about(), &[], End::Failed, failures);
+        assert_eq!(
+            page(&failed),
+            "as it is: fails after 10.2 s, exit 1; no-mlkem: succeeds in 10.2 s\n\n\
+             What it printed last (as it is)\n  TLS handshake timeout\n  \\x1b[2Jx\n"
+        );
+        let interrupted = answer(about(), &pairs(3000, 1000, &[])[..2], End::Interrupted, Vec::new());
+        assert!(
+            page(&interrupted).contains("\nInterrupted: 2 rounds of 6 measured.\n"),
+            "{}",
+            page(&interrupted)
+        );
+    }
+
+    #[test]
+    fn markdown_is_not_steered_by_names() {
+        let mut about = about();
+        about.names[1] = "env=A=|<b>\n*".to_owned();
+        let text = markdown(&answer(about, &pairs(3000, 1000, &[]), End::Complete, Vec::new()));
+        assert!(text.contains(r"env=A=\|\<b\>\\n\*") && !text.contains("<b>"), "{text}");
+    }
 }

@@ -10,7 +10,16 @@ pub use shift::{Method, Shift, between_recordings, paired, reach, recordings_abo
 pub use signed_rank::{signed_rank, signed_rank_cut};
 
 /// The middle value, or the mean of the two in the middle.
-pub use crate::compare::shift::median;
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
+    }
+}
 
 /// Holm's adjusted p-values, in the order of the given ones: at most a share `q` of families
 /// without any true effect has one of them at or below `q`, whatever their dependence.
