@@ -1,4 +1,4 @@
-//! The gate's statistics against SciPy's: `data/gate/known_values.py` wrote `scipy.json`.
+//! The gate's statistics against `SciPy`'s: `data/gate/known_values.py` wrote `scipy.json`.
 
 use observer::gate::stats;
 use serde_json::Value;

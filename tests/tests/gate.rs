@@ -2,16 +2,19 @@
 //! steps run here.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tests::go_env::{GoOptions, GoRun};
 use tests::goobserve::binary;
 use tests::lab::Lab;
 use tests::proxy::Faults;
-use tests::{paths, skip};
+use tests::{paths, skip, wait};
 
 /// A user that no machine has.
 const USER: u32 = 61_504;
@@ -200,7 +203,7 @@ fn step(file: &str) -> String {
     let lead = lines.next().unwrap();
     let indent = lead.len() - lead.trim_start().len();
     let within = |line: &&str| line.len() - line.trim_start().len() > indent && !line.is_empty();
-    let step: String = lines.take_while(within).map(|line| format!("{line}\n")).collect();
+    let step = lines.take_while(within).collect::<Vec<_>>().join("\n");
     assert!(step.contains("goobserve gate"), "{file}: {step}");
     step
 }
@@ -287,4 +290,30 @@ fn without_root_or_bpf_a_workflow_is_invalid_and_no_pass() {
             fs::remove_file(run.project().join(file)).unwrap();
         }
     }
+    // Two files need no root.
+    let newer = "{\"schema\":\"goobserve.baseline/2\"}";
+    fs::write(run.project().join("new.json"), newer).unwrap();
+    let output = lab.output(&mut job(&run, &bin, &user, "goobserve gate compare new.json new.json")).unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("made by another goobserve"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_interrupted_gate_tells_what_was_measured_and_puts_all_back() {
+    let test = "an_interrupted_gate_tells_what_was_measured_and_puts_all_back";
+    let Some((lab, run)) = ready(test) else { return };
+    let mut command = run.goobserve().unwrap();
+    command.args(["gate", "ab", "--runs", "100", "--json", "gate.json"]);
+    command.args(["--a", "go mod download", "--b", "echo x >> go.mod; touch ../more; sleep 0.1"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let go_mod = fs::read(run.project().join("go.mod")).unwrap();
+    let child = lab.spawn(&mut command).unwrap();
+    let begun = wait::within(wait::LIMIT, || run.file("more").exists().then_some(()));
+    assert!(begun.is_some(), "no run was made");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(stderr(&output).contains("interrupted after "), "{}", stderr(&output));
+    assert_eq!(json(&run, "gate.json")["verdict"], "invalid");
+    assert_eq!(fs::read(run.project().join("go.mod")).unwrap(), go_mod);
 }
