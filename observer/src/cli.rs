@@ -3,27 +3,38 @@
 
 mod args;
 pub mod dispatch;
+mod gate_args;
 pub mod options;
 pub mod services;
 pub mod text;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use crate::remedy::{Remedies, Remedy};
 use args::{Args, Command, WatchArgs};
 use options::{
-    ColorChoice, Common, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReportFormat,
+    ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
+/// Variables that say where caches are: each cold run has its own.
+const COLD: [&str; 3] = ["GOMODCACHE", "GOPATH", "GOCACHE"];
+
 /// What is to be done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Request {
     /// `watch`
     Watch(WatchOptions),
     /// `run`
     Run(RunOptions),
+    /// `compare`
+    Compare(CompareOptions),
+    /// `gate`
+    Gate(GateOptions),
     /// `report`
     Report(ReportOptions),
     /// `check`
@@ -56,7 +67,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
         ColorChoice::Always => clap::ColorChoice::Always,
         ColorChoice::Never => clap::ColorChoice::Never,
     });
-    let parsed = command.try_get_matches_from_mut(args).and_then(|found| Args::from_arg_matches(&found));
+    let parsed = command.try_get_matches_from_mut(args).and_then(|found| {
+        let mut parsed = Args::from_arg_matches(&found)?;
+        if let (Some(Command::Compare(args)), Some((_, found))) = (&mut parsed.command, found.subcommand()) {
+            args.order(found);
+        }
+        Ok(parsed)
+    });
     let parsed = parsed.and_then(|parsed| {
         // Only `watch` may be left out; its arguments before another command mean nothing.
         if parsed.command.is_some() && parsed.watch != WatchArgs::default() {
@@ -65,10 +82,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
         }
         Ok(parsed)
     });
-    parsed.map(request).map_err(|error| stop(&error, color))
+    let parsed = parsed.map_err(|error| stop(&error, color))?;
+    request(parsed).map_err(|refusal| Stop { status: 2, text: refusal.what, hint: refusal.mend, color })
 }
 
-fn request(args: Args) -> (Request, Common) {
+fn request(args: Args) -> Result<(Request, Common), Refusal> {
     let common = Common {
         color: match args.common.color {
             args::Color::Auto => ColorChoice::Auto,
@@ -90,8 +108,12 @@ fn request(args: Args) -> (Request, Common) {
                 args::RunReport::None => RunReport::None,
             },
             anonymize: args.anonymize,
+            with: Remedies::new(args.with)?,
+            set: args.set.iter().filter_map(|pair| name_and_value(pair)).collect(),
             common,
         }),
+        Some(Command::Compare(args)) => Request::Compare(compare(args, common)?),
+        Some(Command::Gate(gate)) => Request::Gate(gate_args::options(gate, common)?),
         Some(Command::Report(args)) => Request::Report(ReportOptions {
             file: args.file,
             format: match args.format {
@@ -105,7 +127,51 @@ fn request(args: Args) -> (Request, Common) {
         Some(Command::Completions { shell }) => Request::Completions(shell),
         Some(Command::Man { of }) => Request::Man(of),
     };
-    (request, common)
+    Ok((request, common))
+}
+
+/// `NAME=VALUE`, of any bytes.
+fn name_and_value(pair: &OsStr) -> Option<(OsString, OsString)> {
+    let bytes = pair.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    Some((part(&bytes[..at]), part(&bytes[at + 1..])))
+}
+
+fn experiment(args: &args::ExperimentArgs) -> ExperimentOptions {
+    let cache = match args.cache {
+        _ if args.warm => Cache::Warm,
+        Some(args::CacheArg::Memory) => Cache::Memory,
+        Some(args::CacheArg::Disk) | None => Cache::Cold,
+    };
+    ExperimentOptions { runs: args.runs, cache }
+}
+
+fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions, Refusal> {
+    let experiment = experiment(&args.experiment);
+    let behind = args.with.split_off(args.with.len() - args.with_behind_versus);
+    args.versus.extend(behind);
+    let all = args.with.iter().chain(&args.versus);
+    if experiment.cache != Cache::Warm
+        && let Some(name) = all.filter_map(Remedy::variable).find(|name| COLD.contains(name))
+    {
+        return Err(Refusal::new(
+            format!("env={name}=… would undo the cold caches of each run"),
+            "leave it out, or compare with the caches as they are: --warm",
+        ));
+    }
+    let (with, versus) = (Remedies::new(args.with)?, Remedies::new(args.versus)?);
+    if with.is_empty() {
+        return Err(Refusal::new(
+            "nothing is to be tried: no --with before --versus",
+            "goobserve compare --help",
+        ));
+    }
+    if with == versus {
+        return Err(Refusal::new(format!("{with} is compared with itself"), "change one of them"));
+    }
+    let (json, markdown) = (args.json, args.markdown);
+    Ok(CompareOptions { command: args.command, with, versus, experiment, json, markdown, common })
 }
 
 fn watch(args: WatchArgs, common: Common) -> Request {

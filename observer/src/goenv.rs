@@ -26,44 +26,84 @@ pub struct Source<'a> {
     pub cpus: Option<u32>,
 }
 
-/// Works the settings out. `read` gives a file's content, [`FILE_LIMIT`] bytes at most, or
-/// `None` when it cannot be read; it is asked for two or three files at most.
-/// `version` and `cgo` come from the binary's build information and stay `None` here.
-pub fn settings(source: &Source<'_>, mut read: impl FnMut(&Path) -> Option<Vec<u8>>) -> record::Go {
-    let env = variables(source.environ);
-    let mut files = BTreeMap::new();
-    if let Some(path) = user_file(&env) {
-        merge(&mut files, read(&path));
-    }
-    let named_root = set(&files, "GOROOT").or_else(|| set(&env, "GOROOT"));
-    for root in roots(named_root, source.binary) {
-        if let Some(content) = read(&root.join("go.env")) {
-            merge(&mut files, Some(content));
-            break;
+/// The variables and files that settings come from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GoEnv {
+    env: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+}
+
+impl GoEnv {
+    /// Gathers them. `read` gives a file's content, [`FILE_LIMIT`] bytes at most, or `None` when
+    /// it cannot be read; it is asked for two or three files at most.
+    pub fn gather(source: &Source<'_>, mut read: impl FnMut(&Path) -> Option<Vec<u8>>) -> Self {
+        let env = variables(source.environ);
+        let mut files = BTreeMap::new();
+        if let Some(path) = user_file(&env) {
+            merge(&mut files, read(&path));
         }
+        let named_root = set(&files, "GOROOT").or_else(|| set(&env, "GOROOT"));
+        for root in roots(named_root, source.binary) {
+            if let Some(content) = read(&root.join("go.env")) {
+                merge(&mut files, Some(content));
+                break;
+            }
+        }
+        Self { env, files }
     }
-    let either = |name| set(&env, name).or_else(|| set(&files, name)).map(str::to_owned);
-    let text = |path: PathBuf| path.to_str().map(str::to_owned);
-    let home = set(&env, "HOME");
-    let gopath = either("GOPATH").or_else(|| text(Path::new(home?).join("go")));
-    let gomaxprocs = set(&env, "GOMAXPROCS").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+
+    /// A variable, or what a file says; `None` when neither does.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        set(&self.env, name).or_else(|| set(&self.files, name))
+    }
+
+    /// GOPATH, a list of folders.
+    pub fn gopath(&self) -> Option<String> {
+        let default = || text(&Path::new(set(&self.env, "HOME")?).join("go"));
+        self.get("GOPATH").map(str::to_owned).or_else(default)
+    }
+
+    /// GOMODCACHE
+    pub fn gomodcache(&self) -> Option<String> {
+        let default = || text(&Path::new(&first(&self.gopath()?)?).join("pkg/mod"));
+        self.get("GOMODCACHE").map(str::to_owned).or_else(default)
+    }
+
+    /// GOCACHE
+    pub fn gocache(&self) -> Option<String> {
+        let default = || text(&base(&self.env, "XDG_CACHE_HOME", ".cache")?.join("go-build"));
+        self.get("GOCACHE").map(str::to_owned).or_else(default)
+    }
+}
+
+/// The first folder of a GOPATH: the one that is written to.
+pub fn first(gopath: &str) -> Option<String> {
+    gopath.split(':').next().filter(|folder| !folder.is_empty()).map(str::to_owned)
+}
+
+/// Works the settings out; see [`GoEnv::gather`].
+/// `version` and `cgo` come from the binary's build information and stay `None` here.
+pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>) -> record::Go {
+    let go = GoEnv::gather(source, read);
+    let gomaxprocs = set(&go.env, "GOMAXPROCS").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
     record::Go {
         version: None,
         cgo: None,
         binary: source.binary.map(|path| path.to_string_lossy().into_owned()),
         gomaxprocs: gomaxprocs.or(source.cpus),
-        goproxy: either("GOPROXY").map(|list| redact_proxies(&list)),
-        gosumdb: either("GOSUMDB").map(|value| redact_words(&value)),
-        goflags: either("GOFLAGS"),
+        goproxy: go.get("GOPROXY").map(shown_proxies),
+        gosumdb: go.get("GOSUMDB").map(shown_sumdb),
+        goflags: go.get("GOFLAGS").map(str::to_owned),
         // The one setting that no file can give.
-        godebug: set(&env, "GODEBUG").map(str::to_owned),
-        gomodcache: either("GOMODCACHE").or_else(|| {
-            let first = gopath.as_deref()?.split(':').next().filter(|dir| !dir.is_empty())?;
-            text(Path::new(first).join("pkg/mod"))
-        }),
-        gocache: either("GOCACHE").or_else(|| text(base(&env, "XDG_CACHE_HOME", ".cache")?.join("go-build"))),
+        godebug: set(&go.env, "GODEBUG").map(str::to_owned),
+        gomodcache: go.gomodcache(),
+        gocache: go.gocache(),
         caches_shared: None,
     }
+}
+
+fn text(path: &Path) -> Option<String> {
+    path.to_str().map(str::to_owned)
 }
 
 /// Variables of an environment block. Entries without `=`, and values that are not UTF-8, are
@@ -136,7 +176,7 @@ fn roots(named: Option<&str>, binary: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// A GOPROXY list with the user info and query values of its URLs replaced by `…`.
-fn redact_proxies(list: &str) -> String {
+pub fn shown_proxies(list: &str) -> String {
     list.split_inclusive([',', '|'])
         .map(|item| {
             let (url, separator) = match item.strip_suffix([',', '|']) {
@@ -149,7 +189,7 @@ fn redact_proxies(list: &str) -> String {
 }
 
 /// GOSUMDB is a name, a key and perhaps a URL, with spaces between.
-fn redact_words(value: &str) -> String {
+pub fn shown_sumdb(value: &str) -> String {
     value.split(' ').map(redact).collect::<Vec<_>>().join(" ")
 }
 

@@ -8,11 +8,16 @@ pub mod agent;
 #[cfg(target_os = "linux")]
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod correlate;
 pub mod decode;
 pub mod diagnose;
+#[cfg(target_os = "linux")]
+pub mod experiment;
+pub mod gate;
 pub mod goenv;
 pub mod model;
+pub mod remedy;
 #[cfg(target_os = "linux")]
 pub mod run;
 #[cfg(target_os = "linux")]

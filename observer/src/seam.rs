@@ -36,6 +36,10 @@ pub struct Task {
     pub environ: String,
     /// `run`: CMD's working folder
     pub cwd: Option<String>,
+    /// Remedies in force, as they may be shown
+    pub remedies: Vec<String>,
+    /// `run`: the resolv.conf that CMD sees, where it is not the machine's
+    pub resolv_conf: Option<String>,
     /// `run`: CPUs CMD may use
     pub cpus: Option<u32>,
     /// `watch`: programs other than the go command are followed too

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use observer::compare::answer::Answer;
 use observer::model::anonymize::Anonymizer;
 use observer::model::event::{Body, Event};
 use observer::model::report::{Command, HostShare, Remedy, Severity, Stall};
@@ -277,6 +278,7 @@ fn the_published_schemas_are_those_of_the_code() {
     let schemas = [
         ("report", serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n"),
         ("recording", serde_json::to_string_pretty(&schemars::schema_for!(Event)).unwrap() + "\n"),
+        ("compare", serde_json::to_string_pretty(&schemars::schema_for!(Answer)).unwrap() + "\n"),
     ];
     for (name, schema) in schemas {
         let path = schema_path(name);

@@ -2,12 +2,12 @@
 //! a log of questions. It answers A; AAAA with no addresses; other names with NXDOMAIN.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use simple_dns::rdata::{A, RData};
+use simple_dns::rdata::{A, AAAA, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -29,8 +29,16 @@ pub struct DnsFaults {
     pub drop_first: u32,
     /// Of all questions, so many in a hundred get no answer, at random
     pub lose_percent: u8,
+    /// Before NXDOMAIN, on top
+    pub delay_unknown: Duration,
+    /// AAAA questions get no answer at all
+    pub silent_aaaa: bool,
+    /// AAAA questions are answered with an address: [`v6`]'s
+    pub aaaa: bool,
     /// Every answer is SERVFAIL
     pub servfail: bool,
+    /// So many answers are SERVFAIL, from when the faults are set
+    pub servfail_first: u32,
     /// Every answer over UDP is empty and truncated, so that it is asked again over TCP
     pub truncate: bool,
 }
@@ -65,6 +73,7 @@ struct Shared {
     names: HashMap<String, Ipv4Addr>,
     faults: Mutex<DnsFaults>,
     to_drop: AtomicU32,
+    to_fail: AtomicU32,
     log: Mutex<Vec<QueryRecord>>,
 }
 
@@ -79,6 +88,7 @@ impl Dns {
             names,
             faults: Mutex::default(),
             to_drop: AtomicU32::new(0),
+            to_fail: AtomicU32::new(0),
             log: Mutex::default(),
         });
         tokio::spawn(serve_udp(Arc::new(UdpSocket::from_std(udp)?), Arc::clone(&shared)));
@@ -89,6 +99,7 @@ impl Dns {
     /// What happens to questions from now on.
     pub fn set_faults(&self, faults: DnsFaults) {
         self.shared.to_drop.store(faults.drop_first, Ordering::SeqCst);
+        self.shared.to_fail.store(faults.servfail_first, Ordering::SeqCst);
         *lock(&self.shared.faults) = faults;
     }
 
@@ -148,10 +159,16 @@ impl Shared {
         }
     }
 
-    fn dropped(&self) -> bool {
+    /// One of the first so many.
+    fn is_of(first: &AtomicU32) -> bool {
         let one_less = |left: u32| left.checked_sub(1);
-        self.to_drop.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        first.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
+}
+
+/// The IPv6 address that stands for that one: with the same last number.
+pub fn v6(address: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(address.octets()[3]))
 }
 
 /// Logs the question and waits as the faults say. The answer comes with its place in the log;
@@ -174,15 +191,20 @@ async fn reply(
         let mut reply = Packet::new_reply(query.id());
         reply.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
         let rcode = match known {
-            _ if faults.servfail => (RCODE::ServerFailure, "SERVFAIL"),
+            _ if faults.servfail || Shared::is_of(&shared.to_fail) => (RCODE::ServerFailure, "SERVFAIL"),
             None => (RCODE::NameError, "NXDOMAIN"),
             Some(_) => (RCODE::NoError, "NOERROR"),
         };
         *reply.rcode_mut() = rcode.0;
         if truncated {
             reply.set_flags(PacketFlag::TRUNCATION);
-        } else if let (Some(&address), "NOERROR", QTYPE::TYPE(TYPE::A)) = (known, rcode.1, question.qtype) {
-            let data = RData::A(A { address: address.into() });
+        } else if let (Some(&address), "NOERROR", QTYPE::TYPE(asked)) = (known, rcode.1, question.qtype)
+            && (asked == TYPE::A || asked == TYPE::AAAA && faults.aaaa)
+        {
+            let data = match asked {
+                TYPE::A => RData::A(A { address: address.into() }),
+                _ => RData::AAAA(AAAA { address: v6(address).into() }),
+            };
             reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, 60, data));
         }
         let qtype = qtype_name(question.qtype);
@@ -197,13 +219,15 @@ async fn reply(
             "A" => faults.delay_a,
             "AAAA" => faults.delay_aaaa,
             _ => Duration::ZERO,
-        };
+        }
+        + if record.rcode == "NXDOMAIN" { faults.delay_unknown } else { Duration::ZERO };
+    let silent = faults.silent_aaaa && record.qtype == "AAAA";
     let index = {
         let mut log = lock(&shared.log);
         log.push(record);
         log.len() - 1
     };
-    if shared.dropped() || chance(faults.lose_percent) {
+    if silent || Shared::is_of(&shared.to_drop) || chance(faults.lose_percent) {
         return None;
     }
     sleep(delay).await;

@@ -1,11 +1,11 @@
 //! Git repositories on hosts of the lab, for `GOPROXY=direct`: over https, where git's dumb
 //! protocol is files and no more, and over ssh, with a real sshd. Also a host that resets.
 //!
-//! For labs on loopback addresses only.
+//! For labs on loopback addresses; all but sshd also for labs on a wire.
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -97,8 +97,7 @@ impl Lab {
         if let Some(ssh) = ssh {
             point("over-ssh", format!("ssh://root@{SSH_HOST}{}", ssh.path().display()));
         }
-        let listener = TcpListener::bind((self.net.free(5), 443))?;
-        listener.set_nonblocking(true)?;
+        let listener = self.net.serve(self.net.free(5), 443)?;
         let _entered = self.runtime.enter();
         let store = Arc::new(Store::new(String::new(), served));
         Ok(Proxy::start(vec![listener], Arc::clone(&self.tls), store, "no sumdb")?)
@@ -106,8 +105,7 @@ impl Lab {
 
     /// Resets every connection to [`RESET_HOST`] once the client has said hello.
     pub fn reset_host(&self) -> Result<()> {
-        let listener = TcpListener::bind((self.net.free(7), 443))?;
-        listener.set_nonblocking(true)?;
+        let listener = self.net.serve(self.net.free(7), 443)?;
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         self.runtime.spawn(async move {

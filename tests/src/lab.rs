@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -36,6 +37,8 @@ pub const GIT_HOST: &str = "git.test";
 pub const SSH_HOST: &str = "ssh.test";
 /// A host that resets every connection.
 pub const RESET_HOST: &str = "reset.test";
+/// A host at which nothing listens.
+pub const REFUSED_HOST: &str = "refused.test";
 /// A command that takes longer is killed: something in the lab hangs.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -48,6 +51,7 @@ pub struct Lab {
     pub dns: Dns,
     /// Where they are
     pub net: Net,
+    names: HashMap<String, Ipv4Addr>,
     store: Arc<Store>,
     ca: PathBuf,
     pub(crate) tls: Arc<ServerConfig>,
@@ -77,24 +81,25 @@ impl Lab {
             .enable_all()
             .build()
             .context("start the lab's runtime")?;
-        let names = HashMap::from(
+        let names: HashMap<String, Ipv4Addr> = HashMap::from(
             [
                 (PROXY_HOST, net.proxy),
                 (SUMDB_HOST, net.sumdb),
                 (GIT_HOST, net.free(5)),
                 (SSH_HOST, net.free(6)),
                 (RESET_HOST, net.free(7)),
+                (REFUSED_HOST, net.free(8)),
             ]
             .map(|(name, address)| (name.to_owned(), address)),
         );
         let tls = authority.server;
         let (dns, proxy) = {
             let _entered = runtime.enter();
-            let dns = Dns::start(sockets.dns_udp, sockets.dns_tcp, names)?;
+            let dns = Dns::start(sockets.dns_udp, sockets.dns_tcp, names.clone())?;
             let listeners = vec![sockets.proxy, sockets.sumdb];
             (dns, Proxy::start(listeners, Arc::clone(&tls), Arc::clone(&store), SUMDB_HOST)?)
         };
-        Ok(Self { proxy, dns, net, store, ca, tls, _dir: dir, runtime })
+        Ok(Self { proxy, dns, net, names, store, ca, tls, _dir: dir, runtime })
     }
 
     /// Starts a lab for that test; `None`, and the test is reported as skipped, without root.
@@ -117,6 +122,11 @@ impl Lab {
     /// The PEM file of the lab's authority.
     pub fn ca(&self) -> &Path {
         &self.ca
+    }
+
+    /// The address that the name server knows of that host.
+    pub fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        self.names.get(host).copied()
     }
 
     /// What the proxy serves.

@@ -25,6 +25,7 @@ pub mod procs;
 pub mod proxy;
 pub mod pty;
 pub mod running;
+pub mod scenario;
 pub mod schema;
 pub mod skip;
 pub mod starts;
@@ -35,6 +36,7 @@ pub mod tls;
 pub mod toolchains;
 pub mod wait;
 pub mod watching;
+pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -14,6 +14,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::wire::{Wire, tun};
+
 /// The kind of network a lab has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Place {
@@ -22,6 +24,8 @@ pub enum Place {
     Loopback,
     /// A pair of network namespaces joined by a veth pair; needs the program `ip`
     Veth,
+    /// The same, joined by a [`Wire`]: a way with a round-trip time and faults
+    Wire,
 }
 
 /// Addresses and name spaces of a lab.
@@ -33,6 +37,8 @@ pub struct Net {
     pub proxy: Ipv4Addr,
     /// The checksum database's own host
     pub sumdb: Ipv4Addr,
+    /// The way between commands and servers, in a lab of that kind
+    pub wire: Option<Wire>,
     resolv: PathBuf,
     /// Network namespaces of the servers and of the commands
     spaces: Option<(OwnedFd, OwnedFd)>,
@@ -56,7 +62,7 @@ impl Net {
     pub fn open(place: Place, dir: &Path) -> Result<(Self, Sockets)> {
         let (net, sockets) = match place {
             Place::Loopback => loopback(dir)?,
-            Place::Veth => veth(dir)?,
+            Place::Veth | Place::Wire => apart(place, dir)?,
         };
         std::fs::write(&net.resolv, format!("nameserver {}\n", net.dns))
             .context("write the lab's resolv.conf")?;
@@ -67,7 +73,7 @@ impl Net {
         let [a, b, c] = prefix;
         let address = |host| Ipv4Addr::new(a, b, c, host);
         let resolv = dir.join("resolv.conf");
-        Self { dns: address(1), proxy: address(2), sumdb: address(3), resolv, spaces }
+        Self { dns: address(1), proxy: address(2), sumdb: address(3), wire: None, resolv, spaces }
     }
 
     fn listen(&self) -> io::Result<Sockets> {
@@ -86,7 +92,8 @@ impl Net {
         })
     }
 
-    /// An address of the lab's that none of its servers has, in a lab on loopback; `host` from 4 on.
+    /// An address of the lab's that none of its servers has, in a lab on loopback or on a wire;
+    /// `host` from 4 to 9.
     pub const fn free(&self, host: u8) -> Ipv4Addr {
         let [a, b, c, _] = self.dns.octets();
         Ipv4Addr::new(a, b, c, host)
@@ -109,9 +116,31 @@ impl Net {
         if self.spaces.is_some() { Ipv4Addr::new(127, 0, 0, 53) } else { self.free(4) }
     }
 
+    /// Listens where the servers are, non-blocking.
+    pub fn serve(&self, address: Ipv4Addr, port: u16) -> Result<TcpListener> {
+        let listen = || -> Result<TcpListener> {
+            let listener = TcpListener::bind(SocketAddrV4::new(address, port))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        match &self.spaces {
+            None => listen(),
+            Some((server, _)) => on_a_thread(|| {
+                setns(server, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+                listen()
+            }),
+        }
+        .with_context(|| format!("listen on {address}:{port}"))
+    }
+
     /// Commands that are started from now on ask that name server.
     pub fn ask(&self, server: Ipv4Addr) -> Result<()> {
-        std::fs::write(&self.resolv, format!("nameserver {server}\n")).context("write the lab's resolv.conf")
+        self.resolve(&format!("nameserver {server}\n"))
+    }
+
+    /// Commands that are started from now on have that resolv.conf.
+    pub fn resolve(&self, resolv_conf: &str) -> Result<()> {
+        std::fs::write(&self.resolv, resolv_conf).context("write the lab's resolv.conf")
     }
 
     /// Runs `inside` on a thread that sees the lab's network and, at /etc/resolv.conf, the
@@ -204,23 +233,33 @@ fn loopback(dir: &Path) -> Result<(Net, Sockets)> {
 }
 
 /// Two network namespaces. Only these see their addresses, so every lab can have the same.
-fn veth(dir: &Path) -> Result<(Net, Sockets)> {
+fn apart(place: Place, dir: &Path) -> Result<(Net, Sockets)> {
     let server = network_namespace()?;
     let client = network_namespace()?;
-    let path = format!("/proc/{}/fd/{}", process::id(), client.as_raw_fd());
-    run(
-        &server,
-        &[
-            &format!("link add lab0 type veth peer name lab1 netns {path}"),
-            "addr add 192.0.2.1/24 dev lab0",
-            "addr add 192.0.2.2/24 dev lab0",
-            "addr add 192.0.2.3/24 dev lab0",
-            "link set lab0 up",
-            "link set lo up",
-        ],
-    )?;
+    let wire = if place == Place::Wire {
+        let device = |space: &OwnedFd, name| {
+            on_a_thread(|| {
+                setns(space, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+                tun(name)
+            })
+        };
+        Some(Wire::join(device(&client, "lab1")?, device(&server, "lab0")?)?)
+    } else {
+        let path = format!("/proc/{}/fd/{}", process::id(), client.as_raw_fd());
+        run(&server, &[&format!("link add lab0 type veth peer name lab1 netns {path}")])?;
+        None
+    };
+    let served = if place == Place::Wire { 9 } else { 3 };
+    let addresses: Vec<String> =
+        (1..=served).map(|host| format!("addr add 192.0.2.{host}/24 dev lab0")).collect();
+    run(&server, &addresses.iter().map(String::as_str).collect::<Vec<_>>())?;
+    run(&server, &["link set lab0 up", "link set lo up"])?;
     run(&client, &["addr add 192.0.2.10/24 dev lab1", "link set lab1 up", "link set lo up"])?;
-    let net = Net::at([192, 0, 2], dir, Some((server, client)));
+    if place == Place::Wire {
+        // A way for IPv6 with nobody at its other end.
+        run(&client, &["addr add 2001:db8::10/64 dev lab1 nodad"])?;
+    }
+    let net = Net { wire, ..Net::at([192, 0, 2], dir, Some((server, client))) };
     let sockets = on_a_thread(|| {
         if let Some((server, _)) = &net.spaces {
             setns(server, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;

@@ -2,26 +2,23 @@
 //! go a [`Store`] and [`Faults`], out comes an [`AccessLog`].
 
 mod body;
+mod connection;
 mod faults;
 mod log;
 
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use self::body::TimedBody;
-pub use self::faults::{Answer, BodyStall, Faults, HeadDelay, Matcher, ending, paths};
+pub use self::faults::{
+    Answer, BodyStall, Fake, Faults, HeadDelay, Matcher, SlowBody, StreamReset, ending, paths,
+};
 pub use self::log::{AccessLog, ConnectionRecord, RequestRecord};
 use crate::clock::monotonic_ns;
 use crate::lock;
@@ -39,6 +36,8 @@ struct Shared {
     /// Requests for this host are for the database itself, not for a proxy of it.
     sumdb_host: String,
     tls: Arc<ServerConfig>,
+    /// The same without HTTP/2
+    http1: Arc<ServerConfig>,
     faults: Mutex<Arc<Faults>>,
     log: Arc<AccessLog>,
 }
@@ -53,10 +52,13 @@ impl Proxy {
         store: Arc<Store>,
         sumdb_host: &str,
     ) -> std::io::Result<Self> {
+        let mut http1 = (*tls).clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let shared = Arc::new(Shared {
             store,
             sumdb_host: sumdb_host.to_owned(),
             tls,
+            http1: Arc::new(http1),
             faults: Mutex::default(),
             log: Arc::default(),
         });
@@ -91,34 +93,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 // A client that hangs up in the middle of anything is in the log, no error.
-                let _ = serve(stream, connection, &shared).await;
+                let _ = connection::serve(stream, connection, &shared).await;
                 shared.log.closed(connection);
             });
         }
     }
-}
-
-async fn serve(stream: TcpStream, connection: usize, shared: &Arc<Shared>) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
-    sleep(shared.faults().tls_delay).await;
-    let stream = TlsAcceptor::from(Arc::clone(&shared.tls)).accept(stream).await?;
-    let alpn = stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-    let h2 = alpn.as_deref() == Some("h2");
-    shared.log.tls_done(connection, alpn);
-
-    let sequence = Arc::new(AtomicU32::new(0));
-    let service = service_fn(|request| {
-        let (shared, sequence) = (Arc::clone(shared), sequence.fetch_add(1, Ordering::Relaxed));
-        async move { Ok::<_, Infallible>(answer(&shared, connection, sequence, &request).await) }
-    });
-    let io = TokioIo::new(stream);
-    if h2 {
-        http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await?;
-    } else {
-        let keep = !shared.faults().one_request_each;
-        http1::Builder::new().keep_alive(keep).serve_connection(io, service).await?;
-    }
-    Ok(())
 }
 
 async fn answer(
@@ -126,7 +105,7 @@ async fn answer(
     connection: usize,
     sequence: u32,
     request: &Request<Incoming>,
-) -> Response<TimedBody> {
+) -> Result<Response<TimedBody>, h2::Error> {
     let received_ns = monotonic_ns();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let authority = request
@@ -139,6 +118,8 @@ async fn answer(
     let faults = shared.faults();
     let file = file_of(shared, &authority, &path);
     let injected = faults.answers.iter().find(|answer| (answer.matches.0)(&path));
+    let fake = faults.fakes.iter().find(|fake| (fake.matches.0)(&path));
+    let file = fake.map(|fake| Bytes::from(vec![0; fake.bytes])).or(file);
     let (status, bytes) = match (injected, file) {
         (Some(answer), _) => (answer.status, Bytes::from_static(b"injected by the lab\n")),
         (None, Some(bytes)) => (StatusCode::OK.as_u16(), bytes),
@@ -160,9 +141,13 @@ async fn answer(
         },
     );
     sleep(faults.head_delay(&path)).await;
+    if let Some(reset) = faults.stream_resets.iter().find(|reset| reset.takes(&path)) {
+        return Err(h2::Reason::from(reset.code).into());
+    }
+    let rate = faults.slow_bodies.iter().find(|body| (body.matches.0)(&path)).map(|body| body.bytes_per_s);
     let stall = faults.body_stalls.iter().find(|stall| (stall.matches.0)(&path)).cloned();
     slot.head_sent();
-    let mut response = Response::new(TimedBody::new(bytes, stall, slot));
+    let mut response = Response::new(TimedBody::new(bytes, stall, rate, slot));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(content_type) = content_type(&path).parse() {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -170,7 +155,7 @@ async fn answer(
     if let Some(seconds) = injected.and_then(|answer| answer.retry_after_s) {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
-    response
+    Ok(response)
 }
 
 fn file_of(shared: &Shared, authority: &str, path: &str) -> Option<Bytes> {

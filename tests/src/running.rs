@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -79,6 +80,18 @@ impl Running {
     /// Sends a signal to this process, not to its group.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).context("send a signal")
+    }
+
+    /// Sends a signal to its whole group, as a terminal does for a key.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        killpg(Pid::from_raw(self.pid().cast_signed()), signal).context("send a signal to a group")
+    }
+
+    /// Whether it ends in that time. Its children may live on.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let child = &mut self.child;
+        self.ended = wait::within(limit, || child.try_wait().ok().flatten());
+        self.ended.is_some()
     }
 
     /// Waits for its end. Its children may live on.

@@ -44,6 +44,8 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         environ: environ(target.invoker),
         cwd: std::env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned()),
         cpus: files::cpus(target.pid),
+        remedies: options.with.names(),
+        resolv_conf: target.resolv_conf.map(str::to_owned),
         argv: options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         output: Output {
             json: options.json.clone(),
@@ -71,8 +73,9 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let mut kernel = Kernel::load(false, None)?;
     kernel.follow_held(target.pid)?;
     let (stubs, found) = searching.found();
+    let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets };
+    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker };

@@ -44,8 +44,9 @@ pub fn with_rights<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Everything about a process that `/proc` has; `None` when it has gone.
-pub fn facts(pid: u32) -> Option<Facts> {
+/// Everything about a process that `/proc` has; `None` when it has gone. `private` is a mount
+/// namespace that differs from ours in one file that no setting of go is in.
+pub fn facts(pid: u32, private: Option<&Path>) -> Option<Facts> {
     let of = |name: &str| format!("/proc/{pid}/{name}");
     let link = |name: &str| std::fs::read_link(of(name)).ok().map(|path| path.to_string_lossy().into_owned());
     let (program, id) = regular(Path::new(&of("exe")))?;
@@ -60,7 +61,8 @@ pub fn facts(pid: u32) -> Option<Facts> {
         cwd: link("cwd"),
         cgroup,
         cpus: cpus(pid),
-        same_files: namespace_of("self").is_some_and(|ours| namespace_of(&pid.to_string()) == Some(ours)),
+        same_files: namespace_of(&pid.to_string())
+            .is_some_and(|its| Some(&*its) == private || Some(its) == namespace_of("self")),
     };
     Some(Facts { program, id, environ: File::open(of("environ")).ok(), message })
 }
@@ -80,7 +82,7 @@ pub fn program(pid: u32) -> Option<(File, FileId, String)> {
     Some((file, id, path))
 }
 
-/// The mount namespace of a process, `mnt:[4026531841]`.
+/// The mount namespace of a process; `self` is ours.
 pub fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }

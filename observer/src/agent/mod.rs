@@ -22,6 +22,7 @@ pub use watch::watch;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
@@ -46,6 +47,8 @@ struct Agent {
     running: running::Running,
     /// What `watch` is to follow
     targets: targets::Targets,
+    /// CMD's mount namespace, where it has one for its resolv.conf alone
+    private: Option<PathBuf>,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -117,7 +120,7 @@ impl Agent {
     /// hostile byte made it ask.
     fn look(&mut self, pid: u32) -> Result<()> {
         let followed = self.kernel.process(pid).is_some();
-        let Some(facts) = followed.then(|| files::facts(pid)).flatten() else {
+        let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
             return self.tell(&ToWorker::NoFacts { pid });
         };
         let mut descriptors = vec![facts.program.as_fd()];

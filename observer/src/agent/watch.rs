@@ -63,7 +63,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     })?;
     let (stubs, found) = stubs::Search::begin().found();
     let running = Running::default();
-    let mut agent = Agent { kernel, seam, files, hold: None, stubs, running, targets };
+    let mut agent = Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None };
     agent.open_running()?;
     agent.tell(&ToWorker::BinariesEnd)?;
     agent.share()?;

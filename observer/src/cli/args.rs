@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::options::Refusal;
+use crate::remedy::Remedy;
+
 const EXAMPLES: &str = "\
 Examples:
   sudo goobserve                              every go command on this machine, as it happens
@@ -33,6 +36,18 @@ const REPORT_EXAMPLES: &str = "\
 Examples:
   goobserve report slow.jsonl
   goobserve report slow.jsonl --format json --anonymize > report.json";
+
+const COMPARE_EXAMPLES: &str = "\
+CMD runs --runs times as it is and as often with the remedies, in random order, each time with
+cold caches that are removed again; go.mod and go.sum are put back. Several --with are tried
+together; --versus begins what they are compared with, instead of CMD as it is.
+
+Exit status: 0 answered, whatever the answer; 2 wrong use; 4 any failure, CMD's own included.
+
+Examples:
+  sudo goobserve compare --with concurrency=16 -- go mod download
+  sudo goobserve compare --with http1 --with concurrency=16 --versus concurrency=16 -- go mod download
+  sudo goobserve compare --with 'resolv=options timeout:1 attempts:3' --runs 10 -- go mod download";
 
 const CHECK_EXAMPLES: &str = "\
 Exit status: 0 nothing wrong, 1 something wrong, 3 any other failure.
@@ -97,6 +112,12 @@ pub enum Command {
     /// Run a command and say where its time went
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Say whether a remedy helps, by how much, and what it changes
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
+    /// Say whether a command got slower, for CI: record, run, compare, ab
+    #[command(subcommand, after_help = super::gate_args::EXAMPLES)]
+    Gate(super::gate_args::Gate),
     /// Show the report of a recording
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
@@ -156,9 +177,76 @@ pub struct RunArgs {
     /// Replace module paths and private hosts by pseudonyms, in all that is written
     #[arg(long)]
     pub anonymize: bool,
+    /// Change something for this command alone: concurrency=N, http1, no-mlkem, proxy=URL,
+    /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE; may be given several times
+    #[arg(long, value_name = "REMEDY", value_parser = remedy)]
+    pub with: Vec<Remedy>,
+    /// A variable of an experiment, NAME=VALUE
+    #[arg(long, hide = true, value_name = "NAME=VALUE")]
+    pub set: Vec<OsString>,
     /// The command to run, with its arguments
     #[arg(value_name = "CMD", required = true, num_args = 1.., trailing_var_arg = true)]
     pub command: Vec<OsString>,
+}
+
+/// How CMD is run several times.
+#[derive(clap::Args, Debug)]
+pub struct ExperimentArgs {
+    /// How often CMD runs, each way
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: Option<u32>,
+    /// Use the caller's own caches as they are
+    #[arg(long, conflicts_with = "cache")]
+    pub warm: bool,
+    /// Where the cold caches of a run are [default: disk, beside the caller's own]
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub cache: Option<CacheArg>,
+}
+
+/// `--cache`
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum CacheArg {
+    /// Beside the caller's own module cache
+    Disk,
+    /// In memory (/dev/shm): steadier times
+    Memory,
+}
+
+/// Arguments of `compare`.
+#[derive(clap::Args, Debug)]
+pub struct CompareArgs {
+    /// Try this: concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE,
+    /// resolv=LINE; several are tried together
+    #[arg(long, required = true, value_name = "REMEDY", value_parser = remedy)]
+    pub with: Vec<Remedy>,
+    /// Compare with this, not with CMD as it is; what follows belongs to it
+    #[arg(long, value_name = "REMEDY", value_parser = remedy)]
+    pub versus: Vec<Remedy>,
+    /// How many of `with` stand behind the first `versus`
+    #[arg(skip)]
+    pub with_behind_versus: usize,
+    /// Runs and caches
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Write the answer as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the answer as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// The command to run, with its arguments
+    #[arg(value_name = "CMD", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+impl CompareArgs {
+    /// Sees which `--with` stand behind `--versus`; `found` is what clap found.
+    pub fn order(&mut self, found: &clap::ArgMatches) {
+        let first = found.indices_of("versus").and_then(|mut indices| indices.next());
+        let behind = |index: &usize| first.is_some_and(|first| *index > first);
+        self.with_behind_versus =
+            found.indices_of("with").map_or(0, |indices| indices.filter(behind).count());
+    }
 }
 
 /// Arguments of `report`.
@@ -215,8 +303,14 @@ pub enum Format {
     Json,
 }
 
+/// A remedy, or in one line why it is none.
+fn remedy(text: &str) -> Result<Remedy, String> {
+    // As clap writes tips, so that it becomes the second of our two lines.
+    text.parse().map_err(|refusal: Refusal| format!("{}\n\n  tip: {}", refusal.what, refusal.mend))
+}
+
 /// A time with its unit, or a number of seconds; more than nothing.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     let other = || Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
     match seconds.or_else(other) {

@@ -42,11 +42,16 @@ fn dispatch(request: &Request, common: Common, services: &dyn Services) -> i32 {
         #[cfg(target_os = "linux")]
         Request::Run(options) => linux::run(options, services),
         #[cfg(target_os = "linux")]
+        Request::Compare(options) => linux::compare(options, services),
+        #[cfg(target_os = "linux")]
+        Request::Gate(options) => linux::gate(options, services),
+        #[cfg(target_os = "linux")]
         Request::Check => linux::check(common, services),
         #[cfg(not(target_os = "linux"))]
-        Request::Watch(_) | Request::Run(_) | Request::Check => {
+        Request::Watch(_) | Request::Run(_) | Request::Compare(_) | Request::Gate(_) | Request::Check => {
             let status = match request {
                 Request::Run(_) => 125,
+                Request::Compare(_) | Request::Gate(_) => 4,
                 Request::Check => 3,
                 _ => 1,
             };
@@ -116,10 +121,11 @@ mod linux {
 
     use super::{Common, Refusal, Services, colored, complain, refused, status_of, write_out};
     use crate::check::{self, Check};
-    use crate::cli::options::{RunOptions, WatchOptions};
+    use crate::cli::options::{CompareOptions, GateOptions, RunOptions, WatchOptions};
     use crate::run::procfs::Live;
     use crate::run::session::Note;
     use crate::run::{Invoker, child::NEVER_STARTED, invoker};
+    use crate::{compare, gate};
 
     fn me() -> Invoker {
         invoker::find(&Live, std::process::id())
@@ -165,6 +171,47 @@ mod linux {
         match preflight(services).and_then(|()| services.watch(options)) {
             Ok(()) => 0,
             Err(refusal) => refused(options.common, &refusal, 1),
+        }
+    }
+
+    pub fn compare(options: &CompareOptions, services: &dyn Services) -> i32 {
+        let common = options.common;
+        let invoker = me();
+        if !common.quiet {
+            for what in &invoker.not_restored {
+                complain(common, &format!("not restored: {what}"), "");
+            }
+            for remedy in options.with.iter().chain(options.versus.iter()) {
+                if let Some(warning) = remedy.warning() {
+                    complain(common, &format!("{remedy}: {warning}"), "");
+                }
+            }
+        }
+        match preflight(services).and_then(|()| compare::compare(options, &invoker)) {
+            Ok(answered) => {
+                match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
+                    (_, Some(refusal)) => refused(common, &refusal, 4),
+                    (status, None) => status,
+                }
+            }
+            Err(refusal) => refused(common, &refusal, 4),
+        }
+    }
+
+    pub fn gate(options: &GateOptions, services: &dyn Services) -> i32 {
+        let common = options.common;
+        let invoker = me();
+        if !common.quiet {
+            invoker
+                .not_restored
+                .iter()
+                .for_each(|what| complain(common, &format!("not restored: {what}"), ""));
+        }
+        let answered = gate::asked::gate(options, &invoker, &|| preflight(services));
+        match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
+            (0, None) => answered.status,
+            (failed, None) => failed,
+            (_, Some(refusal)) => refused(common, &refusal, 4),
         }
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::gate::{FailOn, Floors};
+use crate::remedy::Remedies;
+
 /// Something could not be done: what is wrong, and what to do about it, a line each.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{what}")]
@@ -99,6 +102,10 @@ pub struct RunOptions {
     pub report: RunReport,
     /// Replace module paths and private hosts by pseudonyms
     pub anonymize: bool,
+    /// Remedies
+    pub with: Remedies,
+    /// Variables that an experiment sets for the command; no remedies
+    pub set: Vec<(OsString, OsString)>,
     /// Common flags
     pub common: Common,
 }
@@ -111,6 +118,113 @@ pub enum RunReport {
     Text,
     /// Nothing
     None,
+}
+
+/// The caches of an experiment's runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cache {
+    /// Fresh ones, beside the caller's own
+    #[default]
+    Cold,
+    /// Fresh ones, in memory
+    Memory,
+    /// The caller's own
+    Warm,
+}
+
+/// How a command is run several times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExperimentOptions {
+    /// Runs each way; `None`: the command's default
+    pub runs: Option<u32>,
+    /// Caches
+    pub cache: Cache,
+}
+
+/// What `goobserve compare` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CompareOptions {
+    /// The command and its arguments; not empty
+    pub command: Vec<OsString>,
+    /// What is tried; not empty
+    pub with: Remedies,
+    /// What it is compared with; none: the command as it is
+    pub versus: Remedies,
+    /// Runs and caches
+    pub experiment: ExperimentOptions,
+    /// File for the answer as JSON
+    pub json: Option<PathBuf>,
+    /// File for the answer as Markdown
+    pub markdown: Option<PathBuf>,
+    /// Common flags
+    pub common: Common,
+}
+
+/// What `goobserve gate` was asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GateOptions {
+    /// What is to be done
+    pub action: GateAction,
+    /// Runs between two looks, and caches
+    pub experiment: ExperimentOptions,
+    /// Runs before the last look
+    pub max_runs: u32,
+    /// What does not matter
+    pub floors: Floors,
+    /// What fails the build
+    pub fail_on: FailOn,
+    /// Where to say it
+    pub outputs: GateOutputs,
+    /// Common flags
+    pub common: Common,
+}
+
+/// What the gate is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GateAction {
+    /// Make a baseline, or add to one
+    Record {
+        /// Its file
+        out: PathBuf,
+        /// Add to what is there
+        append: bool,
+        /// The command and its arguments; not empty
+        command: Vec<OsString>,
+    },
+    /// Judge new runs by a baseline
+    Run {
+        /// Its file
+        baseline: PathBuf,
+        /// File for the new runs
+        out: Option<PathBuf>,
+        /// The command and its arguments; not empty
+        command: Vec<OsString>,
+    },
+    /// Judge a file by another
+    Compare {
+        /// The baseline
+        baseline: PathBuf,
+        /// What is judged
+        new: PathBuf,
+    },
+    /// Judge a command by another, both run in turns
+    Ab {
+        /// The command that was
+        a: OsString,
+        /// The command that is
+        b: OsString,
+    },
+}
+
+/// Files for the gate's answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GateOutputs {
+    /// `goobserve.gate/1`
+    pub json: Option<PathBuf>,
+    /// Markdown
+    pub markdown: Option<PathBuf>,
+    /// `JUnit` XML
+    pub junit: Option<PathBuf>,
 }
 
 /// What `goobserve report` was asked for.

@@ -55,6 +55,41 @@ fn report_check_completions_and_man_are_understood() {
 }
 
 #[test]
+fn compare_takes_two_arms_and_what_follows_versus_is_the_others() {
+    let arms = |line: &str| {
+        let Request::Compare(options) = ask(&format!("compare {line} -- go mod download")).unwrap().0 else {
+            panic!()
+        };
+        assert_eq!(options.command, ["go", "mod", "download"]);
+        (options.with.to_string(), options.versus.to_string())
+    };
+    let text = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(arms("--with http1 --with concurrency=16"), text("http1 + concurrency=16", "as it is"));
+    assert_eq!(
+        arms("--with http1 --versus no-mlkem --with concurrency=8"),
+        text("http1", "no-mlkem + concurrency=8")
+    );
+    let Request::Compare(options) = ask("compare --with http1 --runs 3 --cache memory go").unwrap().0 else {
+        panic!()
+    };
+    assert_eq!(options.experiment, ExperimentOptions { runs: Some(3), cache: Cache::Memory });
+}
+
+#[test]
+fn remedies_that_cannot_be_are_wrong_use() {
+    assert!(wrong("compare -- go").text.contains("--with"));
+    assert!(wrong("compare --with concurrency=x go").text.contains("from 1 to"));
+    assert!(wrong("run --with gateway go").text.contains("not in this version"));
+    assert!(wrong("run --with http1 --with env=GODEBUG=a=1 --with http1 go").text.contains("the same thing"));
+    assert!(wrong("compare --with env=GOPATH=/x go").hint.contains("--warm"));
+    assert!(ask("compare --warm --with env=GOPATH=/x go").is_ok());
+    wrong("compare --versus http1 --with no-mlkem go");
+    wrong("compare --with http1 --versus http1 go");
+    wrong("compare --with http1 --runs 0 go");
+    wrong("compare --with http1 --warm --cache disk go");
+}
+
+#[test]
 fn wrong_use_is_two_lines_and_status_2() {
     assert!(wrong("run").text.contains("<CMD>"));
     assert_eq!(wrong("run").hint, "goobserve run --help");
@@ -70,9 +105,18 @@ fn wrong_use_is_two_lines_and_status_2() {
 
 #[test]
 fn help_has_examples_everywhere() {
-    for line in
-        ["--help", "-h", "watch -h", "run --help", "report -h", "check -h", "completions -h", "man -h"]
-    {
+    for line in [
+        "--help",
+        "-h",
+        "watch -h",
+        "run --help",
+        "report -h",
+        "check -h",
+        "completions -h",
+        "man -h",
+        "gate --help",
+        "gate ab -h",
+    ] {
         let stop = ask(line).unwrap_err();
         assert_eq!(stop.status, 0);
         assert!(stop.text.contains("Examples:\n") && stop.text.contains("--color"), "{line}: {}", stop.text);
@@ -85,4 +129,45 @@ fn the_colour_is_known_even_when_the_rest_is_wrong() {
     assert_eq!(wrong("--color=never fly").color, ColorChoice::Never);
     assert_eq!(wrong("--color always fly").color, ColorChoice::Always);
     assert_eq!(wrong("run --nope -- x --color always").color, ColorChoice::Auto);
+}
+
+#[test]
+fn the_gates_four_ways_are_understood() {
+    use super::options::GateAction;
+    use crate::gate::{FailOn, Floors};
+    let gate = |line: &str| match ask(line).unwrap().0 {
+        Request::Gate(options) => options,
+        other => panic!("{other:?}"),
+    };
+    let record = gate("gate record --runs 3 --out b.json --append go mod download -x");
+    let command = ["go", "mod", "download", "-x"].map(Into::into).to_vec();
+    assert_eq!(record.action, GateAction::Record { out: "b.json".into(), append: true, command });
+    assert_eq!((record.experiment.runs, record.max_runs), (Some(3), 3));
+    let run = gate("gate run --baseline b.json --max-runs 30 --fail-on regressed,unjudged -- go version");
+    assert_eq!((run.experiment.runs, run.max_runs, run.floors), (Some(10), 30, Floors::RECORDINGS));
+    let fail_on = FailOn { regressed: true, inconclusive: false, invalid: false, unjudged: true };
+    assert_eq!(run.fail_on, fail_on);
+    let compare = gate("gate compare a.json b.json --floor 7% --floor 1s --junit j.xml");
+    assert_eq!(compare.floors, Floors { relative: 0.07, absolute_ns: 1_000_000_000 });
+    assert_eq!((compare.outputs.junit, compare.fail_on), (Some("j.xml".into()), FailOn::default()));
+    let ab = gate("gate ab --a one --b two --cache memory");
+    assert_eq!((ab.floors, ab.action), (Floors::PAIRS, GateAction::Ab { a: "one".into(), b: "two".into() }));
+}
+
+#[test]
+fn a_gate_that_makes_no_sense_is_wrong_use() {
+    for line in [
+        "gate",
+        "gate ab --a one",
+        "gate ab --a one --b two --runs 10 --max-runs 5",
+        "gate ab --a one --b two --fail-on none,regressed",
+        "gate ab --a one --b two --fail-on never",
+        "gate compare a.json b.json --floor wide",
+        "gate compare a.json",
+        "gate record --out b.json",
+        "gate run -- go",
+    ] {
+        wrong(line);
+    }
+    assert!(wrong("gate ab --a one --b two --max-runs 5").text.contains("less than --runs 10"));
 }

@@ -59,7 +59,9 @@ impl Anonymizer {
             search: resolver.search.iter().map(|name| self.names.host(name)).collect(),
             ..*resolver
         };
-        Session { machine: Machine { resolver, ..session.machine.clone() }, ..session.clone() }
+        let machine = Machine { resolver, ..session.machine.clone() };
+        let remedies = session.remedies.iter().map(|remedy| self::remedy(remedy)).collect();
+        Session { machine, remedies, ..session.clone() }
     }
 
     fn command(&mut self, command: &Command) -> Command {
@@ -150,6 +152,14 @@ impl Anonymizer {
     }
 }
 
+/// A remedy's name; its value only where it is a number.
+fn remedy(remedy: &str) -> String {
+    match remedy.split_once('=') {
+        Some((name, value)) if value.parse::<u32>().is_err() => format!("{name}=…"),
+        _ => remedy.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +167,7 @@ mod tests {
     use crate::model::record::Class;
 
     /// Every private name of the events below.
-    const SECRETS: [&str; 12] = [
+    const SECRETS: [&str; 13] = [
         "acme",
         "Acme",
         "!acme",
@@ -170,6 +180,7 @@ mod tests {
         "1000",
         "tool-x",
         "billing",
+        "hunter2",
     ];
 
     fn text(value: &str) -> Option<String> {
@@ -198,6 +209,9 @@ mod tests {
         let resolver =
             Resolver { servers: words("10.1.2.3 127.0.0.53"), search: words("corp"), ..Resolver::default() };
         let machine = Machine { resolver, ..Machine::default() };
+        let remedies =
+            ["concurrency=16", "http1", "proxy=https://proxy.corp", "resolv=search corp", "env=A=hunter2"];
+        let remedies = remedies.map(str::to_owned).to_vec();
         let request = Request {
             class: Class::Zip,
             authority: text("proxy.test:8443"),
@@ -229,7 +243,13 @@ mod tests {
             summary: "proxy.test: zip git.corp/Acme/billing@v1.2.3".into(),
         };
         let bodies = [
-            Body::Session(Session { schema: "s".into(), tool: "t".into(), started_unix_ns: 0, machine }),
+            Body::Session(Session {
+                schema: "s".into(),
+                tool: "t".into(),
+                started_unix_ns: 0,
+                machine,
+                remedies,
+            }),
             Body::Command(CommandUpdate { command, idle: vec![(1, 2)] }),
             Body::Process(Process {
                 comm: "tool-x".into(),
@@ -295,6 +315,7 @@ mod tests {
             "tip.golang.org",
             "/cache/lock",
             r#""idle":[[1,2]]"#,
+            r#""remedies":["concurrency=16","http1","proxy=…","resolv=…","env=…"]"#,
         ] {
             assert!(all.contains(kept), "{kept} not in\n{all}");
         }

@@ -62,6 +62,9 @@ pub struct Session {
     pub started_unix_ns: u64,
     /// The machine
     pub machine: Machine,
+    /// Remedies in force, as after `--with`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
 }
 
 /// A command as it is known now, and its idle spells since the last such event.

@@ -27,6 +27,9 @@ pub struct Report {
     pub duration_ns: Ns,
     /// The machine
     pub machine: Machine,
+    /// Remedies in force, as after `--with`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
     /// Commands, by number
     pub commands: Vec<Command>,
     /// Their processes, by start
@@ -241,6 +244,7 @@ pub fn report(state: &State) -> Report {
         started_unix_ns: session.map_or(0, |session| session.started_unix_ns),
         duration_ns: state.duration_ns(),
         machine: session.map(|session| session.machine.clone()).unwrap_or_default(),
+        remedies: session.map(|session| session.remedies.clone()).unwrap_or_default(),
         loss: state.loss(),
         ..Report::default()
     };

@@ -32,6 +32,10 @@ const PARENT_CHECK_MS: i32 = 500;
 /// What the child was doing when something failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
+    /// unshare and making mounts private
+    Namespace,
+    /// Mounting a private resolv.conf
+    Resolv,
     /// setgroups
     Groups,
     /// setresgid
@@ -49,6 +53,8 @@ impl Step {
             Self::Group => 2,
             Self::User => 3,
             Self::Exec => 4,
+            Self::Namespace => 5,
+            Self::Resolv => 6,
         }
     }
 
@@ -58,6 +64,8 @@ impl Step {
             2 => Some(Self::Group),
             3 => Some(Self::User),
             4 => Some(Self::Exec),
+            5 => Some(Self::Namespace),
+            6 => Some(Self::Resolv),
             _ => None,
         }
     }
@@ -100,6 +108,16 @@ pub enum ExecFailure {
         /// Its error
         errno: Errno,
     },
+    /// The child could not get a resolv.conf of its own
+    #[error("cannot give {program} its own /etc/resolv.conf: {step:?}: {}", .errno.desc())]
+    Private {
+        /// The program
+        program: String,
+        /// What failed
+        step: Step,
+        /// Its error
+        errno: Errno,
+    },
     /// The kernel refused to execute the program
     #[error("cannot execute {program}: {}", .errno.desc())]
     Exec {
@@ -116,7 +134,9 @@ impl ExecFailure {
         match self {
             Self::Exec { errno: Errno::ENOENT, .. } => 127,
             Self::Exec { .. } => 126,
-            Self::Nul { .. } | Self::Fork { .. } | Self::Identity { .. } => NEVER_STARTED,
+            Self::Nul { .. } | Self::Fork { .. } | Self::Identity { .. } | Self::Private { .. } => {
+                NEVER_STARTED
+            }
         }
     }
 
@@ -135,6 +155,10 @@ impl ExecFailure {
             Self::Exec { errno: Errno::E2BIG, .. } => "shorten its arguments or its environment",
             Self::Exec { .. } => "try the same command without goobserve",
             Self::Identity { .. } => "run goobserve as root, outside of a user namespace",
+            Self::Private { errno: Errno::ENOENT, .. } => {
+                "without /etc/resolv.conf there is nothing to change; leave resolv= out"
+            }
+            Self::Private { .. } => "it takes root with CAP_SYS_ADMIN; leave resolv= out",
             Self::Nul { .. } => "remove the NUL byte",
             Self::Fork { .. } => "check the limits on processes and open files (ulimit -a)",
         }
@@ -153,12 +177,13 @@ pub struct HeldChild {
 }
 
 /// All that the child needs, made before the fork: after it, nothing may be allocated.
-struct Prepared {
+struct Prepared<'a> {
     path: CString,
     // The pointers point into the strings kept beside them.
     _strings: Vec<CString>,
     argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
+    resolv_conf: Option<&'a [u8]>,
     become_user: Option<(u32, u32, Vec<libc::gid_t>)>,
     umask: Option<libc::mode_t>,
     signals: Signals,
@@ -170,8 +195,14 @@ struct Prepared {
 
 impl HeldChild {
     /// Forks the child that will execute `program` with `argv` (the name first) as `invoker`.
-    /// When this returns, the child is the user already, and waits.
-    pub fn spawn(program: &Path, argv: &[OsString], invoker: &Invoker) -> Result<Self, ExecFailure> {
+    /// With `resolv_conf`, that is what it finds at `/etc/resolv.conf`, in a mount namespace of its
+    /// own. When this returns, the child is the user already, and waits.
+    pub fn spawn(
+        program: &Path,
+        argv: &[OsString],
+        invoker: &Invoker,
+        resolv_conf: Option<&str>,
+    ) -> Result<Self, ExecFailure> {
         let name = program.display().to_string();
         let nul = |what| move |_| ExecFailure::Nul { program: name.clone(), what };
         let path = CString::new(program.as_os_str().as_bytes()).map_err(nul.clone()("its path"))?;
@@ -195,6 +226,7 @@ impl HeldChild {
             argv: pointers(&words),
             envp: pointers(&variables),
             _strings: words.into_iter().chain(variables).collect(),
+            resolv_conf: resolv_conf.map(str::as_bytes),
             become_user: (!is_already(invoker)).then(|| (invoker.uid, invoker.gid, invoker.groups.clone())),
             umask: invoker.umask,
             signals: Signals::at_start(),
@@ -266,6 +298,7 @@ impl HeldChild {
         let program = self.program.clone();
         Some(Err(match Step::from_number(what)? {
             Step::Exec => ExecFailure::Exec { program, errno },
+            step @ (Step::Namespace | Step::Resolv) => ExecFailure::Private { program, step, errno },
             step => ExecFailure::Identity { program, uid: self.uid, step, errno },
         }))
     }
@@ -301,7 +334,7 @@ fn is_already(invoker: &Invoker) -> bool {
     is_user && is_group && groups == Ok(sorted(invoker.groups.clone()))
 }
 
-impl Prepared {
+impl Prepared<'_> {
     /// The child's whole life before its program. Only async-signal-safe calls from here on.
     #[expect(unsafe_code, reason = "between fork and exec only bare system calls are allowed")]
     fn run(&self) -> ! {
@@ -321,6 +354,9 @@ impl Prepared {
             }
             libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
 
+            if let Some(text) = self.resolv_conf {
+                super::private::resolv_conf(text).unwrap_or_else(|step| self.fail(step));
+            }
             if let Some((uid, gid, groups)) = &self.become_user {
                 // The user last: afterwards nothing else may be changed.
                 if libc::setgroups(groups.len() as _, groups.as_ptr()) != 0 {

@@ -5,6 +5,7 @@
 //! Ctrl-\, hang-up) reach it without us, and Ctrl-Z stops all and `fg` continues all. What
 //! somebody sends to goobserve alone with `kill` is passed on.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -23,6 +24,9 @@ use super::inherited::Signals as Inherited;
 /// Signals that end a process which does nothing about them, and that people send.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Of them, those that mean "stop".
+const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// Why signals cannot be taken, or the command not be waited for.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -52,6 +56,7 @@ struct Received {
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
+    interrupted: Cell<bool>,
 }
 
 impl Signals {
@@ -74,12 +79,19 @@ impl Signals {
         set.thread_block().map_err(failed("sigprocmask"))?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(failed("signalfd"))?;
-        Ok(Self { fd })
+        Ok(Self { fd, interrupted: Cell::new(false) })
     }
 
     /// Readable when a signal, a child's end among them, wants [`Job::turn`] to be called.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// Whether a signal that ends programs has come since they were taken, by the terminal or by
+    /// a process. To be asked while no command runs.
+    pub fn interrupted(&self) -> Result<bool, JobError> {
+        while self.next()?.is_some() {}
+        Ok(self.interrupted.get())
     }
 
     fn next(&self) -> Result<Option<Received>, JobError> {
@@ -88,6 +100,9 @@ impl Signals {
                 Ok(None) | Err(Errno::EAGAIN) => return Ok(None),
                 Ok(Some(info)) => {
                     let signal = info.ssi_signo.cast_signed();
+                    if ENDING.iter().any(|ending| *ending as i32 == signal) {
+                        self.interrupted.set(true);
+                    }
                     return Ok(Some(Received { signal, by_process: info.ssi_code <= 0 }));
                 }
                 Err(Errno::EINTR) => {}

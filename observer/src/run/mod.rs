@@ -8,6 +8,7 @@ pub mod child;
 pub mod inherited;
 pub mod invoker;
 pub mod job;
+mod private;
 pub mod procfs;
 pub mod program;
 pub mod progress;

@@ -9,6 +9,10 @@ use super::invoker::Invoker;
 use super::job::{Job, Signals, exit_status};
 use super::program;
 use crate::cli::options::{Refusal, RunOptions};
+use crate::remedy::{self, RESOLV_CONF, Remedies};
+
+/// Longest resolv.conf that is made private, bytes: it goes to the worker in one message.
+const RESOLV_CONF_MAX: usize = 16 * 1024;
 
 /// A command that waits to be attached to.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +22,10 @@ pub struct Target<'a> {
     /// The program it will execute, as found in the user's PATH; perhaps relative to the working
     /// folder
     pub program: &'a Path,
-    /// The user; output files are to be this user's
+    /// The user, with the environment that the command gets; output files are to be this user's
     pub invoker: &'a Invoker,
+    /// The command's own resolv.conf, where it is not the machine's
+    pub resolv_conf: Option<&'a str>,
 }
 
 /// What can observe: the agent, or in tests nothing at all.
@@ -65,6 +71,20 @@ pub fn execute(
         say(Note::Error, "no command to run", "goobserve run -- go mod download");
         return 2;
     };
+    let mut invoker = invoker.clone();
+    for (name, value) in &options.set {
+        remedy::set(&mut invoker.env, name, value);
+    }
+    options.with.change(&mut invoker.env);
+    let invoker = &invoker;
+    let resolv_conf = match private_resolv_conf(&options.with) {
+        Ok(text) => text,
+        Err(refusal) => {
+            say(Note::Error, &refusal.what, &refusal.mend);
+            return NEVER_STARTED;
+        }
+    };
+    let resolv_conf = resolv_conf.as_deref();
     let program = match program::resolve(command, invoker.var("PATH"), program::look) {
         Ok(program) => program,
         Err(error) => {
@@ -74,6 +94,9 @@ pub fn execute(
     };
     for what in &invoker.not_restored {
         say(Note::Warning, &format!("not restored: {what}"), "");
+    }
+    for warning in options.with.iter().filter_map(|remedy| Some((remedy, remedy.warning()?))) {
+        say(Note::Warning, &format!("{}: {}", warning.0, warning.1), "");
     }
     // Before the fork: from here on a Ctrl-C ends the command, not us.
     let signals = match Signals::take() {
@@ -87,14 +110,14 @@ pub fn execute(
             return NEVER_STARTED;
         }
     };
-    let child = match HeldChild::spawn(&program, &options.command, invoker) {
+    let child = match HeldChild::spawn(&program, &options.command, invoker, resolv_conf) {
         Ok(child) => child,
         Err(failure) => {
             say(Note::Error, &failure.to_string(), failure.advice());
             return failure.status();
         }
     };
-    let target = Target { pid: child.pid(), program: &program, invoker };
+    let target = Target { pid: child.pid(), program: &program, invoker, resolv_conf };
     let observation = match attach.attach(options, &target) {
         Ok(observation) => observation,
         Err(refusal) => {
@@ -112,6 +135,22 @@ pub fn execute(
         }
     };
     observe(&Job::new(pid, &signals), observation, say)
+}
+
+/// The resolv.conf that remedies make of the machine's.
+fn private_resolv_conf(remedies: &Remedies) -> Result<Option<String>, Refusal> {
+    if !remedies.iter().any(remedy::Remedy::is_resolv) {
+        return Ok(None);
+    }
+    let refused = |what: String| Refusal::new(what, "leave resolv= out");
+    let bytes =
+        std::fs::read(RESOLV_CONF).map_err(|error| refused(format!("cannot read {RESOLV_CONF}: {error}")))?;
+    match remedies.resolv_conf(&String::from_utf8_lossy(&bytes)) {
+        Some(text) if text.len() > RESOLV_CONF_MAX => {
+            Err(refused(format!("{RESOLV_CONF} is longer than {RESOLV_CONF_MAX} bytes")))
+        }
+        text => Ok(text),
+    }
 }
 
 /// Waits for the command while the observation is served. The observation may fail; the command

@@ -132,7 +132,7 @@ mod tests {
 
     fn session() -> Session {
         let (schema, tool) = (SCHEMA.into(), "goobserve 0.1.0".into());
-        Session { schema, tool, started_unix_ns: 5, machine: Machine::default() }
+        Session { schema, tool, started_unix_ns: 5, machine: Machine::default(), remedies: Vec::new() }
     }
 
     fn end() -> Event {

@@ -7,9 +7,10 @@ const RESOLV_MAX: usize = 64 * 1024;
 /// What the C library and Go take of it (resolv.conf(5)).
 const SERVERS_MAX: usize = 3;
 
-/// This machine.
-pub fn machine() -> Machine {
-    let text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+/// This machine; `resolv_conf` is what CMD sees instead of the machine's.
+pub fn machine(resolv_conf: Option<&str>) -> Machine {
+    let own = || std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let text = resolv_conf.map_or_else(own, |text| text.as_bytes().to_vec());
     let text = String::from_utf8_lossy(&text[..text.len().min(RESOLV_MAX)]).into_owned();
     let (kernel, arch) = nix::sys::utsname::uname().map_or_else(
         |_| (String::new(), std::env::consts::ARCH.to_owned()),

@@ -23,6 +23,7 @@ use binaries::Binaries;
 use observe::Observer;
 
 pub use observe::columns;
+pub use output::Whole;
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.

@@ -76,13 +76,14 @@ pub struct Observer {
 impl Observer {
     /// Opens every output; nothing has begun yet.
     pub fn new(task: Task) -> Result<Self> {
-        let machine = machine();
+        let machine = machine(task.resolv_conf.as_deref());
         let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
         let session = Session {
             schema: SCHEMA.to_owned(),
             tool: format!("goobserve {}", env!("CARGO_PKG_VERSION")),
             started_unix_ns: task.started_unix_ns,
             machine,
+            remedies: task.remedies.clone(),
         };
         let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
         let mut event = Event { at_ns: 0, body: Body::Session(session) };

@@ -1,4 +1,4 @@
-//! Command lines of the benchmarks: `[COUNT] [--name VALUE] [--switch]`, in any order. In go the
+//! Command lines of the benchmarks: `[COUNT] [NAME…] [--name VALUE] [--switch]`, in any order. In go the
 //! names there are, out come the values, or what is wrong with the usage beneath it.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use anyhow::{Context, Result, anyhow, bail};
 pub struct Args {
     /// The number without a name
     pub count: Option<usize>,
+    /// Words without a name, when `usage` has `[NAME…]`
+    pub names: Vec<String>,
     values: BTreeMap<String, String>,
 }
 
@@ -23,7 +25,7 @@ impl Args {
     /// An option takes a value when `usage` has one: `[--name VALUE]`.
     fn parse(usage: &str, args: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut args = args.into_iter();
-        let mut parsed = Self { count: None, values: BTreeMap::new() };
+        let mut parsed = Self { count: None, names: Vec::new(), values: BTreeMap::new() };
         while let Some(arg) = args.next() {
             if usage.contains(&format!("[{arg} ")) && arg.starts_with("--") {
                 let value = args.next().with_context(|| format!("{arg} takes a value"))?;
@@ -32,6 +34,8 @@ impl Args {
                 parsed.values.insert(arg, String::new());
             } else if let Ok(count) = arg.parse() {
                 parsed.count = Some(count);
+            } else if usage.contains("[NAME…]") && !arg.starts_with("--") {
+                parsed.names.push(arg);
             } else {
                 bail!("{arg}?");
             }

@@ -20,16 +20,18 @@ pub struct TimedBody {
     sent: u64,
     stall: Option<(u64, Duration)>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Bytes of a second
+    rate: Option<u64>,
     slot: Slot,
 }
 
 impl TimedBody {
-    pub(super) fn new(bytes: Bytes, stall: Option<BodyStall>, slot: Slot) -> Self {
+    pub(super) fn new(bytes: Bytes, stall: Option<BodyStall>, rate: Option<u64>, slot: Slot) -> Self {
         if bytes.is_empty() {
             slot.taken(0, true);
         }
         let stall = stall.map(|stall| (stall.after_bytes, stall.delay));
-        Self { rest: bytes, sent: 0, stall, pause: None, slot }
+        Self { rest: bytes, sent: 0, stall, pause: None, rate, slot }
     }
 
     /// Bytes that may be given out before the next pause.
@@ -43,7 +45,8 @@ impl TimedBody {
             Some((after, _)) => usize::try_from(after - self.sent).unwrap_or(CHUNK),
             None => CHUNK,
         };
-        CHUNK.min(until_stall).min(self.rest.len())
+        let at_once = self.rate.map_or(CHUNK, |rate| (rate / 10).max(1) as usize);
+        at_once.min(CHUNK).min(until_stall).min(self.rest.len())
     }
 }
 
@@ -70,6 +73,10 @@ impl Body for TimedBody {
         };
         let chunk = self.rest.split_to(size);
         self.sent += size as u64;
+        if let Some(rate) = self.rate.filter(|_| !self.rest.is_empty()) {
+            let takes = Duration::from_nanos(size as u64 * 1_000_000_000 / rate.max(1));
+            self.pause = Some(Box::pin(sleep(takes)));
+        }
         self.slot.taken(size, self.rest.is_empty());
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }

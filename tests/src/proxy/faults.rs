@@ -2,11 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Says whether a fault is for a request, by its path as it was received, query included.
 #[derive(Clone)]
 pub struct Matcher(pub(super) Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Matcher {
+    /// Whether it is for that path.
+    pub fn is_for(&self, path: &str) -> bool {
+        (self.0)(path)
+    }
+}
 
 /// A matcher from a predicate of the path.
 pub fn paths(predicate: impl Fn(&str) -> bool + Send + Sync + 'static) -> Matcher {
@@ -39,6 +47,20 @@ pub struct Faults {
     pub answers: Vec<Answer>,
     /// Over HTTP/1.1, a connection is closed after each response
     pub one_request_each: bool,
+    /// Bodies instead of files; the first that matches counts
+    pub fakes: Vec<Fake>,
+    /// Bodies that come slowly; the first that matches counts
+    pub slow_bodies: Vec<SlowBody>,
+    /// Streams that are reset instead of answered
+    pub stream_resets: Vec<StreamReset>,
+    /// HTTP/2 is not agreed on though it is offered
+    pub http1_only: bool,
+    /// `MAX_CONCURRENT_STREAMS`
+    pub max_streams: Option<u32>,
+    /// GOAWAY in a connection that has had so many requests
+    pub goaway_after: Option<u32>,
+    /// Connections whose `ClientHello` names this host are reset
+    pub reset_sni: Option<String>,
 }
 
 /// A delay before the head of a response.
@@ -70,6 +92,43 @@ pub struct Answer {
     pub status: u16,
     /// Seconds of a `retry-after` header
     pub retry_after_s: Option<u32>,
+}
+
+/// A file that is none: zeros, served with status 200.
+#[derive(Clone, Debug)]
+pub struct Fake {
+    /// For which requests
+    pub matches: Matcher,
+    /// Its size
+    pub bytes: usize,
+}
+
+/// A body that is given out at a rate, a tenth of a second's bytes at a time.
+#[derive(Clone, Debug)]
+pub struct SlowBody {
+    /// For which requests
+    pub matches: Matcher,
+    /// The rate
+    pub bytes_per_s: u64,
+}
+
+/// `RST_STREAM` instead of an answer, in HTTP/2. Over HTTP/1.1 the connection is closed.
+#[derive(Clone, Debug)]
+pub struct StreamReset {
+    /// For which requests
+    pub matches: Matcher,
+    /// Its code
+    pub code: u32,
+    /// So many times, then it is answered. Counted over all clones, for all connections.
+    pub left: Arc<AtomicU32>,
+}
+
+impl StreamReset {
+    /// Whether this request is one of them.
+    pub(super) fn takes(&self, path: &str) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        (self.matches.0)(path) && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
 }
 
 impl Faults {

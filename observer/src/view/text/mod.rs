@@ -18,6 +18,9 @@ pub fn text(report: &Report, options: Options) -> String {
     if report.commands.is_empty() {
         page.line(0, PLAIN, "No go command was observed.");
     }
+    if !report.remedies.is_empty() {
+        page.line(0, PLAIN, &format!("With {}", report.remedies.join(" + ")));
+    }
     for command in &report.commands {
         header(&mut page, command, report.commands.len() > 1);
         time::phases(&mut page, command);

@@ -1,0 +1,239 @@
+//! Folders of an experiment, owned by the user: fresh caches for each cold run, a build cache that
+//! the runs share, and what was kept of go.mod and go.sum. In: the user's settings of go. Out:
+//! folders, and the variables that lead a run to them. All of it is removed at the end.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::originals::{NOTE, create};
+use crate::cli::options::{Cache, Refusal};
+use crate::goenv::{self, GoEnv};
+
+/// How folders of experiments are named; a dot, so that `./...` passes them over.
+const PREFIX: &str = ".goobserve-";
+/// Where files are in memory.
+const MEMORY: &str = "/dev/shm";
+
+/// Folders of one experiment.
+#[derive(Debug)]
+pub struct Folders {
+    base: PathBuf,
+    run: PathBuf,
+    /// `None` with the user's own caches
+    cold: Option<Settings>,
+}
+
+/// What of the user's settings goes on beside the cold caches.
+#[derive(Debug)]
+struct Settings {
+    gopath: Option<String>,
+    gobin: Option<PathBuf>,
+}
+
+impl Folders {
+    /// Makes them, with the rights this process has now.
+    pub fn create(go: &GoEnv, cache: Cache) -> Result<Self, Refusal> {
+        let beside = beside(go);
+        let base = beside.join(format!("{PREFIX}{}", std::process::id()));
+        let refused = |folder: &Path, error: &io::Error| {
+            Refusal::new(
+                format!("cannot make the folder {}: {error}", folder.display()),
+                "check that the calling user may write there, and that the disk is not full",
+            )
+        };
+        private(&base).map_err(|error| refused(&base, &error))?;
+        let mut folders = Self { run: base.join("run"), base, cold: None };
+        if cache == Cache::Memory {
+            folders.run = Path::new(MEMORY).join(format!("goobserve-{}", std::process::id()));
+        }
+        if cache != Cache::Warm {
+            let gopath = go.gopath();
+            let first = gopath.as_deref().and_then(goenv::first);
+            // Set, go would refuse to install what was built for another machine.
+            let free = ["GOBIN", "GOOS", "GOARCH"].iter().all(|name| go.get(name).is_none());
+            let gobin = first.filter(|_| free).map(|first| Path::new(&first).join("bin"));
+            folders.cold = Some(Settings { gopath, gobin });
+            folders.fresh().map_err(|error| refused(&folders.run, &error))?;
+        }
+        Ok(folders)
+    }
+
+    /// For what is kept and written between runs.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Empties the caches of a run.
+    pub fn fresh(&self) -> io::Result<()> {
+        if self.cold.is_none() {
+            return Ok(());
+        }
+        remove(&self.run)?;
+        private(&self.run)
+    }
+
+    /// Variables of a run.
+    pub fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+        let Some(cold) = &self.cold else { return Vec::new() };
+        // The first folder of GOPATH is written to: its pkg/sumdb is fresh as well.
+        let mut gopath = self.run.join("path").into_os_string();
+        if let Some(own) = &cold.gopath {
+            gopath.push(":");
+            gopath.push(own);
+        }
+        let mut variables = vec![
+            ("GOMODCACHE", self.run.join("mod")),
+            ("GOPATH", gopath.into()),
+            ("GOCACHE", self.base.join("build")),
+        ];
+        variables.extend(cold.gobin.clone().map(|gobin| ("GOBIN", gobin)));
+        variables
+    }
+
+    /// Removes all of it.
+    pub fn remove(&self) -> io::Result<()> {
+        let run = remove(&self.run);
+        remove(&self.base).and(run)
+    }
+}
+
+/// Folders that earlier experiments left behind: their process was killed, and so was its
+/// guardian.
+pub fn left_behind(go: &GoEnv) -> Vec<PathBuf> {
+    let entries = fs::read_dir(beside(go)).into_iter().flatten().flatten();
+    let pid = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(PREFIX)?.parse::<u32>().ok();
+    let gone = |pid: u32| !Path::new("/proc").join(pid.to_string()).exists();
+    entries
+        .filter(|entry| pid(&entry.file_name()).is_some_and(gone))
+        .map(|entry| entry.path())
+        .filter(|folder| folder.join("originals").join(NOTE).exists())
+        .collect()
+}
+
+/// The folder that the user's module cache is in, or, before there is one, the nearest above it.
+fn beside(go: &GoEnv) -> PathBuf {
+    let cache = go.gomodcache().map(PathBuf::from).filter(|cache| cache.is_absolute());
+    let above = cache.as_deref().into_iter().flat_map(|cache| cache.ancestors().skip(1));
+    let mut usable = above.filter(|folder| folder.is_dir());
+    usable
+        .next()
+        .filter(|folder| *folder != Path::new("/"))
+        .map_or_else(std::env::temp_dir, Path::to_path_buf)
+}
+
+fn private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// Removes a folder with all that is in it; the go command makes its module cache read-only.
+/// Nothing is done where there is none.
+pub fn remove(folder: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(folder) {
+        Ok(about) if about.is_dir() => {}
+        Ok(_) => return Err(io::Error::other("it is no folder")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    fs::remove_dir_all(folder)
+}
+
+/// An empty file for a run's output, in place of an earlier one's.
+pub fn empty(path: &Path) -> io::Result<fs::File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => create(path, 0o600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::goenv::Source;
+
+    fn go(environ: &str) -> GoEnv {
+        GoEnv::gather(&Source { environ: environ.as_bytes(), binary: None, cpus: None }, |_| None)
+    }
+
+    #[test]
+    fn a_cold_run_has_caches_of_its_own_beside_the_users() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        fs::create_dir_all(home.join("go/pkg/mod/cache")).unwrap();
+        let go = go(&format!("HOME={}\0", home.display()));
+        let folders = Folders::create(&go, Cache::Cold).unwrap();
+        assert_eq!(folders.base().parent(), Some(home.join("go/pkg").as_path()));
+        let variables = folders.variables();
+        let of = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+        assert_eq!(of("GOMODCACHE"), Some(folders.base().join("run/mod")));
+        let gopath = format!("{}:{}", folders.base().join("run/path").display(), home.join("go").display());
+        assert_eq!(of("GOPATH"), Some(PathBuf::from(gopath)));
+        assert_eq!(of("GOBIN"), Some(home.join("go/bin")));
+        folders.remove().unwrap();
+        assert_eq!(fs::read_dir(home.join("go/pkg")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_read_only_cache_is_emptied_and_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let go = go(&format!("HOME={}\0", home.path().display()));
+        let folders = Folders::create(&go, Cache::Cold).unwrap();
+        let deep = folders.base().join("run/mod/a/b");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "").unwrap();
+        fs::set_permissions(deep.join("file"), Permissions::from_mode(0o444)).unwrap();
+        for folder in [&deep, deep.parent().unwrap()] {
+            fs::set_permissions(folder, Permissions::from_mode(0o555)).unwrap();
+        }
+        folders.fresh().unwrap();
+        assert_eq!(fs::read_dir(folders.base().join("run")).unwrap().count(), 0);
+        folders.remove().unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn removing_follows_no_link() {
+        let home = tempfile::tempdir().unwrap();
+        let (kept, gone) = (home.path().join("kept"), home.path().join("gone"));
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), "").unwrap();
+        fs::create_dir(&gone).unwrap();
+        std::os::unix::fs::symlink(&kept, gone.join("link")).unwrap();
+        remove(&gone).unwrap();
+        assert!(kept.join("file").exists() && !gone.exists());
+        std::os::unix::fs::symlink(&kept, &gone).unwrap();
+        assert!(remove(&gone).is_err() && kept.join("file").exists());
+    }
+
+    #[test]
+    fn warm_runs_have_the_users_caches() {
+        let home = tempfile::tempdir().unwrap();
+        let go = go(&format!("HOME={}\0", home.path().display()));
+        let folders = Folders::create(&go, Cache::Warm).unwrap();
+        assert!(folders.variables().is_empty());
+        folders.fresh().unwrap();
+        folders.remove().unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_experiment_left_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let go = go(&format!("HOME={}\0", home.path().display()));
+        let left = home.path().join(format!("{PREFIX}{}", i32::MAX));
+        fs::create_dir_all(left.join("originals")).unwrap();
+        assert!(left_behind(&go).is_empty());
+        fs::write(left.join("originals").join(NOTE), "").unwrap();
+        assert_eq!(left_behind(&go), [left]);
+    }
+}

@@ -1,0 +1,338 @@
+//! Experiments: a command run several times, one way or two ways in turn, each run cold and
+//! observed. In: a [`Plan`] and the user who called. Out: a report a run; go.mod, go.sum and every
+//! cache of the user as they were, whatever happens.
+//!
+//! A run is `goobserve run` in a process of its own: what fails there does not fail here. This
+//! process has one thread, works on files with the user's rights only, and has a [`guardian`].
+
+mod folders;
+mod guardian;
+mod originals;
+mod progress;
+mod run;
+pub mod user;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::cli::options::{Cache, Common, Refusal};
+use crate::goenv::{FILE_LIMIT, GoEnv, Source};
+use crate::model::report::Report;
+use crate::remedy::Remedies;
+use crate::run::Invoker;
+use crate::run::job::Signals;
+use crate::run::program;
+use folders::Folders;
+use guardian::Guardian;
+use originals::Originals;
+use progress::Progress;
+use run::Ran;
+use user::AsUser;
+
+/// One way to run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arm {
+    /// How it is called before the user
+    pub name: String,
+    /// The command and its arguments; not empty
+    pub command: Vec<OsString>,
+    /// What is changed for it
+    pub remedies: Remedies,
+}
+
+/// What is to be run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// One way or several
+    pub arms: Vec<Arm>,
+    /// How many rounds are expected; the caller may ask for more or fewer
+    pub rounds: usize,
+    /// Each arm runs once before, and that run does not count
+    pub warm_up: bool,
+    /// Caches
+    pub cache: Cache,
+    /// Common flags
+    pub common: Common,
+}
+
+/// A run whose command failed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ended {
+    /// Which arm
+    pub arm: usize,
+    /// Its exit status, 128+N for signal N; 0 for an arm of the same round that did not fail
+    pub status: i32,
+    /// What was observed
+    pub report: Report,
+    /// The end of what it printed
+    pub said: String,
+}
+
+/// One run of every arm.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Round {
+    /// Reports, by arm
+    Measured(Vec<Report>),
+    /// A command failed: every arm's run, by arm
+    Failed(Vec<Ended>),
+    /// Ctrl-C, or a signal that means the same
+    Interrupted,
+}
+
+/// An experiment that goes on. Dropped, it puts everything back.
+#[derive(Debug)]
+pub struct Experiment<'a> {
+    plan: Plan,
+    invoker: &'a Invoker,
+    signals: Signals,
+    folders: Folders,
+    originals: Originals,
+    guardian: Option<Guardian>,
+    progress: Progress,
+    order: Order,
+    rounds: usize,
+    warm: bool,
+}
+
+impl<'a> Experiment<'a> {
+    /// Prepares everything; nothing has run yet.
+    pub fn begin(plan: Plan, invoker: &'a Invoker) -> Result<Self, Refusal> {
+        let names = plan.arms.iter().map(|arm| arm.name.clone()).collect();
+        let progress = Progress::new(names, plan.rounds, plan.common.quiet);
+        // From here on a Ctrl-C is ours to see to.
+        let signals = Signals::take().map_err(|error| {
+            Refusal::new(format!("cannot take signals: {error}"), "check the limit on open files (ulimit -n)")
+        })?;
+        let (folders, originals) = prepare(&plan, invoker)?;
+        let mut experiment = Self {
+            order: Order::new(),
+            warm: !plan.warm_up,
+            plan,
+            invoker,
+            signals,
+            folders,
+            originals,
+            guardian: None,
+            progress,
+            rounds: 0,
+        };
+        let clean = || match experiment.clean() {
+            Ok(()) => {
+                eprintln!("goobserve: ended too early; go.mod, go.sum and all caches are as they were");
+            }
+            Err(refusal) => eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend),
+        };
+        let guardian = Guardian::start(clean).map_err(|errno| {
+            Refusal::new(
+                format!("cannot start a process: {}", errno.desc()),
+                "check the limit on processes (ulimit -u)",
+            )
+        })?;
+        experiment.guardian = Some(guardian);
+        Ok(experiment)
+    }
+
+    /// Runs every arm once, in random order; before the first round that counts, one that does not.
+    pub fn round(&mut self) -> Result<Round, Refusal> {
+        if !self.warm {
+            self.warm = true;
+            match self.runs(None)? {
+                Round::Measured(_) => {}
+                other => return Ok(other),
+            }
+        }
+        let round = self.runs(Some(self.rounds))?;
+        self.rounds += 1;
+        Ok(round)
+    }
+
+    /// Puts everything back.
+    pub fn end(mut self) -> Result<(), Refusal> {
+        self.finish()
+    }
+
+    fn runs(&mut self, round: Option<usize>) -> Result<Round, Refusal> {
+        let mut ended: Vec<Ended> = Vec::new();
+        let mut ran = Vec::new();
+        for arm in self.order.next(self.plan.arms.len()) {
+            let began = Instant::now();
+            if self.interrupted()? {
+                return Ok(Round::Interrupted);
+            }
+            match self.run(round, arm, &ran)? {
+                Ran::Ended(run) => ended.push(*run),
+                Ran::Interrupted => return Ok(Round::Interrupted),
+            }
+            self.progress.ran(arm, began.elapsed());
+            ran.push(arm);
+        }
+        ended.sort_by_key(|run| run.arm);
+        if ended.iter().any(|run| run.status != 0) {
+            self.progress.clear();
+            return Ok(Round::Failed(ended));
+        }
+        let reports: Vec<Report> = ended.into_iter().map(|run| run.report).collect();
+        let walls: Vec<u64> = reports.iter().map(wall_ns).collect();
+        self.progress.round_ended(round, &walls);
+        Ok(Round::Measured(reports))
+    }
+
+    fn interrupted(&self) -> Result<bool, Refusal> {
+        self.signals.interrupted().map_err(|error| Refusal::new(format!("cannot take signals: {error}"), ""))
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        let Some(guardian) = self.guardian.take() else { return Ok(()) };
+        self.progress.clear();
+        let cleaned = self.clean();
+        guardian.done();
+        cleaned
+    }
+
+    /// Puts go.mod and go.sum back and removes every folder; but the copies stay when the files
+    /// cannot be put back.
+    fn clean(&self) -> Result<(), Refusal> {
+        let _user = AsUser::take(self.invoker)?;
+        self.originals.put_back().map_err(|what| {
+            Refusal::new(what, format!("copies and a note are in {}", self.kept().display()))
+        })?;
+        self.folders.remove().map_err(|error| {
+            Refusal::new(
+                format!("cannot remove all of {}: {error}", self.folders.base().display()),
+                "remove it: it holds nothing that is needed",
+            )
+        })
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.folders.base().join(ORIGINALS)
+    }
+}
+
+impl Drop for Experiment<'_> {
+    fn drop(&mut self) {
+        if let Err(refusal) = self.finish() {
+            eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend);
+        }
+    }
+}
+
+/// Where copies of go.mod and go.sum are kept.
+const ORIGINALS: &str = "originals";
+
+/// How long the command of a report took; with `run` there is one command.
+pub fn wall_ns(report: &Report) -> u64 {
+    report.commands.first().map_or(0, |command| command.wall_ns)
+}
+
+/// Makes the folders and keeps the files, with the user's rights.
+fn prepare(plan: &Plan, invoker: &Invoker) -> Result<(Folders, Originals), Refusal> {
+    let _user = AsUser::take(invoker)?;
+    let go = go_env(plan, invoker);
+    if let Some(left) = folders::left_behind(&go).first() {
+        return Err(Refusal::new(
+            format!("an experiment was killed and left {}", left.display()),
+            format!(
+                "{} there says how to put go.mod and go.sum back; then remove the folder",
+                originals::NOTE
+            ),
+        ));
+    }
+    let cwd = std::env::current_dir().map_err(|error| {
+        Refusal::new(format!("the working folder is not known: {error}"), "go to a folder that is there")
+    })?;
+    let mut kept = Originals::default();
+    for arm in &plan.arms {
+        let argv: Vec<String> = arm.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        kept.add(&cwd, &argv, &go).map_err(|error| {
+            Refusal::new(format!("cannot read {error}"), "check that the calling user may read it")
+        })?;
+    }
+    let folders = Folders::create(&go, plan.cache)?;
+    let copies = folders.base().join(ORIGINALS);
+    let written: io::Result<()> = std::fs::create_dir(&copies).and_then(|()| kept.keep(&copies));
+    if let Err(error) = written {
+        let _ = folders.remove();
+        return Err(Refusal::new(
+            format!("cannot write to {}: {error}", copies.display()),
+            "check that the disk is not full",
+        ));
+    }
+    Ok((folders, kept))
+}
+
+/// The user's settings of go: those of the go that the command is, or else of the one in PATH.
+fn go_env(plan: &Plan, invoker: &Invoker) -> GoEnv {
+    let environ: Vec<u8> = invoker
+        .env
+        .iter()
+        .flat_map(|(name, value)| [name.as_encoded_bytes(), b"=", value.as_encoded_bytes(), b"\0"].concat())
+        .collect();
+    let command = plan.arms.first().and_then(|arm| arm.command.first());
+    let is_go =
+        |command: &&OsString| std::path::Path::new(command).file_name().is_some_and(|name| name == "go");
+    let go = command.filter(is_go).cloned().unwrap_or_else(|| "go".into());
+    let binary = program::resolve(&go, invoker.var("PATH"), program::look).ok();
+    let binary = binary.and_then(|path| path.canonicalize().ok());
+    let source = Source { environ: &environ, binary: binary.as_deref(), cpus: None };
+    GoEnv::gather(&source, |path| {
+        let mut bytes = originals::read(path).ok()?.0;
+        bytes.truncate(FILE_LIMIT);
+        Some(bytes)
+    })
+}
+
+/// Random orders of a round's runs; every second round goes the other way round, so that a drift
+/// of the machine or the network falls on every arm alike.
+#[derive(Debug)]
+struct Order {
+    state: u64,
+    last: Option<Vec<usize>>,
+}
+
+impl Order {
+    fn new() -> Self {
+        let mut bytes = [0; 8];
+        // Any seed will do.
+        let read = std::fs::File::open("/dev/urandom")
+            .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
+        let seed = read.map_or(0, |()| u64::from_ne_bytes(bytes));
+        Self { state: seed | 1, last: None }
+    }
+
+    fn next(&mut self, arms: usize) -> Vec<usize> {
+        if let Some(mut order) = self.last.take().filter(|order| order.len() == arms) {
+            order.reverse();
+            return order;
+        }
+        let mut order: Vec<usize> = (0..arms).collect();
+        for upper in (1..arms).rev() {
+            // xorshift64*
+            self.state ^= self.state >> 12;
+            self.state ^= self.state << 25;
+            self.state ^= self.state >> 27;
+            let random = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+            order.swap(upper, (random % (upper as u64 + 1)) as usize);
+        }
+        self.last = Some(order.clone());
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_random_and_every_arm_is_first_as_often() {
+        let mut order = Order { state: 1, last: None };
+        let rounds: Vec<Vec<usize>> = (0..200).map(|_| order.next(2)).collect();
+        assert_eq!(rounds.iter().filter(|round| round[0] == 0).count(), 100);
+        let of_two: Vec<usize> = rounds.iter().step_by(2).map(|round| round[0]).collect();
+        let first = of_two.iter().filter(|first| **first == 0).count();
+        assert!((30..=70).contains(&first), "{first} of 100");
+        assert!(rounds.iter().all(|round| round.len() == 2 && round[0] != round[1]));
+    }
+}

@@ -1,0 +1,116 @@
+//! How far an experiment is, and how long it goes on. In: what runs now, and how long runs took.
+//! Out: a line on stderr, redrawn on a terminal, else one a round.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use crate::view::clean::clean;
+use crate::view::human;
+
+/// Progress of one experiment.
+#[derive(Debug)]
+pub struct Progress {
+    names: Vec<String>,
+    rounds: usize,
+    /// How long each arm's runs took, with all that was around them
+    took: Vec<Vec<Duration>>,
+    terminal: bool,
+    quiet: bool,
+    drawn: bool,
+}
+
+impl Progress {
+    /// Nothing has run yet.
+    pub fn new(names: Vec<String>, rounds: usize, quiet: bool) -> Self {
+        let took = vec![Vec::new(); names.len()];
+        Self { names, rounds, took, terminal: std::io::stderr().is_terminal(), quiet, drawn: false }
+    }
+
+    /// This arm runs since then; `round` is `None` for the run that warms up.
+    pub fn tick(&mut self, round: Option<usize>, arm: usize, ran: &[usize], since: Instant) {
+        if self.quiet || !self.terminal {
+            return;
+        }
+        let which = self.round(round);
+        let now = human::duration(since.elapsed().as_secs() * 1_000_000_000);
+        let left = self.left(round, arm, ran, since.elapsed()).map_or_else(String::new, left);
+        let text = format!("{which}: {} runs, {now}{left}", self.names[arm]);
+        eprint!("\r\x1b[2Kgoobserve: {}", clean(&text));
+        let _ = std::io::stderr().flush();
+        self.drawn = true;
+    }
+
+    /// A run has ended.
+    pub fn ran(&mut self, arm: usize, took: Duration) {
+        self.took[arm].push(took);
+    }
+
+    /// A round has ended; walls by arm, nanoseconds.
+    pub fn round_ended(&mut self, round: Option<usize>, walls: &[u64]) {
+        self.clear();
+        if self.quiet {
+            return;
+        }
+        let walls: Vec<String> = self
+            .names
+            .iter()
+            .zip(walls)
+            .map(|(name, wall)| format!("{name} {}", human::duration(*wall)))
+            .collect();
+        let everyone: Vec<usize> = (0..self.names.len()).collect();
+        let last = everyone.last().copied().unwrap_or_default();
+        let left = self.left(round, last, &everyone, Duration::MAX).map_or_else(String::new, left);
+        eprintln!("goobserve: {}: {}{left}", self.round(round), clean(&walls.join(", ")));
+    }
+
+    /// Takes the line off the terminal.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            eprint!("\r\x1b[2K");
+        }
+    }
+
+    fn round(&self, round: Option<usize>) -> String {
+        round.map_or_else(
+            || "warming up".to_owned(),
+            |round| format!("round {} of {}", round + 1, self.rounds.max(round + 1)),
+        )
+    }
+
+    /// Time left, while `arm` runs for `elapsed` and the arms of `ran` have run in this round;
+    /// `None` until every arm has run once, and when nothing is left.
+    fn left(&self, round: Option<usize>, arm: usize, ran: &[usize], elapsed: Duration) -> Option<Duration> {
+        let mean =
+            |took: &Vec<Duration>| Some(took.iter().sum::<Duration>() / u32::try_from(took.len()).ok()?);
+        let means = self.took.iter().map(|took| if took.is_empty() { None } else { mean(took) });
+        let means: Vec<Duration> = means.collect::<Option<_>>()?;
+        let whole = self.rounds.saturating_sub(round.map_or(0, |round| round + 1));
+        let after: Duration = means.iter().sum::<Duration>() * u32::try_from(whole).ok()?;
+        let others = (0..means.len()).filter(|other| *other != arm && !ran.contains(other));
+        let this = means[arm].saturating_sub(elapsed) + others.map(|other| means[other]).sum::<Duration>();
+        Some(after + this).filter(|left| !left.is_zero())
+    }
+}
+
+fn left(left: Duration) -> String {
+    format!("; about {} left", human::duration(left.as_secs().max(1) * 1_000_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_the_runs_to_come() {
+        let mut progress = Progress::new(vec!["a".into(), "b".into()], 3, true);
+        let s = Duration::from_secs;
+        progress.ran(0, s(10));
+        assert_eq!(progress.left(None, 1, &[0], s(1)), None);
+        progress.ran(1, s(4));
+        // Warm-up over: three rounds of 14 s.
+        assert_eq!(progress.left(None, 1, &[0, 1], Duration::MAX), Some(s(42)));
+        // In the second round b is half through, a waits; then one round more.
+        assert_eq!(progress.left(Some(1), 1, &[], s(2)), Some(s(2 + 10 + 14)));
+        assert_eq!(progress.left(Some(2), 1, &[0], s(9)), None);
+    }
+}

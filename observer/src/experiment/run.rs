@@ -1,0 +1,161 @@
+//! One run of an experiment: `goobserve run` in a process of its own, with fresh caches. In: an
+//! arm. Out: how it ended, with the report that it wrote.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::Pid;
+
+use super::user::AsUser;
+use super::{Ended, Experiment, folders};
+use crate::cli::options::Refusal;
+use crate::model::report::Report;
+use crate::run::inherited::{self, LAST_SIGNAL};
+use crate::run::job::{Job, exit_status};
+
+/// Bytes of a report that are read.
+const REPORT_MAX: u64 = 1 << 30;
+/// Bytes of what a failed command printed that are looked at, and lines of it that are shown.
+const SAID_MAX: u64 = 4096;
+const SAID_LINES: usize = 5;
+/// How often the progress line is drawn.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What came of a run.
+pub(super) enum Ran {
+    /// The command has ended
+    Ended(Box<Ended>),
+    /// We were told to stop
+    Interrupted,
+}
+
+impl Experiment<'_> {
+    /// Runs an arm once; those of `ran` ran before it in this round.
+    pub(super) fn run(&mut self, round: Option<usize>, arm: usize, ran: &[usize]) -> Result<Ran, Refusal> {
+        let (report, output) = (self.folders.base().join("report.json"), self.folders.base().join("output"));
+        let printed = {
+            let _user = AsUser::take(self.invoker)?;
+            self.originals.put_back().map_err(|what| Refusal::new(what, "check the disk"))?;
+            let fresh = self
+                .folders
+                .fresh()
+                .and_then(|()| folders::empty(&report))
+                .and_then(|_| folders::empty(&output));
+            fresh.map_err(|error| {
+                let folder = self.folders.base().display();
+                Refusal::new(format!("cannot prepare a run in {folder}: {error}"), "check the disk")
+            })?
+        };
+        let cannot =
+            |error: io::Error| Refusal::new(format!("cannot start a run: {error}"), "check ulimit -a");
+        let child = self.start(arm, &report, printed).map_err(cannot)?;
+        if let Some(guardian) = &mut self.guardian {
+            guardian.running(child.id());
+        }
+        let status = self.wait(&child, round, arm, ran)?;
+        if self.interrupted()? {
+            return Ok(Ran::Interrupted);
+        }
+        let _user = AsUser::take(self.invoker)?;
+        let said = tail(&output).unwrap_or_default();
+        let report = read(&report).map_err(|error| {
+            let last = said.lines().last().unwrap_or_default().to_owned();
+            let what = if last.is_empty() { error } else { last };
+            Refusal::new(
+                format!("a run could not be observed: {what}"),
+                "try `goobserve run` with the same command",
+            )
+        })?;
+        Ok(Ran::Ended(Box::new(Ended { arm, status, report, said })))
+    }
+
+    fn start(&self, arm: usize, report: &Path, printed: File) -> io::Result<Child> {
+        let arm = &self.plan.arms[arm];
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("goobserve")
+            .args(["-q", "--color", "never", "run", "--report", "none", "--json"])
+            .arg(report);
+        for remedy in arm.remedies.iter() {
+            command.arg("--with").arg(remedy.typed());
+        }
+        for (name, value) in self.folders.variables() {
+            let mut pair = std::ffi::OsString::from(name);
+            pair.push("=");
+            pair.push(value);
+            command.arg("--set").arg(pair);
+        }
+        command.arg("--").args(&arm.command);
+        command.stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed);
+        let inherited = inherited::Signals::at_start();
+        #[expect(unsafe_code, reason = "the signal mask must be the caller's again before the exec")]
+        // SAFETY: only system calls, and this process has one thread.
+        unsafe {
+            command.pre_exec(move || {
+                let mut mask = SigSet::empty();
+                let blocked = (1..=LAST_SIGNAL).filter(|signal| inherited.blocks(*signal));
+                blocked
+                    .filter_map(|signal| Signal::try_from(signal).ok())
+                    .for_each(|signal| mask.add(signal));
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+                // Without us the run is of no use; it passes the signal on to its command.
+                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+                Ok(())
+            });
+        }
+        command.spawn()
+    }
+
+    /// Waits for the run, passing signals on to it.
+    fn wait(
+        &mut self,
+        child: &Child,
+        round: Option<usize>,
+        arm: usize,
+        ran: &[usize],
+    ) -> Result<i32, Refusal> {
+        let began = Instant::now();
+        let job = Job::new(Pid::from_raw(child.id().cast_signed()), &self.signals);
+        loop {
+            self.progress.tick(round, arm, ran, began);
+            match job.wait(None, Some(TICK)) {
+                Ok(Some(ended)) => return Ok(exit_status(ended)),
+                Ok(None) => {}
+                Err(error) => return Err(Refusal::new(format!("a run cannot be waited for: {error}"), "")),
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}
+
+fn read(path: &Path) -> Result<Report, String> {
+    let mut bytes = Vec::new();
+    open(path)
+        .and_then(|file| file.take(REPORT_MAX).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.is_empty() {
+        return Err("it wrote no report".to_owned());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| format!("its report is damaged: {error}"))
+}
+
+/// The last lines of what a run printed.
+fn tail(path: &Path) -> io::Result<String> {
+    let mut file = open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(SAID_MAX)))?;
+    let mut bytes = Vec::new();
+    file.take(SAID_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    Ok(lines[lines.len().saturating_sub(SAID_LINES)..].join("\n"))
+}

@@ -1,0 +1,50 @@
+//! Work on files with the rights of the user who called, and no others: folders that a user can
+//! change must not make root read or write anything else.
+
+use std::process::abort;
+
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
+
+use crate::cli::options::Refusal;
+use crate::run::Invoker;
+
+/// While it lives, this process has the user's file rights. It needs a process of one thread, and
+/// must be gone before a process is started that is to be root.
+#[derive(Debug)]
+pub struct AsUser {
+    before: Option<(Uid, Gid, Vec<Gid>)>,
+}
+
+impl AsUser {
+    /// Takes the user's rights; does nothing when we are that user.
+    pub fn take(invoker: &Invoker) -> Result<Self, Refusal> {
+        if geteuid().as_raw() == invoker.uid {
+            return Ok(Self { before: None });
+        }
+        let take = || -> nix::Result<Self> {
+            let guard = Self { before: Some((geteuid(), getegid(), getgroups()?)) };
+            let groups: Vec<Gid> = invoker.groups.iter().copied().map(Gid::from_raw).collect();
+            setgroups(&groups)?;
+            setegid(Gid::from_raw(invoker.gid))?;
+            // The user last: afterwards nothing else may be changed.
+            seteuid(Uid::from_raw(invoker.uid))?;
+            Ok(guard)
+        };
+        take().map_err(|errno| {
+            Refusal::new(
+                format!("cannot work as user {}: {}", invoker.uid, errno.desc()),
+                "run goobserve as root, outside of a user namespace",
+            )
+        })
+    }
+}
+
+impl Drop for AsUser {
+    fn drop(&mut self) {
+        let Some((uid, gid, groups)) = &self.before else { return };
+        // A process with half its rights must not go on.
+        if seteuid(*uid).and(setegid(*gid)).and(setgroups(groups)).is_err() {
+            abort();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The gate's files, all read and written with the calling user's rights: baselines, answers,
+//! go.mod and go.sum.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::baseline::{Baseline, LIMIT};
+use super::measure::Around;
+use super::{FailOn, Outcome};
+use crate::cli::options::{GateOutputs, Refusal};
+use crate::experiment::user::AsUser;
+use crate::model::json;
+use crate::run::Invoker;
+use crate::view::gate::{junit, markdown};
+use crate::worker::Whole;
+
+/// Reads a baseline.
+pub fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, Refusal> {
+    let name = path.display().to_string();
+    let cannot = |what: String| Refusal::new(what, "make one with `goobserve gate record --out FILE -- CMD`");
+    let _user = AsUser::take(invoker)?;
+    // A pipe without a writer must not hold us.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+    let file = file.map_err(|error| cannot(format!("cannot read {name}: {error}")))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(cannot(format!("{name} is no file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| cannot(format!("cannot read {name}: {error}")))?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(cannot(format!("{name} is no baseline: it is too large")));
+    }
+    Baseline::read(&name, &bytes)
+}
+
+/// Whether there is anything of that name.
+pub fn is_there(path: &Path, invoker: &Invoker) -> Result<bool, Refusal> {
+    let _user = AsUser::take(invoker)?;
+    Ok(path.symlink_metadata().is_ok())
+}
+
+/// A file that will be written, opened before anything is run.
+pub fn create(path: &Path, invoker: &Invoker) -> Result<Whole, Refusal> {
+    let _user = AsUser::take(invoker)?;
+    Whole::create(path)
+        .map_err(|error| Refusal::new(format!("{error:#}"), "name a file in a folder of the caller's"))
+}
+
+/// Writes it.
+pub fn finish(file: Whole, text: &str, invoker: &Invoker) -> Result<(), Refusal> {
+    let _user = AsUser::take(invoker)?;
+    file.finish(text.as_bytes())
+        .map_err(|error| Refusal::new(format!("{error:#}"), "check that the disk is not full"))
+}
+
+/// Files for the answer, open.
+pub struct Answers {
+    json: Option<Whole>,
+    markdown: Option<Whole>,
+    junit: Option<Whole>,
+}
+
+impl Answers {
+    /// Opens them.
+    pub fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, Refusal> {
+        let open =
+            |path: &Option<std::path::PathBuf>| path.as_deref().map(|path| create(path, invoker)).transpose();
+        Ok(Self {
+            json: open(&outputs.json)?,
+            markdown: open(&outputs.markdown)?,
+            junit: open(&outputs.junit)?,
+        })
+    }
+
+    /// Writes the answer into each, and to the job's page.
+    pub fn write(self, outcome: &Outcome, fail_on: FailOn, invoker: &Invoker) -> Result<(), Refusal> {
+        let markdown = markdown::markdown(outcome);
+        let put = |file: Option<Whole>, text: &str| file.map_or(Ok(()), |file| finish(file, text, invoker));
+        let json = json::pretty(outcome).map(|text| text + "\n").unwrap_or_default();
+        put(self.json, &json)?;
+        put(self.junit, &junit::junit(outcome, fail_on))?;
+        put(self.markdown, &markdown)?;
+        match invoker.var("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+            Some(path) => append(path, &markdown, invoker),
+            None => Ok(()),
+        }
+    }
+}
+
+fn append(path: &OsStr, text: &str, invoker: &Invoker) -> Result<(), Refusal> {
+    let _user = AsUser::take(invoker)?;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+        let name = path.to_string_lossy();
+        Refusal::new(format!("cannot write to GITHUB_STEP_SUMMARY {name}: {error}"), "unset it")
+    })
+}
+
+/// What a recording needs and reports do not tell.
+pub fn around(invoker: &Invoker) -> Result<Around, Refusal> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cpu = name.map(|(_, name)| name.trim().to_owned());
+    let _user = AsUser::take(invoker)?;
+    let folder = std::env::current_dir().ok();
+    let folder =
+        folder.as_deref().into_iter().flat_map(Path::ancestors).find(|up| up.join("go.mod").is_file());
+    let hashed = |name: &str| fnv(&folder?.join(name));
+    Ok(Around { cpu, go_mod: hashed("go.mod"), go_sum: hashed("go.sum") })
+}
+
+/// 64-bit FNV-1a of a file: tells two files apart, protects nothing.
+fn fnv(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut text = "fnv1a:".to_owned();
+    let _ = write!(text, "{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, step));
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_the_published_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("go.mod");
+        std::fs::write(&file, "foobar").unwrap();
+        assert_eq!(fnv(&file).unwrap(), "fnv1a:85944171f73967e8");
+        assert_eq!(fnv(&folder.path().join("none")), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Reports of one call in, a [`Recording`] out: what of them the gate compares.
+
+use std::collections::BTreeMap;
+
+use super::baseline::{Finding, Recording, Requests, Run, Settings};
+use crate::model::record::Class;
+use crate::model::report::{Connection, Report};
+
+/// What reports do not tell.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Around {
+    /// The kernel's name of the CPU
+    pub cpu: Option<String>,
+    /// Hash of go.mod
+    pub go_mod: Option<String>,
+    /// Hash of go.sum
+    pub go_sum: Option<String>,
+}
+
+/// The recording of some runs; `None` without any.
+pub fn recording(reports: &[Report], around: &Around) -> Option<Recording> {
+    let first = reports.first()?;
+    let mut recording = Recording {
+        started_unix_ns: first.started_unix_ns,
+        machine: first.machine.clone(),
+        cpu: around.cpu.clone(),
+        settings: settings(first, around),
+        requests: Vec::new(),
+        runs: Vec::new(),
+        findings: Vec::new(),
+    };
+    for report in reports {
+        let requests = requests(report);
+        let known = recording.requests.iter().position(|known| *known == requests);
+        let index = known.unwrap_or(recording.requests.len());
+        if known.is_none() {
+            recording.requests.push(requests);
+        }
+        recording.runs.push(run(report, index));
+        findings(&mut recording.findings, report);
+    }
+    Some(recording)
+}
+
+fn settings(report: &Report, around: &Around) -> Settings {
+    let go = report.commands.first().map(|command| command.go.clone()).unwrap_or_default();
+    Settings {
+        go_version: go.version,
+        gomaxprocs: go.gomaxprocs,
+        goproxy: go.goproxy,
+        gosumdb: go.gosumdb,
+        goflags: go.goflags,
+        godebug: go.godebug,
+        go_mod: around.go_mod.clone(),
+        go_sum: around.go_sum.clone(),
+    }
+}
+
+fn run(report: &Report, requests: usize) -> Run {
+    let command = report.commands.first();
+    let phases = command.into_iter().flat_map(|command| &command.phases);
+    let hosts = command.into_iter().flat_map(|command| &command.hosts);
+    let tiles = report.requests.iter().filter(|request| request.class == Class::SumdbTile);
+    let again = |connection: &Connection| {
+        u64::from(connection.syn_retransmits)
+            + u64::from(connection.retransmits)
+            + u64::from(connection.received_out_of_order.unwrap_or(0))
+    };
+    let loss = report.loss;
+    let unknown = report.requests.iter().filter(|request| request.path.is_none()).count() as u64;
+    Run {
+        wall_ns: super::wall_ns(report),
+        phases: phases
+            .filter(|share| share.blocked_ns > 0)
+            .map(|share| (share.phase, share.blocked_ns))
+            .collect(),
+        hosts: hosts.map(|host| (host.host.clone(), host.blocked_ns)).collect(),
+        connections: report.connections.len() as u64,
+        dns: report.dns.iter().filter(|question| question.on_behalf_of.is_none()).count() as u64,
+        tiles: tiles.count() as u64,
+        retransmissions: report.connections.iter().map(again).sum(),
+        requests,
+        unseen: loss.kernel_events_lost + loss.events_undecoded + loss.connections_joined_late + unknown,
+    }
+}
+
+fn requests(report: &Report) -> Vec<Requests> {
+    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+    for request in &report.requests {
+        let key = (request.class, request.authority.clone(), request.status, request.module.clone());
+        *counts.entry(key).or_default() += 1;
+    }
+    let requests = |((class, host, status, module), count)| Requests { class, host, status, module, count };
+    counts.into_iter().map(requests).collect()
+}
+
+fn findings(known: &mut Vec<Finding>, report: &Report) {
+    let mut seen = Vec::new();
+    for stall in report.commands.iter().flat_map(|command| &command.stalls) {
+        let key = (stall.kind.clone(), stall.host.clone());
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        match known.iter_mut().find(|known| known.kind == stall.kind && known.host == stall.host) {
+            Some(known) => known.runs += 1,
+            None => known.push(Finding {
+                kind: stall.kind.clone(),
+                phase: stall.phase,
+                host: stall.host.clone(),
+                summary: stall.summary.clone(),
+                runs: 1,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::State;
+    use crate::model::record::Phase;
+    use crate::source::replay::Replay;
+
+    fn download() -> Report {
+        let mut state = State::new();
+        let bytes: &[u8] = include_bytes!("../../tests/data/download.jsonl");
+        Replay::new(bytes).unwrap().for_each(|event| state.apply(&event.unwrap()));
+        crate::model::report(&state)
+    }
+
+    #[test]
+    fn a_run_has_what_its_report_says() {
+        let report = download();
+        let recording = recording(&[report.clone(), report.clone()], &Around::default()).unwrap();
+        let run = &recording.runs[0];
+        assert_eq!(run.wall_ns, report.commands[0].wall_ns);
+        assert_eq!(run.phases.values().sum::<u64>(), run.wall_ns);
+        assert!(run.phases.contains_key(&Phase::Proxy) && run.hosts.contains_key("proxy.test"));
+        assert_eq!(run.connections, report.connections.len() as u64);
+        // Equal runs share their set of requests.
+        assert_eq!((recording.requests.len(), recording.runs[1].requests), (1, 0));
+        let counted: u64 = recording.requests_of(run).iter().map(|requests| requests.count).sum();
+        assert_eq!(counted, report.requests.len() as u64);
+    }
+
+    #[test]
+    fn other_requests_are_another_set() {
+        let (one, mut other) = (download(), download());
+        other.requests[0].status = Some(418);
+        let recording = recording(&[one, other], &Around::default()).unwrap();
+        assert_eq!((recording.requests.len(), recording.runs[1].requests), (2, 1));
+        assert_eq!(super::recording(&[], &Around::default()), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Remedies as they are typed, and what they change.
+
+use super::*;
+
+fn remedies(words: &[&str]) -> Remedies {
+    Remedies::new(words.iter().map(|word| word.parse().unwrap()).collect()).unwrap()
+}
+
+fn changed(words: &[&str], env: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+    remedies(words).change(&mut env);
+    let text = |text: OsString| text.into_string().unwrap();
+    env.into_iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn wrong(word: &str) -> Refusal {
+    let refusal = word.parse::<Remedy>().unwrap_err();
+    assert!(!refusal.what.contains('\n') && !refusal.mend.is_empty(), "{refusal:?}");
+    refusal
+}
+
+#[test]
+fn each_sets_its_variable() {
+    for (word, name, value) in [
+        ("concurrency=16", "GOMAXPROCS", "16"),
+        ("proxy=https://proxy.test|direct", "GOPROXY", "https://proxy.test|direct"),
+        ("proxy=file:///srv/mod", "GOPROXY", "file:///srv/mod"),
+        ("sumdb=off", "GOSUMDB", "off"),
+        ("http1", "GODEBUG", "http2client=0"),
+        ("no-mlkem", "GODEBUG", "tlsmlkem=0"),
+        ("env=GOFLAGS=-mod=mod", "GOFLAGS", "-mod=mod"),
+        ("env=EMPTY=", "EMPTY", ""),
+    ] {
+        assert_eq!(changed(&[word], &[]), pairs(&[(name, value)]), "{word}");
+    }
+}
+
+#[test]
+fn godebug_is_merged_and_never_replaced() {
+    let before = [("GODEBUG", "gctrace=1,http2client=1,netdns=go")];
+    assert_eq!(
+        changed(&["http1", "no-mlkem", "env=GODEBUG=gctrace=0"], &before),
+        pairs(&[("GODEBUG", "netdns=go,http2client=0,tlsmlkem=0,gctrace=0")])
+    );
+}
+
+#[test]
+fn a_variable_is_replaced_in_its_place_and_once() {
+    let before = [("A", "1"), ("GOMAXPROCS", "2"), ("B", "2"), ("GOMAXPROCS", "3")];
+    assert_eq!(changed(&["concurrency=16"], &before), pairs(&[("A", "1"), ("GOMAXPROCS", "16"), ("B", "2")]));
+}
+
+#[test]
+fn wrong_values_are_refused_in_two_lines() {
+    for word in [
+        "",
+        "fly",
+        "concurrency",
+        "concurrency=",
+        "concurrency=0",
+        "concurrency=-1",
+        "concurrency=many",
+        "concurrency=2000",
+        "http1=1",
+        "no-mlkem=yes",
+        "proxy",
+        "proxy=",
+        "proxy=ftp://x.test",
+        "proxy=nowhere",
+        "proxy=https://proxy.test,",
+        "sumdb=",
+        "sumdb=a b c",
+        "env",
+        "env=",
+        "env=NAME",
+        "env==x",
+        "env=1A=x",
+        "env=A B=x",
+        "resolv",
+        "resolv=",
+        "resolv=timeout:1",
+        "resolv=nameserver",
+        "resolv=nameserver proxy.test",
+        "resolv=nameserver 127.0.0.1 127.0.0.2",
+        "resolv=options a\noptions b",
+        "env=A=\0",
+    ] {
+        wrong(word);
+    }
+    assert!(wrong("fly").mend.contains("concurrency=N"));
+}
+
+#[test]
+fn the_servers_to_come_are_not_pretended() {
+    for name in ["dns-cache", "gateway", "deadline", "deadline=5"] {
+        assert!(wrong(name).what.ends_with("is not in this version"), "{name}");
+    }
+}
+
+#[test]
+fn two_that_undo_each_other_are_refused() {
+    let parse = |words: &[&str]| Remedies::new(words.iter().map(|word| word.parse().unwrap()).collect());
+    let refusal = parse(&["concurrency=2", "env=GOMAXPROCS=4"]).unwrap_err();
+    assert_eq!(refusal.what, "concurrency=2 and env=GOMAXPROCS=4 set the same thing");
+    assert!(parse(&["http1", "http1"]).is_err());
+    assert!(parse(&["http1", "no-mlkem", "resolv=options a", "resolv=options b"]).is_ok());
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown =
+        remedies(&["proxy=https://me:secret@proxy.test?t=secret", "env=GOAUTH=secret", "env=TOKEN=secret"]);
+    assert_eq!(shown.to_string(), "proxy=https://…@proxy.test?… + env=GOAUTH=… + env=TOKEN=…");
+    assert!(!wrong("proxy=https://me:secret@proxy.test,ftp://x.test").what.contains("secret"));
+}
+
+#[test]
+fn what_is_given_up_is_said() {
+    let warns = |word: &str| word.parse::<Remedy>().unwrap().warning().is_some();
+    assert!(warns("sumdb=off") && warns("env=GOSUMDB=off") && warns("env=GONOSUMDB=*"));
+    assert!(!warns("sumdb=sumdb.test") && !warns("concurrency=16") && !warns("env=GOPRIVATE=corp.test"));
+}
+
+#[test]
+fn options_are_added_and_servers_stand_in_for_the_machines() {
+    let machine = "# mine\nsearch a.test\nnameserver 127.77.0.1\noptions ndots:2\n";
+    let conf = |words: &[&str]| remedies(words).resolv_conf(machine);
+    assert_eq!(conf(&["http1"]), None);
+    assert_eq!(
+        conf(&["resolv=options timeout:1   attempts:3"]).unwrap(),
+        format!("{machine}options timeout:1 attempts:3\n")
+    );
+    assert_eq!(
+        conf(&["resolv=nameserver 127.77.0.2", "resolv=nameserver fe80::1%eth0", "resolv=domain b.test"])
+            .unwrap(),
+        "# mine\noptions ndots:2\nnameserver 127.77.0.2\nnameserver fe80::1%eth0\ndomain b.test\n"
+    );
+}

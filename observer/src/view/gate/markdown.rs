@@ -1,0 +1,42 @@
+//! For a pull request's or a job's page.
+
+use super::{placed, rows, tiers};
+use crate::gate::Outcome;
+use crate::gate::verdict::Verdict;
+use crate::view::compare::escaped;
+
+/// The Markdown.
+pub fn markdown(outcome: &Outcome) -> String {
+    let mut out = format!("### goobserve gate: {}\n\n", escaped(&outcome.headline()));
+    if outcome.exact.is_some() {
+        out += "| tier | verdict |\n|---|---|\n";
+        for (tier, verdict) in tiers(outcome) {
+            out += &format!("| {} | {} |\n", tier.name(), verdict.map_or("not judged", Verdict::name));
+        }
+        out.push('\n');
+    }
+    let mut list = |heading: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            out += &format!("{heading}\n\n");
+            lines.iter().for_each(|line| out += &format!("- {}\n", escaped(line)));
+            out.push('\n');
+        }
+    };
+    list("Why:", outcome.reasons.iter().map(placed).collect());
+    list("Not judged:", outcome.unjudged.iter().map(|r| format!("{}: {}", r.tier.name(), r.text)).collect());
+    list("Changed besides:", outcome.causes.iter().map(crate::gate::causes::Change::text).collect());
+    let stall = |finding: &crate::gate::baseline::Finding| format!("{}: {}", finding.kind, finding.summary);
+    list("Stalls that were not there before:", outcome.evidence.iter().map(stall).collect());
+    if let Some(time) = &outcome.time {
+        out += "| | before | after | shift | |\n|---|---:|---:|---:|---|\n";
+        for row in rows(time) {
+            out += &format!("| {} |\n", row.map(|cell| escaped(&cell)).join(" | "));
+        }
+        out.push('\n');
+    }
+    if let Some(bounded) = &outcome.bounded {
+        bounded.counts.iter().for_each(|count| out += &format!("- {}\n", escaped(&count.text())));
+        out.push('\n');
+    }
+    out
+}

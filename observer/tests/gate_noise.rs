@@ -1,0 +1,247 @@
+//! How often the gate errs, by simulation: gates are drawn from 240 real runs in the lab
+//! (`data/gate/runs.json`, written by `cargo xtask bench noise`). Every draw has a fixed seed.
+
+use std::collections::BTreeMap;
+
+use observer::compare::answer::CacheKind;
+use observer::gate::baseline::{Baseline, Recording, Requests, Run, SCHEMA, Settings};
+use observer::gate::verdict::{Question, Verdict, judge};
+use observer::gate::{Design, Floors, Outcome, stats};
+use observer::model::record::{Class, Machine, Phase};
+use serde_json::Value;
+
+const SIMULATIONS: u32 = 400;
+
+/// The real runs, by session.
+fn sessions() -> Vec<Vec<Run>> {
+    let recorded: Value = serde_json::from_str(include_str!("data/gate/runs.json")).unwrap();
+    let run = |run: &Value| {
+        let phases: BTreeMap<Phase, u64> = serde_json::from_value(run["phases_us"].clone()).unwrap();
+        Run {
+            wall_ns: run["wall_us"].as_u64().unwrap() * 1000,
+            phases: phases.into_iter().map(|(phase, us)| (phase, us * 1000)).collect(),
+            hosts: BTreeMap::new(),
+            connections: 2,
+            dns: 2,
+            tiles: 0,
+            retransmissions: 0,
+            requests: 0,
+            unseen: 0,
+        }
+    };
+    let session = |session: &Value| session.as_array().unwrap().iter().map(run).collect();
+    recorded["sessions"].as_array().unwrap().iter().map(session).collect()
+}
+
+/// A small generator, so that a draw is the same everywhere (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        (self.unit() * limit as f64) as usize
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Normal, by Box and Muller.
+    fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+/// So many runs drawn from a session, each as much longer.
+fn draw(random: &mut Random, session: &[Run], runs: usize, factor: f64) -> Vec<Run> {
+    let one = |_| {
+        let mut run = session[random.below(session.len())].clone();
+        let scaled = |ns: &mut u64| *ns = (*ns as f64 * factor) as u64;
+        scaled(&mut run.wall_ns);
+        run.phases.values_mut().for_each(scaled);
+        run
+    };
+    (0..runs).map(one).collect()
+}
+
+fn recording(runs: Vec<Run>) -> Recording {
+    let request = Requests { class: Class::Zip, host: None, status: Some(200), module: None, count: 10 };
+    Recording {
+        started_unix_ns: 0,
+        machine: Machine::default(),
+        cpu: None,
+        settings: Settings::default(),
+        requests: vec![vec![request]],
+        runs,
+        findings: vec![],
+    }
+}
+
+fn side(recordings: Vec<Recording>) -> Baseline {
+    Baseline {
+        schema: SCHEMA.into(),
+        tool: String::new(),
+        command: vec!["go".into()],
+        cache: CacheKind::Cold,
+        recordings,
+    }
+}
+
+/// `gate ab`: pairs of a session, looked at as `--runs` and `--max-runs` say; and after how many.
+fn ab(before: &[Run], after: &[Run], looks: &[usize]) -> (Outcome, usize) {
+    let alphas = stats::spending(looks, 0.05);
+    for (look, alpha) in looks.iter().zip(alphas) {
+        let of = |runs: &[Run]| side(vec![recording(runs[..*look].to_vec())]);
+        let (before, after) = (of(before), of(after));
+        let question =
+            Question { before: &before, after: &after, design: Design::Pairs, floors: Floors::PAIRS, alpha };
+        let outcome = judge(&question);
+        if outcome.verdict != Verdict::Inconclusive || look == looks.last().unwrap() {
+            return (outcome, *look);
+        }
+    }
+    unreachable!("the last look returns")
+}
+
+/// `gate run` against so many recordings; what a session is slower or faster lies so far apart.
+fn stored(
+    random: &mut Random,
+    sessions: &[Vec<Run>],
+    recordings: usize,
+    spread: f64,
+    slower: f64,
+) -> Outcome {
+    let mut one = |factor: f64| {
+        let luck = (spread * random.normal()).exp() * factor;
+        let session = random.below(sessions.len());
+        recording(draw(random, &sessions[session], 10, luck))
+    };
+    let before = side((0..recordings).map(|_| one(1.0)).collect());
+    let after = side(vec![one(slower)]);
+    judge(&Question {
+        before: &before,
+        after: &after,
+        design: Design::Recordings,
+        floors: Floors::RECORDINGS,
+        alpha: 0.05,
+    })
+}
+
+/// The upper end of the 95 % interval of a share (Clopper and Pearson), one-sided.
+fn at_most(hits: u32, of: u32) -> f64 {
+    use statrs::distribution::{Beta, ContinuousCDF as _};
+    if hits == of {
+        return 1.0;
+    }
+    Beta::new(f64::from(hits + 1), f64::from(of - hits)).unwrap().inverse_cdf(0.95)
+}
+
+/// Counts verdicts of gates that nothing changed between.
+#[track_caller]
+fn nothing_changed(name: &str, mut gate: impl FnMut(&mut Random) -> Outcome) {
+    let mut random = Random(20);
+    let (mut regressed, mut passed, mut named) = (0, 0, 0);
+    for _ in 0..SIMULATIONS {
+        let outcome = gate(&mut random);
+        regressed += u32::from(outcome.verdict == Verdict::Regressed);
+        passed += u32::from(outcome.verdict == Verdict::Passed);
+        named += u32::from(outcome.time.unwrap().parts.iter().any(|part| part.named));
+    }
+    let bounds = (at_most(regressed, SIMULATIONS), at_most(named, SIMULATIONS));
+    println!("{name}: of {SIMULATIONS} regressed {regressed}, passed {passed}, named a phase {named}");
+    assert!(bounds.0 <= 0.05 && bounds.1 <= 0.05, "{name}: regressed {regressed}, named {named}");
+    assert!(passed * 10 >= SIMULATIONS * 9, "{name}: passed {passed}");
+}
+
+#[test]
+fn pairs_without_a_change_pass() {
+    let sessions = sessions();
+    assert!(sessions.iter().map(Vec::len).sum::<usize>() >= 200);
+    for (spread, looks) in [(0.0, vec![10]), (0.05, vec![10]), (0.05, stats::looks(10, 40))] {
+        nothing_changed(&format!("ab, sessions {spread} apart, looks {looks:?}"), |random| {
+            let session = &sessions[random.below(sessions.len())];
+            let luck = (spread * random.normal()).exp();
+            let last = *looks.last().unwrap();
+            let (before, after) = (draw(random, session, last, luck), draw(random, session, last, luck));
+            ab(&before, &after, &looks).0
+        });
+    }
+}
+
+#[test]
+fn new_runs_against_a_stored_baseline_pass_when_nothing_changed() {
+    let sessions = sessions();
+    for (recordings, spread) in [(1, 0.05), (5, 0.0), (5, 0.05), (10, 0.05), (20, 0.05)] {
+        nothing_changed(&format!("{recordings} recordings, {spread} apart"), |random| {
+            stored(random, &sessions, recordings, spread, 1.0)
+        });
+    }
+}
+
+#[test]
+fn a_slowdown_of_a_tenth_is_found_with_at_most_twenty_pairs() {
+    let sessions = sessions();
+    let (mut random, mut found, mut pairs) = (Random(21), 0, 0);
+    for _ in 0..SIMULATIONS {
+        let session = &sessions[random.below(sessions.len())];
+        let (before, after) = (draw(&mut random, session, 20, 1.0), draw(&mut random, session, 20, 1.1));
+        let (outcome, used) = ab(&before, &after, &[10, 20]);
+        found += u32::from(outcome.verdict == Verdict::Regressed);
+        pairs += used;
+    }
+    let noise: Vec<f64> = sessions
+        .iter()
+        .map(|session| {
+            let walls: Vec<f64> = session.iter().map(|run| run.wall_ns as f64).collect();
+            let mean = walls.iter().sum::<f64>() / walls.len() as f64;
+            (walls.iter().map(|wall| (wall - mean).powi(2)).sum::<f64>() / (walls.len() - 1) as f64).sqrt()
+                / mean
+        })
+        .collect();
+    let noise = stats::median(&noise).unwrap();
+    println!(
+        "10 % more: {found} of {SIMULATIONS}, {:.1} pairs each; runs {:.1} % apart",
+        pairs as f64 / f64::from(SIMULATIONS),
+        noise * 100.0
+    );
+    assert!(found * 100 >= SIMULATIONS * 95, "{found} of {SIMULATIONS}");
+}
+
+#[test]
+fn a_phase_that_doubles_is_named() {
+    let sessions = sessions();
+    for phase in [Phase::Proxy, Phase::Local] {
+        let (mut random, mut named) = (Random(22), 0);
+        for _ in 0..SIMULATIONS {
+            let session = &sessions[random.below(sessions.len())];
+            let (before, mut after) =
+                (draw(&mut random, session, 20, 1.0), draw(&mut random, session, 20, 1.0));
+            for run in &mut after {
+                let more = run.phases[&phase];
+                assert!(more > Floors::PAIRS.absolute_ns);
+                run.wall_ns += more;
+                *run.phases.get_mut(&phase).unwrap() += more;
+            }
+            let (outcome, _) = ab(&before, &after, &[10, 20]);
+            let time = outcome.time.unwrap();
+            let most = time.most(false).unwrap();
+            named += u32::from(most.named && most.phase == Some(phase));
+        }
+        println!("{phase:?} doubled: named in {named} of {SIMULATIONS}");
+        assert!(named * 100 >= SIMULATIONS * 95, "{phase:?}: {named} of {SIMULATIONS}");
+    }
+}
+
+#[test]
+fn a_stored_baseline_finds_what_stands_out() {
+    let sessions = sessions();
+    let (mut random, mut found) = (Random(23), 0);
+    for _ in 0..SIMULATIONS {
+        let outcome = stored(&mut random, &sessions, 5, 0.05, 2.0);
+        found += u32::from(outcome.verdict == Verdict::Regressed);
+    }
+    println!("twice as long, 5 recordings 5 % apart: {found} of {SIMULATIONS}");
+    assert!(found * 100 >= SIMULATIONS * 95, "{found} of {SIMULATIONS}");
+}

@@ -1,0 +1,17 @@
+//! Scenarios: faults in, stalls out, a TOML file each in `tests/scenarios`. [`Scenario`] is such a
+//! file, [`observe`] runs it in a lab of its own under `goobserve run`, and [`check`] says what of
+//! the report is not as the file expects.
+//!
+//! `tests/scenarios/README.md` explains the files.
+
+mod check;
+mod faults;
+mod files;
+mod machine;
+mod observe;
+mod spec;
+
+pub use self::check::{Depth, check};
+pub use self::files::{all, named, pairs};
+pub use self::observe::{Ran, observe};
+pub use self::spec::{CommandSpec, Expect, Scenario};

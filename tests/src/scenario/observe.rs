@@ -1,0 +1,174 @@
+//! Runs a scenario: a lab of its own with the faults, the command under `goobserve run`, and its
+//! end, which it is helped to when it would hang.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::machine::{HeldLock, Hogs, Writers, pause};
+use super::spec::{Scenario, SharedCache};
+use crate::bench::few;
+use crate::go_env::{GoOptions, GoRun};
+use crate::goobserve::binary;
+use crate::lab::Lab;
+use crate::net::Place;
+
+/// Longer than every scenario that ends by itself.
+const LIMIT: Duration = Duration::from_secs(150);
+/// How long an interrupted command takes to end.
+const AFTER_INTERRUPT: Duration = Duration::from_secs(15);
+/// What the run's folder is called in a recording.
+const NEUTRAL: &str = "/lab";
+
+/// A scenario that was run.
+#[derive(Debug)]
+pub struct Ran {
+    /// The round-trip time
+    pub rtt: Duration,
+    /// goobserve's exit status
+    pub status: ExitStatus,
+    /// What the command and goobserve said
+    pub stderr: String,
+    /// The JSON report
+    pub report: Value,
+    /// The recording, with a neutral name for the run's folder
+    pub recording: String,
+}
+
+/// Runs it once with that round-trip time. Needs root.
+pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
+    let lab = Lab::start_in(Place::Wire)?;
+    let wire = lab.net.wire.as_ref().context("a lab without a wire")?;
+    wire.set_faults(scenario.wire.faults(&lab, rtt)?);
+    lab.dns.set_faults(scenario.dns.faults());
+    lab.proxy.set_faults(scenario.proxy.faults());
+    let _stub = scenario.dns.stub.then(|| lab.dnsmasq(0, false)).transpose()?;
+    let server = if scenario.dns.stub { lab.net.stub() } else { lab.net.dns };
+    lab.net.resolve(&format!("nameserver {server}\n{}", scenario.dns.resolv_conf()))?;
+    let git =
+        scenario.git.as_ref().map(|spec| Ok::<_, anyhow::Error>((lab.git_host(None)?, spec))).transpose()?;
+    if let Some((host, spec)) = &git {
+        host.set_faults(spec.faults());
+    }
+
+    let run = project(&lab, scenario)?;
+    let modules = modules(&lab, scenario)?;
+    let _hogs = Hogs::start(scenario.machine.hogs)?;
+    let writers = Some(scenario.machine.disk_writers).filter(|n| *n > 0).map(Writers::start).transpose()?;
+    let lock = scenario.machine.lock_ms.map(|ms| {
+        let module = modules.first().context("a lock needs a module by name")?;
+        Ok::<_, anyhow::Error>((HeldLock::take(&run.modcache(), module)?, Duration::from_millis(ms)))
+    });
+    let lock = lock.transpose()?;
+    let [json, record] = ["report.json", "recording.jsonl"].map(|name| run.file(name));
+    let mut command = wrapped(scenario, &run)?;
+    command.arg("run").arg("--json").arg(&json).arg("--record").arg(&record);
+    command.args(["--report", "none", "--"]).args(argv(scenario, &modules));
+    if let Some(writers) = &writers {
+        command.env("GOMODCACHE", writers.folder()?);
+    }
+
+    let begun = Instant::now();
+    let mut running = lab.begin(&mut command)?;
+    let pid = running.pid();
+    let output = thread::scope(|scope| {
+        let holder = lock.map(|(lock, time)| scope.spawn(move || lock.hold(time)));
+        let time = scenario.machine.pause_ms.map(Duration::from_millis);
+        let pauser = time.map(|time| {
+            scope.spawn({
+                let lab = &lab;
+                move || pause(lab, pid, time)
+            })
+        });
+        let give_up = scenario.command.give_up_s.map_or(LIMIT, Duration::from_secs_f64);
+        if !running.ends_within(give_up.saturating_sub(begun.elapsed())) {
+            ensure!(scenario.command.give_up_s.is_some(), "it did not end within {LIMIT:?}");
+            running.signal_group(Signal::SIGINT)?;
+            if !running.ends_within(AFTER_INTERRUPT) {
+                bail!("it did not end {AFTER_INTERRUPT:?} after an interrupt");
+            }
+        }
+        let held = holder.is_none_or(|holder| holder.join().unwrap_or(false));
+        ensure!(held, "nobody waited for the lock");
+        let paused = pauser.is_none_or(|pauser| pauser.join().unwrap_or(false));
+        ensure!(paused, "there was nothing to pause");
+        Ok(running.end())
+    })?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let read =
+        |file| fs::read_to_string(file).with_context(|| format!("{} and said {stderr}", output.status));
+    let report = serde_json::from_str(&read(&json)?).context("parse the report")?;
+    let recording = read(&record)?.replace(run.dir().to_str().unwrap_or(NEUTRAL), NEUTRAL);
+    Ok(Ran { rtt, status: output.status, stderr, report, recording })
+}
+
+/// The command's project and environment.
+fn project(lab: &Lab, scenario: &Scenario) -> Result<GoRun> {
+    let command = &scenario.command;
+    let options = GoOptions {
+        go_sum: command.go_sum,
+        http1: command.http1,
+        sumdb_direct: command.sumdb_direct,
+        gomaxprocs: command.gomaxprocs,
+        few: false,
+        env: command.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+    };
+    let run = few::project(lab, &options)?;
+    let mut go_mod = String::from("module few.test/m\n\ngo 1.26\n");
+    go_mod.extend(command.toolchain.iter().map(|name| format!("\ntoolchain {name}\n")));
+    go_mod.extend(command.requires.iter().map(|module| format!("\nrequire {module}\n")));
+    fs::write(run.project().join("go.mod"), go_mod).context("write the project's go.mod")?;
+    if scenario.machine.shared_cache == Some(SharedCache::Link) {
+        let gocache = run.file("gocache");
+        fs::remove_dir(&gocache)?;
+        symlink(run.modcache(), &gocache)?;
+    }
+    Ok(run)
+}
+
+/// What is downloaded by name.
+fn modules(lab: &Lab, scenario: &Scenario) -> Result<Vec<String>> {
+    let command = &scenario.command;
+    match (command.named.is_empty(), command.requires.is_empty()) {
+        (false, _) => Ok(command.named.clone()),
+        (true, false) => Ok(Vec::new()),
+        (true, true) => few::smallest(lab, command.modules),
+    }
+}
+
+fn argv(scenario: &Scenario, modules: &[String]) -> Vec<String> {
+    scenario.command.argv.clone().unwrap_or_else(|| {
+        ["go", "mod", "download"].map(str::to_owned).into_iter().chain(modules.iter().cloned()).collect()
+    })
+}
+
+/// goobserve, in what changes its cores and its mounts.
+fn wrapped(scenario: &Scenario, run: &GoRun) -> Result<Command> {
+    let mut words = Vec::new();
+    if let Some(cores) = scenario.machine.cores {
+        words.extend(["taskset".to_owned(), "-c".to_owned(), format!("0-{}", cores.saturating_sub(1))]);
+    }
+    if scenario.machine.shared_cache == Some(SharedCache::Mount) {
+        // In the mount namespace that the lab gives every command, so it ends with it.
+        let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+        words.extend(["sh", "-c", script, "sh"].map(str::to_owned));
+        words.extend([run.modcache(), run.file("gocache")].map(|path| path.display().to_string()));
+    }
+    words.push(binary()?.display().to_string());
+    let mut command = run.command(&words[0]);
+    command.args(&words[1..]);
+    if scenario.machine.shared_cache == Some(SharedCache::Path) {
+        command.env("GOCACHE", run.modcache());
+    }
+    if scenario.git.is_some() {
+        // git reads these and not go's.
+        command.env("GIT_SSL_CAINFO", run.file("ca.pem")).env("GIT_CONFIG_NOSYSTEM", "1");
+    }
+    Ok(command)
+}
