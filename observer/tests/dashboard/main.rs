@@ -64,7 +64,11 @@ fn each_family_alone() {
     let families = [
         ("alone_dns", Focus::Dns, vec![("dns timeout", scenes::dns_timeout())]),
         ("alone_h2", Focus::Streams, vec![("h2 loss", scenes::h2_loss())]),
-        ("alone_sumdb", Focus::Sumdb, vec![("sumdb slow", scenes::sumdb_slow()), ("slow zip", scenes::slow_zip())]),
+        (
+            "alone_sumdb",
+            Focus::Sumdb,
+            vec![("sumdb slow", scenes::sumdb_slow()), ("slow zip", scenes::slow_zip())],
+        ),
     ];
     for (name, focus, scenes) in families {
         let mut view = View::default();

@@ -2,9 +2,7 @@
 //! ten thousand requests, a connection joined late, loss.
 
 use observer::model::State;
-use observer::model::event::{
-    Body, CommandUpdate, Event, LockWait, Mark, ResetMark, Session, WindowMark,
-};
+use observer::model::event::{Body, CommandUpdate, Event, LockWait, Mark, ResetMark, Session, WindowMark};
 use observer::model::record::{
     Class, Command, Connection, ConnectionOutcome, Dns, Local, Loss, Ns, Process, Protocol, Request,
     RequestOutcome,
@@ -414,6 +412,12 @@ pub fn hostile() -> State {
     let mut scene = Scene::new();
     scene.dns("\u{1b}[2Jproxy\u{202e}.test", "A", 1, 6 * MS, None, false);
     let on = scene.connection("\u{1b}]0;x\u{7}", 30 * MS, |_| {});
-    scene.request(on, Class::Zip, "例え.test/\u{1b}[31m\u{200f}模块/very/long/path/of/a/module/that/goes/on", 90 * MS, None);
+    scene.request(
+        on,
+        Class::Zip,
+        "例え.test/\u{1b}[31m\u{200f}模块/very/long/path/of/a/module/that/goes/on",
+        90 * MS,
+        None,
+    );
     scene.end(2 * S)
 }

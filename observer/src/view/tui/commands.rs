@@ -21,12 +21,12 @@ use crate::view::human::{count, duration};
 use crate::view::words;
 
 const COLUMNS: [Column; 7] = [
-    text("user", 6, 0),
-    text("folder", 18, 0),
-    number("age", 8, 0),
-    text("command", 18, 0),
+    text("user", 5, 0),
+    text("folder", 13, 0),
+    number("age", 7, 0),
+    text("command", 15, 0),
     text("time went to", 20, 120),
-    number("since", 8, 0),
+    number("since", 7, 0),
     text("waiting for", 0, 0),
 ];
 
@@ -238,9 +238,9 @@ fn of(row: &Row<'_>, view: &View, now: Ns) -> Vec<(String, Style)> {
 
 fn widths(room: u16) -> [u16; COLUMNS.len()] {
     let mut widths = COLUMNS.map(|column| if column.from <= room { column.width } else { 0 });
-    if room >= 160 {
+    if room >= 110 {
         widths[1] += 14;
-        widths[3] += 10;
+        widths[3] += 6;
     }
     let used: u16 = widths.iter().filter(|width| **width > 0).map(|width| width + 1).sum();
     widths[COLUMNS.len() - 1] = room.saturating_sub(used);

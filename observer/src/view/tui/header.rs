@@ -40,9 +40,9 @@ pub fn draw(
 ) -> u16 {
     let theme = view.theme;
     title(buffer, line(area, 0), view, state, command, now);
-    status(buffer, below(area, 1), view, command, digest, now);
-    bar(buffer, line(area, 3), &digest.split, theme);
-    let mut used = 4;
+    let mut used = 1 + status(buffer, below(area, 1), view, command, digest, now);
+    bar(buffer, line(area, used), &digest.split, theme);
+    used += 1;
     if let Some(stall) = digest.stalls.first() {
         used += finding(buffer, below(area, used), stall, digest.stalls.len(), theme, now);
     }
@@ -95,21 +95,42 @@ fn title(buffer: &mut Buffer, place: Rect, view: &View, state: &State, command: 
     }
 }
 
-/// Two lines: what is waited for, and what is known about it.
-fn status(buffer: &mut Buffer, area: Rect, view: &View, command: &CommandState, digest: &Digest, now: Ns) {
+/// What is waited for, and what is known about it: two lines each where they are needed.
+fn status(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View,
+    command: &CommandState,
+    digest: &Digest,
+    now: Ns,
+) -> u16 {
     let theme = view.theme;
     let (what, why) = sentence(view, command, digest, now);
-    let (first, second) = (line(area, 0), line(area, 1));
-    match what {
+    let (text, style) = match &what {
         Status::Waiting(phase, text) => {
-            let sign = format!(" {} ", letter(phase));
-            let x = put(buffer, first, first.x, first.y, &sign, theme.on_phase(phase));
-            put(buffer, first, x + 1, first.y, &text, theme.bold());
+            let sign = format!(" {} ", letter(*phase));
+            put(buffer, area, area.x, area.y, &sign, theme.on_phase(*phase));
+            (text, theme.bold())
         }
-        Status::Failed(text) => _ = put(buffer, first, first.x, first.y, &text, theme.bad()),
-        Status::Calm(text) => _ = put(buffer, first, first.x, first.y, &text, Style::new()),
+        Status::Failed(text) => (text, theme.bad()),
+        Status::Calm(text) => (text, Style::new()),
+    };
+    let indent = if matches!(what, Status::Waiting(..)) { 4 } else { 0 };
+    let used = wrapped(buffer, area, indent, text, style);
+    used + wrapped(buffer, below(area, used), 4, &why, theme.dim())
+}
+
+/// A sentence on at most two lines; returns how many.
+fn wrapped(buffer: &mut Buffer, area: Rect, indent: u16, text: &str, style: Style) -> u16 {
+    let lines = wrap(text, usize::from(area.width.saturating_sub(indent)));
+    // What is too long for two lines ends with the sign that it is.
+    let rest = lines.get(1..).map(|rest| rest.join(" ")).filter(|rest| !rest.is_empty());
+    let lines: Vec<String> = lines.first().cloned().into_iter().chain(rest).collect();
+    for (down, text) in lines.iter().enumerate() {
+        let place = line(area, down as u16);
+        put(buffer, place, place.x + indent, place.y, text, style);
     }
-    put(buffer, second, second.x + 4, second.y, &why, theme.dim());
+    lines.len() as u16
 }
 
 /// What the first line says.

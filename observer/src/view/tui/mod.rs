@@ -11,6 +11,8 @@ mod footer;
 mod header;
 mod help;
 pub mod keys;
+pub mod replay;
+pub mod screen;
 mod stalls;
 mod table;
 mod tables;

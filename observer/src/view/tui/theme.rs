@@ -24,6 +24,12 @@ pub enum Depth {
 }
 
 impl Depth {
+    /// What this process's terminal has.
+    pub fn of_this_terminal(wanted: bool) -> Self {
+        let of = |name| std::env::var_os(name);
+        Self::detect(wanted, of("COLORTERM").as_deref(), of("TERM").as_deref())
+    }
+
     /// What a terminal has, from the variables it sets; `wanted` is the decision on `--color` and
     /// `NO_COLOR`.
     pub fn detect(wanted: bool, colorterm: Option<&OsStr>, term: Option<&OsStr>) -> Self {

@@ -90,6 +90,20 @@ pub struct Lane {
     pub marks: Vec<(Ns, Mark)>,
 }
 
+impl Lane {
+    /// Lines it takes: marks have one of their own above the bars, and the note is below the title.
+    pub fn height(&self) -> usize {
+        let least = if self.names.is_empty() { 2 } else { 1 };
+        (self.rows.len() + usize::from(!self.marks.is_empty())).max(least)
+    }
+
+    /// The bars on a line.
+    pub fn bars(&self, line: usize) -> &[Bar] {
+        let row = line.checked_sub(usize::from(!self.marks.is_empty()));
+        row.and_then(|row| self.rows.get(row)).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// All lanes, in the order in which they began.
 pub fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
     let flights = command.flights(command.wall(now).1);
@@ -257,7 +271,10 @@ fn questions(bars: &[(Bar, &Flight<'_>)], command: &CommandState) -> Vec<Lane> {
         let Subject::Dns(question) = flight.subject else { continue };
         let dns = &question.record;
         let (lane, rows) = lanes.entry(&dns.server).or_insert_with(|| {
-            (titled(Place::Server(&dns.server), command, &HashMap::new()), BTreeMap::new())
+            let lane = titled(Place::Server(&dns.server), command, &HashMap::new());
+            // The server's name has a line of its own.
+            let (names, first) = (vec![lane.title.clone()], vec![Vec::new()]);
+            (Lane { names, rows: first, ..lane }, BTreeMap::new())
         });
         let row = *rows.entry((&dns.name, &dns.qtype)).or_insert(lane.rows.len().min(FOCUSED_ROWS_MAX - 1));
         if row == lane.rows.len() {

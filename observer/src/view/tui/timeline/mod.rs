@@ -90,7 +90,7 @@ pub fn draw(
     axis(buffer, line(area, 0), gutter, window, theme);
     let body = Rect { height: area.height - 2, ..below(area, 1) };
     let rows: Vec<(&Lane, usize)> =
-        lanes.iter().flat_map(|lane| (0..lane.rows.len()).map(move |row| (lane, row))).collect();
+        lanes.iter().flat_map(|lane| (0..lane.height()).map(move |row| (lane, row))).collect();
     let now = now.min(command.wall(now).1);
     let waited = oldest(&rows);
     let chosen = if view.timeline.at.is_some() { Some(view.timeline.row) } else { waited };
@@ -102,7 +102,7 @@ pub fn draw(
         let is_chosen = view.timeline.at.is_some() && chosen == Some(first + down);
         side(buffer, Rect { width: gutter - 1, ..place }, lane, *row, is_chosen, theme);
         let place = place.intersection(plot);
-        for bar in visible(&lane.rows[*row], window) {
+        for bar in visible(lane.bars(*row), window) {
             paint(buffer, place, window, command, bar, now, theme);
         }
         if *row == 0 {
@@ -124,8 +124,8 @@ pub fn draw(
     let bar = chosen.and_then(|row| {
         let (lane, row) = rows.get(row)?;
         match view.timeline.at {
-            Some(at) => under(&lane.rows[*row], at, window.step()),
-            None => lane.rows[*row].iter().filter(|bar| bar.end.is_none()).min_by_key(|bar| bar.start),
+            Some(at) => under(lane.bars(*row), at, window.step()),
+            None => lane.bars(*row).iter().filter(|bar| bar.end.is_none()).min_by_key(|bar| bar.start),
         }
     });
     match bar {
@@ -155,7 +155,7 @@ fn oldest(rows: &[(&Lane, usize)]) -> Option<usize> {
     let open =
         |bars: &[Bar]| bars.iter().rev().take(64).filter(|bar| bar.end.is_none()).map(|bar| bar.start).min();
     let starts =
-        rows.iter().enumerate().filter_map(|(index, (lane, row))| Some((open(&lane.rows[*row])?, index)));
+        rows.iter().enumerate().filter_map(|(index, (lane, row))| Some((open(lane.bars(*row))?, index)));
     starts.min().map(|(_, index)| index)
 }
 
@@ -219,19 +219,15 @@ fn seconds(at: Ns, tick: Ns) -> String {
 
 fn side(buffer: &mut Buffer, place: Rect, lane: &Lane, row: usize, chosen: bool, theme: Theme) {
     let marker = if chosen { ("▸", theme.bold()) } else { (" ", Style::new()) };
-    let named = lane.names.get(row);
     let lost = lane.note.contains('×') || lane.note.contains("late");
     let note = if lost { theme.bad() } else { theme.dim() };
-    let text = match (row, named) {
-        (_, Some(name)) if row > 0 || lane.rows.len() == 1 => (name.as_str(), Style::new()),
-        (0, _) => (lane.title.as_str(), theme.bold()),
-        (1, _) => (lane.note.as_str(), note),
+    let text = match (row, lane.names.get(row)) {
+        (_, Some(name)) => (name.as_str(), Style::new()),
+        (0, None) => (lane.title.as_str(), theme.bold()),
+        (1, None) => (lane.note.as_str(), note),
         _ => ("", Style::new()),
     };
-    let x = words(buffer, place, place.x, place.y, &[marker, text]);
-    if row == 0 && lane.rows.len() == 1 && named.is_none() {
-        put(buffer, place, x + 1, place.y, &lane.note, note);
-    }
+    words(buffer, place, place.x, place.y, &[marker, text]);
 }
 
 fn paint(
@@ -268,7 +264,8 @@ fn paint(
     let room = (until + 1).saturating_sub(first + 1 + tip);
     if room >= 3 {
         let inside = Rect { x: first + 1, width: room, ..place };
-        put(buffer, inside, inside.x, inside.y, &label(command, bar.id), on);
+        let gap = if from >= 0 { " " } else { "" };
+        put(buffer, inside, inside.x, inside.y, &format!("{gap}{}", label(command, bar.id)), on);
     }
     if bar.end.is_none() && until > first {
         buffer[(until, place.y)].set_symbol("▶").set_style(theme.phase(bar.phase));
