@@ -46,6 +46,8 @@ enum Turn {
     Ready,
     /// CMD must not begin: why
     Refused(String),
+    /// The user has left the dashboard
+    Leave,
     /// The worker has gone
     Gone,
 }
@@ -75,6 +77,7 @@ impl Agent {
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
+            ToAgent::Leave => return Ok(Turn::Leave),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
         Ok(Turn::Done)

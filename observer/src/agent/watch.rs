@@ -1,6 +1,7 @@
 //! `goobserve watch`: every go command on the machine, until it is told to end.
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
+use crate::run::terminal::Terminal;
 use crate::seam::{Output, Task, ToWorker};
 use crate::source::kernel::Kernel;
 
@@ -33,11 +35,17 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     set.thread_block()?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let invoker = invoker::find(&Live, std::process::id());
+    let dashboard = options.output == WatchOutput::Auto && std::io::stdout().is_terminal();
+    let terminal = dashboard.then(Terminal::keep).flatten();
+    let color = options.common.color.decide(dashboard, std::env::var_os("NO_COLOR").as_deref());
+    let common = super::output(options.common);
     let task = Task {
         output: Output {
+            dashboard,
+            color: if dashboard { color } else { common.color },
             record: options.record.clone(),
             jsonl: options.output == WatchOutput::Jsonl,
-            ..super::output(options.common)
+            ..common
         },
         ..now()
     };
@@ -75,13 +83,14 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Err(Errno::EINTR) => false,
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
         };
-        if over && !ending {
+        let turn = agent.turn(false)?;
+        if (over || turn == Turn::Leave) && !ending {
             ending = true;
             agent.tell(&ToWorker::Ended)?;
         }
-        match agent.turn(false)? {
-            Turn::Done => {}
-            Turn::Ready if !options.common.quiet && !ending => {
+        match turn {
+            Turn::Done | Turn::Leave => {}
+            Turn::Ready if !options.common.quiet && !ending && !dashboard => {
                 eprintln!("goobserve: watching every go command; Ctrl-C ends");
             }
             Turn::Ready => {}
@@ -92,6 +101,9 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let status = worker.wait().context("cannot wait for the worker")?;
     drop(agent.kernel);
     if !status.success() {
+        if let Some(terminal) = terminal {
+            terminal.mend();
+        }
         bail!("the worker failed; see the line above");
     }
     Ok(())
