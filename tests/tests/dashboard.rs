@@ -109,12 +109,17 @@ fn slow(lab: &Lab, matches: Matcher) {
     lab.proxy.set_faults(Faults { head_delays: vec![delay], ..Faults::default() });
 }
 
-/// Seconds of the wait that the screen names first, and the screen.
+/// Seconds of the first wait that the screen tells, and the screen.
+#[track_caller]
 fn first_wait(tmux: &Tmux) -> (f64, String) {
-    let screen = tmux.until(" waiting ");
-    let line = screen.lines().find(|line| line.contains(" waiting ")).unwrap().to_owned();
-    let seconds = line.split_once("waiting ").unwrap().1.split(' ').next().unwrap();
-    (seconds.parse().unwrap(), screen)
+    wait::until("a wait on the screen", || {
+        let screen = tmux.screen();
+        let mut told =
+            screen.lines().filter_map(|line| line.split_once(" waiting ")?.1.split_once(" s for "));
+        let seconds = told.find_map(|(seconds, _)| seconds.parse().ok())?;
+        drop(told);
+        Some((seconds, screen))
+    })
 }
 
 #[test]
