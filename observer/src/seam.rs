@@ -166,6 +166,11 @@ pub enum ToAgent {
         /// The process
         pid: u32,
     },
+    /// Which program is it? Answered by a [`ToWorker::Binary`] when the agent has not sent that yet
+    Program {
+        /// The process
+        pid: u32,
+    },
     /// Does one of these processes read the terminal?
     Terminal {
         /// The processes
@@ -177,6 +182,11 @@ pub enum ToAgent {
         file: FileId,
         /// Where
         probes: Probes,
+    },
+    /// A binary that the agent sent is not to be probed
+    Unwanted {
+        /// The file
+        file: FileId,
     },
     /// A process asked a name server: which local stub resolvers are there, where it is?
     Stubs {
@@ -226,6 +236,21 @@ impl Seam {
     /// Sends a message with descriptors. That the other side has gone is told by
     /// [`Seam::receive`] alone.
     pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(MsgFlags::MSG_NOSIGNAL, message, descriptors)
+    }
+
+    /// Sends a message if the other side has room for it; whether it had.
+    pub fn try_send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        self.send_with(flags, message, descriptors).is_ok()
+    }
+
+    fn send_with<M: Serialize>(
+        &self,
+        flags: MsgFlags,
+        message: &M,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         if bytes.len() > MESSAGE_MAX {
             return Err(io::Error::other("a message is too long for the seam"));
@@ -234,13 +259,7 @@ impl Seam {
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &rights[..] };
         loop {
-            let sent = sendmsg::<()>(
-                self.socket.as_raw_fd(),
-                &[IoSlice::new(&bytes)],
-                control,
-                MsgFlags::MSG_NOSIGNAL,
-                None,
-            );
+            let sent = sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], control, flags, None);
             match sent {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, files, stubs};
+use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
@@ -60,14 +60,14 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
     }
     // The worker parses these while the programs are loaded.
-    let mut opened = Vec::new();
+    let mut opened = table::Table::default();
     for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
         if let Some((file, id)) = files::regular_as(target.invoker.uid, target.invoker.gid, &path)
-            && !opened.iter().any(|(known, _)| *known == id)
+            && opened.settled(id).is_none()
         {
             let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
             seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.push((id, (file, false)));
+            opened.insert(id, file);
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
@@ -75,7 +75,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let mut kernel = Kernel::load(false)?;
     kernel.follow_held(target.pid)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect(), stubs };
+    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker, terminal };

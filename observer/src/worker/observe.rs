@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -207,7 +207,7 @@ impl Observer {
             }
             ToWorker::Forgotten { file } => {
                 binaries.forget(file);
-                self.looks.forget();
+                self.looks.forget(file);
             }
             ToWorker::Output => {
                 let file = descriptors.next().context("an output without a descriptor")?;
@@ -225,8 +225,19 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
+        let Self { looks, .. } = self;
+        // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
+        let early = |bytes: &[u8]| {
+            if let Some((pid, exec)) = wire::exec(bytes)
+                && !binaries.knows(&exec)
+                && looks.first(exec.dev, exec.ino)
+            {
+                // A failure shows at the next receive: the agent has gone.
+                let _ = seam.send(&ToAgent::Program { pid }, &[]);
+            }
+        };
         // Before the records behind the gap are decoded, not after.
-        if !ring.take(all) {
+        if !ring.take(all, early) {
             self.correlator.gap();
             self.gap_ns = Some(self.now());
         }
@@ -268,7 +279,7 @@ impl Observer {
                             let facts = Facts { go: Some(go), ..Facts::default() };
                             correlator.facts(pid, &facts, events);
                             looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
-                        } else if looks.first(exec.dev, exec.ino) || root {
+                        } else if topmost {
                             looks.now(pid);
                         }
                     }
@@ -562,6 +573,12 @@ fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same
     go.version = build.map(|build| build.go_version.clone());
     go.cgo = build.and_then(BuildInfo::cgo);
     go.binary = Some(path.to_owned());
+    let folder = |path: Option<&String>| {
+        let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
+    go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go
 }
 
