@@ -17,8 +17,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use crate::remedy::{Remedies, Remedy};
 use args::{Args, Command, WatchArgs};
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReportFormat,
-    ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReplayOptions,
+    ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
 /// Variables that say where caches are: each cold run has its own.
@@ -37,6 +37,8 @@ pub enum Request {
     Gate(GateOptions),
     /// `report`
     Report(ReportOptions),
+    /// `replay`
+    Replay(ReplayOptions),
     /// `check`
     Check,
     /// `completions`
@@ -103,6 +105,7 @@ fn request(args: Args) -> Result<(Request, Common), Refusal> {
             command: args.command,
             json: args.json,
             record: args.record,
+            tui: args.tui,
             report: match args.report {
                 args::RunReport::Text => RunReport::Text,
                 args::RunReport::None => RunReport::None,
@@ -123,6 +126,7 @@ fn request(args: Args) -> Result<(Request, Common), Refusal> {
             anonymize: args.anonymize,
             common,
         }),
+        Some(Command::Replay { file }) => Request::Replay(ReplayOptions { file, common }),
         Some(Command::Check) => Request::Check,
         Some(Command::Completions { shell }) => Request::Completions(shell),
         Some(Command::Man { of }) => Request::Man(of),
@@ -181,7 +185,8 @@ fn watch(args: WatchArgs, common: Common) -> Request {
         pids: args.pid,
         all_go: args.all_go,
         output: match args.output {
-            None | Some(args::Output::Text) => WatchOutput::Text,
+            None => WatchOutput::Auto,
+            Some(args::Output::Text) => WatchOutput::Text,
             Some(args::Output::Jsonl) => WatchOutput::Jsonl,
         },
         hold_exec: args.hold_exec,

@@ -85,6 +85,8 @@ pub struct Output {
     pub quiet: bool,
     /// Width of the terminal
     pub columns: u16,
+    /// The dashboard instead of lines and progress
+    pub dashboard: bool,
 }
 
 /// A binary that the agent opened: device and inode name it from then on.
@@ -199,6 +201,8 @@ pub enum ToWorker {
         /// It does
         read: bool,
     },
+    /// Where CMD prints while the dashboard is shown; with the file's descriptor
+    Output,
     /// CMD has ended, or watching has
     Ended,
     /// CMD could not be started: nothing is to be reported
@@ -270,6 +274,8 @@ pub enum ToAgent {
     },
     /// Everything asked for is attached and every output is open: CMD may begin
     Ready,
+    /// The dashboard was left: watching is over
+    Leave,
     /// It cannot begin
     Refused {
         /// Why

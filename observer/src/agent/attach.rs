@@ -17,6 +17,7 @@ use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions, RunReport};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
+use crate::run::terminal::Terminal;
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, monotonic_ns};
 
@@ -52,11 +53,16 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
             record: options.record.clone(),
             report: options.report == RunReport::Text,
             anonymize: options.anonymize,
+            dashboard: target.output.is_some(),
             ..super::output(options.common)
         },
         ..now()
     };
+    let terminal = target.output.and_then(|_| Terminal::keep());
     let (seam, worker) = start(target.invoker, &task)?;
+    if let Some(output) = target.output {
+        seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
+    }
     // The worker parses these while the programs are loaded.
     let mut opened = table::Table::default();
     for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
@@ -78,7 +84,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private };
     agent.share()?;
     agent.follow_stubs(found)?;
-    let mut observed = Observed { agent: Some(agent), worker };
+    let mut observed = Observed { agent: Some(agent), worker, terminal };
     observed.until_ready()?;
     Ok(Box::new(observed))
 }
@@ -109,6 +115,8 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
 struct Observed {
     agent: Option<Agent>,
     worker: Child,
+    /// As it was before the dashboard
+    terminal: Option<Terminal>,
 }
 
 impl Observed {
@@ -122,7 +130,7 @@ impl Observed {
             match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
                 Ok(_) => match agent.turn(false)? {
-                    Turn::Done => {}
+                    Turn::Done | Turn::Leave => {}
                     Turn::Ready => return Ok(()),
                     Turn::Refused(what) => bail!(what),
                     Turn::NoTarget(refusal) => return Err(refusal.into()),
@@ -135,6 +143,15 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// Gives the terminal back for a worker that could not.
+    fn mend(&mut self) {
+        if let Some(terminal) = self.terminal.take() {
+            terminal.mend();
+        }
+    }
+}
+
 impl Observation for Observed {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.agent.as_ref().map(|agent| agent.seam.as_fd())
@@ -143,7 +160,10 @@ impl Observation for Observed {
     fn serve(&mut self) -> Result<(), Refusal> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
         match agent.turn(false) {
-            Ok(Turn::Gone) => Err(Refusal::new("the worker has gone", "the command goes on unobserved")),
+            Ok(Turn::Gone) => {
+                self.mend();
+                Err(Refusal::new("the worker has gone", "the command goes on unobserved"))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(super::refusal(&error)),
         }
@@ -169,6 +189,9 @@ impl Observation for Observed {
         }
         let ended = self.worker.wait();
         drop(agent.kernel);
+        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            self.mend();
+        }
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),

@@ -62,6 +62,8 @@ enum Turn {
     Refused(String),
     /// Nothing is to be observed: why, and what to do
     NoTarget(Refusal),
+    /// The user has left the dashboard
+    Leave,
     /// The worker has gone
     Gone,
 }
@@ -107,6 +109,7 @@ impl Agent {
             ToAgent::Sockets { root } => self.tell_sockets(root)?,
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
+            ToAgent::Leave => return Ok(Turn::Leave),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
         Ok(Turn::Done)

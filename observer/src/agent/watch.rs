@@ -1,5 +1,6 @@
 //! `goobserve watch`: every go command on the machine, until it is told to end.
 
+use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::{Agent, Turn, discover, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
+use crate::run::terminal::Terminal;
 use crate::seam::{Output, Programs, Seam, Task, ToWorker};
 use crate::source::kernel::Kernel;
 
@@ -40,6 +42,10 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let all_go = options.all_go.then_some(invoker.uid);
     let targets = Targets::new(&options.pids, all_go)?;
     let ends = targets.ends()?;
+    let dashboard = options.output == WatchOutput::Auto && std::io::stdout().is_terminal();
+    let terminal = dashboard.then(Terminal::keep).flatten();
+    let color = options.common.color.decide(dashboard, std::env::var_os("NO_COLOR").as_deref());
+    let common = super::output(options.common);
     let task = Task {
         programs: match (targets.every_go(), options.all_go) {
             (false, _) => Programs::Any,
@@ -47,9 +53,11 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             (true, false) => Programs::Go,
         },
         output: Output {
+            dashboard,
+            color: if dashboard { color } else { common.color },
             record: options.record.clone(),
             jsonl: options.output == WatchOutput::Jsonl,
-            ..super::output(options.common)
+            ..common
         },
         ..now()
     };
@@ -100,16 +108,18 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         // What a program waits for comes first.
         agent.hear_holder(mounted, options.common.quiet)?;
         let signalled = matches!(signals.read_signal(), Ok(Some(_)));
-        if !ending && (signalled || all_ended || until.is_some_and(|until| until <= Instant::now())) {
+        let over = signalled || all_ended || until.is_some_and(|until| until <= Instant::now());
+        let turn = agent.turn(false)?;
+        if (over || matches!(turn, Turn::Leave)) && !ending {
             ending = true;
             agent.hold = None;
             agent.tell(&ToWorker::Ended)?;
         }
-        match agent.turn(false)? {
-            Turn::Done => {}
+        match turn {
+            Turn::Done | Turn::Leave => {}
             Turn::Ready => {
                 agent.follow_targets()?;
-                if !options.common.quiet && !ending {
+                if !options.common.quiet && !ending && !dashboard {
                     eprintln!("goobserve: watching {}; Ctrl-C ends", what(options));
                 }
             }
@@ -134,6 +144,9 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let status = worker.wait().context("cannot wait for the worker")?;
     drop(agent.kernel);
     if !status.success() {
+        if let Some(terminal) = terminal {
+            terminal.mend();
+        }
         bail!("the worker failed; see the line above");
     }
     Ok(())

@@ -15,6 +15,7 @@ Examples:
   sudo goobserve                              every go command on this machine, as it happens
   sudo goobserve run -- go mod download       one command, and where its time went
   goobserve report slow.jsonl --format json   a recording again, on any machine
+  goobserve replay slow.jsonl                 the dashboard over a recording
   goobserve check                             what can be observed here, and what is missing";
 
 const WATCH_EXAMPLES: &str = "\
@@ -48,6 +49,13 @@ Examples:
   sudo goobserve compare --with concurrency=16 -- go mod download
   sudo goobserve compare --with http1 --with concurrency=16 --versus concurrency=16 -- go mod download
   sudo goobserve compare --with 'resolv=options timeout:1 attempts:3' --runs 10 -- go mod download";
+
+const REPLAY_EXAMPLES: &str = "\
+Keys: space plays and pauses, < and > change the speed, , and . seek, ? helps, q ends.
+
+Examples:
+  goobserve replay slow.jsonl
+  NO_COLOR=1 goobserve replay slow.jsonl";
 
 const CHECK_EXAMPLES: &str = "\
 Exit status: 0 nothing wrong, 1 something wrong, 3 any other failure.
@@ -121,6 +129,12 @@ pub enum Command {
     /// Show the report of a recording
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Play a recording on the dashboard
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay {
+        /// The recording
+        file: PathBuf,
+    },
     /// Say what can be observed on this machine, what cannot, and how to mend that
     #[command(after_help = CHECK_EXAMPLES)]
     Check,
@@ -148,7 +162,7 @@ pub struct WatchArgs {
     /// Write a recording
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// What to print [default: text]
+    /// What to print [default: the dashboard on a terminal, text elsewhere]
     #[arg(long, value_enum, value_name = "FORM")]
     pub output: Option<Output>,
     /// Make a go binary that was never seen wait until it is attached to, 20 ms at most
@@ -171,6 +185,10 @@ pub struct RunArgs {
     /// Write a recording
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Show the dashboard while it runs, with the last lines of what it prints; all of that is
+    /// printed when the dashboard is left. The command reads nothing from the terminal then
+    #[arg(long)]
+    pub tui: bool,
     /// What to print on stderr at the end
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub report: RunReport,

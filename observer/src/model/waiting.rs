@@ -14,26 +14,34 @@ pub const EVERY_NS: Ns = 1_000_000_000;
 /// What the command `id` waits for at `now`: the oldest of its open operations. `None` when none
 /// is open, or the command has ended.
 pub fn waiting(state: &State, id: u32, now: Ns) -> Option<Waiting> {
-    Some(oldest(state, id, now)?.0)
+    Some(wait(state, id, now)?.0)
 }
 
 /// As [`waiting`], and when the operation began or was found.
-fn oldest(state: &State, id: u32, now: Ns) -> Option<(Waiting, Ns)> {
+fn wait(state: &State, id: u32, now: Ns) -> Option<(Waiting, Ns)> {
     let command = state.command(id)?;
     if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
         return None;
     }
     let flights = command.flights(now);
+    let flight = oldest(&flights, now)?;
+    Some((waiting_for(command, id, flight, now), flight.operation.start_ns))
+}
+
+/// The operation that is waited for, of all that were in flight.
+pub fn oldest<'f, 'a>(flights: &'f [Flight<'a>], now: Ns) -> Option<&'f Flight<'a>> {
     let open = flights.iter().filter(|flight| flight.open && flight.operation.start_ns <= now);
     // A connection of which the kernel knows no more than its silence may be idle: it comes last.
-    let key = |flight: &&Flight<'_>| {
+    open.min_by_key(|flight| {
         let late = if let Subject::Late(connection) = flight.subject { late::rank(connection) } else { None };
         (late, flight.operation.start_ns, flight.operation.phase)
-    };
-    let oldest = open.min_by_key(key)?;
-    let start_ns = oldest.operation.start_ns;
+    })
+}
+
+/// What is said at `now` of a command that waits for that operation.
+pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns) -> Waiting {
     let unknown = Some(Earlier { age_ns: None });
-    let earlier = match oldest.subject {
+    let earlier = match flight.subject {
         Subject::Late(connection) => Some(Earlier { age_ns: late::age(connection) }),
         Subject::Helper(connection) if connection.joined_late => unknown,
         Subject::DnsWait(_) => unknown,
@@ -41,16 +49,14 @@ fn oldest(state: &State, id: u32, now: Ns) -> Option<(Waiting, Ns)> {
         _ => None,
     };
     let age_ns = earlier.and_then(|earlier| earlier.age_ns);
-    let since_ns = age_ns.map_or(start_ns, |age| now.saturating_sub(age));
-    let waiting = Waiting {
+    Waiting {
         command: id,
-        phase: oldest.operation.phase,
-        host: oldest.operation.host.map(str::to_owned),
-        since_ns,
+        phase: flight.operation.phase,
+        host: flight.operation.host.map(str::to_owned),
+        since_ns: age_ns.map_or(flight.operation.start_ns, |age| now.saturating_sub(age)),
         earlier,
-        summary: summary(command, oldest),
-    };
-    Some((waiting, start_ns))
+        summary: summary(command, flight),
+    }
 }
 
 /// Says when a wait is to be announced: first after a second, then each second. One that began
@@ -67,7 +73,7 @@ impl Announcer {
         let mut due = Vec::new();
         let mut last = HashMap::new();
         for (id, _) in state.commands() {
-            let Some((waiting, start_ns)) = oldest(state, id, now) else { continue };
+            let Some((waiting, start_ns)) = wait(state, id, now) else { continue };
             let former = self.last.get(&id).filter(|(start, _)| *start == start_ns);
             let age = waiting.earlier.map_or(Some(now.saturating_sub(start_ns)), |earlier| earlier.age_ns);
             let old = age.is_none_or(|age| age >= EVERY_NS);

@@ -9,4 +9,5 @@ pub mod lines;
 pub mod page;
 pub mod table;
 pub mod text;
+pub mod tui;
 pub mod words;

@@ -1,6 +1,6 @@
 //! Names of the contract in, plain words out.
 
-use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol};
+use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol, RequestOutcome};
 
 /// What a phase is, in at most 27 columns.
 pub const fn phase(phase: Phase) -> &'static str {
@@ -45,6 +45,17 @@ pub const fn outcome(outcome: ConnectionOutcome) -> &'static str {
         ConnectionOutcome::Reset => "reset",
         ConnectionOutcome::Open => "still open",
         ConnectionOutcome::Unused => "unused",
+    }
+}
+
+/// How a request turned out.
+pub const fn request_outcome(outcome: RequestOutcome) -> &'static str {
+    match outcome {
+        RequestOutcome::Ok => "ok",
+        RequestOutcome::Error => "failed",
+        RequestOutcome::Reset => "reset",
+        RequestOutcome::Cancelled => "cancelled",
+        RequestOutcome::Open => "open",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod found;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -9,9 +10,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
+use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 
 use super::binaries::{Binaries, Binary};
+use super::dashboard::{Dashboard, Wish};
 use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
@@ -42,6 +44,8 @@ const ANNOUNCE_TICKS: u32 = 3;
 const SOCKETS_TICKS: u32 = 5;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
+/// Ended commands that the dashboard goes on showing.
+const SHOWN_MAX: usize = 20;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
 
@@ -56,6 +60,9 @@ pub struct Observer {
     lines: Option<Lines>,
     json: Option<Whole>,
     progress: Option<Progress>,
+    dashboard: Option<Dashboard>,
+    /// Ended commands that the dashboard still shows, the oldest first
+    shown: VecDeque<u32>,
     announcer: Announcer,
     looks: Looks,
     stubs: StubLooks,
@@ -99,11 +106,21 @@ impl Observer {
         let watching = task.child.is_none();
         let stream = (watching && task.output.jsonl)
             .then(|| Recorder::new(std::io::stdout(), "standard output", session));
-        let lines = (watching && !task.output.jsonl).then(Lines::new);
+        // Last of all that can fail: until then messages go to an ordinary terminal.
+        let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
+            Some(Ok(dashboard)) => Some(dashboard),
+            Some(Err(error)) => {
+                eprintln!("goobserve: no dashboard: the terminal cannot be taken: {error}");
+                None
+            }
+            None => None,
+        };
+        let lines = (watching && !task.output.jsonl && dashboard.is_none()).then(Lines::new);
         let mut state = State::new();
         state.apply(&event);
         let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
-        let progress = if task.output.progress { tty().and_then(Progress::new) } else { None };
+        let progress =
+            if task.output.progress && dashboard.is_none() { tty().and_then(Progress::new) } else { None };
         Ok(Self {
             correlator: Correlator::new(task.start_ns, dns_timeout_ns),
             task,
@@ -114,6 +131,8 @@ impl Observer {
             lines,
             json,
             progress,
+            dashboard,
+            shown: VecDeque::new(),
             announcer: Announcer::default(),
             looks: Looks::default(),
             stubs: StubLooks::default(),
@@ -213,6 +232,14 @@ impl Observer {
                 binaries.forget(file);
                 self.looks.forget(file);
             }
+            ToWorker::Output => {
+                let file = descriptors.next().context("an output without a descriptor")?;
+                match &mut self.dashboard {
+                    Some(dashboard) => dashboard.output(File::from(file)),
+                    // It could not take the terminal: what the command prints is passed on.
+                    None => self.dashboard = Some(Dashboard::left(File::from(file))),
+                }
+            }
             ToWorker::Probed { file, error } => binaries.probed(file, error),
             _ => {}
         }
@@ -307,6 +334,9 @@ impl Observer {
 
     /// Events go to the state, the recording and the screen.
     fn take(&mut self) {
+        if let Some(dashboard) = self.dashboard.as_mut().filter(|_| !self.events.is_empty()) {
+            dashboard.dirty();
+        }
         for event in std::mem::take(&mut self.events) {
             self.unflushed = true;
             let mut event = match &mut self.anonymizer {
@@ -369,7 +399,41 @@ impl Observer {
                 let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
             }
             self.correlator.forget(command);
-            self.state.clear_command(command);
+            if self.dashboard.is_none() {
+                self.state.clear_command(command);
+                continue;
+            }
+            self.shown.push_back(command);
+            if self.shown.len() > SHOWN_MAX
+                && let Some(oldest) = self.shown.pop_front()
+            {
+                self.state.clear_command(oldest);
+            }
+        }
+    }
+
+    /// There is a dashboard, or output to pass on.
+    pub const fn has_dashboard(&self) -> bool {
+        self.dashboard.is_some()
+    }
+
+    /// Keys are read, a frame is drawn.
+    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) {
+        let now = self.now();
+        let runs = self.correlator.running();
+        let Self { dashboard, state, correlator, task, .. } = self;
+        let Some(dashboard) = dashboard else { return };
+        let asleep = || {
+            let trees = correlator.running_trees().into_iter();
+            let known = trees.filter_map(|(tree, command)| Some((command, ring?.tree(tree)?.since)));
+            let of = |since: u64| {
+                let asleep = since & 3 == ThreadState::Asleep as u64;
+                asleep.then(|| (since >> SINCE_SHIFT).saturating_sub(task.start_ns))
+            };
+            known.map(|(command, since)| (command, of(since))).collect()
+        };
+        if dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none() {
+            let _ = seam.send(&ToAgent::Leave, &[]);
         }
     }
 
@@ -387,6 +451,9 @@ impl Observer {
     fn flush(&mut self) {
         self.unflushed = false;
         if let Some(Err(error)) = self.recorder.as_mut().map(Recorder::flush) {
+            if let Some(dashboard) = &mut self.dashboard {
+                dashboard.leave();
+            }
             if let Some(progress) = &mut self.progress {
                 progress.clear();
             }
@@ -426,6 +493,9 @@ impl Observer {
     /// The agent was killed: the recording is kept as far as it came.
     pub fn cut_off(mut self) -> Result<()> {
         self.tick_last();
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.summary(&self.state);
+        }
         if let Some(progress) = &mut self.progress {
             progress.clear();
         }
@@ -459,6 +529,9 @@ impl Observer {
         self.flush();
         if let Some(progress) = &mut self.progress {
             progress.clear();
+        }
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.summary(&self.state);
         }
         if self.task.child.is_none() {
             return Ok(());

@@ -1,0 +1,141 @@
+//! The dashboard's screens as a reader sees them, at three sizes, over recordings of what can go
+//! wrong. One snapshot a view and size holds every recording.
+
+mod scenes;
+
+use insta::assert_snapshot;
+use observer::model::State;
+use observer::view::tui::{Focus, Tab, View, frame};
+use ratatui::buffer::Buffer;
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+fn text(buffer: &Buffer) -> String {
+    let mut out = String::new();
+    for y in buffer.area.top()..buffer.area.bottom() {
+        let mut line = String::new();
+        let mut skip = 0;
+        for x in buffer.area.left()..buffer.area.right() {
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            let symbol = buffer[(x, y)].symbol();
+            skip = unicode_width::UnicodeWidthStr::width(symbol).saturating_sub(1);
+            line.push_str(symbol);
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn picture(state: &State, view: &View, (width, height): (u16, u16)) -> String {
+    text(&frame(state, view, width, height))
+}
+
+/// Every recording in one text.
+fn album(scenes: &[(&str, State)], view: &View, size: (u16, u16)) -> String {
+    scenes.iter().map(|(name, state)| format!("== {name}\n{}", picture(state, view, size))).collect()
+}
+
+fn snapshots(view: &str, scenes: &[(&str, State)], look: &View) {
+    for size in SIZES {
+        assert_snapshot!(format!("{view}_{}x{}", size.0, size.1), album(scenes, look, size));
+    }
+}
+
+#[test]
+fn the_first_screen() {
+    snapshots("first", &scenes::all(), &View::default());
+}
+
+#[test]
+fn each_table() {
+    let scenes = scenes::all();
+    for tab in [Tab::Requests, Tab::Dns, Tab::Connections, Tab::Processes, Tab::Stalls] {
+        let view = View { tab, command: Some(1), ..View::default() };
+        snapshots(tab.title(), &scenes, &view);
+    }
+}
+
+#[test]
+fn each_family_alone() {
+    let families = [
+        ("alone_dns", Focus::Dns, vec![("dns timeout", scenes::dns_timeout())]),
+        ("alone_h2", Focus::Streams, vec![("h2 loss", scenes::h2_loss())]),
+        (
+            "alone_sumdb",
+            Focus::Sumdb,
+            vec![("sumdb slow", scenes::sumdb_slow()), ("slow zip", scenes::slow_zip())],
+        ),
+    ];
+    for (name, focus, scenes) in families {
+        let mut view = View::default();
+        view.timeline.focus = Some(focus);
+        snapshots(name, &scenes, &view);
+    }
+}
+
+#[test]
+fn the_help() {
+    let view = View { help: true, ..View::default() };
+    snapshots("help", &[("help", scenes::healthy())], &view);
+}
+
+/// What the first screen at 80×24 says, no key pressed, on one line.
+fn first(state: &State) -> String {
+    let picture = picture(state, &View::default(), (80, 24));
+    picture.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_first_screen_names_what_is_waited_for_whom_and_since_when() {
+    let cases = [
+        (
+            scenes::dns_timeout(),
+            "waiting 3.19 s for an answer of the name server",
+            "dns · 127.77.1.1:53 · since 5.006 s",
+        ),
+        (scenes::syn_lost(), "waiting 4.47 s for a TCP handshake", "connect · 192.0.2.1:443 · since 0.030 s"),
+        (scenes::tls_unanswered(), "waiting 6.35 s for a TLS handshake", "tls · proxy.test · since 0.050 s"),
+        (scenes::h2_loss(), "waiting 4.70 s for proxy.test: zip", "proxy · proxy.test · since 0.500 s"),
+        (scenes::slow_zip(), "waiting 6.20 s for proxy.test: zip", "proxy · proxy.test · since 0.190 s"),
+        (
+            scenes::sumdb_slow(),
+            "waiting 6.20 s for the checksum database",
+            "sumdb · proxy.test · since 8.000 s",
+        ),
+        (
+            scenes::lock(),
+            "waiting 2.98 s for the module cache's lock, held by pid 3120",
+            "lock · since 0.020 s",
+        ),
+    ];
+    for (state, what, whom) in cases {
+        let shown = first(&state);
+        assert!(shown.contains(what), "{what}: {shown}");
+        assert!(shown.contains(whom), "{whom}: {shown}");
+    }
+}
+
+#[test]
+fn a_slow_zip_is_not_called_a_sumdb_stall_nor_the_other_way_round() {
+    assert!(!first(&scenes::slow_zip()).contains("checksum database"));
+    assert!(!first(&scenes::sumdb_slow()).contains("proxy.test: zip"));
+}
+
+#[test]
+fn loss_is_shown_and_nothing_hidden_comes_through() {
+    assert!(first(&scenes::late_and_loss()).contains("LOSS 13 events, 1 joined late"));
+    for tab in Tab::ALL {
+        let shown = picture(&scenes::hostile(), &View { tab, ..View::default() }, (120, 40));
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{200f}']), "{shown}");
+    }
+}
+
+#[test]
+fn a_small_terminal_gets_one_clear_line() {
+    let shown = picture(&scenes::healthy(), &View::default(), (60, 10));
+    assert_eq!(shown.trim(), "goobserve: 60×10 is too small, it takes 80×24; q ends");
+}
