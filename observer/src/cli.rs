@@ -87,6 +87,7 @@ fn request(args: Args) -> (Request, Common) {
             record: args.record,
             report: match args.report {
                 args::RunReport::Text => RunReport::Text,
+                args::RunReport::Markdown => RunReport::Markdown,
                 args::RunReport::None => RunReport::None,
             },
             anonymize: args.anonymize,
@@ -97,6 +98,9 @@ fn request(args: Args) -> (Request, Common) {
             format: match args.format {
                 args::Format::Text => ReportFormat::Text,
                 args::Format::Json => ReportFormat::Json,
+                args::Format::Markdown => ReportFormat::Markdown,
+                args::Format::Html => ReportFormat::Html,
+                args::Format::Perfetto => ReportFormat::Perfetto,
             },
             anonymize: args.anonymize,
             common,

@@ -11,7 +11,7 @@ use observer::model::State;
 use observer::model::anonymize::Anonymizer;
 use observer::model::report::report;
 use observer::source::replay::Replay;
-use observer::view::{json, page, text};
+use observer::view::{html, json, markdown, page, perfetto, text};
 
 fn main() {
     #[cfg(target_os = "linux")]
@@ -67,6 +67,9 @@ impl Services for Program {
         let report = report(&state);
         let stdout = std::io::stdout();
         let text = match options.format {
+            ReportFormat::Markdown => markdown::markdown(&report),
+            ReportFormat::Html => html::html(&report, &state),
+            ReportFormat::Perfetto => perfetto::perfetto(&report, &state).map_err(|error| refused(&error))?,
             ReportFormat::Json => json::json(&report).map_err(|error| refused(&error))? + "\n",
             ReportFormat::Text => {
                 let no_color = std::env::var_os("NO_COLOR");

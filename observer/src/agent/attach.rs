@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
 use super::{Agent, Turn, files, stubs};
-use crate::cli::options::{Refusal, RunOptions, RunReport};
+use crate::cli::options::{Refusal, RunOptions};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
@@ -46,7 +46,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         output: Output {
             json: options.json.clone(),
             record: options.record.clone(),
-            report: options.report == RunReport::Text,
+            report: options.report,
             anonymize: options.anonymize,
             ..super::output(options.common)
         },

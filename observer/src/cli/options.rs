@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Something could not be done: what is wrong, and what to do about it, a line each.
@@ -98,11 +99,13 @@ pub struct RunOptions {
 }
 
 /// What `run` prints on stderr at the end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RunReport {
     /// The report as text
     #[default]
     Text,
+    /// The report as Markdown
+    Markdown,
     /// Nothing
     None,
 }
@@ -128,6 +131,12 @@ pub enum ReportFormat {
     Text,
     /// `goobserve.report/1`
     Json,
+    /// GitHub's Markdown
+    Markdown,
+    /// A self-contained page
+    Html,
+    /// Trace Event Format
+    Perfetto,
 }
 
 #[cfg(test)]
