@@ -6,7 +6,7 @@
 //! were in flight at once: what is on one track never overlaps, as the format wants it. Beside
 //! them, for each command, a process of the trace with its stalls and what it waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -129,7 +129,14 @@ impl Writer {
             let args = vec![("exit_code", json!(process.exit_code)), ("cpu_ns", json!(process.cpu_ns))];
             self.complete(pid, track, &name, "process", (process.start_ns, end), args);
         }
-        self.flights(&of.flights(of.wall(now).1), of);
+        let flights = of.flights(of.wall(now).1);
+        // Processes that are known by their operations only.
+        let known: BTreeSet<u32> = of.processes.values().map(|process| process.pid).collect();
+        let others: BTreeSet<u32> = flights.iter().map(|flight| flight.subject.pid()).collect();
+        for pid in others.difference(&known) {
+            self.process(u64::from(*pid), &format!("process {pid}"), 2 * u64::from(command.id) + 1);
+        }
+        self.flights(&flights, of);
     }
 
     fn stalls(&mut self, pid: u64, command: &Command) {

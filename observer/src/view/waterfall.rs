@@ -73,6 +73,8 @@ pub struct Bar {
 /// What a mark says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Sign {
+    /// A SYN was sent again
+    Syn,
     /// A segment was sent again
     Retransmission,
     /// A reset

@@ -15,16 +15,19 @@ pub const FILLS: &str = include_str!("fills.svg");
 /// Phases' colours and what belongs to a drawing.
 pub const STYLE: &str = include_str!("phases.css");
 
-/// Pixels of the axis, of a group's title, of a row with the space below, of the space below a group.
+/// Pixels of the axis, of a group's title, of its marks, of a row with the space below, of the space
+/// below a group.
 const AXIS: usize = 20;
 const TITLE: usize = 17;
+const PINS: usize = 13;
 const ROW: usize = 18;
 const BAR: usize = 15;
 const SPACE: usize = 9;
 /// Stalls drawn as bands.
 const BANDS: usize = 20;
-/// Narrower bars, in percent, carry no words.
-const WORDY: f64 = 2.4;
+/// Narrower bars, in percent, carry no letter, or no words beside it.
+const LETTER: f64 = 2.4;
+const WORDS: f64 = 6.0;
 /// Narrower bars are drawn as wide as this.
 const LEAST: f64 = 0.12;
 
@@ -49,7 +52,12 @@ impl Scale {
 
 /// How tall the drawing is.
 pub fn height(waterfall: &Waterfall) -> usize {
-    AXIS + waterfall.groups.iter().map(|group| TITLE + group.rows.len().max(1) * ROW + SPACE).sum::<usize>()
+    AXIS + waterfall.groups.iter().map(tall).sum::<usize>()
+}
+
+fn tall(group: &Group) -> usize {
+    let pins = if group.pins.is_empty() { 0 } else { PINS };
+    TITLE + pins + group.rows.len().max(1) * ROW + SPACE
 }
 
 /// What is inside the `svg` element of a waterfall.
@@ -71,7 +79,7 @@ pub fn waterfall(out: &mut String, waterfall: &Waterfall, stalls: &[Stall]) {
     let mut top = AXIS;
     for group in &waterfall.groups {
         self::group(out, group, &scale, top);
-        top += TITLE + group.rows.len().max(1) * ROW + SPACE;
+        top += tall(group);
     }
 }
 
@@ -91,7 +99,11 @@ fn group(out: &mut String, group: &Group, scale: &Scale, top: usize) {
         r#"<text x="0" y="{}"><tspan font-weight="600">{title}</tspan>{detail}</text>"#,
         top + 12
     );
-    let rows = top + TITLE;
+    let mut rows = top + TITLE;
+    group.pins.iter().for_each(|pin| self::pin(out, pin, scale, rows));
+    if !group.pins.is_empty() {
+        rows += PINS;
+    }
     if let Some((start, end)) = group.life {
         let (left, right) = (scale.at(start), scale.at(end));
         let y = rows + BAR / 2;
@@ -100,7 +112,6 @@ fn group(out: &mut String, group: &Group, scale: &Scale, top: usize) {
     for (index, row) in group.rows.iter().enumerate() {
         row.iter().for_each(|bar| self::bar(out, bar, scale, rows + index * ROW));
     }
-    group.pins.iter().for_each(|pin| self::pin(out, pin, scale, rows));
 }
 
 fn bar(out: &mut String, bar: &Bar, scale: &Scale, top: usize) {
@@ -135,9 +146,11 @@ fn bar(out: &mut String, bar: &Bar, scale: &Scale, top: usize) {
     if bar.error || bar.open {
         let _ = write!(out, r#"<rect class="fails" y="{}" width="100%" height="3"/>"#, BAR - 3);
     }
-    if width >= WORDY {
-        let letter = words::letter(bar.phase);
+    let letter = words::letter(bar.phase);
+    if width >= WORDS {
         let _ = write!(out, r#"<text x="3" y="11">{letter} {}</text>"#, escape(&bar.label));
+    } else if width >= LETTER {
+        let _ = write!(out, r#"<text x="3" y="11">{letter}</text>"#);
     }
     out.push_str("</svg>\n");
 }
@@ -146,13 +159,14 @@ fn pin(out: &mut String, pin: &Pin, scale: &Scale, top: usize) {
     let at = scale.at(pin.at_ns);
     let note = escape(&format!("{} at {} s", pin.note, moment(pin.at_ns.saturating_sub(scale.start))));
     let shape = match pin.sign {
-        Sign::Retransmission => r#"<path class="sign" d="M-4 3L0 -4L4 3Z"/>"#,
+        Sign::Syn | Sign::Retransmission => r#"<path class="sign" d="M-4 3L0 -4L4 3Z"/>"#,
         Sign::Reset => r#"<path class="sign" d="M-4 -4L4 4M-4 4L4 -4"/>"#,
         Sign::ZeroWindow => r#"<path class="sign" d="M-4 -4H4V4H-4Z"/>"#,
     };
     let _ = writeln!(
         out,
-        r#"<svg x="{at:.3}%" y="{top}" width="1" height="{BAR}" overflow="visible"><title>{note}</title><g transform="translate(0 7)">{shape}</g></svg>"#
+        r#"<svg x="{at:.3}%" y="{}" width="1" height="1" overflow="visible"><title>{note}</title>{shape}</svg>"#,
+        top + 5
     );
 }
 
@@ -194,14 +208,16 @@ pub fn phases(out: &mut String, command: &Command) {
     for share in command.phases.iter().filter(|share| share.blocked_ns > 0) {
         let width = share.blocked_ns as f64 * 100.0 / command.wall_ns.max(1) as f64;
         let (name, letter) = (share.phase.name(), words::letter(share.phase));
-        let part = percent(share.blocked_ns, command.wall_ns);
+        let part = escape(&percent(share.blocked_ns, command.wall_ns));
         let _ = write!(
             out,
             r#"<svg class="part {name}" x="{left:.3}%" y="0" width="{width:.3}%" height="30"><title>{name}: {}, {part}</title><rect width="100%" height="30"/>"#,
             duration(share.blocked_ns)
         );
-        if width >= WORDY {
+        if width >= WORDS {
             let _ = write!(out, r#"<text x="4" y="19">{letter} {name} {part}</text>"#);
+        } else if width >= LETTER {
+            let _ = write!(out, r#"<text x="4" y="19">{letter}</text>"#);
         }
         out.push_str("</svg>\n");
         left += width;

@@ -121,7 +121,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
     let _ = writeln!(
         out,
         r#"<p class="answer">{}</p>"#,
-        if parts.is_empty() { "Nothing that can be named as a stall.".to_owned() } else { parts.join(", ") }
+        if parts.is_empty() { "No stall was found in any of them.".to_owned() } else { parts.join(", ") }
     );
     let mut table = Table::new(&["", "command", "#took", "ended", "most of it", "worst stall"]);
     for (place, command) in commands.iter().take(INDEX).enumerate() {
@@ -142,7 +142,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
                 "{}{} {}",
                 draw::swatch(phase),
                 phase.name(),
-                percent(ns, command.wall_ns)
+                escape(&percent(ns, command.wall_ns))
             )),
             None => table.cell(""),
         };

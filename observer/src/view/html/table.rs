@@ -28,6 +28,11 @@ impl Table {
         self.put("text", &escape(text))
     }
 
+    /// A long text of what went wrong.
+    pub(super) fn trouble(&mut self, text: &str) -> &mut Self {
+        self.put("text bad", &escape(text))
+    }
+
     /// A text that is `bad` or not.
     pub(super) fn marked(&mut self, text: &str, bad: bool) -> &mut Self {
         self.put(if bad { "bad" } else { "" }, &escape(text))

@@ -249,7 +249,7 @@ pub(super) fn connections(out: &mut String, report: &Report, command: &Command, 
             .cell(&time(connection.rtt_ns))
             .cell(&time(connection.connect_ns))
             .cell(&time(connection.tls_ns))
-            .marked(&words::trouble(connection).join(", "), true);
+            .trouble(&words::trouble(connection).join(", "));
     }
     table.write(out, all, "connection", "connections");
 }
@@ -259,7 +259,7 @@ pub(super) fn processes(out: &mut String, report: &Report, command: &Command, mo
     if of.is_empty() {
         return;
     }
-    heading(out, &count(of.len() as u64, "process").replace("processs", "processes"));
+    heading(out, &if of.len() == 1 { "1 process".to_owned() } else { format!("{} processes", of.len()) });
     let mut table = Table::new(&["#pid", "command", "#took", "ended", "#CPU", "#from, s"]);
     for process in of.iter().take(most) {
         let ended = match (process.exit_code, process.end_ns) {

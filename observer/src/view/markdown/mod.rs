@@ -33,7 +33,7 @@ pub fn markdown(report: &Report) -> String {
         chapter(&mut out, report, command);
     }
     if let Some(lost) = loss::sentence(&report.loss) {
-        let _ = writeln!(out, "\n⚠️ **Not everything was seen:** {lost}");
+        let _ = writeln!(out, "⚠️ **Not everything was seen:** {lost}");
     }
     let _ = writeln!(out, "\n<sub>{}</sub>", prose(&report.tool));
     out
@@ -90,11 +90,11 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     };
     let _ = writeln!(
         out,
-        "\n{sign} {} {}, cost {} ({})",
-        prose(&sentence(&stall.summary)),
+        "\n{sign} {} cost {} ({}): {}",
         code(&stall.kind),
         duration(stall.cost_ns),
-        percent(stall.cost_ns, command.wall_ns)
+        percent(stall.cost_ns, command.wall_ns),
+        prose(&sentence(&stall.summary))
     );
     if !stall.evidence.is_empty() {
         out.push('\n');
@@ -103,7 +103,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         let _ = writeln!(out, "- {}", prose(piece));
     }
     if let Some(remedy) = stall.remedies.first() {
-        let _ = write!(out, "\nTry {}, because {}\n\n", code(&remedy.name), prose(remedy.why.trim()));
+        let _ = write!(out, "\nTry {}: {}\n\n", code(&remedy.name), prose(remedy.why.trim()));
         out.push_str(&block(&remedy.attempt));
     }
 }
@@ -164,7 +164,7 @@ fn details(out: &mut String, report: &Report, command: &Command) {
         );
     }
     more(out, requests.len(), ROWS, "request");
-    out.push_str("\n</details>\n");
+    out.push_str("\n</details>\n\n");
 }
 
 fn more(out: &mut String, all: usize, shown: usize, what: &str) {

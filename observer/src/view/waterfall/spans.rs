@@ -46,6 +46,7 @@ pub(super) fn groups(command: &CommandState, start: Ns, end: Ns) -> Vec<Raw> {
     }
     for (at_ns, moment) in &command.moments {
         let (connection, sign) = match moment {
+            Moment::Retransmission(mark) if mark.syn => (mark.connection, Sign::Syn),
             Moment::Retransmission(mark) => (mark.connection, Sign::Retransmission),
             Moment::Reset(mark) => (mark.connection, Sign::Reset),
             Moment::Window(mark) if mark.zero => (mark.connection, Sign::ZeroWindow),
