@@ -14,7 +14,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Args, Command, WatchArgs};
 use options::{
-    ColorChoice, Common, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+    ColorChoice, Common, ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions,
+    WatchOutput,
 };
 
 /// What is to be done.
@@ -26,6 +27,8 @@ pub enum Request {
     Run(RunOptions),
     /// `report`
     Report(ReportOptions),
+    /// `replay`
+    Replay(ReplayOptions),
     /// `check`
     Check,
     /// `completions`
@@ -85,6 +88,7 @@ fn request(args: Args) -> (Request, Common) {
             command: args.command,
             json: args.json,
             record: args.record,
+            tui: args.tui,
             report: match args.report {
                 args::RunReport::Text => RunReport::Text,
                 args::RunReport::Markdown => RunReport::Markdown,
@@ -105,6 +109,7 @@ fn request(args: Args) -> (Request, Common) {
             anonymize: args.anonymize,
             common,
         }),
+        Some(Command::Replay { file }) => Request::Replay(ReplayOptions { file, common }),
         Some(Command::Check) => Request::Check,
         Some(Command::Completions { shell }) => Request::Completions(shell),
         Some(Command::Man { of }) => Request::Man(of),
@@ -117,7 +122,8 @@ fn watch(args: WatchArgs, common: Common) -> Request {
         duration: args.duration,
         record: args.record,
         output: match args.output {
-            None | Some(args::Output::Text) => WatchOutput::Text,
+            None => WatchOutput::Auto,
+            Some(args::Output::Text) => WatchOutput::Text,
             Some(args::Output::Jsonl) => WatchOutput::Jsonl,
         },
         common,

@@ -5,13 +5,18 @@ use std::io::{BufReader, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::exit;
 
-use observer::cli::options::{Refusal, ReportFormat, ReportOptions, WatchOptions};
+use observer::cli::options::{Refusal, ReplayOptions, ReportFormat, ReportOptions, WatchOptions};
 use observer::cli::services::Services;
 use observer::model::State;
 use observer::model::anonymize::Anonymizer;
 use observer::model::report::report;
 use observer::source::replay::Replay;
+use observer::view::tui::replay::{self, Recording};
+use observer::view::tui::theme::{Depth, Theme};
 use observer::view::{html, json, markdown, page, perfetto, text};
+
+/// Events of a recording that are played: it is held in memory, about half a kilobyte each.
+const EVENTS_MAX: usize = 2_000_000;
 
 fn main() {
     #[cfg(target_os = "linux")]
@@ -48,16 +53,10 @@ impl Services for Program {
     }
 
     fn report(&self, options: &ReportOptions) -> Result<(), Refusal> {
-        let name = options.file.display();
-        let refused = |error: &dyn std::fmt::Display| {
-            Refusal::new(format!("{name}: {error}"), "make one with `goobserve run --record FILE -- CMD`")
-        };
-        let cannot =
-            |error| Refusal::new(format!("cannot read {name}: {error}"), "check the name of the recording");
-        let file = File::open(&options.file).map_err(cannot)?;
+        let refused = |error: &dyn std::fmt::Display| refused(&options.file, error);
         let mut state = State::new();
         let mut anonymizer = options.anonymize.then(Anonymizer::new);
-        for event in Replay::new(BufReader::new(file)).map_err(|error| refused(&error))? {
+        for event in open(&options.file)? {
             let event = event.map_err(|error| refused(&error))?;
             match &mut anonymizer {
                 Some(anonymizer) => state.apply(&anonymizer.event(&event)),
@@ -84,4 +83,36 @@ impl Services for Program {
             _ => Ok(()),
         }
     }
+
+    fn replay(&self, options: &ReplayOptions) -> Result<(), Refusal> {
+        let events = open(&options.file)?.take(EVENTS_MAX).collect::<Result<Vec<_>, _>>();
+        let mut recording = Recording::new(events.map_err(|error| refused(&options.file, &error))?);
+        if !std::io::stdout().is_terminal() {
+            return Err(Refusal::new(
+                "replay draws on a terminal, and stdout is none",
+                "`goobserve report FILE` prints what a recording says",
+            ));
+        }
+        let color = options.common.color.decide(true, std::env::var_os("NO_COLOR").as_deref());
+        replay::play(&mut recording, Theme { depth: Depth::of_this_terminal(color) }).map_err(|error| {
+            Refusal::new(
+                format!("cannot draw on the terminal: {error}"),
+                "`goobserve report FILE` prints what a recording says",
+            )
+        })
+    }
+}
+
+/// Opens a recording.
+fn open(file: &Path) -> Result<Replay<BufReader<File>>, Refusal> {
+    let name = file.display();
+    let cannot =
+        |error| Refusal::new(format!("cannot read {name}: {error}"), "check the name of the recording");
+    let opened = File::open(file).map_err(cannot)?;
+    Replay::new(BufReader::new(opened)).map_err(|error| refused(file, &error))
+}
+
+fn refused(file: &Path, error: &dyn std::fmt::Display) -> Refusal {
+    let what = format!("{}: {error}", file.display());
+    Refusal::new(what, "make one with `goobserve run --record FILE -- CMD`")
 }

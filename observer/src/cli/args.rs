@@ -12,6 +12,7 @@ Examples:
   sudo goobserve                              every go command on this machine, as it happens
   sudo goobserve run -- go mod download       one command, and where its time went
   goobserve report slow.jsonl --format json   a recording again, on any machine
+  goobserve replay slow.jsonl                 the dashboard over a recording
   goobserve check                             what can be observed here, and what is missing";
 
 const WATCH_EXAMPLES: &str = "\
@@ -35,6 +36,13 @@ Examples:
   goobserve report slow.jsonl --format html > slow.html            one page, opens anywhere
   goobserve report slow.jsonl --format json --anonymize > report.json
   goobserve report slow.jsonl --format perfetto > slow.trace.json  for ui.perfetto.dev";
+
+const REPLAY_EXAMPLES: &str = "\
+Keys: space plays and pauses, < and > change the speed, , and . seek, ? helps, q ends.
+
+Examples:
+  goobserve replay slow.jsonl
+  NO_COLOR=1 goobserve replay slow.jsonl";
 
 const CHECK_EXAMPLES: &str = "\
 Exit status: 0 nothing wrong, 1 something wrong, 3 any other failure.
@@ -102,6 +110,12 @@ pub enum Command {
     /// Show the report of a recording
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Play a recording on the dashboard
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay {
+        /// The recording
+        file: PathBuf,
+    },
     /// Say what can be observed on this machine, what cannot, and how to mend that
     #[command(after_help = CHECK_EXAMPLES)]
     Check,
@@ -129,7 +143,7 @@ pub struct WatchArgs {
     /// Write a recording
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// What to print [default: text]
+    /// What to print [default: the dashboard on a terminal, text elsewhere]
     #[arg(long, value_enum, value_name = "FORM")]
     pub output: Option<Output>,
 }
@@ -143,6 +157,10 @@ pub struct RunArgs {
     /// Write a recording
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Show the dashboard while it runs, with the last lines of what it prints; all of that is
+    /// printed when the dashboard is left. The command reads nothing from the terminal then
+    #[arg(long)]
+    pub tui: bool,
     /// What to print on stderr at the end
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub report: RunReport,

@@ -37,6 +37,10 @@ fn dispatch(request: &Request, common: Common, services: &dyn Services) -> i32 {
             Ok(()) => 0,
             Err(refusal) => refused(common, &refusal, 1),
         },
+        Request::Replay(options) => match services.replay(options) {
+            Ok(()) => 0,
+            Err(refusal) => refused(common, &refusal, 1),
+        },
         #[cfg(target_os = "linux")]
         Request::Watch(options) => linux::watch(options, services),
         #[cfg(target_os = "linux")]

@@ -74,8 +74,10 @@ pub struct WatchOptions {
 /// What `watch` prints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WatchOutput {
-    /// A line an event, for people
+    /// The dashboard where stdout is a terminal, else lines
     #[default]
+    Auto,
+    /// A line an event, for people
     Text,
     /// The recording's lines, for machines
     Jsonl,
@@ -90,6 +92,8 @@ pub struct RunOptions {
     pub json: Option<PathBuf>,
     /// File for the recording
     pub record: Option<PathBuf>,
+    /// Show the dashboard
+    pub tui: bool,
     /// What to print on stderr at the end
     pub report: RunReport,
     /// Replace module paths and private hosts by pseudonyms
@@ -119,6 +123,15 @@ pub struct ReportOptions {
     pub format: ReportFormat,
     /// Replace module paths and private hosts by pseudonyms
     pub anonymize: bool,
+    /// Common flags
+    pub common: Common,
+}
+
+/// What `goobserve replay` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReplayOptions {
+    /// The recording
+    pub file: PathBuf,
     /// Common flags
     pub common: Common,
 }

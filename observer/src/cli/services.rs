@@ -5,7 +5,7 @@ use std::path::Path;
 
 #[cfg(target_os = "linux")]
 use super::options::WatchOptions;
-use super::options::{Refusal, ReportOptions};
+use super::options::{Refusal, ReplayOptions, ReportOptions};
 
 /// What does the work.
 pub trait Services {
@@ -27,4 +27,7 @@ pub trait Services {
 
     /// Writes a recording's report on stdout.
     fn report(&self, options: &ReportOptions) -> Result<(), Refusal>;
+
+    /// Plays a recording on the terminal.
+    fn replay(&self, options: &ReplayOptions) -> Result<(), Refusal>;
 }

@@ -67,9 +67,13 @@ impl CommandState {
     /// Where its wall time went up to `now`. `asleep_since`: since when every thread sleeps, for
     /// a live view that can read the spell that has not ended yet; `None` for a report.
     pub fn split(&self, now: Ns, asleep_since: Option<Ns>) -> Split {
+        self.split_flights(&self.flights(self.wall(now).1), now, asleep_since)
+    }
+
+    /// The same from what [`CommandState::flights`] gave for the end of [`CommandState::wall`].
+    pub fn split_flights(&self, flights: &[Flight<'_>], now: Ns, asleep_since: Option<Ns>) -> Split {
         let wall = self.wall(now);
-        let operations: Vec<Operation<'_>> =
-            self.flights(wall.1).into_iter().map(|flight| flight.operation).collect();
+        let operations: Vec<Operation<'_>> = flights.iter().map(|flight| flight.operation).collect();
         let open = asleep_since.filter(|since| *since < wall.1).map(|since| (since, wall.1));
         let longer: Vec<(Ns, Ns)>;
         let idle = match open {

@@ -88,6 +88,8 @@ pub struct CommandState {
     pub moments: Vec<(Ns, Moment)>,
     /// The latest announcement of a wait, and when it was made
     pub waiting: Option<(Ns, Waiting)>,
+    /// How many events it has taken in: whoever keeps something made of it sees that it is old
+    pub changes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -233,6 +235,7 @@ impl State {
 impl CommandState {
     fn take(&mut self, event: &Event, held: &mut Held, limits: &Limits) -> bool {
         let at = event.at_ns;
+        self.changes += 1;
         match &event.body {
             Body::Session(_) | Body::Loss(_) | Body::End(_) => true,
             Body::Command(update) => self.update(update, &mut held.idle, limits.idle),

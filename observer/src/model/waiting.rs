@@ -17,16 +17,24 @@ pub fn waiting(state: &State, id: u32, now: Ns) -> Option<Waiting> {
     if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
         return None;
     }
-    let flights = command.flights(now);
+    oldest(&command.flights(now), now).map(|flight| waiting_for(command, id, flight))
+}
+
+/// The operation that is waited for, of all that were in flight.
+pub fn oldest<'f, 'a>(flights: &'f [Flight<'a>], now: Ns) -> Option<&'f Flight<'a>> {
     let open = flights.iter().filter(|flight| flight.open && flight.operation.start_ns <= now);
-    let oldest = open.min_by_key(|flight| (flight.operation.start_ns, flight.operation.phase))?;
-    Some(Waiting {
+    open.min_by_key(|flight| (flight.operation.start_ns, flight.operation.phase))
+}
+
+/// What is said of a command that waits for that operation.
+pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>) -> Waiting {
+    Waiting {
         command: id,
-        phase: oldest.operation.phase,
-        host: oldest.operation.host.map(str::to_owned),
-        since_ns: oldest.operation.start_ns,
-        summary: summary(command, oldest),
-    })
+        phase: flight.operation.phase,
+        host: flight.operation.host.map(str::to_owned),
+        since_ns: flight.operation.start_ns,
+        summary: summary(command, flight),
+    }
 }
 
 /// Says when a wait is to be announced: first after a second, then each second.

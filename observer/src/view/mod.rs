@@ -14,5 +14,6 @@ pub mod page;
 pub mod perfetto;
 pub mod table;
 pub mod text;
+pub mod tui;
 pub mod waterfall;
 pub mod words;

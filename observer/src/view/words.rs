@@ -1,6 +1,6 @@
 //! Names of the contract in, plain words out.
 
-use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol};
+use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol, RequestOutcome};
 use crate::model::report::Connection;
 
 /// What a phase is, in at most 27 columns.
@@ -29,8 +29,8 @@ pub const fn letter(phase: Phase) -> char {
         Phase::Sumdb => 'S',
         Phase::Toolchain => 'G',
         Phase::Vcs => 'V',
-        Phase::Lock => 'L',
-        Phase::Local => 'M',
+        Phase::Lock => 'K',
+        Phase::Local => 'L',
         Phase::Unexplained => '?',
     }
 }
@@ -94,6 +94,17 @@ pub fn trouble(connection: &Connection) -> Vec<String> {
     .filter(|(n, ..)| *n > 0)
     .map(|(n, what, how)| format!("{} {how}", super::human::count(u64::from(n), what)).trim_end().to_owned())
     .collect()
+}
+
+/// How a request turned out.
+pub const fn request_outcome(outcome: RequestOutcome) -> &'static str {
+    match outcome {
+        RequestOutcome::Ok => "ok",
+        RequestOutcome::Error => "failed",
+        RequestOutcome::Reset => "reset",
+        RequestOutcome::Cancelled => "cancelled",
+        RequestOutcome::Open => "open",
+    }
 }
 
 /// An application protocol.

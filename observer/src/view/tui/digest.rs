@@ -1,0 +1,178 @@
+//! What the screens need of one command, worked out now and then: its phases, its wait, its
+//! stalls. In: a [`CommandState`] and the present. Out: a [`Digest`], kept until it is old.
+//!
+//! How old it may get grows with the command, so that the work stays below a few hundredths of a
+//! core however many spans there are.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::table::Order;
+use super::timeline::lanes::{self, Lane};
+use super::view::{Focus, Tab, View};
+use super::why;
+use crate::diagnose;
+use crate::model::event::Waiting;
+use crate::model::operations::Flight;
+use crate::model::phases::Split;
+use crate::model::record::Ns;
+use crate::model::report::Stall;
+use crate::model::state::CommandState;
+use crate::model::waiting::{EVERY_NS, oldest, waiting_for};
+
+/// A digest is at least this old when it is made anew.
+const AGE_NS: Ns = 90_000_000;
+/// And this much older for each span of its command.
+const AGE_A_SPAN_NS: Ns = 20_000;
+/// Spans that are worked through in one frame for commands that are not opened.
+const SPANS_A_FRAME: usize = 4_000;
+
+/// What a command waits for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Wait {
+    /// What, whom, since when
+    pub waiting: Waiting,
+    /// What is known about it, a few words each
+    pub why: Vec<String>,
+    /// Something was sent again already: it is worth telling at once
+    pub again: bool,
+}
+
+impl Wait {
+    /// It has lasted long enough to be told, or there is a sign that it will.
+    pub fn tells(&self, now: Ns) -> bool {
+        self.again || now.saturating_sub(self.waiting.since_ns) >= EVERY_NS
+    }
+}
+
+/// A command at one moment.
+#[derive(Clone, Debug)]
+pub struct Digest {
+    /// When it was made
+    at: Ns,
+    changes: u64,
+    /// Questions, connections, requests, locks
+    pub spans: usize,
+    /// Where its time went
+    pub split: Split,
+    /// What was found, the worst first
+    pub stalls: Vec<Stall>,
+    /// What it waits for
+    pub wait: Option<Wait>,
+    /// Operations in flight
+    pub in_flight: usize,
+    /// Requests that have ended
+    pub requests_done: usize,
+}
+
+impl Digest {
+    /// Works it out.
+    pub fn new(command: &CommandState, id: u32, now: Ns, asleep_since: Option<Ns>) -> Self {
+        let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
+        let flights = command.flights(command.wall(now).1);
+        let found = if ended { None } else { oldest(&flights, now) };
+        let open = |flight: &&Flight<'_>| !ended && flight.open && flight.operation.start_ns <= now;
+        let mut stalls = diagnose::stalls(command, now);
+        stalls.sort_by_key(|stall| std::cmp::Reverse((stall.severity, stall.cost_ns)));
+        Self {
+            at: now,
+            changes: command.changes,
+            spans: spans(command),
+            split: command.split_flights(&flights, now, asleep_since),
+            stalls,
+            wait: found.map(|flight| Wait {
+                waiting: waiting_for(command, id, flight),
+                why: why::why(command, flight, now),
+                again: why::again(flight),
+            }),
+            in_flight: flights.iter().filter(open).count(),
+            requests_done: command.requests.values().filter(|request| request.end_ns.is_some()).count(),
+        }
+    }
+
+    fn is_old(&self, command: &CommandState, now: Ns) -> bool {
+        let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
+        if self.changes == command.changes && (ended || self.at == now) {
+            return false;
+        }
+        let age = AGE_NS + AGE_A_SPAN_NS * self.spans as Ns;
+        now < self.at || now - self.at >= age || ended
+    }
+}
+
+fn spans(command: &CommandState) -> usize {
+    command.dns.len() + command.connections.len() + command.requests.len() + command.locks.len()
+}
+
+/// What makes the lanes of a timeline what they are.
+#[derive(Clone, PartialEq, Debug)]
+struct LanesKey {
+    command: u32,
+    changes: u64,
+    focus: Option<Focus>,
+    filter: String,
+}
+
+/// What was worked out already.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    digests: HashMap<u32, Rc<Digest>>,
+    lanes: Option<(LanesKey, Ns, Rc<Vec<Lane>>)>,
+    /// Rows of the table that was shown last
+    pub(super) order: Option<(Tab, Order)>,
+    spent: usize,
+}
+
+impl Cache {
+    /// A frame begins: commands that are gone are forgotten.
+    pub fn begin(&mut self, known: impl Fn(u32) -> bool) {
+        self.digests.retain(|id, _| known(*id));
+        self.spent = 0;
+    }
+
+    /// The digest of the command that is opened.
+    pub fn digest(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Digest> {
+        let known = self.digests.get(&id);
+        if let Some(digest) = known.filter(|digest| !digest.is_old(command, now)) {
+            return Rc::clone(digest);
+        }
+        let asleep = view.asleep.get(&id).copied().flatten();
+        let digest = Rc::new(Digest::new(command, id, now, asleep));
+        self.digests.insert(id, Rc::clone(&digest));
+        digest
+    }
+
+    /// The digest of one of many: an older one when this frame has worked enough.
+    pub fn glance(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Digest> {
+        let known = self.digests.get(&id);
+        if let Some(digest) = known.filter(|digest| now >= digest.at && self.spent > SPANS_A_FRAME) {
+            return Rc::clone(digest);
+        }
+        let before = known.map(|digest| digest.at);
+        let digest = self.digest(command, id, now, view);
+        if before != Some(digest.at) {
+            self.spent += digest.spans + 20;
+        }
+        digest
+    }
+
+    /// The lanes of a command's timeline.
+    pub fn lanes(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Vec<Lane>> {
+        let key = LanesKey {
+            command: id,
+            changes: command.changes,
+            focus: view.timeline.focus,
+            filter: view.filter.clone(),
+        };
+        if let Some((known, at, lanes)) = &self.lanes {
+            let same = (known.command, known.focus, &known.filter) == (key.command, key.focus, &key.filter);
+            let young = now >= *at && now - at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
+            if same && now >= *at && (known.changes == key.changes || young) {
+                return Rc::clone(lanes);
+            }
+        }
+        let lanes = Rc::new(lanes::lanes(command, now, view.timeline.focus, &view.filter));
+        self.lanes = Some((key, now, Rc::clone(&lanes)));
+        lanes
+    }
+}

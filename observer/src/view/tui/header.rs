@@ -1,0 +1,314 @@
+//! The top of a command's screen. It always answers: what is it waiting for right now, since
+//! when, why; where did its time go; what was found, and what can be tried.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::canvas::{below, line, put, put_right, words, wrap};
+use super::digest::Digest;
+use super::theme::{Theme, letter, short};
+use super::view::View;
+use crate::model::phases::Split;
+use crate::model::record::{Command, Loss, Ns, Phase};
+use crate::model::report::{Severity, Stall};
+use crate::model::state::{CommandState, State};
+use crate::view::clean::{clean, fit, width};
+use crate::view::human::{count, duration, moment, percent};
+use crate::view::words as plain;
+
+/// What the top shows of a stall.
+const TRY_LINES: usize = 2;
+
+/// A clock: `00:14.2`, `1:02:03.4`.
+pub fn clock(ns: Ns) -> String {
+    let tenths = ns / 100_000_000;
+    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60);
+    let rest = format!("{minutes:02}:{seconds:02}.{}", tenths % 10);
+    if hours > 0 { format!("{hours}:{rest}") } else { rest }
+}
+
+/// Draws it; returns how many lines it took.
+pub fn draw(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View,
+    state: &State,
+    command: &CommandState,
+    digest: &Digest,
+    now: Ns,
+) -> u16 {
+    let theme = view.theme;
+    title(buffer, line(area, 0), view, state, command, now);
+    let mut used = 1 + status(buffer, below(area, 1), view, command, digest, now);
+    bar(buffer, line(area, used), &digest.split, theme);
+    used += 1;
+    if let Some(stall) = digest.stalls.first() {
+        used += finding(buffer, below(area, used), stall, digest.stalls.len(), theme, now);
+    }
+    used
+}
+
+/// What is lost of an observation, in red when something is.
+pub fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) -> u16 {
+    let lost = loss.kernel_events_lost + loss.events_undecoded;
+    let text = match (lost, loss.connections_joined_late) {
+        (0, 0) => "loss 0".to_owned(),
+        (lost, 0) => format!(" LOSS {lost} events "),
+        (0, late) => format!(" {late} joined late "),
+        (lost, late) => format!(" LOSS {lost} events, {late} joined late "),
+    };
+    let style = if lost + loss.connections_joined_late > 0 { theme.alarm() } else { theme.dim() };
+    put_right(buffer, place, place.y, &text, style);
+    width(&text) as u16
+}
+
+fn title(buffer: &mut Buffer, place: Rect, view: &View, state: &State, command: &CommandState, now: Ns) {
+    let theme = view.theme;
+    let taken = loss(buffer, place, &state.loss(), theme);
+    let place = Rect { width: place.width.saturating_sub(taken + 1), ..place };
+    let record = command.record.as_ref();
+    let (start, until) = command.wall(now);
+    let others = command.processes.values().filter(|process| process.end_ns.is_none()).count();
+    let name = record.map_or_else(|| "command not seen".to_owned(), |record| plain::argv(&record.argv));
+    let mut facts = vec![clock(until.saturating_sub(start))];
+    facts.insert(0, record.map_or_else(String::new, |record| format!("pid {}", record.pid)));
+    if others > 1 {
+        facts[0].push_str(&format!(" +{}", others - 1));
+    }
+    facts.push(count(command.requests.len() as u64, "request"));
+    facts.push(count(command.connections.len() as u64, "connection"));
+    facts.push(format!("{} dns", command.dns.len()));
+    // The rightmost facts go first where the line is short, then the end of the command.
+    let room = usize::from(place.width);
+    let needed = |facts: &[String]| facts.iter().map(|fact| fact.len() + 2).sum::<usize>();
+    while facts.len() > 2 && needed(&facts) + width(&clean(&name)).min(30) > room {
+        facts.pop();
+    }
+    let name = clean(&name);
+    let name = fit(&name, room.saturating_sub(needed(&facts)));
+    let mut x = put(buffer, place, place.x, place.y, &name, theme.bold());
+    for (index, fact) in facts.iter().enumerate() {
+        let style = if index == 1 { theme.bold() } else { theme.dim() };
+        x = put(buffer, place, x, place.y, "  ", Style::new());
+        x = put(buffer, place, x, place.y, fact, style);
+    }
+}
+
+/// What is waited for, and what is known about it: two lines each where they are needed.
+fn status(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View,
+    command: &CommandState,
+    digest: &Digest,
+    now: Ns,
+) -> u16 {
+    let theme = view.theme;
+    let (what, why) = sentence(view, command, digest, now);
+    let (text, style) = match &what {
+        Status::Waiting(phase, text) => {
+            let sign = format!(" {} ", letter(*phase));
+            put(buffer, area, area.x, area.y, &sign, theme.on_phase(*phase));
+            (text, theme.bold())
+        }
+        Status::Failed(text) => (text, theme.bad()),
+        Status::Calm(text) => (text, Style::new()),
+    };
+    let indent = if matches!(what, Status::Waiting(..)) { 4 } else { 0 };
+    let used = wrapped(buffer, area, indent, text, style);
+    used + wrapped(buffer, below(area, used), 4, &why, theme.dim())
+}
+
+/// A sentence on at most two lines; returns how many.
+fn wrapped(buffer: &mut Buffer, area: Rect, indent: u16, text: &str, style: Style) -> u16 {
+    let lines = wrap(text, usize::from(area.width.saturating_sub(indent)));
+    // What is too long for two lines ends with the sign that it is.
+    let rest = lines.get(1..).map(|rest| rest.join(" ")).filter(|rest| !rest.is_empty());
+    let lines: Vec<String> = lines.first().cloned().into_iter().chain(rest).collect();
+    for (down, text) in lines.iter().enumerate() {
+        let place = line(area, down as u16);
+        put(buffer, place, place.x + indent, place.y, text, style);
+    }
+    lines.len() as u16
+}
+
+/// What the first line says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Status {
+    /// It waits
+    Waiting(Phase, String),
+    /// It has ended, and not well
+    Failed(String),
+    /// Nothing to worry about
+    Calm(String),
+}
+
+/// What is waited for, and why.
+pub fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -> (Status, String) {
+    if let Some(record) = command.record.as_ref().filter(|record| record.wall_ns.is_some()) {
+        return over(record, digest);
+    }
+    let awake = view.asleep.get(&command.record.as_ref().map_or(0, |record| record.id)) == Some(&None);
+    match &digest.wait {
+        Some(wait) if wait.tells(now) => {
+            let waiting = &wait.waiting;
+            let text =
+                format!("waiting {} for {}", duration(now.saturating_sub(waiting.since_ns)), waiting.summary);
+            let host = waiting.host.clone().into_iter();
+            let since = format!("since {} s", moment(waiting.since_ns));
+            let parts: Vec<String> = [waiting.phase.name().to_owned()]
+                .into_iter()
+                .chain(host)
+                .chain([since])
+                .chain(wait.why.iter().cloned())
+                .collect();
+            (Status::Waiting(waiting.phase, text), parts.join(" · "))
+        }
+        Some(wait) => {
+            let host = wait.waiting.host.as_deref().unwrap_or("an unknown host");
+            let text = format!(
+                "moving: {} in flight, none waiting for a second yet",
+                count(digest.in_flight as u64, "operation")
+            );
+            let why =
+                format!("{} · {host} · {} requests done", wait.waiting.phase.name(), digest.requests_done);
+            (Status::Calm(text), why)
+        }
+        None if awake => {
+            let local = digest.split.phase(Phase::Local).blocked_ns;
+            let share = percent(local, digest.split.wall_ns);
+            let text = "working on this machine, not waiting for the network".to_owned();
+            (Status::Calm(text), format!("local · CPU and disk are {share} of its time so far"))
+        }
+        None => {
+            let text = "nothing in flight: not waiting for anything that can be seen".to_owned();
+            (Status::Calm(text), String::new())
+        }
+    }
+}
+
+fn over(record: &Command, digest: &Digest) -> (Status, String) {
+    let wall = digest.split.wall_ns;
+    let text = format!("ended after {}, {}", duration(wall), plain::ending(record.exit_code, record.signal));
+    let waited = Phase::ALL.into_iter().filter(|phase| *phase != Phase::Local);
+    let most = waited.max_by_key(|phase| (digest.split.phase(*phase).blocked_ns, std::cmp::Reverse(*phase)));
+    let why = most.map_or_else(String::new, |phase| {
+        let blocked = digest.split.phase(phase).blocked_ns;
+        format!(
+            "waiting most for {}: {}, {} of the time; this machine {}",
+            plain::phase(phase).trim_start_matches("waiting for "),
+            duration(blocked),
+            percent(blocked, wall),
+            percent(digest.split.phase(Phase::Local).blocked_ns, wall)
+        )
+    });
+    let well = record.exit_code == Some(0) && record.signal.is_none();
+    (if well { Status::Calm(text) } else { Status::Failed(text) }, why)
+}
+
+/// The phases as parts of one line, named where there is room.
+pub fn bar(buffer: &mut Buffer, place: Rect, split: &Split, theme: Theme) {
+    for (phase, from, columns) in parts(split, place.width) {
+        let inside = Rect { x: place.x + from, width: columns, ..place };
+        let on = theme.on_phase(phase);
+        buffer.set_style(inside, on);
+        let share = percent(split.phase(phase).blocked_ns, split.wall_ns);
+        let whole = format!("{} {share}", short(phase));
+        let initial = letter(phase).to_string();
+        let text =
+            [&whole, short(phase), &initial].into_iter().find(|text| width(text) <= usize::from(columns));
+        put(buffer, inside, inside.x, inside.y, text.unwrap_or_default(), on);
+        // The edge between two parts, for eyes and terminals that see no colours.
+        if columns > 1 {
+            buffer[(inside.right() - 1, inside.y)].set_symbol("▕").set_style(on);
+        }
+    }
+}
+
+/// Phases with their first column and how many they have; together all, the least at least one.
+pub fn parts(split: &Split, columns: u16) -> Vec<(Phase, u16, u16)> {
+    let some: Vec<(Phase, Ns)> = Phase::ALL
+        .into_iter()
+        .map(|phase| (phase, split.phase(phase).blocked_ns))
+        .filter(|(_, blocked)| *blocked > split.wall_ns / 1000)
+        .collect();
+    let whole: Ns = some.iter().map(|(_, blocked)| *blocked).sum();
+    if whole == 0 || usize::from(columns) < some.len() {
+        return Vec::new();
+    }
+    let free = u128::from(columns) - some.len() as u128;
+    let (mut before, mut parts, mut x) = (0u128, Vec::new(), 0u16);
+    for (phase, blocked) in some {
+        let from = before * free / u128::from(whole);
+        before += u128::from(blocked);
+        let width = (before * free / u128::from(whole) - from) as u16 + 1;
+        parts.push((phase, x, width));
+        x += width;
+    }
+    parts
+}
+
+/// The worst that was found, and the line to try.
+fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: Theme, now: Ns) -> u16 {
+    let style = theme.severity(stall.severity);
+    let sign = match stall.severity {
+        Severity::Critical => "▲ ",
+        Severity::Warning => "△ ",
+        Severity::Info => "· ",
+    };
+    let mut facts = vec![format!("cost {}", duration(stall.cost_ns)), stall.phase.name().to_owned()];
+    facts.extend(stall.host.clone());
+    facts.push(if stall.end_ns >= now {
+        format!("since {} s", moment(stall.start_ns))
+    } else {
+        format!("{} to {} s", moment(stall.start_ns), moment(stall.end_ns))
+    });
+    let first = line(area, 0);
+    if of > 1 {
+        put_right(buffer, first, first.y, &format!("6 +{} more", of - 1), theme.dim());
+    }
+    let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
+    put(buffer, first, x, first.y, &format!("  {}", facts.join(" · ")), Style::new());
+    let second = line(area, 1);
+    put(buffer, second, second.x + 2, second.y, &stall.summary, theme.dim());
+    let mut used = 2;
+    if let Some(remedy) = stall.remedies.first() {
+        let text = if remedy.attempt.is_empty() { &remedy.name } else { &remedy.attempt };
+        let lines = wrap(text, usize::from(area.width).saturating_sub(7));
+        for (down, text) in lines.iter().take(TRY_LINES).enumerate() {
+            let place = line(area, used);
+            let x = if down == 0 {
+                put(buffer, place, place.x + 2, place.y, "try  ", theme.bold())
+            } else {
+                place.x + 7
+            };
+            put(buffer, place, x, place.y, text, theme.command());
+            used += 1;
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::phases::{Input, split};
+
+    #[test]
+    fn a_clock_counts_hours_when_there_are_some() {
+        assert_eq!(clock(14_290_000_000), "00:14.2");
+        assert_eq!(clock(3_723_400_000_000), "1:02:03.4");
+    }
+
+    #[test]
+    fn the_parts_of_the_bar_fill_the_line() {
+        let operations = [];
+        let input = Input { wall: (0, 1000), idle: &[(0, 900)], local: None, operations: &operations };
+        let split = split(&input);
+        for columns in [2, 10, 79, 80, 200] {
+            let parts = parts(&split, columns);
+            assert_eq!(parts.iter().map(|(_, _, width)| width).sum::<u16>(), columns);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Takes a terminal for the dashboard and gives it back, whatever happens: at its end, on a
+//! panic, when it is dropped. In: frames. Out: bytes on the terminal, and its keys.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::crossterm::{cursor, execute};
+
+use super::{Cache, Drawn, View, draw};
+use crate::model::State;
+
+/// A terminal is taken, and which: what a panic must give back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// Bytes to the terminal: stdout where that is it, else the controlling terminal.
+enum Tty {
+    Stdout(io::Stdout),
+    Controlling(File),
+}
+
+impl Tty {
+    fn open() -> io::Result<Self> {
+        let stdout = io::stdout();
+        if stdout.is_terminal() {
+            return Ok(Self::Stdout(stdout));
+        }
+        File::options().read(true).write(true).open("/dev/tty").map(Self::Controlling)
+    }
+}
+
+impl Write for Tty {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::Controlling(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.flush(),
+            Self::Controlling(file) => file.flush(),
+        }
+    }
+}
+
+/// A terminal that shows the dashboard.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<io::BufWriter<Tty>>>,
+    cache: Cache,
+    drawn: Drawn,
+}
+
+impl Screen {
+    /// Takes the terminal: raw, on the alternate screen, with the mouse.
+    pub fn take() -> io::Result<Self> {
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                give_back();
+                before(info);
+            }));
+        });
+        let tty = io::BufWriter::with_capacity(1 << 16, Tty::open()?);
+        enter()?;
+        let terminal = Terminal::new(CrosstermBackend::new(tty)).inspect_err(|_| give_back())?;
+        Ok(Self { terminal, cache: Cache::default(), drawn: Drawn::default() })
+    }
+
+    /// Draws one frame.
+    pub fn draw(&mut self, state: &State, view: &View) -> io::Result<()> {
+        let (cache, drawn) = (&mut self.cache, &mut self.drawn);
+        self.terminal.draw(|frame| *drawn = draw(frame.buffer_mut(), state, view, cache))?;
+        Ok(())
+    }
+
+    /// What the last frame showed where.
+    pub fn drawn(&self) -> &Drawn {
+        &self.drawn
+    }
+
+    /// The next key or the like, waited for at most so long.
+    pub fn input(&mut self, at_most: Duration) -> io::Result<Option<Event>> {
+        if event::poll(at_most)? { event::read().map(Some) } else { Ok(None) }
+    }
+
+    /// Puts a text onto the terminal's clipboard, where the terminal lets programs do that.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        let writer = self.terminal.backend_mut();
+        write!(writer, "\x1b]52;c;{}\x07", base64(text.as_bytes()))?;
+        Write::flush(writer)
+    }
+
+    /// Gives the terminal back for a while; [`Screen::again`] takes it again.
+    pub fn leave(&mut self) {
+        give_back();
+    }
+
+    /// Takes the terminal again; everything is drawn anew.
+    pub fn again(&mut self) -> io::Result<()> {
+        enter()?;
+        self.terminal.clear()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn enter() -> io::Result<()> {
+    TAKEN.store(true, Ordering::SeqCst);
+    let entered = enable_raw_mode()
+        .and_then(|()| execute!(Tty::open()?, EnterAlternateScreen, EnableMouseCapture, cursor::Hide));
+    entered.inspect_err(|_| give_back())
+}
+
+/// Undoes [`enter`], once.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // A terminal that has gone cannot be given back.
+        if let Ok(mut tty) = Tty::open() {
+            let _ = execute!(tty, DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
+        }
+        let _ = disable_raw_mode();
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let mut three = [0; 3];
+        three[..chunk.len()].copy_from_slice(chunk);
+        let whole = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for digit in 0..4 {
+            let value = (whole >> (18 - 6 * digit)) & 63;
+            out.push(if digit <= chunk.len() { char::from(DIGITS[value as usize]) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clipboard_gets_base64() {
+        let texts = ["", "f", "fo", "foo", "goobserve"];
+        let coded = texts.map(|text| base64(text.as_bytes()));
+        assert_eq!(coded, ["", "Zg==", "Zm8=", "Zm9v", "Z29vYnNlcnZl"]);
+    }
+}
