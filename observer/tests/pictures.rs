@@ -9,10 +9,11 @@ mod frame;
 use std::path::Path;
 
 use observer::model::record::Ns;
-use observer::model::{State, report};
+use observer::model::report;
 use observer::source::replay::Replay;
 use observer::view::html::draw;
-use observer::view::tui;
+use observer::view::tui::replay::Recording;
+use observer::view::tui::{self, View};
 use observer::view::waterfall::waterfall;
 
 /// A recording up to a moment.
@@ -25,26 +26,23 @@ const DNS_TIMEOUT: Scene = Scene { recording: include_str!("data/download.jsonl"
 const WHOLE: Scene = Scene { recording: include_str!("data/download.jsonl"), until: Ns::MAX };
 
 impl Scene {
-    fn state(&self) -> State {
-        let mut state = State::new();
-        for event in Replay::new(self.recording.as_bytes()).unwrap() {
-            let event = event.unwrap();
-            if event.at_ns <= self.until {
-                state.apply(&event);
-            }
-        }
-        state
+    fn recording(&self) -> Recording {
+        let events = Replay::new(self.recording.as_bytes()).unwrap();
+        Recording::new(events.collect::<Result<_, _>>().unwrap())
     }
 
-    /// The dashboard of command 1, as it was at that moment.
+    /// The dashboard of command 1, as a replay shows it at that moment.
     fn dashboard(&self) -> String {
-        let view = tui::View { command: Some(1), now: Some(self.until), ..tui::View::default() };
-        frame::svg(&tui::frame(&self.state(), &view, 100, 24), "goobserve")
+        let mut recording = self.recording();
+        let (now, asleep) = (Some(self.until), recording.asleep(self.until));
+        let view = View { command: Some(1), now, asleep, ..View::default() };
+        frame::svg(&tui::frame(recording.at(self.until), &view, 100, 24), "goobserve")
     }
 
     fn waterfall(&self) -> String {
-        let state = self.state();
-        let report = report(&state);
+        let mut recording = self.recording();
+        let state = recording.at(self.until);
+        let report = report(state);
         let command = &report.commands[0];
         let of = waterfall(state.command(command.id).unwrap(), state.duration_ns(), 2_000);
         draw::file(&of, &command.stalls, "goobserve report --format html: what happened when", 900)

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use observer::view::clean;
 use observer::view::markup::escape;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
@@ -21,7 +22,7 @@ pub fn svg(buffer: &Buffer, title: &str) -> String {
     let mut out = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.1} {height:.1}" width="{width:.0}" height="{height:.0}" role="img" aria-label="{}">
 <rect width="100%" height="100%" rx="8" fill="{GROUND}"/>
-<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14" xml:space="preserve">
+<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14">
 "#,
         escape(title)
     );
@@ -81,16 +82,26 @@ fn run(out: &mut String, look: &Look, text: &str, x: u16, cells: u16, y: u16) {
             HEIGHT - 2.0,
             look.ink
         );
-    } else if !text.trim().is_empty() {
-        let bold = if look.bold { r#" font-weight="700""# } else { "" };
-        let dim = if look.dim { r#" opacity="0.65""# } else { "" };
-        let _ = writeln!(
-            out,
-            r#"<text x="{left:.1}" y="{:.1}" textLength="{width:.1}" lengthAdjust="spacingAndGlyphs" fill="{}"{bold}{dim}>{}</text>"#,
-            top + 13.5,
-            look.ink,
-            escape(text)
-        );
+    } else {
+        words(out, look, text, left, top + 13.5);
+    }
+}
+
+/// Each word at its own cell, as wide as its cells: whatever the font, the grid holds.
+fn words(out: &mut String, look: &Look, text: &str, mut left: f64, base: f64) {
+    let bold = if look.bold { r#" font-weight="700""# } else { "" };
+    let dim = if look.dim { r#" opacity="0.65""# } else { "" };
+    for word in text.split(' ') {
+        let width = clean::width(word) as f64 * WIDTH;
+        if !word.is_empty() {
+            let _ = writeln!(
+                out,
+                r#"<text x="{left:.1}" y="{base:.1}" textLength="{width:.1}" lengthAdjust="spacingAndGlyphs" fill="{}"{bold}{dim}>{}</text>"#,
+                look.ink,
+                escape(word)
+            );
+        }
+        left += width + WIDTH;
     }
 }
 
