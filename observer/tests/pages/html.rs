@@ -17,7 +17,7 @@ use crate::{hostile, made};
 const ELEMENTS: &str = "html head meta title style body h1 h2 h3 p span b a code pre section div table thead tbody tr \
                         th td dl dt dd ul li footer svg defs pattern rect path circle text tspan line g";
 const ATTRIBUTES: &str = "lang charset http-equiv content name class id href scope style width height x y x1 x2 y1 y2 cx cy r d dx fill \
-     font-weight role aria-label aria-hidden patternUnits overflow";
+     font-weight opacity role aria-label aria-hidden patternUnits overflow";
 
 /// What a page is made of.
 #[derive(Default, Debug)]
@@ -30,6 +30,11 @@ struct Page {
     /// Cells of each row, in the order of the tables
     tables: Vec<Vec<usize>>,
     text: String,
+}
+
+/// Leaves a page for a person to look at, in `target/tmp`.
+fn leave(name: &str, html: &str) {
+    std::fs::write(format!("{}/{name}.html", env!("CARGO_TARGET_TMPDIR")), html).unwrap();
 }
 
 fn parse(html: &str) -> Page {
@@ -108,6 +113,7 @@ impl Page {
 fn the_page_is_a_valid_document_without_scripts_and_with_everything_in_it() {
     let (report, state) = made::small();
     let html = html(&report, &state);
+    leave("page", &html);
     let page = parse(&html);
     page.check().unwrap();
     for words in [
@@ -131,6 +137,7 @@ fn the_page_is_a_valid_document_without_scripts_and_with_everything_in_it() {
 fn ten_thousand_requests_are_a_small_page_that_says_what_it_leaves_out() {
     let state = made::large(1, 10_000);
     let html = html(&report(&state), &state);
+    leave("page-10000", &html);
     assert!(html.len() < 2_500_000, "{} bytes", html.len());
     let page = parse(&html);
     page.check().unwrap();
@@ -143,6 +150,7 @@ fn many_commands_have_an_index_and_a_section_each_up_to_a_limit() {
     let mut report = report(&state);
     report.commands[149].stalls = vec![made::stall("proxy.test")];
     let html = html(&report, &state);
+    leave("page-200", &html);
     assert!(html.len() < 4_000_000, "{} bytes", html.len());
     let page = parse(&html);
     page.check().unwrap();

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::record::Ns;
+use crate::model::record::{Ns, Phase};
 use crate::model::report::{Command, Stall};
 use crate::view::human::{duration, moment, percent};
 use crate::view::markup::escape;
@@ -139,6 +139,11 @@ fn bar(out: &mut String, bar: &Bar, scale: &Scale, top: usize) {
         None if bar.open => {
             let _ = write!(out, r#"<rect class="wait" width="100%" height="{BAR}"/>"#);
         }
+        // This machine, not busy all of the time.
+        None if bar.busy_ns < bar.end_ns - bar.start_ns && bar.phase == Phase::Local => {
+            let part = bar.busy_ns as f64 / whole as f64;
+            let _ = write!(out, r#"<rect width="100%" height="{BAR}" opacity="{:.2}"/>"#, part.max(0.15));
+        }
         None => {
             let _ = write!(out, r#"<rect width="100%" height="{BAR}"/>"#);
         }
@@ -225,7 +230,7 @@ pub fn phases(out: &mut String, command: &Command) {
 }
 
 /// A phase's colour and pattern as a small square with its letter.
-pub fn swatch(phase: crate::model::record::Phase) -> String {
+pub fn swatch(phase: Phase) -> String {
     format!(
         r#"<svg class="part {}" width="16" height="16" aria-hidden="true"><rect width="16" height="16"/><text x="4" y="12">{}</text></svg>"#,
         phase.name(),
@@ -245,7 +250,7 @@ pub fn file(waterfall: &Waterfall, stalls: &[Stall], title: &str, width: usize) 
 {FILLS}</defs>
 <rect width="100%" height="100%" rx="8" fill="var(--ground)" stroke="var(--line)"/>
 <text x="{MARGIN}" y="22" font-weight="600" font-size="13">{1}</text>
-<svg x="{MARGIN}" y="34" width="{inner}" height="{height}">
+<svg x="{MARGIN}" y="34" width="{inner}" height="{height}" overflow="visible">
 "#,
         height + 34 + MARGIN,
         escape(title),

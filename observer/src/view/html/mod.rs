@@ -123,7 +123,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
         r#"<p class="answer">{}</p>"#,
         if parts.is_empty() { "No stall was found in any of them.".to_owned() } else { parts.join(", ") }
     );
-    let mut table = Table::new(&["", "command", "#took", "ended", "most of it", "worst stall"]);
+    let mut table = Table::new(&["", "command", "#took", "worst stall", "most of it", "ended"]);
     for (place, command) in commands.iter().take(INDEX).enumerate() {
         let ended = words::ending(command.exit_code, command.signal);
         let number = escape(&format!("#{}", command.id));
@@ -136,7 +136,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
             .raw(&number)
             .text(&words::argv(&command.argv))
             .cell(&duration(command.wall_ns))
-            .marked(&ended, failed(command));
+            .cell(answer::worst(command).map_or("none", |stall| &stall.kind));
         match answer::most(command) {
             Some((phase, ns)) => table.raw(&format!(
                 "{}{} {}",
@@ -146,7 +146,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
             )),
             None => table.cell(""),
         };
-        table.cell(answer::worst(command).map_or("none", |stall| &stall.kind));
+        table.marked(&ended, failed(command));
     }
     table.write(out, report.commands.len(), "command", "commands");
 }
@@ -167,8 +167,11 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     match answer.worst {
         Some(stall) => {
             let cost = duration(stall.cost_ns);
-            let _ =
-                write!(out, " {} <span class=\"soft\">({cost})</span>", escape(&sentence(&stall.summary)));
+            let _ = write!(
+                out,
+                " {} <span class=\"soft\">(cost {cost})</span>",
+                escape(&sentence(&stall.summary))
+            );
         }
         None => out.push_str(" No stall was found."),
     }

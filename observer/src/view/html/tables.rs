@@ -50,9 +50,9 @@ pub(super) fn phases(out: &mut String, command: &Command) {
     out.push_str("</svg>\n");
     let columns = [
         "phase",
-        "what",
         "#blocked",
         "#share",
+        "what",
         "#how many",
         "#failed",
         "#half within",
@@ -65,9 +65,9 @@ pub(super) fn phases(out: &mut String, command: &Command) {
         let counted = |n: u64| if share.count == 0 { String::new() } else { n.to_string() };
         table
             .raw(&format!("{}{}", swatch(share.phase), share.phase.name()))
-            .cell(words::phase(share.phase))
             .cell(&duration(share.blocked_ns))
             .cell(&percent(share.blocked_ns, command.wall_ns))
+            .cell(words::phase(share.phase))
             .cell(&counted(share.count))
             .marked(&counted(share.errors), share.errors > 0)
             .cell(&time(share.p50_ns))

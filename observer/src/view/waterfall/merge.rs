@@ -54,18 +54,16 @@ fn join(last: &mut Bar, next: Bar) {
     last.first_byte_ns = None;
 }
 
-/// Joins marks of one kind that are less than `gap` apart, and says what they are. What is left
-/// beyond [`super::PINS`] joins the last ones.
+/// Joins marks of one kind within `gap`, or within more until few enough are left, and says what
+/// they are.
 pub(super) fn pins(pins: &mut Vec<Pin>, gap: Ns) {
     pins.sort_by_key(|pin| (pin.sign, pin.at_ns));
     let mut gap = gap.max(1);
     loop {
-        let mut last_at = 0;
-        pins.dedup_by(|next, last| {
-            let same = next.sign == last.sign && next.at_ns - last.at_ns.max(last_at) < gap;
+        pins.dedup_by(|next, first| {
+            let same = next.sign == first.sign && next.at_ns - first.at_ns < gap;
             if same {
-                last_at = next.at_ns;
-                last.count += next.count;
+                first.count += next.count;
             }
             same
         });

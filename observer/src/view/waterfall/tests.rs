@@ -90,6 +90,17 @@ fn a_connection_is_a_group_with_its_handshakes_requests_and_marks() {
 }
 
 #[test]
+fn many_marks_become_few_that_count_them_all_and_stay_where_they_were() {
+    let mark = Body::Retransmission(Mark { command: 1, connection: 1, syn: false });
+    let marks = (0..1000).map(|n| (SECOND + n * SECOND / 100, mark.clone()));
+    let waterfall = drawn(&state([connection(1, SECOND)].into_iter().chain(marks)), 1000);
+    let pins = &waterfall.groups[1].pins;
+    assert!((20..=60).contains(&pins.len()), "{}", pins.len());
+    assert_eq!(pins.iter().map(|pin| pin.count).sum::<usize>(), 1000);
+    assert!(pins.last().unwrap().at_ns > 10 * SECOND);
+}
+
+#[test]
 fn ten_thousand_requests_become_few_bars_that_count_them_all() {
     let step = SECOND / 2000;
     let many = (0..10_000_u32).map(|n| {
