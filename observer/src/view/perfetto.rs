@@ -1,5 +1,5 @@
 //! A report and the state it was made of in, the JSON trace events of the Trace Event Format out,
-//! as Perfetto and chrome://tracing open them.
+//! as Perfetto and `chrome://tracing` open them.
 //!
 //! A process of the trace is a process of the command. Its tracks ("threads") are name servers,
 //! locks, and of every connection one with its handshakes and marks and as many with requests as

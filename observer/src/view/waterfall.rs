@@ -106,7 +106,7 @@ pub fn waterfall(command: &CommandState, now: Ns, most: usize) -> Waterfall {
         groups.truncate(GROUPS);
     }
     groups.sort_by_key(|group| (group.order, group.start()));
-    let wall = end_ns - start_ns;
+    let wall = end_ns.saturating_sub(start_ns);
     let mut waterfall =
         Waterfall { start_ns, end_ns, groups: groups.into_iter().map(spans::Raw::rows).collect(), more };
     for group in &mut waterfall.groups {

@@ -19,7 +19,8 @@ pub const fn phase(phase: Phase) -> &'static str {
     }
 }
 
-/// A phase's letter: what tells it from the others beside its colour.
+/// A phase's letter, which tells it from the others beside its colour: its initial, or where two
+/// begin alike the letter that stands out.
 pub const fn letter(phase: Phase) -> char {
     match phase {
         Phase::Dns => 'D',

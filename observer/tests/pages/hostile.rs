@@ -46,10 +46,10 @@ pub fn report_of(text: &str) -> (Report, State) {
     let state = made::state(&events);
     let mut report = report(&state);
     let mut stall = made::stall(text);
-    stall.kind = text.to_owned();
-    stall.remedies[0].name = text.to_owned();
-    stall.remedies[0].why = text.to_owned();
-    stall.remedies[0].attempt = text.to_owned();
+    let remedy = &mut stall.remedies[0];
+    for field in [&mut stall.kind, &mut remedy.name, &mut remedy.why, &mut remedy.attempt] {
+        text.clone_into(field);
+    }
     report.commands[0].stalls = vec![stall];
     (report, state)
 }

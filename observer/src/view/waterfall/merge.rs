@@ -11,7 +11,7 @@ pub(super) fn bars(waterfall: &mut Waterfall, gap: Ns) {
         let mut out: Vec<Bar> = Vec::with_capacity(row.len());
         for bar in row.drain(..) {
             match out.last_mut().filter(|last| fits(last, &bar, gap)) {
-                Some(last) => join(last, bar),
+                Some(last) => join(last, &bar),
                 None => out.push(bar),
             }
         }
@@ -41,7 +41,7 @@ fn fits(last: &Bar, next: &Bar, gap: Ns) -> bool {
     near && small(last) && small(next) && alike && !last.open && !next.open
 }
 
-fn join(last: &mut Bar, next: Bar) {
+fn join(last: &mut Bar, next: &Bar) {
     if last.phase == next.phase {
         last.busy_ns += next.busy_ns;
     } else if next.busy_ns > last.busy_ns {
