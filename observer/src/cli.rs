@@ -126,6 +126,7 @@ fn watch(args: WatchArgs, common: Common) -> Request {
             Some(args::Output::Text) => WatchOutput::Text,
             Some(args::Output::Jsonl) => WatchOutput::Jsonl,
         },
+        hold_exec: args.hold_exec,
         common,
     })
 }

@@ -62,6 +62,7 @@ pub fn settings(source: &Source<'_>, mut read: impl FnMut(&Path) -> Option<Vec<u
             text(Path::new(first).join("pkg/mod"))
         }),
         gocache: either("GOCACHE").or_else(|| text(base(&env, "XDG_CACHE_HOME", ".cache")?.join("go-build"))),
+        caches_shared: None,
     }
 }
 

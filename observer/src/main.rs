@@ -20,8 +20,14 @@ const EVENTS_MAX: usize = 2_000_000;
 
 fn main() {
     #[cfg(target_os = "linux")]
-    if std::env::args_os().nth(1).is_some_and(|word| word == observer::agent::WORKER) {
-        exit(observer::worker::main(observer::agent::SEAM_FD));
+    {
+        use observer::agent::{SEAM_FD, WORKER, holder};
+        let word = std::env::args_os().nth(1).unwrap_or_default();
+        if word == WORKER {
+            exit(observer::worker::main(SEAM_FD));
+        } else if word == holder::HOLDER {
+            exit(holder::main(SEAM_FD));
+        }
     }
     exit(observer::cli::dispatch::main(std::env::args_os(), &Program))
 }

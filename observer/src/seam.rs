@@ -67,6 +67,8 @@ pub struct Output {
     pub quiet: bool,
     /// Width of the terminal
     pub columns: u16,
+    /// The dashboard instead of lines and progress
+    pub dashboard: bool,
 }
 
 /// A binary that the agent opened: device and inode name it from then on.
@@ -147,6 +149,8 @@ pub enum ToWorker {
         /// It does
         read: bool,
     },
+    /// Where CMD prints while the dashboard is shown; with the file's descriptor
+    Output,
     /// CMD has ended, or watching has
     Ended,
     /// CMD could not be started: nothing is to be reported
@@ -163,6 +167,11 @@ pub enum ToAgent {
         /// The process
         pid: u32,
     },
+    /// Which program is it? Answered by a [`ToWorker::Binary`] when the agent has not sent that yet
+    Program {
+        /// The process
+        pid: u32,
+    },
     /// Does one of these processes read the terminal?
     Terminal {
         /// The processes
@@ -174,6 +183,11 @@ pub enum ToAgent {
         file: FileId,
         /// Where
         probes: Probes,
+    },
+    /// A binary that the agent sent is not to be probed
+    Unwanted {
+        /// The file
+        file: FileId,
     },
     /// A process asked a name server: which local stub resolvers are there, where it is?
     Stubs {
@@ -187,6 +201,8 @@ pub enum ToAgent {
     },
     /// Everything asked for is attached and every output is open: CMD may begin
     Ready,
+    /// The dashboard was left: watching is over
+    Leave,
     /// It cannot begin
     Refused {
         /// Why
@@ -221,6 +237,21 @@ impl Seam {
     /// Sends a message with descriptors. That the other side has gone is told by
     /// [`Seam::receive`] alone.
     pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(MsgFlags::MSG_NOSIGNAL, message, descriptors)
+    }
+
+    /// Sends a message if the other side has room for it; whether it had.
+    pub fn try_send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        self.send_with(flags, message, descriptors).is_ok()
+    }
+
+    fn send_with<M: Serialize>(
+        &self,
+        flags: MsgFlags,
+        message: &M,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         if bytes.len() > MESSAGE_MAX {
             return Err(io::Error::other("a message is too long for the seam"));
@@ -229,13 +260,7 @@ impl Seam {
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &rights[..] };
         loop {
-            let sent = sendmsg::<()>(
-                self.socket.as_raw_fd(),
-                &[IoSlice::new(&bytes)],
-                control,
-                MsgFlags::MSG_NOSIGNAL,
-                None,
-            );
+            let sent = sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], control, flags, None);
             match sent {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}

@@ -27,6 +27,8 @@ pub struct DnsFaults {
     pub delay_aaaa: Duration,
     /// So many questions get no answer at all, from when the faults are set
     pub drop_first: u32,
+    /// Of all questions, so many in a hundred get no answer, at random
+    pub lose_percent: u8,
     /// Every answer is SERVFAIL
     pub servfail: bool,
     /// Every answer over UDP is empty and truncated, so that it is asked again over TCP
@@ -201,11 +203,17 @@ async fn reply(
         log.push(record);
         log.len() - 1
     };
-    if shared.dropped() {
+    if shared.dropped() || chance(faults.lose_percent) {
         return None;
     }
     sleep(delay).await;
     Some((index, answer))
+}
+
+/// True so many times in a hundred. The hasher's keys are the operating system's random numbers.
+fn chance(percent: u8) -> bool {
+    use std::hash::{BuildHasher as _, RandomState};
+    percent > 0 && RandomState::new().hash_one(0) % 100 < u64::from(percent)
 }
 
 fn qtype_name(qtype: QTYPE) -> String {

@@ -124,6 +124,11 @@ impl Lab {
         &self.store
     }
 
+    /// The same, for another proxy of it.
+    pub(crate) fn shared_store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
     /// A project with fresh caches whose environment leads to this lab.
     pub fn go_run(&self, options: &GoOptions) -> Result<GoRun> {
         GoRun::new(PROXY_HOST, SUMDB_HOST, self.store.sumdb(), &self.ca, options)

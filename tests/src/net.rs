@@ -92,6 +92,18 @@ impl Net {
         Ipv4Addr::new(a, b, c, host)
     }
 
+    /// Another listener among the servers, non-blocking.
+    pub fn listener(&self, address: Ipv4Addr, port: u16) -> Result<TcpListener> {
+        on_a_thread(|| {
+            if let Some((server, _)) = &self.spaces {
+                setns(server, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+            }
+            let listener = TcpListener::bind((address, port)).context("listen among the lab's servers")?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })
+    }
+
     /// Where a stub resolver of the commands can listen: a loopback address that they see.
     pub const fn stub(&self) -> Ipv4Addr {
         if self.spaces.is_some() { Ipv4Addr::new(127, 0, 0, 53) } else { self.free(4) }

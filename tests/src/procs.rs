@@ -51,6 +51,11 @@ pub fn worker_below(pid: u32) -> Option<u32> {
     descendants(pid).into_iter().find(|pid| argv(*pid) == ["goobserve", "__worker"])
 }
 
+/// goobserve's part that holds programs, likewise.
+pub fn holder_below(pid: u32) -> Option<u32> {
+    descendants(pid).into_iter().find(|pid| argv(*pid) == ["goobserve", "__hold"])
+}
+
 /// Values of a field in the process's `fdinfo` files, such as `prog_id`.
 pub fn fdinfo(pid: u32, field: &str) -> Vec<u32> {
     let entries = fs::read_dir(file(pid, "fdinfo")).into_iter().flatten().flatten();

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::go_env::{GoOptions, GoRun};
 use crate::lab::Lab;
-use crate::procs::{status, worker_below};
+use crate::procs::{holder_below, status, worker_below};
 use crate::wait;
 
 /// A running `goobserve watch`. Dropped before its end, it is killed.
@@ -54,10 +54,15 @@ pub struct Told {
 impl Watching {
     /// Starts it and waits until it watches.
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::start_with(lab, &[])
+    }
+
+    /// As [`Self::start`], with more arguments.
+    pub fn start_with(lab: &Lab, args: &[&str]) -> Result<Self> {
         let run = lab.go_run(&GoOptions::default())?;
         let file = |name| File::create(run.file(name)).with_context(|| format!("create {name}"));
         let mut command = run.goobserve()?;
-        command.args(["watch", "--output", "jsonl"]).process_group(0);
+        command.args(["watch", "--output", "jsonl"]).args(args).process_group(0);
         command.stdin(Stdio::null()).stdout(file("told.jsonl")?).stderr(file("errors")?);
         let agent = command.spawn().context("start goobserve")?;
         let mut watching = Self { run, agent, worker: 0, ended: false };
@@ -85,6 +90,11 @@ impl Watching {
         [self.agent.id(), self.worker]
     }
 
+    /// With `--hold-exec`, the process that holds programs.
+    pub fn holder(&self) -> Option<u32> {
+        holder_below(self.agent.id())
+    }
+
     /// Memory of agent and worker.
     pub fn memory(&self) -> Result<[Memory; 2]> {
         let of = |pid| -> Result<Memory> {
@@ -107,6 +117,18 @@ impl Watching {
             (over >= commands).then_some(())
         });
         Ok(over)
+    }
+
+    /// Waits until it has told that the commands of these processes are over, half a minute at most;
+    /// whether it has.
+    pub fn has_told_of(&self, pids: &[u32]) -> Result<bool> {
+        let over = wait::within(wait::LIMIT, || {
+            let told = told(&self.output()).ok()?;
+            let over =
+                |pid: &u32| told.commands.values().any(|c| c["pid"] == *pid && !c["wall_ns"].is_null());
+            pids.iter().all(over).then_some(())
+        });
+        Ok(over.is_some())
     }
 
     /// Stops the worker, as if it were not scheduled.

@@ -11,10 +11,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::spawn::{self, User};
-use super::{Agent, Turn, files, stubs};
+use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
+use crate::run::terminal::Terminal;
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, monotonic_ns};
 
@@ -48,20 +49,25 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
             record: options.record.clone(),
             report: options.report,
             anonymize: options.anonymize,
+            dashboard: target.output.is_some(),
             ..super::output(options.common)
         },
         ..now()
     };
+    let terminal = target.output.and_then(|_| Terminal::keep());
     let (seam, worker) = start(target.invoker, &task)?;
+    if let Some(output) = target.output {
+        seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
+    }
     // The worker parses these while the programs are loaded.
-    let mut opened = Vec::new();
+    let mut opened = table::Table::default();
     for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
         if let Some((file, id)) = files::regular_as(target.invoker.uid, target.invoker.gid, &path)
-            && !opened.iter().any(|(known, _)| *known == id)
+            && opened.settled(id).is_none()
         {
             let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
             seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.push((id, (file, false)));
+            opened.insert(id, file);
         }
     }
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
@@ -69,10 +75,10 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let mut kernel = Kernel::load(false)?;
     kernel.follow_held(target.pid)?;
     let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened.into_iter().collect(), stubs };
+    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs };
     agent.share()?;
     agent.follow_stubs(found)?;
-    let mut observed = Observed { agent: Some(agent), worker };
+    let mut observed = Observed { agent: Some(agent), worker, terminal };
     observed.until_ready()?;
     Ok(Box::new(observed))
 }
@@ -103,6 +109,8 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
 struct Observed {
     agent: Option<Agent>,
     worker: Child,
+    /// As it was before the dashboard
+    terminal: Option<Terminal>,
 }
 
 impl Observed {
@@ -116,7 +124,7 @@ impl Observed {
             match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
                 Ok(_) => match agent.turn(false)? {
-                    Turn::Done => {}
+                    Turn::Done | Turn::Leave => {}
                     Turn::Ready => return Ok(()),
                     Turn::Refused(what) => bail!(what),
                     Turn::Gone => bail!("the worker ended before the command began"),
@@ -124,6 +132,15 @@ impl Observed {
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno).context("cannot wait for the worker"),
             }
+        }
+    }
+}
+
+impl Observed {
+    /// Gives the terminal back for a worker that could not.
+    fn mend(&mut self) {
+        if let Some(terminal) = self.terminal.take() {
+            terminal.mend();
         }
     }
 }
@@ -136,7 +153,10 @@ impl Observation for Observed {
     fn serve(&mut self) -> Result<(), Refusal> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
         match agent.turn(false) {
-            Ok(Turn::Gone) => Err(Refusal::new("the worker has gone", "the command goes on unobserved")),
+            Ok(Turn::Gone) => {
+                self.mend();
+                Err(Refusal::new("the worker has gone", "the command goes on unobserved"))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(super::refusal(&error)),
         }
@@ -162,6 +182,9 @@ impl Observation for Observed {
         }
         let ended = self.worker.wait();
         drop(agent.kernel);
+        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            self.mend();
+        }
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),

@@ -31,12 +31,17 @@ pub fn regular(path: &Path) -> Option<(File, FileId)> {
 
 /// As [`regular`], with the rights of a user who may have chosen the path.
 pub fn regular_as(uid: u32, gid: u32, path: &Path) -> Option<(File, FileId)> {
+    with_rights(uid, gid, || regular(path))
+}
+
+/// Does something with a user's file rights. They are of this thread alone.
+pub fn with_rights<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
     let (group, user) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
-    let opened = regular(path);
+    let done = work();
     setfsuid(user);
     setfsgid(group);
-    opened
+    done
 }
 
 /// Everything about a process that `/proc` has; `None` when it has gone.
@@ -67,6 +72,15 @@ pub fn cpus(pid: u32) -> Option<u32> {
     Some((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32)
 }
 
-fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
+/// The program of a process alone, and its path: what is needed at once.
+pub fn program(pid: u32) -> Option<(File, FileId, String)> {
+    let exe = format!("/proc/{pid}/exe");
+    let (file, id) = regular(Path::new(&exe))?;
+    let path = std::fs::read_link(exe).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    Some((file, id, path))
+}
+
+/// The mount namespace of a process, `mnt:[4026531841]`.
+pub fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }

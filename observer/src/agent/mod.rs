@@ -2,37 +2,38 @@
 //! nothing that comes from outside.
 
 mod attach;
+mod discover;
 mod files;
+mod hold;
+pub mod holder;
+mod mounts;
 mod spawn;
 mod stubs;
+mod table;
 mod watch;
 
 pub use attach::Bpf;
 pub use spawn::{SEAM_FD, WORKER};
 pub use watch::watch;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::cli::options::{Common, Refusal};
 use crate::run::progress;
 use crate::seam::{FileId, Output, Seam, StubProcess, ToAgent, ToWorker};
-use crate::source::kernel::{Kernel, Probes};
-
-/// Binaries kept open for probing, and so that their numbers stay theirs. A machine has a handful
-/// of go toolchains; `go test` makes any number of programs.
-const FILES_MAX: usize = 256;
+use crate::source::kernel::Kernel;
 
 /// The kernel, the worker, and the files between them.
 struct Agent {
     kernel: Kernel,
     seam: Seam,
-    /// Files the worker knows, and whether they are probed
-    files: HashMap<FileId, (File, bool)>,
+    /// Files the worker knows
+    files: table::Table,
+    /// Whoever holds programs that are not attached to yet
+    hold: Option<hold::Hold>,
     /// Stub resolvers that were looked for
     stubs: stubs::Stubs,
 }
@@ -46,6 +47,8 @@ enum Turn {
     Ready,
     /// CMD must not begin: why
     Refused(String),
+    /// The user has left the dashboard
+    Leave,
     /// The worker has gone
     Gone,
 }
@@ -62,9 +65,16 @@ impl Agent {
         self.kernel.diagnose();
         match message {
             ToAgent::Look { pid } => self.look(pid)?,
+            ToAgent::Program { pid } => self.program(pid)?,
             ToAgent::Probe { file, probes } => {
-                let error = self.probe(file, &probes).err().map(|error| format!("{error:#}"));
+                let probed = self.files.probe(file, &probes, &mut self.kernel);
+                self.let_go(file);
+                let error = probed.err().map(|error| format!("{error:#}"));
                 self.tell(&ToWorker::Probed { file, error })?;
+            }
+            ToAgent::Unwanted { file } => {
+                self.files.unwanted(file);
+                self.let_go(file);
             }
             ToAgent::Terminal { pids } => {
                 // As the user, without capabilities, the worker cannot look at root's processes.
@@ -75,6 +85,7 @@ impl Agent {
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
+            ToAgent::Leave => return Ok(Turn::Leave),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
         Ok(Turn::Done)
@@ -82,16 +93,6 @@ impl Agent {
 
     fn tell(&self, message: &ToWorker) -> Result<()> {
         self.seam.send(message, &[]).context("cannot tell the worker")
-    }
-
-    /// Probes a file once.
-    fn probe(&mut self, file: FileId, probes: &Probes) -> Result<()> {
-        let (opened, probed) = self.files.get_mut(&file).context("the agent did not open that file")?;
-        if std::mem::replace(probed, true) {
-            bail!("it is probed already");
-        }
-        let len = opened.metadata()?.len();
-        self.kernel.probe(opened.as_fd(), len, probes)
     }
 
     /// Answers only about processes that are followed: what the worker asks for may be what a
@@ -107,30 +108,55 @@ impl Agent {
             // Too long, or the worker has gone, which the next receive tells.
             return self.tell(&ToWorker::NoFacts { pid });
         }
-        if self.files.len() >= FILES_MAX {
-            self.make_room()?;
+        self.keep(facts.id, facts.program)?;
+        Ok(())
+    }
+
+    /// The program of a process that is followed, for the worker to parse and probe.
+    fn program(&mut self, pid: u32) -> Result<()> {
+        let followed = self.kernel.process(pid).is_some();
+        match followed.then(|| files::program(pid)).flatten() {
+            Some((file, id, path)) => self.binary(id, file, path),
+            None => Ok(()),
         }
-        if self.files.len() < FILES_MAX {
-            self.files.entry(facts.id).or_insert((facts.program, false));
+    }
+
+    /// Has the worker parse a file that it does not know.
+    fn binary(&mut self, id: FileId, file: File, path: String) -> Result<()> {
+        if self.files.settled(id).is_some() {
+            return Ok(());
+        }
+        let descriptor = file.try_clone()?;
+        if self.keep(id, file)? {
+            let message = ToWorker::Binary { file: id, path };
+            self.seam.send(&message, &[descriptor.as_fd()]).context("cannot tell the worker")?;
         }
         Ok(())
     }
 
-    /// Closes files that are not probed: all that were deleted (their space is free only then), else
-    /// any one. The worker forgets them too: the next file of that number may be another.
-    fn make_room(&mut self) -> Result<()> {
-        let deleted = |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-        let idle = || self.files.iter().filter(|(_, (_, probed))| !probed);
-        let mut gone: Vec<FileId> =
-            idle().filter(|(_, (file, _))| deleted(file)).map(|(id, _)| *id).collect();
-        if gone.is_empty() {
-            gone.extend(idle().map(|(id, _)| *id).next());
+    /// Keeps a file open; whether it is a new one and there is room.
+    fn keep(&mut self, id: FileId, file: File) -> Result<bool> {
+        if self.files.is_full() {
+            for idle in self.files.idle() {
+                self.forget(idle)?;
+            }
         }
-        for file in gone {
-            self.files.remove(&file);
-            self.tell(&ToWorker::Forgotten { file })?;
+        Ok(self.files.insert(id, file))
+    }
+
+    /// Closes a file. The worker forgets it too: the next file of that number may be another.
+    fn forget(&mut self, file: FileId) -> Result<()> {
+        if let Some(attached) = self.files.remove(file) {
+            self.kernel.unprobe(attached);
         }
-        Ok(())
+        self.tell(&ToWorker::Forgotten { file })
+    }
+
+    /// All is done with a file that will be: whoever waits to run it may.
+    fn let_go(&self, file: FileId) {
+        if let Some(hold) = &self.hold {
+            hold.release(file);
+        }
     }
 
     /// Follows the stub resolvers that a followed process may ask.

@@ -1,13 +1,17 @@
-//! Starts the worker: the same program, as the invoking user, without any capability.
+//! Starts the worker: the same program, as the invoking user, without any capability; and the
+//! holder: the same program, out of reach of any terminal.
 
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use nix::libc;
+use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use super::holder::HOLDER;
 use crate::seam::Seam;
 
 /// The hidden subcommand that the worker is.
@@ -27,39 +31,62 @@ pub struct User {
 
 /// Starts the worker; its end of the seam is descriptor 3 there.
 pub fn worker(user: &User, seam: &Seam) -> Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("goobserve").arg(WORKER).stdin(std::process::Stdio::null());
-    let seam = seam.as_raw_fd();
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
-    #[expect(unsafe_code, reason = "the identity must change between fork and exec")]
-    // SAFETY: only system calls; this process has one thread, so no lock can be held by another.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("goobserve").arg(WORKER);
+    start(command, seam, move || drop_privileges(uid, gid, &groups)).context("cannot start the worker")
+}
+
+/// Starts the holder, likewise.
+pub fn holder(seam: &Seam) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("goobserve").arg(HOLDER).stdout(Stdio::null());
+    let apart = || {
+        nix::unistd::setsid()?;
+        // Its seam's end ends it too; this does when it does not look.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        Ok(())
+    };
+    start(command, seam, apart).context("cannot start the holder")
+}
+
+/// Starts a part of goobserve; `prepare` is called behind the fork.
+fn start(
+    mut command: Command,
+    seam: &Seam,
+    mut prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<Child> {
+    let seam = seam.as_raw_fd();
+    command.stdin(Stdio::null());
+    #[expect(unsafe_code, reason = "identity and session must change between fork and exec")]
+    // SAFETY: only system calls; what they allocate is freed again, by the only thread there is.
     unsafe {
         command.pre_exec(move || {
             if libc::dup2(seam, SEAM_FD) < 0 {
-                return Err(std::io::Error::last_os_error());
+                return Err(io::Error::last_os_error());
             }
             if seam == SEAM_FD {
                 // dup2 onto itself keeps close-on-exec.
                 libc::fcntl(SEAM_FD, libc::F_SETFD, 0);
             }
-            drop_privileges(uid, gid, &groups)
+            prepare()
         });
     }
-    command.spawn().context("cannot start the worker")
+    command.spawn()
 }
 
 /// Gives up every privilege for good.
-fn drop_privileges(uid: Uid, gid: Gid, groups: &[Gid]) -> std::io::Result<()> {
+fn drop_privileges(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
     use caps::{CapSet, clear};
     // The bounding set first: it takes CAP_SETPCAP, which goes with the user.
     let _ = clear(None, CapSet::Bounding);
-    clear(None, CapSet::Ambient).map_err(std::io::Error::other)?;
+    clear(None, CapSet::Ambient).map_err(io::Error::other)?;
     setgroups(groups)?;
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
     for set in [CapSet::Effective, CapSet::Inheritable, CapSet::Permitted] {
-        clear(None, set).map_err(std::io::Error::other)?;
+        clear(None, set).map_err(io::Error::other)?;
     }
     nix::sys::prctl::set_no_new_privs()?;
     Ok(())

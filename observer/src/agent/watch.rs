@@ -1,24 +1,28 @@
 //! `goobserve watch`: every go command on the machine, until it is told to end.
 
-use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
-use super::{Agent, Turn, files, stubs};
+use super::hold::{Hold, Word};
+use super::table::Table;
+use super::{Agent, Turn, discover, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
-use crate::seam::{Output, Task, ToWorker};
+use crate::run::terminal::Terminal;
+use crate::seam::{Output, Seam, Task, ToWorker};
 use crate::source::kernel::Kernel;
+
+/// How often deleted binaries are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches until a signal, the end of the duration, or the end of the worker.
 pub fn watch(options: &WatchOptions) -> Result<(), Refusal> {
@@ -33,90 +37,144 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     set.thread_block()?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let invoker = invoker::find(&Live, std::process::id());
+    let dashboard = options.output == WatchOutput::Auto && std::io::stdout().is_terminal();
+    let terminal = dashboard.then(Terminal::keep).flatten();
+    let color = options.common.color.decide(dashboard, std::env::var_os("NO_COLOR").as_deref());
+    let common = super::output(options.common);
     let task = Task {
         output: Output {
+            dashboard,
+            color: if dashboard { color } else { common.color },
             record: options.record.clone(),
             jsonl: options.output == WatchOutput::Jsonl,
-            ..super::output(options.common)
+            ..common
         },
         ..now()
     };
     let (seam, mut worker) = start(&invoker, &task)?;
-    let mut opened = HashMap::new();
-    for (owner, path) in go_binaries(&invoker) {
-        if let Some((file, id)) = files::regular_as(owner.0, owner.1, &path)
-            && !opened.contains_key(&id)
-        {
-            let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
-            seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.insert(id, (file, false));
-        }
-    }
+    // While these are searched for the programs are loaded.
+    let (kernel, files) = std::thread::scope(|scope| {
+        let searching = scope.spawn(|| search(&invoker, &seam));
+        let kernel = Kernel::load(true)?;
+        let files = searching.join().map_err(|_| anyhow!("the search for go failed"))??;
+        Ok::<_, anyhow::Error>((kernel, files))
+    })?;
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
-    let searching = stubs::Search::begin();
-    let kernel = Kernel::load(true)?;
-    let (stubs, found) = searching.found();
-    let mut agent = Agent { kernel, seam, files: opened, stubs };
+    let (stubs, found) = stubs::Search::begin().found();
+    let mut agent = Agent { kernel, seam, files, hold: None, stubs };
     agent.share()?;
     agent.follow_stubs(found)?;
+    if options.hold_exec {
+        agent.hold = Some(Hold::start()?);
+    }
     let until = options.duration.map(|duration| Instant::now() + duration);
+    let mut swept = Instant::now();
     let mut ending = false;
     loop {
-        let timeout = until.filter(|_| !ending).map_or(PollTimeout::NONE, |until| {
-            PollTimeout::try_from(until.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
+        let next = [until.filter(|_| !ending), agent.hold.as_ref().map(Hold::due), Some(swept + SWEEP_EVERY)];
+        let next =
+            next.into_iter().flatten().min().map(|next| next.saturating_duration_since(Instant::now()));
+        let timeout = next.map_or(PollTimeout::NONE, |next| {
+            // Rounded up: else it would be polled for nothing until the millisecond is over.
+            PollTimeout::try_from(next + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
         });
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
-        let over = match poll(&mut fds, timeout) {
-            Ok(0) => true,
-            Ok(_) => matches!(signals.read_signal(), Ok(Some(_))),
-            Err(Errno::EINTR) => false,
+        fds.extend(agent.files.changes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
+        fds.extend(agent.hold.iter().flat_map(Hold::polled));
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
-        };
-        if over && !ending {
+        }
+        let mounted = fds.iter().any(|fd| fd.revents().is_some_and(|is| is.contains(PollFlags::POLLPRI)));
+        // What a program waits for comes first.
+        agent.hear_holder(mounted, options.common.quiet)?;
+        let signalled = matches!(signals.read_signal(), Ok(Some(_)));
+        let over = signalled || until.is_some_and(|until| until <= Instant::now());
+        let turn = agent.turn(false)?;
+        if (over || turn == Turn::Leave) && !ending {
             ending = true;
+            agent.hold = None;
             agent.tell(&ToWorker::Ended)?;
         }
-        match agent.turn(false)? {
-            Turn::Done => {}
-            Turn::Ready if !options.common.quiet && !ending => {
+        match turn {
+            Turn::Done | Turn::Leave => {}
+            Turn::Ready if !options.common.quiet && !ending && !dashboard => {
                 eprintln!("goobserve: watching every go command; Ctrl-C ends");
             }
             Turn::Ready => {}
             Turn::Refused(what) => bail!(what),
             Turn::Gone => break,
         }
+        for file in agent.files.changed() {
+            agent.forget(file)?;
+        }
+        if swept.elapsed() >= SWEEP_EVERY {
+            swept = Instant::now();
+            for file in agent.files.stale() {
+                agent.forget(file)?;
+            }
+        }
     }
     let status = worker.wait().context("cannot wait for the worker")?;
     drop(agent.kernel);
     if !status.success() {
+        if let Some(terminal) = terminal {
+            terminal.mend();
+        }
         bail!("the worker failed; see the line above");
     }
     Ok(())
 }
 
-/// User and group.
-type Owner = (u32, u32);
+/// Every go that may be called soon, told to the worker.
+fn search(invoker: &Invoker, seam: &Seam) -> Result<Table> {
+    let mut files = Table::default();
+    let mut told = Ok(());
+    discover::go_binaries(invoker, &mut |found| {
+        let path = found.path.to_string_lossy().into_owned();
+        let sent = seam.send(&ToWorker::Binary { file: found.id, path }, &[found.file.as_fd()]);
+        files.insert(found.id, found.file);
+        if sent.is_err() {
+            told = sent;
+        }
+    });
+    told.context("cannot tell the worker")?;
+    Ok(files)
+}
 
-/// Go binaries that may be called soon, where they are installed, and in the caller's PATH; with
-/// the user whose rights are enough to open them.
-fn go_binaries(invoker: &Invoker) -> Vec<(Owner, PathBuf)> {
-    let usual = ["/usr/local/go/bin/go", "/usr/bin/go", "/usr/local/bin/go"];
-    let mut found: Vec<(Owner, PathBuf)> = usual.into_iter().map(|path| ((0, 0), path.into())).collect();
-    found.extend(super::attach::go_on_path(invoker).map(|path| ((invoker.uid, invoker.gid), path)));
-    let mut below = |owner: Owner, folder: PathBuf| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        found.extend(entries.map(|entry| (owner, entry.path().join("bin/go"))));
-    };
-    below((0, 0), "/usr/lib".into()); // Debian: /usr/lib/go-1.NN
-    let homes = std::fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
-    for home in homes.chain(["/root".into()]) {
-        let Ok(metadata) = home.metadata() else { continue };
-        let owner = (metadata.uid(), metadata.gid());
-        below(owner, home.join("sdk"));
-        below(owner, home.join("go/pkg/mod/golang.org")); // toolchain@…
+impl Agent {
+    /// Does what the holder asks for; starts it again when it was killed.
+    fn hear_holder(&mut self, mounted: bool, quiet: bool) -> Result<()> {
+        let Some(hold) = &mut self.hold else { return Ok(()) };
+        if mounted {
+            hold.mounted();
+        }
+        hold.look();
+        loop {
+            let Some(hold) = &self.hold else { return Ok(()) };
+            match hold.hear() {
+                Word::Nothing => return Ok(()),
+                Word::Held(id, file, path) => {
+                    self.binary(id, file, path)?;
+                    if self.files.settled(id).unwrap_or(true) {
+                        self.let_go(id);
+                    }
+                }
+                Word::Gone => {
+                    let begun = self.hold.take().map(Hold::restart).transpose();
+                    if !quiet {
+                        let now = match &begun {
+                            Ok(_) => "new programs are held again".to_owned(),
+                            Err(error) => format!("no program is held any more: {error:#}"),
+                        };
+                        eprintln!("goobserve: what holds new programs was killed; {now}");
+                    }
+                    self.hold = begun.ok().flatten();
+                }
+            }
+        }
     }
-    found
 }

@@ -146,6 +146,9 @@ pub struct WatchArgs {
     /// What to print [default: the dashboard on a terminal, text elsewhere]
     #[arg(long, value_enum, value_name = "FORM")]
     pub output: Option<Output>,
+    /// Make a go binary that was never seen wait until it is attached to, 20 ms at most
+    #[arg(long)]
+    pub hold_exec: bool,
 }
 
 /// Arguments of `run`.

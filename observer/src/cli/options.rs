@@ -67,6 +67,8 @@ pub struct WatchOptions {
     pub record: Option<PathBuf>,
     /// What goes to stdout
     pub output: WatchOutput,
+    /// Binaries that were never seen wait until they are attached to
+    pub hold_exec: bool,
     /// Common flags
     pub common: Common,
 }

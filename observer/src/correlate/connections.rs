@@ -163,12 +163,16 @@ impl Connections {
             return;
         }
         match buffer.push(bytes) {
-            Progress::Done(Hello::Client(hello)) if record.server_name.is_none() => {
+            Progress::Done(Hello::Client(hello)) if record.hello_bytes.is_none() => {
                 record.server_name = hello.server_name;
+                // A record's header is 5 bytes, and a hello is one record unless it is huge.
+                record.hello_bytes = u32::try_from(hello.size + 5).ok();
+                record.alpn_offered = Some(hello.alpn);
                 record.tls_start_ns.get_or_insert(out.at_ns);
             }
             Progress::Done(Hello::Server(hello)) if record.tls_version.is_none() => {
                 record.tls_version = Some(hello.version);
+                record.server_hello_ns = Some(out.at_ns);
             }
             _ => return,
         }
@@ -203,6 +207,24 @@ impl Connections {
         }
         out.push(Body::Connection(record.clone()));
         Some(record.id)
+    }
+
+    /// The peer said over HTTP/2 how many streams it allows, or that it takes no new ones.
+    pub(super) fn peer_says(
+        &mut self,
+        conn: u64,
+        stream_limit: Option<u32>,
+        goaway: Option<String>,
+        out: &mut Out<'_>,
+    ) {
+        let Some(live) = self.live.get_mut(&conn) else { return };
+        let record = &mut live.record;
+        let before = (record.stream_limit, record.goaway.clone());
+        record.stream_limit = stream_limit.or(record.stream_limit);
+        record.goaway = goaway.or(record.goaway.take());
+        if before != (record.stream_limit, record.goaway.clone()) {
+            out.push(Body::Connection(record.clone()));
+        }
     }
 
     /// The connection's beginning was not seen.

@@ -153,11 +153,20 @@ impl Requests {
             H2::Data { stream, end_stream, total_bytes } if received && *end_stream => {
                 tls.end(*stream, out.at_ns, Some(*total_bytes), None, out);
             }
-            H2::Reset { stream, .. } => {
+            H2::Reset { stream, code } => {
+                if let Some(request) = tls.streams.get_mut(stream) {
+                    request.reset_code = code.map(|code| code.to_string());
+                }
                 let outcome = if received { RequestOutcome::Reset } else { RequestOutcome::Cancelled };
                 tls.end(*stream, out.at_ns, Some(bytes), Some(outcome), out);
             }
-            H2::GoAway { last_stream: Some(last), .. } if received => {
+            H2::Settings(settings) if received => {
+                connections.peer_says(tls.conn, settings.max_concurrent_streams, None, out);
+            }
+            H2::GoAway { last_stream, code } if received => {
+                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+                connections.peer_says(tls.conn, None, Some(code), out);
+                let Some(last) = last_stream else { return };
                 let refused: Vec<u32> = tls.streams.keys().copied().filter(|stream| stream > last).collect();
                 for stream in refused {
                     tls.end(stream, out.at_ns, None, Some(RequestOutcome::Error), out);

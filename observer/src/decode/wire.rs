@@ -50,6 +50,14 @@ pub enum Body<'a> {
     Lock(Lock),
 }
 
+/// The process and its new program, when that is what a record tells. Looks at nothing else, so that
+/// it can be asked of every record.
+pub fn exec(bytes: &[u8]) -> Option<(u32, Exec)> {
+    let (header, rest) = Header::read_from_prefix(bytes).ok()?;
+    let exec = (header.kind == Kind::Exec as u16).then(|| Exec::read_from_prefix(rest).ok()).flatten()?;
+    Some((header.pid, exec.0))
+}
+
 /// Reads one record.
 ///
 /// # Errors

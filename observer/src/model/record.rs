@@ -115,6 +115,9 @@ pub struct Go {
     pub gomodcache: Option<String>,
     /// Likewise
     pub gocache: Option<String>,
+    /// Both caches are one folder, by device and inode; absent when they are not, or it is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caches_shared: Option<bool>,
 }
 
 /// A go command (with `run`: CMD), as its events tell it. An event holds the whole record; a
@@ -305,6 +308,21 @@ pub struct Connection {
     pub tls_failed: bool,
     /// Its beginning was not seen
     pub joined_late: bool,
+    /// Size of the `ClientHello` with its record headers, bytes
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hello_bytes: Option<u32>,
+    /// Protocols that the `ClientHello` offered
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn_offered: Option<Vec<String>>,
+    /// When the `ServerHello` was read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_hello_ns: Option<Ns>,
+    /// HTTP/2: streams that the peer allows at once (`SETTINGS_MAX_CONCURRENT_STREAMS`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_limit: Option<u32>,
+    /// HTTP/2: the peer sent GOAWAY, with this code
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goaway: Option<String>,
 }
 
 /// Application protocol of a request.
@@ -410,6 +428,9 @@ pub struct Request {
     pub bytes: Option<u64>,
     /// How it turned out
     pub outcome: RequestOutcome,
+    /// The code of its `RST_STREAM`, whoever sent it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_code: Option<String>,
 }
 
 /// What was not seen.

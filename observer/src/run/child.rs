@@ -8,7 +8,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -166,12 +166,20 @@ struct Prepared {
     hold: RawFd,
     hold_other_end: RawFd,
     report: RawFd,
+    /// Where stdin comes from and terminals among stdout and stderr go to instead
+    instead: Option<(RawFd, RawFd)>,
 }
 
 impl HeldChild {
     /// Forks the child that will execute `program` with `argv` (the name first) as `invoker`.
     /// When this returns, the child is the user already, and waits.
-    pub fn spawn(program: &Path, argv: &[OsString], invoker: &Invoker) -> Result<Self, ExecFailure> {
+    /// With `output`, it prints there instead of on a terminal, and reads nothing from one.
+    pub fn spawn(
+        program: &Path,
+        argv: &[OsString],
+        invoker: &Invoker,
+        output: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, ExecFailure> {
         let name = program.display().to_string();
         let nul = |what| move |_| ExecFailure::Nul { program: name.clone(), what };
         let path = CString::new(program.as_os_str().as_bytes()).map_err(nul.clone()("its path"))?;
@@ -187,6 +195,11 @@ impl HeldChild {
         };
         let (held, hold) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
         let (report, reported) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let nothing = output.map(|_| File::open("/dev/null")).transpose().map_err(|error| {
+            failed("open of /dev/null")(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+        })?;
+        let instead =
+            nothing.as_ref().zip(output).map(|(nothing, output)| (nothing.as_raw_fd(), output.as_raw_fd()));
         let pointers = |strings: &[CString]| {
             strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
@@ -202,6 +215,7 @@ impl HeldChild {
             hold: held.as_raw_fd(),
             hold_other_end: hold.as_raw_fd(),
             report: reported.as_raw_fd(),
+            instead,
         };
 
         // No signal may reach a handler of ours in the child: it has ours until it resets them.
@@ -335,6 +349,13 @@ impl Prepared {
             }
             if let Some(umask) = self.umask {
                 libc::umask(umask);
+            }
+            if let Some((nothing, output)) = self.instead {
+                for (stream, instead) in [(0, nothing), (1, output), (2, output)] {
+                    if libc::isatty(stream) == 1 {
+                        libc::dup2(instead, stream);
+                    }
+                }
             }
             self.say(READY, 0);
             self.wait();

@@ -17,7 +17,7 @@ fn myself() -> Invoker {
 
 fn spawn(words: &[&str], invoker: &Invoker) -> Result<HeldChild, ExecFailure> {
     let argv: Vec<OsString> = words.iter().map(OsString::from).collect();
-    HeldChild::spawn(Path::new(words[0]), &argv, invoker)
+    HeldChild::spawn(Path::new(words[0]), &argv, invoker, None)
 }
 
 fn ended(pid: Pid) -> WaitStatus {

@@ -12,6 +12,7 @@ pub mod procfs;
 pub mod program;
 pub mod progress;
 pub mod session;
+pub mod terminal;
 
 pub use child::{ExecFailure, HeldChild};
 pub use invoker::Invoker;

@@ -1,8 +1,13 @@
 //! One `goobserve run`, from the caller to the exit status. In: [`RunOptions`] and something
 //! that can attach ([`Attach`]). Out: an exit status; what a user must know goes to `say`.
 
-use std::os::fd::BorrowedFd;
+use std::io::IsTerminal as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::child::{HeldChild, NEVER_STARTED};
 use super::invoker::Invoker;
@@ -20,6 +25,8 @@ pub struct Target<'a> {
     pub program: &'a Path,
     /// The user; output files are to be this user's
     pub invoker: &'a Invoker,
+    /// With the dashboard: the file that it prints into
+    pub output: Option<BorrowedFd<'a>>,
 }
 
 /// What can observe: the agent, or in tests nothing at all.
@@ -87,14 +94,29 @@ pub fn execute(
             return NEVER_STARTED;
         }
     };
-    let child = match HeldChild::spawn(&program, &options.command, invoker) {
+    let output = match options.tui.then(output).transpose() {
+        Ok(output) => output.flatten(),
+        Err(errno) => {
+            say(
+                Note::Error,
+                &format!("cannot keep the command's output: {}", errno.desc()),
+                "leave out --tui",
+            );
+            return NEVER_STARTED;
+        }
+    };
+    if options.tui && output.is_none() {
+        say(Note::Warning, "--tui takes a terminal, and neither stdout nor stderr is one", "");
+    }
+    let output = output.as_ref().map(AsFd::as_fd);
+    let child = match HeldChild::spawn(&program, &options.command, invoker, output) {
         Ok(child) => child,
         Err(failure) => {
             say(Note::Error, &failure.to_string(), failure.advice());
             return failure.status();
         }
     };
-    let target = Target { pid: child.pid(), program: &program, invoker };
+    let target = Target { pid: child.pid(), program: &program, invoker, output };
     let observation = match attach.attach(options, &target) {
         Ok(observation) => observation,
         Err(refusal) => {
@@ -112,6 +134,18 @@ pub fn execute(
         }
     };
     observe(&Job::new(pid, &signals), observation, say)
+}
+
+/// A file for what the command prints while the dashboard has the terminal. A file, not a pipe:
+/// nobody has to read it for the command to go on, whatever becomes of the dashboard. `None`
+/// without a terminal.
+fn output() -> Result<Option<OwnedFd>, Errno> {
+    if !std::io::stdout().is_terminal() && !std::io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let file = memfd_create(c"output", MFdFlags::MFD_CLOEXEC)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(Some(file))
 }
 
 /// Waits for the command while the observation is served. The observation may fail; the command

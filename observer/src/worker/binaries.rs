@@ -56,6 +56,9 @@ impl Binaries {
                     binary.refused = Some(refusal.to_string());
                 }
             }
+            if !binary.asked {
+                seam.send(&ToAgent::Unwanted { file }, &[])?;
+            }
             entry.insert(binary);
             self.first.get_or_insert(file);
         }
@@ -66,9 +69,7 @@ impl Binaries {
     /// looked at before; `None` for any other program. Where the kernel's numbers are not those
     /// that stat gives (overlayfs, btrfs) it is not found, and has to be looked at.
     pub fn go_command(&self, exec: &Exec) -> Option<Go> {
-        let (major, minor) = (u64::from(exec.dev >> 20), u64::from(exec.dev & 0xf_ffff));
-        let dev = nix::sys::stat::makedev(major, minor);
-        let binary = self.known.get(&FileId { dev, ino: exec.ino })?;
+        let binary = self.known.get(&file_of(exec))?;
         let build = binary.build.as_ref().filter(|build| build.is_go_command())?;
         Some(Go {
             version: Some(build.go_version.clone()),
@@ -76,6 +77,11 @@ impl Binaries {
             cgo: build.cgo(),
             ..Go::default()
         })
+    }
+
+    /// Whether a program was looked at, likewise.
+    pub fn knows(&self, exec: &Exec) -> bool {
+        self.known.contains_key(&file_of(exec))
     }
 
     /// The binary that was looked at first: with `run`, CMD's.
@@ -105,6 +111,12 @@ impl Binaries {
     pub fn refusals(&self) -> impl Iterator<Item = &Binary> {
         self.known.values().filter(|binary| !binary.foreign && binary.refused.is_some())
     }
+}
+
+/// The number of a program's file, as stat gives it on most file systems.
+fn file_of(exec: &Exec) -> FileId {
+    let (major, minor) = (u64::from(exec.dev >> 20), u64::from(exec.dev & 0xf_ffff));
+    FileId { dev: nix::sys::stat::makedev(major, minor), ino: exec.ino }
 }
 
 fn probes(plan: &Plan) -> Probes {

@@ -3,10 +3,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use nix::sys::stat::{major, minor};
 use observer_common::{Header, STUBS};
 
 use crate::model::record::Ns;
-use crate::seam::{Seam, ToAgent};
+use crate::seam::{FileId, Seam, ToAgent};
 
 /// Questions to the agent without an answer; a socket's queue holds some hundred.
 const ASKED_MAX: usize = 16;
@@ -42,9 +43,13 @@ impl Looks {
         self.seen.insert((dev, ino))
     }
 
-    /// Programs have gone: whichever runs next is looked at as if for the first time.
-    pub fn forget(&mut self) {
-        self.seen.clear();
+    /// A program has gone: when that file runs again it is looked at as if for the first time. Where
+    /// the kernel's numbers are others than stat's, all are.
+    pub fn forget(&mut self, file: FileId) {
+        let dev = (major(file.dev) << 20 | minor(file.dev)) as u32;
+        if !self.seen.remove(&(dev, file.ino)) {
+            self.seen.clear();
+        }
     }
 
     /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look

@@ -2,6 +2,7 @@
 //! invoking user and asks the agent for what that user may not open.
 
 mod binaries;
+mod dashboard;
 mod locks;
 mod looks;
 mod machine;
@@ -27,6 +28,8 @@ pub use observe::columns;
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often keys are looked for while the dashboard is shown.
+const KEYS_EVERY: Duration = Duration::from_millis(40);
 /// How often recordings are flushed and gathered spells told.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
@@ -95,6 +98,8 @@ async fn serve(seam: Seam) -> Result<()> {
     let mut ring: Option<AsyncFd<Ring>> = None;
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut flush = tokio::time::interval(FLUSH_EVERY);
+    let mut keys = tokio::time::interval(KEYS_EVERY);
+    keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -139,6 +144,9 @@ async fn serve(seam: Seam) -> Result<()> {
                 if let Some(ring) = &mut ring {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
+            }
+            _ = keys.tick(), if observer.has_dashboard() => {
+                observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref());
             }
             _ = flush.tick(), if is_busy(ring.as_ref(), &observer) || ring.is_some() && observer.unflushed() => {
                 if let Some(ring) = &mut ring {

@@ -1,15 +1,17 @@
 //! One observation: records in; recording, progress, lines and report out.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use observer_common::{EXEC_ROOT, LOCK_TAKEN, ThreadState};
+use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 
 use super::binaries::{Binaries, Binary};
+use super::dashboard::{Dashboard, Wish};
 use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
@@ -39,6 +41,8 @@ const ENVIRON_MAX: u64 = 1 << 20;
 const ANNOUNCE_TICKS: u32 = 3;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
+/// Ended commands that the dashboard goes on showing.
+const SHOWN_MAX: usize = 20;
 /// An ended command is kept that long, for events that come after its end (its sockets').
 const KEEP_NS: Ns = 2_000_000_000;
 
@@ -53,6 +57,9 @@ pub struct Observer {
     lines: Option<Lines>,
     json: Option<Whole>,
     progress: Option<Progress>,
+    dashboard: Option<Dashboard>,
+    /// Ended commands that the dashboard still shows, the oldest first
+    shown: VecDeque<u32>,
     announcer: Announcer,
     looks: Looks,
     stubs: StubLooks,
@@ -95,11 +102,21 @@ impl Observer {
         let watching = task.child.is_none();
         let stream = (watching && task.output.jsonl)
             .then(|| Recorder::new(std::io::stdout(), "standard output", session));
-        let lines = (watching && !task.output.jsonl).then(Lines::new);
+        // Last of all that can fail: until then messages go to an ordinary terminal.
+        let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
+            Some(Ok(dashboard)) => Some(dashboard),
+            Some(Err(error)) => {
+                eprintln!("goobserve: no dashboard: the terminal cannot be taken: {error}");
+                None
+            }
+            None => None,
+        };
+        let lines = (watching && !task.output.jsonl && dashboard.is_none()).then(Lines::new);
         let mut state = State::new();
         state.apply(&event);
         let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
-        let progress = if task.output.progress { tty().and_then(Progress::new) } else { None };
+        let progress =
+            if task.output.progress && dashboard.is_none() { tty().and_then(Progress::new) } else { None };
         Ok(Self {
             correlator: Correlator::new(task.start_ns, dns_timeout_ns),
             task,
@@ -110,6 +127,8 @@ impl Observer {
             lines,
             json,
             progress,
+            dashboard,
+            shown: VecDeque::new(),
             announcer: Announcer::default(),
             looks: Looks::default(),
             stubs: StubLooks::default(),
@@ -189,7 +208,15 @@ impl Observer {
             }
             ToWorker::Forgotten { file } => {
                 binaries.forget(file);
-                self.looks.forget();
+                self.looks.forget(file);
+            }
+            ToWorker::Output => {
+                let file = descriptors.next().context("an output without a descriptor")?;
+                match &mut self.dashboard {
+                    Some(dashboard) => dashboard.output(File::from(file)),
+                    // It could not take the terminal: what the command prints is passed on.
+                    None => self.dashboard = Some(Dashboard::left(File::from(file))),
+                }
             }
             ToWorker::Probed { file, error } => binaries.probed(file, error),
             _ => {}
@@ -199,8 +226,19 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
+        let Self { looks, .. } = self;
+        // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
+        let early = |bytes: &[u8]| {
+            if let Some((pid, exec)) = wire::exec(bytes)
+                && !binaries.knows(&exec)
+                && looks.first(exec.dev, exec.ino)
+            {
+                // A failure shows at the next receive: the agent has gone.
+                let _ = seam.send(&ToAgent::Program { pid }, &[]);
+            }
+        };
         // Before the records behind the gap are decoded, not after.
-        if !ring.take(all) {
+        if !ring.take(all, early) {
             self.correlator.gap();
             self.gap_ns = Some(self.now());
         }
@@ -242,7 +280,7 @@ impl Observer {
                             let facts = Facts { go: Some(go), ..Facts::default() };
                             correlator.facts(pid, &facts, events);
                             looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
-                        } else if looks.first(exec.dev, exec.ino) || root {
+                        } else if topmost {
                             looks.now(pid);
                         }
                     }
@@ -270,6 +308,9 @@ impl Observer {
 
     /// Events go to the state, the recording and the screen.
     fn take(&mut self) {
+        if let Some(dashboard) = self.dashboard.as_mut().filter(|_| !self.events.is_empty()) {
+            dashboard.dirty();
+        }
         for event in std::mem::take(&mut self.events) {
             self.unflushed = true;
             let mut event = match &mut self.anonymizer {
@@ -326,7 +367,41 @@ impl Observer {
                 let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
             }
             self.correlator.forget(command);
-            self.state.clear_command(command);
+            if self.dashboard.is_none() {
+                self.state.clear_command(command);
+                continue;
+            }
+            self.shown.push_back(command);
+            if self.shown.len() > SHOWN_MAX
+                && let Some(oldest) = self.shown.pop_front()
+            {
+                self.state.clear_command(oldest);
+            }
+        }
+    }
+
+    /// There is a dashboard, or output to pass on.
+    pub const fn has_dashboard(&self) -> bool {
+        self.dashboard.is_some()
+    }
+
+    /// Keys are read, a frame is drawn.
+    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) {
+        let now = self.now();
+        let runs = self.correlator.running();
+        let Self { dashboard, state, correlator, task, .. } = self;
+        let Some(dashboard) = dashboard else { return };
+        let asleep = || {
+            let trees = correlator.running_trees().into_iter();
+            let known = trees.filter_map(|(tree, command)| Some((command, ring?.tree(tree)?.since)));
+            let of = |since: u64| {
+                let asleep = since & 3 == ThreadState::Asleep as u64;
+                asleep.then(|| (since >> SINCE_SHIFT).saturating_sub(task.start_ns))
+            };
+            known.map(|(command, since)| (command, of(since))).collect()
+        };
+        if dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none() {
+            let _ = seam.send(&ToAgent::Leave, &[]);
         }
     }
 
@@ -344,6 +419,9 @@ impl Observer {
     fn flush(&mut self) {
         self.unflushed = false;
         if let Some(Err(error)) = self.recorder.as_mut().map(Recorder::flush) {
+            if let Some(dashboard) = &mut self.dashboard {
+                dashboard.leave();
+            }
             if let Some(progress) = &mut self.progress {
                 progress.clear();
             }
@@ -383,6 +461,9 @@ impl Observer {
     /// The agent was killed: the recording is kept as far as it came.
     pub fn cut_off(mut self) -> Result<()> {
         self.tick_last();
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.summary(&self.state);
+        }
         if let Some(progress) = &mut self.progress {
             progress.clear();
         }
@@ -416,6 +497,9 @@ impl Observer {
         self.flush();
         if let Some(progress) = &mut self.progress {
             progress.clear();
+        }
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.summary(&self.state);
         }
         if self.task.child.is_none() {
             return Ok(());
@@ -494,6 +578,12 @@ fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same
     go.version = build.map(|build| build.go_version.clone());
     go.cgo = build.and_then(BuildInfo::cgo);
     go.binary = Some(path.to_owned());
+    let folder = |path: Option<&String>| {
+        let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
+    go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go
 }
 

@@ -82,3 +82,60 @@ fn the_help() {
     let view = View { help: true, ..View::default() };
     snapshots("help", &[("help", scenes::healthy())], &view);
 }
+
+/// What the first screen at 80×24 says, no key pressed, on one line.
+fn first(state: &State) -> String {
+    let picture = picture(state, &View::default(), (80, 24));
+    picture.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_first_screen_names_what_is_waited_for_whom_and_since_when() {
+    let cases = [
+        (
+            scenes::dns_timeout(),
+            "waiting 3.19 s for an answer of the name server",
+            "dns · 127.77.1.1:53 · since 5.006 s",
+        ),
+        (scenes::syn_lost(), "waiting 4.47 s for a TCP handshake", "connect · 192.0.2.1:443 · since 0.030 s"),
+        (scenes::tls_unanswered(), "waiting 6.35 s for a TLS handshake", "tls · proxy.test · since 0.050 s"),
+        (scenes::h2_loss(), "waiting 4.70 s for proxy.test: zip", "proxy · proxy.test · since 0.500 s"),
+        (scenes::slow_zip(), "waiting 6.20 s for proxy.test: zip", "proxy · proxy.test · since 0.190 s"),
+        (
+            scenes::sumdb_slow(),
+            "waiting 6.20 s for the checksum database",
+            "sumdb · proxy.test · since 8.000 s",
+        ),
+        (
+            scenes::lock(),
+            "waiting 2.98 s for the module cache's lock, held by pid 3120",
+            "lock · since 0.020 s",
+        ),
+    ];
+    for (state, what, whom) in cases {
+        let shown = first(&state);
+        assert!(shown.contains(what), "{what}: {shown}");
+        assert!(shown.contains(whom), "{whom}: {shown}");
+    }
+}
+
+#[test]
+fn a_slow_zip_is_not_called_a_sumdb_stall_nor_the_other_way_round() {
+    assert!(!first(&scenes::slow_zip()).contains("checksum database"));
+    assert!(!first(&scenes::sumdb_slow()).contains("proxy.test: zip"));
+}
+
+#[test]
+fn loss_is_shown_and_nothing_hidden_comes_through() {
+    assert!(first(&scenes::late_and_loss()).contains("LOSS 13 events, 1 joined late"));
+    for tab in Tab::ALL {
+        let shown = picture(&scenes::hostile(), &View { tab, ..View::default() }, (120, 40));
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{200f}']), "{shown}");
+    }
+}
+
+#[test]
+fn a_small_terminal_gets_one_clear_line() {
+    let shown = picture(&scenes::healthy(), &View::default(), (60, 10));
+    assert_eq!(shown.trim(), "goobserve: 60×10 is too small, it takes 80×24; q ends");
+}

@@ -74,6 +74,10 @@ pub struct Probes {
     pub read: (u64, Vec<u64>),
 }
 
+/// The probes of one binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attached(u64);
+
 /// The loaded and attached object. Dropping it detaches everything.
 pub struct Kernel {
     maps: HashMap<String, Map>,
@@ -83,8 +87,10 @@ pub struct Kernel {
     multi: bool,
     /// What is attached to tracepoints
     _tracepoints: Vec<OwnedFd>,
-    /// What is attached to Go binaries
-    probes: Vec<OwnedFd>,
+    /// What is attached to Go binaries, a number a binary
+    probes: HashMap<Attached, Vec<OwnedFd>>,
+    /// The next such number
+    next: u64,
     /// Diagnostics of the BPF programs, in a debug build
     log: Option<Diagnostics>,
 }
@@ -136,7 +142,8 @@ impl Kernel {
             uprobes,
             multi: loaded.multi,
             _tracepoints: links,
-            probes: Vec::new(),
+            probes: HashMap::new(),
+            next: 0,
             log,
         })
     }
@@ -222,7 +229,7 @@ impl Kernel {
     }
 
     /// Probes a Go binary. Offsets beyond its end are refused.
-    pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<()> {
+    pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<Attached> {
         let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         // Returns first: an entry without its return would wait in the map for ever.
         let points: [(&str, &[u64]); UPROBES.len()] = [
@@ -237,6 +244,7 @@ impl Kernel {
                 return Err(anyhow!("offset {at:#x} for {name} lies outside the file"));
             }
         }
+        let mut links = Vec::new();
         for (name, offsets) in points.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
             let program =
                 self.uprobes.get(name).with_context(|| format!("the object has no program {name}"))?;
@@ -244,16 +252,27 @@ impl Kernel {
             if self.multi {
                 let link = sys::attach_uprobes(program, &path, offsets)
                     .with_context(|| format!("cannot attach {name} at {offsets:#x?}"))?;
-                self.probes.push(link);
+                links.push(link);
             } else {
                 for &at in offsets {
                     let link = sys::attach_uprobe(program, &path, at)
                         .with_context(|| format!("cannot attach {name} at {at:#x}"))?;
-                    self.probes.push(link);
+                    links.push(link);
                 }
             }
         }
-        Ok(())
+        self.next += 1;
+        let attached = Attached(self.next);
+        self.probes.insert(attached, links);
+        Ok(attached)
+    }
+
+    /// Takes the probes off a binary. Does not wait for it.
+    pub fn unprobe(&mut self, attached: Attached) {
+        for link in self.probes.remove(&attached).into_iter().flatten() {
+            // Where there is no thread, the closure is dropped, and the link with it.
+            let _ = std::thread::Builder::new().spawn(move || drop(link));
+        }
     }
 }
 
@@ -262,7 +281,7 @@ impl Drop for Kernel {
     /// those that wait together share one. Perf events do not wait together: two seconds.
     fn drop(&mut self) {
         std::thread::scope(|scope| {
-            for link in self.probes.drain(..) {
+            for link in self.probes.drain().flat_map(|(_, links)| links) {
                 // Where there is no thread, the closure is dropped, and the link with it.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
             }

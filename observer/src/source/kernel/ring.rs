@@ -45,12 +45,13 @@ impl Ring {
         })
     }
 
-    /// Takes what has come in off the ring; everything when `all`. False when records before
-    /// these were lost because the ring was full.
-    pub fn take(&mut self, all: bool) -> bool {
+    /// Takes what has come in off the ring; everything when `all`. Shows each record to `early`, out of
+    /// order. False when records before these were lost because the ring was full.
+    pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> bool {
         while all || !self.is_full() {
             let Some(item) = self.ring.next() else { break };
             let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
+            early(&item);
             self.held_bytes += item.len();
             self.held.push((at, Box::from(&*item)));
         }

@@ -2,6 +2,7 @@
 
 mod network;
 mod requests;
+mod stalls;
 mod time;
 
 use super::human::{duration, duration_or_unknown};
@@ -20,6 +21,7 @@ pub fn text(report: &Report, options: Options) -> String {
     for command in &report.commands {
         header(&mut page, command, report.commands.len() > 1);
         time::phases(&mut page, command);
+        stalls::stalls(&mut page, command);
         time::hosts(&mut page, command);
         requests::slowest(&mut page, report, command);
         requests::sumdb(&mut page, report, command);

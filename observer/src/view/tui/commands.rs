@@ -130,7 +130,7 @@ fn sort(rows: &mut [Row<'_>], view: &View, now: Ns) {
         Some(1) => rows.sort_by_key(|row| row.command.record.as_ref().and_then(|record| record.cwd.clone())),
         Some(2) => rows.sort_by_key(|row| Reverse(age(row))),
         Some(_) => {
-            rows.sort_by_key(|row| row.command.record.as_ref().map(|record| words::argv(&record.argv)))
+            rows.sort_by_key(|row| row.command.record.as_ref().map(|record| words::argv(&record.argv)));
         }
     }
     if view.commands.reversed {

@@ -54,7 +54,7 @@ fn keys(view: &View, drawn: &Drawn) -> Vec<(&'static str, &'static str)> {
     match (drawn.command, view.tab) {
         (None, _) => keys.extend([("enter", "open"), ("s", "sort"), ("/", "filter")]),
         (Some(_), Tab::Timeline) => {
-            keys.extend([("d", "dns"), ("t", "http/2"), ("c", "sumdb"), ("+-", "zoom")])
+            keys.extend([("d", "dns"), ("t", "http/2"), ("c", "sumdb"), ("+-", "zoom")]);
         }
         (Some(_), Tab::Stalls) => keys.push(("↑↓", "choose")),
         (Some(_), _) => keys.extend([("s", "sort"), ("/", "filter")]),

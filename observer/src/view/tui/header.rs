@@ -311,4 +311,36 @@ mod tests {
             assert_eq!(parts.iter().map(|(_, _, width)| width).sum::<u16>(), columns);
         }
     }
+
+    #[test]
+    fn a_finding_names_host_phase_since_when_and_the_line_to_try() {
+        let remedy = crate::model::report::Remedy {
+            name: "dns-cache".into(),
+            why: "answers from memory".into(),
+            attempt:
+                "goobserve compare --with dns-cache --with resolv=options\\ timeout:1 -- go mod download"
+                    .into(),
+        };
+        let stall = Stall {
+            kind: "dns-timeout".into(),
+            phase: Phase::Dns,
+            host: Some("127.77.1.1:53".into()),
+            severity: Severity::Critical,
+            start_ns: 6_000_000,
+            end_ns: 5_006_000_000,
+            cost_ns: 4_980_000_000,
+            summary: "a question was not answered for 5 s and asked again".into(),
+            evidence: Vec::new(),
+            remedies: vec![remedy.clone()],
+        };
+        let area = Rect::new(0, 0, 80, 5);
+        let mut buffer = Buffer::empty(area);
+        let used = finding(&mut buffer, area, &stall, 3, Theme::default(), 9_000_000_000);
+        let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        let shown = (0..used).map(|y| row(y).trim().to_owned()).collect::<Vec<_>>().join(" ");
+        for part in ["dns-timeout", "cost 4.98 s", "dns ·", "127.77.1.1:53", "0.006 to 5.006 s", "+2 more"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(shown.contains(&format!("try  {}", remedy.attempt)), "{shown}");
+    }
 }

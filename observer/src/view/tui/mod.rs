@@ -90,7 +90,7 @@ pub fn draw(buffer: &mut Buffer, state: &State, view: &View, cache: &mut Cache) 
     match shown {
         _ if view.help => help::draw(buffer, body, view.theme),
         Some((id, command)) => {
-            self::command(buffer, body, state, view, cache, (id, command, now), &mut drawn)
+            self::command(buffer, body, state, view, cache, (id, command, now), &mut drawn);
         }
         None => {
             let list = commands::draw(buffer, body, state, view, cache, now);

@@ -77,6 +77,22 @@ impl Screen {
         Ok(Self { terminal, cache: Cache::default(), drawn: Drawn::default() })
     }
 
+    /// The same beside a command that Ctrl-C is to reach as ever: the terminal still makes that a
+    /// signal. Ctrl-Z would leave a terminal that nobody serves; it stays a key.
+    #[cfg(target_os = "linux")]
+    pub fn take_live() -> io::Result<Self> {
+        use nix::sys::termios::{
+            _POSIX_VDISABLE, LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr,
+        };
+        let screen = Self::take()?;
+        let tty = File::open("/dev/tty")?;
+        let mut settings = tcgetattr(&tty)?;
+        settings.local_flags |= LocalFlags::ISIG;
+        settings.control_chars[SpecialCharacterIndices::VSUSP as usize] = _POSIX_VDISABLE;
+        tcsetattr(&tty, SetArg::TCSANOW, &settings)?;
+        Ok(screen)
+    }
+
     /// Draws one frame.
     pub fn draw(&mut self, state: &State, view: &View) -> io::Result<()> {
         let (cache, drawn) = (&mut self.cache, &mut self.drawn);

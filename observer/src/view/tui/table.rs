@@ -150,9 +150,12 @@ pub fn draw(
     let titles: Vec<(String, Style)> = columns
         .iter()
         .enumerate()
-        .map(|(index, column)| match index == sorted {
-            true => (format!("{}{}", column.title, if list.reversed { "▴" } else { "▾" }), theme.bold()),
-            false => (column.title.to_owned(), theme.dim()),
+        .map(|(index, column)| {
+            if index == sorted {
+                (format!("{}{}", column.title, if list.reversed { "▴" } else { "▾" }), theme.bold())
+            } else {
+                (column.title.to_owned(), theme.dim())
+            }
         })
         .collect();
     row(buffer, line(area, 0), columns, &widths, &titles);

@@ -98,7 +98,6 @@ impl Theme {
     }
 
     /// Important.
-    #[expect(clippy::unused_self, reason = "every style comes from the theme")]
     pub fn bold(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }

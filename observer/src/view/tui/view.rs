@@ -36,6 +36,7 @@ impl Tab {
     }
 
     /// The one `by` steps further, round and round.
+    #[must_use]
     pub const fn step(self, by: usize) -> Self {
         Self::ALL[(self as usize + by) % Self::ALL.len()]
     }

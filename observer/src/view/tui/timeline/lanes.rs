@@ -264,9 +264,12 @@ fn note(connection: &Connection, open: usize) -> String {
     parts.join(" · ")
 }
 
+/// The rows of a server, by name and type.
+type Rows<'a> = BTreeMap<(&'a str, &'a str), usize>;
+
 /// Name servers: a lane a server, a row a name and type.
 fn questions(bars: &[(Bar, &Flight<'_>)], command: &CommandState) -> Vec<Lane> {
-    let mut lanes: BTreeMap<&str, (Lane, BTreeMap<(&str, &str), usize>)> = BTreeMap::new();
+    let mut lanes: BTreeMap<&str, (Lane, Rows<'_>)> = BTreeMap::new();
     for (bar, flight) in bars {
         let Subject::Dns(question) = flight.subject else { continue };
         let dns = &question.record;

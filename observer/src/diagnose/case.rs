@@ -1,0 +1,156 @@
+//! A command as detectors look at it, and what a set of its operations cost.
+
+use crate::model::operations::{Flight, Subject};
+use crate::model::phases::{Input, Operation, Split, split};
+use crate::model::record::{Command, Connection, Dns, Ns, Request};
+use crate::model::state::CommandState;
+
+/// What detectors look at.
+pub struct Case<'a> {
+    /// Everything that is known
+    pub command: &'a CommandState,
+    /// The command itself
+    pub record: &'a Command,
+    /// Begin and end, or `now`
+    pub wall: (Ns, Ns),
+    /// Everything that was in flight
+    pub flights: Vec<Flight<'a>>,
+    /// Where the time went
+    pub split: Split,
+    idle: Vec<(Ns, Ns)>,
+}
+
+/// A part of time.
+pub type Span = (Ns, Ns);
+
+impl<'a> Case<'a> {
+    /// `None` while only spans of the command are known.
+    pub fn new(command: &'a CommandState, now: Ns) -> Option<Self> {
+        let record = command.record.as_ref()?;
+        let wall = command.wall(now);
+        let flights = command.flights(wall.1);
+        let mut idle = command.idle.clone();
+        // The spell that goes on is told when it ends; until then a command with something open and
+        // no sign of life sleeps.
+        let life = idle.last().map_or(wall.0, |spell| spell.1);
+        let life = flights.iter().fold(life, |latest, flight| {
+            let end = if flight.open { 0 } else { flight.operation.end_ns };
+            latest.max(flight.operation.start_ns).max(end)
+        });
+        if record.wall_ns.is_none() && life < wall.1 && flights.iter().any(|flight| flight.open) {
+            idle.push((life, wall.1));
+        }
+        let operations: Vec<Operation<'_>> = flights.iter().map(|flight| flight.operation).collect();
+        let split = split(&Input { wall, idle: &idle, local: record.local, operations: &operations });
+        Some(Self { command, record, wall, flights, split, idle })
+    }
+
+    /// How long the command has run.
+    pub fn wall_ns(&self) -> Ns {
+        self.wall.1 - self.wall.0
+    }
+
+    /// It ended and failed.
+    pub fn failed(&self) -> bool {
+        self.record.signal.is_some() || self.record.exit_code.is_some_and(|code| code != 0)
+    }
+
+    /// Blocked time, by the phases' rule, that is due to the part of each operation that `part`
+    /// names. What else of the same phase was in flight bears its half.
+    pub fn cost(&self, part: impl Fn(&Flight<'a>) -> Option<Span>) -> Ns {
+        const STALL: Option<&str> = Some("stall");
+        const OTHER: Option<&str> = Some("other");
+        let mut operations = Vec::with_capacity(self.flights.len());
+        for flight in &self.flights {
+            let operation = flight.operation;
+            let mut push = |host, start_ns, end_ns| {
+                if start_ns < end_ns {
+                    operations.push(Operation { host, start_ns, end_ns, ..operation });
+                }
+            };
+            let (start, end) = (operation.start_ns, operation.end_ns);
+            if let Some((from, to)) = part(flight) {
+                let (from, to) = (from.clamp(start, end), to.clamp(start, end).max(from.clamp(start, end)));
+                push(OTHER, start, from);
+                push(STALL, from, to);
+                push(OTHER, to, end);
+            } else {
+                push(OTHER, start, end);
+            }
+        }
+        let input =
+            Input { wall: self.wall, idle: &self.idle, local: self.record.local, operations: &operations };
+        let hosts = split(&input).hosts;
+        hosts.iter().find(|host| Some(host.host.as_str()) == STALL).map_or(0, |host| host.blocked_ns)
+    }
+
+    /// Idle time within a span, whatever was in flight.
+    pub fn idle_within(&self, span: Span) -> Ns {
+        let within = |&(from, to): &Span| to.min(span.1).saturating_sub(from.max(span.0));
+        self.idle.iter().map(within).sum()
+    }
+
+    /// Questions of the command's own processes, with when they ended or were given up.
+    pub fn questions(&self) -> impl Iterator<Item = (&'a Dns, Option<Ns>)> {
+        let own = self.command.dns.values().filter(|question| question.record.on_behalf_of.is_none());
+        own.map(|question| (&question.record, question.record.end_ns.or(question.given_up_ns)))
+    }
+
+    /// Its connections.
+    pub fn connections(&self) -> impl Iterator<Item = &'a Connection> {
+        self.command.connections.values()
+    }
+
+    /// Its requests.
+    pub fn requests(&self) -> impl Iterator<Item = &'a Request> {
+        self.command.requests.values()
+    }
+
+    /// Blocked time of whole requests.
+    pub fn cost_of_requests(&self, which: impl Fn(&Request) -> bool) -> Ns {
+        self.cost(|flight| match flight.subject {
+            Subject::Request(request) if which(request) => Some(whole(flight)),
+            _ => None,
+        })
+    }
+
+    /// Blocked time of whole handshakes, of TCP or TLS.
+    pub fn cost_of_handshakes(&self, tls: bool, which: impl Fn(&Connection) -> bool) -> Ns {
+        self.cost(|flight| match flight.subject {
+            Subject::Connect(connection) if !tls && which(connection) => Some(whole(flight)),
+            Subject::Tls(connection) if tls && which(connection) => Some(whole(flight)),
+            _ => None,
+        })
+    }
+
+    /// The name that was looked up last by that process before it connected: whom a connection is
+    /// for, when it did not come far enough to say so itself.
+    pub fn name_of(&self, connection: &Connection) -> Option<&'a str> {
+        let own = self.command.connections.get(&connection.id)?;
+        if let Some(name) = &own.server_name {
+            return Some(name);
+        }
+        let before = self.questions().filter(|(dns, end)| {
+            dns.pid == own.pid
+                && dns.rcode.as_deref() == Some("NOERROR")
+                && dns.answers.is_some_and(|answers| answers > 0)
+                && end.is_some_and(|end| end <= own.start_ns)
+        });
+        before.max_by_key(|(_, end)| *end).map(|(dns, _)| dns.name.as_str())
+    }
+
+    /// The name, with the address where there is one, or else the address.
+    pub fn host(&self, connection: &Connection) -> String {
+        self.name_of(connection).map_or_else(|| connection.remote.clone(), str::to_owned)
+    }
+}
+
+/// All of an operation.
+pub fn whole(flight: &Flight<'_>) -> Span {
+    (flight.operation.start_ns, flight.operation.end_ns)
+}
+
+/// From the first start to the last end; `None` of nothing.
+pub fn hull(spans: impl IntoIterator<Item = Span>) -> Option<Span> {
+    spans.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}

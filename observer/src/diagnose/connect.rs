@@ -1,0 +1,150 @@
+//! TCP handshakes that were lost, refused or sent into nothing.
+
+use std::collections::BTreeMap;
+
+use super::case::{Case, hull};
+use super::finding::Finding;
+use super::thresholds as at;
+use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use crate::view::human::{count, duration};
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let holes: Vec<&Connection> = case.connections().filter(|hole| blackhole(case, hole)).collect();
+    if !holes.is_empty() {
+        ipv6(case, &holes, found);
+    }
+    let is_hole = |connection: &Connection| holes.iter().any(|hole| hole.id == connection.id);
+    for (host, connections) in by_host(case, |c| c.syn_retransmits > 0 && !is_hole(c)) {
+        found.push(lost(case, &host, &connections));
+    }
+    for (host, connections) in
+        by_host(case, |c| c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0)
+    {
+        found.push(refused(case, &host, &connections));
+    }
+}
+
+/// Connections by whom they were for.
+pub fn by_host<'a>(
+    case: &Case<'a>,
+    which: impl Fn(&Connection) -> bool,
+) -> BTreeMap<String, Vec<&'a Connection>> {
+    let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for connection in case.connections().filter(|connection| which(connection)) {
+        hosts.entry(case.host(connection)).or_default().push(connection);
+    }
+    hosts
+}
+
+/// When the TCP handshake ended, however.
+pub fn handshake_end(case: &Case<'_>, connection: &Connection) -> Ns {
+    let took = connection.connect_ns.map(|took| connection.start_ns + took);
+    took.or(connection.end_ns).unwrap_or(case.wall.1)
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    host: &str,
+    connections: &[&Connection],
+    summary: String,
+) -> Finding {
+    let spans = connections.iter().map(|c| (c.start_ns, handshake_end(case, c)));
+    Finding {
+        kind,
+        phase: Phase::Connect,
+        host: Some(host.to_owned()),
+        span: hull(spans).unwrap_or(case.wall),
+        cost_ns: case.cost_of_handshakes(false, |c| connections.iter().any(|one| one.id == c.id)),
+        summary,
+        evidence: connections.iter().take(6).map(|c| evidence(case, c)).collect(),
+        remedies: Vec::new(),
+        fatal: connections
+            .iter()
+            .all(|c| matches!(c.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused)),
+        info: false,
+    }
+}
+
+fn evidence(case: &Case<'_>, connection: &Connection) -> String {
+    let took = duration(handshake_end(case, connection) - connection.start_ns);
+    let how = match connection.outcome {
+        ConnectionOutcome::Refused => format!("reset after {took}"),
+        ConnectionOutcome::TimedOut => format!("given up after {took}"),
+        _ if connection.connect_ns.is_some() => format!("established after {took}"),
+        _ => format!("unanswered for {took}"),
+    };
+    let again = match connection.syn_retransmits {
+        0 => String::new(),
+        n => format!(", sent again {}", times(n)),
+    };
+    format!("SYN to {}{again}: {how}", connection.remote)
+}
+
+fn times(n: u32) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let sent: u32 = connections.iter().map(|c| c.syn_retransmits).sum();
+    let through = connections
+        .iter()
+        .filter(|c| c.connect_ns.is_some() && c.outcome != ConnectionOutcome::TimedOut)
+        .count();
+    let end = if through == connections.len() { "before they were answered" } else { "and never answered" };
+    let summary =
+        format!("SYNs to {host} were sent again {} {end}: lost, or dropped on the way", times(sent));
+    let mut finding = finding(case, "syn-lost", host, connections, summary);
+    finding.remedies = around(case, host);
+    finding
+}
+
+fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!(
+        "{host} refused {}: nothing listens at {}",
+        count(connections.len() as u64, "connection"),
+        connections[0].remote
+    );
+    let mut finding = finding(case, "connect-refused", host, connections, summary);
+    finding.remedies = around(case, host);
+    finding
+}
+
+/// Ways around a host that cannot be reached.
+pub fn around(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
+    if super::sumdb::is_database(case, host) {
+        vec![(
+            "sumdb=off".to_owned(),
+            "shows what the checksum database costs; gives up its protection, so not to keep",
+        )]
+    } else {
+        vec![("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy")]
+    }
+}
+
+fn is_v6(connection: &Connection) -> bool {
+    connection.remote.starts_with('[')
+}
+
+/// No answer over IPv6, and IPv4 tried after it.
+fn blackhole(case: &Case<'_>, connection: &Connection) -> bool {
+    let end = handshake_end(case, connection);
+    let unanswered = connection.connect_ns.is_none()
+        || matches!(connection.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Unused);
+    is_v6(connection)
+        && unanswered
+        && connection.tls_start_ns.is_none()
+        && end - connection.start_ns >= at::FALLBACK_NS
+        && case.connections().any(|other| {
+            let after = other.start_ns.saturating_sub(connection.start_ns);
+            !is_v6(other)
+                && other.pid == connection.pid
+                && (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after)
+        })
+}
+
+fn ipv6(case: &Case<'_>, holes: &[&Connection], found: &mut Vec<Finding>) {
+    let host = case.host(holes[0]);
+    let summary = format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms");
+    found.push(Finding { fatal: false, ..finding(case, "ipv6-blackhole", &host, holes, summary) });
+}

@@ -1,0 +1,201 @@
+//! Questions that were answered late, wrongly or never.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::case::{Case, hull, whole};
+use super::finding::Finding;
+use super::thresholds as at;
+use crate::model::operations::Subject;
+use crate::model::record::{Dns, Ns, Phase, Transport};
+use crate::view::human::{count, duration};
+
+const AGAIN: (&str, &str) =
+    ("resolv=options timeout:1 attempts:3", "asks again after one second instead of five");
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    unanswered(case, found);
+    slow(case, found);
+    search(case, found);
+    errors(case, found);
+    ignored(case, found);
+}
+
+/// Questions by server, each list in order.
+fn by_server<'a>(
+    case: &Case<'a>,
+    which: impl Fn(&Dns, Option<Ns>) -> bool,
+) -> BTreeMap<&'a str, Vec<(&'a Dns, Option<Ns>)>> {
+    let mut servers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (dns, end) in case.questions().filter(|(dns, end)| which(dns, *end)) {
+        servers.entry(dns.server.as_str()).or_default().push((dns, end));
+    }
+    servers
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    server: &str,
+    questions: &[(&Dns, Option<Ns>)],
+    summary: String,
+) -> Finding {
+    let ids: BTreeSet<u32> = questions.iter().map(|(dns, _)| dns.id).collect();
+    let cost_ns = case.cost(|flight| match flight.subject {
+        Subject::Dns(question) if ids.contains(&question.record.id) => Some(whole(flight)),
+        _ => None,
+    });
+    let spans = questions.iter().map(|(dns, end)| (dns.start_ns, end.unwrap_or(case.wall.1)));
+    Finding {
+        kind,
+        phase: Phase::Dns,
+        host: Some(server.to_owned()),
+        span: hull(spans).unwrap_or(case.wall),
+        cost_ns,
+        summary,
+        evidence: questions.iter().take(6).map(|(dns, end)| evidence(case, dns, *end)).collect(),
+        remedies: Vec::new(),
+        fatal: false,
+        info: false,
+    }
+}
+
+fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> String {
+    let took = duration(end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns));
+    let what = match (&dns.rcode, end) {
+        (Some(rcode), _) => format!("{rcode} after {took}"),
+        (None, Some(_)) => format!("no answer, given up after {took}"),
+        (None, None) => format!("no answer for {took}"),
+    };
+    format!("{} ({}), attempt {}, asked {}: {what}", dns.name, dns.qtype, dns.attempt, dns.server)
+}
+
+/// Not answered, and asked for long enough that it will not be.
+fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
+    dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= at::DNS_UNANSWERED_NS
+}
+
+fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (server, questions) in by_server(case, |dns, end| is_unanswered(case, dns, end)) {
+        // Some server's AAAA never comes although its A does.
+        let a_answered = |dns: &Dns| {
+            case.questions().any(|(other, _)| {
+                other.server == dns.server
+                    && other.qtype == "A"
+                    && other.name.eq_ignore_ascii_case(&dns.name)
+                    && other.rcode.as_deref() == Some("NOERROR")
+            })
+        };
+        let aaaa_answered = case
+            .questions()
+            .any(|(other, _)| other.server == server && other.qtype == "AAAA" && other.rcode.is_some());
+        let silent =
+            !aaaa_answered && questions.iter().all(|(dns, _)| dns.qtype == "AAAA" && a_answered(dns));
+        let names: BTreeSet<&str> = questions.iter().map(|(dns, _)| dns.name.as_str()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let how_many = count(questions.len() as u64, "question");
+        let (kind, summary) = if silent {
+            ("dns-aaaa-silent", format!("{server} answers A and never AAAA for {names}: go waits for both"))
+        } else {
+            ("dns-timeout", format!("{server} left {how_many} for {names} unanswered"))
+        };
+        let mut finding = finding(case, kind, server, &questions, summary);
+        finding.remedies = vec![(AGAIN.0.to_owned(), AGAIN.1)];
+        finding.fatal = case.connections().next().is_none();
+        found.push(finding);
+    }
+}
+
+fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let is_slow = |dns: &Dns, end: Option<Ns>| {
+        dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > at::DNS_SLOW_NS)
+    };
+    for (server, questions) in by_server(case, is_slow) {
+        let longest = questions.iter().filter_map(|(dns, end)| end.map(|end| end - dns.start_ns)).max();
+        let summary = format!(
+            "{server} answered {} late, the latest after {}",
+            count(questions.len() as u64, "question"),
+            duration(longest.unwrap_or_default())
+        );
+        let mut finding = finding(case, "dns-slow", server, &questions, summary);
+        let behind = case.command.dns.values().map(|question| &question.record).filter(|dns| {
+            dns.on_behalf_of.is_some_and(|id| questions.iter().any(|(question, _)| question.id == id))
+        });
+        finding.evidence.extend(behind.take(3).map(|dns| {
+            let took = dns
+                .end_ns
+                .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
+            format!("{} passed it on to {}, which answered {took}", dns.comm, dns.server)
+        }));
+        found.push(finding);
+    }
+}
+
+fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let names: BTreeSet<String> = case.questions().map(|(dns, _)| dns.name.to_ascii_lowercase()).collect();
+    // A name with something of the search list behind it.
+    let suffixed = |dns: &Dns| {
+        let name = dns.name.to_ascii_lowercase();
+        names.iter().any(|other| {
+            name.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
+        })
+    };
+    let in_vain = |dns: &Dns, _: Option<Ns>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
+    for (server, questions) in by_server(case, in_vain) {
+        let summary = format!(
+            "{} with a suffix of the search list came first and had no answer",
+            count(questions.len() as u64, "question")
+        );
+        let mut finding = finding(case, "dns-search", server, &questions, summary);
+        finding.remedies = vec![("resolv=options ndots:1".to_owned(), "asks for the name as it is first")];
+        found.push(finding);
+    }
+}
+
+fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let failed = |dns: &Dns, _: Option<Ns>| {
+        dns.rcode.as_deref().is_some_and(|rcode| !matches!(rcode, "NOERROR" | "NXDOMAIN"))
+            || dns.transport == Transport::Tcp
+    };
+    for (server, questions) in by_server(case, failed) {
+        let codes: BTreeSet<&str> = questions
+            .iter()
+            .filter_map(|(dns, _)| dns.rcode.as_deref().filter(|rcode| *rcode != "NOERROR"))
+            .collect();
+        let again = questions.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
+        let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code}")).collect();
+        if again > 0 {
+            what.push(format!(
+                "answered so that {} had to be asked again over TCP",
+                count(again, "question")
+            ));
+        }
+        let mut finding =
+            finding(case, "dns-error", server, &questions, format!("{server} {}", what.join(", ")));
+        finding.fatal = !codes.is_empty() && case.connections().next().is_none();
+        found.push(finding);
+    }
+}
+
+fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let go = &case.record.go;
+    let set = go
+        .godebug
+        .as_deref()
+        .and_then(|debug| debug.split(',').find(|setting| setting.starts_with("netdns=cgo")));
+    let (Some(set), Some(false)) = (set, go.cgo) else { return };
+    found.push(Finding {
+        kind: "netdns-ignored",
+        phase: Phase::Dns,
+        host: None,
+        span: case.wall,
+        cost_ns: 0,
+        summary: format!("GODEBUG={set} has no effect: this go is built without cgo"),
+        evidence: vec![format!(
+            "{} is built with CGO_ENABLED=0 and has its own resolver only",
+            go.binary.as_deref().unwrap_or("the binary")
+        )],
+        remedies: Vec::new(),
+        fatal: false,
+        info: true,
+    });
+}

@@ -1,0 +1,99 @@
+//! What a detector found, and the stall that the report shows.
+
+use super::case::{Case, Span};
+use super::thresholds as at;
+use crate::model::record::{Ns, Phase};
+use crate::model::report::{Remedy, Severity, Stall};
+
+/// What a detector found.
+pub struct Finding {
+    /// Its name in the catalogue
+    pub kind: &'static str,
+    /// The phase it is in
+    pub phase: Phase,
+    /// Whom it is about
+    pub host: Option<String>,
+    /// From when to when
+    pub span: Span,
+    /// Blocked time
+    pub cost_ns: Ns,
+    /// In one sentence
+    pub summary: String,
+    /// What was seen
+    pub evidence: Vec<String>,
+    /// Remedies as in `--with`, and why each may help
+    pub remedies: Vec<(String, &'static str)>,
+    /// What it is about failed for good: when the command failed, that is likely why
+    pub fatal: bool,
+    /// Never more than information
+    pub info: bool,
+}
+
+impl Finding {
+    /// The stall it is.
+    pub fn stall(self, case: &Case<'_>) -> Stall {
+        let severity = self.severity(case);
+        let command = quoted(&case.record.argv);
+        let remedy = |(name, why): (String, &str)| Remedy {
+            attempt: format!("goobserve compare --with {} -- {command}", word(&name)),
+            name,
+            why: why.to_owned(),
+        };
+        Stall {
+            kind: self.kind.to_owned(),
+            phase: self.phase,
+            host: self.host,
+            severity,
+            start_ns: self.span.0,
+            end_ns: self.span.1,
+            cost_ns: self.cost_ns,
+            summary: self.summary,
+            evidence: self.evidence,
+            remedies: self.remedies.into_iter().map(remedy).collect(),
+        }
+    }
+
+    fn severity(&self, case: &Case<'_>) -> Severity {
+        let share = |percent: u64| {
+            self.cost_ns > 0
+                && u128::from(self.cost_ns) * 100 >= u128::from(case.wall_ns()) * u128::from(percent)
+        };
+        if self.info {
+            Severity::Info
+        } else if self.fatal && case.failed()
+            || self.cost_ns >= at::CRITICAL_NS
+            || share(at::CRITICAL_PERCENT)
+        {
+            Severity::Critical
+        } else if self.cost_ns >= at::WARNING_NS || share(at::WARNING_PERCENT) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    }
+}
+
+/// A command line that a shell takes apart as it was.
+fn quoted(argv: &[String]) -> String {
+    argv.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" ")
+}
+
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,~".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_survives_the_shell() {
+        let argv = ["go", "get", "a b", "it's", ""].map(str::to_owned);
+        assert_eq!(quoted(&argv), r"go get 'a b' 'it'\''s' ''");
+    }
+}

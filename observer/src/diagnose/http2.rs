@@ -1,0 +1,355 @@
+//! What happens to streams that share a connection: loss, silence, limits, resets, windows.
+
+use std::collections::BTreeMap;
+
+use super::case::{Case, Span, hull, whole};
+use super::finding::Finding;
+use super::thresholds as at;
+use crate::model::event::{Mark, WindowMark};
+use crate::model::operations::Subject;
+use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
+use crate::model::state::Moment;
+use crate::view::human::{bytes, count, duration, duration_or_unknown};
+
+/// Spells of one connection that are added up; each takes a walk over all that was in flight.
+const SPANS_MAX: usize = 64;
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for connection in case.connections() {
+        let lost = losses(case, connection);
+        if let Some(silence) = silence(case, connection, &lost) {
+            found.push(silence);
+        } else if let Some(finding) = blocked(case, connection, &lost) {
+            found.push(finding);
+        }
+        found.extend(windows(case, connection));
+        found.extend(goaway(case, connection));
+    }
+    found.extend(limits(case));
+    found.extend(resets(case));
+}
+
+/// When segments of established connections were sent again.
+fn losses(case: &Case<'_>, connection: &Connection) -> Vec<Ns> {
+    let of = |(at, moment): &(Ns, Moment)| match moment {
+        Moment::Retransmission(Mark { connection: id, syn: false, .. }) if *id == connection.id => Some(*at),
+        _ => None,
+    };
+    case.command.moments.iter().filter_map(of).collect()
+}
+
+fn requests_of<'a>(case: &Case<'a>, connection: &Connection) -> Vec<&'a Request> {
+    case.requests().filter(|request| request.connection == Some(connection.id)).collect()
+}
+
+/// The phase that most of these requests belong to.
+fn phase_of(requests: &[&Request]) -> Phase {
+    let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+    requests.iter().for_each(|request| *phases.entry(request.class.phase()).or_default() += 1);
+    phases.into_iter().max_by_key(|(_, count)| *count).map_or(Phase::Proxy, |(phase, _)| phase)
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    connection: &Connection,
+    phase: Phase,
+    span: Span,
+    summary: String,
+) -> Finding {
+    Finding {
+        kind,
+        phase,
+        host: Some(case.host(connection)),
+        span,
+        cost_ns: cost_within(case, connection, &[span]),
+        summary,
+        evidence: Vec::new(),
+        remedies: Vec::new(),
+        fatal: false,
+        info: false,
+    }
+}
+
+/// Blocked time of the connection's requests within the first of the spans that each was in.
+fn cost_within(case: &Case<'_>, connection: &Connection, spans: &[Span]) -> Ns {
+    let mut cost = 0;
+    for span in spans {
+        cost += case.cost(|flight| match flight.subject {
+            Subject::Request(request) if request.connection == Some(connection.id) => Some(*span),
+            _ => None,
+        });
+    }
+    cost
+}
+
+/// Requests that got nothing for long: nothing at all, or the rest of a body. Told apart by
+/// whether the peer still acknowledges what it is sent.
+fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
+    let requests = requests_of(case, connection);
+    let waits = |request: &&&Request| {
+        // What failed was still waited for, and so is what is open.
+        let over = request.end_ns.is_some() && request.outcome == RequestOutcome::Ok;
+        let end = request.end_ns.unwrap_or(case.wall.1);
+        !over
+            && request.first_byte_ns.is_none_or(|first| end.saturating_sub(first) >= at::SILENT_NS)
+            && end.saturating_sub(request.start_ns) >= at::SILENT_NS
+    };
+    let silent: Vec<&Request> = requests.iter().filter(waits).copied().collect();
+    let since = silent.iter().map(|request| request.first_byte_ns.unwrap_or(request.start_ns)).max()?;
+    // The latest thing that did come.
+    let came = requests.iter().flat_map(|request| {
+        [request.first_byte_ns, request.end_ns.filter(|_| request.outcome == RequestOutcome::Ok)]
+    });
+    let since =
+        came.flatten().max().unwrap_or(since).max(silent.iter().map(|request| request.start_ns).min()?);
+    let until = silent.iter().map(|request| request.end_ns.unwrap_or(case.wall.1)).max()?;
+    if until.saturating_sub(since) < at::SILENT_NS {
+        return None;
+    }
+    let again = lost.iter().filter(|lost| (since..=until).contains(lost)).count();
+    let dead = again >= at::DEAD_RETRANSMISSIONS || connection.outcome == ConnectionOutcome::TimedOut;
+    let host = case.host(connection);
+    let waiting = count(silent.len() as u64, "request");
+    let took = duration(until - since);
+    let phase = phase_of(&silent);
+    let mut finding = if dead {
+        let summary = format!(
+            "the path to {host} is dead: {waiting} unanswered for {took}, and nothing is acknowledged"
+        );
+        finding(case, "path-dead", connection, phase, (since, until), summary)
+    } else {
+        let summary =
+            format!("{host} fell silent: {waiting} without a byte for {took}, the connection is alive");
+        finding(case, "h2-silent", connection, phase, (since, until), summary)
+    };
+    finding.evidence = vec![format!(
+        "{} to {}: {} retransmissions meanwhile, RTT {}, {} received in all",
+        connection.local,
+        connection.remote,
+        again,
+        duration_or_unknown(connection.rtt_ns),
+        connection.bytes_received.map_or_else(|| "?".to_owned(), bytes)
+    )];
+    finding.evidence.extend(silent.iter().take(4).map(|request| what(request)));
+    finding.remedies = super::connect::around(case, &host);
+    finding.fatal = true;
+    Some(finding)
+}
+
+/// A request in words.
+pub fn what(request: &Request) -> String {
+    let path = request.path.as_deref().unwrap_or("a path that is not known");
+    let stream = request.stream.map_or_else(String::new, |stream| format!("stream {stream}, "));
+    let first = match request.first_byte_ns {
+        Some(first) => format!("head after {}", duration(first.saturating_sub(request.start_ns))),
+        None => "no head".to_owned(),
+    };
+    let end = request.end_ns.map_or_else(
+        || "not ended".to_owned(),
+        |end| format!("ended after {}", duration(end.saturating_sub(request.start_ns))),
+    );
+    format!("{stream}{path}: {first}, {end}")
+}
+
+/// Segments were lost, and several streams waited behind them.
+fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
+    let out_of_order = connection.received_out_of_order.unwrap_or(0);
+    if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order == 0 {
+        return None;
+    }
+    let requests = requests_of(case, connection);
+    let open = |at_ns: Ns| {
+        requests.iter().filter(|r| r.start_ns <= at_ns && r.end_ns.is_none_or(|end| end > at_ns)).count()
+    };
+    let most = lost.iter().map(|at_ns| open(*at_ns)).max();
+    // What the peer sent again has no moment of its own.
+    let most =
+        most.unwrap_or_else(|| requests.iter().map(|request| open(request.start_ns)).max().unwrap_or(0));
+    if most < at::LOSS_STREAMS {
+        return None;
+    }
+    let holds = at::LOSS_HOLDS_NS.max(2 * connection.rtt_ns.unwrap_or(0));
+    // The segment was lost before it was sent again.
+    let mut spans: Vec<Span> = Vec::new();
+    for at_ns in lost {
+        let span = (at_ns.saturating_sub(holds), *at_ns);
+        if let Some(last) = spans.last_mut().filter(|last| last.1 >= span.0) {
+            last.1 = span.1;
+        } else if spans.len() < SPANS_MAX {
+            spans.push(span);
+        }
+    }
+    let span = hull(spans.iter().copied())
+        .or_else(|| hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))))?;
+    let summary = format!(
+        "segments were lost on the one connection to {}: up to {} waited behind them",
+        case.host(connection),
+        count(most as u64, "stream")
+    );
+    let mut finding = finding(case, "h2-loss-blocks-all", connection, phase_of(&requests), span, summary);
+    finding.cost_ns = cost_within(case, connection, &spans);
+    finding.evidence = vec![format!(
+        "{}: {} sent again, {} received out of order, RTT {}",
+        connection.remote,
+        count(lost.len() as u64, "segment"),
+        out_of_order,
+        duration_or_unknown(connection.rtt_ns)
+    )];
+    finding.remedies = vec![("http1".to_owned(), "a connection a request: a loss holds up one")];
+    Some(finding)
+}
+
+/// A window was closed: somebody does not read.
+fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
+    let marks = case.command.moments.iter().filter_map(|(at_ns, moment)| match moment {
+        Moment::Window(mark) if mark.connection == connection.id => Some((*at_ns, mark)),
+        _ => None,
+    });
+    let marks: Vec<(Ns, &WindowMark)> = marks.collect();
+    let mut findings = Vec::new();
+    for ours in [false, true] {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut closed = None;
+        for (at_ns, _) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
+            let zero = marks.iter().any(|(at, mark)| at == at_ns && mark.ours == ours && mark.zero);
+            match (zero, closed) {
+                (true, None) => closed = Some(*at_ns),
+                (false, Some(from)) => {
+                    spans.push((from, *at_ns));
+                    closed = None;
+                }
+                _ => {}
+            }
+        }
+        spans.extend(closed.map(|from| (from, connection.end_ns.unwrap_or(case.wall.1))));
+        let Some(span) = hull(spans.iter().copied()) else { continue };
+        let total: Ns = spans.iter().map(|(from, to)| to - from).sum();
+        let host = case.host(connection);
+        let side = if ours {
+            format!("this machine does not read fast enough what {host} sends")
+        } else {
+            format!("{host} does not read what it is sent")
+        };
+        let summary = format!("{side}: the window was closed for {}", duration(total));
+        let requests = requests_of(case, connection);
+        let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
+        finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
+        finding.evidence = vec![format!(
+            "{}: {} window was 0 {}, the longest {}",
+            connection.remote,
+            if ours { "our" } else { "the peer's" },
+            count(spans.len() as u64, "time"),
+            duration(spans.iter().map(|(from, to)| to - from).max().unwrap_or_default())
+        )];
+        findings.push(finding);
+    }
+    findings
+}
+
+fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
+    let code = connection.goaway.as_deref()?;
+    let requests = requests_of(case, connection);
+    let failed: Vec<&Request> = requests
+        .iter()
+        .copied()
+        .filter(|r| r.outcome == RequestOutcome::Error && r.status.is_none())
+        .collect();
+    let end = connection.end_ns.unwrap_or(case.wall.1);
+    let host = case.host(connection);
+    // In order, nothing was open and nobody noticed.
+    let summary = format!(
+        "{host} ended the connection with GOAWAY ({code}): {} had to be asked again",
+        count(failed.len() as u64, "request")
+    );
+    let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
+    let mut finding = finding(case, "h2-goaway", connection, phase_of(&requests), span, summary);
+    finding.cost_ns = case.cost_of_requests(|request| failed.iter().any(|one| one.id == request.id));
+    finding.evidence = vec![format!(
+        "{}: GOAWAY {code} after {}",
+        connection.remote,
+        count(u64::from(connection.requests), "request")
+    )];
+    finding.evidence.extend(failed.iter().take(4).map(|request| what(request)));
+    finding.info = failed.is_empty();
+    Some(finding)
+}
+
+/// A small limit of streams made the command dial more connections.
+fn limits(case: &Case<'_>) -> Vec<Finding> {
+    let hosts =
+        super::connect::by_host(case, |c| c.stream_limit.is_some_and(|limit| limit < at::STREAM_LIMIT));
+    let mut findings = Vec::new();
+    for (host, connections) in hosts {
+        let used = connections.iter().filter(|c| c.requests > 0).count();
+        let limit = connections.iter().filter_map(|c| c.stream_limit).min().unwrap_or_default();
+        if used < 2 {
+            continue; // the limit was never reached
+        }
+        let summary = format!(
+            "{host} allows {} at once on a connection: go opened {used}",
+            count(u64::from(limit), "stream")
+        );
+        let span = hull(connections.iter().map(|c| (c.start_ns, c.start_ns + c.connect_ns.unwrap_or(0))))
+            .unwrap_or(case.wall);
+        let mut finding = finding(case, "h2-stream-limit", connections[0], Phase::Proxy, span, summary);
+        // What the limit costs is the handshakes of the further connections.
+        let further = |c: &Connection| c.requests > 0 && connections.iter().skip(1).any(|one| one.id == c.id);
+        finding.cost_ns = case.cost_of_handshakes(false, further) + case.cost_of_handshakes(true, further);
+        finding.evidence = connections
+            .iter()
+            .take(4)
+            .map(|c| {
+                format!(
+                    "{}: SETTINGS_MAX_CONCURRENT_STREAMS {limit}, {}",
+                    c.local,
+                    count(u64::from(c.requests), "request")
+                )
+            })
+            .collect();
+        finding.remedies = vec![("http1".to_owned(), "a connection a request, kept for the next one")];
+        findings.push(finding);
+    }
+    findings
+}
+
+fn resets(case: &Case<'_>) -> Vec<Finding> {
+    let mut hosts: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
+    let reset =
+        |request: &&Request| request.protocol == Protocol::H2 && request.outcome == RequestOutcome::Reset;
+    for request in case.requests().filter(reset) {
+        hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
+    }
+    let one = |(host, requests): (&str, Vec<&Request>)| {
+        let code =
+            requests.iter().find_map(|request| request.reset_code.as_deref()).unwrap_or("code unknown");
+        let again = requests.iter().filter(|request| {
+            case.requests().any(|other| {
+                other.id != request.id && other.path == request.path && other.start_ns > request.start_ns
+            })
+        });
+        let again = again.count();
+        Finding {
+            kind: "h2-stream-reset",
+            phase: phase_of(&requests),
+            host: Some(host.to_owned()),
+            span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                .unwrap_or(case.wall),
+            cost_ns: case.cost(|flight| match flight.subject {
+                Subject::Request(request) if requests.iter().any(|one| one.id == request.id) => {
+                    Some(whole(flight))
+                }
+                _ => None,
+            }),
+            summary: format!(
+                "{host} reset {} ({code}); {again} of them asked again",
+                count(requests.len() as u64, "stream")
+            ),
+            evidence: requests.iter().take(5).map(|request| what(request)).collect(),
+            remedies: super::connect::around(case, host),
+            fatal: again < requests.len(),
+            info: false,
+        }
+    };
+    hosts.into_iter().map(one).collect()
+}

@@ -1,0 +1,248 @@
+//! The module proxy: slow answers, slow bodies, modules it does not have, what is asked twice.
+
+use std::collections::BTreeMap;
+
+use super::case::{Case, hull};
+use super::finding::Finding;
+use super::http2::what;
+use super::thresholds as at;
+use crate::model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use crate::view::human::{bytes, count, duration, duration_or_unknown};
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (host, requests) in
+        by_host(case, |request| request.class.phase() == Phase::Proxy && is_late(case, request))
+    {
+        found.push(late(case, "proxy-slow", Phase::Proxy, host, &requests));
+    }
+    for (host, requests) in by_host(case, is_crawling) {
+        found.push(crawling(case, host, &requests));
+    }
+    for (host, requests) in by_host(case, |request| request.class == Class::Toolchain) {
+        found.push(toolchain(case, host, &requests));
+    }
+    missing(case, found);
+    twice(case, found);
+}
+
+/// Requests by host.
+pub fn by_host<'a>(case: &Case<'a>, which: impl Fn(&Request) -> bool) -> BTreeMap<&'a str, Vec<&'a Request>> {
+    let mut hosts: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for request in case.requests().filter(|request| which(request)) {
+        hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
+    }
+    hosts
+}
+
+fn rtt(case: &Case<'_>, request: &Request) -> Option<Ns> {
+    case.command.connections.get(&request.connection?)?.rtt_ns
+}
+
+/// The head came far later than the way takes.
+pub fn is_late(case: &Case<'_>, request: &Request) -> bool {
+    let head = request.first_byte_ns.unwrap_or_else(|| request.end_ns.unwrap_or(case.wall.1));
+    let allowed = at::HEAD_WORK_NS + at::HEAD_ROUND_TRIPS * rtt(case, request).unwrap_or(0);
+    head.saturating_sub(request.start_ns) > allowed
+}
+
+/// Until when its head was waited for.
+fn head(case: &Case<'_>, request: &Request) -> Ns {
+    request.first_byte_ns.or(request.end_ns).unwrap_or(case.wall.1)
+}
+
+/// Requests whose heads came late.
+pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, requests: &[&Request]) -> Finding {
+    let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
+    let longest =
+        requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();
+    let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();
+    let cost_ns = case.cost(|flight| match flight.subject {
+        crate::model::operations::Subject::Request(request) if ids.contains(&request.id) => {
+            Some((request.start_ns, head(case, request)))
+        }
+        _ => None,
+    });
+    let whom = if phase == Phase::Sumdb { "the checksum database at " } else { "" };
+    let mut evidence: Vec<String> = requests.iter().take(5).map(|request| what(request)).collect();
+    evidence.push(format!("RTT {}", duration_or_unknown(rtt)));
+    Finding {
+        kind,
+        phase,
+        host: Some(host.to_owned()),
+        span: hull(requests.iter().map(|request| (request.start_ns, head(case, request))))
+            .unwrap_or(case.wall),
+        cost_ns,
+        summary: format!(
+            "{whom}{host} took long before {}, the longest {} at an RTT of {}",
+            count(requests.len() as u64, "answer"),
+            duration(longest),
+            duration_or_unknown(rtt)
+        ),
+        evidence,
+        remedies: if phase == Phase::Sumdb {
+            super::connect::around(case, host)
+        } else {
+            vec![("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy")]
+        },
+        fatal: false,
+        info: false,
+    }
+}
+
+/// The body came slower than it has to.
+fn is_crawling(request: &Request) -> bool {
+    let (Some(first), Some(end), Some(bytes)) = (request.first_byte_ns, request.end_ns, request.bytes) else {
+        return false;
+    };
+    let took = end.saturating_sub(first);
+    request.outcome == RequestOutcome::Ok
+        && took >= at::TRANSFER_NS
+        && u128::from(bytes) * 1_000_000_000 < u128::from(took) * u128::from(at::TRANSFER_RATE)
+}
+
+fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
+    let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
+    let body = |request: &Request| (head(case, request), request.end_ns.unwrap_or(case.wall.1));
+    let cost_ns = case.cost(|flight| match flight.subject {
+        crate::model::operations::Subject::Request(request) if ids.contains(&request.id) => {
+            Some(body(request))
+        }
+        _ => None,
+    });
+    let connection = requests.iter().find_map(|request| case.command.connections.get(&request.connection?));
+    let lossy = connection.is_some_and(|c| c.received_out_of_order.unwrap_or(0) > 0 || c.retransmits > 0);
+    let closed = connection.is_some_and(|c| c.zero_windows > 0);
+    let why = if lossy {
+        "segments were lost"
+    } else if closed {
+        "a window was closed"
+    } else {
+        "nothing was lost and no window closed: the sender is slow, or held back"
+    };
+    let line = |request: &&Request| {
+        let (from, to) = body(request);
+        let size = request.bytes.map_or_else(|| "?".to_owned(), bytes);
+        format!("{}: {size} in {}", request.path.as_deref().unwrap_or("?"), duration(to - from))
+    };
+    Finding {
+        kind: "transfer-slow",
+        phase: requests[0].class.phase(),
+        host: Some(host.to_owned()),
+        span: hull(requests.iter().map(|request| body(request))).unwrap_or(case.wall),
+        cost_ns,
+        summary: format!("{} of {host} came in at a crawl: {why}", count(requests.len() as u64, "response")),
+        evidence: requests.iter().take(5).map(line).collect(),
+        remedies: if lossy {
+            vec![("http1".to_owned(), "a loss holds up one response only")]
+        } else {
+            Vec::new()
+        },
+        fatal: false,
+        info: false,
+    }
+}
+
+fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
+    let version = requests.iter().find_map(|request| request.version.as_deref()).unwrap_or("another version");
+    Finding {
+        kind: "toolchain-download",
+        phase: Phase::Toolchain,
+        host: Some(host.to_owned()),
+        span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+            .unwrap_or(case.wall),
+        cost_ns: case.cost_of_requests(|request| request.class == Class::Toolchain),
+        summary: format!("go downloaded another toolchain ({version}): go.mod asks for it"),
+        evidence: requests.iter().take(3).map(|request| what(request)).collect(),
+        remedies: vec![(
+            "env=GOTOOLCHAIN=local".to_owned(),
+            "uses the toolchain that is there; fails when go.mod cannot do with it",
+        )],
+        fatal: false,
+        info: false,
+    }
+}
+
+fn is_missing(request: &Request) -> bool {
+    matches!(request.status, Some(404 | 410)) && request.module.is_some()
+}
+
+/// Modules that a proxy or the checksum database does not have.
+fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let direct = case.split.phase(Phase::Vcs).count > 0;
+    for (host, requests) in by_host(case, |request| is_missing(request)) {
+        let mut modules: Vec<&str> =
+            requests.iter().filter_map(|request| request.module.as_deref()).collect();
+        modules.sort_unstable();
+        modules.dedup();
+        let names = modules.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+        let private =
+            format!("env=GOPRIVATE={}", modules.iter().take(8).copied().collect::<Vec<_>>().join(","));
+        let sumdb = requests.iter().any(|request| request.class.phase() == Phase::Sumdb);
+        let phase = if sumdb { Phase::Sumdb } else { Phase::Proxy };
+        let finding = |kind, summary| Finding {
+            kind,
+            phase,
+            host: Some(host.to_owned()),
+            span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                .unwrap_or(case.wall),
+            cost_ns: case.cost_of_requests(|request| requests.iter().any(|one| one.id == request.id)),
+            summary,
+            evidence: requests
+                .iter()
+                .take(5)
+                .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
+                .collect(),
+            remedies: vec![(private.clone(), "asks the module's own host at once, and nobody else")],
+            fatal: false,
+            info: false,
+        };
+        if direct {
+            let mut finding = finding(
+                "proxy-fallback-direct",
+                format!("{host} does not have {names}: go asked there first, then the module's own host"),
+            );
+            finding.cost_ns += case
+                .cost(|flight| (flight.operation.phase == Phase::Vcs).then_some(super::case::whole(flight)));
+            finding.phase = Phase::Vcs;
+            found.push(finding);
+        }
+        let goes_out = direct || sumdb;
+        if goes_out {
+            found.push(finding(
+                "mirror-private",
+                format!("{host} was asked for {names}, which it does not have: if it is private, its name has left the company"),
+            ));
+        }
+    }
+}
+
+fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let mut asked: BTreeMap<(&str, &str), Vec<&Request>> = BTreeMap::new();
+    for request in case.requests() {
+        if let (Some(authority), Some(path)) = (&request.authority, &request.path)
+            && request.method.as_deref() == Some("GET")
+            && !path.contains('…')
+        {
+            asked.entry((authority, path)).or_default().push(request);
+        }
+    }
+    let mut hosts: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
+    for ((authority, _), requests) in asked {
+        hosts.entry(authority).or_default().extend(requests.into_iter().skip(1));
+    }
+    for (host, again) in hosts.into_iter().filter(|(_, again)| !again.is_empty()) {
+        found.push(Finding {
+            kind: "duplicate-request",
+            phase: again[0].class.phase(),
+            host: Some(host.to_owned()),
+            span: hull(again.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                .unwrap_or(case.wall),
+            cost_ns: case.cost_of_requests(|request| again.iter().any(|one| one.id == request.id)),
+            summary: format!("{host} was asked {} more than once", count(again.len() as u64, "time")),
+            evidence: again.iter().take(5).map(|request| what(request)).collect(),
+            remedies: Vec::new(),
+            fatal: false,
+            info: true,
+        });
+    }
+}

@@ -1,0 +1,222 @@
+//! The checksum database: slow, out of reach, or broken behind a proxy.
+
+use super::case::{Case, Span, hull, whole};
+use super::connect::handshake_end;
+use super::finding::Finding;
+use super::http2::what;
+use super::proxy::{by_host, is_late, late};
+use super::thresholds as at;
+use crate::model::operations::{Flight, Subject};
+use crate::model::record::{Class, Connection, ConnectionOutcome, Phase};
+use crate::view::human::{count, duration, percent};
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let slow = by_host(case, |request| request.class.phase() == Phase::Sumdb && is_late(case, request));
+    let none = slow.is_empty();
+    for (host, requests) in slow {
+        found.push(late(case, "sumdb-slow", Phase::Sumdb, host, &requests));
+    }
+    if none {
+        share(case, found);
+    }
+    unreachable(case, found);
+    broken(case, found);
+    stacked(case, found);
+}
+
+/// Whether that host is the checksum database's own, by GOSUMDB: `name`, `name+key`, `name url`.
+pub fn is_database(case: &Case<'_>, host: &str) -> bool {
+    let Some(setting) = case.record.go.gosumdb.as_deref() else { return false };
+    let mut words = setting.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let own = match words.next() {
+        Some(url) => {
+            url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default()
+        }
+        None => name.split('+').next().unwrap_or_default(),
+    };
+    let bare = |name: &str| {
+        name.rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+            .map_or_else(|| name.to_owned(), |(host, _)| host.to_owned())
+    };
+    !own.is_empty() && bare(own) == bare(host)
+}
+
+/// Much of the time went there although each answer came as fast as the way allows.
+fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let of = case.split.phase(Phase::Sumdb);
+    if of.blocked_ns < at::WARNING_NS || of.blocked_ns * 100 < case.wall_ns() * at::CRITICAL_PERCENT {
+        return;
+    }
+    let host = by_host(case, |request| request.class.phase() == Phase::Sumdb)
+        .into_iter()
+        .max_by_key(|(_, requests)| requests.len());
+    let Some((host, requests)) = host else { return };
+    found.push(Finding {
+        kind: "sumdb-slow",
+        phase: Phase::Sumdb,
+        host: Some(host.to_owned()),
+        span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+            .unwrap_or(case.wall),
+        cost_ns: of.blocked_ns,
+        summary: format!(
+            "{} of the time was waiting for the checksum database: a complete go.sum asks it nothing",
+            percent(of.blocked_ns, case.wall_ns())
+        ),
+        evidence: vec![format!(
+            "{} to {host}, half of them within {}",
+            count(of.count, "request"),
+            of.durations.map_or_else(|| "?".to_owned(), |durations| duration(durations.p50_ns))
+        )],
+        remedies: Vec::new(),
+        fatal: false,
+        // Each answer was as fast as the way there: nothing is wrong.
+        info: true,
+    });
+}
+
+/// A handshake with that host that came to nothing, or was not answered for long.
+fn in_vain(case: &Case<'_>, connection: &Connection) -> bool {
+    let tcp = connection.connect_ns.is_none()
+        || matches!(connection.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused);
+    let long = handshake_end(case, connection) - connection.start_ns >= at::TIMED_OUT_NS;
+    let refused = connection.outcome == ConnectionOutcome::Refused;
+    connection.tls_start_ns.is_none() && tcp && (long || refused)
+        || super::tls::is_unanswered(case, connection)
+        || connection.tls_start_ns.is_some()
+            && connection.tls_version.is_none()
+            && connection.outcome == ConnectionOutcome::Reset
+}
+
+fn of_connection(flight: &Flight<'_>, which: impl Fn(&Connection) -> bool) -> Option<Span> {
+    match flight.subject {
+        Subject::Connect(connection) | Subject::Tls(connection) if which(connection) => Some(whole(flight)),
+        _ => None,
+    }
+}
+
+fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let failed: Vec<&Connection> = case
+        .connections()
+        .filter(|connection| is_database(case, &case.host(connection)) && in_vain(case, connection))
+        .collect();
+    let Some(first) = failed.first() else { return };
+    let of = |connection: &Connection| failed.iter().any(|one| one.id == connection.id);
+    let span = hull(case.flights.iter().filter_map(|flight| of_connection(flight, of))).unwrap_or(case.wall);
+    let tls = failed.iter().any(|connection| connection.tls_start_ns.is_some());
+    found.push(Finding {
+        kind: "sumdb-unreachable",
+        phase: if tls { Phase::Tls } else { Phase::Connect },
+        host: Some(case.host(first)),
+        span,
+        cost_ns: case.cost(|flight| of_connection(flight, of)),
+        summary: format!(
+            "the checksum database at {} cannot be reached: {} in vain",
+            case.host(first),
+            count(failed.len() as u64, "handshake")
+        ),
+        evidence: failed
+            .iter()
+            .take(5)
+            .map(|c| {
+                let what = if c.tls_start_ns.is_some() { "ClientHello" } else { "SYN" };
+                format!(
+                    "{what} to {} unanswered, {} retransmitted",
+                    c.remote,
+                    c.syn_retransmits + c.retransmits
+                )
+            })
+            .collect(),
+        remedies: vec![(
+            "sumdb=off".to_owned(),
+            "shows what it costs; gives up the database's protection, so not to keep",
+        )],
+        fatal: true,
+        info: false,
+    });
+}
+
+fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let good =
+        case.requests().find(|request| request.class == Class::SumdbSupported && request.status == Some(200));
+    let Some(good) = good else { return };
+    let failed: Vec<_> = case
+        .requests()
+        .filter(|request| {
+            matches!(request.class, Class::SumdbLookup | Class::SumdbTile | Class::SumdbLatest)
+                && request.authority == good.authority
+                && request.status.is_some_and(|status| status >= 400)
+        })
+        .collect();
+    let Some(first) = failed.first() else { return };
+    let host = good.authority.as_deref().unwrap_or("the proxy");
+    found.push(Finding {
+        kind: "sumdb-proxy-broken",
+        phase: Phase::Sumdb,
+        host: Some(host.to_owned()),
+        span: hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
+        cost_ns: case.cost_of_requests(|request| failed.iter().any(|one| one.id == request.id)),
+        summary: format!(
+            "{host} says that it serves the checksum database and answers {} to what is asked of it",
+            first.status.unwrap_or_default()
+        ),
+        evidence: failed
+            .iter()
+            .take(5)
+            .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
+            .collect(),
+        remedies: vec![("proxy=direct".to_owned(), "asks the checksum database itself")],
+        fatal: true,
+        info: false,
+    });
+}
+
+/// Proxy and checksum database each ran into a time-out, one after the other.
+fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let failed = |connection: &Connection| {
+        let span =
+            hull(case.flights.iter().filter_map(|flight| of_connection(flight, |c| c.id == connection.id)))?;
+        (in_vain(case, connection) && span.1 - span.0 >= at::TIMED_OUT_NS).then_some(span)
+    };
+    let (mut proxy, mut sumdb) = (Vec::new(), Vec::new());
+    for connection in case.connections() {
+        if let Some(span) = failed(connection) {
+            let list = if is_database(case, &case.host(connection)) { &mut sumdb } else { &mut proxy };
+            list.push((connection, span));
+        }
+    }
+    let (Some(first), Some(second)) =
+        (hull(proxy.iter().map(|(_, span)| *span)), hull(sumdb.iter().map(|(_, span)| *span)))
+    else {
+        return;
+    };
+    let of = |list: &[(&Connection, Span)], connection: &Connection| {
+        list.iter().any(|(one, _)| one.id == connection.id)
+    };
+    let cost = |list: &[(&Connection, Span)]| case.cost(|flight| of_connection(flight, |c| of(list, c)));
+    let (of_proxy, of_sumdb) = (cost(&proxy), cost(&sumdb));
+    let overlap = first.1.min(second.1).saturating_sub(first.0.max(second.0));
+    if overlap * 2 > (first.1 - first.0).min(second.1 - second.0) {
+        return; // side by side
+    }
+    found.push(Finding {
+        kind: "stacked-timeouts",
+        phase: Phase::Tls,
+        host: Some(case.host(sumdb[0].0)),
+        span: (first.0.min(second.0), first.1.max(second.1)),
+        cost_ns: of_proxy + of_sumdb,
+        summary: format!(
+            "the proxy's time-outs ({}) and the checksum database's ({}) came one after the other",
+            duration(of_proxy),
+            duration(of_sumdb)
+        ),
+        evidence: vec![
+            format!("{}: {} in vain", case.host(proxy[0].0), count(proxy.len() as u64, "handshake")),
+            format!("{}: {} in vain", case.host(sumdb[0].0), count(sumdb.len() as u64, "handshake")),
+        ],
+        remedies: Vec::new(),
+        fatal: true,
+        info: false,
+    });
+}

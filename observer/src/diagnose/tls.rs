@@ -1,0 +1,196 @@
+//! TLS handshakes that went unanswered, were reset, or took long.
+
+use super::case::{Case, hull};
+use super::connect::{around, by_host};
+use super::finding::Finding;
+use super::thresholds as at;
+use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use crate::view::human::{count, duration, duration_or_unknown};
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (host, connections) in by_host(case, |c| is_unanswered(case, c)) {
+        found.push(unanswered(case, &host, &connections));
+    }
+    for (host, connections) in by_host(case, is_reset) {
+        found.push(reset(case, &host, &connections));
+    }
+    for (host, connections) in by_host(case, is_slow) {
+        found.push(slow(case, &host, &connections));
+    }
+    for (host, connections) in by_host(case, is_intercepted) {
+        found.push(intercepted(case, &host, &connections));
+    }
+    for (host, connections) in
+        by_host(case, |c| c.outcome == ConnectionOutcome::Unused && c.tls_ns.is_some() && !c.tls_failed)
+    {
+        found.push(wasted(case, &host, &connections));
+    }
+}
+
+fn end(case: &Case<'_>, connection: &Connection) -> Ns {
+    let start = connection.tls_start_ns.unwrap_or(connection.start_ns);
+    connection.tls_ns.map(|took| start + took).or(connection.end_ns).unwrap_or(case.wall.1)
+}
+
+fn took(case: &Case<'_>, connection: &Connection) -> Ns {
+    end(case, connection).saturating_sub(connection.tls_start_ns.unwrap_or(connection.start_ns))
+}
+
+/// The hello was sent, and nothing came.
+pub fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
+    connection.tls_start_ns.is_some()
+        && !connection.joined_late
+        && connection.tls_version.is_none()
+        && connection.outcome != ConnectionOutcome::Reset
+        && (connection.tls_ns.is_none() || connection.tls_failed)
+        && took(case, connection) >= at::HELLO_UNANSWERED_NS
+}
+
+fn is_reset(connection: &Connection) -> bool {
+    connection.tls_start_ns.is_some()
+        && connection.tls_version.is_none()
+        && connection.outcome == ConnectionOutcome::Reset
+}
+
+fn is_slow(connection: &Connection) -> bool {
+    let (Some(took), Some(rtt)) = (connection.tls_ns, connection.rtt_ns) else { return false };
+    !connection.tls_failed && took > at::TLS_ROUND_TRIPS * rtt + at::TLS_COMPUTE_NS
+}
+
+fn is_intercepted(connection: &Connection) -> bool {
+    let offered = |offers: &Vec<String>| offers.iter().any(|offer| offer == "h2");
+    connection.alpn.as_deref() == Some("http/1.1") && connection.alpn_offered.as_ref().is_some_and(offered)
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    host: &str,
+    connections: &[&Connection],
+    summary: String,
+) -> Finding {
+    let spans = connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), end(case, c)));
+    Finding {
+        kind,
+        phase: Phase::Tls,
+        host: Some(host.to_owned()),
+        span: hull(spans).unwrap_or(case.wall),
+        cost_ns: case.cost_of_handshakes(true, |c| connections.iter().any(|one| one.id == c.id)),
+        summary,
+        evidence: Vec::new(),
+        remedies: Vec::new(),
+        fatal: false,
+        info: false,
+    }
+}
+
+/// A hello that does not fit one packet of 1,500 bytes.
+fn is_large(connection: &Connection) -> bool {
+    connection.hello_bytes.is_some_and(|bytes| bytes > 1_400)
+}
+
+fn hello(connection: &Connection) -> String {
+    connection.hello_bytes.map_or_else(|| "of unknown size".to_owned(), |bytes| format!("of {bytes} bytes"))
+}
+
+fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!(
+        "{host} did not answer {}: a filter by name, or one that drops hellos over one packet",
+        count(connections.len() as u64, "ClientHello")
+    );
+    let mut finding = finding(case, "tls-hello-unanswered", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(6)
+        .map(|c| {
+            let again = if c.retransmits == 0 {
+                "not sent again: the peer acknowledged it".to_owned()
+            } else {
+                format!("{} sent again: nothing acknowledged it", count(u64::from(c.retransmits), "segment"))
+            };
+            let for_ = duration(took(case, c));
+            format!("ClientHello {} to {}, {again}; no ServerHello for {for_}", hello(c), c.remote)
+        })
+        .collect();
+    if connections.iter().any(|c| is_large(c)) {
+        finding.remedies.push(("no-mlkem".to_owned(), "a ClientHello that fits one packet"));
+    }
+    finding.remedies.extend(around(case, host));
+    finding.fatal = true;
+    finding
+}
+
+fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!("the connection to {host} was reset when its name was said: a filter by name");
+    let mut finding = finding(case, "tls-reset-by-sni", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(6)
+        .map(|c| {
+            let name = c.server_name.as_deref().unwrap_or("no name");
+            format!("RST from {} {} after the ClientHello for {name}", c.remote, duration(took(case, c)))
+        })
+        .collect();
+    finding.remedies = around(case, host);
+    finding.fatal = true;
+    finding
+}
+
+fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let longest = connections.iter().map(|c| took(case, c)).max().unwrap_or_default();
+    let summary = format!(
+        "{} with {host} took long, the longest {}",
+        count(connections.len() as u64, "TLS handshake"),
+        duration(longest)
+    );
+    let mut finding = finding(case, "tls-slow", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(6)
+        .map(|c| {
+            let answered =
+                c.server_hello_ns.zip(c.tls_start_ns).map(|(hello, start)| hello.saturating_sub(start));
+            let rest = answered.map(|answered| took(case, c).saturating_sub(answered));
+            format!(
+                "{}: ServerHello after {}, {} until the handshake was done; RTT {}",
+                c.remote,
+                duration_or_unknown(answered),
+                duration_or_unknown(rest),
+                duration_or_unknown(c.rtt_ns)
+            )
+        })
+        .collect();
+    finding
+}
+
+fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!("{host} was offered HTTP/2 and spoke HTTP/1.1: something may stand in between");
+    let mut finding = finding(case, "tls-intercepted", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(3)
+        .map(|c| {
+            let offered = c.alpn_offered.as_ref().map_or_else(String::new, |offers| offers.join(", "));
+            let version = c.tls_version.as_deref().unwrap_or("of unknown version");
+            format!("{}: offered {offered}, spoken http/1.1, TLS {version}", c.remote)
+        })
+        .collect();
+    finding.cost_ns = 0;
+    finding.info = true;
+    finding
+}
+
+fn wasted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!(
+        "{} with {host} carried no request: go dials twice at the start and HTTP/2 needs one",
+        count(connections.len() as u64, "connection")
+    );
+    let mut finding = finding(case, "handshake-wasted", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(3)
+        .map(|c| format!("{}: {} of handshake", c.local, duration(took(case, c))))
+        .collect();
+    finding.info = true;
+    finding
+}

@@ -1,0 +1,248 @@
+//! The dashboard over a live observation. In: the state, the trees' states, the terminal's keys,
+//! what the command prints. Out: frames; when it is left, the command's output and a summary.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::model::State;
+use crate::model::event::{Body, CommandUpdate, Event};
+use crate::model::record::Ns;
+use crate::view::lines::Lines;
+use crate::view::tui::View;
+use crate::view::tui::keys::{self, Act};
+use crate::view::tui::screen::Screen;
+use crate::view::tui::theme::{Depth, Theme};
+
+/// From frame to frame at least.
+const FRAME: Duration = Duration::from_millis(90);
+/// Output that is kept until the dashboard is left, bytes.
+const OUTPUT_MAX: u64 = 16 << 20;
+/// Lines of it that are shown, and bytes of one.
+const SHOWN_LINES: usize = 100;
+const SHOWN_LINE: usize = 400;
+/// Commands in the summary.
+const SUMMED_UP: usize = 20;
+
+/// What the keys ask of the observation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Nothing
+    GoOn,
+    /// The dashboard was left
+    Leave,
+}
+
+/// A screen and what is looked at.
+pub struct Dashboard {
+    /// `None` once it was left
+    screen: Option<Screen>,
+    view: View,
+    output: Option<Output>,
+    drawn_at: Instant,
+    dirty: bool,
+}
+
+impl Dashboard {
+    /// Takes the terminal.
+    pub fn new(color: bool) -> io::Result<Self> {
+        let theme = Theme { depth: Depth::of_this_terminal(color) };
+        let screen = Some(Screen::take_live()?);
+        let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
+        let view = View { theme, ..View::default() };
+        Ok(Self { screen, view, output: None, drawn_at, dirty: true })
+    }
+
+    /// None, but what the command prints is passed on.
+    pub fn left(file: File) -> Self {
+        let view = View::default();
+        let mut left = Self { screen: None, view, output: None, drawn_at: Instant::now(), dirty: false };
+        left.output(file);
+        left
+    }
+
+    /// The command prints into that file.
+    pub fn output(&mut self, file: File) {
+        self.output = Some(Output { file, read: 0, kept_from: 0, lines: vec![String::new()] });
+    }
+
+    /// Something is new.
+    pub fn dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Reads keys and draws, when there is something to draw. `asleep` is asked only then; `runs`:
+    /// a clock is to go on.
+    pub fn turn(
+        &mut self,
+        state: &State,
+        now: Ns,
+        runs: bool,
+        asleep: impl FnOnce() -> std::collections::BTreeMap<u32, Option<Ns>>,
+    ) -> Wish {
+        if let Some(output) = &mut self.output {
+            let new = output.read(self.screen.is_none());
+            if new && self.screen.is_some() {
+                self.view.output = Some(output.shown());
+                self.dirty = true;
+            }
+        }
+        let Some(screen) = &mut self.screen else { return Wish::GoOn };
+        let mut key = false;
+        // A terminal that has gone gives no keys and takes no frames; the agent is told by a signal.
+        while let Ok(Some(event)) = screen.input(Duration::ZERO) {
+            key = true;
+            match keys::input(&mut self.view, screen.drawn(), &event) {
+                Act::Quit | Act::Interrupt => {
+                    self.leave();
+                    return Wish::Leave;
+                }
+                Act::Copy(text) => {
+                    let _ = screen.copy(&text);
+                    self.view.note = Some("copied, where the terminal allows it".to_owned());
+                }
+                Act::Suspend => self.view.note = Some("Ctrl-Z does nothing here; q leaves".to_owned()),
+                Act::Draw | Act::Nothing | Act::Seek(_) => {}
+            }
+        }
+        let due = (self.dirty || runs && !self.view.paused) && self.drawn_at.elapsed() >= FRAME;
+        if key || due {
+            (self.dirty, self.drawn_at) = (false, Instant::now());
+            self.view.now = Some(now);
+            self.view.asleep = asleep();
+            let _ = screen.draw(state, &self.view);
+        }
+        Wish::GoOn
+    }
+
+    /// Gives the terminal back and prints what the command printed meanwhile.
+    pub fn leave(&mut self) {
+        if self.screen.take().is_some()
+            && let Some(output) = &mut self.output
+        {
+            output.print_kept();
+        }
+    }
+
+    /// After the end: a line a command, in the scrollback.
+    pub fn summary(&mut self, state: &State) {
+        self.leave();
+        if let Some(output) = &mut self.output {
+            output.read(true);
+            return; // the report follows
+        }
+        let records = state.commands().filter_map(|(_, command)| command.record.clone());
+        let records: Vec<_> = records.collect();
+        for record in records.iter().skip(records.len().saturating_sub(SUMMED_UP)) {
+            let body = Body::Command(CommandUpdate { command: record.clone(), idle: Vec::new() });
+            let at_ns = record.wall_ns.map_or(record.start_ns, |wall| record.start_ns + wall);
+            if let Some(line) = Lines::new().line(state, &Event { at_ns, body }) {
+                let _ = writeln!(io::stdout(), "{line}");
+            }
+        }
+    }
+}
+
+/// What the command prints.
+struct Output {
+    file: File,
+    /// How far it was looked at
+    read: u64,
+    /// Before that it is forgotten
+    kept_from: u64,
+    lines: Vec<String>,
+}
+
+impl Output {
+    /// Looks at what is new; `print`: and prints it. False when nothing is.
+    fn read(&mut self, print: bool) -> bool {
+        let mut buffer = vec![0; 1 << 16];
+        let before = self.read;
+        while let Ok(length @ 1..) = self.file.read_at(&mut buffer, self.read) {
+            self.read += length as u64;
+            if print {
+                let _ = io::stdout().write_all(&buffer[..length]);
+                self.forget(self.read);
+            } else {
+                self.show(&buffer[..length]);
+                self.forget(self.read.saturating_sub(OUTPUT_MAX));
+            }
+        }
+        if print && self.read > before {
+            let _ = io::stdout().flush();
+        }
+        self.read > before
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        for (index, part) in String::from_utf8_lossy(bytes).split('\n').enumerate() {
+            if index > 0 {
+                self.lines.push(String::new());
+            }
+            let last = self.lines.last_mut().expect("there is always a line");
+            let room = SHOWN_LINE.saturating_sub(last.len());
+            last.push_str(&part[..part.floor_char_boundary(room.min(part.len()))]);
+        }
+        let surplus = self.lines.len().saturating_sub(SHOWN_LINES);
+        self.lines.drain(..surplus);
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.lines.iter().filter(|line| !line.is_empty()).cloned().collect()
+    }
+
+    /// Frees the memory of what nobody will ask for.
+    fn forget(&mut self, until: u64) {
+        // In large steps: a call for each line would cost more than it frees.
+        if until > self.kept_from + (1 << 20) {
+            let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let (from, length) = (self.kept_from as i64, (until - self.kept_from) as i64);
+            if fallocate(&self.file, flags, from, length).is_ok() {
+                self.kept_from = until;
+            }
+        }
+    }
+
+    fn print_kept(&mut self) {
+        if self.kept_from > 0 {
+            eprintln!("goobserve: the first {} bytes of the output are left out", self.kept_from);
+        }
+        self.read = self.kept_from;
+        self.read(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output() -> Output {
+        let file = tempfile::tempfile().unwrap();
+        Output { file, read: 0, kept_from: 0, lines: vec![String::new()] }
+    }
+
+    #[test]
+    fn the_last_lines_are_shown_and_a_long_line_is_cut() {
+        let mut output = output();
+        let long = "x".repeat(1000);
+        output.file.write_all(format!("go: downloading example.com/a\n{long}\nend").as_bytes()).unwrap();
+        assert!(output.read(false));
+        assert!(!output.read(false));
+        let shown = output.shown();
+        assert_eq!(
+            (shown[0].as_str(), shown[1].len(), shown[2].as_str()),
+            ("go: downloading example.com/a", SHOWN_LINE, "end")
+        );
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut output = output();
+        output.file.write_all("line\n".repeat(5000).as_bytes()).unwrap();
+        output.read(false);
+        assert!(output.lines.len() <= SHOWN_LINES);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a frame of the dashboard costs with a hundred thousand spans in memory: scrolling,
+//! zooming, panning, while new spans come. Prints milliseconds.
+
+use std::time::Instant;
+
+use observer::model::State;
+use observer::model::event::{Body, CommandUpdate, Event};
+use observer::model::record::{Class, Command, Connection, Ns, Request, RequestOutcome};
+use observer::view::tui::{Cache, Tab, View, draw};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+const SPANS: u32 = 100_000;
+const FRAMES: u64 = 300;
+const MS: Ns = 1_000_000;
+
+fn request(id: u32) -> Event {
+    let start_ns = Ns::from(id) * 2 * MS;
+    let end_ns = start_ns + MS * Ns::from(1 + id * 7 % 60);
+    let classes = [Class::Info, Class::Mod, Class::SumdbLookup, Class::SumdbTile, Class::Zip];
+    let request = Request {
+        command: 1,
+        id,
+        connection: Some(id % 4),
+        authority: Some("proxy.test".into()),
+        class: classes[id as usize % classes.len()],
+        module: Some(format!("example.com/m{}", id / 5)),
+        version: Some("v1.0.0".into()),
+        status: Some(200),
+        start_ns,
+        first_byte_ns: Some(start_ns + MS),
+        end_ns: Some(end_ns),
+        bytes: Some(31_400),
+        outcome: RequestOutcome::Ok,
+        ..Request::default()
+    };
+    Event { at_ns: end_ns, body: Body::Request(request) }
+}
+
+fn main() {
+    let mut state = State::new();
+    let command = Command { id: 1, pid: 1, argv: vec!["go".into()], ..Command::default() };
+    state.apply(&Event { at_ns: 0, body: Body::Command(CommandUpdate { command, idle: Vec::new() }) });
+    for id in 0..4 {
+        let connection =
+            Connection { command: 1, id, remote: "192.0.2.1:443".into(), ..Connection::default() };
+        state.apply(&Event { at_ns: 0, body: Body::Connection(connection) });
+    }
+    (1..=SPANS).for_each(|id| state.apply(&request(id)));
+    println!("{SPANS} spans, 200×60, {FRAMES} frames each; milliseconds");
+    println!("{:<26} {:>8} {:>8} {:>8}", "", "median", "p99", "longest");
+    for (name, tab, live) in [
+        ("timeline, zoom and pan", Tab::Timeline, false),
+        ("requests, scroll", Tab::Requests, false),
+        ("timeline, live", Tab::Timeline, true),
+        ("requests, live", Tab::Requests, true),
+    ] {
+        let mut next = SPANS;
+        let mut cache = Cache::default();
+        let mut view = View { tab, now: Some(state.duration_ns()), ..View::default() };
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 200, 60));
+        draw(&mut buffer, &state, &view, &mut cache); // the first works everything out
+        let mut live_state = live.then(|| state.clone());
+        let mut times: Vec<f64> = (0..FRAMES)
+            .map(|frame| {
+                let whole = state.duration_ns();
+                view.timeline.length = Some(whole >> (frame % 12));
+                view.timeline.end = Some(whole - (whole >> 3) * (frame % 8) / 2);
+                view.lists[tab as usize].row = (frame as usize * 331) % SPANS as usize;
+                if let Some(state) = &mut live_state {
+                    for _ in 0..30 {
+                        next += 1;
+                        state.apply(&request(next));
+                    }
+                    view.now = Some(state.duration_ns().max(view.now.unwrap_or(0) + 100 * MS));
+                }
+                let shown = live_state.as_ref().unwrap_or(&state);
+                let begun = Instant::now();
+                buffer.reset();
+                draw(&mut buffer, shown, &view, &mut cache);
+                begun.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+        println!("{name:<26} {:>8.2} {:>8.2} {:>8.2}", at(0.5), at(0.99), at(1.0));
+    }
+}

@@ -1,0 +1,191 @@
+//! The dashboard on a real terminal (tmux): it names what is waited for while it is waited for,
+//! and leaves the terminal as it was, whatever ends it.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tests::go_env::{GoOptions, GoRun};
+use tests::goobserve;
+use tests::lab::Lab;
+use tests::procs::{argv, descendants};
+use tests::proxy::{Faults, HeadDelay, Matcher, ending, paths};
+use tests::{skip, wait};
+
+/// A shell on a terminal of 80×24 in the lab.
+struct Tmux {
+    run: GoRun,
+    socket: String,
+}
+
+impl Tmux {
+    fn start(lab: &Lab, name: &str) -> Self {
+        let run = lab.go_run(&GoOptions::default()).unwrap();
+        let tmux = Self { run, socket: format!("goobserve-{name}-{}", std::process::id()) };
+        let mut command =
+            tmux.command(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "sh"]);
+        command.current_dir(tmux.run.project()).env("TERM", "xterm-256color").env("PS1", "$ ");
+        command.env("GOOBSERVE", goobserve::binary().unwrap());
+        assert!(lab.spawn(&mut command).unwrap().wait().unwrap().success(), "tmux starts");
+        tmux
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.run.command("tmux");
+        command.args(["-L", &self.socket]).args(args);
+        command
+    }
+
+    fn tmux(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn say(&self, line: &str) {
+        self.tmux(&["send-keys", line, "Enter"]);
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
+    }
+
+    /// On the alternate screen, and with the mouse.
+    fn modes(&self) -> String {
+        let format = "#{alternate_on} #{mouse_any_flag} #{cursor_flag}";
+        let shown = self.tmux(&["display-message", "-p", format]).stdout;
+        String::from_utf8_lossy(&shown).trim().to_owned()
+    }
+
+    #[track_caller]
+    fn until(&self, text: &str) -> String {
+        let seen = wait::within(Duration::from_secs(20), || {
+            let screen = self.screen();
+            screen.contains(text).then_some(screen)
+        });
+        seen.unwrap_or_else(|| panic!("no {text:?} on the screen:\n{}", self.screen()))
+    }
+
+    /// The settings of the terminal, as `stty -g` says them.
+    fn settings(&self) -> String {
+        let tty = String::from_utf8(self.tmux(&["display-message", "-p", "#{pane_tty}"]).stdout).unwrap();
+        let stty = Command::new("stty").args(["-g", "-F", tty.trim()]).output().unwrap();
+        String::from_utf8(stty.stdout).unwrap()
+    }
+
+    /// goobserve's agent and worker.
+    fn pids(&self) -> (u32, u32) {
+        let shell = String::from_utf8(self.tmux(&["display-message", "-p", "#{pane_pid}"]).stdout).unwrap();
+        let mut found = descendants(shell.trim().parse().unwrap());
+        found.retain(|pid| argv(*pid).first().is_some_and(|name| name.contains("goobserve")));
+        let is_worker = |pid: &u32| argv(*pid).get(1).is_some_and(|word| word == "__worker");
+        let worker = found.iter().copied().find(is_worker).expect("a worker");
+        let agent = found.iter().copied().find(|pid| !is_worker(pid)).expect("an agent");
+        (agent, worker)
+    }
+
+    /// Waits until the terminal is what it was.
+    #[track_caller]
+    fn is_as_before(&self, settings: &str) {
+        let back = wait::within(Duration::from_secs(10), || {
+            (self.modes() == "0 0 1" && self.settings() == settings).then_some(())
+        });
+        assert!(back.is_some(), "modes {}, settings {}, before {settings}", self.modes(), self.settings());
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+fn lab(test: &str) -> Option<Lab> {
+    if !skip::has(test, "tmux", "tmux") {
+        return None;
+    }
+    Lab::for_test(test)
+}
+
+fn slow(lab: &Lab, matches: Matcher) {
+    let delay = HeadDelay { matches, delay: Duration::from_secs(4) };
+    lab.proxy.set_faults(Faults { head_delays: vec![delay], ..Faults::default() });
+}
+
+/// Seconds of the first wait that the screen tells, and the screen.
+#[track_caller]
+fn first_wait(tmux: &Tmux) -> (f64, String) {
+    wait::until("a wait on the screen", || {
+        let screen = tmux.screen();
+        let mut told =
+            screen.lines().filter_map(|line| line.split_once(" waiting ")?.1.split_once(" s for "));
+        let seconds = told.find_map(|(seconds, _)| seconds.parse().ok())?;
+        drop(told);
+        Some((seconds, screen))
+    })
+}
+
+#[test]
+fn the_waiting_line_names_the_checksum_database_or_the_zip_within_half_a_second() {
+    let Some(lab) = lab("the_waiting_line_names_the_checksum_database_or_the_zip_within_half_a_second")
+    else {
+        return;
+    };
+    let cases = [
+        ("sumdb", paths(|path| path.contains("/lookup/")), "the checksum database: lookup", ": zip"),
+        ("zip", ending(".zip"), "proxy.test: zip", "the checksum database"),
+    ];
+    for (name, matcher, named, other) in cases {
+        slow(&lab, matcher);
+        let tmux = Tmux::start(&lab, name);
+        let settings = tmux.settings();
+        tmux.say("$GOOBSERVE run --tui --report none -- go mod download");
+        let (seconds, screen) = first_wait(&tmux);
+        assert!(screen.contains(named), "{screen}");
+        assert!(!screen.lines().any(|line| line.contains("waiting ") && line.contains(other)), "{screen}");
+        // The threshold is a second; what is longer than half a second beyond it was shown late.
+        assert!((1.0..=1.5).contains(&seconds), "{seconds} s:\n{screen}");
+        tmux.tmux(&["send-keys", "C-c"]);
+        tmux.is_as_before(&settings);
+    }
+}
+
+#[test]
+fn leaving_gives_the_terminal_back_and_what_was_printed() {
+    let Some(lab) = lab("leaving_gives_the_terminal_back_and_what_was_printed") else { return };
+    let tmux = Tmux::start(&lab, "leave");
+    let settings = tmux.settings();
+    tmux.say("$GOOBSERVE run --tui -- sh -c 'echo one line; sleep 2; echo another; exit 3'; echo status=$?");
+    tmux.until("│ one line");
+    tmux.tmux(&["send-keys", "q"]);
+    tmux.is_as_before(&settings);
+    let screen = tmux.until("status=3");
+    assert!(screen.contains("another"), "{screen}");
+}
+
+#[test]
+fn any_end_of_watch_gives_the_terminal_back() {
+    let Some(lab) = lab("any_end_of_watch_gives_the_terminal_back") else { return };
+    let tmux = Tmux::start(&lab, "ends");
+    let settings = tmux.settings();
+    for end in ["q", "C-c", "TERM", "HUP", "kill the agent", "kill the worker"] {
+        tmux.say("clear; $GOOBSERVE watch");
+        tmux.until("no go command runs");
+        assert_eq!(tmux.modes().split(' ').next(), Some("1"), "{end}");
+        let (agent, worker) = tmux.pids();
+        let kill = |signal: &str, pid: u32| {
+            assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+        };
+        match end {
+            "q" | "C-c" => _ = tmux.tmux(&["send-keys", end]),
+            "TERM" => kill("-TERM", agent),
+            "HUP" => kill("-HUP", agent),
+            "kill the agent" => kill("-KILL", agent),
+            _ => kill("-KILL", worker),
+        }
+        wait::within(Duration::from_secs(5), || tests::procs::state(worker).is_none().then_some(()));
+        tmux.is_as_before(&settings);
+        tmux.say("echo end=$?");
+        let screen = tmux.until("end=");
+        if matches!(end, "q" | "C-c" | "TERM" | "HUP") {
+            assert!(tmux.until("end=0").contains("end=0"), "{end}: {screen}");
+        }
+    }
+}
