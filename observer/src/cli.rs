@@ -108,6 +108,7 @@ fn request(args: Args) -> Result<(Request, Common), Refusal> {
             tui: args.tui,
             report: match args.report {
                 args::RunReport::Text => RunReport::Text,
+                args::RunReport::Markdown => RunReport::Markdown,
                 args::RunReport::None => RunReport::None,
             },
             anonymize: args.anonymize,
@@ -122,6 +123,9 @@ fn request(args: Args) -> Result<(Request, Common), Refusal> {
             format: match args.format {
                 args::Format::Text => ReportFormat::Text,
                 args::Format::Json => ReportFormat::Json,
+                args::Format::Markdown => ReportFormat::Markdown,
+                args::Format::Html => ReportFormat::Html,
+                args::Format::Perfetto => ReportFormat::Perfetto,
             },
             anonymize: args.anonymize,
             common,

@@ -13,7 +13,7 @@ use observer::model::report::report;
 use observer::source::replay::Replay;
 use observer::view::tui::replay::{self, Recording};
 use observer::view::tui::theme::{Depth, Theme};
-use observer::view::{json, page, text};
+use observer::view::{html, json, markdown, page, perfetto, text};
 
 /// Events of a recording that are played: it is held in memory, about half a kilobyte each.
 const EVENTS_MAX: usize = 2_000_000;
@@ -72,6 +72,9 @@ impl Services for Program {
         let report = report(&state);
         let stdout = std::io::stdout();
         let text = match options.format {
+            ReportFormat::Markdown => markdown::markdown(&report),
+            ReportFormat::Html => html::html(&report, &state),
+            ReportFormat::Perfetto => perfetto::perfetto(&report, &state).map_err(|error| refused(&error))?,
             ReportFormat::Json => json::json(&report).map_err(|error| refused(&error))? + "\n",
             ReportFormat::Text => {
                 let no_color = std::env::var_os("NO_COLOR");

@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::options::RunReport;
 use crate::correlate::found::{FoundLock, FoundProcess, FoundSockets};
 use crate::source::kernel::Probes;
 
@@ -71,8 +72,8 @@ pub struct Output {
     pub json: Option<PathBuf>,
     /// `--record FILE`
     pub record: Option<PathBuf>,
-    /// The report for people on stderr
-    pub report: bool,
+    /// What is told on stderr in the end
+    pub report: RunReport,
     /// `--output jsonl` of `watch`
     pub jsonl: bool,
     /// Replace module paths and private hosts

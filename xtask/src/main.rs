@@ -73,6 +73,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Render README's pictures anew, into docs/pictures
+    Pictures,
     /// Fuzz one target, or each for a while (needs a nightly toolchain and cargo-fuzz)
     Fuzz {
         /// The target; all of them without it
@@ -106,6 +108,7 @@ fn perform(task: Task) -> Result<u8> {
         Task::Deny => lint::deny(&workspace),
         Task::Macos => lint::macos(&workspace),
         Task::Bench { name, args } => programs::bench(&workspace, &name, &args),
+        Task::Pictures => programs::pictures(&workspace),
         Task::Fuzz { target, seconds } => programs::fuzz(&workspace, target.as_deref(), seconds),
     }
 }

@@ -22,6 +22,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("git", "git"),
     ("sshd", "openssh-server"),
+    ("chromium", "chromium"),
 ];
 
 /// Installs the packages of the programs that are missing.

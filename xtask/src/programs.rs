@@ -1,5 +1,5 @@
-//! Programs of the repository that are neither the binary nor tests: benches and fuzz targets.
-//! In: a name. Out: its run, with `GOOBSERVE_BIN` set.
+//! Programs of the repository that are neither the binary nor tests: benches, fuzz targets, what
+//! renders the pictures. In: a name. Out: its run.
 
 use std::ffi::OsString;
 
@@ -15,6 +15,13 @@ pub fn bench(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<u8>
     let mut run = workspace.cargo();
     run.args(["run", "--quiet", "--release", "--package=tests", "--bin", name, "--"]).args(args);
     Ok(cmd::code(cmd::status_of(run.env("GOOBSERVE_BIN", binary))?))
+}
+
+/// Renders README's pictures by the test that compares them.
+pub fn pictures(workspace: &Workspace) -> Result<u8> {
+    let mut run = workspace.cargo();
+    run.args(["test", "--quiet", "--package=observer", "--test=pictures"]).env("UPDATE_PICTURES", "1");
+    Ok(cmd::code(cmd::status_of(&mut run)?))
 }
 
 /// Fuzzes one target, or all, each for so many seconds; stops at the first finding.

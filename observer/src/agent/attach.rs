@@ -14,7 +14,7 @@ use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
 use super::{Agent, Turn, files, stubs, table};
-use crate::cli::options::{Refusal, RunOptions, RunReport};
+use crate::cli::options::{Refusal, RunOptions};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
 use crate::run::terminal::Terminal;
@@ -51,7 +51,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         output: Output {
             json: options.json.clone(),
             record: options.record.clone(),
-            report: options.report == RunReport::Text,
+            report: options.report,
             anonymize: options.anonymize,
             dashboard: target.output.is_some(),
             ..super::output(options.common)

@@ -31,12 +31,15 @@ goobserve's; 125: goobserve failed before it started, 126: it cannot be executed
 Examples:
   sudo goobserve run -- go mod download
   sudo goobserve run --json report.json --report none -- go build ./...
+  sudo goobserve run --report markdown -- go mod download 2>> \"$GITHUB_STEP_SUMMARY\"
   sudo goobserve run --record slow.jsonl --anonymize -- go mod download -x";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:
   goobserve report slow.jsonl
-  goobserve report slow.jsonl --format json --anonymize > report.json";
+  goobserve report slow.jsonl --format html > slow.html            one page, opens anywhere
+  goobserve report slow.jsonl --format json --anonymize > report.json
+  goobserve report slow.jsonl --format perfetto > slow.trace.json  for ui.perfetto.dev";
 
 const COMPARE_EXAMPLES: &str = "\
 CMD runs --runs times as it is and as often with the remedies, in random order, each time with
@@ -307,6 +310,8 @@ pub enum RunReport {
     /// For people
     #[default]
     Text,
+    /// For a CI step's summary or an issue
+    Markdown,
     /// Nothing
     None,
 }
@@ -319,6 +324,12 @@ pub enum Format {
     Text,
     /// For machines: the schema goobserve.report/1
     Json,
+    /// For a CI step's summary or an issue
+    Markdown,
+    /// One self-contained page with the waterfall
+    Html,
+    /// Trace events that the Perfetto UI opens
+    Perfetto,
 }
 
 /// A remedy, or in one line why it is none.

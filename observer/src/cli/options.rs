@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::gate::{FailOn, Floors};
@@ -115,11 +116,13 @@ pub struct RunOptions {
 }
 
 /// What `run` prints on stderr at the end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RunReport {
     /// The report as text
     #[default]
     Text,
+    /// The report as Markdown
+    Markdown,
     /// Nothing
     None,
 }
@@ -261,6 +264,12 @@ pub enum ReportFormat {
     Text,
     /// `goobserve.report/1`
     Json,
+    /// GitHub's Markdown
+    Markdown,
+    /// A self-contained page
+    Html,
+    /// Trace Event Format
+    Perfetto,
 }
 
 #[cfg(test)]

@@ -49,6 +49,16 @@ fn report_check_completions_and_man_are_understood() {
         panic!()
     };
     assert_eq!((options.format, options.common.color), (ReportFormat::Json, ColorChoice::Never));
+    for (form, format) in [
+        ("markdown", ReportFormat::Markdown),
+        ("html", ReportFormat::Html),
+        ("perfetto", ReportFormat::Perfetto),
+    ] {
+        let Request::Report(options) = ask(&format!("report f --format {form}")).unwrap().0 else { panic!() };
+        assert_eq!(options.format, format);
+    }
+    let Request::Run(options) = ask("run --report markdown go").unwrap().0 else { panic!() };
+    assert_eq!(options.report, RunReport::Markdown);
     assert_eq!(ask("check").unwrap().0, Request::Check);
     assert_eq!(ask("completions bash").unwrap().0, Request::Completions(clap_complete::Shell::Bash));
     assert_eq!(ask("man run").unwrap().0, Request::Man(Some("run".into())));

@@ -1,13 +1,21 @@
 //! Reports and events in, what people and programs read out.
 
+pub mod answer;
 pub mod clean;
 pub mod compare;
 pub mod gate;
+pub mod html;
 pub mod human;
 pub mod json;
+pub mod lanes;
 pub mod lines;
+pub mod loss;
+pub mod markdown;
+pub mod markup;
 pub mod page;
+pub mod perfetto;
 pub mod table;
 pub mod text;
 pub mod tui;
+pub mod waterfall;
 pub mod words;

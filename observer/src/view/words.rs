@@ -1,6 +1,7 @@
 //! Names of the contract in, plain words out.
 
 use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol, RequestOutcome};
+use crate::model::report::Connection;
 
 /// What a phase is, in at most 27 columns.
 pub const fn phase(phase: Phase) -> &'static str {
@@ -15,6 +16,38 @@ pub const fn phase(phase: Phase) -> &'static str {
         Phase::Lock => "another process's file lock",
         Phase::Local => "this machine: CPU and disk",
         Phase::Unexplained => "nothing seen in flight",
+    }
+}
+
+/// A phase's letter, which tells it from the others beside its colour: its initial, or where two
+/// begin alike the letter that stands out.
+pub const fn letter(phase: Phase) -> char {
+    match phase {
+        Phase::Dns => 'D',
+        Phase::Connect => 'C',
+        Phase::Tls => 'T',
+        Phase::Proxy => 'P',
+        Phase::Sumdb => 'S',
+        Phase::Toolchain => 'G',
+        Phase::Vcs => 'V',
+        Phase::Lock => 'K',
+        Phase::Local => 'L',
+        Phase::Unexplained => '?',
+    }
+}
+
+/// What a request was about, as far as that is known.
+pub fn subject(
+    module: Option<&str>,
+    version: Option<&str>,
+    authority: Option<&str>,
+    path: Option<&str>,
+) -> String {
+    match (module, version, path) {
+        (Some(module), Some(version), _) => format!("{module}@{version}"),
+        (Some(module), None, _) => module.to_owned(),
+        (None, _, Some(path)) => format!("{}{path}", authority.unwrap_or_default()),
+        (None, _, None) => "not known".to_owned(),
     }
 }
 
@@ -46,6 +79,22 @@ pub const fn outcome(outcome: ConnectionOutcome) -> &'static str {
         ConnectionOutcome::Open => "still open",
         ConnectionOutcome::Unused => "unused",
     }
+}
+
+/// What went wrong on a connection, in words.
+pub fn trouble(connection: &Connection) -> Vec<String> {
+    let late = connection.received_out_of_order.unwrap_or(0);
+    [
+        (connection.syn_retransmits, "SYN", "sent again"),
+        (connection.retransmits, "segment", "sent again"),
+        (late, "segment", "received out of order"),
+        (connection.resets, "reset", ""),
+        (connection.zero_windows, "time", "a window was full"),
+    ]
+    .into_iter()
+    .filter(|(n, ..)| *n > 0)
+    .map(|(n, what, how)| format!("{} {how}", super::human::count(u64::from(n), what)).trim_end().to_owned())
+    .collect()
 }
 
 /// How a request turned out.
@@ -128,6 +177,12 @@ mod tests {
         let line = |words: &[&str]| argv(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
         assert_eq!(line(&["/usr/local/go/bin/go", "mod", "download"]), "go mod download");
         assert_eq!(line(&["go", "a b", "", "it's"]), r"go 'a b' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn phases_have_letters_of_their_own() {
+        let letters: std::collections::BTreeSet<char> = Phase::ALL.into_iter().map(letter).collect();
+        assert_eq!(letters.len(), Phase::ALL.len());
     }
 
     #[test]

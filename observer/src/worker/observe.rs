@@ -18,6 +18,7 @@ use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
 use super::output::{Whole, growing};
+use crate::cli::options::RunReport;
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
 use crate::goenv;
@@ -34,7 +35,7 @@ use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
 use crate::target::BuildInfo;
 use crate::view::lines::Lines;
-use crate::view::{human, json, page, text};
+use crate::view::{human, json, markdown, page, text};
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: u64 = 1 << 20;
@@ -542,11 +543,15 @@ impl Observer {
             bytes.push(b'\n');
             file.finish(&bytes)?;
         }
-        if self.task.output.report {
-            let options =
-                page::Options { width: usize::from(self.task.output.columns), color: self.task.output.color };
-            std::io::stderr().write_all(text::text(&report, options).as_bytes())?;
-        }
+        let output = &self.task.output;
+        let told = match output.report {
+            RunReport::None => String::new(),
+            RunReport::Markdown => markdown::markdown(&report),
+            RunReport::Text => {
+                text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
+            }
+        };
+        std::io::stderr().write_all(told.as_bytes())?;
         if !self.task.output.quiet {
             self.refusals(binaries);
         }

@@ -5,7 +5,7 @@ mod requests;
 mod stalls;
 mod time;
 
-use super::human::{count, duration, duration_or_unknown};
+use super::human::{duration, duration_or_unknown};
 use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
 use super::table::{Column, Table};
 use super::words;
@@ -105,21 +105,9 @@ fn rest(page: &mut Page, all: usize, shown: usize, one: &str, many: &str) {
 }
 
 fn loss(page: &mut Page, report: &Report) {
-    let loss = &report.loss;
     page.heading("What was not seen");
-    let parts = [
-        (loss.kernel_events_lost, "kernel event", "lost"),
-        (loss.events_undecoded, "event", "not understood or not kept"),
-        (loss.connections_joined_late, "connection", "seen only after its beginning"),
-    ];
-    let lost: Vec<String> = parts
-        .iter()
-        .filter(|part| part.0 > 0)
-        .map(|(n, what, how)| format!("{} {how}", count(*n, what)))
-        .collect();
-    if lost.is_empty() {
-        page.line(2, PLAIN, "Nothing was lost.");
-    } else {
-        page.line(2, BAD, &format!("{}; figures above may be too low.", lost.join(", ")));
+    match super::loss::sentence(&report.loss) {
+        Some(lost) => page.line(2, BAD, &lost),
+        None => page.line(2, PLAIN, "Nothing was lost."),
     }
 }

@@ -112,26 +112,10 @@ pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
         let ended = words::outcome(connection.outcome);
         page.line(2, PLAIN, &format!("{host} ({}), {ended}", connection.remote));
         page.line(4, DIM, &parts.join(", "));
-        let trouble = trouble(connection);
+        let trouble = words::trouble(connection);
         if !trouble.is_empty() {
             page.line(4, BAD, &trouble.join(", "));
         }
     }
     super::rest(page, all, MOST, "connection", "connections");
-}
-
-/// What went wrong on a connection, in words.
-fn trouble(connection: &Connection) -> Vec<String> {
-    let late = connection.received_out_of_order.unwrap_or(0);
-    [
-        (connection.syn_retransmits, "SYN", "sent again"),
-        (connection.retransmits, "segment", "sent again"),
-        (late, "segment", "received out of order"),
-        (connection.resets, "reset", ""),
-        (connection.zero_windows, "time", "a window was full"),
-    ]
-    .into_iter()
-    .filter(|(n, ..)| *n > 0)
-    .map(|(n, what, how)| format!("{} {how}", count(u64::from(n), what)).trim_end().to_owned())
-    .collect()
 }

@@ -35,14 +35,10 @@ pub(super) fn slowest(page: &mut Page, report: &Report, command: &Command) {
     page.table(&table);
 }
 
-/// What a request was about, as far as that is known.
-pub(in crate::view) fn subject(request: &Request) -> String {
-    match (&request.module, &request.version, &request.path) {
-        (Some(module), Some(version), _) => format!("{module}@{version}"),
-        (Some(module), None, _) => module.clone(),
-        (None, _, Some(path)) => format!("{}{path}", request.authority.as_deref().unwrap_or_default()),
-        (None, _, None) => "not known".to_owned(),
-    }
+/// What a request was about.
+fn subject(request: &Request) -> String {
+    let Request { module, version, authority, path, .. } = request;
+    words::subject(module.as_deref(), version.as_deref(), authority.as_deref(), path.as_deref())
 }
 
 fn status(request: &Request) -> (String, anstyle::Style) {

@@ -8,6 +8,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 use crate::model::record::Phase;
 use crate::model::report::Severity;
+pub use crate::view::words::letter;
 
 /// How many colours the terminal has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -154,22 +155,6 @@ const fn paint(phase: Phase) -> &'static Paint {
         Phase::Lock => &ORANGE,
         Phase::Local => &GREY,
         Phase::Unexplained => &DARK,
-    }
-}
-
-/// A phase's letter: its initial, or where two begin alike the letter that stands out.
-pub const fn letter(phase: Phase) -> char {
-    match phase {
-        Phase::Dns => 'D',
-        Phase::Connect => 'C',
-        Phase::Tls => 'T',
-        Phase::Proxy => 'P',
-        Phase::Sumdb => 'S',
-        Phase::Toolchain => 'G',
-        Phase::Vcs => 'V',
-        Phase::Lock => 'K',
-        Phase::Local => 'L',
-        Phase::Unexplained => '?',
     }
 }
 

@@ -1,0 +1,109 @@
+//! Reports for people and other tools, made by the program: the page in a browser, and each form
+//! of a command that was observed in the lab.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tests::go_env::GoOptions;
+use tests::goobserve::binary;
+use tests::lab::Lab;
+use tests::{paths, skip};
+
+const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../observer/tests/data/download.jsonl");
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn report(recording: &str, format: &str) -> String {
+    let output = Command::new(binary().unwrap()).args(["report", recording, "--format", format]).output();
+    stdout(&output.unwrap())
+}
+
+/// Opens a file in a headless browser with a profile of its own.
+fn browse(folder: &Path, file: &str, args: &[&str]) -> Output {
+    let profile = tempfile::tempdir_in(folder).unwrap();
+    Command::new("timeout")
+        .args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
+        .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
+        .args(["--disable-sync", "--enable-logging=stderr", "--allow-file-access-from-files"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(args)
+        .arg(format!("file://{}/{file}", folder.display()))
+        .output()
+        .unwrap()
+}
+
+/// What the browser's console was told, of the page.
+fn complaints(output: &Output) -> Vec<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    stderr.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen() {
+    let test = "a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen";
+    if !skip::has(test, "chromium", "chromium") {
+        return;
+    }
+    let folder = paths::temp("page").unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("page.html"), report(RECORDING, "html")).unwrap();
+
+    let shown = browse(folder, "page.html", &["--dump-dom"]);
+    assert_eq!(complaints(&shown), [""; 0]);
+    let dom = stdout(&shown);
+    assert!(dom.starts_with("<!DOCTYPE html>") && dom.trim_end().ends_with("</html>"), "{dom}");
+    assert!(dom.contains("77 % of 6.53 s went to waiting for name servers"), "{dom}");
+
+    // How wide it gets in frames of those widths; told by a page around it, for it has no script.
+    let around = "<!DOCTYPE html><title>-</title><body><iframe width=400 height=900></iframe><iframe width=1400 \
+        height=900></iframe><script>let wide = []; document.querySelectorAll('iframe').forEach(frame => { \
+        frame.onload = () => { let page = frame.contentDocument; wide.push(frame.width + ':' + \
+        page.documentElement.scrollWidth + ':' + page.querySelectorAll('svg.draw').length); \
+        document.title = wide.sort().join(' ') }; frame.src = 'page.html' })</script>";
+    fs::write(folder.join("around.html"), around).unwrap();
+    let shown = browse(folder, "around.html", &["--dump-dom", "--virtual-time-budget=10000"]);
+    assert_eq!(complaints(&shown), [""; 0]);
+    let dom = stdout(&shown);
+    let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap();
+    let mut seen = 0;
+    for frame in title.split(' ') {
+        let [width, content, drawings] =
+            frame.split(':').map(|n| n.parse::<u32>().unwrap()).collect::<Vec<_>>()[..]
+        else {
+            panic!("{title}")
+        };
+        assert!(content <= width, "{content} pixels of {width} are taken");
+        assert_eq!(drawings, 4, "two bars and two waterfalls");
+        seen += 1;
+    }
+    assert_eq!(seen, 2, "{title}");
+}
+
+#[test]
+fn an_observed_command_is_told_in_every_form() {
+    let test = "an_observed_command_is_told_in_every_form";
+    let Some(lab) = Lab::for_test(test) else { return };
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let (json, recording) = (run.file("report.json"), run.file("recording.jsonl"));
+    let (json, recording) = (json.to_str().unwrap(), recording.to_str().unwrap());
+    let args = ["run", "--report", "markdown", "--json", json, "--record", recording, "--", "go", "mod"];
+    let observed = lab.goobserve(&run, &[&args[..], &["download"]].concat()).unwrap();
+    let told = String::from_utf8_lossy(&observed.stderr);
+    assert!(observed.status.success() && told.contains("### `go mod download`: "), "{told}");
+    assert!(told.ends_with(&report(recording, "markdown")), "a recording's report equals the live one");
+
+    let live: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let requests = live["requests"].as_array().unwrap().len();
+    assert!(requests > 100, "{requests}");
+    let page = report(recording, "html");
+    assert!(page.contains(&format!("Slowest of {requests} requests")));
+    let trace: Value = serde_json::from_str(&report(recording, "perfetto")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let told = events.iter().filter(|event| !event["args"]["stream"].is_null()).count();
+    assert_eq!(told, requests);
+}
