@@ -27,8 +27,7 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let usage =
-        "scenarios [NAME…] [--runs N] [--rtt MS,MS] [--pairs] [--phases] [--verbose] [--json FILE]";
+    let usage = "scenarios [NAME…] [--runs N] [--rtt MS,MS] [--pairs] [--phases] [--verbose] [--json FILE]";
     let args = Args::read(usage)?;
     let runs = args.value("--runs")?.unwrap_or(20);
     let only: Option<String> = args.value("--rtt")?;
@@ -39,7 +38,9 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     println!("{:<52} {:>6} {:>9}", "scenario", "RTT ms", "right");
     for (name, scenario) in chosen(&args)? {
-        for &rtt_ms in scenario.rtts_ms.iter().filter(|rtt| only.as_ref().is_none_or(|only| only.contains(rtt))) {
+        for &rtt_ms in
+            scenario.rtts_ms.iter().filter(|rtt| only.as_ref().is_none_or(|only| only.contains(rtt)))
+        {
             let row = row(&name, &scenario, rtt_ms, runs, depth, args.has("--verbose"));
             println!("{:<52} {:>6} {:>9}", row.scenario, row.rtt_ms, format!("{}/{}", row.right, row.runs));
             for (wrong, times) in &row.wrong {

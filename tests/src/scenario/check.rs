@@ -17,6 +17,9 @@ pub enum Depth {
     Stalls,
 }
 
+/// How much the suites check.
+pub const DEPTH: Depth = Depth::Phases;
+
 /// Everything that is not as expected; empty when all is.
 pub fn check(scenario: &Scenario, ran: &Ran, depth: Depth) -> Vec<String> {
     let mut wrong = exit(scenario, ran);
@@ -41,8 +44,9 @@ fn exit(scenario: &Scenario, ran: &Ran) -> Vec<String> {
     }
 }
 
-/// The part of [`check`] that needs a report only, so that recordings can be checked, too.
-pub(super) fn report(scenario: &Scenario, report: &Value, rtt_ms: f64, depth: Depth) -> Vec<String> {
+/// The part of [`check`] that needs a report only, so that recordings can be checked, too. The
+/// round-trip time is in milliseconds.
+pub fn report(scenario: &Scenario, report: &Value, rtt_ms: f64, depth: Depth) -> Vec<String> {
     let [command] = report["commands"].as_array().map_or(&[][..], Vec::as_slice) else {
         return vec![format!("one command was expected: {}", report["commands"])];
     };
@@ -70,19 +74,22 @@ pub(super) fn report(scenario: &Scenario, report: &Value, rtt_ms: f64, depth: De
 /// What the stall must have cost.
 fn cost_ms(expect: &Expect, command: &Value, rtt_ms: f64) -> Option<f64> {
     let injected = if expect.until_end { ms(&command["wall_ns"]) } else { expect.cost_ms };
-    injected.map(|injected| injected + expect.cost_rtts * rtt_ms)
+    injected.map(|injected| injected - expect.less_ms + expect.cost_rtts * rtt_ms)
 }
 
 fn stall(expect: &Expect, command: &Value, cost: Option<f64>) -> Option<String> {
-    let what = format!("{} of {} in {}", expect.kind, expect.host.as_deref().unwrap_or("no host"), expect.phase);
+    let what =
+        format!("{} of {} in {}", expect.kind, expect.host.as_deref().unwrap_or("no host"), expect.phase);
     let of_kind: Vec<&Value> = stalls(command).iter().filter(|stall| stall["kind"] == *expect.kind).collect();
-    let fits = |stall: &&&Value| stall["phase"] == *expect.phase && stall["host"].as_str() == expect.host.as_deref();
+    let fits =
+        |stall: &&&Value| stall["phase"] == *expect.phase && stall["host"].as_str() == expect.host.as_deref();
     let found: Vec<&&Value> = of_kind.iter().filter(fits).collect();
     if found.is_empty() {
         let told = if of_kind.is_empty() { stalls(command).iter().collect() } else { of_kind };
         return Some(format!("{what} was not told, but: {}", list(&told)));
     }
-    let severe = |stall: &&&Value| expect.severity.as_ref().is_none_or(|severity| stall["severity"] == **severity);
+    let severe =
+        |stall: &&&Value| expect.severity.as_ref().is_none_or(|severity| stall["severity"] == **severity);
     if !found.iter().all(severe) {
         let severities: Vec<_> = found.iter().map(|stall| &stall["severity"]).collect();
         return Some(format!("{what} is {severities:?}"));
@@ -95,7 +102,8 @@ fn stall(expect: &Expect, command: &Value, cost: Option<f64>) -> Option<String> 
 /// Warnings and worse that nobody expected.
 fn unexpected(scenario: &Scenario, command: &Value) -> Option<String> {
     let known = |kind: &Value| {
-        scenario.expect.iter().any(|expect| *kind == *expect.kind) || scenario.also.iter().any(|also| *kind == **also)
+        scenario.expect.iter().any(|expect| *kind == *expect.kind)
+            || scenario.also.iter().any(|also| *kind == **also)
     };
     let told = stalls(command).iter().filter(|stall| stall["severity"] != "info" && !known(&stall["kind"]));
     let told: Vec<&Value> = told.collect();
@@ -145,9 +153,11 @@ mod tests {
         assert!(wrong(&[told("dns-slow", "proxy.test", "warning", 460)]).is_empty());
         let parts = [200, 230].map(|cost| told("dns-slow", "proxy.test", "warning", cost));
         assert!(wrong(&parts).is_empty());
-        let also = [told("dns-slow", "proxy.test", "warning", 440), told("tls-slow", "a.test", "critical", 9)];
+        let also =
+            [told("dns-slow", "proxy.test", "warning", 440), told("tls-slow", "a.test", "critical", 9)];
         assert!(wrong(&also).is_empty());
-        let beside = [told("dns-slow", "proxy.test", "warning", 440), told("proxy-slow", "a.test", "info", 9)];
+        let beside =
+            [told("dns-slow", "proxy.test", "warning", 440), told("proxy-slow", "a.test", "info", 9)];
         assert!(wrong(&beside).is_empty());
     }
 
@@ -167,7 +177,8 @@ mod tests {
     #[test]
     fn injected_time_that_is_in_another_phase_is_wrong() {
         let scenario: Scenario = toml::from_str(EXPECTS).unwrap();
-        let phases = json!([{"phase": "dns", "blocked_ns": 390_000_000}, {"phase": "tls", "blocked_ns": 900_000_000}]);
+        let phases =
+            json!([{"phase": "dns", "blocked_ns": 390_000_000}, {"phase": "tls", "blocked_ns": 900_000_000}]);
         let of = json!({"commands": [{"wall_ns": 900_000_000, "phases": phases, "stalls": []}]});
         assert_eq!(report(&scenario, &of, 20.0, Depth::Phases), ["phase dns: 390 ms of the injected 440 ms"]);
     }

@@ -142,9 +142,10 @@ impl WireSpec {
             let address = lab.address(host).with_context(|| format!("{host} is no host of the lab"))?;
             Ok(if six { v6(address).into() } else { address.into() })
         };
-        let lost_syns = self.lost_syn.iter().map(|syn| {
-            Ok(LostSyns { to: address(&syn.host, syn.v6)?, first: syn.first })
-        });
+        let lost_syns = self
+            .lost_syn
+            .iter()
+            .map(|syn| Ok(LostSyns { to: address(&syn.host, syn.v6)?, first: syn.first }));
         let naming = self.lost_hello.iter().map(|hello| HelloLoss::Naming(hello.naming.clone()));
         let lost_hellos = naming.chain(self.large_hellos_lost.then_some(HelloLoss::LargerThanAPacket));
         let loss = self.loss.iter().map(|loss| Loss {

@@ -33,6 +33,11 @@ fn folder() -> PathBuf {
     paths::package().join("scenarios")
 }
 
+/// Where the recording of that scenario is kept.
+pub fn recording_file(name: &str) -> PathBuf {
+    paths::package().join("data").join("recordings").join(format!("{name}.jsonl"))
+}
+
 fn table(name: &str) -> Result<Table> {
     let file = folder().join(format!("{name}.toml"));
     let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
@@ -63,11 +68,15 @@ pub fn all() -> Result<Vec<(String, Scenario)>> {
 /// The pairs of `pairs.toml`, each named `A + B`.
 pub fn pairs() -> Result<Vec<(String, Scenario)>> {
     let pairs: Pairs = table(PAIRS)?.try_into().context("parse pairs.toml")?;
-    pairs.pair.into_iter().map(|pair| {
-        let name = pair.of.join(" + ");
-        let scenario = joined(pair).with_context(|| format!("join {name}"))?;
-        Ok((name, scenario))
-    }).collect()
+    pairs
+        .pair
+        .into_iter()
+        .map(|pair| {
+            let name = pair.of.join(" + ");
+            let scenario = joined(pair).with_context(|| format!("join {name}"))?;
+            Ok((name, scenario))
+        })
+        .collect()
 }
 
 fn joined(pair: Pair) -> Result<Scenario> {
@@ -76,10 +85,19 @@ fn joined(pair: Pair) -> Result<Scenario> {
         Some(Value::String(title)) => title,
         _ => String::new(),
     });
-    other.remove("bench_only");
+    for table in [&mut one, &mut other] {
+        table.remove("bench_only");
+        table.remove("not_recorded");
+    }
     let mut merged = merge("", one, other, &pair.with)?;
     merged.insert("title".to_owned(), title.join("; ").into());
-    Ok(merged.try_into()?)
+    let mut scenario: Scenario = merged.try_into()?;
+    // What hangs to the end begins after what the other fault costs.
+    let others: f64 = scenario.expect.iter().filter_map(|expect| expect.cost_ms).sum();
+    for expect in scenario.expect.iter_mut().filter(|expect| expect.until_end) {
+        expect.less_ms += others;
+    }
+    Ok(scenario)
 }
 
 /// Both tables: lists one after the other, tables merged, and what they disagree on as `with`
@@ -116,6 +134,11 @@ fn merge(at: &str, mut one: Table, other: Table, with: &Table) -> Result<Table> 
 }
 
 impl Scenario {
+    /// Whether a recording of it is kept: not of those that only the bench runs.
+    pub const fn is_recorded(&self) -> bool {
+        self.not_recorded.is_none() && self.bench_only.is_none()
+    }
+
     /// Refuses what can be parsed and makes no sense.
     pub fn is_sound(&self) -> Result<()> {
         ensure!(!self.rtts_ms.is_empty(), "rtts_ms is empty");
@@ -159,7 +182,10 @@ mod tests {
         let one = parsed("also = ['x']\n[dns]\ndelay_ms = 5");
         let other = parsed("also = ['x', 'y']\n[dns]\ntruncate = true\n[proxy]\nmax_streams = 2");
         let merged = merge("", one.clone(), other, &Table::new()).unwrap();
-        assert_eq!(merged, parsed("also = ['x', 'y']\n[dns]\ndelay_ms = 5\ntruncate = true\n[proxy]\nmax_streams = 2"));
+        assert_eq!(
+            merged,
+            parsed("also = ['x', 'y']\n[dns]\ndelay_ms = 5\ntruncate = true\n[proxy]\nmax_streams = 2")
+        );
         let other = parsed("[dns]\ndelay_ms = 6");
         let error = merge("", one.clone(), other.clone(), &Table::new()).unwrap_err().to_string();
         assert_eq!(error, "dns.delay_ms is 5 in one and 6 in the other");

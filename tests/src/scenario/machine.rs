@@ -67,7 +67,11 @@ impl Writers {
                 let bytes = vec![1; WRITTEN];
                 // A full disk ends it; the scenario then finds too little time on the disk.
                 while !stop.load(Ordering::Relaxed)
-                    && file.rewind().and_then(|()| file.write_all(&bytes)).and_then(|()| file.sync_all()).is_ok()
+                    && file
+                        .rewind()
+                        .and_then(|()| file.write_all(&bytes))
+                        .and_then(|()| file.sync_all())
+                        .is_ok()
                 {}
             }));
         }
@@ -124,7 +128,10 @@ pub(super) fn pause(lab: &Lab, below: u32, time: Duration) -> bool {
     let in_the_middle = wait::within(wait::LIMIT, || {
         let requests = lab.proxy.log().requests();
         let zip = requests.iter().find(|r| r.path.ends_with(".zip") && r.bytes > 0 && r.end_ns.is_none())?;
-        procs::descendants(below).into_iter().find(|pid| procs::argv(*pid).first().is_some_and(|go| go == "go")).map(|pid| (pid, zip.bytes))
+        procs::descendants(below)
+            .into_iter()
+            .find(|pid| procs::argv(*pid).first().is_some_and(|go| go == "go"))
+            .map(|pid| (pid, zip.bytes))
     });
     let Some((pid, _)) = in_the_middle else { return false };
     let pid = Pid::from_raw(pid.cast_signed());

@@ -51,7 +51,8 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
     let _stub = scenario.dns.stub.then(|| lab.dnsmasq(0, false)).transpose()?;
     let server = if scenario.dns.stub { lab.net.stub() } else { lab.net.dns };
     lab.net.resolve(&format!("nameserver {server}\n{}", scenario.dns.resolv_conf()))?;
-    let git = scenario.git.as_ref().map(|spec| Ok::<_, anyhow::Error>((lab.git_host(None)?, spec))).transpose()?;
+    let git =
+        scenario.git.as_ref().map(|spec| Ok::<_, anyhow::Error>((lab.git_host(None)?, spec))).transpose()?;
     if let Some((host, spec)) = &git {
         host.set_faults(spec.faults());
     }
@@ -79,7 +80,12 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
     let output = thread::scope(|scope| {
         let holder = lock.map(|(lock, time)| scope.spawn(move || lock.hold(time)));
         let time = scenario.machine.pause_ms.map(Duration::from_millis);
-        let pauser = time.map(|time| scope.spawn({ let lab = &lab; move || pause(lab, pid, time) }));
+        let pauser = time.map(|time| {
+            scope.spawn({
+                let lab = &lab;
+                move || pause(lab, pid, time)
+            })
+        });
         let give_up = scenario.command.give_up_s.map_or(LIMIT, Duration::from_secs_f64);
         if !running.ends_within(give_up.saturating_sub(begun.elapsed())) {
             ensure!(scenario.command.give_up_s.is_some(), "it did not end within {LIMIT:?}");
@@ -95,10 +101,24 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
         Ok(running.end())
     })?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let read = |file| fs::read_to_string(file).with_context(|| format!("{} and said {stderr}", output.status));
+    let read =
+        |file| fs::read_to_string(file).with_context(|| format!("{} and said {stderr}", output.status));
     let report = serde_json::from_str(&read(&json)?).context("parse the report")?;
-    let recording = read(&record)?.replace(run.dir().to_str().unwrap_or(NEUTRAL), NEUTRAL);
+    let recording = neutral(&read(&record)?, &run)?;
     Ok(Ran { rtt, status: output.status, stderr, report, recording })
+}
+
+/// The recording without what it says of the machine: folders and the kernel.
+fn neutral(recording: &str, run: &GoRun) -> Result<String> {
+    let go = crate::paths::program("go").context("find go")?;
+    let real = go.canonicalize()?;
+    let mut text = recording.to_owned();
+    for (path, name) in [(run.dir(), NEUTRAL), (&*go, "/go/bin/go"), (&*real, "/go/bin/go")] {
+        text = text.replace(path.to_str().context("a path that is no text")?, name);
+    }
+    let kernel = nix::sys::utsname::uname().context("ask for the kernel")?;
+    let kernel = kernel.release().to_str().context("a kernel that is no text")?.to_owned();
+    Ok(text.replace(&kernel, "6.18.0"))
 }
 
 /// The command's project and environment.

@@ -77,7 +77,11 @@ impl Flows {
             *flow = Flow { syns: flow.syns + 1, ..Flow::default() };
             let syns = flow.syns;
             let lost = |lost: &&super::LostSyns| lost.to == server && lost.first.is_none_or(|n| syns <= n);
-            return if self.faults.lost_syns.iter().any(|fault| lost(&fault)) { Verdict::Drop } else { Verdict::Pass };
+            return if self.faults.lost_syns.iter().any(|fault| lost(&fault)) {
+                Verdict::Drop
+            } else {
+                Verdict::Pass
+            };
         }
         let payload = &packet[segment.payload.clone()];
         match direction {
@@ -139,9 +143,9 @@ fn is_lost(loss: &HelloLoss, payload: &[u8]) -> bool {
     payload.first() == Some(&HANDSHAKE)
         && match loss {
             HelloLoss::Naming(name) => payload.windows(name.len()).any(|part| part == name.as_bytes()),
-            HelloLoss::LargerThanAPacket => payload
-                .get(3..RECORD_HEADER)
-                .is_some_and(|size| payload.len() < RECORD_HEADER + usize::from(u16::from_be_bytes([size[0], size[1]]))),
+            HelloLoss::LargerThanAPacket => payload.get(3..RECORD_HEADER).is_some_and(|size| {
+                payload.len() < RECORD_HEADER + usize::from(u16::from_be_bytes([size[0], size[1]]))
+            }),
         }
 }
 
