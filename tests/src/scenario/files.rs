@@ -73,13 +73,13 @@ pub fn pairs() -> Result<Vec<(String, Scenario)>> {
         .into_iter()
         .map(|pair| {
             let name = pair.of.join(" + ");
-            let scenario = joined(pair).with_context(|| format!("join {name}"))?;
+            let scenario = joined(&pair).with_context(|| format!("join {name}"))?;
             Ok((name, scenario))
         })
         .collect()
 }
 
-fn joined(pair: Pair) -> Result<Scenario> {
+fn joined(pair: &Pair) -> Result<Scenario> {
     let [mut one, mut other] = [table(&pair.of[0])?, table(&pair.of[1])?];
     let title = [&mut one, &mut other].map(|table| match table.remove("title") {
         Some(Value::String(title)) => title,
