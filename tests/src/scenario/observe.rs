@@ -116,6 +116,13 @@ fn neutral(recording: &str, run: &GoRun) -> Result<String> {
     for (path, name) in [(run.dir(), NEUTRAL), (&*go, "/go/bin/go"), (&*real, "/go/bin/go")] {
         text = text.replace(path.to_str().context("a path that is no text")?, name);
     }
+    let disk = crate::paths::target().canonicalize()?;
+    text = text.replace(disk.to_str().context("a path that is no text")?, "/disk");
+    let cgroups = fs::read_to_string("/proc/self/cgroup").context("ask for the control group")?;
+    // `0::/PATH`; the root of all is neutral.
+    for path in cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).filter(|path| path.len() > 1) {
+        text = text.replace(&format!("\"{path}\""), "\"/cgroup\"");
+    }
     let kernel = nix::sys::utsname::uname().context("ask for the kernel")?;
     let kernel = kernel.release().to_str().context("a kernel that is no text")?.to_owned();
     Ok(text.replace(&kernel, "6.18.0"))
