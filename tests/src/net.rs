@@ -243,7 +243,7 @@ fn apart(place: Place, dir: &Path) -> Result<(Net, Sockets)> {
                 tun(name)
             })
         };
-        Some(Wire::join(device(&client, "lab1")?, device(&server, "lab0")?)?)
+        Some(Wire::join(&device(&client, "lab1")?, &device(&server, "lab0")?)?)
     } else {
         let path = format!("/proc/{}/fd/{}", process::id(), client.as_raw_fd());
         run(&server, &[&format!("link add lab0 type veth peer name lab1 netns {path}")])?;

@@ -17,6 +17,9 @@ pub enum Depth {
     Stalls,
 }
 
+/// How much the suites check.
+pub const DEPTH: Depth = Depth::Phases;
+
 /// Everything that is not as expected; empty when all is.
 pub fn check(scenario: &Scenario, ran: &Ran, depth: Depth) -> Vec<String> {
     let mut wrong = exit(scenario, ran);
@@ -41,8 +44,9 @@ fn exit(scenario: &Scenario, ran: &Ran) -> Vec<String> {
     }
 }
 
-/// The part of [`check`] that needs a report only, so that recordings can be checked, too.
-pub(super) fn report(scenario: &Scenario, report: &Value, rtt_ms: f64, depth: Depth) -> Vec<String> {
+/// The part of [`check`] that needs a report only, so that recordings can be checked, too. The
+/// round-trip time is in milliseconds.
+pub fn report(scenario: &Scenario, report: &Value, rtt_ms: f64, depth: Depth) -> Vec<String> {
     let [command] = report["commands"].as_array().map_or(&[][..], Vec::as_slice) else {
         return vec![format!("one command was expected: {}", report["commands"])];
     };
@@ -70,7 +74,7 @@ pub(super) fn report(scenario: &Scenario, report: &Value, rtt_ms: f64, depth: De
 /// What the stall must have cost.
 fn cost_ms(expect: &Expect, command: &Value, rtt_ms: f64) -> Option<f64> {
     let injected = if expect.until_end { ms(&command["wall_ns"]) } else { expect.cost_ms };
-    injected.map(|injected| injected + expect.cost_rtts * rtt_ms)
+    injected.map(|injected| injected - expect.less_ms + expect.cost_rtts * rtt_ms)
 }
 
 fn stall(expect: &Expect, command: &Value, cost: Option<f64>) -> Option<String> {

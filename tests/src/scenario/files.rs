@@ -33,6 +33,11 @@ fn folder() -> PathBuf {
     paths::package().join("scenarios")
 }
 
+/// Where the recording of that scenario is kept.
+pub fn recording_file(name: &str) -> PathBuf {
+    paths::package().join("data").join("recordings").join(format!("{name}.jsonl"))
+}
+
 fn table(name: &str) -> Result<Table> {
     let file = folder().join(format!("{name}.toml"));
     let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
@@ -68,22 +73,31 @@ pub fn pairs() -> Result<Vec<(String, Scenario)>> {
         .into_iter()
         .map(|pair| {
             let name = pair.of.join(" + ");
-            let scenario = joined(pair).with_context(|| format!("join {name}"))?;
+            let scenario = joined(&pair).with_context(|| format!("join {name}"))?;
             Ok((name, scenario))
         })
         .collect()
 }
 
-fn joined(pair: Pair) -> Result<Scenario> {
+fn joined(pair: &Pair) -> Result<Scenario> {
     let [mut one, mut other] = [table(&pair.of[0])?, table(&pair.of[1])?];
     let title = [&mut one, &mut other].map(|table| match table.remove("title") {
         Some(Value::String(title)) => title,
         _ => String::new(),
     });
-    other.remove("bench_only");
+    for table in [&mut one, &mut other] {
+        table.remove("bench_only");
+        table.remove("not_recorded");
+    }
     let mut merged = merge("", one, other, &pair.with)?;
     merged.insert("title".to_owned(), title.join("; ").into());
-    Ok(merged.try_into()?)
+    let mut scenario: Scenario = merged.try_into()?;
+    // What hangs to the end begins after what the other fault costs.
+    let others: f64 = scenario.expect.iter().filter_map(|expect| expect.cost_ms).sum();
+    for expect in scenario.expect.iter_mut().filter(|expect| expect.until_end) {
+        expect.less_ms += others;
+    }
+    Ok(scenario)
 }
 
 /// Both tables: lists one after the other, tables merged, and what they disagree on as `with`
@@ -120,6 +134,11 @@ fn merge(at: &str, mut one: Table, other: Table, with: &Table) -> Result<Table> 
 }
 
 impl Scenario {
+    /// Whether a recording of it is kept: not of those that only the bench runs.
+    pub const fn is_recorded(&self) -> bool {
+        self.not_recorded.is_none() && self.bench_only.is_none()
+    }
+
     /// Refuses what can be parsed and makes no sense.
     pub fn is_sound(&self) -> Result<()> {
         ensure!(!self.rtts_ms.is_empty(), "rtts_ms is empty");

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::lab::Lab;
+use crate::proxy::ending;
 use crate::{paths, procs, wait};
 
 /// Bytes that a writer writes before it waits for the disk; the same ones again and again.
@@ -125,9 +126,10 @@ impl HeldLock {
 /// Stops the go command below that process for so long when the proxy is in the middle of a zip;
 /// `false` when there was none.
 pub(super) fn pause(lab: &Lab, below: u32, time: Duration) -> bool {
+    let is_zip = ending(".zip");
     let in_the_middle = wait::within(wait::LIMIT, || {
         let requests = lab.proxy.log().requests();
-        let zip = requests.iter().find(|r| r.path.ends_with(".zip") && r.bytes > 0 && r.end_ns.is_none())?;
+        let zip = requests.iter().find(|r| is_zip.is_for(&r.path) && r.bytes > 0 && r.end_ns.is_none())?;
         procs::descendants(below)
             .into_iter()
             .find(|pid| procs::argv(*pid).first().is_some_and(|go| go == "go"))

@@ -11,7 +11,7 @@ mod machine;
 mod observe;
 mod spec;
 
-pub use self::check::{Depth, check};
-pub use self::files::{all, named, pairs};
+pub use self::check::{DEPTH, Depth, check, report};
+pub use self::files::{all, named, pairs, recording_file};
 pub use self::observe::{Ran, observe};
 pub use self::spec::{CommandSpec, Expect, Scenario};

@@ -104,8 +104,28 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
     let read =
         |file| fs::read_to_string(file).with_context(|| format!("{} and said {stderr}", output.status));
     let report = serde_json::from_str(&read(&json)?).context("parse the report")?;
-    let recording = read(&record)?.replace(run.dir().to_str().unwrap_or(NEUTRAL), NEUTRAL);
+    let recording = neutral(&read(&record)?, &run)?;
     Ok(Ran { rtt, status: output.status, stderr, report, recording })
+}
+
+/// The recording without what it says of the machine: folders and the kernel.
+fn neutral(recording: &str, run: &GoRun) -> Result<String> {
+    let go = crate::paths::program("go").context("find go")?;
+    let real = go.canonicalize()?;
+    let mut text = recording.to_owned();
+    for (path, name) in [(run.dir(), NEUTRAL), (&*go, "/go/bin/go"), (&*real, "/go/bin/go")] {
+        text = text.replace(path.to_str().context("a path that is no text")?, name);
+    }
+    let disk = crate::paths::target().canonicalize()?;
+    text = text.replace(disk.to_str().context("a path that is no text")?, "/disk");
+    let cgroups = fs::read_to_string("/proc/self/cgroup").context("ask for the control group")?;
+    // `0::/PATH`; the root of all is neutral.
+    for path in cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).filter(|path| path.len() > 1) {
+        text = text.replace(&format!("\"{path}\""), "\"/cgroup\"");
+    }
+    let kernel = nix::sys::utsname::uname().context("ask for the kernel")?;
+    let kernel = kernel.release().to_str().context("a kernel that is no text")?.to_owned();
+    Ok(text.replace(&kernel, "6.18.0"))
 }
 
 /// The command's project and environment.

@@ -12,6 +12,8 @@ pub struct Scenario {
     pub title: String,
     /// Why only the bench runs it: it takes too long for every build
     pub bench_only: Option<String>,
+    /// Why there is no recording of it: it would be too large
+    pub not_recorded: Option<String>,
     /// Round-trip times it is run with, milliseconds, the first in every build
     #[serde(default = "usual_rtts")]
     pub rtts_ms: Vec<u64>,
@@ -66,6 +68,9 @@ pub struct Expect {
     /// The injected time is the command's whole, for it never ends by itself
     #[serde(default)]
     pub until_end: bool,
+    /// What another fault takes of that, milliseconds
+    #[serde(default)]
+    pub less_ms: f64,
 }
 
 /// What runs; without anything, `go mod download` of the smallest module.

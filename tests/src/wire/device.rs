@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use anyhow::{Context, Result};
 use nix::libc;
 
-/// `TUNSETIFF` of linux/if_tun.h.
+/// `TUNSETIFF` of `linux/if_tun.h`.
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 /// `IFF_TUN | IFF_NO_PI`: packets with their IP headers and nothing before.
 const FLAGS: u16 = 0x1001;

@@ -64,7 +64,7 @@ pub struct Loss {
 pub struct Death {
     /// With whom
     pub with: IpAddr,
-    /// When it has brought the client so many bytes
+    /// At the next that the client sends, once the connection has brought it so many bytes
     pub after_bytes: u64,
     /// So many connections die, then no more
     pub times: u32,

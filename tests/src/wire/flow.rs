@@ -103,7 +103,9 @@ impl Flows {
             return Verdict::Drop;
         }
         for (death, died) in self.faults.deaths.iter().zip(&mut self.died) {
-            if death.with == server && flow.brought > death.after_bytes && *died < death.times {
+            // With something of the client's own, so that it has bytes nobody acknowledges.
+            let speaks = direction == Direction::ToServer && !payload.is_empty();
+            if death.with == server && speaks && flow.brought > death.after_bytes && *died < death.times {
                 *died += 1;
                 flow.dead = true;
                 return Verdict::Drop;
@@ -211,10 +213,12 @@ mod tests {
         let deaths = vec![Death { with: server(), after_bytes: 3, times: 1 }];
         let mut flows = Flows::new(WireFaults { deaths, ..WireFaults::default() });
         assert_eq!(down(&mut flows, b"abc"), Verdict::Pass);
-        assert_eq!(down(&mut flows, b"d"), Verdict::Drop);
+        assert_eq!((down(&mut flows, b"d"), up(&mut flows, ACK, b"")), (Verdict::Pass, Verdict::Pass));
+        assert_eq!(up(&mut flows, ACK, b"x"), Verdict::Drop);
         assert_eq!((up(&mut flows, ACK, b""), down(&mut flows, b"")), (Verdict::Drop, Verdict::Drop));
         up(&mut flows, SYN, b"");
         assert_eq!(down(&mut flows, b"abcdef"), Verdict::Pass);
+        assert_eq!(up(&mut flows, ACK, b"x"), Verdict::Pass);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Wire {
 
 impl Wire {
     /// Joins the devices of the clients and the servers.
-    pub(crate) fn join(client: File, server: File) -> Result<Self> {
+    pub(crate) fn join(client: &File, server: &File) -> Result<Self> {
         let (end, stop) = std::io::pipe().context("make a pipe")?;
         let flows = Arc::<Mutex<Flows>>::default();
         let mut threads = Vec::new();
