@@ -34,12 +34,17 @@ pub fn worst(command: &Command) -> Option<&Stall> {
     })
 }
 
-/// A finding's words as one sentence.
+/// A finding's words as one sentence. What begins with a name keeps it as it is.
 pub fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
+    let word = text.split(' ').next().unwrap_or_default();
     let mut letters = text.chars();
-    let first = letters.next().map_or_else(String::new, |first| first.to_uppercase().to_string());
-    format!("{first}{}.", letters.as_str())
+    match letters.next() {
+        Some(first) if word.chars().all(|c| c.is_alphabetic() || c == ',') => {
+            format!("{}{}.", first.to_uppercase(), letters.as_str())
+        }
+        _ => format!("{text}."),
+    }
 }
 
 /// The phase that took most, and its part.
@@ -131,6 +136,7 @@ mod tests {
     fn a_summary_becomes_a_sentence() {
         assert_eq!(sentence("the proxy was silent"), "The proxy was silent.");
         assert_eq!(sentence("ég spyr."), "Ég spyr.");
+        assert_eq!(sentence("proxy.test was silent"), "proxy.test was silent.");
         assert_eq!(sentence(""), ".");
     }
 }

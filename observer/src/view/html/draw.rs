@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::model::record::{Ns, Phase};
-use crate::model::report::{Command, Stall};
+use crate::model::report::{Command, Severity, Stall};
 use crate::view::human::{duration, moment, percent};
 use crate::view::markup::escape;
 use crate::view::waterfall::{Bar, Group, Pin, Sign, Waterfall};
@@ -68,7 +68,8 @@ pub fn waterfall(out: &mut String, waterfall: &Waterfall, stalls: &[Stall]) {
     let scale = Scale { start: waterfall.start_ns, wall };
     let height = height(waterfall);
     axis(out, wall, height);
-    for stall in stalls.iter().take(BANDS) {
+    let costly = |stall: &&Stall| stall.severity > Severity::Info && stall.cost_ns > 0;
+    for stall in stalls.iter().filter(costly).take(BANDS) {
         let (left, width) = scale.span(stall.start_ns, stall.end_ns);
         let note = format!("{}: {}", stall.kind, stall.summary);
         let _ = writeln!(

@@ -101,17 +101,13 @@ fn failed(command: &Command) -> bool {
     command.signal.is_some() || command.exit_code.is_some_and(|code| code != 0)
 }
 
-/// A row a command, and the line for what went wrong in many.
+/// A row a command, and the line for what was worst in many.
 fn index(out: &mut String, report: &Report, commands: &[&Command]) {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for command in commands {
-        let of: std::collections::BTreeSet<&str> =
-            command.stalls.iter().map(|stall| stall.kind.as_str()).collect();
-        for kind in of {
-            match kinds.iter_mut().find(|known| known.0 == kind) {
-                Some(known) => known.1 += 1,
-                None => kinds.push((kind, 1)),
-            }
+    for stall in commands.iter().filter_map(|command| answer::worst(command)) {
+        match kinds.iter_mut().find(|known| known.0 == stall.kind) {
+            Some(known) => known.1 += 1,
+            None => kinds.push((&stall.kind, 1)),
         }
     }
     kinds.sort_by_key(|(_, n)| std::cmp::Reverse(*n));

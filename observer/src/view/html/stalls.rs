@@ -32,7 +32,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         escape(&sentence(&stall.summary)),
         escape(&stall.kind),
         duration(stall.cost_ns),
-        percent(stall.cost_ns, command.wall_ns),
+        escape(&percent(stall.cost_ns, command.wall_ns)),
         stall.host.as_ref().map_or_else(String::new, |host| format!("{} · ", escape(host))),
         moment(stall.start_ns.saturating_sub(command.start_ns)),
         moment(stall.end_ns.saturating_sub(command.start_ns)),

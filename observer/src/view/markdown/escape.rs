@@ -32,7 +32,7 @@ pub fn prose(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            _ if begins && c.is_ascii_punctuation() => {
+            _ if begins && c.is_ascii_punctuation() && (before.is_empty() || is_space(after)) => {
                 out.push('\\');
                 out.push(c);
             }
@@ -65,6 +65,11 @@ pub fn block(text: &str) -> String {
     let text = clean(text);
     let fence = "`".repeat(longest_run(&text).max(2) + 1);
     format!("{fence}sh\n{text}\n{fence}\n")
+}
+
+/// Where a list's sign would end.
+fn is_space(after: &str) -> bool {
+    after.is_empty() || after.starts_with(char::is_whitespace)
 }
 
 fn longest_run(text: &str) -> usize {
