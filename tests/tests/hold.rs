@@ -125,7 +125,7 @@ fn nothing_waits_when_the_worker_hangs() {
 #[test]
 fn nothing_waits_when_the_terminal_stops_goobserve() {
     let Some((_lab, _turn)) = lab("nothing_waits_when_the_terminal_stops_goobserve") else { return };
-    let script = "\"$1\" watch --hold-exec; echo stopped; read answer; fg; echo status=$?";
+    let script = "\"$1\" watch --output text --hold-exec; echo stopped; read answer; fg; echo status=$?";
     let program = binary().unwrap().into_os_string();
     let words: [&OsStr; 1] = [&program];
     let mut terminal = Terminal::run(script, &words, |_| {}).unwrap();

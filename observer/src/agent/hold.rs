@@ -18,7 +18,7 @@ use crate::seam::{FileId, Seam};
 const LISTENING_WITHIN: u16 = 5000;
 /// How often it is started again: after that the machine is better off without it.
 const RESTARTS_MAX: u32 = 5;
-/// How often mount namespaces are looked for.
+/// How often the mounts of other namespaces are looked for.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The holder, as the agent sees it.
@@ -104,7 +104,7 @@ impl Hold {
         self.looked + LOOK_EVERY
     }
 
-    /// Looks for mount namespaces that are new, when it is time to.
+    /// Looks for mounts in other namespaces, when it is time to.
     pub fn look(&mut self) {
         if Instant::now() >= self.due() {
             self.looked = Instant::now();

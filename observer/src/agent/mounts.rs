@@ -33,13 +33,12 @@ pub struct Mounts {
     /// Readable when mounts of our own namespace have changed
     own: Option<File>,
     devices: HashSet<u64>,
-    spaces: HashSet<PathBuf>,
 }
 
 impl Mounts {
     /// Begins; everything is new.
     pub fn new() -> Self {
-        Self { own: File::open("/proc/self/mountinfo").ok(), devices: HashSet::new(), spaces: HashSet::new() }
+        Self { own: File::open("/proc/self/mountinfo").ok(), devices: HashSet::new() }
     }
 
     /// Has an exceptional condition when there are new mounts here.
@@ -52,7 +51,7 @@ impl Mounts {
         self.of("self")
     }
 
-    /// Likewise of namespaces that were not looked at yet.
+    /// Likewise of all other namespaces: what is mounted there later nobody tells.
     pub fn elsewhere(&mut self) -> Vec<OwnedFd> {
         let mut seen = HashSet::new();
         seen.extend(namespace_of("self"));
@@ -61,11 +60,10 @@ impl Mounts {
         let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
         for pid in pids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).take(PROCESSES_MAX) {
             let Some(space) = namespace_of(&pid) else { continue };
-            if seen.len() < SPACES_MAX && seen.insert(space.clone()) && !self.spaces.contains(&space) {
+            if seen.len() < SPACES_MAX && seen.insert(space) {
                 found.extend(self.of(&pid));
             }
         }
-        self.spaces = seen;
         found
     }
 

@@ -307,7 +307,8 @@ impl Observer {
                             let facts = Facts { go: Some(go), ..Facts::default() };
                             correlator.facts(pid, &facts, events);
                             looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
-                        } else if topmost {
+                        } else if topmost || exec.comm.starts_with(b"go") {
+                            // Below CMD (a script, make) a go command tells what is set.
                             looks.now(pid);
                         }
                     }
