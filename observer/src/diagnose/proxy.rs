@@ -169,7 +169,7 @@ fn is_missing(request: &Request) -> bool {
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
     let direct = case.split.phase(Phase::Vcs).count > 0;
-    for (host, requests) in by_host(case, |request| is_missing(request)) {
+    for (host, requests) in by_host(case, is_missing) {
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();
         modules.sort_unstable();

@@ -147,7 +147,7 @@ impl World {
     }
 
     #[track_caller]
-    fn is_silent(self, kind: &str) {
+    fn finds_no(self, kind: &str) {
         let stalls = self.stalls();
         assert!(stalls.iter().all(|stall| stall.kind != kind), "{stalls:?}");
     }
@@ -177,7 +177,7 @@ fn a_question_that_is_asked_again_after_five_seconds_is_a_timeout() {
         stall.remedies[0].attempt,
         "goobserve compare --with 'resolv=options timeout:1 attempts:3' -- go mod download"
     );
-    World::new().dns(|_| {}).is_silent("dns-timeout");
+    World::new().dns(|_| {}).finds_no("dns-timeout");
 }
 
 #[test]
@@ -191,16 +191,16 @@ fn an_aaaa_that_never_comes_is_told_from_a_lost_answer() {
             .cost_ns,
         5 * S,
     );
-    World::new().unanswered(aaaa).is_silent("dns-aaaa-silent");
+    World::new().unanswered(aaaa).finds_no("dns-aaaa-silent");
     let other = |dns: &mut Dns| (dns.qtype, dns.name) = ("AAAA".into(), "sumdb.test".into());
-    World::new().dns(|_| {}).unanswered(aaaa).dns(other).is_silent("dns-aaaa-silent");
+    World::new().dns(|_| {}).unanswered(aaaa).dns(other).finds_no("dns-aaaa-silent");
 }
 
 #[test]
 fn a_late_answer_is_slow_and_an_early_one_is_not() {
     let after = |ms: Ns| World::new().dns(move |dns| dns.end_ns = Some(dns.start_ns + ms * MS));
     near(after(400).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 400 * MS);
-    after(149).is_silent("dns-slow");
+    after(149).finds_no("dns-slow");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn suffixes_of_the_search_list_are_seen_by_the_name_without_them() {
     let suffixed =
         |dns: &mut Dns| (dns.name, dns.rcode) = ("proxy.test.corp.test".into(), Some("NXDOMAIN".into()));
     World::new().dns(suffixed).dns(|_| {}).finds("dns-search", Phase::Dns, Some("192.0.2.53:53"));
-    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).is_silent("dns-search");
+    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no("dns-search");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn failures_of_a_resolver_name_it() {
         Phase::Dns,
         Some("192.0.2.53:53"),
     );
-    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).is_silent("dns-error");
+    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no("dns-error");
 }
 
 #[test]
@@ -234,17 +234,17 @@ fn netdns_without_cgo_has_no_effect() {
         })
     };
     with(Some(false)).finds("netdns-ignored", Phase::Dns, None);
-    with(Some(true)).is_silent("netdns-ignored");
-    with(None).is_silent("netdns-ignored");
+    with(Some(true)).finds_no("netdns-ignored");
+    with(None).finds_no("netdns-ignored");
 }
 
 #[test]
 fn a_syn_that_is_sent_again_was_lost() {
     let lost = |c: &mut Connection| {
-        (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S))
+        (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
     };
     near(World::new().connection(lost).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 3 * S);
-    World::new().connection(|_| {}).is_silent("syn-lost");
+    World::new().connection(|_| {}).finds_no("syn-lost");
 }
 
 /// A connection that did not come to a hello.
@@ -262,7 +262,7 @@ fn a_refused_connection_is_named_after_what_was_looked_up_before_it() {
     };
     World::new().dns(|_| {}).connection(refused).finds("connect-refused", Phase::Connect, Some("proxy.test"));
     World::new().connection(refused).finds("connect-refused", Phase::Connect, Some("192.0.2.1:443"));
-    World::new().connection(|_| {}).is_silent("connect-refused");
+    World::new().connection(|_| {}).finds_no("connect-refused");
 }
 
 #[test]
@@ -281,10 +281,10 @@ fn ipv6_that_leads_nowhere_is_seen_by_the_ipv4_after_it() {
             .cost_ns,
         340 * MS,
     );
-    World::new().connection(v6).is_silent("ipv6-blackhole");
+    World::new().connection(v6).finds_no("ipv6-blackhole");
 }
 
-/// No ServerHello.
+/// No `ServerHello`.
 fn hello_only(connection: &mut Connection) {
     (connection.tls_version, connection.server_hello_ns, connection.alpn) = (None, None, None);
     (connection.tls_ns, connection.tls_failed, connection.requests) = (Some(5 * S), true, 0);
@@ -302,7 +302,7 @@ fn a_hello_without_an_answer_proposes_a_smaller_one_when_it_was_large() {
     };
     let stall = World::new().connection(small).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
     assert!(stall.remedies.iter().all(|remedy| remedy.name != "no-mlkem"));
-    World::new().connection(|c| c.tls_ns = Some(5 * S)).is_silent("tls-hello-unanswered");
+    World::new().connection(|c| c.tls_ns = Some(5 * S)).finds_no("tls-hello-unanswered");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn a_reset_after_the_hello_is_a_filter_by_name() {
         (c.outcome, c.tls_ns) = (ConnectionOutcome::Reset, Some(30 * MS));
     };
     World::new().connection(reset).finds("tls-reset-by-sni", Phase::Tls, Some("proxy.test"));
-    World::new().connection(|c| c.outcome = ConnectionOutcome::Reset).is_silent("tls-reset-by-sni");
+    World::new().connection(|c| c.outcome = ConnectionOutcome::Reset).finds_no("tls-reset-by-sni");
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn a_handshake_of_many_round_trips_is_slow_and_a_far_one_is_not() {
         World::new().connection(move |c| (c.tls_ns, c.rtt_ns) = (Some(ms * MS), Some(rtt * MS)))
     };
     near(took(800, 20).finds("tls-slow", Phase::Tls, Some("proxy.test")).cost_ns, 800 * MS);
-    took(800, 200).is_silent("tls-slow");
+    took(800, 200).finds_no("tls-slow");
 }
 
 #[test]
@@ -334,14 +334,14 @@ fn http1_where_http2_was_offered_is_worth_knowing() {
     assert_eq!(stall.severity, Severity::Info);
     let not_offered =
         |c: &mut Connection| (c.alpn, c.alpn_offered) = (Some("http/1.1".into()), Some(Vec::new()));
-    World::new().connection(not_offered).is_silent("tls-intercepted");
+    World::new().connection(not_offered).finds_no("tls-intercepted");
 }
 
 #[test]
 fn a_handshake_without_a_request_is_wasted() {
     let unused = |c: &mut Connection| (c.outcome, c.requests) = (ConnectionOutcome::Unused, 0);
     World::new().connection(unused).finds("handshake-wasted", Phase::Tls, Some("proxy.test"));
-    World::new().connection(|_| {}).is_silent("handshake-wasted");
+    World::new().connection(|_| {}).finds_no("handshake-wasted");
 }
 
 fn open(request: &mut Request) {
@@ -355,9 +355,9 @@ fn silence_with_a_living_peer_and_a_dead_path_are_told_apart() {
     near(silent().finds("h2-silent", Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
     let dead = || silent().retransmitted(&[2 * S + 200 * MS, 2 * S + 600 * MS, 3 * S + 400 * MS, 5 * S]);
     near(dead().finds("path-dead", Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
-    dead().is_silent("h2-silent");
+    dead().finds_no("h2-silent");
     let late = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S + MS));
-    World::new().connection(|_| {}).request(late).is_silent("h2-silent");
+    World::new().connection(|_| {}).request(late).finds_no("h2-silent");
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn a_loss_matters_when_several_streams_wait_behind_it() {
         .connection(|_| {})
         .request(long)
         .retransmitted(&[2 * S + 300 * MS])
-        .is_silent("h2-loss-blocks-all");
+        .finds_no("h2-loss-blocks-all");
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_closed_window_costs_while_it_is_closed() {
     let world =
         World::new().connection(|_| {}).request(slow).tell(3 * S, window(true)).tell(4 * S, window(false));
     near(world.finds("zero-window", Phase::Proxy, Some("proxy.test")).cost_ns, S);
-    World::new().connection(|_| {}).request(slow).is_silent("zero-window");
+    World::new().connection(|_| {}).request(slow).finds_no("zero-window");
 }
 
 #[test]
@@ -409,8 +409,8 @@ fn goaway_and_resets_are_told_with_their_codes() {
     );
     assert!(stall.summary.contains("REFUSED_STREAM"));
     let healthy = || World::new().connection(|_| {}).request(|_| {});
-    healthy().is_silent("h2-goaway");
-    healthy().is_silent("h2-stream-reset");
+    healthy().finds_no("h2-goaway");
+    healthy().finds_no("h2-stream-reset");
 }
 
 #[test]
@@ -421,9 +421,9 @@ fn a_small_limit_of_streams_matters_when_it_made_go_dial() {
         Phase::Proxy,
         Some("proxy.test"),
     );
-    World::new().connection(limited).is_silent("h2-stream-limit");
+    World::new().connection(limited).finds_no("h2-stream-limit");
     let usual = |c: &mut Connection| c.stream_limit = Some(200);
-    World::new().connection(usual).connection(usual).is_silent("h2-stream-limit");
+    World::new().connection(usual).connection(usual).finds_no("h2-stream-limit");
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn a_head_far_above_the_round_trip_is_slow() {
         world.request(move |r| (r.first_byte_ns, r.end_ns) = (Some(2 * S + ms * MS), Some(2 * S + ms * MS)))
     };
     near(after(900, 20).finds("proxy-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 900 * MS);
-    after(900, 200).is_silent("proxy-slow");
+    after(900, 200).finds_no("proxy-slow");
 }
 
 #[test]
@@ -442,13 +442,13 @@ fn a_crawling_body_is_told_with_what_it_is_not() {
         World::new().connection(|_| {}).request(move |r| (r.end_ns, r.bytes) = (Some(4 * S), Some(bytes)))
     };
     near(body(100_000).finds("transfer-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 2 * S);
-    body(100_000_000).is_silent("transfer-slow");
+    body(100_000_000).finds_no("transfer-slow");
 }
 
 #[test]
 fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
     let lookup = |r: &mut Request| {
-        (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S))
+        (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S));
     };
     near(
         World::new()
@@ -466,7 +466,7 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
         })
     });
     assert_eq!(many.finds("sumdb-slow", Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
-    World::new().connection(|_| {}).request(|r| r.class = Class::SumdbLookup).is_silent("sumdb-slow");
+    World::new().connection(|_| {}).request(|r| r.class = Class::SumdbLookup).finds_no("sumdb-slow");
 }
 
 #[test]
@@ -479,9 +479,9 @@ fn the_databases_host_is_known_from_gosumdb() {
         World::new().connection(dead).finds("sumdb-unreachable", Phase::Tls, Some("sumdb.test")).cost_ns,
         5 * S,
     );
-    World::new().connection(hello_only).is_silent("sumdb-unreachable");
+    World::new().connection(hello_only).finds_no("sumdb-unreachable");
     let url = |command: &mut Command| {
-        command.go.gosumdb = Some("sum.example.test https://sumdb.test:8443/x".into())
+        command.go.gosumdb = Some("sum.example.test https://sumdb.test:8443/x".into());
     };
     World::new().command(url).connection(dead).finds("sumdb-unreachable", Phase::Tls, Some("sumdb.test"));
 }
@@ -492,7 +492,7 @@ fn a_proxy_that_says_it_serves_the_database_and_does_not_is_broken() {
     let lookup = |status| move |r: &mut Request| (r.class, r.status) = (Class::SumdbLookup, Some(status));
     let world = |status| World::new().connection(|_| {}).request(supported).request(lookup(status));
     world(500).finds("sumdb-proxy-broken", Phase::Sumdb, Some("proxy.test"));
-    world(200).is_silent("sumdb-proxy-broken");
+    world(200).finds_no("sumdb-proxy-broken");
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn timeouts_one_after_the_other_add_up() {
             .cost_ns,
         6 * S,
     );
-    World::new().connection(proxy).connection(sumdb(S)).is_silent("stacked-timeouts");
+    World::new().connection(proxy).connection(sumdb(S)).finds_no("stacked-timeouts");
 }
 
 #[test]
@@ -531,15 +531,15 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
     };
     let stall = two_at_a_time(40).finds("concurrency-limited", Phase::Proxy, None);
     assert_eq!(stall.remedies[0].name, "concurrency=16");
-    two_at_a_time(2).is_silent("concurrency-limited");
-    two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).is_silent("concurrency-limited");
+    two_at_a_time(2).finds_no("concurrency-limited");
+    two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no("concurrency-limited");
 }
 
 #[test]
 fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     let missing = |r: &mut Request| (r.status, r.outcome) = (Some(404), RequestOutcome::Error);
     let git = |c: &mut Connection| {
-        (c.pid, c.comm, c.server_name) = (11, "git-remote-http".into(), Some("git.test".into()))
+        (c.pid, c.comm, c.server_name) = (11, "git-remote-http".into(), Some("git.test".into()));
     };
     let process = Process {
         command: 1,
@@ -560,8 +560,8 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     let stall = world().finds("proxy-fallback-direct", Phase::Vcs, Some("proxy.test"));
     assert_eq!(stall.remedies[0].name, "env=GOPRIVATE=example.com/m1");
     world().finds("mirror-private", Phase::Proxy, Some("proxy.test"));
-    World::new().connection(|_| {}).request(missing).is_silent("proxy-fallback-direct");
-    World::new().connection(|_| {}).request(missing).is_silent("mirror-private");
+    World::new().connection(|_| {}).request(missing).finds_no("proxy-fallback-direct");
+    World::new().connection(|_| {}).request(missing).finds_no("mirror-private");
 }
 
 #[test]
@@ -582,9 +582,9 @@ fn a_git_without_traffic_waits_for_a_person() {
         World::new().tell(S, git(10, "git")).finds("vcs-waiting", Phase::Vcs, Some("git.test")).cost_ns,
         8 * S,
     );
-    World::new().tell(S, git(10, "compile")).is_silent("vcs-waiting");
+    World::new().tell(S, git(10, "compile")).finds_no("vcs-waiting");
     let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
-    World::new().tell(S, git(10, "git")).connection(busy).is_silent("vcs-waiting");
+    World::new().tell(S, git(10, "git")).connection(busy).finds_no("vcs-waiting");
 }
 
 #[test]
@@ -605,8 +605,8 @@ fn another_toolchain_and_repeated_requests_are_told() {
         Some("proxy.test"),
     );
     let healthy = || World::new().connection(|_| {}).request(|_| {}).request(|_| {});
-    healthy().is_silent("toolchain-download");
-    healthy().is_silent("duplicate-request");
+    healthy().finds_no("toolchain-download");
+    healthy().finds_no("duplicate-request");
 }
 
 #[test]
@@ -626,7 +626,7 @@ fn a_lock_is_told_with_its_holder() {
     let stall = World::new().tell(S, lock(4 * S)).finds("cache-lock-wait", Phase::Lock, None);
     near(stall.cost_ns, 3 * S);
     assert!(stall.summary.contains("pid 77"));
-    World::new().tell(S, lock(S + MS)).is_silent("cache-lock-wait");
+    World::new().tell(S, lock(S + MS)).finds_no("cache-lock-wait");
 }
 
 #[test]
@@ -639,7 +639,7 @@ fn caches_in_one_folder_are_told_by_path_and_by_inode() {
     };
     caches("/c", "/c/", None).finds("cache-shared", Phase::Local, None);
     caches("/c", "/link", Some(true)).finds("cache-shared", Phase::Local, None);
-    caches("/c", "/d", None).is_silent("cache-shared");
+    caches("/c", "/d", None).finds_no("cache-shared");
 }
 
 #[test]
@@ -651,7 +651,7 @@ fn a_busy_machine_is_information() {
     let stalls = stalls(world.0.command(1).unwrap(), 10 * S);
     let stall = stalls.iter().find(|stall| stall.kind == "local-bound").unwrap();
     assert_eq!((stall.severity, stall.cost_ns), (Severity::Info, 8 * S));
-    World::new().is_silent("local-bound");
+    World::new().finds_no("local-bound");
 }
 
 #[test]
