@@ -36,7 +36,8 @@ fn picture(state: &State, view: &View, (width, height): (u16, u16)) -> String {
 
 /// Every recording in one text.
 fn album(scenes: &[(&str, State)], view: &View, size: (u16, u16)) -> String {
-    scenes.iter().map(|(name, state)| format!("== {name}\n{}", picture(state, view, size))).collect()
+    let shown = scenes.iter().map(|(name, state)| format!("== {name}\n{}", picture(state, view, size)));
+    shown.collect::<Vec<_>>().concat()
 }
 
 fn snapshots(view: &str, scenes: &[(&str, State)], look: &View) {

@@ -51,7 +51,7 @@ impl Scene {
         self.next
     }
 
-    fn record(&self, id: u32, start_ns: Ns, cwd: &str) -> Command {
+    fn record(id: u32, start_ns: Ns, cwd: &str) -> Command {
         Command {
             id,
             pid: 4000 + id,
@@ -66,7 +66,7 @@ impl Scene {
 
     fn begin(&mut self, id: u32, start_ns: Ns, cwd: &str) {
         self.command = id;
-        let command = self.record(id, start_ns, cwd);
+        let command = Self::record(id, start_ns, cwd);
         let args = command.argv.clone();
         self.at(start_ns, Body::Command(CommandUpdate { command, idle: Vec::new() }));
         let process = Process {
@@ -83,7 +83,7 @@ impl Scene {
 
     /// All of it asleep but the first tenth of a second and what is named.
     fn idle(&mut self, spells: &[(Ns, Ns)], ended: Option<(Ns, i32)>) {
-        let mut command = self.record(self.command, 0, "/home/user/project");
+        let mut command = Self::record(self.command, 0, "/home/user/project");
         command.wall_ns = ended.map(|(wall, _)| wall);
         command.exit_code = ended.map(|(_, code)| code);
         command.local = Some(Local { cpu_ns: 100 * MS, ..Local::default() });
