@@ -1,5 +1,6 @@
 //! A command as detectors look at it, and what a set of its operations cost.
 
+use super::cost::Timeline;
 use crate::model::operations::{Flight, Subject};
 use crate::model::phases::{Input, Operation, Split, split};
 use crate::model::record::{Command, Connection, Dns, Ns, Request};
@@ -18,6 +19,7 @@ pub struct Case<'a> {
     /// Where the time went
     pub split: Split,
     idle: Vec<(Ns, Ns)>,
+    timeline: Timeline,
 }
 
 /// A part of time.
@@ -42,7 +44,12 @@ impl<'a> Case<'a> {
         }
         let operations: Vec<Operation<'_>> = flights.iter().map(|flight| flight.operation).collect();
         let split = split(&Input { wall, idle: &idle, local: record.local, operations: &operations });
-        Some(Self { command, record, wall, flights, split, idle })
+        if record.local.is_none() {
+            // The scheduler was not observed: by the rule, all time counts as sleep.
+            idle = vec![wall];
+        }
+        let timeline = Timeline::new(wall, &flights, &idle);
+        Some(Self { command, record, wall, flights, split, idle, timeline })
     }
 
     /// How long the command has run.
@@ -58,36 +65,24 @@ impl<'a> Case<'a> {
     /// Blocked time, by the phases' rule, that is due to the part of each operation that `part`
     /// names. What else of the same phase was in flight bears its half.
     pub fn cost(&self, part: impl Fn(&Flight<'a>) -> Option<Span>) -> Ns {
-        const STALL: Option<&str> = Some("stall");
-        const OTHER: Option<&str> = Some("other");
-        let mut operations = Vec::with_capacity(self.flights.len());
-        for flight in &self.flights {
-            let operation = flight.operation;
-            let mut push = |host, start_ns, end_ns| {
-                if start_ns < end_ns {
-                    operations.push(Operation { host, start_ns, end_ns, ..operation });
-                }
-            };
-            let (start, end) = (operation.start_ns, operation.end_ns);
-            if let Some((from, to)) = part(flight) {
-                let (from, to) = (from.clamp(start, end), to.clamp(start, end).max(from.clamp(start, end)));
-                push(OTHER, start, from);
-                push(STALL, from, to);
-                push(OTHER, to, end);
-            } else {
-                push(OTHER, start, end);
-            }
-        }
-        let input =
-            Input { wall: self.wall, idle: &self.idle, local: self.record.local, operations: &operations };
-        let hosts = split(&input).hosts;
-        hosts.iter().find(|host| Some(host.host.as_str()) == STALL).map_or(0, |host| host.blocked_ns)
+        let parts = self.flights.iter().filter_map(|flight| {
+            let operation = &flight.operation;
+            let (from, to) = part(flight)?;
+            Some((operation.phase, from.max(operation.start_ns), to.min(operation.end_ns)))
+        });
+        self.timeline.cost(parts)
     }
 
     /// Idle time within a span, whatever was in flight.
     pub fn idle_within(&self, span: Span) -> Ns {
-        let within = |&(from, to): &Span| to.min(span.1).saturating_sub(from.max(span.0));
-        self.idle.iter().map(within).sum()
+        let first = self.idle.partition_point(|spell| spell.1 <= span.0);
+        let spells = self.idle[first..].iter().take_while(|spell| spell.0 < span.1);
+        spells.map(|&(from, to)| to.min(span.1).saturating_sub(from.max(span.0))).sum()
+    }
+
+    /// Of that, with nothing in flight.
+    pub fn unexplained_within(&self, span: Span) -> Ns {
+        self.timeline.unexplained(span)
     }
 
     /// Questions of the command's own processes, with when they ended or were given up.

@@ -63,6 +63,7 @@ fn finding(
             .iter()
             .all(|c| matches!(c.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused)),
         info: false,
+        explains: Vec::new(),
     }
 }
 

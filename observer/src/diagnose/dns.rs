@@ -56,6 +56,7 @@ fn finding(
         remedies: Vec::new(),
         fatal: false,
         info: false,
+        explains: Vec::new(),
     }
 }
 
@@ -69,9 +70,11 @@ fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> String {
     format!("{} ({}), attempt {}, asked {}: {what}", dns.name, dns.qtype, dns.attempt, dns.server)
 }
 
-/// Not answered, and asked for long enough that it will not be.
+/// Not answered, and asked again, or for long enough that it will not be.
 fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
-    dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= at::DNS_UNANSWERED_NS
+    let again = dns.timed_out || dns.attempt > 1;
+    let enough = if again { at::DNS_AGAIN_NS } else { at::DNS_UNANSWERED_NS };
+    dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
 }
 
 fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -106,8 +109,11 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
+    // Where everything is far, the name server may be, too.
+    let rtt = case.connections().filter_map(|connection| connection.rtt_ns).min().unwrap_or(0);
+    let enough = at::DNS_SLOW_NS + rtt;
     let is_slow = |dns: &Dns, end: Option<Ns>| {
-        dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > at::DNS_SLOW_NS)
+        dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > enough)
     };
     for (server, questions) in by_server(case, is_slow) {
         let longest = questions.iter().filter_map(|(dns, end)| end.map(|end| end - dns.start_ns)).max();
@@ -197,5 +203,6 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
         remedies: Vec::new(),
         fatal: false,
         info: true,
+        explains: Vec::new(),
     });
 }

@@ -1,5 +1,7 @@
 //! What a detector found, and the stall that the report shows.
 
+use std::collections::BTreeSet;
+
 use super::case::{Case, Span};
 use super::thresholds as at;
 use crate::model::record::{Ns, Phase};
@@ -27,6 +29,8 @@ pub struct Finding {
     pub fatal: bool,
     /// Never more than information
     pub info: bool,
+    /// Requests whose wait it explains: findings of later families leave them out
+    pub explains: Vec<u32>,
 }
 
 impl Finding {
@@ -71,6 +75,11 @@ impl Finding {
             Severity::Info
         }
     }
+}
+
+/// Requests whose wait is explained already.
+pub fn explained(found: &[Finding]) -> BTreeSet<u32> {
+    found.iter().flat_map(|finding| finding.explains.iter().copied()).collect()
 }
 
 /// A command line that a shell takes apart as it was.

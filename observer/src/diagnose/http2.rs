@@ -68,19 +68,19 @@ fn finding(
         remedies: Vec::new(),
         fatal: false,
         info: false,
+        explains: Vec::new(),
     }
 }
 
-/// Blocked time of the connection's requests within the first of the spans that each was in.
+/// Blocked time of the connection's requests within spans that do not overlap.
 fn cost_within(case: &Case<'_>, connection: &Connection, spans: &[Span]) -> Ns {
-    let mut cost = 0;
-    for span in spans {
-        cost += case.cost(|flight| match flight.subject {
+    let cost = |span: &Span| {
+        case.cost(|flight| match flight.subject {
             Subject::Request(request) if request.connection == Some(connection.id) => Some(*span),
             _ => None,
-        });
-    }
-    cost
+        })
+    };
+    spans.iter().map(cost).sum()
 }
 
 /// Requests that got nothing for long: nothing at all, or the rest of a body. Told apart by
@@ -134,6 +134,7 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
     finding.evidence.extend(silent.iter().take(4).map(|request| what(request)));
     finding.remedies = super::connect::around(case, &host);
     finding.fatal = true;
+    finding.explains = silent.iter().map(|request| request.id).collect();
     Some(finding)
 }
 
@@ -234,6 +235,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         let summary = format!("{side}: the window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
         let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
+        finding.explains = requests.iter().filter(|r| held_up(case, r, &spans)).map(|r| r.id).collect();
         finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
         finding.evidence = vec![format!(
             "{}: {} window was 0 {}, the longest {}",
@@ -245,6 +247,13 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         findings.push(finding);
     }
     findings
+}
+
+/// Most of what the request took lies within the spans.
+fn held_up(case: &Case<'_>, request: &Request, spans: &[Span]) -> bool {
+    let (start, end) = (request.start_ns, request.end_ns.unwrap_or(case.wall.1));
+    let within: Ns = spans.iter().map(|(from, to)| (*to).min(end).saturating_sub((*from).max(start))).sum();
+    2 * within > end.saturating_sub(start)
 }
 
 fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
@@ -349,6 +358,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             remedies: super::connect::around(case, host),
             fatal: again < requests.len(),
             info: false,
+            explains: Vec::new(),
         }
     };
     hosts.into_iter().map(one).collect()

@@ -4,7 +4,7 @@ use super::case::{Case, Span, hull, whole};
 use super::finding::Finding;
 use super::thresholds as at;
 use crate::model::operations::Subject;
-use crate::model::record::{Class, Ns, Phase};
+use crate::model::record::{Class, Ns, Phase, Request, RequestOutcome};
 use crate::view::human::{count, duration, percent};
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -21,13 +21,15 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let download = |class: Class| !matches!(class, Class::Toolchain | Class::GoGet | Class::Other);
-    let requests: Vec<_> = case.requests().filter(|request| download(request.class)).collect();
+    // What never came is another finding's, not a download that others wait for.
+    let came = |request: &&Request| download(request.class) && request.outcome == RequestOutcome::Ok;
+    let requests: Vec<&Request> = case.requests().filter(came).collect();
     let mut modules: Vec<&str> = requests.iter().filter_map(|r| r.module.as_deref()).collect();
     modules.sort_unstable();
     modules.dedup();
     // Fewer modules than could be asked for at once would not gain what is predicted.
     let possible = at::CONCURRENCY.min(modules.len() as u64);
-    if possible <= limit {
+    if possible <= limit || possible < at::CONCURRENCY_MODULES {
         return None;
     }
     let mut edges: Vec<(Ns, bool)> = requests
@@ -79,6 +81,7 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
         remedies: vec![(format!("concurrency={}", at::CONCURRENCY), "downloads 16 modules at once")],
         fatal: false,
         info: false,
+        explains: Vec::new(),
     })
 }
 
@@ -127,6 +130,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         remedies: Vec::new(),
         fatal: false,
         info: false,
+        explains: Vec::new(),
     })
 }
 
@@ -149,6 +153,7 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
         remedies: Vec::new(),
         fatal: false,
         info: true,
+        explains: Vec::new(),
     })
 }
 
@@ -179,5 +184,6 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         remedies: Vec::new(),
         fatal: false,
         info: true,
+        explains: Vec::new(),
     })
 }

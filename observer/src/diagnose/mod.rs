@@ -3,6 +3,7 @@
 
 mod case;
 mod connect;
+mod cost;
 mod dns;
 mod finding;
 mod http2;

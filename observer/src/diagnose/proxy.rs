@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{Case, hull};
-use super::finding::Finding;
+use super::case::{Case, Span, hull};
+use super::finding::{Finding, explained};
 use super::http2::what;
 use super::thresholds as at;
+use crate::model::operations::{Flight, Subject};
 use crate::model::record::{Class, Ns, Phase, Request, RequestOutcome};
 use crate::view::human::{bytes, count, duration, duration_or_unknown};
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    for (host, requests) in
-        by_host(case, |request| request.class.phase() == Phase::Proxy && is_late(case, request))
-    {
+    let explained = explained(found);
+    let is_slow = |request: &Request| {
+        request.class.phase() == Phase::Proxy && is_late(case, request) && !explained.contains(&request.id)
+    };
+    for (host, requests) in by_host(case, is_slow) {
         found.push(late(case, "proxy-slow", Phase::Proxy, host, &requests));
     }
-    for (host, requests) in by_host(case, is_crawling) {
+    let crawls = |request: &Request| is_crawling(case, request) && !explained.contains(&request.id);
+    for (host, requests) in by_host(case, crawls) {
         found.push(crawling(case, host, &requests));
     }
     for (host, requests) in by_host(case, |request| request.class == Class::Toolchain) {
@@ -57,8 +61,9 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();
     let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();
     let cost_ns = case.cost(|flight| match flight.subject {
-        crate::model::operations::Subject::Request(request) if ids.contains(&request.id) => {
-            Some((request.start_ns, head(case, request)))
+        Subject::Request(request) if ids.contains(&request.id) => {
+            // The way there and back takes its time, whoever answers.
+            Some((request.start_ns + self::rtt(case, request).unwrap_or(0), head(case, request)))
         }
         _ => None,
     });
@@ -86,27 +91,42 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         },
         fatal: false,
         info: false,
+        explains: Vec::new(),
     }
 }
 
-/// The body came slower than it has to.
-fn is_crawling(request: &Request) -> bool {
+/// The body came far slower than the window allows, and than a line carries.
+fn is_crawling(case: &Case<'_>, request: &Request) -> bool {
     let (Some(first), Some(end), Some(bytes)) = (request.first_byte_ns, request.end_ns, request.bytes) else {
         return false;
     };
     let took = end.saturating_sub(first);
-    request.outcome == RequestOutcome::Ok
-        && took >= at::TRANSFER_NS
-        && u128::from(bytes) * 1_000_000_000 < u128::from(took) * u128::from(at::TRANSFER_RATE)
+    if request.outcome != RequestOutcome::Ok || took < at::TRANSFER_NS {
+        return false;
+    }
+    let rounds = u64::from((bytes / at::FIRST_WINDOW + 1).ilog2()) + 1;
+    let allowed = at::TRANSFER_ROUND_TRIPS * rounds * rtt(case, request).unwrap_or(0);
+    let limit = u128::from(took) * u128::from(at::TRANSFER_RATE) / 1_000_000_000;
+    took > allowed && u128::from(bytes) < limit && u128::from(beside(case, (first, end))) < limit
+}
+
+/// Bytes of all bodies that came within a span, each spread evenly over its time.
+fn beside(case: &Case<'_>, span: Span) -> u64 {
+    let part = |request: &Request| {
+        let (from, to) = (request.first_byte_ns?, request.end_ns?);
+        let within = to.min(span.1).saturating_sub(from.max(span.0));
+        let bytes =
+            u128::from(request.bytes?) * u128::from(within) / u128::from(to.saturating_sub(from).max(1));
+        u64::try_from(bytes).ok()
+    };
+    case.requests().filter_map(part).sum()
 }
 
 fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
     let body = |request: &Request| (head(case, request), request.end_ns.unwrap_or(case.wall.1));
     let cost_ns = case.cost(|flight| match flight.subject {
-        crate::model::operations::Subject::Request(request) if ids.contains(&request.id) => {
-            Some(body(request))
-        }
+        Subject::Request(request) if ids.contains(&request.id) => Some(body(request)),
         _ => None,
     });
     let connection = requests.iter().find_map(|request| case.command.connections.get(&request.connection?));
@@ -139,6 +159,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         },
         fatal: false,
         info: false,
+        explains: Vec::new(),
     }
 }
 
@@ -159,6 +180,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         )],
         fatal: false,
         info: false,
+        explains: Vec::new(),
     }
 }
 
@@ -195,6 +217,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             remedies: vec![(private.clone(), "asks the module's own host at once, and nobody else")],
             fatal: false,
             info: false,
+            explains: Vec::new(),
         };
         if direct {
             let mut finding = finding(
@@ -204,6 +227,13 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             finding.cost_ns += case
                 .cost(|flight| (flight.operation.phase == Phase::Vcs).then_some(super::case::whole(flight)));
             finding.phase = Phase::Vcs;
+            // Not the name server that was asked for it.
+            let is_own = |flight: &&Flight<'_>| {
+                flight.operation.phase == Phase::Vcs
+                    && matches!(flight.subject, Subject::Helper(_) | Subject::Request(_))
+            };
+            let own = case.flights.iter().find(is_own);
+            finding.host = own.and_then(|flight| flight.operation.host).map(str::to_owned).or(finding.host);
             found.push(finding);
         }
         let goes_out = direct || sumdb;
@@ -243,6 +273,7 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
             remedies: Vec::new(),
             fatal: false,
             info: true,
+            explains: Vec::new(),
         });
     }
 }

@@ -2,16 +2,20 @@
 
 use super::case::{Case, Span, hull, whole};
 use super::connect::handshake_end;
-use super::finding::Finding;
+use super::finding::{Finding, explained};
 use super::http2::what;
 use super::proxy::{by_host, is_late, late};
 use super::thresholds as at;
 use crate::model::operations::{Flight, Subject};
-use crate::model::record::{Class, Connection, ConnectionOutcome, Phase};
+use crate::model::record::{Class, Connection, ConnectionOutcome, Phase, Request};
 use crate::view::human::{count, duration, percent};
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let slow = by_host(case, |request| request.class.phase() == Phase::Sumdb && is_late(case, request));
+    let explained = explained(found);
+    let is_slow = |request: &Request| {
+        request.class.phase() == Phase::Sumdb && is_late(case, request) && !explained.contains(&request.id)
+    };
+    let slow = by_host(case, is_slow);
     let none = slow.is_empty();
     for (host, requests) in slow {
         found.push(late(case, "sumdb-slow", Phase::Sumdb, host, &requests));
@@ -73,6 +77,7 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: false,
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
+        explains: Vec::new(),
     });
 }
 
@@ -134,6 +139,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
         )],
         fatal: true,
         info: false,
+        explains: Vec::new(),
     });
 }
 
@@ -169,6 +175,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         remedies: vec![("proxy=direct".to_owned(), "asks the checksum database itself")],
         fatal: true,
         info: false,
+        explains: Vec::new(),
     });
 }
 
@@ -203,7 +210,7 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.push(Finding {
         kind: "stacked-timeouts",
         phase: Phase::Tls,
-        host: Some(case.host(sumdb[0].0)),
+        host: None,
         span: (first.0.min(second.0), first.1.max(second.1)),
         cost_ns: of_proxy + of_sumdb,
         summary: format!(
@@ -218,5 +225,6 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         remedies: Vec::new(),
         fatal: true,
         info: false,
+        explains: Vec::new(),
     });
 }

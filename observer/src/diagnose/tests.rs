@@ -181,6 +181,20 @@ fn a_question_that_is_asked_again_after_five_seconds_is_a_timeout() {
 }
 
 #[test]
+fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
+    let after = |ms: Ns| {
+        let first = move |dns: &mut Dns| {
+            (dns.rcode, dns.answers, dns.timed_out, dns.end_ns) = (None, None, true, Some(S + ms * MS));
+        };
+        World::new()
+            .dns(first)
+            .dns(move |dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, S + ms * MS, Some(3 * S)))
+    };
+    near(after(1000).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
+    after(400).finds_no("dns-timeout");
+}
+
+#[test]
 fn an_aaaa_that_never_comes_is_told_from_a_lost_answer() {
     let aaaa = |dns: &mut Dns| dns.qtype = "AAAA".into();
     near(
@@ -201,6 +215,9 @@ fn a_late_answer_is_slow_and_an_early_one_is_not() {
     let after = |ms: Ns| World::new().dns(move |dns| dns.end_ns = Some(dns.start_ns + ms * MS));
     near(after(400).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 400 * MS);
     after(149).finds_no("dns-slow");
+    let far = |ms| after(ms).connection(|c| c.rtt_ns = Some(200 * MS));
+    far(349).finds_no("dns-slow");
+    near(far(600).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 600 * MS);
 }
 
 #[test]
@@ -393,6 +410,13 @@ fn a_closed_window_costs_while_it_is_closed() {
     let world =
         World::new().connection(|_| {}).request(slow).tell(3 * S, window(true)).tell(4 * S, window(false));
     near(world.finds("zero-window", Phase::Proxy, Some("proxy.test")).cost_ns, S);
+    let late = |r: &mut Request| {
+        (r.start_ns, r.first_byte_ns, r.end_ns) = (3 * S, Some(4 * S), Some(4 * S + 10 * MS));
+    };
+    let world =
+        World::new().connection(|_| {}).request(late).tell(3 * S, window(true)).tell(4 * S, window(false));
+    world.finds_no("proxy-slow");
+    World::new().connection(|_| {}).request(late).finds("proxy-slow", Phase::Proxy, Some("proxy.test"));
     World::new().connection(|_| {}).request(slow).finds_no("zero-window");
 }
 
@@ -443,6 +467,14 @@ fn a_crawling_body_is_told_with_what_it_is_not() {
     };
     near(body(100_000).finds("transfer-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 2 * S);
     body(100_000_000).finds_no("transfer-slow");
+    // A connection that begins needs a round trip for each doubling.
+    let far = World::new().connection(|c| c.rtt_ns = Some(200 * MS));
+    far.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000))).finds_no("transfer-slow");
+    // Ten at once share the line.
+    let shared = (0..10).fold(World::new().connection(|_| {}), |world, _| {
+        world.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000)))
+    });
+    shared.finds_no("transfer-slow");
 }
 
 #[test]
@@ -511,7 +543,7 @@ fn timeouts_one_after_the_other_add_up() {
         World::new()
             .connection(proxy)
             .connection(sumdb(5 * S))
-            .finds("stacked-timeouts", Phase::Tls, Some("sumdb.test"))
+            .finds("stacked-timeouts", Phase::Tls, None)
             .cost_ns,
         6 * S,
     );
@@ -531,7 +563,11 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
     };
     let stall = two_at_a_time(40).finds("concurrency-limited", Phase::Proxy, None);
     assert_eq!(stall.remedies[0].name, "concurrency=16");
-    two_at_a_time(2).finds_no("concurrency-limited");
+    two_at_a_time(7).finds_no("concurrency-limited");
+    let never = two_at_a_time(40).request(|r| {
+        (r.start_ns, r.first_byte_ns, r.end_ns, r.outcome) = (0, None, None, RequestOutcome::Open);
+    });
+    near(never.finds("concurrency-limited", Phase::Proxy, None).cost_ns, stall.cost_ns);
     two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no("concurrency-limited");
 }
 
@@ -553,11 +589,12 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     let world = || {
         World::new()
             .tell(S, Body::Process(process.clone()))
+            .dns(|dns| (dns.pid, dns.comm) = (11, "git-remote-http".into()))
             .connection(|_| {})
             .connection(git)
             .request(missing)
     };
-    let stall = world().finds("proxy-fallback-direct", Phase::Vcs, Some("proxy.test"));
+    let stall = world().finds("proxy-fallback-direct", Phase::Vcs, Some("git.test"));
     assert_eq!(stall.remedies[0].name, "env=GOPRIVATE=example.com/m1");
     world().finds("mirror-private", Phase::Proxy, Some("proxy.test"));
     World::new().connection(|_| {}).request(missing).finds_no("proxy-fallback-direct");
@@ -583,6 +620,20 @@ fn a_git_without_traffic_waits_for_a_person() {
         8 * S,
     );
     World::new().tell(S, git(10, "compile")).finds_no("vcs-waiting");
+    let asks = Body::Process(Process {
+        command: 1,
+        pid: 12,
+        ppid: 11,
+        comm: "credential-x".into(),
+        args: vec!["credential-x".into(), "get".into()],
+        start_ns: 2 * S,
+        end_ns: Some(9 * S),
+        ..Process::default()
+    });
+    let stall = World::new().tell(S, git(10, "git")).tell(2 * S, asks).stalls();
+    let told: Vec<_> = stall.iter().filter(|stall| stall.kind == "vcs-waiting").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].evidence[1].contains("credential-x get (pid 12)"), "{told:?}");
     let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
     World::new().tell(S, git(10, "git")).connection(busy).finds_no("vcs-waiting");
 }

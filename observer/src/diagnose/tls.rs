@@ -4,6 +4,7 @@ use super::case::{Case, hull};
 use super::connect::{around, by_host};
 use super::finding::Finding;
 use super::thresholds as at;
+use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
 use crate::view::human::{count, duration, duration_or_unknown};
 
@@ -81,6 +82,7 @@ fn finding(
         remedies: Vec::new(),
         fatal: false,
         info: false,
+        explains: Vec::new(),
     }
 }
 
@@ -144,6 +146,13 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         duration(longest)
     );
     let mut finding = finding(case, "tls-slow", host, connections, summary);
+    // A round trip is what a handshake takes at the least.
+    finding.cost_ns = case.cost(|flight| match flight.subject {
+        Subject::Tls(c) if connections.iter().any(|one| one.id == c.id) => {
+            Some((flight.operation.start_ns + c.rtt_ns.unwrap_or(0), flight.operation.end_ns))
+        }
+        _ => None,
+    });
     finding.evidence = connections
         .iter()
         .take(6)

@@ -1,74 +1,102 @@
 //! Children that fetch from version control and wait for something else than the network.
 
+use std::collections::BTreeSet;
+
 use super::case::{Case, Span};
 use super::finding::Finding;
 use super::thresholds as at;
-use crate::model::operations::Subject;
 use crate::model::record::{Phase, Process};
 use crate::view::human::duration;
 
 /// Programs that a go command fetches with.
-const FETCHERS: [&str; 6] = ["git", "git-remote-http", "ssh", "hg", "svn", "bzr"];
+const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let children: Vec<&Process> = case.command.processes.values().collect();
-    for child in &children {
-        let is_fetcher =
-            FETCHERS.contains(&child.comm.as_str()) && case.command.helper(child.pid, &child.comm);
-        // A parent that waits for its child is not the one.
-        let has_child = children.iter().any(|other| other.ppid == child.pid && other.pid != child.pid);
-        if is_fetcher
-            && !has_child
-            && let Some(finding) = waiting(case, child)
-        {
-            found.push(finding);
+    let fetcher = |process: &Process| FETCHERS.contains(&process.comm.as_str());
+    let of_go = |process: &Process| {
+        !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))
+    };
+    for process in case.command.processes.values() {
+        if fetcher(process) && case.command.helper(process.pid, &process.comm) && of_go(process) {
+            found.extend(waiting(case, &tree(case, process)));
         }
     }
 }
 
+/// A process with its children and theirs: ssh and credential helpers are among them.
+fn tree<'a>(case: &Case<'a>, top: &'a Process) -> Vec<&'a Process> {
+    let end = top.end_ns.unwrap_or(case.wall.1);
+    let (mut tree, mut pids) = (vec![top], BTreeSet::from([top.pid]));
+    let mut others: Vec<&Process> = case.command.processes.values().collect();
+    others.retain(|other| (top.start_ns..=end).contains(&other.start_ns));
+    // A parent is older than its child.
+    others.sort_by_key(|other| other.start_ns);
+    for other in others {
+        if other.pid != top.pid && pids.contains(&other.ppid) {
+            pids.insert(other.pid);
+            tree.push(other);
+        }
+    }
+    tree
+}
+
 /// The longest time in which it had nothing in flight.
-fn waiting(case: &Case<'_>, child: &Process) -> Option<Finding> {
-    let mut busy: Vec<Span> = case
-        .flights
-        .iter()
-        .filter(|flight| flight.subject.pid() == child.pid)
-        .map(|flight| match flight.subject {
-            // An open connection without a byte for seconds is not told apart from a busy one here.
-            Subject::Helper(connection) => (connection.start_ns, connection.end_ns.unwrap_or(case.wall.1)),
-            _ => (flight.operation.start_ns, flight.operation.end_ns),
-        })
-        .collect();
+fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
+    let top = tree.first()?;
+    let (begin, end) = (top.start_ns, top.end_ns.unwrap_or(case.wall.1));
+    let of_tree = |pid: u32| tree.iter().any(|process| process.pid == pid);
+    let mut busy: Vec<Span> =
+        case.flights.iter().filter(|flight| of_tree(flight.subject.pid())).map(super::case::whole).collect();
     busy.sort_unstable();
-    let end = child.end_ns.unwrap_or(case.wall.1);
-    let (mut free, mut longest): (u64, Span) = (child.start_ns, (0, 0));
+    let (mut free, mut longest): (u64, Span) = (begin, (begin, begin));
     for (from, to) in busy.into_iter().chain([(end, end)]) {
         if from.saturating_sub(free) > longest.1 - longest.0 {
             longest = (free, from);
         }
         free = free.max(to);
     }
-    let cost_ns = case.idle_within(longest);
+    let cost_ns = case.unexplained_within(longest);
     if cost_ns < at::VCS_SILENT_NS {
         return None;
     }
-    let url = child.args.iter().find(|argument| argument.contains("://") || argument.contains('@'));
-    let host = url.map(|url| host_of(url));
+    let mut arguments = tree.iter().flat_map(|process| &process.args);
+    let host =
+        arguments.find(|argument| argument.contains("://") || is_scp(argument)).map(|url| host_of(url));
     let whom = host.as_deref().unwrap_or("an unknown host");
+    // The youngest is what the others wait for.
+    let last = tree.last().unwrap_or(top);
     Some(Finding {
         kind: "vcs-waiting",
         phase: Phase::Vcs,
-        host: host.clone(),
-        span: longest,
-        cost_ns,
         summary: format!(
             "{} for {whom} waited {} without any traffic: for credentials, or a prompt",
-            child.comm,
+            top.comm,
             duration(cost_ns)
         ),
-        evidence: vec![format!("{} (pid {}), no connection in flight", child.comm, child.pid)],
-        remedies: vec![("env=GIT_TERMINAL_PROMPT=0".to_owned(), "fails at once instead of asking")],
+        evidence: vec![
+            format!("{} (pid {}), {}", top.comm, top.pid, "no question, no connection and no CPU in use"),
+            format!("waits for: {} (pid {})", last.args.join(" "), last.pid),
+        ],
+        remedies: vec![
+            ("env=GIT_SSH_COMMAND=ssh -oBatchMode=yes".to_owned(), "ssh fails at once instead of asking"),
+            ("env=GIT_ASKPASS=true".to_owned(), "git's credential helpers do not ask either"),
+        ],
+        host,
+        span: longest,
+        cost_ns,
         fatal: true,
         info: false,
+        explains: Vec::new(),
+    })
+}
+
+/// `user@host` or `user@host:path`, as ssh and git take them.
+fn is_scp(argument: &str) -> bool {
+    argument.split_once('@').is_some_and(|(user, host)| {
+        !user.is_empty()
+            && !host.is_empty()
+            && !argument.contains(char::is_whitespace)
+            && !user.starts_with('-')
     })
 }
 
