@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::originals::{NOTE, create};
+use super::ORIGINALS;
+use super::originals::{self, NOTE, Originals, create};
 use crate::cli::options::{Cache, Refusal};
 use crate::goenv::{self, GoEnv};
 
@@ -102,14 +103,25 @@ impl Folders {
 /// Folders that earlier experiments left behind: their process was killed, and so was its
 /// guardian.
 pub fn left_behind(go: &GoEnv) -> Vec<PathBuf> {
+    notes(go).into_iter().filter(|(_, lives, _)| !lives).map(|(folder, ..)| folder).collect()
+}
+
+/// The folder of an experiment that goes on and keeps one of the same files.
+pub fn in_use(go: &GoEnv, originals: &Originals) -> Option<PathBuf> {
+    let same = |(_, lives, note): &(PathBuf, bool, String)| *lives && originals.are_in(note);
+    notes(go).into_iter().find(same).map(|(folder, ..)| folder)
+}
+
+/// Folders of other experiments: whether their process lives, and their notes.
+fn notes(go: &GoEnv) -> Vec<(PathBuf, bool, String)> {
     let entries = fs::read_dir(beside(go)).into_iter().flatten().flatten();
-    let pid = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(PREFIX)?.parse::<u32>().ok();
-    let gone = |pid: u32| !Path::new("/proc").join(pid.to_string()).exists();
-    entries
-        .filter(|entry| pid(&entry.file_name()).is_some_and(gone))
-        .map(|entry| entry.path())
-        .filter(|folder| folder.join("originals").join(NOTE).exists())
-        .collect()
+    let found = entries.filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+        let (note, _) = originals::read(&entry.path().join(ORIGINALS).join(NOTE)).ok()?;
+        let lives = Path::new("/proc").join(pid.to_string()).exists();
+        Some((entry.path(), lives, String::from_utf8_lossy(&note).into_owned()))
+    });
+    found.collect()
 }
 
 /// The folder that the user's module cache is in, or, before there is one, the nearest above it.
@@ -235,5 +247,28 @@ mod tests {
         assert!(left_behind(&go).is_empty());
         fs::write(left.join("originals").join(NOTE), "").unwrap();
         assert_eq!(left_behind(&go), [left]);
+    }
+
+    #[test]
+    fn an_experiment_that_goes_on_with_the_same_go_mod_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let go = go(&format!("HOME={}\0GOWORK=off\0", home.path().display()));
+        let project = |name: &str| {
+            let folder = home.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("go.mod"), "module m\n").unwrap();
+            let mut originals = Originals::default();
+            originals.add(&folder, &[], &go).unwrap();
+            originals
+        };
+        let (one, other) = (project("one"), project("other"));
+        let folders = Folders::create(&go, Cache::Warm).unwrap();
+        let copies = folders.base().join(ORIGINALS);
+        fs::create_dir(&copies).unwrap();
+        one.keep(&copies).unwrap();
+        assert_eq!(in_use(&go, &one).as_deref(), Some(folders.base()));
+        assert_eq!(in_use(&go, &other), None);
+        assert!(left_behind(&go).is_empty());
+        folders.remove().unwrap();
     }
 }

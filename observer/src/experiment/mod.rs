@@ -124,12 +124,14 @@ impl<'a> Experiment<'a> {
             }
             Err(refusal) => eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend),
         };
-        let guardian = Guardian::start(clean).map_err(|errno| {
-            Refusal::new(
-                format!("cannot start a process: {}", errno.desc()),
-                "check the limit on processes (ulimit -u)",
-            )
-        })?;
+        let guardian = match Guardian::start(clean) {
+            Ok(guardian) => guardian,
+            Err(errno) => {
+                experiment.clean()?;
+                let what = format!("cannot start a process: {}", errno.desc());
+                return Err(Refusal::new(what, "check the limit on processes (ulimit -u)"));
+            }
+        };
         experiment.guardian = Some(guardian);
         Ok(experiment)
     }
@@ -249,6 +251,12 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<(Folders, Originals), Refus
         kept.add(&cwd, &argv, &go).map_err(|error| {
             Refusal::new(format!("cannot read {error}"), "check that the calling user may read it")
         })?;
+    }
+    if let Some(other) = folders::in_use(&go, &kept) {
+        return Err(Refusal::new(
+            format!("another experiment runs with the same go.mod (its folder is {})", other.display()),
+            "wait for its end: each would take the other's changes for the files as they were",
+        ));
     }
     let folders = Folders::create(&go, plan.cache)?;
     let copies = folders.base().join(ORIGINALS);

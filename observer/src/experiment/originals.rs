@@ -70,6 +70,11 @@ impl Originals {
         create(&folder.join(NOTE), 0o600)?.write_all(note.as_bytes())
     }
 
+    /// Whether a note of another experiment names one of these files.
+    pub fn are_in(&self, note: &str) -> bool {
+        self.0.iter().any(|original| note.contains(&format!(" {}", original.path.display())))
+    }
+
     /// Makes every file what it was; one that has not changed is not touched. Goes on after a
     /// failure, and tells the first.
     pub fn put_back(&self) -> Result<(), String> {
