@@ -29,6 +29,9 @@ mod errno {
     pub const REFUSED: u32 = 111;
 }
 
+/// That payload comes in is told at most this often.
+const PROGRESS_NS: Ns = 1_000_000_000;
+
 struct Live {
     record: Connection,
     sent: HelloBuffer,
@@ -37,6 +40,9 @@ struct Live {
     probed: bool,
     /// The peer's window and ours were 0
     zero: (bool, bool),
+    /// When a segment was last told, and when that payload comes in
+    info_ns: Ns,
+    told_ns: Ns,
     /// It was there before it could be seen, in that tree
     found: Option<u32>,
 }
@@ -44,7 +50,7 @@ struct Live {
 impl Live {
     fn new(record: Connection, found: Option<u32>) -> Self {
         let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
-        Self { record, sent, received, probed: false, zero: (false, false), found }
+        Self { record, sent, received, probed: false, zero: (false, false), info_ns: 0, told_ns: 0, found }
     }
 }
 
@@ -142,7 +148,14 @@ impl Connections {
         let Some(live) = self.live.get_mut(&event.conn) else { return };
         let record = &mut live.record;
         let before = (record.received_out_of_order, record.zero_windows);
+        let received = record.bytes_received;
         take(record, &event.stats);
+        // The count is that before this segment: what raised it came by the time of the last one.
+        if record.bytes_received > received {
+            record.received_ns = Some(live.info_ns).filter(|at_ns| *at_ns > 0);
+        }
+        live.info_ns = out.at_ns;
+        let progress = record.received_ns.is_some_and(|at_ns| at_ns >= live.told_ns + PROGRESS_NS);
         let zero = (event.stats.snd_wnd == 0, event.stats.rcv_wnd == 0);
         let (command, connection) = (record.command, record.id);
         for (ours, was, is) in [(false, live.zero.0, zero.0), (true, live.zero.1, zero.1)] {
@@ -153,7 +166,8 @@ impl Connections {
         }
         live.zero = zero;
         // Round-trip times and byte counts alone are told with the next event that matters.
-        if before != (record.received_out_of_order, record.zero_windows) {
+        if progress || before != (record.received_out_of_order, record.zero_windows) {
+            live.told_ns = record.received_ns.unwrap_or(live.told_ns);
             out.push(Body::Connection(record.clone()));
         }
     }
@@ -281,4 +295,31 @@ pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> String {
         Ipv6Addr::from(*bytes).to_canonical()
     };
     SocketAddr::new(ip, port).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    #[test]
+    fn payload_is_dated_by_the_segment_before_the_one_that_tells_it() {
+        const S: Ns = PROGRESS_NS;
+        let (mut connections, mut events) = (Connections::new(), Vec::new());
+        let owner = Owner { command: 1, pid: 1, comm: "go".into() };
+        let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
+        connections.state(&owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        // The last but one brings the last bytes; a keepalive's answer comes much later.
+        for (at_ns, bytes_received) in [(2 * S, 10), (3 * S, 20), (30 * S, 30)] {
+            let mut info = TcpInfo { conn: 7, ..TcpInfo::new_zeroed() };
+            info.stats.bytes_received = bytes_received;
+            connections.info(&info, &mut Out { events: &mut events, at_ns });
+        }
+        let told = events.iter().filter_map(|event| match &event.body {
+            Body::Connection(connection) => connection.received_ns,
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [2 * S, 3 * S]);
+    }
 }

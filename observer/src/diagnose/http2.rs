@@ -101,6 +101,7 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
     let came = requests.iter().flat_map(|request| {
         [request.first_byte_ns, request.end_ns.filter(|_| request.outcome == RequestOutcome::Ok)]
     });
+    let came = came.chain([connection.received_ns]);
     let since =
         came.flatten().max().unwrap_or(since).max(silent.iter().map(|request| request.start_ns).min()?);
     let until = silent.iter().map(|request| request.end_ns.unwrap_or(case.wall.1)).max()?;

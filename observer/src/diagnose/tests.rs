@@ -391,6 +391,14 @@ fn a_body_that_stops_is_silence_from_its_head_on() {
 }
 
 #[test]
+fn a_body_that_goes_on_is_not_silent_however_long_it_takes() {
+    let goes_on = |r: &mut Request| (r.end_ns, r.bytes, r.outcome) = (None, None, RequestOutcome::Open);
+    let received = |at_ns| World::new().connection(move |c| c.received_ns = Some(at_ns)).request(goes_on);
+    received(9 * S).finds_no("h2-silent");
+    near(received(5 * S).finds("h2-silent", Phase::Proxy, Some("proxy.test")).cost_ns, 5 * S);
+}
+
+#[test]
 fn a_loss_matters_when_several_streams_wait_behind_it() {
     let long =
         |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(2 * S + 500 * MS), Some(2 * S + 600 * MS));

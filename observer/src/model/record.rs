@@ -320,6 +320,9 @@ pub struct Connection {
     /// When the `ServerHello` was read
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_hello_ns: Option<Ns>,
+    /// When payload last came in, to the second
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_ns: Option<Ns>,
     /// HTTP/2: streams that the peer allows at once (`SETTINGS_MAX_CONCURRENT_STREAMS`)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_limit: Option<u32>,
