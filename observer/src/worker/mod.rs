@@ -8,6 +8,7 @@ mod looks;
 mod machine;
 mod observe;
 mod output;
+mod settings;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;

@@ -4,10 +4,8 @@ mod found;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
@@ -18,14 +16,14 @@ use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
 use super::output::{Whole, growing};
+use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use crate::cli::options::RunReport;
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
-use crate::goenv;
 use crate::model::State;
 use crate::model::anonymize::Anonymizer;
 use crate::model::event::{Body, End, Event, Session};
-use crate::model::record::{Go, Ns};
+use crate::model::record::Ns;
 use crate::model::report::report;
 use crate::model::waiting::{Announcer, waiting};
 use crate::run::progress::{self, Progress};
@@ -33,12 +31,9 @@ use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
-use crate::target::BuildInfo;
 use crate::view::lines::Lines;
 use crate::view::{human, json, markdown, page, text};
 
-/// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
-const ENVIRON_MAX: u64 = 1 << 20;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const ANNOUNCE_TICKS: u32 = 3;
 /// The agent is asked that often about sockets that were there already.
@@ -578,55 +573,6 @@ impl Observer {
             );
         }
     }
-}
-
-fn read_environ(descriptor: OwnedFd) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // A process that has gone has no environment: it is not known then.
-    let _ = File::from(descriptor).take(ENVIRON_MAX).read_to_end(&mut bytes);
-    bytes
-}
-
-/// What is known of CMD's go before it is looked at; `None` when it is no go command.
-fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
-    let binary =
-        binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
-    Some(settings(task.environ.as_bytes(), binary, &binary.path, task.cpus, true))
-}
-
-/// `same_files`: the command sees the same files as this process.
-fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same_files: bool) -> Go {
-    let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
-    let read = |path: &Path| {
-        // The command chose the path: a pipe there must not hold this process up.
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-        if !same_files || !file.metadata().ok()?.is_file() {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        file.take(goenv::FILE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
-    };
-    let mut go = goenv::settings(&source, read);
-    let build = binary.build.as_ref();
-    go.version = build.map(|build| build.go_version.clone());
-    go.cgo = build.and_then(BuildInfo::cgo);
-    go.binary = Some(path.to_owned());
-    let folder = |path: Option<&String>| {
-        let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
-    let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
-    go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
-    go
-}
-
-/// The control group of cgroup v2, or else the longest of version 1's.
-fn cgroup_of(text: &str) -> Option<String> {
-    let path = |line: &str| line.splitn(3, ':').nth(2).map(str::to_owned);
-    let unified = text.lines().find(|line| line.starts_with("0::")).and_then(path);
-    let other = || text.lines().filter_map(path).max_by_key(String::len);
-    unified.filter(|path| path != "/").or_else(other).or_else(|| Some("/".to_owned()))
 }
 
 /// Columns of the terminal on stderr; 80 when it is none.
