@@ -4,7 +4,9 @@
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 /// The tests package's own folder.
@@ -39,6 +41,15 @@ pub fn temp(prefix: &str) -> io::Result<TempDir> {
 /// A program of `PATH`, as an absolute path.
 pub fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// Copies a program, into the same file when there is one. In a process of its own: what another
+/// thread starts meanwhile would inherit the file that is written to, and who runs the program then
+/// is told that it is busy.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg(from).arg(to).status().context("run cp")?;
+    ensure!(status.success(), "cp {} {} ended with {status}", from.display(), to.display());
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! file of its own, out come what exec took, and how what goobserve told of each start differs from
 //! the server's log of it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -56,9 +55,7 @@ impl Fresh {
 
     /// Writes the binary there too; into the same file when there is one.
     pub fn copy_to(&self, path: &Path) -> Result<()> {
-        fs::copy(self.goroot.join("bin/go"), path)
-            .with_context(|| format!("copy go to {}", path.display()))?;
-        Ok(())
+        paths::copy_program(&self.goroot.join("bin/go"), path)
     }
 
     /// A download by the binary at `path`, known at the server by `number`.

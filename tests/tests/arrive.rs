@@ -10,6 +10,7 @@ use nix::mount::{MsFlags, mount};
 use tests::containers::Container;
 use tests::lab::Lab;
 use tests::net::Place;
+use tests::paths;
 use tests::starts::{Fresh, Start, command_of, differences, far_away};
 use tests::toolchains::{NEWEST, Toolchain};
 use tests::watching::{Told, Watching};
@@ -158,7 +159,7 @@ fn another_toolchain_that_takes_over_is_attached_to() {
             std::os::unix::fs::symlink(entry.path(), folder.join(entry.file_name())).unwrap();
         }
     }
-    fs::copy(toolchain.root.join("bin/go"), folder.join("bin").join(&version)).unwrap();
+    paths::copy_program(&toolchain.root.join("bin/go"), &folder.join("bin").join(&version)).unwrap();
     let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
     let env = vec![("GOTOOLCHAIN".to_owned(), version.clone()), ("PATH".to_owned(), path)];
     let mut start = fresh.download_with(&lab, &fresh.binary(), 0, env).unwrap();

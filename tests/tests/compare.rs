@@ -266,7 +266,7 @@ fn statuses_are_2_for_wrong_use_and_4_for_every_failure() {
 fn without_root_nothing_is_begun() {
     let Some((lab, run)) = ready("without_root_nothing_is_begun") else { return };
     run.give_to(USER).unwrap();
-    fs::copy(binary().unwrap(), run.file("goobserve")).unwrap();
+    paths::copy_program(&binary().unwrap(), &run.file("goobserve")).unwrap();
     let mut command = run.command("setpriv");
     command.args([format!("--reuid={USER}"), format!("--regid={USER}")]).arg("--clear-groups");
     command.arg(run.file("goobserve")).args(["compare", "--with", "http1", "touch", "done"]);

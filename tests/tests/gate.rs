@@ -212,7 +212,7 @@ fn step(file: &str) -> String {
 fn workspace(run: &GoRun) -> PathBuf {
     let bin = run.dir().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::copy(binary().unwrap(), bin.join("goobserve")).unwrap();
+    paths::copy_program(&binary().unwrap(), &bin.join("goobserve")).unwrap();
     let git = "git init -q -b base && git add -A && git -c user.name=a -c user.email=a@git.test commit -qm one \
         && git checkout -q -b change";
     let output = run.command("sh").args(["-c", git]).output().unwrap();

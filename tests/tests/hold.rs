@@ -2,7 +2,7 @@
 //! to, and nothing that happens to goobserve makes any program wait for longer than 150 ms.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -50,7 +50,7 @@ fn exec(program: PathBuf) -> Duration {
 fn other() -> (tempfile::TempDir, PathBuf) {
     let folder = paths::temp("goobserve-other-").unwrap();
     let path = folder.path().join("true");
-    std::fs::copy("/bin/true", &path).unwrap();
+    paths::copy_program(Path::new("/bin/true"), &path).unwrap();
     (folder, path)
 }
 

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use tests::go_env::{GoOptions, GoRun};
 use tests::goobserve::binary;
 use tests::lab::Lab;
+use tests::paths;
 
 /// A user that no machine has.
 const USER: u32 = 61_503;
@@ -15,7 +16,7 @@ fn ready(test: &str) -> Option<(Lab, GoRun)> {
     let run = lab.go_run(&GoOptions::default()).unwrap();
     run.give_to(USER).unwrap();
     // The user must be able to reach it.
-    std::fs::copy(binary().unwrap(), run.file("goobserve")).unwrap();
+    paths::copy_program(&binary().unwrap(), &run.file("goobserve")).unwrap();
     Some((lab, run))
 }
 
