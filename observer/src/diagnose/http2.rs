@@ -157,7 +157,7 @@ pub fn what(request: &Request) -> String {
 /// Segments were lost, and several streams waited behind them.
 fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
     let out_of_order = connection.received_out_of_order.unwrap_or(0);
-    if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order == 0 {
+    if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order < at::REORDERED {
         return None;
     }
     let requests = requests_of(case, connection);

@@ -412,6 +412,14 @@ fn a_loss_matters_when_several_streams_wait_behind_it() {
 }
 
 #[test]
+fn a_segment_that_was_overtaken_is_no_loss() {
+    let out_of_order = |n| World::new().connection(move |c| c.received_out_of_order = Some(n));
+    let two = |world: World| world.request(|_| {}).request(|_| {});
+    two(out_of_order(2)).finds_no("h2-loss-blocks-all");
+    two(out_of_order(3)).finds("h2-loss-blocks-all", Phase::Proxy, Some("proxy.test"));
+}
+
+#[test]
 fn a_closed_window_costs_while_it_is_closed() {
     let window = |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero });
     let slow = |r: &mut Request| r.end_ns = Some(5 * S);
