@@ -27,6 +27,7 @@ pub mod pty;
 pub mod running;
 pub mod scenario;
 pub mod schema;
+pub mod screen;
 pub mod skip;
 pub mod starts;
 pub mod stats;

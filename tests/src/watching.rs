@@ -36,6 +36,16 @@ pub struct Memory {
     pub resident: u64,
 }
 
+impl Memory {
+    /// That of a process of goobserve's.
+    pub fn of(pid: u32) -> Result<Self> {
+        let field = |name| -> Option<u64> { Some(status(pid, name)?.first()?.parse::<u64>().ok()? * 1024) };
+        let (anonymous, resident) =
+            field("RssAnon").zip(field("VmRSS")).context("goobserve has gone")?;
+        Ok(Self { anonymous, resident })
+    }
+}
+
 /// What was told, the latest line of each thing.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -97,14 +107,8 @@ impl Watching {
 
     /// Memory of agent and worker.
     pub fn memory(&self) -> Result<[Memory; 2]> {
-        let of = |pid| -> Result<Memory> {
-            let field =
-                |name| -> Option<u64> { Some(status(pid, name)?.first()?.parse::<u64>().ok()? * 1024) };
-            let known = field("RssAnon").zip(field("VmRSS")).context("goobserve has gone")?;
-            Ok(Memory { anonymous: known.0, resident: known.1 })
-        };
         let [agent, worker] = self.pids();
-        Ok([of(agent)?, of(worker)?])
+        Ok([Memory::of(agent)?, Memory::of(worker)?])
     }
 
     /// Waits until it has told that so many commands of these users are over, half a minute at

@@ -1,6 +1,7 @@
 //! The dashboard on a real terminal (tmux): it names what is waited for while it is waited for,
 //! and leaves the terminal as it was, whatever ends it.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use tests::go_env::{GoOptions, GoRun};
 use tests::goobserve;
 use tests::lab::Lab;
 use tests::procs::{argv, descendants};
-use tests::proxy::{Faults, HeadDelay, Matcher, ending, paths};
-use tests::{skip, wait};
+use tests::proxy::{self, Faults, HeadDelay, Matcher, ending};
+use tests::{paths, skip, wait};
 
 /// A shell on a terminal of 80×24 in the lab.
 struct Tmux {
@@ -19,12 +20,16 @@ struct Tmux {
 
 impl Tmux {
     fn start(lab: &Lab, name: &str) -> Self {
+        Self::start_with(lab, name, &goobserve::binary().unwrap())
+    }
+
+    fn start_with(lab: &Lab, name: &str, binary: &Path) -> Self {
         let run = lab.go_run(&GoOptions::default()).unwrap();
         let tmux = Self { run, socket: format!("goobserve-{name}-{}", std::process::id()) };
         let mut command =
             tmux.command(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "sh"]);
         command.current_dir(tmux.run.project()).env("TERM", "xterm-256color").env("PS1", "$ ");
-        command.env("GOOBSERVE", goobserve::binary().unwrap());
+        command.env("GOOBSERVE", binary);
         assert!(lab.spawn(&mut command).unwrap().wait().unwrap().success(), "tmux starts");
         tmux
     }
@@ -129,7 +134,7 @@ fn the_waiting_line_names_the_checksum_database_or_the_zip_within_half_a_second(
         return;
     };
     let cases = [
-        ("sumdb", paths(|path| path.contains("/lookup/")), "the checksum database: lookup", ": zip"),
+        ("sumdb", proxy::paths(|path| path.contains("/lookup/")), "the checksum database: lookup", ": zip"),
         ("zip", ending(".zip"), "proxy.test: zip", "the checksum database"),
     ];
     for (name, matcher, named, other) in cases {
@@ -187,5 +192,61 @@ fn any_end_of_watch_gives_the_terminal_back() {
         if matches!(end, "q" | "C-c" | "TERM" | "HUP") {
             assert!(tmux.until("end=0").contains("end=0"), "{end}: {screen}");
         }
+    }
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_says_so() {
+    const TEST: &str = "a_panic_gives_the_terminal_back_and_says_so";
+    const SAID: &str = "F12 asked for a panic";
+    // A key that only builds for development have; `cargo test` makes one beside the tests.
+    let debug = paths::target().join("debug/goobserve");
+    if !debug.is_file() {
+        return skip::skipped(TEST, "needs a debug build: cargo build -p observer");
+    }
+    let Some(lab) = lab(TEST) else { return };
+    let tmux = Tmux::start_with(&lab, "panic", &debug);
+    let settings = tmux.settings();
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/recordings/dns-timeout.jsonl");
+    let cases = [
+        ("watch".to_owned(), "no go command runs"),
+        ("run --tui --report none -- sleep 3".to_owned(), "sleep 3"),
+        (format!("replay {}", recording.display()), "go mod download"),
+    ];
+    for (command, shown) in cases {
+        tmux.say(&format!("clear; $GOOBSERVE {command}; echo end=$?"));
+        tmux.until(shown);
+        wait::until("the alternate screen", || tmux.modes().starts_with('1').then_some(()));
+        tmux.tmux(&["send-keys", "F12"]);
+        tmux.is_as_before(&settings);
+        let screen = tmux.until("end=");
+        assert!(screen.contains(SAID), "{command}: {screen}");
+    }
+    let release = goobserve::binary().unwrap();
+    assert!(release != debug, "the release build is not tested");
+    let release = std::fs::read(release).unwrap();
+    assert!(!release.windows(SAID.len()).any(|bytes| bytes == SAID.as_bytes()), "the release has the key too");
+}
+
+#[test]
+fn a_terminal_that_is_closed_leaves_nothing_behind() {
+    let Some(lab) = lab("a_terminal_that_is_closed_leaves_nothing_behind") else { return };
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/recordings/dns-timeout.jsonl");
+    let commands = [
+        "watch".to_owned(),
+        "run --tui --report none -- sleep 1".to_owned(),
+        format!("replay {}", recording.display()),
+    ];
+    for command in commands {
+        let tmux = Tmux::start(&lab, "closed");
+        tmux.say(&format!("$GOOBSERVE {command}"));
+        wait::until("the alternate screen", || tmux.modes().starts_with('1').then_some(()));
+        let shell = String::from_utf8(tmux.tmux(&["display-message", "-p", "#{pane_pid}"]).stdout).unwrap();
+        let pids = descendants(shell.trim().parse().unwrap());
+        assert!(!pids.is_empty());
+        tmux.tmux(&["kill-server"]);
+        let left = || pids.iter().copied().filter(|pid| tests::procs::state(*pid).is_some()).collect::<Vec<_>>();
+        let over = wait::within(Duration::from_secs(10), || left().is_empty().then_some(()));
+        assert!(over.is_some(), "{command}: {:?} go on", left().iter().map(|pid| argv(*pid)).collect::<Vec<_>>());
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Case<'a> {
 
     /// Its requests.
     pub fn requests(&self) -> impl Iterator<Item = &'a Request> {
-        self.command.requests.values()
+        self.command.requests.values().map(|request| &**request)
     }
 
     /// Blocked time of whole requests.

@@ -3,6 +3,7 @@
 pub mod anonymize;
 pub mod event;
 pub mod json;
+pub mod kept;
 pub mod late;
 pub mod operations;
 pub mod phases;

@@ -260,7 +260,7 @@ pub fn report(state: &State) -> Report {
     dns.sort_by_key(|dns| dns.id);
     requests.sort_by_key(|request| request.id);
     report.dns = dns.into_iter().map(Dns::from).collect();
-    report.requests = requests.into_iter().map(Request::from).collect();
+    report.requests = requests.into_iter().map(|request| Request::from(&**request)).collect();
     report.connections.sort_by_key(|connection| connection.id);
     report.processes.sort_by_key(|process| (process.start_ns, process.pid));
     report

@@ -2,6 +2,7 @@
 //! Every history has a limit; what does not fit is counted as loss.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::event::{
     Body, CommandUpdate, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark,
@@ -84,8 +85,8 @@ pub struct CommandState {
     pub dns_waits: BTreeMap<u32, DnsWait>,
     /// Its connections by number
     pub connections: BTreeMap<u32, Connection>,
-    /// Its requests by number
-    pub requests: BTreeMap<u32, Request>,
+    /// Its requests by number; shared, so that a copy of a large command is cheap
+    pub requests: BTreeMap<u32, Arc<Request>>,
     /// Its lock waits by number
     pub locks: BTreeMap<u32, LockWait>,
     /// What happened at its connections, as it came
@@ -258,7 +259,8 @@ impl CommandState {
                 upsert(&mut self.connections, record.id, record, &mut held.connections, limits.connections)
             }
             Body::Request(record) => {
-                upsert(&mut self.requests, record.id, record, &mut held.requests, limits.requests)
+                let record = Arc::new(record.clone());
+                upsert(&mut self.requests, record.id, &record, &mut held.requests, limits.requests)
             }
             Body::Lock(record) => upsert(&mut self.locks, record.id, record, &mut held.locks, limits.locks),
             Body::DnsWait(record) => {

@@ -15,7 +15,7 @@ use super::clean::clean;
 use super::lanes::lanes;
 use super::words;
 use crate::model::operations::{Flight, Subject};
-use crate::model::record::Ns;
+use crate::model::record::{Connection, Ns};
 use crate::model::report::{Command, Report};
 use crate::model::state::{CommandState, Moment, State};
 
@@ -95,8 +95,16 @@ type Args = Vec<(&'static str, Value)>;
 enum Key {
     Locks,
     Server(String),
-    Connection(u32),
-    Requests(Option<u32>),
+    Connection(u32, Part),
+    /// Requests whose socket was not seen
+    Nowhere,
+}
+
+/// Of a connection.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+enum Part {
+    Handshakes,
+    Streams,
 }
 
 /// A span on its way to a track.
@@ -162,6 +170,7 @@ impl Writer {
     }
 
     fn flights(&mut self, flights: &[Flight<'_>], of: &CommandState) {
+        let own = |connection: &Connection| Key::Connection(connection.id, Part::Handshakes);
         let mut groups: BTreeMap<(u32, Key), Vec<Span<'_>>> = BTreeMap::new();
         for flight in flights {
             let time = (flight.operation.start_ns, flight.operation.end_ns);
@@ -171,17 +180,18 @@ impl Writer {
                     let dns = &question.record;
                     (Key::Server(dns.server.clone()), format!("{} {}", dns.name, dns.qtype))
                 }
-                Subject::Connect(connection) => (Key::Connection(connection.id), "TCP handshake".to_owned()),
-                Subject::Tls(connection) => (Key::Connection(connection.id), "TLS handshake".to_owned()),
+                Subject::Connect(connection) => (own(connection), "TCP handshake".to_owned()),
+                Subject::Tls(connection) => (own(connection), "TLS handshake".to_owned()),
                 Subject::Helper(connection) | Subject::Late(connection) => {
-                    (Key::Connection(connection.id), connection.comm.clone())
+                    (own(connection), connection.comm.clone())
                 }
                 Subject::DnsWait(wait) => (Key::Server(wait.server.clone()), "asked before".to_owned()),
                 Subject::Request(request) => {
                     let (module, version) = (request.module.as_deref(), request.version.as_deref());
                     let (authority, path) = (request.authority.as_deref(), request.path.as_deref());
                     let subject = words::subject(module, version, authority, path);
-                    (Key::Requests(request.connection), format!("{} {subject}", words::class(request.class)))
+                    let key = request.connection.map_or(Key::Nowhere, |id| Key::Connection(id, Part::Streams));
+                    (key, format!("{} {subject}", words::class(request.class)))
                 }
                 Subject::Lock(_) => (Key::Locks, "file lock".to_owned()),
             };
@@ -207,7 +217,7 @@ impl Writer {
                 self.complete(pid, track, &span.name, span.cat, span.time, about(span.flight));
                 self.parts(pid, track, span.flight);
             }
-            let (Key::Connection(id), Some(track)) = (&key, tracks.get(&0)) else { continue };
+            let (Key::Connection(id, Part::Handshakes), Some(track)) = (&key, tracks.get(&0)) else { continue };
             for (at, name) in marks.remove(id).unwrap_or_default() {
                 self.instant(pid, *track, name, at);
             }
@@ -325,9 +335,9 @@ fn title(key: &Key, of: &CommandState) -> String {
     match key {
         Key::Locks => "file locks".to_owned(),
         Key::Server(server) => format!("name server {server}"),
-        Key::Connection(id) => name(id),
-        Key::Requests(Some(id)) => format!("streams of {}", name(id)),
-        Key::Requests(None) => "requests, connection not seen".to_owned(),
+        Key::Connection(id, Part::Handshakes) => name(id),
+        Key::Connection(id, Part::Streams) => format!("streams of {}", name(id)),
+        Key::Nowhere => "requests, connection not seen".to_owned(),
     }
 }
 

@@ -17,8 +17,13 @@ use crate::view::tui::keys::{self, Act};
 use crate::view::tui::screen::Screen;
 use crate::view::tui::theme::{Depth, Theme};
 
-/// From frame to frame at least.
-const FRAME: Duration = Duration::from_millis(90);
+/// From frame to frame at least, when something is new: with the time that records are held back an
+/// event is on the screen well within a tenth of a second.
+const FRAME: Duration = Duration::from_millis(40);
+/// The same when only clocks go on.
+const CLOCK: Duration = Duration::from_millis(95);
+/// Of the time at most one part in so many is spent on drawing.
+const SHARE: u32 = 10;
 /// Output that is kept until the dashboard is left, bytes.
 const OUTPUT_MAX: u64 = 16 << 20;
 /// Lines of it that are shown, and bytes of one.
@@ -43,6 +48,8 @@ pub struct Dashboard {
     view: View,
     output: Option<Output>,
     drawn_at: Instant,
+    /// The last frame took that long
+    took: Duration,
     dirty: bool,
 }
 
@@ -53,13 +60,14 @@ impl Dashboard {
         let screen = Some(Screen::take_live()?);
         let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
         let view = View { theme, ..View::default() };
-        Ok(Self { screen, view, output: None, drawn_at, dirty: true })
+        Ok(Self { screen, view, output: None, drawn_at, took: Duration::ZERO, dirty: true })
     }
 
     /// None, but what the command prints is passed on.
     pub fn left(file: File) -> Self {
         let view = View::default();
-        let mut left = Self { screen: None, view, output: None, drawn_at: Instant::now(), dirty: false };
+        let (drawn_at, took) = (Instant::now(), Duration::ZERO);
+        let mut left = Self { screen: None, view, output: None, drawn_at, took, dirty: false };
         left.output(file);
         left
     }
@@ -92,8 +100,16 @@ impl Dashboard {
         }
         let Some(screen) = &mut self.screen else { return Wish::GoOn };
         let mut key = false;
-        // A terminal that has gone gives no keys and takes no frames; the agent is told by a signal.
-        while let Ok(Some(event)) = screen.input(Duration::ZERO) {
+        loop {
+            let event = match screen.input(Duration::ZERO) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(_) => {
+                    // A terminal that has gone: nobody looks any more.
+                    self.leave();
+                    return Wish::Leave;
+                }
+            };
             key = true;
             match keys::input(&mut self.view, screen.drawn(), &event) {
                 Act::Quit | Act::Interrupt => {
@@ -108,12 +124,14 @@ impl Dashboard {
                 Act::Draw | Act::Nothing | Act::Seek(_) => {}
             }
         }
-        let due = (self.dirty || runs && !self.view.paused) && self.drawn_at.elapsed() >= FRAME;
+        let pause = if self.dirty { Some(FRAME) } else { (runs && !self.view.paused || screen.busy()).then_some(CLOCK) };
+        let due = pause.is_some_and(|pause| self.drawn_at.elapsed() >= pause.max(self.took * SHARE));
         if key || due {
             (self.dirty, self.drawn_at) = (false, Instant::now());
             self.view.now = Some(now);
             self.view.asleep = asleep();
             let _ = screen.draw(state, &self.view);
+            self.took = self.drawn_at.elapsed();
         }
         Wish::GoOn
     }

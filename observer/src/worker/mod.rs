@@ -146,6 +146,8 @@ async fn serve(seam: Seam) -> Result<()> {
                 if let Some(ring) = &mut ring {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
+                // What is new is drawn at once.
+                observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref());
             }
             _ = keys.tick(), if observer.has_dashboard() => {
                 observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref());

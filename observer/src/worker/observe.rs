@@ -2,7 +2,6 @@
 
 mod found;
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -23,6 +22,7 @@ use crate::decode::wire::{self, Body as Wire};
 use crate::model::State;
 use crate::model::anonymize::Anonymizer;
 use crate::model::event::{Body, End, Event, Session};
+use crate::model::kept::{Kept, SHOWN_MAX};
 use crate::model::record::Ns;
 use crate::model::report::report;
 use crate::model::waiting::{Announcer, waiting};
@@ -40,10 +40,8 @@ const ANNOUNCE_TICKS: u32 = 3;
 const SOCKETS_TICKS: u32 = 5;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
-/// Ended commands that the dashboard goes on showing.
-const SHOWN_MAX: usize = 20;
-/// An ended command is kept that long, for events that come after its end (its sockets').
-const KEEP_NS: Ns = 2_000_000_000;
+/// A gap is that old when its consequences are drawn: later events have come.
+const GAP_NS: Ns = 2_000_000_000;
 
 /// Everything the worker knows, and where it goes.
 pub struct Observer {
@@ -57,8 +55,7 @@ pub struct Observer {
     json: Option<Whole>,
     progress: Option<Progress>,
     dashboard: Option<Dashboard>,
-    /// Ended commands that the dashboard still shows, the oldest first
-    shown: VecDeque<u32>,
+    kept: Kept,
     announcer: Announcer,
     looks: Looks,
     stubs: StubLooks,
@@ -66,8 +63,6 @@ pub struct Observer {
     /// When records were lost to a full ring, until the consequences are drawn
     gap_ns: Option<Ns>,
     events: Vec<Event>,
-    /// Ended commands and when
-    ended: Vec<(u32, Ns)>,
     unflushed: bool,
     ticks: u32,
     /// The progress line to draw
@@ -112,6 +107,7 @@ impl Observer {
             None => None,
         };
         let lines = (watching && !task.output.jsonl && dashboard.is_none()).then(Lines::new);
+        let kept = dashboard.as_ref().map_or_else(Kept::default, |_| Kept::showing(SHOWN_MAX));
         let mut state = State::new();
         state.apply(&event);
         let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
@@ -128,14 +124,13 @@ impl Observer {
             json,
             progress,
             dashboard,
-            shown: VecDeque::new(),
+            kept,
             announcer: Announcer::default(),
             looks: Looks::default(),
             stubs: StubLooks::default(),
             kernel_lost: 0,
             gap_ns: None,
             events: Vec::new(),
-            ended: Vec::new(),
             unflushed: true,
             ticks: 0,
             line: String::new(),
@@ -145,7 +140,7 @@ impl Observer {
 
     /// A command runs: the ring is to be looked at often.
     pub fn busy(&self) -> bool {
-        self.task.child.is_some() || !self.ended.is_empty() || self.correlator.running()
+        self.task.child.is_some() || self.kept.expects() || self.correlator.running()
     }
 
     /// Something waits to be written.
@@ -346,7 +341,7 @@ impl Observer {
                 && update.command.wall_ns.is_some()
                 && self.task.child.is_none()
             {
-                self.ended.push((update.command.id, event.at_ns));
+                self.kept.ended(update.command.id, event.at_ns);
             }
             if let Some(recorder) = &mut self.recorder {
                 recorder.write(&event);
@@ -383,11 +378,8 @@ impl Observer {
         self.flush();
         self.draw(now, ring, seam);
         self.ends_unseen(now, ring);
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
-            .into_iter()
-            .partition(|(_, at)| now.saturating_sub(*at) > KEEP_NS);
-        self.ended = kept;
-        for (command, _) in gone {
+        let due = self.kept.due(now);
+        for command in due.over {
             if let Some(root) = self.correlator.found_tree(command) {
                 let _ = seam.send(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
             }
@@ -396,17 +388,8 @@ impl Observer {
                 let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
             }
             self.correlator.forget(command);
-            if self.dashboard.is_none() {
-                self.state.clear_command(command);
-                continue;
-            }
-            self.shown.push_back(command);
-            if self.shown.len() > SHOWN_MAX
-                && let Some(oldest) = self.shown.pop_front()
-            {
-                self.state.clear_command(oldest);
-            }
         }
+        due.forgotten.into_iter().for_each(|command| self.state.clear_command(command));
     }
 
     /// There is a dashboard, or output to pass on.
@@ -436,13 +419,13 @@ impl Observer {
 
     /// Commands whose end was among records that were lost: when they ended, and how, stays unknown.
     fn ends_unseen(&mut self, now: Ns, ring: &Ring) {
-        if self.task.child.is_some() || self.gap_ns.is_none_or(|gap| now < gap + KEEP_NS) {
+        if self.task.child.is_some() || self.gap_ns.is_none_or(|gap| now < gap + GAP_NS) {
             return;
         }
         self.gap_ns = None;
         let trees = self.correlator.running_trees().into_iter();
         let gone = trees.filter(|(tree, _)| ring.tree(*tree).is_none());
-        self.ended.extend(gone.map(|(_, command)| (command, now)));
+        gone.for_each(|(_, command)| self.kept.ended(command, now));
     }
 
     fn flush(&mut self) {

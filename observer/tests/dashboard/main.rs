@@ -1,6 +1,7 @@
 //! The dashboard's screens as a reader sees them, at three sizes, over recordings of what can go
 //! wrong. One snapshot a view and size holds every recording.
 
+mod recordings;
 mod scenes;
 
 use insta::assert_snapshot;
@@ -139,4 +140,19 @@ fn loss_is_shown_and_nothing_hidden_comes_through() {
 fn a_small_terminal_gets_one_clear_line() {
     let shown = picture(&scenes::healthy(), &View::default(), (60, 10));
     assert_eq!(shown.trim(), "goobserve: 60×10 is too small, it takes 80×24; q ends");
+}
+
+#[test]
+fn explore() {
+    for mut recorded in recordings::all() {
+        let stalls = recorded.stalls();
+        let end = recorded.end();
+        let shown = text(&recorded.frame(end, &View::default(), (80, 24)));
+        println!("== {} end {:.3} {:?}", recorded.name, end as f64 / 1e9, stalls.iter().map(|s| (&s.kind, s.severity, s.start_ns/1000000, s.end_ns/1000000)).collect::<Vec<_>>());
+        println!("{shown}");
+        if let Some(stall) = stalls.first() {
+            let shown = text(&recorded.frame(stall.end_ns - 1, &View::default(), (80, 24)));
+            println!("-- {} during {}\n{shown}", recorded.name, stall.end_ns);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::beside::{Beside, Done, Job};
 use super::table::Order;
 use super::timeline::lanes::{self, Lane};
 use super::view::{Focus, Tab, View};
@@ -21,9 +22,12 @@ use crate::model::state::CommandState;
 use crate::model::waiting::{EVERY_NS, oldest, waiting_for};
 
 /// A digest is at least this old when it is made anew.
-const AGE_NS: Ns = 90_000_000;
+const AGE_NS: Ns = 30_000_000;
 /// And this much older for each span of its command.
 const AGE_A_SPAN_NS: Ns = 20_000;
+/// From so many spans on a command is worked through beside the frames: here it would take longer
+/// than half a frame.
+const BESIDE: usize = 2_000;
 /// Spans that are worked through in one frame for commands that are not opened.
 const SPANS_A_FRAME: usize = 4_000;
 
@@ -106,35 +110,99 @@ fn spans(command: &CommandState) -> usize {
 
 /// What makes the lanes of a timeline what they are.
 #[derive(Clone, PartialEq, Debug)]
-struct LanesKey {
+pub struct LanesKey {
     command: u32,
     changes: u64,
-    focus: Option<Focus>,
-    filter: String,
+    /// What is singled out
+    pub focus: Option<Focus>,
+    /// What they contain
+    pub filter: String,
+}
+
+impl LanesKey {
+    /// The same is looked at, if not the same spans.
+    fn like(&self, other: &Self) -> bool {
+        (self.command, self.focus, &self.filter) == (other.command, other.focus, &other.filter)
+    }
 }
 
 /// What was worked out already.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Cache {
     digests: HashMap<u32, Rc<Digest>>,
     lanes: Option<(LanesKey, Ns, Rc<Vec<Lane>>)>,
     /// Rows of the table that was shown last
     pub(super) order: Option<(Tab, Order)>,
     spent: usize,
+    beside: Option<Beside>,
 }
 
 impl Cache {
+    /// One for which a thread works out what would take long. Its frames are a little late with large
+    /// commands, where those of an ordinary one are made from nothing but their arguments.
+    pub fn beside() -> Self {
+        Self { beside: Beside::start(), ..Self::default() }
+    }
+
+    /// Something is still being worked out: the next frame will show more.
+    pub fn busy(&self) -> bool {
+        self.beside.as_ref().is_some_and(Beside::busy)
+    }
+
+    /// Whether that command is worked through beside the frames.
+    pub(super) fn is_beside(&self, command: &CommandState) -> bool {
+        self.beside.is_some() && spans(command) >= BESIDE
+    }
+
     /// A frame begins: commands that are gone are forgotten.
     pub fn begin(&mut self, known: impl Fn(u32) -> bool) {
+        if let Some(Done { id, digest, lanes, order }) = self.beside.as_mut().and_then(Beside::take) {
+            self.digests.insert(id, Rc::new(digest));
+            if let Some((key, at, lanes)) = lanes
+                && self.lanes.as_ref().is_some_and(|(known, ..)| known.like(&key))
+            {
+                self.lanes = Some((key, at, Rc::new(lanes)));
+            }
+            if let Some((tab, order)) = order
+                && self.order.as_ref().is_some_and(|(known, rows)| *known == tab && rows.like(&order))
+            {
+                self.order = Some((tab, order));
+            }
+        }
         self.digests.retain(|id, _| known(*id));
         self.spent = 0;
     }
 
+    /// What is looked at of that command.
+    fn job(&self, command: &CommandState, id: u32, now: Ns, view: &View) -> Job {
+        let lanes = self.lanes.as_ref().map(|(key, ..)| key).filter(|key| key.command == id);
+        let lanes = lanes.filter(|_| view.tab == Tab::Timeline);
+        let list = view.lists[view.tab as usize];
+        let order = self.order.as_ref().filter(|(tab, _)| *tab == view.tab);
+        Job {
+            command: command.clone(),
+            id,
+            now,
+            asleep: view.asleep.get(&id).copied().flatten(),
+            lanes: lanes.map(|key| LanesKey { changes: command.changes, ..key.clone() }),
+            order: order.map(|(tab, _)| (*tab, list, view.filter.clone())),
+        }
+    }
+
     /// The digest of the command that is opened.
     pub fn digest(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Digest> {
-        let known = self.digests.get(&id);
-        if let Some(digest) = known.filter(|digest| !digest.is_old(command, now)) {
+        let known = self.digests.get(&id).cloned();
+        if let Some(digest) = known.as_ref().filter(|digest| !digest.is_old(command, now)) {
             return Rc::clone(digest);
+        }
+        if let Some(digest) = known.filter(|digest| self.is_beside(command) && now >= digest.at) {
+            if !self.busy() {
+                let job = self.job(command, id, now, view);
+                if let Some(beside) = &mut self.beside {
+                    beside.give(job);
+                }
+            }
+            return digest;
         }
         let asleep = view.asleep.get(&id).copied().flatten();
         let digest = Rc::new(Digest::new(command, id, now, asleep));
@@ -165,9 +233,9 @@ impl Cache {
             filter: view.filter.clone(),
         };
         if let Some((known, at, lanes)) = &self.lanes {
-            let same = (known.command, known.focus, &known.filter) == (key.command, key.focus, &key.filter);
             let young = now >= *at && now - at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
-            if same && now >= *at && (known.changes == key.changes || young) {
+            let fresh = known.changes == key.changes || young || self.is_beside(command);
+            if known.like(&key) && now >= *at && fresh {
                 return Rc::clone(lanes);
             }
         }

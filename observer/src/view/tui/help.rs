@@ -5,32 +5,37 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::canvas::{line, put};
-use super::theme::{Theme, fill, letter};
+use super::theme::{Theme, fill, letter, short};
 use crate::model::record::Phase;
 use crate::view::words;
 
-const KEYS: [(&str, &str); 20] = [
-    ("↑ ↓ ← →  h j k l", "choose a row; move the cursor"),
-    ("enter, esc", "open a command; back"),
-    ("tab, 1 … 6", "the next view; that view"),
-    ("g G, page up/down", "first, last row; a page"),
-    ("/", "filter; enter keeps it, esc clears it"),
-    ("s, S", "sort by the next column; the other way"),
+const KEYS: [(&str, &str); 22] = [
+    ("↑↓←→ hjkl", "choose; move the cursor"),
+    ("enter, esc", "open; back"),
+    ("tab, 1-6", "the next view; that view"),
+    ("g G, pages", "first, last; a page"),
+    ("/", "filter by a word"),
+    ("s, S", "sort by; the other way"),
     ("y", "copy the line to try"),
-    ("q, Ctrl-C", "end (run: leave; interrupt the command)"),
+    ("q", "end; run --tui: leave it"),
+    ("Ctrl-C", "end; run: the command too"),
     ("", ""),
     ("timeline", ""),
     ("d", "DNS alone: a row a name"),
     ("t", "HTTP/2 streams alone"),
-    ("c", "checksum database (sumdb) alone"),
+    ("c", "checksum database alone"),
     ("+ -, wheel", "zoom around the cursor"),
-    ("[ ], shift ← →", "pan"),
-    ("0, f", "all of it; follow the present"),
-    ("space", "hold still (replay: play, pause)"),
+    ("[ ], ⇧←⇧→", "earlier, later"),
+    ("0, f", "all; follow the present"),
+    ("space", "hold still, go on"),
     ("", ""),
-    ("< >", "replay: slower, faster"),
-    (", .", "replay: five seconds back, on"),
+    ("recording", ""),
+    ("space, < >", "pause; slower, faster"),
+    (", .", "5 seconds back, on"),
 ];
+/// Columns of the keys' names, and of keys in all.
+const NAMES: u16 = 12;
+const LEFT: u16 = 38;
 
 const SIGNS: [(&str, &str); 7] = [
     ("▶", "goes on"),
@@ -44,14 +49,13 @@ const SIGNS: [(&str, &str); 7] = [
 
 /// Draws it.
 pub fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
-    let half = area.width / 2;
-    let left = Rect { width: half.saturating_sub(1), ..area };
-    let right = Rect { x: area.x + half, width: area.width - half, ..area };
+    let left = Rect { width: LEFT - 1, ..area };
+    let right = Rect { x: area.x + LEFT, width: area.width - LEFT, ..area };
     for (down, (keys, what)) in KEYS.iter().enumerate() {
         let place = line(left, down as u16);
         let style = if what.is_empty() { theme.dim() } else { theme.bold() };
         put(buffer, place, place.x, place.y, keys, style);
-        put(buffer, place, place.x + 18, place.y, what, Style::new());
+        put(buffer, place, place.x + NAMES, place.y, what, Style::new());
     }
     let mut down = 0;
     for phase in Phase::ALL {
@@ -60,8 +64,8 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
         let x = put(buffer, place, place.x, place.y, &sign, theme.on_phase(phase));
         let bar = fill(phase, false).repeat(2);
         let x = put(buffer, place, x, place.y, &bar, theme.phase(phase)) + 1;
-        put(buffer, place, x, place.y, &format!("{:<12}", phase.name()), theme.bold());
-        put(buffer, place, x + 12, place.y, words::phase(phase), theme.dim());
+        put(buffer, place, x, place.y, short(phase), theme.bold());
+        put(buffer, place, x + 10, place.y, words::phase(phase), theme.dim());
         down += 1;
     }
     down += 1;
@@ -70,5 +74,20 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
         put(buffer, place, place.x, place.y, sign, theme.bold());
         put(buffer, place, place.x + 6, place.y, what, Style::new());
         down += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_cut_on_the_smallest_terminal_not_even_with_a_recording() {
+        let area = Rect::new(0, 0, 80, 22);
+        let mut buffer = Buffer::empty(area);
+        draw(&mut buffer, area, Theme::default());
+        let shown: String = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        assert!(!shown.contains('…'), "{shown}");
+        assert!(shown.contains("5 seconds back, on") && shown.contains("something was not seen"), "{shown}");
     }
 }

@@ -65,6 +65,9 @@ fn key(view: &mut View, drawn: &Drawn, key: KeyEvent) -> Act {
     }
     match key.code {
         KeyCode::Char('q') => return Act::Quit,
+        // For the test of what a panic leaves behind; a release has no such key.
+        #[cfg(debug_assertions)]
+        KeyCode::F(12) => panic!("F12 asked for a panic"),
         KeyCode::Char('?') | KeyCode::F(1) => view.help = !view.help,
         KeyCode::Esc | KeyCode::Backspace => back(view, drawn),
         _ if view.help => return Act::Nothing,

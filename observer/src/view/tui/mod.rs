@@ -4,6 +4,7 @@
 //! [`frame`] draws one picture; [`keys`] says what a key changes; [`screen`] takes a terminal and
 //! gives it back; [`replay`] plays a recording; the worker drives it live.
 
+mod beside;
 mod canvas;
 mod commands;
 mod digest;
@@ -135,7 +136,8 @@ fn command(
             let list = view.lists[view.tab as usize];
             let of = (id, command.changes);
             let known = cache.order.take().filter(|(tab, _)| *tab == view.tab).map(|(_, order)| order);
-            let order = known.filter(|order| order.serves(of, now, &list, &view.filter));
+            let beside = cache.is_beside(command);
+            let order = known.filter(|order| order.serves(of, now, &list, &view.filter, beside));
             let order =
                 order.unwrap_or_else(|| table::Order::new(source.as_ref(), of, now, &list, &view.filter));
             drawn.rows = table::draw(buffer, area, source.as_ref(), &order, &list, theme);

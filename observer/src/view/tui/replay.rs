@@ -89,23 +89,31 @@ pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
     for signal in [SIGTERM, SIGHUP, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&ending))?;
     }
-    let length = recording.length();
-    let playing = Playing { runs: true, speed: 1.0, length };
+    let playing = Playing { runs: true, speed: 1.0, length: recording.length() };
     let mut view = View { theme, playing: Some(playing), now: Some(0), ..View::default() };
     let mut screen = Screen::take()?;
+    match shown(recording, &mut view, &mut screen, &ending) {
+        // Nobody looks any more.
+        Err(_) if screen.gone() => Ok(()),
+        result => result,
+    }
+}
+
+fn shown(recording: &mut Recording, view: &mut View, screen: &mut Screen, ending: &AtomicBool) -> io::Result<()> {
+    let length = recording.length();
     let mut last = Instant::now();
     let mut dirty = true;
     while !ending.load(Ordering::SeqCst) {
         let now = view.now.unwrap_or(0);
         if dirty {
             view.asleep = recording.asleep(now);
-            screen.draw(recording.at(now), &view)?;
+            screen.draw(recording.at(now), view)?;
         }
         let runs = view.playing.is_some_and(|playing| playing.runs);
-        let mut inputs = screen.input(if runs { FRAME } else { IDLE })?;
+        let mut inputs = screen.input(if runs || screen.busy() { FRAME } else { IDLE })?;
         let passed = last.elapsed();
         last = Instant::now();
-        dirty = runs;
+        dirty = runs || screen.busy();
         if let Some(playing) = view.playing.as_mut().filter(|playing| playing.runs) {
             let passed = (passed.as_nanos() as f64 * playing.speed) as Ns;
             let now = now.saturating_add(passed).min(length);
@@ -114,7 +122,8 @@ pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
         }
         while let Some(event) = inputs {
             dirty = true;
-            match keys::input(&mut view, screen.drawn(), &event) {
+            let stood = view.playing.is_some_and(|playing| !playing.runs);
+            match keys::input(view, screen.drawn(), &event) {
                 Act::Quit | Act::Interrupt => return Ok(()),
                 Act::Seek(at) => view.now = Some(at),
                 Act::Copy(text) => {
@@ -129,7 +138,9 @@ pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
                 }
                 Act::Draw | Act::Nothing => {}
             }
-            restart(&mut view, length);
+            if stood {
+                restart(view, length);
+            }
             inputs = screen.input(Duration::ZERO)?;
         }
     }

@@ -3,10 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
@@ -54,9 +57,19 @@ impl Write for Tty {
     }
 }
 
+/// Where keys come from: what crossterm reads.
+fn keys() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return stdin.as_fd().try_clone_to_owned();
+    }
+    Ok(File::options().read(true).write(true).open("/dev/tty")?.into())
+}
+
 /// A terminal that shows the dashboard.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<io::BufWriter<Tty>>>,
+    keys: OwnedFd,
     cache: Cache,
     drawn: Drawn,
 }
@@ -72,9 +85,10 @@ impl Screen {
             }));
         });
         let tty = io::BufWriter::with_capacity(1 << 16, Tty::open()?);
+        let keys = keys()?;
         enter()?;
         let terminal = Terminal::new(CrosstermBackend::new(tty)).inspect_err(|_| give_back())?;
-        Ok(Self { terminal, cache: Cache::default(), drawn: Drawn::default() })
+        Ok(Self { terminal, keys, cache: Cache::beside(), drawn: Drawn::default() })
     }
 
     /// The same beside a command that Ctrl-C is to reach as ever: the terminal still makes that a
@@ -100,14 +114,46 @@ impl Screen {
         Ok(())
     }
 
+    /// The next frame will show more, whether or not something happens.
+    pub fn busy(&self) -> bool {
+        self.cache.busy()
+    }
+
     /// What the last frame showed where.
     pub fn drawn(&self) -> &Drawn {
         &self.drawn
     }
 
-    /// The next key or the like, waited for at most so long.
+    /// The next key or the like, waited for at most so long; an error when the terminal has gone.
     pub fn input(&mut self, at_most: Duration) -> io::Result<Option<Event>> {
-        if event::poll(at_most)? { event::read().map(Some) } else { Ok(None) }
+        let ready = self.ready(Duration::ZERO)? || !at_most.is_zero() && self.ready(at_most)?;
+        if ready { event::read().map(Some) } else { Ok(None) }
+    }
+
+    /// Whether there is something to read. It is waited for here: of a terminal that has hung up
+    /// crossterm would read nothing for ever, and take a whole CPU for it.
+    fn ready(&self, at_most: Duration) -> io::Result<bool> {
+        if self.has_gone(at_most)? {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal has gone"));
+        }
+        event::poll(Duration::ZERO)
+    }
+
+    /// Whether the terminal has hung up, also when it does within that time, unless there is something
+    /// to read before.
+    fn has_gone(&self, at_most: Duration) -> io::Result<bool> {
+        let mut fds = [PollFd::new(self.keys.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {} // a signal: another size, perhaps
+            Err(errno) => return Err(errno.into()),
+        }
+        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        Ok(fds[0].revents().is_some_and(|is| is.intersects(gone)))
+    }
+
+    /// Whether the terminal has hung up.
+    pub fn gone(&self) -> bool {
+        self.has_gone(Duration::ZERO).unwrap_or(true)
     }
 
     /// Puts a text onto the terminal's clipboard, where the terminal lets programs do that.

@@ -15,7 +15,7 @@ use crate::model::record::Ns;
 use crate::view::clean::{clean, fit, fit_middle, width};
 
 /// An order is at least this old when it is made anew, and this much older for each row.
-const AGE_NS: Ns = 240_000_000;
+const AGE_NS: Ns = 30_000_000;
 const AGE_A_ROW_NS: Ns = 20_000;
 
 /// A column.
@@ -116,11 +116,16 @@ impl Order {
         Self { command: of.0, changes: of.1, at, list, filter: filter.to_owned(), rows }
     }
 
-    /// Whether it may still be shown.
-    pub fn serves(&self, of: (u32, u64), at: Ns, list: &ListView, filter: &str) -> bool {
+    /// Whether it may still be shown; `beside`: it is made anew elsewhere.
+    pub fn serves(&self, of: (u32, u64), at: Ns, list: &ListView, filter: &str, beside: bool) -> bool {
         let same = self.command == of.0 && self.list == (list.sort, list.reversed) && self.filter == filter;
         let age = AGE_NS + AGE_A_ROW_NS * self.rows.len() as Ns;
-        same && at >= self.at && (self.changes == of.1 && at == self.at || at - self.at < age)
+        same && at >= self.at && (self.changes == of.1 && at == self.at || at - self.at < age || beside)
+    }
+
+    /// Whether it shows the same, if not the same rows.
+    pub fn like(&self, other: &Self) -> bool {
+        (self.command, self.list, &self.filter) == (other.command, other.list, &other.filter)
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Requests<'a>(pub Look<'a>);
 
 impl Requests<'_> {
     fn get(&self, row: u64) -> Option<&Request> {
-        self.0.command.requests.get(&(row as u32))
+        self.0.command.requests.get(&(row as u32)).map(|request| &**request)
     }
 
     fn phase(request: &Request) -> Phase {

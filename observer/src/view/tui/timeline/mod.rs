@@ -312,7 +312,10 @@ fn legend(buffer: &mut Buffer, place: Rect, theme: Theme) {
         x = put(buffer, place, x, place.y, &sign, theme.phase(phase));
         x = put(buffer, place, x, place.y, &format!("{} ", short(phase)), theme.dim());
     }
-    put(buffer, place, x, place.y, " × sent again  ! reset  0 window closed", theme.dim());
+    let marks = [" × sent again  ! reset  0 window closed", "×again !reset 0window"];
+    let room = usize::from(place.right().saturating_sub(x));
+    let marks = if marks[0].chars().count() <= room { marks[0] } else { marks[1] };
+    put(buffer, place, x, place.y, marks, theme.dim());
 }
 
 #[cfg(test)]
