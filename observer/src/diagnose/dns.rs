@@ -57,6 +57,7 @@ fn finding(
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -204,5 +205,6 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     });
 }

@@ -82,6 +82,7 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     })
 }
 
@@ -131,6 +132,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     })
 }
 
@@ -154,6 +156,7 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     })
 }
 
@@ -185,5 +188,6 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     })
 }

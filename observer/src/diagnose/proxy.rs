@@ -92,6 +92,7 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -160,6 +161,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -181,6 +183,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -218,6 +221,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             fatal: false,
             info: false,
             explains: Vec::new(),
+            about: 0,
         };
         if direct {
             let mut finding = finding(
@@ -274,6 +278,7 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
             fatal: false,
             info: true,
             explains: Vec::new(),
+            about: 0,
         });
     }
 }

@@ -78,6 +78,7 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -140,6 +141,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -176,6 +178,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -226,5 +229,6 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }

@@ -56,6 +56,7 @@ pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns
         since_ns: age_ns.map_or(flight.operation.start_ns, |age| now.saturating_sub(age)),
         earlier,
         summary: summary(command, flight),
+        because: None,
     }
 }
 
