@@ -123,7 +123,7 @@ fn what_has_another_reason_in_the_end_is_withdrawn() {
     assert_eq!(live.until(3 * S).len(), 1);
     // It was answered all along: the answer was seen late.
     live.tell(Body::Connection(Connection { command: 1, id: 1, ..Connection::default() }));
-    assert_eq!(live.until(9 * S), [hello(3_500, Withdrawn, Severity::Warning)]);
+    assert_eq!(live.until(9 * S), [hello(4_000, Withdrawn, Severity::Warning)]);
     assert_eq!(live.end(), []);
 }
 

@@ -59,7 +59,7 @@ mod tests {
         let all = told(250);
         assert_eq!(all, format!(
             "8.00 s · 12 requests · 2 connections · waiting 6.00 s for {}, because {why}", wait.summary));
-        assert_eq!(told(175), format!("8.00 s · waiting 6.00 s for {}, because {why}", wait.summary));
+        assert_eq!(told(180), format!("8.00 s · waiting 6.00 s for {}, because {why}", wait.summary));
         assert_eq!(told(100), "8.00 s · waiting 6.00 s for proxy.test: zip example…, because proxy.test fell silent: 1 request with…");
         for columns in 0..250 {
             assert!(width(&told(columns)) <= columns, "{columns}: {}", told(columns));
