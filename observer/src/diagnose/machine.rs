@@ -100,8 +100,8 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         .filter(|wait| end(wait).saturating_sub(wait.start_ns) >= at::LOCK_NS)
         .collect();
     let longest = waits.iter().max_by_key(|wait| end(wait) - wait.start_ns)?;
-    let holder =
-        longest.holder.map_or_else(|| "by whom is not known".to_owned(), |pid| format!("by pid {pid}"));
+    let holder = longest.holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
+    let has = if longest.end_ns.is_none() { "has" } else { "had" };
     let path = longest.path.as_deref().unwrap_or("a file that is not known");
     Some(Finding {
         kind: "cache-lock-wait",
@@ -112,7 +112,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
             Subject::Lock(wait) if waits.iter().any(|one| one.id == wait.id) => Some(whole(flight)),
             _ => None,
         }),
-        summary: format!("waited for the lock of {path}, held {holder}"),
+        summary: format!("{holder} {has} the lock of {path}"),
         evidence: waits
             .iter()
             .take(5)
