@@ -140,8 +140,11 @@ fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hang
         // It is over with the command, and said once more, with what it cost in the end.
         let last = wait::until("its end", || {
             let lines = lines(&watch.stdout());
-            of_command(&lines, pid).filter(|line| line["id"] == told["id"] && line["type"] == "stall").last()
-                .filter(|line| line["state"] != "lasts").cloned()
+            of_command(&lines, pid)
+                .filter(|line| line["id"] == told["id"] && line["type"] == "stall")
+                .last()
+                .filter(|line| line["state"] != "lasts")
+                .cloned()
         });
         let all = lines(&watch.stdout());
         let times = of_command(&all, pid).filter(|line| line["type"] == "stall" && line["id"] == told["id"]);
@@ -155,7 +158,9 @@ fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hang
         println!(
             "{}: told {said:.0} ms after its threshold, read {read:.0} ms after it; told {times} times, \
              in the end {} with {:.2} s",
-            hang.kind, text(&last, "state"), int(&last, "cost_ns") as f64 / 1e9
+            hang.kind,
+            text(&last, "state"),
+            int(&last, "cost_ns") as f64 / 1e9
         );
         assert!((0.0..1000.0).contains(&said) && (0.0..1000.0).contains(&read), "{said} ms, {read} ms");
         watch.signal(Signal::SIGTERM).unwrap();
@@ -197,7 +202,8 @@ fn the_last_that_a_recording_tells_of_a_stall_is_in_its_report() {
     let [json, record] = ["report.json", "recording.jsonl"].map(|name| run.file(name));
     let mut command = run.goobserve().unwrap();
     command.arg("run").arg("--json").arg(&json).arg("--record").arg(&record);
-    let output = lab.output(command.args(["--report", "none", "--", "go", "mod", "download", MODULE])).unwrap();
+    let output =
+        lab.output(command.args(["--report", "none", "--", "go", "mod", "download", MODULE])).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 
     let recording = fs::read_to_string(&record).unwrap();
@@ -209,8 +215,12 @@ fn the_last_that_a_recording_tells_of_a_stall_is_in_its_report() {
     for line in lines(&recording).into_iter().filter(|line| line["type"] == "stall") {
         last.insert(int(&line, "id"), line);
     }
-    let bad: Vec<&Value> = report["commands"][0]["stalls"].as_array().unwrap().iter()
-        .filter(|stall| stall["severity"] != "info").collect();
+    let bad: Vec<&Value> = report["commands"][0]["stalls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|stall| stall["severity"] != "info")
+        .collect();
     let kinds: Vec<&str> = bad.iter().map(|stall| text(stall, "kind")).collect();
     assert!(kinds.contains(&"syn-lost") && kinds.contains(&"dns-slow"), "{kinds:?}");
     for stall in &bad {
@@ -274,7 +284,10 @@ fn a_segment_that_is_sent_again_is_told_at_once_and_not_each_time() {
     let first = Duration::from_nanos(unix_ns() - begun);
     wait::until("the fourth", || (again(" 4 times") > 0).then_some(()));
     assert_eq!(again(" 3 times"), 0);
-    println!("read {first:?} after the command's start; then told {} times of 4 or more a connection", again(""));
+    println!(
+        "read {first:?} after the command's start; then told {} times of 4 or more a connection",
+        again("")
+    );
     assert!(first < Duration::from_millis(1_500), "{first:?}");
     drop(hung);
     watch.signal(Signal::SIGTERM).unwrap();

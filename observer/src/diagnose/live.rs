@@ -15,6 +15,8 @@ use crate::model::waiting::EVERY_NS;
 /// Something is over when it was not found waiting for so long: one slow answer after another is
 /// one stall.
 const QUIET_NS: Ns = 1_000_000_000;
+/// From look to look at a command of which nothing hangs.
+const MOVES_NS: Ns = 2_000_000_000;
 /// Stalls told of one command; the report has the others.
 const STALLS_MAX: usize = 64;
 /// How often one is told while its command runs. Its end is always told, with the command's.
@@ -36,8 +38,9 @@ pub struct Teller {
 /// A command that was looked at.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Known {
-    /// Events it had taken in
+    /// Events it had taken in, and when
     changes: u64,
+    looked_ns: Option<Ns>,
     because: Option<String>,
     told: BTreeMap<Key, Told>,
 }
@@ -53,8 +56,15 @@ struct Told {
 
 impl Teller {
     /// Looks at every command that waits or has news at `now`. `asleep`: of commands that run, since
-    /// when every thread sleeps, where one does not.
-    pub fn due(&mut self, state: &State, now: Ns, asleep: &BTreeMap<u32, Option<Ns>>) -> Vec<StallUpdate> {
+    /// when every thread sleeps, where one does not. `waits_since`: since when a command waits for
+    /// something, as far as that is known.
+    pub fn due(
+        &mut self,
+        state: &State,
+        now: Ns,
+        asleep: &BTreeMap<u32, Option<Ns>>,
+        waits_since: impl Fn(u32) -> Option<Ns>,
+    ) -> Vec<StallUpdate> {
         self.commands.retain(|id, _| state.command(*id).is_some());
         let mut due = Vec::new();
         for (id, command) in state.commands() {
@@ -63,7 +73,13 @@ impl Teller {
             if known.changes == command.changes && (asleep.is_none() || has_ended(command)) {
                 continue;
             }
-            known.changes = command.changes;
+            // What moves cannot have begun to hang: it is looked at now and then, for what is over.
+            let waits = [asleep, waits_since(id)].into_iter().flatten();
+            let hangs = waits.min().is_some_and(|since| now.saturating_sub(since) >= at::WARNING_NS);
+            if !hangs && !has_ended(command) && known.looked_ns.is_some_and(|at| now < at + MOVES_NS) {
+                continue;
+            }
+            (known.changes, known.looked_ns) = (command.changes, Some(now));
             known.look(command, (id, now), asleep, &mut self.numbers, &mut due);
         }
         due

@@ -67,7 +67,7 @@ impl Live {
         let mut told = Vec::new();
         while self.now < time {
             self.now += S / 2;
-            let due = self.teller.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]));
+            let due = self.teller.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]), |_| None);
             for update in due {
                 let severity = update.stall.severity;
                 told.push((self.now / MS, update.stall.kind.clone(), update.state, severity));
@@ -80,8 +80,8 @@ impl Live {
     /// All of it again, at the end.
     fn end(&mut self) -> Vec<StallUpdate> {
         self.command(Some(self.now));
-        let told = self.teller.due(&self.state, self.now, &BTreeMap::new());
-        assert_eq!(self.teller.due(&self.state, self.now, &BTreeMap::new()), [], "told twice");
+        let told = self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None);
+        assert_eq!(self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None), [], "told twice");
         told
     }
 }
@@ -112,7 +112,10 @@ fn the_last_that_is_told_is_what_the_report_says() {
     live.hello(Some(8 * S));
     let told = live.end();
     let report = crate::diagnose::stalls(live.state.command(1).unwrap(), live.now);
-    assert_eq!(told.iter().map(|update| &update.stall).collect::<Vec<_>>(), report.iter().collect::<Vec<_>>());
+    assert_eq!(
+        told.iter().map(|update| &update.stall).collect::<Vec<_>>(),
+        report.iter().collect::<Vec<_>>()
+    );
     assert!(told.iter().all(|update| update.state == Over && update.id == 1));
 }
 
@@ -186,4 +189,20 @@ fn a_reason_is_told_only_of_the_wait_it_is_about() {
     other.question(1, 0, |_| {});
     other.until(S);
     assert_eq!(other.teller.because(1), None, "a second is nothing unusual");
+}
+
+#[test]
+fn a_command_that_moves_is_looked_at_now_and_then_and_one_that_hangs_each_time() {
+    let looked = |hangs_since: fn(Ns) -> Ns| {
+        let mut live = Live::new();
+        let mut looks = Vec::new();
+        for now in (1..=6).map(|half| half * S / 2) {
+            live.command(None); // news
+            live.teller.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)));
+            looks.push(live.teller.commands[&1].looked_ns == Some(now));
+        }
+        looks
+    };
+    assert_eq!(looked(|now| now - 10 * MS), [true, false, false, false, true, false]);
+    assert_eq!(looked(|_| 0), [true; 6]);
 }

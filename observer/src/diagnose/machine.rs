@@ -161,11 +161,12 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn local(case: &Case<'_>) -> Option<Finding> {
-    let share = case.split.phase(Phase::Local).blocked_ns;
-    if case.record.wall_ns.is_none() || share * 100 < case.wall_ns() * at::LOCAL_PERCENT {
+    case.record.wall_ns?;
+    let share = case.split().phase(Phase::Local).blocked_ns;
+    if share * 100 < case.wall_ns() * at::LOCAL_PERCENT {
         return None;
     }
-    let local = case.split.local?;
+    let local = case.split().local?;
     let parts = [
         (local.cpu_ns, "on a CPU: unpacking and hashing"),
         (local.runqueue_ns, "waiting for a CPU: too few, or taken by others"),

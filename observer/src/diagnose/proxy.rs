@@ -193,7 +193,7 @@ fn is_missing(request: &Request) -> bool {
 
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let direct = case.split.phase(Phase::Vcs).count > 0;
+    let direct = case.flights.iter().any(|flight| flight.operation.phase == Phase::Vcs);
     for (host, requests) in by_host(case, is_missing) {
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();

@@ -49,7 +49,10 @@ pub fn is_database(case: &Case<'_>, host: &str) -> bool {
 
 /// Much of the time went there although each answer came as fast as the way allows.
 fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let of = case.split.phase(Phase::Sumdb);
+    if case.requests().all(|request| request.class.phase() != Phase::Sumdb) {
+        return;
+    }
+    let of = case.split().phase(Phase::Sumdb);
     if of.blocked_ns < at::WARNING_NS || of.blocked_ns * 100 < case.wall_ns() * at::CRITICAL_PERCENT {
         return;
     }

@@ -185,8 +185,8 @@ fn remedy(remedy: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::json;
     use crate::model::event::StallState;
+    use crate::model::json;
     use crate::model::record::Class;
     use crate::model::report::Severity;
 

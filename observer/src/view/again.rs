@@ -90,18 +90,25 @@ mod tests {
 
     #[test]
     fn the_first_segment_of_a_connection_is_told_at_once_and_then_each_doubling() {
-        let connection =
-            |id| Connection { command: 1, id, server_name: Some("proxy.test".into()), ..Connection::default() };
+        let connection = |id| Connection {
+            command: 1,
+            id,
+            server_name: Some("proxy.test".into()),
+            ..Connection::default()
+        };
         let again = |connection, syn| Body::Retransmission(Mark { command: 1, connection, syn });
         let mut bodies = vec![Body::Connection(connection(1)), again(1, true)];
         bodies.extend((0..1000).map(|_| again(1, false)));
         bodies.push(again(2, false));
         let told = told(bodies);
-        assert_eq!(told[..3], [
-            "SYN sent again on the connection to proxy.test",
-            "segment sent again on the connection to proxy.test",
-            "segment sent again 2 times on the connection to proxy.test"
-        ]);
+        assert_eq!(
+            told[..3],
+            [
+                "SYN sent again on the connection to proxy.test",
+                "segment sent again on the connection to proxy.test",
+                "segment sent again 2 times on the connection to proxy.test"
+            ]
+        );
         assert_eq!((told.len(), told.last().unwrap().as_str()), (12, "segment sent again"));
     }
 
@@ -113,9 +120,12 @@ mod tests {
             Body::Dns(Dns { command: 1, id, attempt, server, name, qtype, ..Dns::default() })
         };
         let told = told([dns(1, 1), dns(2, 2), dns(2, 2), dns(3, 3)]);
-        assert_eq!(told, [
-            "question asked again: proxy.test (A) of 192.0.2.53:53",
-            "question asked again 2 times: proxy.test (A) of 192.0.2.53:53"
-        ]);
+        assert_eq!(
+            told,
+            [
+                "question asked again: proxy.test (A) of 192.0.2.53:53",
+                "question asked again 2 times: proxy.test (A) of 192.0.2.53:53"
+            ]
+        );
     }
 }

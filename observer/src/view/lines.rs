@@ -290,8 +290,8 @@ fn loss_line(loss: &Loss) -> String {
 mod tests {
     use super::*;
     use crate::model::event::{CommandUpdate, Mark, Waiting};
-    use crate::model::report::{Remedy, Severity, Stall};
     use crate::model::record::{Class, Phase};
+    use crate::model::report::{Remedy, Severity, Stall};
 
     /// Every line that the events give.
     fn lines(bodies: impl IntoIterator<Item = (Ns, Body)>) -> Vec<String> {

@@ -57,10 +57,18 @@ mod tests {
         let wait = wait(Some(why));
         let told = |columns| line(8 * S, &facts, Some(&wait), 7 * S, columns);
         let all = told(250);
-        assert_eq!(all, format!(
-            "8.00 s · 12 requests · 2 connections · waiting 6.00 s for {}, because {why}", wait.summary));
+        assert_eq!(
+            all,
+            format!(
+                "8.00 s · 12 requests · 2 connections · waiting 6.00 s for {}, because {why}",
+                wait.summary
+            )
+        );
         assert_eq!(told(180), format!("8.00 s · waiting 6.00 s for {}, because {why}", wait.summary));
-        assert_eq!(told(100), "8.00 s · waiting 6.00 s for proxy.test: zip example…, because proxy.test fell silent: 1 request with…");
+        assert_eq!(
+            told(100),
+            "8.00 s · waiting 6.00 s for proxy.test: zip example…, because proxy.test fell silent: 1 request with…"
+        );
         for columns in 0..250 {
             assert!(width(&told(columns)) <= columns, "{columns}: {}", told(columns));
         }

@@ -37,6 +37,8 @@ impl Announcements {
         clock: impl Fn() -> Ns,
     ) -> Vec<Body> {
         self.ticks = self.ticks.wrapping_add(1);
+        let waits =
+            if self.ticks.is_multiple_of(WAITS_TICKS) { self.waits.due(state, now) } else { Vec::new() };
         let mut bodies = Vec::new();
         if now >= self.next_ns {
             let begun = clock();
@@ -44,18 +46,18 @@ impl Announcements {
             let took = clock().saturating_sub(begun);
             self.next_ns = now + LOOK_NS.max(took * 100 / LOAD_PERCENT);
         }
-        if self.ticks.is_multiple_of(WAITS_TICKS) {
-            for mut waiting in self.waits.due(state, now) {
-                waiting.because = self.because(waiting.command).map(str::to_owned);
-                bodies.push(Body::Waiting(waiting));
-            }
+        for mut waiting in waits {
+            waiting.because = self.because(waiting.command).map(str::to_owned);
+            bodies.push(Body::Waiting(waiting));
         }
         bodies
     }
 
     /// What was found by now.
     pub fn look(&mut self, state: &State, now: Ns, asleep: &BTreeMap<u32, Option<Ns>>) -> Vec<Body> {
-        self.stalls.due(state, now, asleep).into_iter().map(Body::Stall).collect()
+        let Self { waits, stalls, .. } = self;
+        let told = stalls.due(state, now, asleep, |command| waits.since(command));
+        told.into_iter().map(Body::Stall).collect()
     }
 
     /// Why that command waits for what it waits for.
