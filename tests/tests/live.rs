@@ -99,7 +99,7 @@ const HANGS: [Hang; 4] = [
         kind: "cache-lock-wait",
         phase: "lock",
         threshold: Duration::from_millis(100),
-        because: " has the lock of /",
+        because: " has the ",
         fault: |_, run| {
             let folder = run.modcache().join("cache/download/github.com/google/uuid/@v");
             fs::create_dir_all(&folder).unwrap();
@@ -169,11 +169,48 @@ fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hang
 }
 
 #[test]
+fn git_that_waits_for_a_prompt_is_told_while_it_waits() {
+    let test = "git_that_waits_for_a_prompt_is_told_while_it_waits";
+    if !skip::has(test, "git", "git") {
+        return;
+    }
+    let Some(lab) = Lab::for_test(test) else { return };
+    let _git = lab.git_host(None).unwrap();
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let watch = watching(&lab, &run, &["--output", "jsonl"]);
+    let mut command = run.go(&["mod", "download", "git.test/lib@v1.0.0"]);
+    command.envs([
+        ("GOPROXY", "direct"),
+        ("GOSUMDB", "off"),
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "url.ssh://git@git.test/.insteadOf"),
+        ("GIT_CONFIG_VALUE_0", "https://git.test/"),
+        ("GIT_SSH_COMMAND", "sleep 1000; false"),
+    ]);
+    let mut hung = lab.begin(&mut command).unwrap();
+    let pid = hung.pid();
+    // Nothing is in flight and nothing happens: only that all of it sleeps can be seen.
+    let told = wait::until("vcs-waiting", || {
+        let lines = lines(&watch.stdout());
+        let told = of_command(&lines, pid).find(|line| line["kind"] == "vcs-waiting").cloned();
+        told
+    });
+    assert!(!hung.ends_within(Duration::ZERO), "it still hangs: {told}");
+    assert_eq!((text(&told, "host"), text(&told, "state")), ("git.test", "lasts"), "{told}");
+    let cost_ms = int(&told, "cost_ns") / 1_000_000;
+    println!("vcs-waiting: told when it had waited {cost_ms} ms; its threshold is 1000 ms");
+    assert!((1000..2000).contains(&cost_ms), "{told}");
+    drop(hung);
+    watch.signal(Signal::SIGTERM).unwrap();
+    watch.end();
+}
+
+#[test]
 fn of_a_healthy_command_no_stall_is_told() {
     let Some(lab) = Lab::for_test("of_a_healthy_command_no_stall_is_told") else { return };
     let runs = [true, false].map(|go_sum| lab.go_run(&GoOptions { go_sum, ..GoOptions::default() }).unwrap());
     let watch = watching(&lab, &runs[0], &["--output", "jsonl"]);
-    for run in &runs {
+    let pids = runs.each_ref().map(|run| {
         let download = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
         let pid = download.pid();
         assert_eq!(download.end().status.code(), Some(0));
@@ -181,13 +218,17 @@ fn of_a_healthy_command_no_stall_is_told() {
             let lines = lines(&watch.stdout());
             of_command(&lines, pid).any(|line| line["wall_ns"].is_u64()).then_some(())
         });
-    }
+        pid
+    });
     watch.signal(Signal::SIGTERM).unwrap();
     let output = watch.end();
     let told = lines(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(told.last().unwrap()["type"], "end");
-    let stalls: Vec<&Value> = told.iter().filter(|line| line["type"] == "stall").collect();
-    assert!(stalls.is_empty(), "{stalls:#?}");
+    for pid in pids {
+        assert!(of_command(&told, pid).any(|line| line["type"] == "request"));
+        let stalls: Vec<&Value> = of_command(&told, pid).filter(|line| line["type"] == "stall").collect();
+        assert!(stalls.is_empty(), "{stalls:#?}");
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn a_reason_is_told_only_of_the_wait_it_is_about() {
     live.tell(Body::Lock(crate::model::event::LockWait { command: 1, id: 1, pid: 10, ..Default::default() }));
     live.until(7 * S / 2);
     let because = live.teller.because(1).unwrap().to_owned();
-    assert!(because.starts_with("another process has the lock of"), "{because}");
+    assert!(because.starts_with("another process has the file lock"), "{because}");
     let mut other = Live::new();
     other.question(1, 0, |_| {});
     other.until(S);

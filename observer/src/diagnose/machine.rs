@@ -102,7 +102,10 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
     let longest = waits.iter().max_by_key(|wait| end(wait) - wait.start_ns)?;
     let holder = longest.holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
     let has = if longest.end_ns.is_none() { "has" } else { "had" };
-    let path = longest.path.as_deref().unwrap_or("a file that is not known");
+    let lock = longest
+        .path
+        .as_deref()
+        .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
     Some(Finding {
         kind: "cache-lock-wait",
         phase: Phase::Lock,
@@ -112,7 +115,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
             Subject::Lock(wait) if waits.iter().any(|one| one.id == wait.id) => Some(whole(flight)),
             _ => None,
         }),
-        summary: format!("{holder} {has} the lock of {path}"),
+        summary: format!("{holder} {has} {lock}"),
         evidence: waits
             .iter()
             .take(5)
