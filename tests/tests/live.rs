@@ -192,8 +192,7 @@ fn git_that_waits_for_a_prompt_is_told_while_it_waits() {
     // Nothing is in flight and nothing happens: only that all of it sleeps can be seen.
     let told = wait::until("vcs-waiting", || {
         let lines = lines(&watch.stdout());
-        let told = of_command(&lines, pid).find(|line| line["kind"] == "vcs-waiting").cloned();
-        told
+        of_command(&lines, pid).find(|line| line["kind"] == "vcs-waiting").cloned()
     });
     assert!(!hung.ends_within(Duration::ZERO), "it still hangs: {told}");
     assert_eq!((text(&told, "host"), text(&told, "state")), ("git.test", "lasts"), "{told}");

@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(told(180), format!("8.00 s · waiting 6.00 s for {}, because {why}", wait.summary));
         assert_eq!(
             told(100),
-            "8.00 s · waiting 6.00 s for proxy.test: zip example…, because proxy.test fell silent: 1 request with…"
+            "8.00 s · waiting 6.00 s for proxy.test: zip example…, because proxy.test fell silent: 1 request wit…"
         );
         for columns in 0..250 {
             assert!(width(&told(columns)) <= columns, "{columns}: {}", told(columns));

@@ -83,7 +83,7 @@ fn looks(requests: u64) -> Vec<Duration> {
         status: Some(200),
         start_ns: n * MS,
         // One in fifty is slow.
-        first_byte_ns: Some((n + if n % 50 == 0 { 400 } else { 2 }) * MS),
+        first_byte_ns: Some((n + if n.is_multiple_of(50) { 400 } else { 2 }) * MS),
         end_ns: Some((n + 401) * MS),
         bytes: Some(10_000),
         outcome: RequestOutcome::Ok,
