@@ -37,7 +37,7 @@ impl Again {
                 let times = times.is_power_of_two().then(|| self::times(*times))?;
                 Some(format!("{what} sent again{times}{}", to(state, mark.command, mark.connection)))
             }
-            Body::Dns(dns) if dns.attempt > 1 => {
+            Body::Dns(dns) if dns.attempt > 1 && dns.end_ns.is_none() => {
                 let of = self.commands.entry(dns.command).or_default();
                 if !of.questions.insert(dns.id) {
                     return None;
