@@ -217,6 +217,8 @@ pub enum Mark {
 pub struct TcpInfo {
     /// The connection's number
     pub conn: u64,
+    /// Since the segment before this one; [`UNKNOWN64`] when it is the first that was seen
+    pub gap_ns: u64,
     /// The counters
     pub stats: TcpStats,
 }

@@ -72,6 +72,7 @@ fn finding(
             .all(|c| matches!(c.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused)),
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 

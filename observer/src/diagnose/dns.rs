@@ -57,6 +57,7 @@ fn finding(
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -239,5 +240,6 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     });
 }

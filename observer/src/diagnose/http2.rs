@@ -69,6 +69,7 @@ fn finding(
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: u64::from(connection.id) << 1,
     }
 }
 
@@ -216,10 +217,10 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
     for ours in [false, true] {
         let mut spans: Vec<Span> = Vec::new();
         let mut closed = None;
-        for (at_ns, _) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
+        for (at_ns, mark) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
             let zero = marks.iter().any(|(at, mark)| at == at_ns && mark.ours == ours && mark.zero);
             match (zero, closed) {
-                (true, None) => closed = Some(*at_ns),
+                (true, None) => closed = Some(mark.since_ns.unwrap_or(*at_ns)),
                 (false, Some(from)) => {
                     spans.push((from, *at_ns));
                     closed = None;
@@ -239,6 +240,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         let summary = format!("{side}: the window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
         let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
+        finding.about |= u64::from(ours);
         finding.explains = requests.iter().filter(|r| held_up(case, r, &spans)).map(|r| r.id).collect();
         finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
         finding.evidence = vec![format!(
@@ -363,6 +365,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             fatal: again < requests.len(),
             info: false,
             explains: Vec::new(),
+            about: 0,
         }
     };
     hosts.into_iter().map(one).collect()

@@ -92,6 +92,7 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -160,6 +161,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -181,6 +183,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -190,7 +193,7 @@ fn is_missing(request: &Request) -> bool {
 
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let direct = case.split.phase(Phase::Vcs).count > 0;
+    let direct = case.flights.iter().any(|flight| flight.operation.phase == Phase::Vcs);
     for (host, requests) in by_host(case, is_missing) {
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();
@@ -218,6 +221,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             fatal: false,
             info: false,
             explains: Vec::new(),
+            about: 0,
         };
         if direct {
             let mut finding = finding(
@@ -274,6 +278,7 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
             fatal: false,
             info: true,
             explains: Vec::new(),
+            about: 0,
         });
     }
 }

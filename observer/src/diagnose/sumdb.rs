@@ -49,7 +49,10 @@ pub fn is_database(case: &Case<'_>, host: &str) -> bool {
 
 /// Much of the time went there although each answer came as fast as the way allows.
 fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let of = case.split.phase(Phase::Sumdb);
+    if case.requests().all(|request| request.class.phase() != Phase::Sumdb) {
+        return;
+    }
+    let of = case.split().phase(Phase::Sumdb);
     if of.blocked_ns < at::WARNING_NS || of.blocked_ns * 100 < case.wall_ns() * at::CRITICAL_PERCENT {
         return;
     }
@@ -78,6 +81,7 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -140,6 +144,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -176,6 +181,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -226,5 +232,6 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }

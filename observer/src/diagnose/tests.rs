@@ -443,7 +443,8 @@ fn a_segment_that_was_overtaken_is_no_loss() {
 
 #[test]
 fn a_closed_window_costs_while_it_is_closed() {
-    let window = |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero });
+    let window =
+        |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero, since_ns: None });
     let slow = |r: &mut Request| r.end_ns = Some(5 * S);
     let world =
         World::new().connection(|_| {}).request(slow).tell(3 * S, window(true)).tell(4 * S, window(false));

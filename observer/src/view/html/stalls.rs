@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::model::report::{Command, Severity, Stall};
+use crate::model::report::{Command, Stall};
 use crate::view::answer::sentence;
 use crate::view::human::{duration, moment, percent};
 use crate::view::markup::escape;
+use crate::view::words::severity;
 
 /// Stalls shown, pieces of evidence and remedies of one.
 const MOST: usize = 30;
@@ -57,12 +58,4 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         );
     }
     out.push_str("</div>\n");
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
 }
