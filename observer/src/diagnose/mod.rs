@@ -41,4 +41,6 @@ pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
 }
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod tests;
