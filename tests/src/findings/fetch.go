@@ -22,6 +22,11 @@ func transport(name string) *http.Transport {
 	switch name {
 	case "new":
 		return &http.Transport{}
+	case "new-protocols":
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetHTTP1(true)
+		return transport
+	case "clone":
 	case "new-empty":
 		return &http.Transport{TLSNextProto: empty}
 	case "clone-empty":

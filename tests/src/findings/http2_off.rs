@@ -13,7 +13,7 @@ use super::{Part, Table, Times, seconds, succeeded, timed};
 use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{Lab, PROXY_HOST};
 use crate::net::Place;
-use crate::proxy::{Faults, Proxy};
+use crate::proxy::{ConnectionRecord, Faults, Proxy};
 use crate::stats::median;
 
 /// Before the head of each response.
@@ -98,24 +98,27 @@ fn table(world: &World, runs: usize, loss: &str) -> Result<Table> {
             "way",
             "median",
             "95 % within",
-            "spoken",
+            "agreed on",
             "connections",
             "of them used",
             "requests a used connection",
         ],
     );
-    for (name, way) in WAYS {
-        let (mut times, mut spoken) = (Times::default(), BTreeSet::new());
-        let mut counts = [const { Vec::new() }; 3];
-        for _ in 0..runs {
-            let once = once(world, way)?;
-            times.push(once.took);
-            spoken.extend(once.spoken);
-            counts.iter_mut().zip(once.counts).for_each(|(all, number)| all.push(number));
+    let mut all = WAYS.map(|_| Vec::new());
+    // In turns: what else the machine does is the same for each.
+    for _ in 0..runs {
+        for ((_, way), all) in WAYS.iter().zip(&mut all) {
+            all.push(once(world, *way)?);
         }
-        let [connections, used, each] = counts.map(|numbers| spread(&numbers));
-        let spoken = spoken.into_iter().collect::<Vec<_>>().join(", ");
-        table.row([name.into(), times.median(), times.p95(), spoken, connections, used, each]);
+    }
+    for ((name, _), all) in WAYS.iter().zip(all) {
+        let mut times = Times::default();
+        all.iter().for_each(|once| times.push(once.took));
+        let agreed: BTreeSet<&str> = all.iter().flat_map(|once| &once.agreed).map(String::as_str).collect();
+        let agreed = agreed.into_iter().collect::<Vec<_>>().join(", ");
+        let [connections, used, each] =
+            [0, 1, 2].map(|n| spread(&all.iter().map(|once| once.counts[n]).collect::<Vec<_>>()));
+        table.row([(*name).into(), times.median(), times.p95(), agreed, connections, used, each]);
     }
     Ok(table)
 }
@@ -127,11 +130,16 @@ fn spread(numbers: &[f64]) -> String {
     format!("{:.0} ({least:.0} to {most:.0})", median(numbers))
 }
 
+/// What the handshake agreed on; without an offer nothing, and HTTP/1.1 is spoken.
+fn alpn(connection: &ConnectionRecord) -> String {
+    connection.alpn.clone().unwrap_or_else(|| "nothing".to_owned())
+}
+
 /// A download.
 struct Once {
     took: Duration,
-    /// Protocols that were agreed on where requests were carried
-    spoken: BTreeSet<String>,
+    /// What the handshakes agreed on, of connections that carried requests
+    agreed: BTreeSet<String>,
     /// Connections, those that carried requests, requests on each of these
     counts: [f64; 3],
 }
@@ -171,9 +179,9 @@ fn once(world: &World, way: Way) -> Result<Once> {
     requests.iter().for_each(|request| carried[request.connection] += 1);
     let used: Vec<usize> = (0..carried.len()).filter(|index| carried[*index] > 0).collect();
     ensure!(!used.is_empty(), "no connection was used in {}", seconds(took.as_secs_f64()));
-    let spoken = used.iter().filter_map(|index| connections[*index].alpn.clone());
+    let agreed = used.iter().map(|index| alpn(&connections[*index]));
     let each = requests.len() as f64 / used.len() as f64;
-    Ok(Once { took, spoken: spoken.collect(), counts: [connections.len() as f64, used.len() as f64, each] })
+    Ok(Once { took, agreed: agreed.collect(), counts: [connections.len() as f64, used.len() as f64, each] })
 }
 
 /// Has the client fetch so many zips of the proxy.
@@ -185,13 +193,20 @@ fn fetch(world: &World, run: &GoRun, transport: &str, zips: usize) -> Result<Out
     world.lab.output(&mut command)
 }
 
-/// How a Go program of one's own is told to do without HTTP/2; see `fetch.go`.
-const TRANSPORTS: [(&str, &str); 5] = [
-    ("new-empty", "`&http.Transport{}` with an empty `TLSNextProto`"),
-    ("clone-empty", "a clone of `http.DefaultTransport` with an empty `TLSNextProto`"),
-    ("clone-empty-alpn", "the same, and `TLSClientConfig.NextProtos = []string{\"http/1.1\"}`"),
-    ("clone-protocols", "a clone of `http.DefaultTransport` with `Protocols` set to HTTP/1 only (Go 1.24)"),
-    ("clone-force", "a clone of `http.DefaultTransport` with `ForceAttemptHTTP2 = false`"),
+/// How a Go program of one's own is told to do without HTTP/2: what `fetch.go` calls it, GODEBUG, and
+/// in words.
+const TRANSPORTS: [(&str, &str, &str); 7] = [
+    ("clone", "http2client=0", "a clone of `http.DefaultTransport`, GODEBUG=http2client=0"),
+    ("new-empty", "", "`&http.Transport{}` with an empty `TLSNextProto`"),
+    ("new-protocols", "", "`&http.Transport{}` with `Protocols` set to HTTP/1 only"),
+    ("clone-empty", "", "a clone of `http.DefaultTransport` with an empty `TLSNextProto`"),
+    ("clone-protocols", "", "a clone with `Protocols` set to HTTP/1 only"),
+    ("clone-force", "", "a clone with `ForceAttemptHTTP2 = false`"),
+    (
+        "clone-empty-alpn",
+        "",
+        "a clone with an empty `TLSNextProto` and `TLSClientConfig.NextProtos = []string{\"http/1.1\"}`",
+    ),
 ];
 
 fn transports(world: &World) -> Result<Table> {
@@ -199,16 +214,19 @@ fn transports(world: &World) -> Result<Table> {
         "One file fetched by a Go program whose Transport is told to do without HTTP/2:",
         &["Transport", "agreed on with the server", "spoken", "said"],
     );
-    for (mode, name) in TRANSPORTS {
+    for (mode, godebug, name) in TRANSPORTS {
         world.lab.proxy.log().take();
-        let run = world.lab.go_run(&GoOptions::default())?;
+        let env = vec![("GODEBUG".to_owned(), godebug.to_owned())];
+        let run = world.lab.go_run(&GoOptions { env, ..GoOptions::default() })?;
         let output = fetch(world, &run, mode, 1)?;
         ensure!(world.lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
         let (connections, _) = world.lab.proxy.log().take();
-        let agreed: BTreeSet<String> = connections.into_iter().filter_map(|one| one.alpn).collect();
+        let agreed: BTreeSet<String> = connections.iter().map(alpn).collect();
         let said = String::from_utf8_lossy(&output.stdout);
         let spoken = said.split_whitespace().nth(1).unwrap_or("nothing");
-        let failed = if output.status.success() { "nothing".to_owned() } else { super::reason(&output) };
+        let mut failed = if output.status.success() { "nothing".to_owned() } else { super::reason(&output) };
+        // What came instead of a response are the bytes of a frame.
+        failed.truncate(failed.find(" \"\\x00").unwrap_or(failed.len()));
         table.row([name.into(), agreed.into_iter().collect::<Vec<_>>().join(", "), spoken.into(), failed]);
     }
     Ok(table)

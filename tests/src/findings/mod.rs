@@ -95,7 +95,8 @@ impl Times {
 }
 
 fn seconds(value: f64) -> String {
-    format!("{value:.2} s")
+    let digits = if value < 1.0 { 3 } else { 2 };
+    format!("{value:.digits$} s")
 }
 
 /// Runs a command in the lab to its end; how long it took.

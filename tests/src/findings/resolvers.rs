@@ -103,28 +103,45 @@ fn resolvers(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result
         &["go command", "GODEBUG", "median", "95 % within", "longest", "failed", "questions, all runs"],
     );
     lab.dns.set_faults(faults.clone());
-    for (kind, go) in programs()? {
-        for netdns in NETDNS {
-            let measured = measure(lab, runs, &go, netdns)?;
-            let setting = if netdns == "-" { netdns.to_owned() } else { format!("netdns={netdns}") };
-            let [median, p95, longest, failed, questions] = measured;
-            table.row([kind.to_owned(), setting, median, p95, longest, failed, questions]);
+    let programs = programs()?;
+    let ways: Vec<_> =
+        programs.iter().flat_map(|(kind, go)| NETDNS.map(|netdns| (*kind, go, netdns))).collect();
+    let mut all: Vec<Downloads> = ways.iter().map(|_| Downloads::default()).collect();
+    // In turns: what else the machine does is the same for each.
+    for _ in 0..runs {
+        for ((_, go, netdns), all) in ways.iter().zip(&mut all) {
+            all.push(download(lab, go, netdns)?);
         }
+    }
+    for ((kind, _, netdns), all) in ways.into_iter().zip(all) {
+        let setting = if netdns == "-" { netdns.to_owned() } else { format!("netdns={netdns}") };
+        let [median, p95, longest, failed, questions] = all.cells();
+        table.row([kind.to_owned(), setting, median, p95, longest, failed, questions]);
     }
     Ok(table)
 }
 
-/// Median, 95 % within, longest, failed, questions.
-fn measure(lab: &Lab, runs: usize, go: &Path, netdns: &str) -> Result<[String; 5]> {
-    let (mut times, mut failed, mut questions) = (Times::default(), 0, 0);
-    for _ in 0..runs {
-        let download = download(lab, go, netdns)?;
-        times.push(download.took);
-        failed += usize::from(!download.output.status.success());
-        questions += download.questions.len();
+/// Downloads of a kind, summed up.
+#[derive(Default)]
+struct Downloads {
+    times: Times,
+    failed: usize,
+    questions: usize,
+}
+
+impl Downloads {
+    fn push(&mut self, download: Download) {
+        self.times.push(download.took);
+        self.failed += usize::from(!download.output.status.success());
+        self.questions += download.questions.len();
     }
-    let failed = format!("{failed} of {runs}");
-    Ok([times.median(), times.p95(), times.longest(), failed, questions.to_string()])
+
+    /// Median, 95 % within, longest, failed, questions.
+    fn cells(&self) -> [String; 5] {
+        let times = &self.times;
+        let failed = format!("{} of {}", self.failed, times.0.len());
+        [times.median(), times.p95(), times.longest(), failed, self.questions.to_string()]
+    }
 }
 
 fn stub(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Table> {
@@ -148,7 +165,11 @@ fn stub(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Tabl
         for (resolver, go, netdns) in [("Go's", &go, "-"), ("the C library's", &cgo, "cgo")] {
             // A new one each time: its cache is empty at the first run.
             let stub = cache.map(|size| lab.dnsmasq(size, false)).transpose()?;
-            let [median, p95, longest, failed, questions] = measure(lab, runs, go, netdns)?;
+            let mut all = Downloads::default();
+            for _ in 0..runs {
+                all.push(download(lab, go, netdns)?);
+            }
+            let [median, p95, longest, failed, questions] = all.cells();
             table.row([name.to_owned(), resolver.to_owned(), median, p95, longest, failed, questions]);
             drop(stub);
             lab.net.ask(lab.net.dns)?;
@@ -181,7 +202,7 @@ fn questions(lab: &Lab) -> Result<Table> {
         }
         let reported: usize = who.values().map(|(questions, _)| questions).sum();
         ensure!(reported == log.len(), "{reported} reported, {} asked", log.len());
-        let who = who.iter().map(|(comm, (n, pids))| format!("{comm} {n} ({} of it)", pids.len()));
+        let who = who.iter().map(|(comm, (n, pids))| format!("{comm}: {n} (processes: {})", pids.len()));
         table.row([
             what.into(),
             modules.to_string(),
