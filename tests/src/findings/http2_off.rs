@@ -188,7 +188,7 @@ fn once(world: &World, way: Way) -> Result<Once> {
 fn fetch(world: &World, run: &GoRun, transport: &str, zips: usize) -> Result<Output> {
     let mut command = run.command(&world.client.path);
     command.args([&AT_ONCE.to_string(), transport]);
-    let paths = world.lab.store().paths().filter(|path| path.ends_with(".zip")).take(zips);
+    let paths = world.lab.store().paths().filter(|path| path.strip_suffix(".zip").is_some()).take(zips);
     command.args(paths.map(|path| format!("https://{PROXY_HOST}/{}", path.trim_start_matches('/'))));
     world.lab.output(&mut command)
 }

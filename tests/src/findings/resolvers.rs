@@ -110,7 +110,7 @@ fn resolvers(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result
     // In turns: what else the machine does is the same for each.
     for _ in 0..runs {
         for ((_, go, netdns), all) in ways.iter().zip(&mut all) {
-            all.push(download(lab, go, netdns)?);
+            all.push(&download(lab, go, netdns)?);
         }
     }
     for ((kind, _, netdns), all) in ways.into_iter().zip(all) {
@@ -130,7 +130,7 @@ struct Downloads {
 }
 
 impl Downloads {
-    fn push(&mut self, download: Download) {
+    fn push(&mut self, download: &Download) {
         self.times.push(download.took);
         self.failed += usize::from(!download.output.status.success());
         self.questions += download.questions.len();
@@ -167,7 +167,7 @@ fn stub(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Tabl
             let stub = cache.map(|size| lab.dnsmasq(size, false)).transpose()?;
             let mut all = Downloads::default();
             for _ in 0..runs {
-                all.push(download(lab, go, netdns)?);
+                all.push(&download(lab, go, netdns)?);
             }
             let [median, p95, longest, failed, questions] = all.cells();
             table.row([name.to_owned(), resolver.to_owned(), median, p95, longest, failed, questions]);
