@@ -2,13 +2,12 @@
 //! process of their own, and write down every stall: what they never tell may not be on the page.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cli::documents_tests::words;
 use crate::model::report::Stall;
 
 /// Names the file that stalls are written to.
@@ -103,13 +102,6 @@ fn the_page_says_of_each_kind_what_the_detectors_do() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Words of a command line, as a shell takes it apart.
-fn words(line: &str) -> Vec<OsString> {
-    let output = Command::new("sh").args(["-c", &format!("printf '%s\\0' {line}")]).output().unwrap();
-    let words = output.stdout.strip_suffix(b"\0").unwrap().split(|byte| *byte == 0);
-    words.map(|word| OsString::from_vec(word.to_vec())).collect()
 }
 
 #[test]

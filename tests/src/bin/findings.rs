@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 use tests::bench::args::Args;
-use tests::findings::{STUDIES, Table};
+use tests::findings::{Part, STUDIES};
 
 fn main() -> Result<()> {
     let args = Args::read("findings [RUNS] [--study NAME] [--only PART]")?;
@@ -12,19 +12,19 @@ fn main() -> Result<()> {
     let wanted = |name: &str, part: &str| {
         study.as_deref().is_none_or(|study| study == name) && only.as_deref().is_none_or(|only| only == part)
     };
-    let mut tables: Vec<(usize, fn(usize) -> Result<Table>)> = Vec::new();
+    let mut chosen: Vec<(usize, Part)> = Vec::new();
     for (name, runs, parts) in STUDIES {
         let parts = parts.iter().filter(|(part, _)| wanted(name, part));
-        tables.extend(parts.map(|(_, table)| (args.count.unwrap_or(runs), *table)));
+        chosen.extend(parts.map(|part| (args.count.unwrap_or(runs), *part)));
     }
-    if tables.is_empty() {
+    if chosen.is_empty() {
         let all = STUDIES.map(|(name, _, parts)| {
             let parts: Vec<&str> = parts.iter().map(|(part, _)| *part).collect();
             format!("{name} ({})", parts.join(", "))
         });
         bail!("there is no such study or part; there are: {}", all.join("; "));
     }
-    for (runs, table) in tables {
+    for (runs, (_, table)) in chosen {
         println!("{}", table(runs)?);
     }
     Ok(())
