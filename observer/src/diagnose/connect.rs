@@ -137,21 +137,27 @@ pub fn other_proxy(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
     let direct = ("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy");
     let Some(list) = case.record.go.goproxy.as_deref() else { return vec![direct] };
     let host = bare(host);
-    let is_host = |item: &str| bare(authority(item.trim_end_matches([',', '|']).trim())) == host;
-    let items = list.split_inclusive([',', '|']);
-    let rest: String = items.filter(|item| !is_host(item)).collect();
+    let is_host = |item: &&str| bare(authority(url(item))) == host;
+    let named = list.split_inclusive([',', '|']).any(|item| is_host(&item));
     // An address may be anybody's.
-    if rest == list && host.parse::<IpAddr>().is_err() {
+    if !named && host.parse::<IpAddr>().is_err() {
         return Vec::new();
     }
+    let items = list.split_inclusive([',', '|']).filter(|item| !is_host(item) && !url(item).is_empty());
+    let rest: String = items.collect();
     let rest = rest.trim_end_matches([',', '|']);
     // What was taken out before it was shown cannot be tried.
-    let others = !rest.is_empty() && !matches!(rest, "direct" | "off") && rest != list && !rest.contains('…');
+    let others = named && !matches!(rest, "" | "direct" | "off") && !rest.contains('…');
     vec![if others {
         (format!("proxy={rest}"), "asks what comes next in GOPROXY instead of that proxy")
     } else {
         direct
     }]
+}
+
+/// An entry of GOPROXY without what parts it from the next.
+fn url(item: &str) -> &str {
+    item.trim_end_matches([',', '|']).trim()
 }
 
 /// Host and port of a URL.

@@ -1,6 +1,7 @@
 //! Questions that were answered late, wrongly or never.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::case::{Case, hull, whole};
 use super::finding::Finding;
@@ -136,7 +137,7 @@ fn other_server(case: &Case<'_>, server: &str) -> Option<(String, &'static str)>
             && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
     });
     let address = good?.0.server.strip_suffix(":53")?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
+    let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
     Some((format!("resolv=nameserver {address}"), "asks only the server that answered well in this run"))
 }
 

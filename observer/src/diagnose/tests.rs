@@ -836,6 +836,7 @@ fn the_way_around_a_proxy_is_what_else_goproxy_has() {
         "proxy=https://a.test|https://b.test,direct"
     );
     assert_eq!(offered(Some("https://proxy.test,https://…@b.test"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test,,https://b.test,"), "proxy.test"), "proxy=https://b.test");
     // Neither is there a proxy to leave out.
     assert_eq!(offered(Some("https://proxy.test,direct"), "git.test"), "");
     assert_eq!(offered(Some("direct"), "git.test"), "");
