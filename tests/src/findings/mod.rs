@@ -129,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn each_study_has_its_page_with_the_command_that_makes_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/findings");
+        for (name, ..) in STUDIES {
+            let text = std::fs::read_to_string(folder.join(name).with_extension("md")).expect(name);
+            assert!(text.contains("`cargo xtask bench findings "), "{name}");
+            assert!(text.contains(&format!("--study {name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn times_are_summed_up_by_median_mean_and_tail() {
         let mut times = Times::default();
         (1..=20).for_each(|n| times.push(Duration::from_secs(n)));
