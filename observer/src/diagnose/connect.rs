@@ -1,6 +1,7 @@
 //! TCP handshakes that were lost, refused or sent into nothing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::case::{Case, Span, hull};
 use super::finding::Finding;
@@ -126,16 +127,52 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
     finding
 }
 
-/// Ways around a host that cannot be reached.
+/// Ways around a host that is slow or cannot be reached.
 pub fn around(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
-    if super::sumdb::is_database(case, host) {
-        vec![(
-            "sumdb=off".to_owned(),
-            "shows what the checksum database costs; gives up its protection, so not to keep",
-        )]
-    } else {
-        vec![("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy")]
+    if super::sumdb::is_database(case, host) { super::sumdb::around(case) } else { other_proxy(case, host) }
+}
+
+/// GOPROXY without that host, or the modules' own hosts. Nothing when the host is no proxy of it:
+/// then it cannot be left out.
+pub fn other_proxy(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
+    let direct = ("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy");
+    let Some(list) = case.record.go.goproxy.as_deref() else { return vec![direct] };
+    let host = bare(host);
+    let is_host = |item: &&str| bare(authority(url(item))) == host;
+    let named = list.split_inclusive([',', '|']).any(|item| is_host(&item));
+    // An address may be anybody's.
+    if !named && host.parse::<IpAddr>().is_err() {
+        return Vec::new();
     }
+    let items = list.split_inclusive([',', '|']).filter(|item| !is_host(item) && !url(item).is_empty());
+    let rest: String = items.collect();
+    let rest = rest.trim_end_matches([',', '|']);
+    // What was taken out before it was shown cannot be tried.
+    let others = named && !matches!(rest, "" | "direct" | "off") && !rest.contains('…');
+    vec![if others {
+        (format!("proxy={rest}"), "asks what comes next in GOPROXY instead of that proxy")
+    } else {
+        direct
+    }]
+}
+
+/// An entry of GOPROXY without what parts it from the next.
+fn url(item: &str) -> &str {
+    item.trim_end_matches([',', '|']).trim()
+}
+
+/// Host and port of a URL.
+pub fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
+/// A host without its port, an IPv6 address without its brackets.
+pub fn bare(host: &str) -> &str {
+    let port = |(_, port): &(&str, &str)| port.bytes().all(|b| b.is_ascii_digit());
+    let host = host.rsplit_once(':').filter(port).map_or(host, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn is_v6(connection: &Connection) -> bool {

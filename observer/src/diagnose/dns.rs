@@ -1,6 +1,7 @@
 //! Questions that were answered late, wrongly or never.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::case::{Case, hull, whole};
 use super::finding::Finding;
@@ -11,6 +12,9 @@ use crate::view::human::{count, duration};
 
 const AGAIN: (&str, &str) =
     ("resolv=options timeout:1 attempts:3", "asks again after one second instead of five");
+
+const ONE_BY_ONE: (&str, &str) =
+    ("resolv=options single-request", "asks for A, then for AAAA: something may drop one of two at once");
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
@@ -105,9 +109,37 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
         finding.remedies = vec![(AGAIN.0.to_owned(), AGAIN.1)];
+        // Of two questions sent at once, one was answered.
+        if !silent && questions.iter().any(|(dns, _)| other_type_answered(case, dns)) {
+            finding.remedies.push((ONE_BY_ONE.0.to_owned(), ONE_BY_ONE.1));
+        }
+        finding.remedies.extend(other_server(case, server));
         finding.fatal = case.connections().next().is_none();
         found.push(finding);
     }
+}
+
+/// The same name was asked of the same server for the other type, at the same time, with success.
+fn other_type_answered(case: &Case<'_>, dns: &Dns) -> bool {
+    case.questions().any(|(other, _)| {
+        other.server == dns.server
+            && other.qtype != dns.qtype
+            && other.name.eq_ignore_ascii_case(&dns.name)
+            && other.attempt == dns.attempt
+            && other.rcode.is_some()
+    })
+}
+
+/// A server that answered well in this run, instead of that one.
+fn other_server(case: &Case<'_>, server: &str) -> Option<(String, &'static str)> {
+    let good = case.questions().find(|(dns, end)| {
+        dns.server != server
+            && dns.rcode.as_deref() == Some("NOERROR")
+            && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
+    });
+    let address = good?.0.server.strip_suffix(":53")?;
+    let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    Some((format!("resolv=nameserver {address}"), "asks only the server that answered well in this run"))
 }
 
 /// What questions cost that had no answer. What else was asked for the same name meanwhile, A beside
@@ -168,6 +200,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
                 .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
             format!("{} passed it on to {}, which answered {took}", dns.comm, dns.server)
         }));
+        finding.remedies.extend(other_server(case, server));
         found.push(finding);
     }
 }
@@ -213,6 +246,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
         }
         let mut finding =
             finding(case, "dns-error", server, &questions, format!("{server} {}", what.join(", ")));
+        finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         found.push(finding);
     }

@@ -287,6 +287,9 @@ fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
     )];
     finding.evidence.extend(failed.iter().take(4).map(|request| what(request)));
     finding.info = failed.is_empty();
+    if !finding.info {
+        finding.remedies = super::connect::around(case, &host);
+    }
     Some(finding)
 }
 

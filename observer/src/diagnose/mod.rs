@@ -112,4 +112,6 @@ fn whom(case: &Case<'_>, flight: &Flight<'_>) -> Vec<String> {
 }
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod tests;

@@ -85,9 +85,9 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         ),
         evidence,
         remedies: if phase == Phase::Sumdb {
-            super::connect::around(case, host)
+            super::sumdb::ways(case, host)
         } else {
-            vec![("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy")]
+            super::connect::other_proxy(case, host)
         },
         fatal: false,
         info: false,
@@ -155,6 +155,8 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         evidence: requests.iter().take(5).map(line).collect(),
         remedies: if lossy {
             vec![("http1".to_owned(), "a loss holds up one response only")]
+        } else if !closed && connection.is_some_and(|c| c.alpn.as_deref() == Some("h2")) {
+            vec![("http1".to_owned(), "a connection a download: helps where each connection is held back")]
         } else {
             Vec::new()
         },

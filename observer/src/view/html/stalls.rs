@@ -17,6 +17,9 @@ pub(super) fn stalls(out: &mut String, command: &Command) {
         return;
     }
     out.push_str("<h2>Stalls</h2>\n");
+    out.push_str(
+        "<p class=\"soft\">What each kind means, and what to do: docs/stalls.md of goobserve.</p>\n",
+    );
     for stall in command.stalls.iter().take(MOST) {
         self::stall(out, command, stall);
     }
