@@ -1,0 +1,48 @@
+//! Outcomes as text: a table in Markdown, and each pair for who doubts it.
+
+use std::fmt::Write as _;
+
+use super::outcome::{Outcome, gain, loss};
+
+/// The table's head.
+pub const HEAD: &str = "\
+| slowed phase, how, what ran | pairs | wall without, with | lost | noise | share of it in the phase | moved most of the others, of wall | |
+|---|---:|---:|---:|---:|---:|---:|---|";
+
+/// An experiment's row.
+pub fn row(outcome: &Outcome) -> String {
+    let seconds = |ms: f64| format!("{:.2} s", ms / 1e3);
+    let end = |end: Option<f64>| end.map_or_else(|| "?".to_owned(), |end| format!("{end:.3}"));
+    let moved = outcome.largest_move();
+    let moved = moved.map_or_else(|| "?".to_owned(), |(name, by)| format!("`{name}` {:+.1} %", 100.0 * by));
+    format!(
+        "| `{}` {} | {} | {}, {} | {} | {:.1} % | {:.3} ({} to {}) | {moved} | {} |",
+        outcome.phase,
+        outcome.name.strip_prefix(outcome.phase).unwrap_or(&outcome.name).trim(),
+        outcome.pairs.len(),
+        seconds(outcome.wall_ms[0]),
+        seconds(outcome.wall_ms[1]),
+        seconds(outcome.loss_ms),
+        100.0 * outcome.noise,
+        outcome.share,
+        end(outcome.shares.low),
+        end(outcome.shares.high),
+        if outcome.is_met() { "met" } else { "MISSED" },
+    )
+}
+
+/// What each phase gained in each pair, milliseconds. Phases that never gained are left out.
+pub fn pairs(outcome: &Outcome) -> String {
+    let all = outcome.moves.keys().map(String::as_str);
+    let names: Vec<&str> =
+        all.filter(|name| outcome.pairs.iter().any(|pair| gain(pair, name).abs() >= 0.05)).collect();
+    let mut text = format!("{:>6} {:>9} {:>9} {:>9} {:>7}", "pair", "without", "with", "loss", "share");
+    names.iter().for_each(|name| _ = write!(text, " {name:>11}"));
+    for (number, pair) in outcome.pairs.iter().enumerate() {
+        let (loss, share) = (loss(pair), gain(pair, outcome.phase) / loss(pair));
+        let (without, with) = (pair.0.wall, pair.1.wall);
+        _ = write!(text, "\n{:>6} {without:>9.1} {with:>9.1} {loss:>9.1} {share:>7.3}", number + 1);
+        names.iter().for_each(|name| _ = write!(text, " {:>11.2}", gain(pair, name)));
+    }
+    text
+}
