@@ -16,7 +16,8 @@ pub enum Fault {
     Dns,
     /// Every SYN arrives later
     Connect,
-    /// The first SYNs of each connection are lost: one costs a second, two cost three
+    /// The first SYNs of each connection are lost, one for each second: they are sent again after a
+    /// second, the first four times (Linux 6.5 on)
     LostSyn,
     /// Every `ServerHello` comes later
     Tls,
@@ -94,8 +95,7 @@ impl Fault {
                 Self::Dns => dns.delay = delay,
                 Self::Connect => wire.late_syns = delay,
                 Self::LostSyn => {
-                    // They are sent again after 1 s, then after 2 s more.
-                    let first = Some(if delay > Duration::from_secs(1) { 2 } else { 1 });
+                    let first = u32::try_from(delay.as_secs()).ok();
                     wire.lost_syns = vec![LostSyns { to: lab.net.proxy.into(), first }];
                 }
                 Self::Tls => proxy.tls_delay = delay,
@@ -105,7 +105,9 @@ impl Fault {
                 }
                 Self::Lookups => proxy.head_delays = head(|path| path.contains("/lookup/")),
                 Self::Tiles => proxy.head_delays = head(|path| path.contains("/tile/")),
-                Self::Toolchain => proxy.head_delays = head(|path| path.starts_with("/golang.org/toolchain/")),
+                Self::Toolchain => {
+                    proxy.head_delays = head(|path| path.starts_with("/golang.org/toolchain/"))
+                }
                 Self::GoGet => git.head_delays = head(|path| path.contains("go-get=1")),
                 Self::GitFiles => git.head_delays = head(|path| !path.contains("go-get=1")),
                 Self::Lock | Self::Disk | Self::Cpu => {}

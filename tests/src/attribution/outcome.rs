@@ -15,6 +15,8 @@ pub struct Run {
     pub wall: f64,
     /// In the report's order
     pub phases: Vec<(String, f64)>,
+    /// `local` in its parts: on a CPU, waiting for one, waiting for the disk; when they are known
+    pub local: Option<[f64; 3]>,
 }
 
 /// An experiment's outcome.
@@ -54,6 +56,12 @@ pub fn loss((without, with): &(Run, Run)) -> f64 {
 /// What a phase gained in a pair.
 pub fn gain((without, with): &(Run, Run), phase: &str) -> f64 {
     with.blocked(phase) - without.blocked(phase)
+}
+
+/// What the parts of `local` gained in a pair; NaN when they are not known.
+pub fn local_gains((without, with): &(Run, Run)) -> [f64; 3] {
+    let part = |run: &Run, part: usize| run.local.map_or(f64::NAN, |parts| parts[part]);
+    [0, 1, 2].map(|index| part(with, index) - part(without, index))
 }
 
 impl Outcome {
@@ -116,6 +124,7 @@ mod tests {
         Run {
             wall: dns + proxy + local,
             phases: phases.map(|(name, ms)| (name.to_owned(), ms)).into(),
+            local: None,
         }
     }
 

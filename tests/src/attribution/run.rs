@@ -86,5 +86,7 @@ fn of_report(command: &Value) -> Result<Run> {
         .map(|phase| Some((phase["phase"].as_str()?.to_owned(), ms(&phase["blocked_ns"])?)))
         .collect::<Option<_>>()
         .context("a phase without its name or its blocked_ns")?;
-    Ok(Run { wall: ms(&command["wall_ns"]).context("no wall_ns")?, phases })
+    let [cpu, runqueue, disk] = ["cpu_ns", "runqueue_ns", "disk_ns"].map(|part| ms(&command["local"][part]));
+    let local = cpu.zip(runqueue).zip(disk).map(|((cpu, runqueue), disk)| [cpu, runqueue, disk]);
+    Ok(Run { wall: ms(&command["wall_ns"]).context("no wall_ns")?, phases, local })
 }

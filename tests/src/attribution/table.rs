@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::outcome::{Outcome, gain, loss};
+use super::outcome::{Outcome, gain, local_gains, loss};
 
 /// The table's head.
 pub const HEAD: &str = "\
@@ -31,18 +31,21 @@ pub fn row(outcome: &Outcome) -> String {
     )
 }
 
-/// What each phase gained in each pair, milliseconds. Phases that never gained are left out.
+/// What each phase gained in each pair, milliseconds. Phases that never
+/// gained are left out; the parts of `local` come last.
 pub fn pairs(outcome: &Outcome) -> String {
     let all = outcome.moves.keys().map(String::as_str);
     let names: Vec<&str> =
         all.filter(|name| outcome.pairs.iter().any(|pair| gain(pair, name).abs() >= 0.05)).collect();
     let mut text = format!("{:>6} {:>9} {:>9} {:>9} {:>7}", "pair", "without", "with", "loss", "share");
-    names.iter().for_each(|name| _ = write!(text, " {name:>11}"));
+    let parts = ["local: cpu", "runqueue", "disk"];
+    names.iter().chain(&parts).for_each(|name| _ = write!(text, " {name:>11}"));
     for (number, pair) in outcome.pairs.iter().enumerate() {
         let (loss, share) = (loss(pair), gain(pair, outcome.phase) / loss(pair));
         let (without, with) = (pair.0.wall, pair.1.wall);
         _ = write!(text, "\n{:>6} {without:>9.1} {with:>9.1} {loss:>9.1} {share:>7.3}", number + 1);
-        names.iter().for_each(|name| _ = write!(text, " {:>11.2}", gain(pair, name)));
+        let gains = names.iter().map(|name| gain(pair, name)).chain(local_gains(pair));
+        gains.for_each(|gain| _ = write!(text, " {gain:>11.2}"));
     }
     text
 }

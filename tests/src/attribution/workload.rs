@@ -128,7 +128,8 @@ impl Scene {
             (Fault::Cpu, _) => &["taskset", "-c", CPU],
             _ => &[],
         };
-        let by_name = if let Workload::Small(n) = self.workload { few::smallest(&self.lab, n)? } else { vec![] };
+        let by_name =
+            if let Workload::Small(n) = self.workload { few::smallest(&self.lab, n)? } else { vec![] };
         let words = before.iter().chain(&["go", "mod", "download"]).map(|word| (*word).to_owned());
         Ok(words.chain(by_name).collect())
     }
