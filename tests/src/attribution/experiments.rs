@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
-use super::fault::Fault::{self, *};
-use super::workload::Workload::{self, *};
+use serde::Serialize;
+
+use super::fault::Fault;
+use super::workload::Workload;
 
 /// What competes with the command, in both runs of a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,6 +19,8 @@ pub enum Beside {
     Hogs,
     /// Three threads that write to the disk and wait for it; the module cache is on that disk
     Writers,
+    /// Nothing, but the file system of the module cache takes no writes half of the time
+    SlowDisk,
 }
 
 /// A fault, how long it lasts, and what runs under it.
@@ -35,37 +39,40 @@ pub struct Experiment {
 }
 
 /// Faults, delays in milliseconds, workload, neighbours, pairs.
-const TABLE: [(Fault, &[u64], Workload, Beside, usize); 30] = [
-    (Dns, &[200, 500, 2000], Small(1), Beside::Nobody, 8),
-    (Connect, &[200, 500, 900], Small(1), Beside::Nobody, 8),
-    (LostSyn, &[1000], Small(1), Beside::Nobody, 8),
-    (Tls, &[200, 500, 2000], Small(1), Beside::Nobody, 8),
-    (Proxy, &[50, 200], Small(4), Beside::Nobody, 8),
-    (ProxyBody, &[500], Small(1), Beside::Nobody, 8),
-    (Lookups, &[50, 200], Small(12), Beside::Nobody, 8),
-    (Tiles, &[200], Small(1), Beside::Nobody, 8),
-    (Toolchain, &[500, 2000], AnotherGo, Beside::Nobody, 8),
-    (GoGet, &[500, 1500], Git, Beside::Nobody, 8),
-    (GitFiles, &[100, 200], Git, Beside::Nobody, 8),
-    (Lock, &[500, 2000], Small(1), Beside::Nobody, 8),
-    (Disk, &[500, 2000], Small(1), Beside::Nobody, 8),
-    (Dns, &[4000], Sample, Beside::Nobody, 8),
-    (LostSyn, &[3000], Sample, Beside::Nobody, 8),
-    (Tls, &[4000], Sample, Beside::Nobody, 8),
-    (Proxy, &[50, 100], Sample, Beside::Nobody, 8),
-    (ProxyBody, &[200], Sample, Beside::Nobody, 8),
-    (Lookups, &[100, 200], Sample, Beside::Nobody, 8),
-    (GoGet, &[8000], SampleAndGit, Beside::Nobody, 6),
-    (Lock, &[8000], Sample, Beside::Nobody, 6),
-    (Disk, &[4000], Sample, Beside::Nobody, 8),
-    (Cpu, &[0], Sample, Beside::Nobody, 12),
-    (Dns, &[2000], Small(1), Beside::Hogs, 8),
-    (Tls, &[2000], Small(1), Beside::Hogs, 8),
-    (Proxy, &[200], Small(4), Beside::Hogs, 8),
-    (Lookups, &[200], Small(12), Beside::Hogs, 8),
-    (Dns, &[2000], Small(1), Beside::Writers, 8),
-    (Proxy, &[200], Small(4), Beside::Writers, 8),
-    (Lookups, &[200], Small(12), Beside::Writers, 8),
+const TABLE: [(Fault, &[u64], Workload, Beside, usize); 33] = [
+    (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Connect, &[200, 500, 900], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::LostSyn, &[1000], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Tls, &[200, 500, 2000], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Proxy, &[50, 200], Workload::Small(4), Beside::Nobody, 8),
+    (Fault::ProxyBody, &[500], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Lookups, &[50, 200], Workload::Small(12), Beside::Nobody, 8),
+    (Fault::Tiles, &[500], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Toolchain, &[500, 2000], Workload::AnotherGo, Beside::Nobody, 8),
+    (Fault::GoGet, &[2000, 4000], Workload::Git, Beside::Nobody, 8),
+    (Fault::GitFiles, &[200, 400], Workload::Git, Beside::Nobody, 8),
+    (Fault::Lock, &[500, 2000], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Disk, &[500, 2000], Workload::Small(1), Beside::Nobody, 8),
+    (Fault::Dns, &[4000], Workload::Sample, Beside::Nobody, 8),
+    (Fault::LostSyn, &[4000], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Tls, &[4000], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Proxy, &[25, 50], Workload::Sample, Beside::Nobody, 6),
+    (Fault::ProxyBody, &[100], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Lookups, &[50, 100], Workload::Sample, Beside::Nobody, 8),
+    (Fault::GoGet, &[8000], Workload::SampleAndGit, Beside::Nobody, 6),
+    (Fault::Lock, &[8000], Workload::Sample, Beside::Nobody, 6),
+    (Fault::Disk, &[4000], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Cpu, &[0], Workload::Sample, Beside::Nobody, 12),
+    (Fault::Dns, &[2000], Workload::Small(1), Beside::Hogs, 8),
+    (Fault::Tls, &[2000], Workload::Small(1), Beside::Hogs, 8),
+    (Fault::Proxy, &[200], Workload::Small(4), Beside::Hogs, 8),
+    (Fault::Lookups, &[200], Workload::Small(12), Beside::Hogs, 8),
+    (Fault::Lookups, &[200], Workload::Sample, Beside::Hogs, 5),
+    (Fault::Proxy, &[200], Workload::Small(4), Beside::Writers, 8),
+    (Fault::Lookups, &[200], Workload::Small(12), Beside::Writers, 8),
+    (Fault::Lookups, &[100], Workload::Sample, Beside::Writers, 6),
+    (Fault::Dns, &[2000], Workload::Small(1), Beside::SlowDisk, 8),
+    (Fault::Proxy, &[500], Workload::Small(2), Beside::SlowDisk, 8),
 ];
 
 /// Every experiment, in the order in which they are done.
@@ -82,13 +89,35 @@ pub fn all() -> Vec<Experiment> {
     TABLE.into_iter().flat_map(each).collect()
 }
 
+/// Columns of the table by phase.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    /// Small workloads
+    Small,
+    /// The sample's modules, where downloads, unzipping and delays overlap
+    Sample,
+    /// Either beside something else
+    Beside,
+}
+
 impl Experiment {
+    /// Its column.
+    pub fn group(&self) -> Group {
+        match (self.beside, self.workload) {
+            (Beside::Nobody, Workload::Sample | Workload::SampleAndGit) => Group::Sample,
+            (Beside::Nobody, _) => Group::Small,
+            _ => Group::Beside,
+        }
+    }
+
     /// The words it is chosen by: phase, fault, workload, neighbours.
     pub fn name(&self) -> String {
         let beside = match self.beside {
             Beside::Nobody => "",
             Beside::Hogs => " hogs",
             Beside::Writers => " writers",
+            Beside::SlowDisk => " slow-disk",
         };
         let ms = self.delay.as_millis();
         let delay = if ms == 0 { String::new() } else { format!(" {ms} ms") };

@@ -105,9 +105,7 @@ impl Fault {
                 }
                 Self::Lookups => proxy.head_delays = head(|path| path.contains("/lookup/")),
                 Self::Tiles => proxy.head_delays = head(|path| path.contains("/tile/")),
-                Self::Toolchain => {
-                    proxy.head_delays = head(|path| path.starts_with("/golang.org/toolchain/"))
-                }
+                Self::Toolchain => proxy.head_delays = head(is_of_toolchain),
                 Self::GoGet => git.head_delays = head(|path| path.contains("go-get=1")),
                 Self::GitFiles => git.head_delays = head(|path| !path.contains("go-get=1")),
                 Self::Lock | Self::Disk | Self::Cpu => {}
@@ -123,4 +121,9 @@ impl Fault {
         }
         Ok(())
     }
+}
+
+/// Whether that is asked of a proxy for a toolchain.
+pub(super) fn is_of_toolchain(path: &str) -> bool {
+    path.starts_with("/golang.org/toolchain/")
 }

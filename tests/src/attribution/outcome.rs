@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::experiments::Experiment;
+use super::experiments::{Experiment, Group};
 use crate::bench::verdict::Verdict;
 use crate::stats::{Estimate, hodges_lehmann, mean_and_error, median};
 
@@ -26,6 +26,8 @@ pub struct Outcome {
     pub name: String,
     /// The phase that was slowed
     pub phase: &'static str,
+    /// Its column
+    pub group: Group,
     /// Medians of the wall times, milliseconds
     pub wall_ms: [f64; 2],
     /// Median loss of wall time, milliseconds
@@ -66,10 +68,10 @@ pub fn local_gains((without, with): &(Run, Run)) -> [f64; 3] {
 
 impl Outcome {
     pub(super) fn of(experiment: &Experiment, pairs: Vec<(Run, Run)>) -> Self {
-        Self::of_pairs(experiment.name(), experiment.fault.phase(), pairs)
+        Self::of_pairs(experiment.name(), experiment.fault.phase(), experiment.group(), pairs)
     }
 
-    fn of_pairs(name: String, phase: &'static str, pairs: Vec<(Run, Run)>) -> Self {
+    fn of_pairs(name: String, phase: &'static str, group: Group, pairs: Vec<(Run, Run)>) -> Self {
         let over = |value: &dyn Fn(&(Run, Run)) -> f64| pairs.iter().map(value).collect::<Vec<f64>>();
         let losses = over(&loss);
         let (mean, error) = mean_and_error(&losses);
@@ -79,6 +81,7 @@ impl Outcome {
         Self {
             name,
             phase,
+            group,
             wall_ms,
             loss_ms: median(&losses),
             noise: (error / mean).abs(),
@@ -129,7 +132,7 @@ mod tests {
     }
 
     fn outcome(with: Run) -> Outcome {
-        Outcome::of_pairs("x".to_owned(), "dns", vec![(run(1.0, 20.0, 30.0), with); 6])
+        Outcome::of_pairs("x".to_owned(), "dns", Group::Small, vec![(run(1.0, 20.0, 30.0), with); 6])
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::experiments::Experiment;
+use super::experiments::{Beside, Experiment};
 use super::fault::Fault;
 use super::frozen::Frozen;
 use super::outcome::{Outcome, Run};
@@ -36,9 +36,11 @@ fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Resu
     experiment.fault.set(scene, delay)?;
     let run = scene.project()?;
     // In both runs of a pair.
-    let disk = (experiment.fault == Fault::Disk)
+    let slow = experiment.beside == Beside::SlowDisk;
+    let disk = (slow || experiment.fault == Fault::Disk)
         .then(|| Frozen::mount(&run.file("disk"), &run.modcache()))
         .transpose()?;
+    let _slow = disk.as_ref().filter(|_| slow).map(Frozen::freeze_often).transpose()?;
     let _hog = match (experiment.fault, delay) {
         (Fault::Cpu, Some(_)) => Some(Hogs::start_on(1, CPU)?),
         _ => None,
@@ -50,6 +52,7 @@ fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Resu
         _ => None,
     };
     let (now, later) = match (&disk, delay) {
+        _ if slow => (None, None),
         (Some(disk), Some(time)) if experiment.workload == Workload::Sample => (None, Some((disk, time))),
         (Some(disk), Some(time)) => (Some(disk.freeze(time)?), None),
         _ => (None, None),

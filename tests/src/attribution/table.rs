@@ -1,7 +1,9 @@
 //! Outcomes as text: a table in Markdown, and each pair for who doubts it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::experiments::Group;
 use super::outcome::{Outcome, gain, local_gains, loss};
 
 /// The table's head.
@@ -29,6 +31,35 @@ pub fn row(outcome: &Outcome) -> String {
         end(outcome.shares.high),
         if outcome.is_met() { "met" } else { "MISSED" },
     )
+}
+
+/// All in a small table: shares by phase and group, from the lowest to the highest, and the largest
+/// move of a phase that was not slowed.
+pub fn by_phase(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| slowed | few modules | 79 modules, overlapping | beside CPU hogs, slow disks | others moved by |\n\
+         |---|---:|---:|---:|---:|\n",
+    );
+    let mut phases: Vec<&str> = outcomes.iter().map(|outcome| outcome.phase).collect();
+    // In the order of the experiments, each once.
+    let mut seen = BTreeSet::new();
+    phases.retain(|phase| seen.insert(*phase));
+    for phase in phases {
+        let of_phase = || outcomes.iter().filter(|outcome| outcome.phase == phase);
+        let cells = [Group::Small, Group::Sample, Group::Beside].map(|group| {
+            let mut shares: Vec<f64> = of_phase().filter(|o| o.group == group).map(|o| o.share).collect();
+            shares.sort_by(f64::total_cmp);
+            match shares[..] {
+                [] => String::new(),
+                [one] => format!("{one:.3}"),
+                [low, .., high] => format!("{low:.3} to {high:.3}"),
+            }
+        });
+        let moves = of_phase().filter_map(|outcome| Some(outcome.largest_move()?.1.abs()));
+        let moved = moves.fold(f64::NAN, f64::max);
+        _ = writeln!(text, "| `{phase}` | {} | {:.1} % |", cells.join(" | "), 100.0 * moved);
+    }
+    text
 }
 
 /// What each phase gained in each pair, milliseconds. Phases that never

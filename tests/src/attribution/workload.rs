@@ -5,12 +5,12 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::experiments::{Beside, Experiment};
-use super::fault::Fault;
+use super::fault::{Fault, is_of_toolchain};
 use crate::bench::few;
 use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{GIT_HOST, Lab};
 use crate::net::Place;
-use crate::proxy::{Fake, Proxy, paths};
+use crate::proxy::{Fake, Proxy, ending, paths};
 use crate::scenario::machine::{Hogs, Writers};
 
 /// Neighbours of each kind.
@@ -78,9 +78,10 @@ impl Scene {
 
     /// Files that are none.
     pub(super) fn fakes(&self) -> Vec<Fake> {
-        let matches = || paths(|path| path.starts_with("/golang.org/toolchain/") && path.ends_with(".zip"));
+        let (is_zip, bytes) = (ending(".zip"), TOOLCHAIN_BYTES);
+        let matches = paths(move |path| is_of_toolchain(path) && is_zip.is_for(path));
         let toolchain = self.workload == Workload::AnotherGo;
-        toolchain.then(|| Fake { matches: matches(), bytes: TOOLCHAIN_BYTES }).into_iter().collect()
+        toolchain.then_some(Fake { matches, bytes }).into_iter().collect()
     }
 
     /// A project with fresh caches.

@@ -1,22 +1,23 @@
 //! Where goobserve books an injected delay: `attribution [PAIRS] [NAME…] [--list] [--pairs]
-//! [--seed N] [--json FILE]`; see [`tests::attribution`].
+//! [--markdown] [--seed N] [--json FILE]`; see [`tests::attribution`].
 //!
 //! A NAME is a word of the names that `--list` prints, or several joined by `+`: `sample`,
-//! `dns+small`. Printed is a table in Markdown, with `--pairs` each pair too, and at the end the
-//! promises that were not kept.
+//! `dns+small`. Printed is a row an experiment, with `--pairs` each pair too, then the promises
+//! that were not kept, and with `--markdown` the small table of README.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tests::attribution::{experiments, measure, own_mounts, table};
+use tests::attribution::{Outcome, experiments, measure, own_mounts, table};
 use tests::bench::args::Args;
 use tests::bench::order::Coin;
 use tests::bench::verdict::Verdict;
 use tests::bench::watched::adopt;
 
 fn main() -> Result<()> {
-    let args = Args::read("attribution [PAIRS] [NAME…] [--list] [--pairs] [--seed N] [--json FILE]")?;
+    let usage = "attribution [PAIRS] [NAME…] [--list] [--pairs] [--markdown] [--seed N] [--json FILE]";
+    let args = Args::read(usage)?;
     let chosen: Vec<_> = experiments::all().into_iter().filter(|one| one.is_chosen(&args.names)).collect();
     ensure!(!chosen.is_empty(), "no experiment of that name; --list lists them");
     if args.has("--list") {
@@ -38,10 +39,13 @@ fn main() -> Result<()> {
         }
         outcomes.push(outcome);
     }
-    let verdicts: Vec<Verdict> = outcomes.iter().flat_map(|outcome| outcome.verdicts()).collect();
+    let verdicts: Vec<Verdict> = outcomes.iter().flat_map(Outcome::verdicts).collect();
     let missed = verdicts.iter().filter(|verdict| verdict.met != Some(true));
     missed.clone().for_each(|verdict| println!("{verdict}"));
     println!("\n{} of {} bars met; seed {seed}", verdicts.len() - missed.count(), verdicts.len());
+    if args.has("--markdown") {
+        println!("\n{}", table::by_phase(&outcomes));
+    }
     if let Some(file) = args.value::<PathBuf>("--json")? {
         let schema = "goobserve.bench.attribution/2";
         let json = serde_json::json!({
