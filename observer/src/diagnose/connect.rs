@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{Case, hull};
+use super::case::{Case, Span, hull};
 use super::finding::Finding;
 use super::thresholds as at;
+use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
 use crate::view::human::{count, duration};
 
@@ -42,11 +43,15 @@ pub fn handshake_end(case: &Case<'_>, connection: &Connection) -> Ns {
     took.or(connection.end_ns).unwrap_or(case.wall.1)
 }
 
+/// The part of a handshake that a fault is to blame for.
+type Fault<'a> = &'a dyn Fn(&Connection) -> Span;
+
 fn finding(
     case: &Case<'_>,
     kind: &'static str,
     host: &str,
     connections: &[&Connection],
+    fault: Fault<'_>,
     summary: String,
 ) -> Finding {
     let spans = connections.iter().map(|c| (c.start_ns, handshake_end(case, c)));
@@ -55,7 +60,10 @@ fn finding(
         phase: Phase::Connect,
         host: Some(host.to_owned()),
         span: hull(spans).unwrap_or(case.wall),
-        cost_ns: case.cost_of_handshakes(false, |c| connections.iter().any(|one| one.id == c.id)),
+        cost_ns: case.cost(|flight| match flight.subject {
+            Subject::Connect(c) if connections.iter().any(|one| one.id == c.id) => Some(fault(c)),
+            _ => None,
+        }),
         summary,
         evidence: connections.iter().take(6).map(|c| evidence(case, c)).collect(),
         remedies: Vec::new(),
@@ -95,7 +103,12 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let end = if through == connections.len() { "before they were answered" } else { "and never answered" };
     let summary =
         format!("SYNs to {host} were sent again {} {end}: lost, or dropped on the way", times(sent));
-    let mut finding = finding(case, "syn-lost", host, connections, summary);
+    // The SYN that arrived takes a round trip like any other.
+    let fault = |c: &Connection| {
+        let way = c.connect_ns.and(c.rtt_ns).unwrap_or(0);
+        (c.start_ns, handshake_end(case, c).saturating_sub(way))
+    };
+    let mut finding = finding(case, "syn-lost", host, connections, &fault, summary);
     finding.remedies = around(case, host);
     finding
 }
@@ -106,7 +119,8 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
         count(connections.len() as u64, "connection"),
         connections[0].remote
     );
-    let mut finding = finding(case, "connect-refused", host, connections, summary);
+    let fault = |c: &Connection| (c.start_ns, handshake_end(case, c));
+    let mut finding = finding(case, "connect-refused", host, connections, &fault, summary);
     finding.remedies = around(case, host);
     finding
 }
@@ -127,6 +141,14 @@ fn is_v6(connection: &Connection) -> bool {
     connection.remote.starts_with('[')
 }
 
+/// When IPv4 was tried after it.
+fn fallback_ns(case: &Case<'_>, connection: &Connection) -> Option<Ns> {
+    let others = case.connections().filter(|other| !is_v6(other) && other.pid == connection.pid);
+    let after = |other: &Connection| other.start_ns.saturating_sub(connection.start_ns);
+    let others = others.filter(|other| (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after(other)));
+    others.map(|other| other.start_ns).min()
+}
+
 /// No answer over IPv6, and IPv4 tried after it.
 fn blackhole(case: &Case<'_>, connection: &Connection) -> bool {
     let end = handshake_end(case, connection);
@@ -136,16 +158,13 @@ fn blackhole(case: &Case<'_>, connection: &Connection) -> bool {
         && unanswered
         && connection.tls_start_ns.is_none()
         && end - connection.start_ns >= at::FALLBACK_NS
-        && case.connections().any(|other| {
-            let after = other.start_ns.saturating_sub(connection.start_ns);
-            !is_v6(other)
-                && other.pid == connection.pid
-                && (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after)
-        })
+        && fallback_ns(case, connection).is_some()
 }
 
 fn ipv6(case: &Case<'_>, holes: &[&Connection], found: &mut Vec<Finding>) {
     let host = case.host(holes[0]);
     let summary = format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms");
-    found.push(Finding { fatal: false, ..finding(case, "ipv6-blackhole", &host, holes, summary) });
+    // From then on IPv4 takes the time that it takes.
+    let fault = |c: &Connection| (c.start_ns, fallback_ns(case, c).unwrap_or(c.start_ns));
+    found.push(Finding { fatal: false, ..finding(case, "ipv6-blackhole", &host, holes, &fault, summary) });
 }

@@ -6,7 +6,7 @@ use super::case::{Case, hull, whole};
 use super::finding::Finding;
 use super::thresholds as at;
 use crate::model::operations::Subject;
-use crate::model::record::{Dns, Ns, Phase, Transport};
+use crate::model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
 use crate::view::human::{count, duration};
 
 const AGAIN: (&str, &str) =
@@ -102,16 +102,51 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
             ("dns-timeout", format!("{server} left {how_many} for {names} unanswered"))
         };
         let mut finding = finding(case, kind, server, &questions, summary);
+        finding.cost_ns = cost_of_unanswered(case, &questions);
         finding.remedies = vec![(AGAIN.0.to_owned(), AGAIN.1)];
         finding.fatal = case.connections().next().is_none();
         found.push(finding);
     }
 }
 
+/// What questions cost that had no answer. What else was asked for the same name meanwhile, A beside
+/// AAAA, had its answer in time and bears nothing, unless it was slow itself.
+fn cost_of_unanswered(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> Ns {
+    let enough = slow_from(case);
+    case.cost(|flight| {
+        let Subject::Dns(question) = flight.subject else { return None };
+        let dns = &question.record;
+        if questions.iter().any(|(unanswered, _)| unanswered.id == dns.id) {
+            return Some(whole(flight));
+        }
+        let (start, end) = whole(flight);
+        if end - start > enough {
+            return None;
+        }
+        let beside = questions.iter().find(|(unanswered, given_up)| {
+            unanswered.pid == dns.pid
+                && unanswered.name.eq_ignore_ascii_case(&dns.name)
+                && unanswered.start_ns < end
+                && start < given_up.unwrap_or(case.wall.1)
+        });
+        beside.map(|(unanswered, given_up)| {
+            (start.max(unanswered.start_ns), end.min(given_up.unwrap_or(case.wall.1)))
+        })
+    })
+}
+
+/// Later than this is slow. Where everything is far, the name server may be, too.
+fn slow_from(case: &Case<'_>) -> Ns {
+    let refused = |c: &Connection| {
+        let end = c.end_ns.filter(|_| c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0);
+        end.map(|end| end - c.start_ns)
+    };
+    let rtt = case.connections().filter_map(|c| c.rtt_ns.or_else(|| refused(c))).min().unwrap_or(0);
+    at::DNS_SLOW_NS + rtt
+}
+
 fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
-    // Where everything is far, the name server may be, too.
-    let rtt = case.connections().filter_map(|connection| connection.rtt_ns).min().unwrap_or(0);
-    let enough = at::DNS_SLOW_NS + rtt;
+    let enough = slow_from(case);
     let is_slow = |dns: &Dns, end: Option<Ns>| {
         dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > enough)
     };

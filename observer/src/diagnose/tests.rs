@@ -191,6 +191,10 @@ fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
             .dns(move |dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, S + ms * MS, Some(3 * S)))
     };
     near(after(1000).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
+    // What was asked beside it had its answer in time, and bears nothing of it.
+    let beside = |dns: &mut Dns| (dns.qtype, dns.end_ns) = ("AAAA".into(), Some(S + 140 * MS));
+    let cost_ns = after(1000).dns(beside).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns;
+    assert_eq!(cost_ns, S);
     after(400).finds_no("dns-timeout");
 }
 
@@ -261,6 +265,12 @@ fn a_syn_that_is_sent_again_was_lost() {
         (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
     };
     near(World::new().connection(lost).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 3 * S);
+    // … of which the way itself takes its part.
+    let far = |c: &mut Connection| {
+        lost(c);
+        c.rtt_ns = Some(S);
+    };
+    near(World::new().connection(far).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 2 * S);
     World::new().connection(|_| {}).finds_no("syn-lost");
 }
 
@@ -279,6 +289,13 @@ fn a_refused_connection_is_named_after_what_was_looked_up_before_it() {
     };
     World::new().dns(|_| {}).connection(refused).finds("connect-refused", Phase::Connect, Some("proxy.test"));
     World::new().connection(refused).finds("connect-refused", Phase::Connect, Some("192.0.2.1:443"));
+    // A name server as far away as who refuses is not slow.
+    let far = |c: &mut Connection| {
+        refused(c);
+        (c.rtt_ns, c.end_ns) = (None, Some(2 * S + 200 * MS));
+    };
+    let late = |dns: &mut Dns| dns.end_ns = Some(dns.start_ns + 200 * MS);
+    World::new().dns(late).connection(far).finds_no("dns-slow");
     World::new().connection(|_| {}).finds_no("connect-refused");
 }
 
@@ -289,14 +306,14 @@ fn ipv6_that_leads_nowhere_is_seen_by_the_ipv4_after_it() {
         (c.remote, c.outcome, c.end_ns) =
             ("[2001:db8::1]:443".into(), ConnectionOutcome::Unused, Some(S + 350 * MS));
     };
-    let v4 = |c: &mut Connection| c.start_ns = S + 300 * MS;
+    let v4 = |c: &mut Connection| (c.start_ns, c.tls_start_ns) = (S + 300 * MS, Some(S + 320 * MS));
     near(
         World::new()
             .connection(v6)
             .connection(v4)
             .finds("ipv6-blackhole", Phase::Connect, Some("[2001:db8::1]:443"))
             .cost_ns,
-        340 * MS,
+        300 * MS,
     );
     World::new().connection(v6).finds_no("ipv6-blackhole");
 }
