@@ -56,8 +56,8 @@ const TABLE: [(Fault, &[u64], Workload, Beside, usize); 33] = [
     (Fault::Dns, &[4000], Workload::Sample, Beside::Nobody, 8),
     (Fault::LostSyn, &[4000], Workload::Sample, Beside::Nobody, 8),
     (Fault::Tls, &[4000], Workload::Sample, Beside::Nobody, 8),
-    (Fault::Proxy, &[25, 50], Workload::Sample, Beside::Nobody, 6),
-    (Fault::ProxyBody, &[100], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Proxy, &[50, 100], Workload::Sample, Beside::Nobody, 5),
+    (Fault::ProxyBody, &[200], Workload::Sample, Beside::Nobody, 8),
     (Fault::Lookups, &[50, 100], Workload::Sample, Beside::Nobody, 8),
     (Fault::GoGet, &[8000], Workload::SampleAndGit, Beside::Nobody, 6),
     (Fault::Lock, &[8000], Workload::Sample, Beside::Nobody, 6),
@@ -133,4 +133,38 @@ impl Experiment {
 
 fn has_word(name: &str, word: &str) -> bool {
     name.split(' ').any(|part| part == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_phase_that_can_be_slowed_is_slowed_by_two_delays_or_more() {
+        let all = all();
+        for phase in ["dns", "connect", "tls", "proxy", "sumdb", "toolchain", "vcs", "lock", "local"] {
+            let small = all.iter().filter(|one| one.fault.phase() == phase && one.group() == Group::Small);
+            let delays: BTreeSet<Duration> = small.map(|one| one.delay).collect();
+            assert!(delays.len() >= 2, "{phase}: {delays:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_their_words_choose() {
+        let all = all();
+        let names: BTreeSet<String> = all.iter().map(Experiment::name).collect();
+        assert_eq!(names.len(), all.len());
+        let chosen = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            all.iter().filter(|one| one.is_chosen(&words)).map(Experiment::name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[]).len(), all.len());
+        assert_eq!(
+            chosen(&["lock+sample", "tiles"]),
+            ["sumdb tiles 500 ms small", "lock held 8000 ms sample"]
+        );
+        assert!(chosen(&["sam", "lock+tiles"]).is_empty());
+    }
 }

@@ -71,7 +71,7 @@ impl Outcome {
         Self::of_pairs(experiment.name(), experiment.fault.phase(), experiment.group(), pairs)
     }
 
-    fn of_pairs(name: String, phase: &'static str, group: Group, pairs: Vec<(Run, Run)>) -> Self {
+    pub(super) fn of_pairs(name: String, phase: &'static str, group: Group, pairs: Vec<(Run, Run)>) -> Self {
         let over = |value: &dyn Fn(&(Run, Run)) -> f64| pairs.iter().map(value).collect::<Vec<f64>>();
         let losses = over(&loss);
         let (mean, error) = mean_and_error(&losses);

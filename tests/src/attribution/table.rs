@@ -80,3 +80,38 @@ pub fn pairs(outcome: &Outcome) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::Run;
+    use super::*;
+
+    fn outcome(group: Group, gained: f64) -> Outcome {
+        let run = |dns: f64| Run {
+            wall: 100.0 + dns,
+            phases: vec![("dns".to_owned(), dns), ("local".to_owned(), 100.0)],
+            local: Some([100.0, 0.0, 0.0]),
+        };
+        let with = Run { wall: 200.0, ..run(gained) };
+        Outcome::of_pairs("dns answers 100 ms small".to_owned(), "dns", group, vec![(run(0.0), with); 6])
+    }
+
+    #[test]
+    fn a_phase_has_a_line_with_the_range_of_its_shares() {
+        let outcomes =
+            [outcome(Group::Small, 98.0), outcome(Group::Small, 101.0), outcome(Group::Beside, 99.0)];
+        let table = by_phase(&outcomes);
+        let last = table.lines().last().unwrap_or_default();
+        assert_eq!(last, "| `dns` | 0.980 to 1.010 |  | 0.990 | 0.0 % |");
+    }
+
+    #[test]
+    fn a_row_names_the_experiment_once_and_says_whether_it_meets_the_bar() {
+        assert_eq!(
+            row(&outcome(Group::Small, 90.0)),
+            "| `dns` answers 100 ms small | 6 | 0.10 s, 0.20 s | 0.10 s | 0.0 % | 0.900 (0.900 to 0.900) | \
+             `local` +0.0 % | MISSED |"
+        );
+        assert!(row(&outcome(Group::Small, 98.0)).ends_with("| met |"));
+    }
+}
