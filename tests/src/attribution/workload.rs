@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::experiments::{Beside, Experiment};
 use super::fault::{Fault, is_of_toolchain};
 use crate::bench::few;
+use crate::git::VERSION;
 use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{GIT_HOST, Lab};
 use crate::net::Place;
@@ -100,25 +101,19 @@ impl Scene {
         if let Some(writers) = &self.writers {
             env.push((text("GOMODCACHE"), writers.folder()?.display().to_string()));
         }
-        let one_by_one = || GoOptions { gomaxprocs: Some(1), env: env.clone(), ..GoOptions::default() };
-        let go_mod = |run: GoRun, more: &str| -> Result<GoRun> {
-            let file = run.project().join("go.mod");
-            let had = fs::read_to_string(&file).context("read the project's go.mod")?;
-            fs::write(&file, format!("{had}\n{more}\n")).context("write the project's go.mod")?;
-            Ok(run)
+        let sample = matches!(self.workload, Workload::Sample | Workload::SampleAndGit);
+        let gomaxprocs = (!sample).then_some(1);
+        let options = GoOptions { gomaxprocs, env, ..GoOptions::default() };
+        let run = if sample { self.lab.go_run(&options) } else { few::project(&self.lab, &options) }?;
+        let more = match self.workload {
+            Workload::Small(_) | Workload::Sample => return Ok(run),
+            Workload::Git | Workload::SampleAndGit => format!("require {GIT_HOST}/lib {VERSION}"),
+            Workload::AnotherGo => format!("toolchain {TOOLCHAIN}"),
         };
-        let git = format!("require {GIT_HOST}/lib {}", crate::git::VERSION);
-        match self.workload {
-            Workload::Small(_) => few::project(&self.lab, &one_by_one()),
-            Workload::Sample => self.lab.go_run(&GoOptions { env, ..GoOptions::default() }),
-            Workload::Git => go_mod(few::project(&self.lab, &one_by_one())?, &git),
-            Workload::SampleAndGit => {
-                go_mod(self.lab.go_run(&GoOptions { env, ..GoOptions::default() })?, &git)
-            }
-            Workload::AnotherGo => {
-                go_mod(few::project(&self.lab, &one_by_one())?, &format!("toolchain {TOOLCHAIN}"))
-            }
-        }
+        let file = run.project().join("go.mod");
+        let had = fs::read_to_string(&file).context("read the project's go.mod")?;
+        fs::write(&file, format!("{had}\n{more}\n")).context("write the project's go.mod")?;
+        Ok(run)
     }
 
     /// The command line.
