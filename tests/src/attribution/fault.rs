@@ -39,7 +39,7 @@ pub enum Fault {
     Lock,
     /// The file system of the module cache takes no writes for a while
     Disk,
-    /// Another process computes on the only CPU that the command may use
+    /// Two other processes compute on the only CPU that the command may use
     Cpu,
 }
 

@@ -42,7 +42,7 @@ fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Resu
         .transpose()?;
     let _slow = disk.as_ref().filter(|_| slow).map(Frozen::freeze_often).transpose()?;
     let _hog = match (experiment.fault, delay) {
-        (Fault::Cpu, Some(_)) => Some(Hogs::start_on(1, CPU)?),
+        (Fault::Cpu, Some(_)) => Some(Hogs::start_on(2, CPU)?),
         _ => None,
     };
     let held = match (experiment.fault, delay) {
