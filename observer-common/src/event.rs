@@ -150,8 +150,8 @@ pub struct TcpStats {
     pub snd_wnd: u32,
     /// Our window, bytes
     pub rcv_wnd: u32,
-    /// Zero
-    pub pad: u32,
+    /// Segments that the peer said it had already (D-SACK)
+    pub duplicates: u32,
 }
 /// A 32-bit field the kernel does not have.
 pub const UNKNOWN32: u32 = u32::MAX;

@@ -30,7 +30,7 @@ fn stats(sk: u64) -> TcpStats {
         out_of_order: member(sk, offset!(tcp_rcv_ooopack), UNKNOWN32),
         snd_wnd: member(sk, offset!(tcp_snd_wnd), UNKNOWN32),
         rcv_wnd: member(sk, offset!(tcp_rcv_wnd), UNKNOWN32),
-        pad: 0,
+        duplicates: member(sk, offset!(tcp_dsack_dups), UNKNOWN32),
     }
 }
 

@@ -281,6 +281,7 @@ fn take(record: &mut Connection, stats: &TcpStats) {
     record.bytes_sent = known64(stats.bytes_sent).or(record.bytes_sent);
     record.bytes_received = known64(stats.bytes_received).or(record.bytes_received);
     record.received_out_of_order = known(stats.out_of_order).or(record.received_out_of_order);
+    record.spurious_retransmits = known(stats.duplicates).or(record.spurious_retransmits);
     // 0 means that no segment has been measured yet.
     let rtt = known(stats.srtt_us).filter(|rtt| *rtt > 0).map(|rtt| Ns::from(rtt) * 1000);
     record.rtt_ns = rtt.or(record.rtt_ns);

@@ -157,6 +157,9 @@ pub fn what(request: &Request) -> String {
 /// Segments were lost, and several streams waited behind them.
 fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
     let out_of_order = connection.received_out_of_order.unwrap_or(0);
+    // What had arrived and was sent again, by a sender that became impatient, held up nobody.
+    let spurious = connection.spurious_retransmits.unwrap_or(0) as usize;
+    let lost = if spurious >= lost.len() { &[] } else { lost };
     if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order < at::REORDERED {
         return None;
     }

@@ -426,6 +426,11 @@ fn a_loss_matters_when_several_streams_wait_behind_it() {
         .request(long)
         .retransmitted(&[2 * S + 300 * MS])
         .finds_no("h2-loss-blocks-all");
+    // What had arrived was not lost: the sender was impatient.
+    let arrived = |c: &mut Connection| c.spurious_retransmits = Some(1);
+    let of = |times: &[Ns]| World::new().connection(arrived).request(long).request(long).retransmitted(times);
+    of(&[2 * S + 300 * MS]).finds_no("h2-loss-blocks-all");
+    of(&[2 * S + 250 * MS, 2 * S + 300 * MS]).finds("h2-loss-blocks-all", Phase::Proxy, Some("proxy.test"));
 }
 
 #[test]
