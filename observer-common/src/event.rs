@@ -150,8 +150,8 @@ pub struct TcpStats {
     pub snd_wnd: u32,
     /// Our window, bytes
     pub rcv_wnd: u32,
-    /// Zero
-    pub pad: u32,
+    /// Segments that the peer said it had already (D-SACK)
+    pub duplicates: u32,
 }
 /// A 32-bit field the kernel does not have.
 pub const UNKNOWN32: u32 = u32::MAX;
@@ -217,6 +217,8 @@ pub enum Mark {
 pub struct TcpInfo {
     /// The connection's number
     pub conn: u64,
+    /// Since the segment before this one; [`UNKNOWN64`] when it is the first that was seen
+    pub gap_ns: u64,
     /// The counters
     pub stats: TcpStats,
 }

@@ -23,6 +23,8 @@ pub struct Sock {
     /// The latest state, of `tcp_states.h`
     pub state: u32,
     pub pad: u32,
+    /// When the latest segment came in
+    pub segment_ns: u64,
 }
 
 /// What a socket's bytes are watched for.

@@ -250,5 +250,7 @@ fn command_in(usage: &str) -> String {
 }
 
 #[cfg(test)]
+pub mod documents_tests;
+#[cfg(test)]
 #[path = "cli/tests.rs"]
 mod tests;

@@ -10,9 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use observer::model::State;
 use observer::model::event::{Body, CommandUpdate, Event};
 use observer::model::kept::{Kept, SHOWN_MAX};
-use observer::model::record::{
-    Class, Command, Connection, Dns, Local, Ns, Process, Request, RequestOutcome,
-};
+use observer::model::record::{Class, Command, Connection, Dns, Local, Ns, Process, Request, RequestOutcome};
 use observer::view::tui::{Cache, View, draw};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -108,12 +106,15 @@ impl Watch {
             local: Some(Local::default()),
             ..Command::default()
         };
-        let update = |command: &Command, idle| Body::Command(CommandUpdate { command: command.clone(), idle });
+        let update =
+            |command: &Command, idle| Body::Command(CommandUpdate { command: command.clone(), idle });
         self.tell(at, update(&command, Vec::new()));
         self.tell(at, Body::Process(Process { command: id, pid: id, start_ns: at, ..Process::default() }));
-        let dns = Dns { command: id, id: self.number(), name: "proxy.test".into(), start_ns: at, ..Dns::default() };
+        let dns =
+            Dns { command: id, id: self.number(), name: "proxy.test".into(), start_ns: at, ..Dns::default() };
         self.tell(at + MS, Body::Dns(Dns { end_ns: Some(at + MS), ..dns }));
-        let connection = Connection { command: id, id: self.number(), start_ns: at + MS, ..Connection::default() };
+        let connection =
+            Connection { command: id, id: self.number(), start_ns: at + MS, ..Connection::default() };
         let on = connection.id;
         self.tell(at + 2 * MS, Body::Connection(connection));
         for number in 0..requests {
@@ -139,7 +140,10 @@ impl Watch {
         let end = at + S;
         command.wall_ns = Some(S);
         command.exit_code = Some(0);
-        self.tell(end, update(&command, (0..20).map(|n| (at + n * 40 * MS, at + n * 40 * MS + 30 * MS)).collect()));
+        self.tell(
+            end,
+            update(&command, (0..20).map(|n| (at + n * 40 * MS, at + n * 40 * MS + 30 * MS)).collect()),
+        );
     }
 
     /// A command each five seconds.

@@ -82,21 +82,38 @@ fn page(module: &str, url: &str) -> Bytes {
     format!("<html><head><meta name=\"go-import\" content=\"{module} git {url}\"></head></html>").into()
 }
 
+/// A module at [`GIT_HOST`], with its repository there.
+fn library(name: &str, served: &mut HashMap<String, Bytes>) -> Result<()> {
+    let module = format!("{GIT_HOST}/{name}");
+    files(&Repository::of_module(&module)?.path(), &format!("{name}.git"), served)?;
+    served.insert(name.to_owned(), page(&module, &format!("https://{module}.git")));
+    Ok(())
+}
+
 impl Lab {
     /// Serves at [`GIT_HOST`]: `lib`, a module whose repository is there too; `over-ssh`, whose
     /// repository is `ssh` at [`SSH_HOST`]; `reset`, whose repository is at [`RESET_HOST`].
     pub fn git_host(&self, ssh: Option<&Repository>) -> Result<Proxy> {
-        let lib = Repository::of_module(&format!("{GIT_HOST}/lib"))?;
         let mut served = HashMap::new();
-        files(&lib.path(), "lib.git", &mut served)?;
+        library("lib", &mut served)?;
         let mut point = |name: &str, url: String| {
             served.insert(name.to_owned(), page(&format!("{GIT_HOST}/{name}"), &url));
         };
-        point("lib", format!("https://{GIT_HOST}/lib.git"));
         point("reset", format!("https://{RESET_HOST}/lib.git"));
         if let Some(ssh) = ssh {
             point("over-ssh", format!("ssh://root@{SSH_HOST}{}", ssh.path().display()));
         }
+        self.git_files(served)
+    }
+
+    /// Serves modules of these names at [`GIT_HOST`], each with a repository of its own there.
+    pub fn git_libraries(&self, names: &[&str]) -> Result<Proxy> {
+        let mut served = HashMap::new();
+        names.iter().try_for_each(|name| library(name, &mut served))?;
+        self.git_files(served)
+    }
+
+    fn git_files(&self, served: HashMap<String, Bytes>) -> Result<Proxy> {
         let listener = self.net.serve(self.net.free(5), 443)?;
         let _entered = self.runtime.enter();
         let store = Arc::new(Store::new(String::new(), served));

@@ -85,11 +85,17 @@ impl GoRun {
         let authority = dir.path().join("ca.pem");
         fs::copy(ca, &authority).context("copy the lab's authority")?;
 
+        // A setting of `go telemetry`, no variable: else go leaves a process behind that writes counters.
+        let home = folder("home")?;
+        let telemetry = home.join(".config/go/telemetry");
+        fs::create_dir_all(&telemetry).context("create a folder for go's telemetry")?;
+        fs::write(telemetry.join("mode"), "off").context("turn go's telemetry off")?;
+
         let sumdb =
             if options.sumdb_direct { format!("{sumdb} https://{sumdb_host}") } else { sumdb.to_owned() };
         let mut env: Vec<(String, OsString)> = vec![
             ("PATH".into(), std::env::var_os("PATH").unwrap_or_default()),
-            ("HOME".into(), folder("home")?.into()),
+            ("HOME".into(), home.into()),
             ("GOPATH".into(), folder("gopath")?.into()),
             ("GOMODCACHE".into(), folder("modcache")?.into()),
             ("GOCACHE".into(), folder("gocache")?.into()),
@@ -99,7 +105,6 @@ impl GoRun {
             ("GOTOOLCHAIN".into(), "local".into()),
             ("GOENV".into(), "off".into()),
             ("GOWORK".into(), "off".into()),
-            ("GOTELEMETRY".into(), "off".into()),
             ("SSL_CERT_FILE".into(), authority.into()),
             // Else go reads the machine's certificates too, and its start depends on their number.
             ("SSL_CERT_DIR".into(), folder("certificates")?.into()),

@@ -4,6 +4,7 @@
 //!
 //! Servers log times of `CLOCK_MONOTONIC` in nanoseconds, the clock goobserve's times come from.
 
+pub mod attribution;
 pub mod bench;
 pub mod bpf;
 pub mod builds;

@@ -2,6 +2,7 @@
 //! file of its own, out come what exec took, and how what goobserve told of each start differs from
 //! the server's log of it.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::watching::{Told, Watching};
 
 /// What each start downloads: the smallest of the sample's modules.
 const MODULES: [&str; 2] = ["github.com/tidwall/match@v1.1.1", "github.com/google/uuid@v1.6.0"];
+
+/// Where a download's standard error goes, in its run's folder.
+const SAID: &str = "said.txt";
 
 /// A copy of the machine's go binary in a folder of its own.
 #[derive(Debug)]
@@ -79,7 +83,8 @@ impl Fresh {
         let mut command = run.command(path);
         // Outside of a module: nothing but what is named is downloaded.
         command.args(["mod", "download"]).args(MODULES).current_dir(run.file("home"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let said = File::create(run.file(SAID)).context("make a file for what go says")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         Ok(Start { run, command, prefix, child: None, pid: 0, exec_ns: 0 })
     }
 
@@ -113,6 +118,17 @@ pub struct Start {
 }
 
 impl Start {
+    /// Has it enter the control group whose `cgroup.procs` this is before go's exec, as who starts
+    /// containers does.
+    pub fn enter_group(&mut self, procs: &Path) {
+        let mut command = self.run.command("/bin/sh");
+        command.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(procs);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        command.current_dir(self.run.file("home"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.command = command;
+    }
+
     /// Begins it; in the lab unless `inside` says where else.
     pub fn begin(&mut self, inside: impl FnOnce(&mut Command) -> Result<Child>) -> Result<()> {
         let begun = monotonic_ns();
@@ -132,7 +148,8 @@ impl Start {
     pub fn run(&mut self, lab: &Lab) -> Result<()> {
         self.begin(|command| lab.spawn(command))?;
         let status = self.end()?;
-        ensure!(status.success(), "the download of {} ended with {status}", self.prefix);
+        let said = || fs::read_to_string(self.run.file(SAID)).unwrap_or_default();
+        ensure!(status.success(), "the download of {} ended with {status}: {}", self.prefix, said());
         Ok(())
     }
 }
@@ -146,11 +163,10 @@ impl Drop for Start {
     }
 }
 
-/// Everything in the lab is 20 ms away, as far as servers can make it so: they answer that much later
+/// Everything in the lab is so far away, as far as servers can make it so: they answer that much later
 /// (name server, `ServerHello`, heads). Connects over loopback take no time, so that this way is
 /// shorter than a real one.
-pub fn far_away(lab: &Lab) {
-    let rtt = Duration::from_millis(20);
+pub fn far_away(lab: &Lab, rtt: Duration) {
     lab.dns.set_faults(DnsFaults { delay: rtt, ..DnsFaults::default() });
     lab.proxy.set_faults(Faults { tls_delay: rtt, request_delay: rtt, ..Faults::default() });
 }

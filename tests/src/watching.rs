@@ -40,8 +40,7 @@ impl Memory {
     /// That of a process of goobserve's.
     pub fn of(pid: u32) -> Result<Self> {
         let field = |name| -> Option<u64> { Some(status(pid, name)?.first()?.parse::<u64>().ok()? * 1024) };
-        let (anonymous, resident) =
-            field("RssAnon").zip(field("VmRSS")).context("goobserve has gone")?;
+        let (anonymous, resident) = field("RssAnon").zip(field("VmRSS")).context("goobserve has gone")?;
         Ok(Self { anonymous, resident })
     }
 }

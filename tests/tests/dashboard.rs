@@ -225,7 +225,10 @@ fn a_panic_gives_the_terminal_back_and_says_so() {
     let release = goobserve::binary().unwrap();
     assert!(release != debug, "the release build is not tested");
     let release = std::fs::read(release).unwrap();
-    assert!(!release.windows(SAID.len()).any(|bytes| bytes == SAID.as_bytes()), "the release has the key too");
+    assert!(
+        !release.windows(SAID.len()).any(|bytes| bytes == SAID.as_bytes()),
+        "the release has the key too"
+    );
 }
 
 #[test]
@@ -245,8 +248,13 @@ fn a_terminal_that_is_closed_leaves_nothing_behind() {
         let pids = descendants(shell.trim().parse().unwrap());
         assert!(!pids.is_empty());
         tmux.tmux(&["kill-server"]);
-        let left = || pids.iter().copied().filter(|pid| tests::procs::state(*pid).is_some()).collect::<Vec<_>>();
+        let left =
+            || pids.iter().copied().filter(|pid| tests::procs::state(*pid).is_some()).collect::<Vec<_>>();
         let over = wait::within(Duration::from_secs(10), || left().is_empty().then_some(()));
-        assert!(over.is_some(), "{command}: {:?} go on", left().iter().map(|pid| argv(*pid)).collect::<Vec<_>>());
+        assert!(
+            over.is_some(),
+            "{command}: {:?} go on",
+            left().iter().map(|pid| argv(*pid)).collect::<Vec<_>>()
+        );
     }
 }

@@ -30,7 +30,7 @@ fn stats(sk: u64) -> TcpStats {
         out_of_order: member(sk, offset!(tcp_rcv_ooopack), UNKNOWN32),
         snd_wnd: member(sk, offset!(tcp_snd_wnd), UNKNOWN32),
         rcv_wnd: member(sk, offset!(tcp_rcv_wnd), UNKNOWN32),
-        pad: 0,
+        duplicates: member(sk, offset!(tcp_dsack_dups), UNKNOWN32),
     }
 }
 
@@ -68,6 +68,7 @@ fn found(sk: u64) -> Option<*mut Sock> {
         zero: 0,
         state,
         pad: 0,
+        segment_ns: 0,
     };
     if SOCKS.insert(sk, sock, 0).is_err() {
         emit::lost(Lost::Sockets);
@@ -166,6 +167,7 @@ fn connecting(sk: u64, now: u64) {
         zero: 0,
         state: SYN_SENT,
         pad: 0,
+        segment_ns: 0,
     };
     if SOCKS.insert(sk, sock, 0).is_err() {
         return emit::lost(Lost::Sockets);
@@ -229,6 +231,10 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
     let zero = u32::from(peer) | u32::from(ours) << 1;
     // SAFETY: a value of the map; the socket's lock orders its segments.
     unsafe {
+        // What closed our window is the segment before this one: it was answered with the window 0.
+        let before = (*sock).segment_ns;
+        let gap_ns = if before == 0 { UNKNOWN64 } else { now.saturating_sub(before) };
+        (*sock).segment_ns = now;
         let news = zero != (*sock).zero || out_of_order != (*sock).out_of_order;
         if !news && now.saturating_sub((*sock).told_ns) < TCP_INFO_EVERY_NS {
             return 0;
@@ -239,7 +245,7 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
         let conn = (*sock).conn;
         let mut stats = stats(sk);
         stats.snd_wnd = if peer { 0 } else { stats.snd_wnd.max(1) };
-        emit::event(Kind::TcpInfo, 0, owner(sock), now, TcpInfo { conn, stats });
+        emit::event(Kind::TcpInfo, 0, owner(sock), now, TcpInfo { conn, gap_ns, stats });
     }
     0
 }

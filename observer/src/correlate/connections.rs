@@ -158,10 +158,13 @@ impl Connections {
         let progress = record.received_ns.is_some_and(|at_ns| at_ns >= live.told_ns + PROGRESS_NS);
         let zero = (event.stats.snd_wnd == 0, event.stats.rcv_wnd == 0);
         let (command, connection) = (record.command, record.id);
+        // Our window was closed by what came before; the peer's by this segment, which says so.
+        let gap = Some(event.gap_ns).filter(|gap| *gap != UNKNOWN64);
         for (ours, was, is) in [(false, live.zero.0, zero.0), (true, live.zero.1, zero.1)] {
             if was != is {
                 record.zero_windows += u32::from(is);
-                out.push(Body::Window(WindowMark { command, connection, ours, zero: is }));
+                let since_ns = gap.filter(|_| ours && is).map(|gap| out.at_ns.saturating_sub(gap));
+                out.push(Body::Window(WindowMark { command, connection, ours, zero: is, since_ns }));
             }
         }
         live.zero = zero;
@@ -281,6 +284,7 @@ fn take(record: &mut Connection, stats: &TcpStats) {
     record.bytes_sent = known64(stats.bytes_sent).or(record.bytes_sent);
     record.bytes_received = known64(stats.bytes_received).or(record.bytes_received);
     record.received_out_of_order = known(stats.out_of_order).or(record.received_out_of_order);
+    record.spurious_retransmits = known(stats.duplicates).or(record.spurious_retransmits);
     // 0 means that no segment has been measured yet.
     let rtt = known(stats.srtt_us).filter(|rtt| *rtt > 0).map(|rtt| Ns::from(rtt) * 1000);
     record.rtt_ns = rtt.or(record.rtt_ns);
@@ -321,5 +325,24 @@ mod tests {
             _ => None,
         });
         assert_eq!(told.collect::<Vec<_>>(), [2 * S, 3 * S]);
+    }
+
+    #[test]
+    fn our_window_was_closed_by_the_segment_before_the_one_that_tells_it() {
+        let (mut connections, mut events) = (Connections::new(), Vec::new());
+        let owner = Owner { command: 1, pid: 1, comm: "go".into() };
+        let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
+        connections.state(&owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        // The peer's probe, a quarter of a second later; then the window is open again.
+        for (at_ns, gap_ns, rcv_wnd) in [(5, UNKNOWN64, 9), (300, 250, 0), (900, 600, 9)] {
+            let mut info = TcpInfo { conn: 7, gap_ns, ..TcpInfo::new_zeroed() };
+            (info.stats.snd_wnd, info.stats.rcv_wnd) = (9, rcv_wnd);
+            connections.info(&info, &mut Out { events: &mut events, at_ns });
+        }
+        let told = events.iter().filter_map(|event| match &event.body {
+            Body::Window(mark) => Some((event.at_ns, mark.zero, mark.since_ns)),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [(300, true, Some(50)), (900, false, None)]);
     }
 }

@@ -1,5 +1,7 @@
 //! A command as detectors look at it, and what a set of its operations cost.
 
+use std::cell::OnceCell;
+
 use super::cost::Timeline;
 use crate::model::operations::{Flight, Subject};
 use crate::model::phases::{Input, Operation, Split, split};
@@ -16,8 +18,10 @@ pub struct Case<'a> {
     pub wall: (Ns, Ns),
     /// Everything that was in flight
     pub flights: Vec<Flight<'a>>,
-    /// Where the time went
-    pub split: Split,
+    /// Where the time went, once somebody asked
+    split: OnceCell<Split>,
+    /// Spells of sleep as they were told, and as costs see them
+    told_idle: Vec<(Ns, Ns)>,
     idle: Vec<(Ns, Ns)>,
     timeline: Timeline,
 }
@@ -26,30 +30,42 @@ pub struct Case<'a> {
 pub type Span = (Ns, Ns);
 
 impl<'a> Case<'a> {
-    /// `None` while only spans of the command are known.
-    pub fn new(command: &'a CommandState, now: Ns) -> Option<Self> {
+    /// `None` while only spans of the command are known. `asleep_since`: since when every thread
+    /// sleeps, for a live view that can read the spell that has not ended yet.
+    pub fn new(command: &'a CommandState, now: Ns, asleep_since: Option<Ns>) -> Option<Self> {
         let record = command.record.as_ref()?;
         let wall = command.wall(now);
         let flights = command.flights(wall.1);
         let mut idle = command.idle.clone();
         // The spell that goes on is told when it ends; until then a command with something open and
         // no sign of life sleeps.
-        let life = idle.last().map_or(wall.0, |spell| spell.1);
-        let life = flights.iter().fold(life, |latest, flight| {
+        let told = idle.last().map_or(wall.0, |spell| spell.1);
+        let life = flights.iter().fold(told, |latest, flight| {
             let end = if flight.open { 0 } else { flight.operation.end_ns };
             latest.max(flight.operation.start_ns).max(end)
         });
-        if record.wall_ns.is_none() && life < wall.1 && flights.iter().any(|flight| flight.open) {
-            idle.push((life, wall.1));
+        let waits = flights.iter().any(|flight| flight.open);
+        let since = asleep_since.map(|since| since.max(told)).or(waits.then_some(life));
+        if let Some(since) = since.filter(|since| record.wall_ns.is_none() && *since < wall.1) {
+            idle.push((since, wall.1));
         }
-        let operations: Vec<Operation<'_>> = flights.iter().map(|flight| flight.operation).collect();
-        let split = split(&Input { wall, idle: &idle, local: record.local, operations: &operations });
+        let told_idle = idle.clone();
         if record.local.is_none() {
             // The scheduler was not observed: by the rule, all time counts as sleep.
             idle = vec![wall];
         }
         let timeline = Timeline::new(wall, &flights, &idle);
-        Some(Self { command, record, wall, flights, split, idle, timeline })
+        let split = OnceCell::new();
+        Some(Self { command, record, wall, flights, split, told_idle, idle, timeline })
+    }
+
+    /// Where the time went.
+    pub fn split(&self) -> &Split {
+        self.split.get_or_init(|| {
+            let operations: Vec<Operation<'_>> = self.flights.iter().map(|flight| flight.operation).collect();
+            let (wall, local) = (self.wall, self.record.local);
+            split(&Input { wall, idle: &self.told_idle, local, operations: &operations })
+        })
     }
 
     /// How long the command has run.

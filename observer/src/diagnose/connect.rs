@@ -1,10 +1,12 @@
 //! TCP handshakes that were lost, refused or sent into nothing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::case::{Case, hull};
+use super::case::{Case, Span, hull};
 use super::finding::Finding;
 use super::thresholds as at;
+use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
 use crate::view::human::{count, duration};
 
@@ -42,11 +44,15 @@ pub fn handshake_end(case: &Case<'_>, connection: &Connection) -> Ns {
     took.or(connection.end_ns).unwrap_or(case.wall.1)
 }
 
+/// The part of a handshake that a fault is to blame for.
+type Fault<'a> = &'a dyn Fn(&Connection) -> Span;
+
 fn finding(
     case: &Case<'_>,
     kind: &'static str,
     host: &str,
     connections: &[&Connection],
+    fault: Fault<'_>,
     summary: String,
 ) -> Finding {
     let spans = connections.iter().map(|c| (c.start_ns, handshake_end(case, c)));
@@ -55,7 +61,10 @@ fn finding(
         phase: Phase::Connect,
         host: Some(host.to_owned()),
         span: hull(spans).unwrap_or(case.wall),
-        cost_ns: case.cost_of_handshakes(false, |c| connections.iter().any(|one| one.id == c.id)),
+        cost_ns: case.cost(|flight| match flight.subject {
+            Subject::Connect(c) if connections.iter().any(|one| one.id == c.id) => Some(fault(c)),
+            _ => None,
+        }),
         summary,
         evidence: connections.iter().take(6).map(|c| evidence(case, c)).collect(),
         remedies: Vec::new(),
@@ -64,6 +73,7 @@ fn finding(
             .all(|c| matches!(c.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused)),
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -95,7 +105,12 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let end = if through == connections.len() { "before they were answered" } else { "and never answered" };
     let summary =
         format!("SYNs to {host} were sent again {} {end}: lost, or dropped on the way", times(sent));
-    let mut finding = finding(case, "syn-lost", host, connections, summary);
+    // The SYN that arrived takes a round trip like any other.
+    let fault = |c: &Connection| {
+        let way = c.connect_ns.and(c.rtt_ns).unwrap_or(0);
+        (c.start_ns, handshake_end(case, c).saturating_sub(way))
+    };
+    let mut finding = finding(case, "syn-lost", host, connections, &fault, summary);
     finding.remedies = around(case, host);
     finding
 }
@@ -106,25 +121,70 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
         count(connections.len() as u64, "connection"),
         connections[0].remote
     );
-    let mut finding = finding(case, "connect-refused", host, connections, summary);
+    let fault = |c: &Connection| (c.start_ns, handshake_end(case, c));
+    let mut finding = finding(case, "connect-refused", host, connections, &fault, summary);
     finding.remedies = around(case, host);
     finding
 }
 
-/// Ways around a host that cannot be reached.
+/// Ways around a host that is slow or cannot be reached.
 pub fn around(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
-    if super::sumdb::is_database(case, host) {
-        vec![(
-            "sumdb=off".to_owned(),
-            "shows what the checksum database costs; gives up its protection, so not to keep",
-        )]
-    } else {
-        vec![("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy")]
+    if super::sumdb::is_database(case, host) { super::sumdb::around(case) } else { other_proxy(case, host) }
+}
+
+/// GOPROXY without that host, or the modules' own hosts. Nothing when the host is no proxy of it:
+/// then it cannot be left out.
+pub fn other_proxy(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
+    let direct = ("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy");
+    let Some(list) = case.record.go.goproxy.as_deref() else { return vec![direct] };
+    let host = bare(host);
+    let is_host = |item: &&str| bare(authority(url(item))) == host;
+    let named = list.split_inclusive([',', '|']).any(|item| is_host(&item));
+    // An address may be anybody's.
+    if !named && host.parse::<IpAddr>().is_err() {
+        return Vec::new();
     }
+    let items = list.split_inclusive([',', '|']).filter(|item| !is_host(item) && !url(item).is_empty());
+    let rest: String = items.collect();
+    let rest = rest.trim_end_matches([',', '|']);
+    // What was taken out before it was shown cannot be tried.
+    let others = named && !matches!(rest, "" | "direct" | "off") && !rest.contains('…');
+    vec![if others {
+        (format!("proxy={rest}"), "asks what comes next in GOPROXY instead of that proxy")
+    } else {
+        direct
+    }]
+}
+
+/// An entry of GOPROXY without what parts it from the next.
+fn url(item: &str) -> &str {
+    item.trim_end_matches([',', '|']).trim()
+}
+
+/// Host and port of a URL.
+pub fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
+/// A host without its port, an IPv6 address without its brackets.
+pub fn bare(host: &str) -> &str {
+    let port = |(_, port): &(&str, &str)| port.bytes().all(|b| b.is_ascii_digit());
+    let host = host.rsplit_once(':').filter(port).map_or(host, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn is_v6(connection: &Connection) -> bool {
     connection.remote.starts_with('[')
+}
+
+/// When IPv4 was tried after it.
+fn fallback_ns(case: &Case<'_>, connection: &Connection) -> Option<Ns> {
+    let others = case.connections().filter(|other| !is_v6(other) && other.pid == connection.pid);
+    let after = |other: &Connection| other.start_ns.saturating_sub(connection.start_ns);
+    let others = others.filter(|other| (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after(other)));
+    others.map(|other| other.start_ns).min()
 }
 
 /// No answer over IPv6, and IPv4 tried after it.
@@ -136,16 +196,13 @@ fn blackhole(case: &Case<'_>, connection: &Connection) -> bool {
         && unanswered
         && connection.tls_start_ns.is_none()
         && end - connection.start_ns >= at::FALLBACK_NS
-        && case.connections().any(|other| {
-            let after = other.start_ns.saturating_sub(connection.start_ns);
-            !is_v6(other)
-                && other.pid == connection.pid
-                && (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after)
-        })
+        && fallback_ns(case, connection).is_some()
 }
 
 fn ipv6(case: &Case<'_>, holes: &[&Connection], found: &mut Vec<Finding>) {
     let host = case.host(holes[0]);
     let summary = format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms");
-    found.push(Finding { fatal: false, ..finding(case, "ipv6-blackhole", &host, holes, summary) });
+    // From then on IPv4 takes the time that it takes.
+    let fault = |c: &Connection| (c.start_ns, fallback_ns(case, c).unwrap_or(c.start_ns));
+    found.push(Finding { fatal: false, ..finding(case, "ipv6-blackhole", &host, holes, &fault, summary) });
 }

@@ -1,16 +1,20 @@
 //! Questions that were answered late, wrongly or never.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::case::{Case, hull, whole};
 use super::finding::Finding;
 use super::thresholds as at;
 use crate::model::operations::Subject;
-use crate::model::record::{Dns, Ns, Phase, Transport};
+use crate::model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
 use crate::view::human::{count, duration};
 
 const AGAIN: (&str, &str) =
     ("resolv=options timeout:1 attempts:3", "asks again after one second instead of five");
+
+const ONE_BY_ONE: (&str, &str) =
+    ("resolv=options single-request", "asks for A, then for AAAA: something may drop one of two at once");
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
@@ -57,6 +61,7 @@ fn finding(
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -102,16 +107,79 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
             ("dns-timeout", format!("{server} left {how_many} for {names} unanswered"))
         };
         let mut finding = finding(case, kind, server, &questions, summary);
+        finding.cost_ns = cost_of_unanswered(case, &questions);
         finding.remedies = vec![(AGAIN.0.to_owned(), AGAIN.1)];
+        // Of two questions sent at once, one was answered.
+        if !silent && questions.iter().any(|(dns, _)| other_type_answered(case, dns)) {
+            finding.remedies.push((ONE_BY_ONE.0.to_owned(), ONE_BY_ONE.1));
+        }
+        finding.remedies.extend(other_server(case, server));
         finding.fatal = case.connections().next().is_none();
         found.push(finding);
     }
 }
 
+/// The same name was asked of the same server for the other type, at the same time, with success.
+fn other_type_answered(case: &Case<'_>, dns: &Dns) -> bool {
+    case.questions().any(|(other, _)| {
+        other.server == dns.server
+            && other.qtype != dns.qtype
+            && other.name.eq_ignore_ascii_case(&dns.name)
+            && other.attempt == dns.attempt
+            && other.rcode.is_some()
+    })
+}
+
+/// A server that answered well in this run, instead of that one.
+fn other_server(case: &Case<'_>, server: &str) -> Option<(String, &'static str)> {
+    let good = case.questions().find(|(dns, end)| {
+        dns.server != server
+            && dns.rcode.as_deref() == Some("NOERROR")
+            && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
+    });
+    let address = good?.0.server.strip_suffix(":53")?;
+    let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    Some((format!("resolv=nameserver {address}"), "asks only the server that answered well in this run"))
+}
+
+/// What questions cost that had no answer. What else was asked for the same name meanwhile, A beside
+/// AAAA, had its answer in time and bears nothing, unless it was slow itself.
+fn cost_of_unanswered(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> Ns {
+    let enough = slow_from(case);
+    case.cost(|flight| {
+        let Subject::Dns(question) = flight.subject else { return None };
+        let dns = &question.record;
+        if questions.iter().any(|(unanswered, _)| unanswered.id == dns.id) {
+            return Some(whole(flight));
+        }
+        let (start, end) = whole(flight);
+        if end - start > enough {
+            return None;
+        }
+        let beside = questions.iter().find(|(unanswered, given_up)| {
+            unanswered.pid == dns.pid
+                && unanswered.name.eq_ignore_ascii_case(&dns.name)
+                && unanswered.start_ns < end
+                && start < given_up.unwrap_or(case.wall.1)
+        });
+        beside.map(|(unanswered, given_up)| {
+            (start.max(unanswered.start_ns), end.min(given_up.unwrap_or(case.wall.1)))
+        })
+    })
+}
+
+/// Later than this is slow. Where everything is far, the name server may be, too.
+fn slow_from(case: &Case<'_>) -> Ns {
+    let refused = |c: &Connection| {
+        let end = c.end_ns.filter(|_| c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0);
+        end.map(|end| end - c.start_ns)
+    };
+    let rtt = case.connections().filter_map(|c| c.rtt_ns.or_else(|| refused(c))).min().unwrap_or(0);
+    at::DNS_SLOW_NS + rtt
+}
+
 fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
-    // Where everything is far, the name server may be, too.
-    let rtt = case.connections().filter_map(|connection| connection.rtt_ns).min().unwrap_or(0);
-    let enough = at::DNS_SLOW_NS + rtt;
+    let enough = slow_from(case);
     let is_slow = |dns: &Dns, end: Option<Ns>| {
         dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > enough)
     };
@@ -132,6 +200,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
                 .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
             format!("{} passed it on to {}, which answered {took}", dns.comm, dns.server)
         }));
+        finding.remedies.extend(other_server(case, server));
         found.push(finding);
     }
 }
@@ -177,6 +246,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
         }
         let mut finding =
             finding(case, "dns-error", server, &questions, format!("{server} {}", what.join(", ")));
+        finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         found.push(finding);
     }
@@ -204,5 +274,6 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     });
 }

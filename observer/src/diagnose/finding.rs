@@ -31,6 +31,8 @@ pub struct Finding {
     pub info: bool,
     /// Requests whose wait it explains: findings of later families leave them out
     pub explains: Vec<u32>,
+    /// Which one it is, of several of a kind and host: stays the same while the command runs
+    pub about: u64,
 }
 
 impl Finding {

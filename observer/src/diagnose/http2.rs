@@ -69,6 +69,7 @@ fn finding(
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: u64::from(connection.id) << 1,
     }
 }
 
@@ -157,6 +158,9 @@ pub fn what(request: &Request) -> String {
 /// Segments were lost, and several streams waited behind them.
 fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
     let out_of_order = connection.received_out_of_order.unwrap_or(0);
+    // What had arrived and was sent again, by a sender that became impatient, held up nobody.
+    let spurious = connection.spurious_retransmits.unwrap_or(0) as usize;
+    let lost = if spurious >= lost.len() { &[] } else { lost };
     if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order < at::REORDERED {
         return None;
     }
@@ -213,10 +217,10 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
     for ours in [false, true] {
         let mut spans: Vec<Span> = Vec::new();
         let mut closed = None;
-        for (at_ns, _) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
+        for (at_ns, mark) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
             let zero = marks.iter().any(|(at, mark)| at == at_ns && mark.ours == ours && mark.zero);
             match (zero, closed) {
-                (true, None) => closed = Some(*at_ns),
+                (true, None) => closed = Some(mark.since_ns.unwrap_or(*at_ns)),
                 (false, Some(from)) => {
                     spans.push((from, *at_ns));
                     closed = None;
@@ -236,6 +240,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         let summary = format!("{side}: the window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
         let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
+        finding.about |= u64::from(ours);
         finding.explains = requests.iter().filter(|r| held_up(case, r, &spans)).map(|r| r.id).collect();
         finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
         finding.evidence = vec![format!(
@@ -282,6 +287,9 @@ fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
     )];
     finding.evidence.extend(failed.iter().take(4).map(|request| what(request)));
     finding.info = failed.is_empty();
+    if !finding.info {
+        finding.remedies = super::connect::around(case, &host);
+    }
     Some(finding)
 }
 
@@ -360,6 +368,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             fatal: again < requests.len(),
             info: false,
             explains: Vec::new(),
+            about: 0,
         }
     };
     hosts.into_iter().map(one).collect()

@@ -82,6 +82,7 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     })
 }
 
@@ -99,9 +100,12 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         .filter(|wait| end(wait).saturating_sub(wait.start_ns) >= at::LOCK_NS)
         .collect();
     let longest = waits.iter().max_by_key(|wait| end(wait) - wait.start_ns)?;
-    let holder =
-        longest.holder.map_or_else(|| "by whom is not known".to_owned(), |pid| format!("by pid {pid}"));
-    let path = longest.path.as_deref().unwrap_or("a file that is not known");
+    let holder = longest.holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
+    let has = if longest.end_ns.is_none() { "has" } else { "had" };
+    let lock = longest
+        .path
+        .as_deref()
+        .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
     Some(Finding {
         kind: "cache-lock-wait",
         phase: Phase::Lock,
@@ -111,7 +115,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
             Subject::Lock(wait) if waits.iter().any(|one| one.id == wait.id) => Some(whole(flight)),
             _ => None,
         }),
-        summary: format!("waited for the lock of {path}, held {holder}"),
+        summary: format!("{holder} {has} {lock}"),
         evidence: waits
             .iter()
             .take(5)
@@ -131,6 +135,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     })
 }
 
@@ -154,15 +159,17 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     })
 }
 
 fn local(case: &Case<'_>) -> Option<Finding> {
-    let share = case.split.phase(Phase::Local).blocked_ns;
-    if case.record.wall_ns.is_none() || share * 100 < case.wall_ns() * at::LOCAL_PERCENT {
+    case.record.wall_ns?;
+    let share = case.split().phase(Phase::Local).blocked_ns;
+    if share * 100 < case.wall_ns() * at::LOCAL_PERCENT {
         return None;
     }
-    let local = case.split.local?;
+    let local = case.split().local?;
     let parts = [
         (local.cpu_ns, "on a CPU: unpacking and hashing"),
         (local.runqueue_ns, "waiting for a CPU: too few, or taken by others"),
@@ -185,5 +192,6 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         fatal: false,
         info: true,
         explains: Vec::new(),
+        about: 0,
     })
 }

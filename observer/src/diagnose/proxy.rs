@@ -85,13 +85,14 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         ),
         evidence,
         remedies: if phase == Phase::Sumdb {
-            super::connect::around(case, host)
+            super::sumdb::ways(case, host)
         } else {
-            vec![("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy")]
+            super::connect::other_proxy(case, host)
         },
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -154,12 +155,15 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         evidence: requests.iter().take(5).map(line).collect(),
         remedies: if lossy {
             vec![("http1".to_owned(), "a loss holds up one response only")]
+        } else if !closed && connection.is_some_and(|c| c.alpn.as_deref() == Some("h2")) {
+            vec![("http1".to_owned(), "a connection a download: helps where each connection is held back")]
         } else {
             Vec::new()
         },
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -181,6 +185,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 
@@ -190,7 +195,7 @@ fn is_missing(request: &Request) -> bool {
 
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let direct = case.split.phase(Phase::Vcs).count > 0;
+    let direct = case.flights.iter().any(|flight| flight.operation.phase == Phase::Vcs);
     for (host, requests) in by_host(case, is_missing) {
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();
@@ -218,6 +223,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             fatal: false,
             info: false,
             explains: Vec::new(),
+            about: 0,
         };
         if direct {
             let mut finding = finding(
@@ -274,6 +280,7 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
             fatal: false,
             info: true,
             explains: Vec::new(),
+            about: 0,
         });
     }
 }

@@ -1,7 +1,7 @@
 //! The checksum database: slow, out of reach, or broken behind a proxy.
 
 use super::case::{Case, Span, hull, whole};
-use super::connect::handshake_end;
+use super::connect::{authority, bare, handshake_end};
 use super::finding::{Finding, explained};
 use super::http2::what;
 use super::proxy::{by_host, is_late, late};
@@ -28,28 +28,57 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     stacked(case, found);
 }
 
-/// Whether that host is the checksum database's own, by GOSUMDB: `name`, `name+key`, `name url`.
+/// Name, with or without key, and URL of GOSUMDB: `name`, `name+key`, `name url`.
+fn setting<'a>(case: &Case<'a>) -> Option<(&'a str, Option<&'a str>)> {
+    let mut words = case.record.go.gosumdb.as_deref()?.split_whitespace();
+    Some((words.next()?, words.next()))
+}
+
+fn host_of_name(name: &str) -> &str {
+    bare(name.split('+').next().unwrap_or_default())
+}
+
+/// Whether that host is the checksum database's own, by GOSUMDB.
 pub fn is_database(case: &Case<'_>, host: &str) -> bool {
-    let Some(setting) = case.record.go.gosumdb.as_deref() else { return false };
-    let mut words = setting.split_whitespace();
-    let name = words.next().unwrap_or_default();
-    let own = match words.next() {
-        Some(url) => {
-            url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default()
-        }
-        None => name.split('+').next().unwrap_or_default(),
+    let own = match setting(case) {
+        Some((_, Some(url))) => bare(authority(url)),
+        Some((name, None)) => host_of_name(name),
+        None => return false,
     };
-    let bare = |name: &str| {
-        name.rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-            .map_or_else(|| name.to_owned(), |(host, _)| host.to_owned())
-    };
-    !own.is_empty() && bare(own) == bare(host)
+    !own.is_empty() && own == bare(host)
+}
+
+/// What is asked nothing costs nothing.
+pub const OFF: (&str, &str) =
+    ("sumdb=off", "shows what the checksum database costs; gives up its protection, so not to keep");
+
+/// Ways around the database's host.
+pub fn around(case: &Case<'_>) -> Vec<(String, &'static str)> {
+    let mut ways = Vec::new();
+    if let Some((name, Some(url))) = setting(case)
+        && host_of_name(name) != bare(authority(url))
+    {
+        ways.push((format!("sumdb={name}"), "asks the database by its own name instead of that mirror"));
+    }
+    ways.push((OFF.0.to_owned(), OFF.1));
+    ways
+}
+
+/// Ways around whoever serves the database: itself, or a proxy.
+pub fn ways(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
+    let mut ways = super::connect::around(case, host);
+    if ways.iter().all(|(name, _)| name != OFF.0) {
+        ways.push((OFF.0.to_owned(), OFF.1));
+    }
+    ways
 }
 
 /// Much of the time went there although each answer came as fast as the way allows.
 fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let of = case.split.phase(Phase::Sumdb);
+    if case.requests().all(|request| request.class.phase() != Phase::Sumdb) {
+        return;
+    }
+    let of = case.split().phase(Phase::Sumdb);
     if of.blocked_ns < at::WARNING_NS || of.blocked_ns * 100 < case.wall_ns() * at::CRITICAL_PERCENT {
         return;
     }
@@ -73,11 +102,12 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
             count(of.count, "request"),
             of.durations.map_or_else(|| "?".to_owned(), |durations| duration(durations.p50_ns))
         )],
-        remedies: Vec::new(),
+        remedies: ways(case, host),
         fatal: false,
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -133,13 +163,11 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
                 )
             })
             .collect(),
-        remedies: vec![(
-            "sumdb=off".to_owned(),
-            "shows what it costs; gives up the database's protection, so not to keep",
-        )],
+        remedies: around(case),
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -176,6 +204,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }
 
@@ -222,9 +251,10 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
             format!("{}: {} in vain", case.host(proxy[0].0), count(proxy.len() as u64, "handshake")),
             format!("{}: {} in vain", case.host(sumdb[0].0), count(sumdb.len() as u64, "handshake")),
         ],
-        remedies: Vec::new(),
+        remedies: ways(case, &case.host(proxy[0].0)),
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: 0,
     });
 }

@@ -12,6 +12,13 @@ use crate::model::state::State;
 const MS: Ns = 1_000_000;
 const S: Ns = 1_000_000_000;
 
+/// As the report has it; the page's test wants to know.
+fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
+    let stalls = super::stalls(command, now);
+    page_tests::seen(&stalls);
+    stalls
+}
+
 /// A command of ten seconds that slept all the time, and what is told of it.
 struct World(State, Command);
 
@@ -129,10 +136,34 @@ impl World {
     }
 
     fn stalls(mut self) -> Vec<Stall> {
+        let stalls = self.judged();
+        self.elsewhere();
+        stalls
+    }
+
+    fn judged(&mut self) -> Vec<Stall> {
         let idle = vec![(self.1.start_ns, 10 * S)];
         let update = CommandUpdate { command: self.1.clone(), idle };
         self.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
         stalls(self.0.command(1).unwrap(), 10 * S)
+    }
+
+    /// The same with other settings, and with requests of other classes.
+    fn elsewhere(mut self) {
+        self.1.go.goproxy = Some("https://proxy.test|https://mirror.test,direct".into());
+        self.judged();
+        for sumdb in ["sumdb.example.test https://sumdb.test", "sumdb.test https://proxy.test"] {
+            self.1.go.gosumdb = Some(sumdb.into());
+            self.judged();
+        }
+        let requests: Vec<Request> =
+            self.0.command(1).unwrap().requests.values().map(|request| Request::clone(request)).collect();
+        for class in [Class::SumdbTile, Class::Toolchain, Class::GoGet] {
+            for request in requests.iter().cloned() {
+                self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(Request { class, ..request }) });
+            }
+            self.judged();
+        }
     }
 
     #[track_caller]
@@ -191,6 +222,10 @@ fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
             .dns(move |dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, S + ms * MS, Some(3 * S)))
     };
     near(after(1000).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
+    // What was asked beside it had its answer in time, and bears nothing of it.
+    let beside = |dns: &mut Dns| (dns.qtype, dns.end_ns) = ("AAAA".into(), Some(S + 140 * MS));
+    let cost_ns = after(1000).dns(beside).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns;
+    assert_eq!(cost_ns, S);
     after(400).finds_no("dns-timeout");
 }
 
@@ -261,6 +296,12 @@ fn a_syn_that_is_sent_again_was_lost() {
         (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
     };
     near(World::new().connection(lost).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 3 * S);
+    // … of which the way itself takes its part.
+    let far = |c: &mut Connection| {
+        lost(c);
+        c.rtt_ns = Some(S);
+    };
+    near(World::new().connection(far).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 2 * S);
     World::new().connection(|_| {}).finds_no("syn-lost");
 }
 
@@ -279,6 +320,13 @@ fn a_refused_connection_is_named_after_what_was_looked_up_before_it() {
     };
     World::new().dns(|_| {}).connection(refused).finds("connect-refused", Phase::Connect, Some("proxy.test"));
     World::new().connection(refused).finds("connect-refused", Phase::Connect, Some("192.0.2.1:443"));
+    // A name server as far away as who refuses is not slow.
+    let far = |c: &mut Connection| {
+        refused(c);
+        (c.rtt_ns, c.end_ns) = (None, Some(2 * S + 200 * MS));
+    };
+    let late = |dns: &mut Dns| dns.end_ns = Some(dns.start_ns + 200 * MS);
+    World::new().dns(late).connection(far).finds_no("dns-slow");
     World::new().connection(|_| {}).finds_no("connect-refused");
 }
 
@@ -289,14 +337,14 @@ fn ipv6_that_leads_nowhere_is_seen_by_the_ipv4_after_it() {
         (c.remote, c.outcome, c.end_ns) =
             ("[2001:db8::1]:443".into(), ConnectionOutcome::Unused, Some(S + 350 * MS));
     };
-    let v4 = |c: &mut Connection| c.start_ns = S + 300 * MS;
+    let v4 = |c: &mut Connection| (c.start_ns, c.tls_start_ns) = (S + 300 * MS, Some(S + 320 * MS));
     near(
         World::new()
             .connection(v6)
             .connection(v4)
             .finds("ipv6-blackhole", Phase::Connect, Some("[2001:db8::1]:443"))
             .cost_ns,
-        340 * MS,
+        300 * MS,
     );
     World::new().connection(v6).finds_no("ipv6-blackhole");
 }
@@ -409,6 +457,11 @@ fn a_loss_matters_when_several_streams_wait_behind_it() {
         .request(long)
         .retransmitted(&[2 * S + 300 * MS])
         .finds_no("h2-loss-blocks-all");
+    // What had arrived was not lost: the sender was impatient.
+    let arrived = |c: &mut Connection| c.spurious_retransmits = Some(1);
+    let of = |times: &[Ns]| World::new().connection(arrived).request(long).request(long).retransmitted(times);
+    of(&[2 * S + 300 * MS]).finds_no("h2-loss-blocks-all");
+    of(&[2 * S + 250 * MS, 2 * S + 300 * MS]).finds("h2-loss-blocks-all", Phase::Proxy, Some("proxy.test"));
 }
 
 #[test]
@@ -421,7 +474,8 @@ fn a_segment_that_was_overtaken_is_no_loss() {
 
 #[test]
 fn a_closed_window_costs_while_it_is_closed() {
-    let window = |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero });
+    let window =
+        |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero, since_ns: None });
     let slow = |r: &mut Request| r.end_ns = Some(5 * S);
     let world =
         World::new().connection(|_| {}).request(slow).tell(3 * S, window(true)).tell(4 * S, window(false));
@@ -733,4 +787,94 @@ fn what_lasts_is_found_and_costs_while_it_lasts() {
     assert!(at(4 * S).iter().all(|stall| stall.kind != "h2-silent"));
     let stall = at(8 * S).into_iter().find(|stall| stall.kind == "h2-silent").unwrap();
     near(stall.cost_ns, 6 * S);
+}
+
+fn names(stall: &Stall) -> Vec<&str> {
+    stall.remedies.iter().map(|remedy| remedy.name.as_str()).collect()
+}
+
+#[test]
+fn a_server_that_answered_in_the_same_run_is_offered_instead_of_a_bad_one() {
+    let good = |dns: &mut Dns| dns.server = "[2001:db8::53]:53".into();
+    let offers = |world: World, kind| {
+        let stall = world.dns(good).finds(kind, Phase::Dns, Some("192.0.2.53:53"));
+        assert_eq!(names(&stall).last(), Some(&"resolv=nameserver 2001:db8::53"), "{stall:?}");
+    };
+    offers(World::new().unanswered(|_| {}), "dns-timeout");
+    offers(World::new().dns(|_| {}).unanswered(|dns| dns.qtype = "AAAA".into()), "dns-aaaa-silent");
+    offers(World::new().dns(|dns| dns.end_ns = Some(2 * S)), "dns-slow");
+    offers(World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())), "dns-error");
+    let slow = |dns: &mut Dns| (dns.server, dns.end_ns) = ("192.0.2.54:53".into(), Some(2 * S));
+    let stall =
+        World::new().unanswered(|_| {}).dns(slow).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    assert_eq!(names(&stall), ["resolv=options timeout:1 attempts:3"]);
+}
+
+#[test]
+fn one_question_at_a_time_is_offered_when_one_of_two_was_answered() {
+    let with = |qtype: &'static str| {
+        World::new()
+            .unanswered(|_| {})
+            .dns(move |dns| (dns.qtype, dns.answers) = (qtype.into(), Some(0)))
+            .finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"))
+    };
+    assert!(names(&with("AAAA")).contains(&"resolv=options single-request"));
+    assert!(!names(&with("A")).contains(&"resolv=options single-request"));
+}
+
+#[test]
+fn the_way_around_a_proxy_is_what_else_goproxy_has() {
+    let offered = |list: Option<&str>, host: &'static str| {
+        let list = list.map(str::to_owned);
+        let lost = move |c: &mut Connection| {
+            no_hello(c);
+            (c.syn_retransmits, c.server_name) = (1, Some(host.into()));
+        };
+        let world = World::new().command(|command| command.go.goproxy = list).connection(lost);
+        let stall = world.finds("syn-lost", Phase::Connect, Some(host));
+        names(&stall).join(" ")
+    };
+    assert_eq!(offered(None, "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test,direct"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test:8443/x,off"), "proxy.test"), "proxy=direct");
+    assert_eq!(
+        offered(Some("https://a.test|https://proxy.test/x|https://b.test,direct"), "proxy.test"),
+        "proxy=https://a.test|https://b.test,direct"
+    );
+    assert_eq!(offered(Some("https://proxy.test,https://…@b.test"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test,,https://b.test,"), "proxy.test"), "proxy=https://b.test");
+    // Neither is there a proxy to leave out.
+    assert_eq!(offered(Some("https://proxy.test,direct"), "git.test"), "");
+    assert_eq!(offered(Some("direct"), "git.test"), "");
+}
+
+#[test]
+fn a_mirror_of_the_database_can_be_left_out() {
+    let offered = |setting: &'static str| {
+        let dead = |c: &mut Connection| {
+            hello_only(c);
+            c.server_name = Some("mirror.test".into());
+        };
+        let world =
+            World::new().command(|command| command.go.gosumdb = Some(setting.into())).connection(dead);
+        let stall = world.finds("sumdb-unreachable", Phase::Tls, Some("mirror.test"));
+        names(&stall).join(" ")
+    };
+    assert_eq!(offered("sumdb.test+key https://mirror.test/x"), "sumdb=sumdb.test+key sumdb=off");
+    assert_eq!(offered("mirror.test+key https://mirror.test"), "sumdb=off");
+    assert_eq!(offered("mirror.test"), "sumdb=off");
+}
+
+#[test]
+fn a_goaway_that_cost_requests_offers_another_proxy() {
+    let world = |outcome| {
+        World::new().connection(|c| c.goaway = Some("NO_ERROR".into())).request(move |r| {
+            (r.status, r.first_byte_ns, r.outcome) = (None, None, outcome);
+        })
+    };
+    let stall = world(RequestOutcome::Error).finds("h2-goaway", Phase::Proxy, Some("proxy.test"));
+    assert_eq!(names(&stall), ["proxy=direct"]);
+    let stall = world(RequestOutcome::Ok).finds("h2-goaway", Phase::Proxy, Some("proxy.test"));
+    assert_eq!((names(&stall).len(), stall.severity), (0, Severity::Info));
 }

@@ -83,6 +83,7 @@ fn finding(
         fatal: false,
         info: false,
         explains: Vec::new(),
+        about: 0,
     }
 }
 

@@ -87,6 +87,7 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
         fatal: true,
         info: false,
         explains: Vec::new(),
+        about: u64::from(top.pid),
     })
 }
 

@@ -8,8 +8,9 @@
 
 mod names;
 
-use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, Waiting};
+use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
 use super::record::{Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
+use super::report::{Remedy, Stall};
 use names::Names;
 
 /// Replaces names, consistently.
@@ -43,6 +44,9 @@ impl Anonymizer {
                 ..wait.clone()
             }),
             Body::Waiting(waiting) => Body::Waiting(self.waiting(waiting)),
+            Body::Stall(update) => {
+                Body::Stall(StallUpdate { stall: self.stall(&update.stall), ..update.clone() })
+            }
             same @ (Body::Retransmission(_)
             | Body::Reset(_)
             | Body::Window(_)
@@ -148,7 +152,25 @@ impl Anonymizer {
             (None, Phase::Lock | Phase::Local | Phase::Unexplained) => what.to_owned(),
             (None, _) => format!("{what} an unknown host"),
         };
-        Waiting { host, summary, ..waiting.clone() }
+        Waiting { host, summary, because: None, ..waiting.clone() }
+    }
+
+    /// What was seen holds names: the kind and whom it is about are left.
+    fn stall(&mut self, stall: &Stall) -> Stall {
+        let host = stall.host.as_deref().map(|host| match host.parse::<std::net::SocketAddr>() {
+            Ok(_) => self.names.address(host),
+            Err(_) => self.names.host(host),
+        });
+        let summary = match &host {
+            Some(host) => format!("{} of {host}", stall.kind),
+            None => stall.kind.clone(),
+        };
+        let remedies = stall.remedies.iter().map(|remedy| Remedy {
+            name: self::remedy(&remedy.name),
+            why: remedy.why.clone(),
+            attempt: String::new(),
+        });
+        Stall { host, summary, evidence: Vec::new(), remedies: remedies.collect(), ..stall.clone() }
     }
 }
 
@@ -163,8 +185,10 @@ fn remedy(remedy: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::StallState;
     use crate::model::json;
     use crate::model::record::Class;
+    use crate::model::report::Severity;
 
     /// Every private name of the events below.
     const SECRETS: [&str; 13] = [
@@ -241,7 +265,25 @@ mod tests {
             since_ns: 0,
             earlier: None,
             summary: "proxy.test: zip git.corp/Acme/billing@v1.2.3".into(),
+            because: text("proxy.test took long"),
         };
+        let stall = Stall {
+            kind: "proxy-slow".into(),
+            phase: Phase::Proxy,
+            host: text("proxy.test"),
+            severity: Severity::Warning,
+            start_ns: 0,
+            end_ns: 1,
+            cost_ns: 1,
+            summary: "proxy.test took long before 1 answer".into(),
+            evidence: words("/acme/x: no head"),
+            remedies: vec![Remedy {
+                name: "proxy=https://proxy.corp".into(),
+                why: "another".into(),
+                attempt: "goobserve compare --with proxy=https://proxy.corp -- go get git.corp/acme".into(),
+            }],
+        };
+        let stall = StallUpdate { command: 1, id: 1, state: StallState::Lasts, stall };
         let bodies = [
             Body::Session(Session {
                 schema: "s".into(),
@@ -282,6 +324,7 @@ mod tests {
             Body::Lock(LockWait { path: text("/home/alice/go/pkg/mod/cache/lock"), ..LockWait::default() }),
             Body::DnsWait(DnsWait { server: "[fd00::7]:53".into(), ..DnsWait::default() }),
             Body::Waiting(waiting),
+            Body::Stall(stall),
         ];
         bodies.into_iter().map(|body| Event { at_ns: 3, body }).collect()
     }

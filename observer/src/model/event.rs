@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Command, Connection, Dns, Loss, Machine, Ns, Phase, Process, Request};
+use super::report::Stall;
 
 /// An event and when it happened.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +46,8 @@ pub enum Body {
     DnsWait(DnsWait),
     /// The command waits
     Waiting(Waiting),
+    /// Something slows the command down, does so worse, or no longer
+    Stall(StallUpdate),
     /// Counters of what was not seen, as they are now
     Loss(Loss),
     /// Last line of a recording
@@ -111,6 +114,9 @@ pub struct WindowMark {
     pub ours: bool,
     /// Closed
     pub zero: bool,
+    /// When the segment came that closed it; the event is told with the one after it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ns: Option<Ns>,
 }
 
 /// A wait for a file lock.
@@ -170,6 +176,9 @@ pub struct Waiting {
     pub earlier: Option<Earlier>,
     /// In words
     pub summary: String,
+    /// Why, in words, where a detector knows
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// A wait that began before it could be seen.
@@ -177,6 +186,34 @@ pub struct Waiting {
 pub struct Earlier {
     /// How long it has lasted by now; `None` when the kernel does not know
     pub age_ns: Option<Ns>,
+}
+
+/// A finding while the command runs: told when it begins, gets worse, and is over. Detectors find it
+/// again in a recording, so a report does not depend on it; of a command that has ended, the last
+/// event of each number is as in the report.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StallUpdate {
+    /// The command
+    pub command: u32,
+    /// Number of the stall in this observation, from 1
+    pub id: u32,
+    /// Whether it goes on
+    pub state: StallState,
+    /// As it is known now: while it goes on, `end_ns` and `cost_ns` are up to now
+    #[serde(flatten)]
+    pub stall: Stall,
+}
+
+/// Whether a stall goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StallState {
+    /// It is waited for
+    Lasts,
+    /// It is waited for no longer
+    Over,
+    /// What was seen since is another finding, or none
+    Withdrawn,
 }
 
 /// The observation ended in order.

@@ -47,8 +47,9 @@ impl Kept {
 
     /// What has become due at `now`.
     pub fn due(&mut self, now: Ns) -> Due {
-        let (over, ended): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ended).into_iter().partition(|(_, at)| now.saturating_sub(*at) > LATE_NS);
+        let (over, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
+            .into_iter()
+            .partition(|(_, at)| now.saturating_sub(*at) > LATE_NS);
         self.ended = ended;
         let over: Vec<u32> = over.into_iter().map(|(command, _)| command).collect();
         self.shown.extend(&over);

@@ -291,6 +291,9 @@ pub struct Connection {
     pub syn_retransmits: u32,
     /// Segments sent again, SYNs not counted
     pub retransmits: u32,
+    /// Of them, those that had arrived: the peer said that it had them already (RFC 2883)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spurious_retransmits: Option<u32>,
     /// Segments received out of order
     pub received_out_of_order: Option<u32>,
     /// Resets, sent or received

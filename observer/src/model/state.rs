@@ -215,6 +215,8 @@ impl State {
                 self.end = Some(end.duration_ns);
                 return true;
             }
+            // The detectors find it anew in what else is told.
+            Body::Stall(_) => return true,
             Body::Command(update) => update.command.id,
             Body::Process(process) => process.command,
             Body::Dns(dns) => dns.command,
@@ -243,7 +245,7 @@ impl CommandState {
         let at = event.at_ns;
         self.changes += 1;
         match &event.body {
-            Body::Session(_) | Body::Loss(_) | Body::End(_) => true,
+            Body::Session(_) | Body::Loss(_) | Body::Stall(_) | Body::End(_) => true,
             Body::Command(update) => self.update(update, &mut held.idle, limits.idle),
             Body::Process(record) => {
                 let key = (record.start_ns, record.pid);

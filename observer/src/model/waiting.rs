@@ -56,6 +56,7 @@ pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns
         since_ns: age_ns.map_or(flight.operation.start_ns, |age| now.saturating_sub(age)),
         earlier,
         summary: summary(command, flight),
+        because: None,
     }
 }
 
@@ -65,6 +66,8 @@ pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns
 pub struct Announcer {
     /// By command: when the wait began or was found, and when it was announced last
     last: HashMap<u32, (Ns, Ns)>,
+    /// By command: since when it waits, announced or not
+    since: HashMap<u32, Ns>,
 }
 
 impl Announcer {
@@ -72,8 +75,10 @@ impl Announcer {
     pub fn due(&mut self, state: &State, now: Ns) -> Vec<Waiting> {
         let mut due = Vec::new();
         let mut last = HashMap::new();
+        self.since.clear();
         for (id, _) in state.commands() {
             let Some((waiting, start_ns)) = wait(state, id, now) else { continue };
+            self.since.insert(id, start_ns);
             let former = self.last.get(&id).filter(|(start, _)| *start == start_ns);
             let age = waiting.earlier.map_or(Some(now.saturating_sub(start_ns)), |earlier| earlier.age_ns);
             let old = age.is_none_or(|age| age >= EVERY_NS);
@@ -90,6 +95,11 @@ impl Announcer {
         }
         self.last = last;
         due
+    }
+
+    /// Since when that command waited for something when last asked; `None` when for nothing.
+    pub fn since(&self, command: u32) -> Option<Ns> {
+        self.since.get(&command).copied()
     }
 }
 

@@ -43,6 +43,11 @@ impl Progress {
         self.last.elapsed() >= EVERY
     }
 
+    /// What is to be told at once does not wait for its second.
+    pub fn hurry(&mut self) {
+        self.last = self.last.checked_sub(EVERY).unwrap_or(self.last);
+    }
+
     /// Draws `text` when a second has passed and nothing forbids it. `pids` are the processes of
     /// the command. Never fails: a line that cannot be drawn is left out.
     pub fn tick(&mut self, text: &str, pids: &[u32]) {
@@ -56,7 +61,7 @@ impl Progress {
         }
         self.last = now;
         if self.may_draw() && !any_reads_terminal(pids) {
-            self.drawn = self.tty.write_all(line(text, self.width()).as_bytes()).is_ok();
+            self.drawn = self.tty.write_all(line(text, self.columns()).as_bytes()).is_ok();
         }
     }
 
@@ -78,8 +83,10 @@ impl Progress {
         ours && echo() && takes_output()
     }
 
-    fn width(&self) -> usize {
-        width(&self.tty).map_or(USUAL_WIDTH, usize::from)
+    /// Columns of a line.
+    pub fn columns(&self) -> usize {
+        // Some terminals wrap at the last one.
+        width(&self.tty).map_or(USUAL_WIDTH, usize::from).saturating_sub(1)
     }
 }
 
@@ -106,9 +113,9 @@ pub fn width(tty: &File) -> Option<u16> {
     asked.ok().map(|_| size.ws_col).filter(|columns| *columns > 0)
 }
 
-/// One line that does not reach the last column, where some terminals would wrap.
-fn line(text: &str, width: usize) -> String {
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(width.saturating_sub(1)).collect();
+/// One line of so many columns at most.
+fn line(text: &str, columns: usize) -> String {
+    let shown: String = text.chars().filter(|c| !c.is_control()).take(columns).collect();
     format!("\r\x1b[2m{shown}\x1b[0m\x1b[K\r")
 }
 
@@ -160,7 +167,7 @@ mod tests {
     fn the_line_is_one_line_and_ends_in_column_0() {
         assert_eq!(line("abc", 80), "\r\x1b[2mabc\x1b[0m\x1b[K\r");
         assert_eq!(line("abc\ndef\x1b[2J", 80), "\r\x1b[2mabcdef[2J\x1b[0m\x1b[K\r");
-        assert_eq!(line("äöüß", 4), "\r\x1b[2mäöü\x1b[0m\x1b[K\r");
+        assert_eq!(line("äöüß", 3), "\r\x1b[2mäöü\x1b[0m\x1b[K\r");
         assert_eq!(line("abc", 0), "\r\x1b[2m\x1b[0m\x1b[K\r");
     }
 

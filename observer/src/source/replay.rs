@@ -73,7 +73,7 @@ struct Probe {
 }
 
 /// Event types that this version knows.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 15] = [
     "session",
     "command",
     "process",
@@ -84,7 +84,9 @@ const KNOWN: [&str; 13] = [
     "reset",
     "window",
     "lock",
+    "dns_wait",
     "waiting",
+    "stall",
     "loss",
     "end",
 ];
@@ -207,8 +209,8 @@ mod tests {
 
     #[test]
     fn unknown_types_are_passed_over_and_counted() {
-        let stall = r#"{"at_ns":3,"type":"stall","command":1}"#;
-        assert_eq!(read(&[SESSION, stall, END, ""]), (2, None, 1, false));
+        let weather = r#"{"at_ns":3,"type":"weather","command":1}"#;
+        assert_eq!(read(&[SESSION, weather, END, ""]), (2, None, 1, false));
     }
 
     #[test]

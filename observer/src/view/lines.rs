@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::again::{Again, to};
 use super::clean::clean;
 use super::human::{bytes, count, duration, moment, percent};
 use super::words;
-use crate::model::event::{Body, Event, LockWait};
-use crate::model::operations::{host_of, is_go};
+use crate::model::event::{Body, Event, LockWait, StallState, StallUpdate};
+use crate::model::operations::is_go;
 use crate::model::record::{
     Command, Connection, ConnectionOutcome, Dns, Loss, Ns, Process, Request, RequestOutcome,
 };
@@ -18,6 +19,7 @@ use crate::model::{State, report};
 pub struct Lines {
     /// By command, the steps that were told
     told: HashMap<u32, HashSet<Step>>,
+    again: Again,
     loss: Loss,
 }
 
@@ -45,6 +47,7 @@ impl Lines {
     /// The line for `event`, which `state` has taken in already; `None` when it says nothing new.
     /// Without its end, one line, safe for a terminal.
     pub fn line(&mut self, state: &State, event: &Event) -> Option<String> {
+        let again = self.again.tell(state, event);
         let (command, text) = match &event.body {
             Body::Session(_) | Body::End(_) => return None,
             Body::Loss(loss) => {
@@ -66,7 +69,7 @@ impl Lines {
                 }
             }
             Body::Process(process) => (Some(process.command), self.process(process)?),
-            Body::Dns(dns) => (Some(dns.command), self.dns(dns)?),
+            Body::Dns(dns) => (Some(dns.command), again.or_else(|| self.dns(dns))?),
             Body::Connection(connection) => (Some(connection.command), self.connection(connection)?),
             Body::Request(request) => (Some(request.command), self.request(request)?),
             Body::Lock(wait) => (Some(wait.command), self.lock(wait)?),
@@ -77,10 +80,7 @@ impl Lines {
                 };
                 (Some(wait.command), text)
             }
-            Body::Retransmission(mark) => {
-                let what = if mark.syn { "SYN" } else { "segment" };
-                (Some(mark.command), format!("{what} sent again{}", to(state, mark.command, mark.connection)))
-            }
+            Body::Retransmission(mark) => (Some(mark.command), again?),
             Body::Reset(mark) => {
                 let how = if mark.received { "received" } else { "sent" };
                 (Some(mark.command), format!("reset {how}{}", to(state, mark.command, mark.connection)))
@@ -98,8 +98,11 @@ impl Lines {
                     Some(age) => format!("has waited {}", duration(age)),
                     None => "waits, since when is not known,".to_owned(),
                 };
-                (Some(waiting.command), format!("{so_far} for {}", waiting.summary))
+                let because = waiting.because.as_deref().map(|why| format!(", because {why}"));
+                let text = format!("{so_far} for {}{}", waiting.summary, because.unwrap_or_default());
+                (Some(waiting.command), text)
             }
+            Body::Stall(update) => (Some(update.command), stall(update)),
         };
         let id = command.map_or_else(|| "-".to_owned(), |id| format!("#{id}"));
         Some(clean(&format!("{:>9} s  {id:<4} {text}", moment(event.at_ns))).into_owned())
@@ -117,6 +120,7 @@ impl Lines {
                 .command(*known)
                 .is_some_and(|command| command.record.as_ref().is_none_or(|record| record.wall_ns.is_none()))
         });
+        self.again.keep(|known| self.told.contains_key(&known));
         self.told.insert(id, HashSet::from([Step::Began, Step::Ended]));
     }
 
@@ -173,7 +177,11 @@ impl Lines {
         if connection.end_ns.is_some() {
             return self.once(command, Step::Closed(id), || {
                 let requests = count(u64::from(connection.requests), "request");
-                format!("connection to {}: {}, {requests}", host(), words::outcome(connection.outcome))
+                let again = match connection.retransmits {
+                    0 => String::new(),
+                    n => format!(", {} sent again", count(u64::from(n), "segment")),
+                };
+                format!("connection to {}: {}, {requests}{again}", host(), words::outcome(connection.outcome))
             });
         }
         if let Some(took) = connection.tls_ns {
@@ -231,6 +239,21 @@ impl Lines {
     }
 }
 
+/// What was found, what it cost by now, and what can be tried.
+fn stall(update: &StallUpdate) -> String {
+    let stall = &update.stall;
+    let (how, so_far) = match update.state {
+        StallState::Lasts => ("", " so far"),
+        StallState::Over => (" over", ""),
+        StallState::Withdrawn => return format!("stall {} withdrawn: it was something else", stall.kind),
+    };
+    let (severity, cost) = (words::severity(stall.severity), duration(stall.cost_ns));
+    let attempt = stall.remedies.first().map(|remedy| remedy.attempt.as_str());
+    let attempt = attempt.filter(|attempt| !attempt.is_empty() && update.state == StallState::Lasts);
+    let attempt = attempt.map_or_else(String::new, |attempt| format!("; try: {attempt}"));
+    format!("stall {}{how}, {severity}, cost {cost}{so_far}: {}{attempt}", stall.kind, stall.summary)
+}
+
 fn began(command: &Command) -> String {
     let how = match command.age_ns {
         Some(age) => format!("runs already, for {}", duration(age)),
@@ -263,17 +286,12 @@ fn loss_line(loss: &Loss) -> String {
     )
 }
 
-/// ` to proxy.test`, or nothing when the connection is not known.
-fn to(state: &State, command: u32, connection: u32) -> String {
-    let known = state.command(command).and_then(|command| command.connections.get(&connection));
-    known.and_then(host_of).map_or_else(String::new, |host| format!(" on the connection to {host}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::event::{CommandUpdate, Mark, Waiting};
     use crate::model::record::{Class, Phase};
+    use crate::model::report::{Remedy, Severity, Stall};
 
     /// Every line that the events give.
     fn lines(bodies: impl IntoIterator<Item = (Ns, Body)>) -> Vec<String> {
@@ -376,10 +394,46 @@ mod tests {
             since_ns: 0,
             earlier: None,
             summary: "a\u{1b}b".into(),
+            because: None,
         };
+        let why = Waiting { because: Some("c\u{1b}d".into()), ..waiting.clone() };
         assert_eq!(
-            lines([(3_000_000_000, Body::Waiting(waiting))]),
-            ["    3.000 s  #1   has waited 3.00 s for a\\x1bb"]
+            lines([waiting, why].map(|waiting| (3_000_000_000, Body::Waiting(waiting)))),
+            [
+                "    3.000 s  #1   has waited 3.00 s for a\\x1bb",
+                "    3.000 s  #1   has waited 3.00 s for a\\x1bb, because c\\x1bd"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stall_is_a_line_when_it_begins_and_when_it_is_over() {
+        let remedy = Remedy { name: "http1".into(), why: "x".into(), attempt: "goobserve compare".into() };
+        let stall = Stall {
+            kind: "h2-silent".into(),
+            phase: Phase::Proxy,
+            host: None,
+            severity: Severity::Warning,
+            start_ns: 0,
+            end_ns: 3,
+            cost_ns: 3_000_000_000,
+            summary: "proxy.test fell \u{1b}silent".into(),
+            evidence: Vec::new(),
+            remedies: vec![remedy],
+        };
+        let told = [StallState::Lasts, StallState::Over, StallState::Withdrawn].map(|state| {
+            let update = StallUpdate { command: 1, id: 1, state, stall: stall.clone() };
+            (3_000_000_000, Body::Stall(update))
+        });
+        let told = lines(told);
+        let told: Vec<&str> = told.iter().map(|line| &line[18..]).collect();
+        assert_eq!(
+            told,
+            [
+                "stall h2-silent, warning, cost 3.00 s so far: proxy.test fell \\x1bsilent; try: goobserve compare",
+                "stall h2-silent over, warning, cost 3.00 s: proxy.test fell \\x1bsilent",
+                "stall h2-silent withdrawn: it was something else",
+            ]
         );
     }
 

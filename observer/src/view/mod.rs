@@ -1,5 +1,6 @@
 //! Reports and events in, what people and programs read out.
 
+pub mod again;
 pub mod answer;
 pub mod clean;
 pub mod compare;
@@ -14,6 +15,7 @@ pub mod markdown;
 pub mod markup;
 pub mod page;
 pub mod perfetto;
+pub mod status;
 pub mod table;
 pub mod text;
 pub mod tui;

@@ -190,7 +190,8 @@ impl Writer {
                     let (module, version) = (request.module.as_deref(), request.version.as_deref());
                     let (authority, path) = (request.authority.as_deref(), request.path.as_deref());
                     let subject = words::subject(module, version, authority, path);
-                    let key = request.connection.map_or(Key::Nowhere, |id| Key::Connection(id, Part::Streams));
+                    let key =
+                        request.connection.map_or(Key::Nowhere, |id| Key::Connection(id, Part::Streams));
                     (key, format!("{} {subject}", words::class(request.class)))
                 }
                 Subject::Lock(_) => (Key::Locks, "file lock".to_owned()),
@@ -217,7 +218,9 @@ impl Writer {
                 self.complete(pid, track, &span.name, span.cat, span.time, about(span.flight));
                 self.parts(pid, track, span.flight);
             }
-            let (Key::Connection(id, Part::Handshakes), Some(track)) = (&key, tracks.get(&0)) else { continue };
+            let (Key::Connection(id, Part::Handshakes), Some(track)) = (&key, tracks.get(&0)) else {
+                continue;
+            };
             for (at, name) in marks.remove(id).unwrap_or_default() {
                 self.instant(pid, *track, name, at);
             }

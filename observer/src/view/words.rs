@@ -1,7 +1,7 @@
 //! Names of the contract in, plain words out.
 
 use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol, RequestOutcome};
-use crate::model::report::Connection;
+use crate::model::report::{Connection, Severity};
 
 /// What a phase is, in at most 27 columns.
 pub const fn phase(phase: Phase) -> &'static str {
@@ -138,6 +138,15 @@ pub fn argv(argv: &[String]) -> String {
         }
     }
     words.join(" ")
+}
+
+/// How bad, in a word.
+pub const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "critical",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
 }
 
 #[cfg(test)]

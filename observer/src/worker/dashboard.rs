@@ -1,12 +1,14 @@
 //! The dashboard over a live observation. In: the state, the trees' states, the terminal's keys,
 //! what the command prints. Out: frames; when it is left, the command's output and a summary.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Uid, User};
 
 use crate::model::State;
 use crate::model::event::{Body, CommandUpdate, Event};
@@ -89,7 +91,7 @@ impl Dashboard {
         state: &State,
         now: Ns,
         runs: bool,
-        asleep: impl FnOnce() -> std::collections::BTreeMap<u32, Option<Ns>>,
+        asleep: impl FnOnce() -> BTreeMap<u32, Option<Ns>>,
     ) -> Wish {
         if let Some(output) = &mut self.output {
             let new = output.read(self.screen.is_none());
@@ -124,11 +126,16 @@ impl Dashboard {
                 Act::Draw | Act::Nothing | Act::Seek(_) => {}
             }
         }
-        let pause = if self.dirty { Some(FRAME) } else { (runs && !self.view.paused || screen.busy()).then_some(CLOCK) };
+        let pause = if self.dirty {
+            Some(FRAME)
+        } else {
+            (runs && !self.view.paused || screen.busy()).then_some(CLOCK)
+        };
         let due = pause.is_some_and(|pause| self.drawn_at.elapsed() >= pause.max(self.took * SHARE));
         if key || due {
             (self.dirty, self.drawn_at) = (false, Instant::now());
             self.view.now = Some(now);
+            name_users(&mut self.view.users, state);
             self.view.asleep = asleep();
             let _ = screen.draw(state, &self.view);
             self.took = self.drawn_at.elapsed();
@@ -161,6 +168,15 @@ impl Dashboard {
                 let _ = writeln!(io::stdout(), "{line}");
             }
         }
+    }
+}
+
+/// Looks up, once each, whose commands there are; who has no name keeps the number.
+fn name_users(users: &mut BTreeMap<u32, String>, state: &State) {
+    let uids = state.commands().filter_map(|(_, command)| command.record.as_ref()?.uid);
+    for uid in uids {
+        let name = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+        users.entry(uid).or_insert_with(|| name().unwrap_or_else(|| uid.to_string()));
     }
 }
 
@@ -254,6 +270,21 @@ mod tests {
             (shown[0].as_str(), shown[1].len(), shown[2].as_str()),
             ("go: downloading example.com/a", SHOWN_LINE, "end")
         );
+    }
+
+    #[test]
+    fn users_have_their_names_and_strangers_their_numbers() {
+        use crate::model::record::Command;
+        let mut state = State::new();
+        for (id, uid) in [(1, Some(0)), (2, Some(4_000_000_001)), (3, None)] {
+            let command = Command { id, uid, ..Command::default() };
+            let body = Body::Command(CommandUpdate { command, idle: Vec::new() });
+            state.apply(&Event { at_ns: 0, body });
+        }
+        let mut users = BTreeMap::new();
+        name_users(&mut users, &state);
+        let named = [(0, "root".to_owned()), (4_000_000_001, "4000000001".to_owned())];
+        assert_eq!(users, BTreeMap::from(named));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The half without privileges: reads the ring, decodes, correlates, reports. It runs as the
 //! invoking user and asks the agent for what that user may not open.
 
+mod announce;
 mod binaries;
 mod dashboard;
 mod locks;

@@ -2,6 +2,7 @@
 
 mod found;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -9,6 +10,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result};
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 
+use super::announce::Announcements;
 use super::binaries::{Binaries, Binary};
 use super::dashboard::{Dashboard, Wish};
 use super::locks;
@@ -25,19 +27,20 @@ use crate::model::event::{Body, End, Event, Session};
 use crate::model::kept::{Kept, SHOWN_MAX};
 use crate::model::record::Ns;
 use crate::model::report::report;
-use crate::model::waiting::{Announcer, waiting};
+use crate::model::waiting::waiting;
 use crate::run::progress::{self, Progress};
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
+use crate::view::again::Again;
 use crate::view::lines::Lines;
-use crate::view::{human, json, markdown, page, text};
+use crate::view::{human, json, markdown, page, status, text};
 
-/// Waits are looked for at every third tick: it takes a walk over what is in flight.
-const ANNOUNCE_TICKS: u32 = 3;
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
+/// The progress line shows so long what was sent again; then how much was.
+const NOTICE_NS: Ns = 3_000_000_000;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
 /// A gap is that old when its consequences are drawn: later events have come.
@@ -56,7 +59,7 @@ pub struct Observer {
     progress: Option<Progress>,
     dashboard: Option<Dashboard>,
     kept: Kept,
-    announcer: Announcer,
+    announcements: Announcements,
     looks: Looks,
     stubs: StubLooks,
     kernel_lost: u64,
@@ -67,6 +70,9 @@ pub struct Observer {
     ticks: u32,
     /// The progress line to draw
     line: String,
+    /// For it: what is sent again, and what was said of that last
+    again: Again,
+    notice: Option<(Ns, String)>,
     /// Time of the latest event that was told: a recording is in order of time
     told_ns: Ns,
 }
@@ -125,7 +131,7 @@ impl Observer {
             progress,
             dashboard,
             kept,
-            announcer: Announcer::default(),
+            announcements: Announcements::default(),
             looks: Looks::default(),
             stubs: StubLooks::default(),
             kernel_lost: 0,
@@ -134,6 +140,8 @@ impl Observer {
             unflushed: true,
             ticks: 0,
             line: String::new(),
+            again: Again::default(),
+            notice: None,
             told_ns: 0,
         })
     }
@@ -350,6 +358,12 @@ impl Observer {
                 stream.write(&event);
             }
             self.state.apply(&event);
+            if let Some(progress) = &mut self.progress
+                && let Some(notice) = self.again.tell(&self.state, &event)
+            {
+                self.notice = Some((event.at_ns, notice));
+                progress.hurry();
+            }
             let line = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event));
             if line.is_some_and(|line| writeln!(std::io::stdout(), "{line}").is_err()) {
                 std::process::exit(0); // nobody reads any more, as with any filter
@@ -365,11 +379,10 @@ impl Observer {
         if self.ticks.is_multiple_of(SOCKETS_TICKS) {
             self.ask_for_sockets(seam);
         }
-        if self.ticks.is_multiple_of(ANNOUNCE_TICKS) {
-            for waiting in self.announcer.due(&self.state, now) {
-                self.events.push(Event { at_ns: now, body: Body::Waiting(waiting) });
-            }
-        }
+        let Self { announcements, state, correlator, task, .. } = self;
+        let asleep = || asleep(correlator, task.start_ns, Some(ring));
+        let told = announcements.tick(state, now, asleep, monotonic_ns);
+        self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
         let loss = self.correlator.loss(self.kernel_lost);
         if loss != self.state.loss() {
             self.events.push(Event { at_ns: now, body: Body::Loss(loss) });
@@ -403,15 +416,7 @@ impl Observer {
         let runs = self.correlator.running();
         let Self { dashboard, state, correlator, task, .. } = self;
         let Some(dashboard) = dashboard else { return };
-        let asleep = || {
-            let trees = correlator.running_trees().into_iter();
-            let known = trees.filter_map(|(tree, command)| Some((command, ring?.tree(tree)?.since)));
-            let of = |since: u64| {
-                let asleep = since & 3 == ThreadState::Asleep as u64;
-                asleep.then(|| (since >> SINCE_SHIFT).saturating_sub(task.start_ns))
-            };
-            known.map(|(command, since)| (command, of(since))).collect()
-        };
+        let asleep = || asleep(correlator, task.start_ns, ring);
         if dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none() {
             let _ = seam.send(&ToAgent::Leave, &[]);
         }
@@ -454,19 +459,24 @@ impl Observer {
         let Some((id, command)) = self.state.commands().next() else { return };
         let ended = command.requests.values().filter(|request| request.end_ns.is_some()).count();
         let begun = command.record.as_ref().map_or(0, |record| record.start_ns);
-        let mut line = format!(
-            "{} · {} · {}",
-            human::duration(now.saturating_sub(begun)),
+        let mut facts = vec![
             human::count(ended as u64, "request"),
             human::count(command.connections.len() as u64, "connection"),
-        );
+        ];
+        let notice = self.notice.as_ref().filter(|(at, _)| now < at + NOTICE_NS);
+        facts.extend(match (notice, self.again.total(id)) {
+            (Some((_, text)), _) => Some(text.clone()),
+            (None, 0) => None,
+            (None, total) => Some(format!("{total} sent again")),
+        });
         // While a thread of it works the command does not wait, whatever is in flight.
         let asleep = ring.tree(RUN).is_some_and(|tree| tree.since & 3 == ThreadState::Asleep as u64);
-        if let Some(waiting) = waiting(&self.state, id, now).filter(|_| asleep) {
-            let since = human::duration(now.saturating_sub(waiting.since_ns));
-            line.push_str(&format!(" · waiting {since} for {}", waiting.summary));
+        let mut wait = waiting(&self.state, id, now).filter(|_| asleep);
+        if let Some(wait) = &mut wait {
+            wait.because = self.announcements.because(id).map(str::to_owned);
         }
-        self.line = line;
+        let columns = self.progress.as_ref().map_or(0, Progress::columns);
+        self.line = status::line(now.saturating_sub(begun), &facts, wait.as_ref(), now, columns);
         let _ = seam.send(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
     }
 
@@ -495,7 +505,15 @@ impl Observer {
         let at_ns = self.now();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
         self.take();
+        self.last_look(at_ns);
+        self.take();
         self.flush();
+    }
+
+    /// What was found, as the report will have it.
+    fn last_look(&mut self, at_ns: Ns) {
+        let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new());
+        self.events.extend(told.into_iter().map(|body| Event { at_ns, body }));
     }
 
     /// The observation is over: files and report.
@@ -504,6 +522,8 @@ impl Observer {
         let at_ns = self.now();
         let loss = self.correlator.loss(self.kernel_lost);
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
+        self.take();
+        self.last_look(at_ns);
         self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns }) });
         self.take();
         self.flush();
@@ -556,6 +576,17 @@ impl Observer {
             );
         }
     }
+}
+
+/// Of each command that runs: since when all of it sleeps, where it does.
+fn asleep(correlator: &Correlator, start_ns: u64, ring: Option<&Ring>) -> BTreeMap<u32, Option<Ns>> {
+    let trees = correlator.running_trees().into_iter();
+    let known = trees.filter_map(|(tree, command)| Some((command, ring?.tree(tree)?.since)));
+    let of = |since: u64| {
+        let asleep = since & 3 == ThreadState::Asleep as u64;
+        asleep.then(|| (since >> SINCE_SHIFT).saturating_sub(start_ns))
+    };
+    known.map(|(command, since)| (command, of(since))).collect()
 }
 
 /// Columns of the terminal on stderr; 80 when it is none.

@@ -142,17 +142,51 @@ fn a_small_terminal_gets_one_clear_line() {
     assert_eq!(shown.trim(), "goobserve: 60×10 is too small, it takes 80×24; q ends");
 }
 
+/// One recording of each family: each view of it at its end, as a replay shows it.
 #[test]
-fn explore() {
-    for mut recorded in recordings::all() {
-        let stalls = recorded.stalls();
-        let end = recorded.end();
-        let shown = text(&recorded.frame(end, &View::default(), (80, 24)));
-        println!("== {} end {:.3} {:?}", recorded.name, end as f64 / 1e9, stalls.iter().map(|s| (&s.kind, s.severity, s.start_ns/1000000, s.end_ns/1000000)).collect::<Vec<_>>());
-        println!("{shown}");
-        if let Some(stall) = stalls.first() {
-            let shown = text(&recorded.frame(stall.end_ns - 1, &View::default(), (80, 24)));
-            println!("-- {} during {}\n{shown}", recorded.name, stall.end_ns);
+fn each_view_of_the_recordings_that_are_kept() {
+    const FAMILIES: [&str; 9] = [
+        "healthy",
+        "dns-timeout",
+        "syn-lost",
+        "tls-hello-unanswered",
+        "h2-silent",
+        "proxy-slow",
+        "sumdb-slow",
+        "cache-lock-wait",
+        "vcs-waiting",
+    ];
+    let mut recordings = recordings::all();
+    recordings.retain(|recorded| FAMILIES.contains(&&*recorded.name));
+    assert_eq!(recordings.len(), FAMILIES.len());
+    for tab in Tab::ALL {
+        for size in SIZES {
+            let view = View { tab, command: Some(1), ..View::default() };
+            let shown = recordings.iter_mut().map(|recorded| {
+                let frame = recorded.frame(recorded.end(), &view, size);
+                format!("== {}\n{}", recorded.name, text(&frame))
+            });
+            let album = shown.collect::<String>();
+            assert_snapshot!(format!("recorded_{}_{}x{}", tab.title(), size.0, size.1), album);
         }
     }
+}
+
+/// Of every recording with something that is worth a warning.
+#[test]
+fn what_cost_time_and_what_to_try_is_one_key_away_at_80_by_24() {
+    let (size, mut seen) = ((80, 24), 0);
+    let view = View { tab: Tab::Stalls, command: Some(1), ..View::default() };
+    for mut recorded in recordings::all() {
+        let Some(stall) = recorded.stalls().into_iter().next() else { continue };
+        let shown = text(&recorded.frame(recorded.end(), &view, size));
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(&*stall.kind), "{}: {shown}", recorded.name);
+        if let Some(remedy) = stall.remedies.first() {
+            assert!(shown.contains("goobserve compare --with"), "{}: {shown}", recorded.name);
+            assert!(shown.contains(&*remedy.name), "{}: {shown}", recorded.name);
+        }
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen} recordings with a warning");
 }

@@ -44,8 +44,10 @@ impl Recorded {
     /// What cost something, the worst first.
     pub fn stalls(&mut self) -> Vec<Stall> {
         let commands = self.report().commands.into_iter();
-        let mut stalls: Vec<_> =
-            commands.flat_map(|command| command.stalls).filter(|stall| stall.severity != Severity::Info).collect();
+        let mut stalls: Vec<_> = commands
+            .flat_map(|command| command.stalls)
+            .filter(|stall| stall.severity != Severity::Info)
+            .collect();
         stalls.sort_by_key(|stall| std::cmp::Reverse((stall.severity, stall.cost_ns)));
         stalls
     }

@@ -304,7 +304,8 @@ pub fn h2_loss() -> State {
     for at in [900, 1_300, 2_100, 3_700] {
         scene.at(at * MS, Body::Retransmission(Mark { command: 1, connection: on, syn: false }));
     }
-    let window = |zero| Body::Window(WindowMark { command: 1, connection: on, ours: true, zero });
+    let window =
+        |zero| Body::Window(WindowMark { command: 1, connection: on, ours: true, zero, since_ns: None });
     scene.at(600 * MS, window(true));
     scene.at(700 * MS, window(false));
     scene.idle(&[(10 * MS, 5_200 * MS)], None);

@@ -50,6 +50,8 @@ pub fn report_of(text: &str) -> (Report, State) {
     for field in [&mut stall.kind, &mut remedy.name, &mut remedy.why, &mut remedy.attempt] {
         text.clone_into(field);
     }
+    // What is found depends on the strings: of folders that are the same, of a host that is a proxy.
+    report.commands.iter_mut().for_each(|command| command.stalls.clear());
     report.commands[0].stalls = vec![stall];
     (report, state)
 }

@@ -109,10 +109,15 @@ fn delays(happened: &[u64], shown: &[(u64, usize)]) -> Vec<Option<f64>> {
 }
 
 fn latency(lab: &Lab, tries: usize) -> Result<()> {
-    println!("{:<44} {:>6} {:>8} {:>8} {:>8} {:>8}", "event to screen, ms", "events", "median", "p95", "p99", "worst");
+    println!(
+        "{:<44} {:>6} {:>8} {:>8} {:>8} {:>8}",
+        "event to screen, ms", "events", "median", "p95", "p99", "worst"
+    );
     print_delays("a go command's start, watch", starts(lab)?);
     let few = GoOptions { few: true, ..GoOptions::default() };
-    for (name, options, tries) in [("small download", few, tries), ("the whole sample", GoOptions::default(), 1)] {
+    for (name, options, tries) in
+        [("small download", few, tries), ("the whole sample", GoOptions::default(), 1)]
+    {
         let (mut questions, mut requests) = (Vec::new(), Vec::new());
         for _ in 0..tries {
             lab.proxy.log().take();
@@ -126,7 +131,8 @@ fn latency(lab: &Lab, tries: usize) -> Result<()> {
             screen.until("ended after");
             screen.keys("q")?;
             screen.end()?;
-            let asked: Vec<u64> = lab.dns.log()[asked_before..].iter().map(|asked| asked.received_ns).collect();
+            let asked: Vec<u64> =
+                lab.dns.log()[asked_before..].iter().map(|asked| asked.received_ns).collect();
             let made: Vec<u64> = lab.proxy.log().requests().iter().map(|made| made.received_ns).collect();
             let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
             questions.extend(delays(&asked, &counts.questions));
@@ -161,7 +167,11 @@ fn starts(lab: &Lab) -> Result<Vec<Option<f64>>> {
     }
     leave(screen)?;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(begun.iter().zip(&*seen).map(|(begun, seen)| Some(seen.as_ref()?.saturating_sub(*begun) as f64 / 1e6)).collect())
+    Ok(begun
+        .iter()
+        .zip(&*seen)
+        .map(|(begun, seen)| Some(seen.as_ref()?.saturating_sub(*begun) as f64 / 1e6))
+        .collect())
 }
 
 fn print_delays(name: &str, delays: Vec<Option<f64>>) {

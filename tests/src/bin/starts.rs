@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -42,7 +43,7 @@ fn main() -> Result<()> {
     let args = Args::read("starts [STARTS] [--json FILE]")?;
     let starts = args.count.unwrap_or(100);
     let lab = Lab::start()?;
-    far_away(&lab);
+    far_away(&lab, Duration::from_millis(20));
     let complete_far = complete(&lab, starts, &[])?;
     lab.dns.set_faults(tests::dns::DnsFaults::default());
     lab.proxy.set_faults(Faults::default());

@@ -16,7 +16,7 @@ use crate::lab::Lab;
 const WAYS: [&str; 4] = ["two folders", "by path", "by symbolic link", "by bind mount"];
 
 /// One table; a run shows all there is to see.
-pub fn tables(_: usize) -> Result<Vec<Table>> {
+pub fn table(_: usize) -> Result<Table> {
     let lab = Lab::start()?;
     let mut table = Table::new(
         "A module downloaded and a package built, then cleaned:",
@@ -48,7 +48,7 @@ pub fn tables(_: usize) -> Result<Vec<Table>> {
             ]);
         }
     }
-    Ok(vec![table])
+    Ok(table)
 }
 
 fn share(run: &GoRun, way: &str) -> Result<std::path::PathBuf> {

@@ -1,6 +1,7 @@
 //! HTTP/2 switched off in three ways, with and without loss: time, connections, reuse.
 
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use anyhow::{Context, Result, ensure};
 use tokio_rustls::rustls::ServerConfig;
 
 use super::programs::{self, Program};
-use super::{Table, Times, seconds, succeeded, timed};
-use crate::go_env::GoOptions;
+use super::{Part, Table, Times, seconds, succeeded, timed};
+use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{Lab, PROXY_HOST};
 use crate::net::Place;
-use crate::proxy::{Faults, Proxy};
+use crate::proxy::{ConnectionRecord, Faults, Proxy};
 use crate::stats::median;
 
 /// Before the head of each response.
@@ -47,24 +48,32 @@ struct World {
     client: Program,
 }
 
-/// One table without and one with loss.
-pub fn tables(runs: usize) -> Result<Vec<Table>> {
-    let lab = Lab::start_in(Place::Veth)?;
-    let mut tls = ServerConfig::clone(&lab.tls);
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let plain = {
-        let listener = lab.net.listener(lab.net.proxy, PLAIN_PORT)?;
-        let _entered = lab.runtime.enter();
-        Proxy::start(vec![listener], Arc::new(tls), lab.shared_store(), "no sumdb")?
-    };
-    let faults = Faults { request_delay: WAY, ..Faults::default() };
-    lab.proxy.set_faults(faults.clone());
-    plain.set_faults(faults);
-    let world = World { lab, plain, client: programs::build(include_str!("fetch.go"))? };
-    let without = table(&world, runs, "no segment is lost")?;
-    lose(&world.lab)?;
-    let with = table(&world, runs, &format!("{LOSS} % of the segments to the client are lost"))?;
-    Ok(vec![without, with])
+/// Without loss, with it, and which Transports do without HTTP/2.
+pub const PARTS: &[Part] = &[
+    ("no-loss", |runs| table(&World::start()?, runs, "no segment is lost")),
+    ("loss", |runs| {
+        let world = World::start()?;
+        lose(&world.lab)?;
+        table(&world, runs, &format!("{LOSS} % of the segments to the client are lost"))
+    }),
+    ("transports", |_| transports(&World::start()?)),
+];
+
+impl World {
+    fn start() -> Result<Self> {
+        let lab = Lab::start_in(Place::Veth)?;
+        let mut tls = ServerConfig::clone(&lab.tls);
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let plain = {
+            let listener = lab.net.listener(lab.net.proxy, PLAIN_PORT)?;
+            let _entered = lab.runtime.enter();
+            Proxy::start(vec![listener], Arc::new(tls), lab.shared_store(), "no sumdb")?
+        };
+        let faults = Faults { request_delay: WAY, ..Faults::default() };
+        lab.proxy.set_faults(faults.clone());
+        plain.set_faults(faults);
+        Ok(Self { lab, plain, client: programs::build(include_str!("fetch.go"))? })
+    }
 }
 
 /// In the commands' network namespace, and gone with it.
@@ -81,32 +90,62 @@ fn lose(lab: &Lab) -> Result<()> {
 fn table(world: &World, runs: usize, loss: &str) -> Result<Table> {
     let ms = WAY.as_millis();
     let mut table = Table::new(
-        format!("{AT_ONCE} at a time, {ms} ms before each response, {loss}; {runs} runs:"),
-        &["way", "median", "95 % within", "connections", "of them used", "requests a used connection"],
+        format!(
+            "{AT_ONCE} at a time, {ms} ms before each response, {loss}; {runs} runs, counts by their median \
+             (least to most):"
+        ),
+        &[
+            "way",
+            "median",
+            "95 % within",
+            "agreed on",
+            "connections",
+            "of them used",
+            "requests a used connection",
+        ],
     );
-    for (name, way) in WAYS {
-        let (mut times, mut counts) = (Times::default(), [Vec::new(), Vec::new(), Vec::new()]);
-        for _ in 0..runs {
-            let (took, numbers) = once(world, way)?;
-            times.push(took);
-            counts.iter_mut().zip(numbers).for_each(|(all, number)| all.push(number));
+    let mut all = WAYS.map(|_| Vec::new());
+    // In turns: what else the machine does is the same for each.
+    for _ in 0..runs {
+        for ((_, way), all) in WAYS.iter().zip(&mut all) {
+            all.push(once(world, *way)?);
         }
-        let [connections, used, each] = counts.map(|numbers| median(&numbers));
-        table.row([
-            name.into(),
-            times.median(),
-            times.p95(),
-            connections.to_string(),
-            used.to_string(),
-            format!("{each:.1}"),
-        ]);
+    }
+    for ((name, _), all) in WAYS.iter().zip(all) {
+        let mut times = Times::default();
+        all.iter().for_each(|once| times.push(once.took));
+        let agreed: BTreeSet<&str> = all.iter().flat_map(|once| &once.agreed).map(String::as_str).collect();
+        let agreed = agreed.into_iter().collect::<Vec<_>>().join(", ");
+        let [connections, used, each] =
+            [0, 1, 2].map(|n| spread(&all.iter().map(|once| once.counts[n]).collect::<Vec<_>>()));
+        table.row([(*name).into(), times.median(), times.p95(), agreed, connections, used, each]);
     }
     Ok(table)
 }
 
-/// How long it took; connections, those that carried requests, requests on each of these.
-fn once(world: &World, way: Way) -> Result<(Duration, [f64; 3])> {
-    let World { lab, plain, client } = world;
+/// Median, least and most of counts.
+fn spread(numbers: &[f64]) -> String {
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = numbers.iter().copied().fold(0.0, f64::max);
+    format!("{:.0} ({least:.0} to {most:.0})", median(numbers))
+}
+
+/// What the handshake agreed on; without an offer nothing, and HTTP/1.1 is spoken.
+fn alpn(connection: &ConnectionRecord) -> String {
+    connection.alpn.clone().unwrap_or_else(|| "nothing".to_owned())
+}
+
+/// A download.
+struct Once {
+    took: Duration,
+    /// What the handshakes agreed on, of connections that carried requests
+    agreed: BTreeSet<String>,
+    /// Connections, those that carried requests, requests on each of these
+    counts: [f64; 3],
+}
+
+fn once(world: &World, way: Way) -> Result<Once> {
+    let World { lab, plain, .. } = world;
     let mut env = Vec::new();
     match way {
         Way::Godebug => env.push(("GODEBUG".to_owned(), "http2client=0".to_owned())),
@@ -121,16 +160,12 @@ fn once(world: &World, way: Way) -> Result<(Duration, [f64; 3])> {
     log.take();
     let took = match way {
         Way::ClientHttp2 | Way::ClientTlsNextProto => {
-            let mut command = run.command(&client.path);
-            command.arg(AT_ONCE.to_string());
-            command.arg(if matches!(way, Way::ClientHttp2) { "h2" } else { "h1" });
-            let zips = lab.store().paths().filter_map(|path| path.strip_suffix(".zip"));
-            command
-                .args(zips.map(|path| format!("https://{PROXY_HOST}/{}.zip", path.trim_start_matches('/'))));
-            let output = lab.output(&mut command)?;
+            let transport = if matches!(way, Way::ClientHttp2) { "new" } else { "new-empty" };
+            let output = fetch(world, &run, transport, usize::MAX)?;
             succeeded(&output)?;
             let said = String::from_utf8_lossy(&output.stdout);
-            Duration::from_secs_f64(said.trim().parse().context("no time in what it said")?)
+            let seconds = said.split_whitespace().next().unwrap_or_default();
+            Duration::from_secs_f64(seconds.parse().context("no time in what it said")?)
         }
         _ => {
             let (took, output) = timed(lab, &mut run.go(&["mod", "download"]))?;
@@ -142,7 +177,57 @@ fn once(world: &World, way: Way) -> Result<(Duration, [f64; 3])> {
     let (connections, requests) = log.take();
     let mut carried = vec![0_u32; connections.len()];
     requests.iter().for_each(|request| carried[request.connection] += 1);
-    let used = carried.iter().filter(|carried| **carried > 0).count();
-    ensure!(used > 0, "no connection was used in {}", seconds(took.as_secs_f64()));
-    Ok((took, [connections.len() as f64, used as f64, requests.len() as f64 / used as f64]))
+    let used: Vec<usize> = (0..carried.len()).filter(|index| carried[*index] > 0).collect();
+    ensure!(!used.is_empty(), "no connection was used in {}", seconds(took.as_secs_f64()));
+    let agreed = used.iter().map(|index| alpn(&connections[*index]));
+    let each = requests.len() as f64 / used.len() as f64;
+    Ok(Once { took, agreed: agreed.collect(), counts: [connections.len() as f64, used.len() as f64, each] })
+}
+
+/// Has the client fetch so many zips of the proxy.
+fn fetch(world: &World, run: &GoRun, transport: &str, zips: usize) -> Result<Output> {
+    let mut command = run.command(&world.client.path);
+    command.args([&AT_ONCE.to_string(), transport]);
+    let paths = world.lab.store().paths().filter(|path| path.strip_suffix(".zip").is_some()).take(zips);
+    command.args(paths.map(|path| format!("https://{PROXY_HOST}/{}", path.trim_start_matches('/'))));
+    world.lab.output(&mut command)
+}
+
+/// How a Go program of one's own is told to do without HTTP/2: what `fetch.go` calls it, GODEBUG, and
+/// in words.
+const TRANSPORTS: [(&str, &str, &str); 7] = [
+    ("clone", "http2client=0", "a clone of `http.DefaultTransport`, GODEBUG=http2client=0"),
+    ("new-empty", "", "`&http.Transport{}` with an empty `TLSNextProto`"),
+    ("new-protocols", "", "`&http.Transport{}` with `Protocols` set to HTTP/1 only"),
+    ("clone-empty", "", "a clone of `http.DefaultTransport` with an empty `TLSNextProto`"),
+    ("clone-protocols", "", "a clone with `Protocols` set to HTTP/1 only"),
+    ("clone-force", "", "a clone with `ForceAttemptHTTP2 = false`"),
+    (
+        "clone-empty-alpn",
+        "",
+        "a clone with an empty `TLSNextProto` and `TLSClientConfig.NextProtos = []string{\"http/1.1\"}`",
+    ),
+];
+
+fn transports(world: &World) -> Result<Table> {
+    let mut table = Table::new(
+        "One file fetched by a Go program whose Transport is told to do without HTTP/2:",
+        &["Transport", "agreed on with the server", "spoken", "said"],
+    );
+    for (mode, godebug, name) in TRANSPORTS {
+        world.lab.proxy.log().take();
+        let env = vec![("GODEBUG".to_owned(), godebug.to_owned())];
+        let run = world.lab.go_run(&GoOptions { env, ..GoOptions::default() })?;
+        let output = fetch(world, &run, mode, 1)?;
+        ensure!(world.lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
+        let (connections, _) = world.lab.proxy.log().take();
+        let agreed: BTreeSet<String> = connections.iter().map(alpn).collect();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let spoken = said.split_whitespace().nth(1).unwrap_or("nothing");
+        let mut failed = if output.status.success() { "nothing".to_owned() } else { super::reason(&output) };
+        // What came instead of a response are the bytes of a frame.
+        failed.truncate(failed.find(" \"\\x00").unwrap_or(failed.len()));
+        table.row([name.into(), agreed.into_iter().collect::<Vec<_>>().join(", "), spoken.into(), failed]);
+    }
+    Ok(table)
 }

@@ -18,17 +18,20 @@ use anyhow::{Context, Result};
 use crate::lab::Lab;
 use crate::stats::{median, quantile};
 
-/// A question: its name, how many runs it takes by itself, and what answers it.
-pub type Study = (&'static str, usize, fn(usize) -> Result<Vec<Table>>);
+/// A table by its name, measured with so many runs.
+pub type Part = (&'static str, fn(usize) -> Result<Table>);
+
+/// A question: its name, how many runs it takes by itself, and the tables that answer it.
+pub type Study = (&'static str, usize, &'static [Part]);
 
 /// All there are.
 pub const STUDIES: [Study; 6] = [
-    ("resolvers", 20, resolvers::tables),
-    ("tls-storm", 5, tls_storm::tables),
-    ("timeouts", 10, timeouts::tables),
-    ("caches", 1, caches::tables),
-    ("filters", 1, filters::tables),
-    ("http2-off", 7, http2_off::tables),
+    ("resolvers", 20, resolvers::PARTS),
+    ("tls-storm", 5, &[("all", tls_storm::table)]),
+    ("timeouts", 10, timeouts::PARTS),
+    ("caches", 1, &[("all", caches::table)]),
+    ("filters", 1, &[("all", filters::table)]),
+    ("http2-off", 10, http2_off::PARTS),
 ];
 
 /// A table in Markdown.
@@ -80,6 +83,10 @@ impl Times {
         seconds(self.0.iter().sum::<f64>() / self.0.len() as f64)
     }
 
+    fn longest(&self) -> String {
+        seconds(self.0.iter().copied().fold(0.0, f64::max))
+    }
+
     fn p95(&self) -> String {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -88,7 +95,8 @@ impl Times {
 }
 
 fn seconds(value: f64) -> String {
-    format!("{value:.2} s")
+    let digits = if value < 1.0 { 3 } else { 2 };
+    format!("{value:.digits$} s")
 }
 
 /// Runs a command in the lab to its end; how long it took.
@@ -121,12 +129,22 @@ mod tests {
     }
 
     #[test]
+    fn each_study_has_its_page_with_the_command_that_makes_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/findings");
+        for (name, ..) in STUDIES {
+            let text = std::fs::read_to_string(folder.join(name).with_extension("md")).expect(name);
+            assert!(text.contains("`cargo xtask bench findings "), "{name}");
+            assert!(text.contains(&format!("--study {name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn times_are_summed_up_by_median_mean_and_tail() {
         let mut times = Times::default();
         (1..=20).for_each(|n| times.push(Duration::from_secs(n)));
         assert_eq!(
-            (times.median(), times.mean(), times.p95()),
-            ("10.50 s".into(), "10.50 s".into(), "19.00 s".into())
+            [times.median(), times.mean(), times.p95(), times.longest()],
+            ["10.50 s", "10.50 s", "19.00 s", "20.00 s"]
         );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Table, Times, timed};
+use super::{Part, Table, Times, timed};
 use crate::bench::few;
 use crate::go_env::GoOptions;
 use crate::lab::{Lab, PROXY_HOST};
@@ -45,11 +45,11 @@ const CASES: [Case; 5] = [
     Case { name: "both, go.sum complete", proxy: true, sumdb: true, go_sum: true },
 ];
 
-/// Two tables: slow by 300 ms a response, and silent.
-pub fn tables(runs: usize) -> Result<Vec<Table>> {
-    let lab = Lab::start()?;
-    Ok(vec![slow(&lab, runs)?, silent(&lab, runs.div_ceil(3))?])
-}
+/// Slow by 300 ms a response, and silent.
+pub const PARTS: &[Part] = &[
+    ("slow", |runs| slow(&Lab::start()?, runs)),
+    ("silent", |runs| silent(&Lab::start()?, runs.div_ceil(3))),
+];
 
 /// Modules whose hashes are known or not.
 fn options(lab: &Lab, case: &Case, env: &[(&str, String)]) -> Result<(crate::go_env::GoRun, Vec<String>)> {

@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 1000;
 const AT_ONCE: [usize; 4] = [1, 4, 16, 64];
 
 /// Server and clients share the machine's CPUs.
-pub fn tables(runs: usize) -> Result<Vec<Table>> {
+pub fn table(runs: usize) -> Result<Table> {
     let program = programs::build(include_str!("storm.go"))?;
     let mut table = Table::new(
         format!(
@@ -47,7 +47,7 @@ pub fn tables(runs: usize) -> Result<Vec<Table>> {
             of("locked"),
         ]);
     }
-    Ok(vec![table])
+    Ok(table)
 }
 
 fn storm(program: &std::path::Path, at_once: usize) -> Result<Value> {

@@ -18,7 +18,7 @@ pub enum Depth {
 }
 
 /// How much the suites check.
-pub const DEPTH: Depth = Depth::Phases;
+pub const DEPTH: Depth = Depth::Stalls;
 
 /// Everything that is not as expected; empty when all is.
 pub fn check(scenario: &Scenario, ran: &Ran, depth: Depth) -> Vec<String> {

@@ -139,6 +139,13 @@ impl Scenario {
         self.not_recorded.is_none() && self.bench_only.is_none()
     }
 
+    /// Whether nothing else may run beside it: it is about the processor or the disk, or about a
+    /// command that has them to itself.
+    pub const fn is_alone(&self) -> bool {
+        let machine = &self.machine;
+        self.expect.is_empty() || machine.cores.is_some() || machine.hogs > 0 || machine.disk_writers > 0
+    }
+
     /// Refuses what can be parsed and makes no sense.
     pub fn is_sound(&self) -> Result<()> {
         ensure!(!self.rtts_ms.is_empty(), "rtts_ms is empty");

@@ -24,14 +24,23 @@ use crate::{paths, procs, wait};
 const WRITTEN: usize = 256 * 1024;
 
 /// Processes that only compute.
-pub(super) struct Hogs(Vec<Child>);
+pub(crate) struct Hogs(Vec<Child>);
 
 impl Hogs {
-    pub(super) fn start(number: u32) -> Result<Self> {
+    pub(crate) fn start(number: u32) -> Result<Self> {
+        Self::start_as(number, &["sh"])
+    }
+
+    /// On those CPUs only, a list as `taskset` reads it.
+    pub(crate) fn start_on(number: u32, cpus: &str) -> Result<Self> {
+        Self::start_as(number, &["taskset", "-c", cpus, "sh"])
+    }
+
+    fn start_as(number: u32, shell: &[&str]) -> Result<Self> {
         let mut hogs = Self(Vec::new());
         for _ in 0..number {
-            let mut command = Command::new("sh");
-            command.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", "while :; do :; done"]).stdin(Stdio::null());
             hogs.0.push(command.spawn().context("start a CPU hog")?);
         }
         Ok(hogs)
@@ -48,14 +57,14 @@ impl Drop for Hogs {
 }
 
 /// Threads that write to the disk, and a folder on it.
-pub(super) struct Writers {
+pub(crate) struct Writers {
     dir: TempDir,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Writers {
-    pub(super) fn start(number: u32) -> Result<Self> {
+    pub(crate) fn start(number: u32) -> Result<Self> {
         let on_disk = paths::target().join("tmp");
         fs::create_dir_all(&on_disk)?;
         let dir = tempfile::Builder::new().prefix("goobserve-disk-").tempdir_in(&on_disk)?;
@@ -79,11 +88,10 @@ impl Writers {
         Ok(Self { dir, stop, threads })
     }
 
-    /// A folder for the module cache.
-    pub(super) fn folder(&self) -> Result<PathBuf> {
-        let folder = self.dir.path().canonicalize()?.join("modcache");
-        fs::create_dir_all(&folder)?;
-        Ok(folder)
+    /// An empty folder for a module cache; it goes with the writers.
+    pub(crate) fn folder(&self) -> Result<PathBuf> {
+        let dir = self.dir.path().canonicalize()?;
+        Ok(tempfile::Builder::new().prefix("modcache").tempdir_in(dir)?.keep())
     }
 }
 
@@ -97,11 +105,11 @@ impl Drop for Writers {
 }
 
 /// The lock of a module's version, which another go command would hold while it downloads it.
-pub(super) struct HeldLock(File);
+pub(crate) struct HeldLock(File);
 
 impl HeldLock {
     /// Takes the lock of `module@version` in that module cache.
-    pub(super) fn take(modcache: &Path, module: &str) -> Result<Self> {
+    pub(crate) fn take(modcache: &Path, module: &str) -> Result<Self> {
         let (path, version) = module.split_once('@').context("a module without its version")?;
         let folder = modcache.join("cache/download").join(path).join("@v");
         fs::create_dir_all(&folder)?;
@@ -111,7 +119,7 @@ impl HeldLock {
     }
 
     /// Holds it until somebody has waited for it that long, and lets go; `false` when nobody did.
-    pub(super) fn hold(self, time: Duration) -> bool {
+    pub(crate) fn hold(self, time: Duration) -> bool {
         let Ok(inode) = self.0.metadata().map(|metadata| metadata.ino()) else { return false };
         let waited = wait::within(wait::LIMIT, || {
             let locks = fs::read_to_string("/proc/locks").ok()?;

@@ -7,7 +7,7 @@
 mod check;
 mod faults;
 mod files;
-mod machine;
+pub(crate) mod machine;
 mod observe;
 mod spec;
 

@@ -57,8 +57,11 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
         host.set_faults(spec.faults());
     }
 
-    let run = project(&lab, scenario)?;
-    let modules = modules(&lab, scenario)?;
+    let mut modules = modules(&lab, scenario)?;
+    let run = project(&lab, scenario, &modules)?;
+    if scenario.command.required {
+        modules.clear();
+    }
     let _hogs = Hogs::start(scenario.machine.hogs)?;
     let writers = Some(scenario.machine.disk_writers).filter(|n| *n > 0).map(Writers::start).transpose()?;
     let lock = scenario.machine.lock_ms.map(|ms| {
@@ -129,7 +132,7 @@ fn neutral(recording: &str, run: &GoRun) -> Result<String> {
 }
 
 /// The command's project and environment.
-fn project(lab: &Lab, scenario: &Scenario) -> Result<GoRun> {
+fn project(lab: &Lab, scenario: &Scenario, modules: &[String]) -> Result<GoRun> {
     let command = &scenario.command;
     let options = GoOptions {
         go_sum: command.go_sum,
@@ -143,6 +146,9 @@ fn project(lab: &Lab, scenario: &Scenario) -> Result<GoRun> {
     let mut go_mod = String::from("module few.test/m\n\ngo 1.26\n");
     go_mod.extend(command.toolchain.iter().map(|name| format!("\ntoolchain {name}\n")));
     go_mod.extend(command.requires.iter().map(|module| format!("\nrequire {module}\n")));
+    if command.required {
+        go_mod.extend(modules.iter().map(|module| format!("\nrequire {}\n", module.replace('@', " "))));
+    }
     fs::write(run.project().join("go.mod"), go_mod).context("write the project's go.mod")?;
     if scenario.machine.shared_cache == Some(SharedCache::Link) {
         let gocache = run.file("gocache");

@@ -81,6 +81,8 @@ pub struct CommandSpec {
     pub argv: Option<Vec<String>>,
     /// Else: so many of the smallest modules are downloaded by name
     pub modules: usize,
+    /// The project requires them, and they are downloaded without being named
+    pub required: bool,
     /// These are downloaded instead, as `module@version`
     pub named: Vec<String>,
     /// The project's requirements, as `module version`; then they are downloaded, none by name
@@ -108,6 +110,7 @@ impl Default for CommandSpec {
         Self {
             argv: None,
             modules: 1,
+            required: false,
             named: Vec::new(),
             requires: Vec::new(),
             toolchain: None,

@@ -23,6 +23,8 @@ pub(super) enum Verdict {
         /// When, `CLOCK_MONOTONIC`, nanoseconds
         again_ns: u64,
     },
+    /// It goes on so much later, nanoseconds
+    Late(u64),
     /// It is lost
     Drop,
 }
@@ -80,7 +82,10 @@ impl Flows {
             return if self.faults.lost_syns.iter().any(|fault| lost(&fault)) {
                 Verdict::Drop
             } else {
-                Verdict::Pass
+                match self.faults.late_syns.as_nanos() as u64 {
+                    0 => Verdict::Pass,
+                    late_ns => Verdict::Late(late_ns),
+                }
             };
         }
         let payload = &packet[segment.payload.clone()];
@@ -183,6 +188,14 @@ mod tests {
         let mut flows = Flows::new(WireFaults { lost_syns, ..WireFaults::default() });
         let verdicts = [0; 4].map(|_| up(&mut flows, SYN, b""));
         assert_eq!(verdicts, [Verdict::Drop, Verdict::Drop, Verdict::Pass, Verdict::Pass]);
+    }
+
+    #[test]
+    fn late_syns_are_late_and_what_follows_is_not() {
+        let mut flows =
+            Flows::new(WireFaults { late_syns: Duration::from_nanos(7), ..WireFaults::default() });
+        assert_eq!(up(&mut flows, SYN, b""), Verdict::Late(7));
+        assert_eq!(up(&mut flows, ACK, b"x"), Verdict::Pass);
     }
 
     #[test]

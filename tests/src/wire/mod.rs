@@ -148,12 +148,16 @@ impl Carrier {
             let mut packet = buffer[..size].to_vec();
             let mut flows = lock(&self.flows);
             let delay_ns = flows.faults().rtt.as_nanos() as u64 / 2;
-            match flows.judge(self.direction, &mut packet, now_ns) {
+            let late_ns = match flows.judge(self.direction, &mut packet, now_ns) {
                 Verdict::Drop => continue,
-                Verdict::Pass => {}
-                Verdict::Changed { original, again_ns } => self.on_the_way.add(again_ns + delay_ns, original),
-            }
-            self.on_the_way.add(now_ns + delay_ns, packet);
+                Verdict::Pass => 0,
+                Verdict::Late(late_ns) => late_ns,
+                Verdict::Changed { original, again_ns } => {
+                    self.on_the_way.add(again_ns + delay_ns, original);
+                    0
+                }
+            };
+            self.on_the_way.add(now_ns + delay_ns + late_ns, packet);
         }
     }
 }

@@ -201,6 +201,7 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         tcp_bytes_received: wanted("tcp_sock.bytes_received"),
         tcp_total_retrans: wanted("tcp_sock.total_retrans"),
         tcp_rcv_ooopack: wanted("tcp_sock.rcv_ooopack"),
+        tcp_dsack_dups: wanted("tcp_sock.dsack_dups"),
         skb_data: wanted("sk_buff.data"),
         sock_protocol: needed("sock.sk_protocol")?,
         task_files: needed("task_struct.files")?,
@@ -224,6 +225,7 @@ mod tests {
         let offsets = layout(&data).expect("offsets").offsets;
         assert!(offsets.task_tgid > offsets.task_pid);
         assert_ne!(offsets.tcp_rcv_ooopack, UNKNOWN32);
+        assert_ne!(offsets.tcp_dsack_dups, UNKNOWN32);
         assert!([2, 3].contains(&offsets.retransmit_args), "{}", offsets.retransmit_args);
     }
 

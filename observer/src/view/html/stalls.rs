@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::model::report::{Command, Severity, Stall};
+use crate::model::report::{Command, Stall};
 use crate::view::answer::sentence;
 use crate::view::human::{duration, moment, percent};
 use crate::view::markup::escape;
+use crate::view::words::severity;
 
 /// Stalls shown, pieces of evidence and remedies of one.
 const MOST: usize = 30;
@@ -16,6 +17,9 @@ pub(super) fn stalls(out: &mut String, command: &Command) {
         return;
     }
     out.push_str("<h2>Stalls</h2>\n");
+    out.push_str(
+        "<p class=\"soft\">What each kind means, and what to do: docs/stalls.md of goobserve.</p>\n",
+    );
     for stall in command.stalls.iter().take(MOST) {
         self::stall(out, command, stall);
     }
@@ -57,12 +61,4 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         );
     }
     out.push_str("</div>\n");
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
 }

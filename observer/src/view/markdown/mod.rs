@@ -78,6 +78,9 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
     if stalls.len() > STALLS {
         let _ = writeln!(out, "\nand {}", count((stalls.len() - STALLS) as u64, "more stall"));
     }
+    if !stalls.is_empty() {
+        out.push_str("\nWhat each kind means, and what to do: `docs/stalls.md` of goobserve.\n");
+    }
     phases(out, command);
     details(out, report, command);
 }

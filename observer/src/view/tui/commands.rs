@@ -210,7 +210,10 @@ fn of(row: &Row<'_>, view: &View, now: Ns) -> Vec<(String, Style)> {
     let theme = view.theme;
     let record = row.command.record.as_ref();
     let (start, until) = row.command.wall(now);
-    let user = record.and_then(|record| record.uid).map_or_else(|| "?".to_owned(), |uid| uid.to_string());
+    let user = record.and_then(|record| record.uid).map_or_else(
+        || "?".to_owned(),
+        |uid| view.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()),
+    );
     let folder = record.and_then(|record| record.cwd.clone()).unwrap_or_else(|| "?".to_owned());
     let argv = record.map_or_else(|| "not seen".to_owned(), |record| words::argv(&record.argv));
     let (since, what, style) = match (&row.digest.wait, row.stuck) {

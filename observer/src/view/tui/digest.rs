@@ -76,16 +76,15 @@ impl Digest {
         let flights = command.flights(command.wall(now).1);
         let found = if ended { None } else { oldest(&flights, now) };
         let open = |flight: &&Flight<'_>| !ended && flight.open && flight.operation.start_ns <= now;
-        let mut stalls = diagnose::stalls(command, now);
-        stalls.sort_by_key(|stall| std::cmp::Reverse((stall.severity, stall.cost_ns)));
+        let look = diagnose::look(command, now, asleep_since);
         Self {
             at: now,
             changes: command.changes,
             spans: spans(command),
             split: command.split_flights(&flights, now, asleep_since),
-            stalls,
+            stalls: look.found.into_iter().map(|found| found.stall).collect(),
             wait: found.map(|flight| Wait {
-                waiting: waiting_for(command, id, flight, now),
+                waiting: Waiting { because: look.because, ..waiting_for(command, id, flight, now) },
                 why: why::why(command, flight, now),
                 again: why::again(flight),
             }),

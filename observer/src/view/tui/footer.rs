@@ -165,9 +165,15 @@ mod tests {
         assert!(keys.starts_with("space pause  "), "{keys}");
         view.playing = Some(Playing { runs: false, ..playing });
         let [player, keys] = shown(&view, &Drawn::default(), 3_200_000_000);
-        assert!(player.starts_with("‖ recording, paused") && keys.starts_with("space play "), "{player}{keys}");
+        assert!(
+            player.starts_with("‖ recording, paused") && keys.starts_with("space play "),
+            "{player}{keys}"
+        );
         let [player, keys] = shown(&view, &Drawn::default(), 10_000_000_000);
-        assert!(player.starts_with("■ recording, at its end") && keys.starts_with("space play again"), "{player}{keys}");
+        assert!(
+            player.starts_with("■ recording, at its end") && keys.starts_with("space play again"),
+            "{player}{keys}"
+        );
     }
 
     #[test]

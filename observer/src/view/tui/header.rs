@@ -153,8 +153,9 @@ pub fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -
     match &digest.wait {
         Some(wait) if wait.tells(now) => {
             let waiting = &wait.waiting;
-            let text =
-                format!("waiting {} for {}", duration(now.saturating_sub(waiting.since_ns)), waiting.summary);
+            let because = waiting.because.as_deref().map(|why| format!(", because {why}"));
+            let so_far = duration(now.saturating_sub(waiting.since_ns));
+            let text = format!("waiting {so_far} for {}{}", waiting.summary, because.unwrap_or_default());
             let host = waiting.host.clone().into_iter();
             let since = format!("since {} s", moment(waiting.since_ns));
             let parts: Vec<String> = [waiting.phase.name().to_owned()]

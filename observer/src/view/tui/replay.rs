@@ -99,7 +99,12 @@ pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
     }
 }
 
-fn shown(recording: &mut Recording, view: &mut View, screen: &mut Screen, ending: &AtomicBool) -> io::Result<()> {
+fn shown(
+    recording: &mut Recording,
+    view: &mut View,
+    screen: &mut Screen,
+    ending: &AtomicBool,
+) -> io::Result<()> {
     let length = recording.length();
     let mut last = Instant::now();
     let mut dirty = true;

@@ -10,17 +10,9 @@ use super::table::ListPlace;
 use super::theme::{Theme, letter};
 use super::view::ListView;
 use crate::model::record::Ns;
-use crate::model::report::{Severity, Stall};
+use crate::model::report::Stall;
 use crate::view::human::{duration, moment};
-
-/// How bad, in a word.
-pub const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "critical",
-        Severity::Warning => "warning",
-        Severity::Info => "info",
-    }
-}
+use crate::view::words::severity;
 
 /// Draws it.
 pub fn draw(

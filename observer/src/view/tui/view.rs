@@ -98,6 +98,8 @@ pub struct View {
     /// Since when every thread of a command sleeps: `Some(None)` within when one works. A command
     /// that is absent is not known about
     pub asleep: BTreeMap<u32, Option<Ns>>,
+    /// Names of users by number; none of a recording, whose machine may be another
+    pub users: BTreeMap<u32, String>,
     /// Colours
     pub theme: Theme,
     /// The command that was opened. `None`: the only one, or the list

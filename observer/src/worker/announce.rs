@@ -1,0 +1,67 @@
+//! What is told of a command while it waits: that it does, and what was found. In: the state, now
+//! and then. Out: events.
+
+use std::collections::BTreeMap;
+
+use crate::diagnose::live::Teller;
+use crate::model::State;
+use crate::model::event::Body;
+use crate::model::record::Ns;
+use crate::model::waiting::Announcer;
+
+/// Waits are looked for at every third tick: it takes a walk over what is in flight.
+const WAITS_TICKS: u32 = 3;
+/// Detectors run twice a second at most: a threshold is told half a second later at the latest …
+const LOOK_NS: Ns = 450_000_000;
+/// … or as much later as keeps them below so many hundredths of a core.
+const LOAD_PERCENT: Ns = 2;
+
+/// What was told.
+#[derive(Default)]
+pub struct Announcements {
+    waits: Announcer,
+    stalls: Teller,
+    ticks: u32,
+    /// When the detectors run next
+    next_ns: Ns,
+}
+
+impl Announcements {
+    /// A tick, ten times a second: what is to be told at `now`. `asleep`, as for the dashboard, is
+    /// asked only when the detectors run. `clock` tells what they cost.
+    pub fn tick(
+        &mut self,
+        state: &State,
+        now: Ns,
+        asleep: impl FnOnce() -> BTreeMap<u32, Option<Ns>>,
+        clock: impl Fn() -> Ns,
+    ) -> Vec<Body> {
+        self.ticks = self.ticks.wrapping_add(1);
+        let waits =
+            if self.ticks.is_multiple_of(WAITS_TICKS) { self.waits.due(state, now) } else { Vec::new() };
+        let mut bodies = Vec::new();
+        if now >= self.next_ns {
+            let begun = clock();
+            bodies.extend(self.look(state, now, &asleep()));
+            let took = clock().saturating_sub(begun);
+            self.next_ns = now + LOOK_NS.max(took * 100 / LOAD_PERCENT);
+        }
+        for mut waiting in waits {
+            waiting.because = self.because(waiting.command).map(str::to_owned);
+            bodies.push(Body::Waiting(waiting));
+        }
+        bodies
+    }
+
+    /// What was found by now.
+    pub fn look(&mut self, state: &State, now: Ns, asleep: &BTreeMap<u32, Option<Ns>>) -> Vec<Body> {
+        let Self { waits, stalls, .. } = self;
+        let told = stalls.due(state, now, asleep, |command| waits.since(command));
+        told.into_iter().map(Body::Stall).collect()
+    }
+
+    /// Why that command waits for what it waits for.
+    pub fn because(&self, command: u32) -> Option<&str> {
+        self.stalls.because(command)
+    }
+}

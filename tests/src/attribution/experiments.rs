@@ -1,0 +1,168 @@
+//! Which experiments there are. Delays and pairs are chosen so that the noise of the loss stays
+//! below 2 % of it on a quiet machine: a small workload's wall time varies by a few milliseconds,
+//! the sample's by some 5 % of two seconds, so that it takes 4 s and more to be lost.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::fault::Fault;
+use super::workload::Workload;
+
+/// What competes with the command, in both runs of a pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Beside {
+    /// Nothing
+    #[default]
+    Nobody,
+    /// Three processes that only compute
+    Hogs,
+    /// Three threads that write to the disk and wait for it; the module cache is on that disk
+    Writers,
+    /// Nothing, but the file system of the module cache takes no writes half of the time
+    SlowDisk,
+}
+
+/// A fault, how long it lasts, and what runs under it.
+#[derive(Clone, Copy, Debug)]
+pub struct Experiment {
+    /// What is slowed
+    pub fault: Fault,
+    /// By how much, each time
+    pub delay: Duration,
+    /// What runs
+    pub workload: Workload,
+    /// What competes with it
+    pub beside: Beside,
+    /// How many pairs
+    pub pairs: usize,
+}
+
+/// Faults, delays in milliseconds, workload, neighbours, pairs.
+const TABLE: [(Fault, &[u64], Workload, Beside, usize); 31] = [
+    (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Connect, &[200, 500, 900], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::LostSyn, &[1000], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Tls, &[200, 500, 2000], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Proxy, &[50, 200], Workload::Small(4), Beside::Nobody, 6),
+    (Fault::ProxyBody, &[500], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Lookups, &[50, 200], Workload::Small(12), Beside::Nobody, 6),
+    (Fault::Tiles, &[500], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Toolchain, &[500, 2000], Workload::AnotherGo, Beside::Nobody, 6),
+    (Fault::GoGet, &[1000, 3000], Workload::Git, Beside::Nobody, 8),
+    (Fault::GitFiles, &[200, 400], Workload::Git, Beside::Nobody, 8),
+    (Fault::Lock, &[500, 2000], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Disk, &[500, 2000], Workload::Small(1), Beside::Nobody, 6),
+    (Fault::Dns, &[4500], Workload::Sample, Beside::Nobody, 8),
+    (Fault::LostSyn, &[4000], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Tls, &[8000], Workload::Sample, Beside::Nobody, 6),
+    (Fault::Proxy, &[60], Workload::Sample, Beside::Nobody, 6),
+    (Fault::ProxyBody, &[200], Workload::Sample, Beside::Nobody, 6),
+    (Fault::Lookups, &[100], Workload::Sample, Beside::Nobody, 6),
+    (Fault::GoGet, &[8000], Workload::SampleAndGit, Beside::Nobody, 6),
+    (Fault::Lock, &[8000], Workload::Sample, Beside::Nobody, 6),
+    (Fault::Disk, &[8000], Workload::Sample, Beside::Nobody, 6),
+    (Fault::Cpu, &[0], Workload::Sample, Beside::Nobody, 8),
+    (Fault::Dns, &[2000], Workload::Small(1), Beside::Hogs, 6),
+    (Fault::Tls, &[2000], Workload::Small(1), Beside::Hogs, 6),
+    (Fault::Proxy, &[200], Workload::Small(4), Beside::Hogs, 6),
+    (Fault::Lookups, &[150], Workload::Sample, Beside::Hogs, 6),
+    (Fault::Proxy, &[200], Workload::Small(4), Beside::Writers, 6),
+    (Fault::Lookups, &[100], Workload::Sample, Beside::Writers, 6),
+    (Fault::Dns, &[2000], Workload::Small(1), Beside::SlowDisk, 6),
+    (Fault::Proxy, &[500], Workload::Small(2), Beside::SlowDisk, 6),
+];
+
+/// Every experiment, in the order in which they are done.
+pub fn all() -> Vec<Experiment> {
+    let each = |(fault, delays, workload, beside, pairs): (Fault, &'static [u64], _, _, _)| {
+        delays.iter().map(move |ms| Experiment {
+            fault,
+            delay: Duration::from_millis(*ms),
+            workload,
+            beside,
+            pairs,
+        })
+    };
+    TABLE.into_iter().flat_map(each).collect()
+}
+
+/// Columns of the table by phase.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    /// Small workloads
+    Small,
+    /// The sample's modules, where downloads, unzipping and delays overlap
+    Sample,
+    /// Either beside something else
+    Beside,
+}
+
+impl Experiment {
+    /// Its column.
+    pub fn group(&self) -> Group {
+        match (self.beside, self.workload) {
+            (Beside::Nobody, Workload::Sample | Workload::SampleAndGit) => Group::Sample,
+            (Beside::Nobody, _) => Group::Small,
+            _ => Group::Beside,
+        }
+    }
+
+    /// The words it is chosen by: phase, fault, workload, neighbours.
+    pub fn name(&self) -> String {
+        let beside = match self.beside {
+            Beside::Nobody => "",
+            Beside::Hogs => " hogs",
+            Beside::Writers => " writers",
+            Beside::SlowDisk => " slow-disk",
+        };
+        let ms = self.delay.as_millis();
+        let delay = if ms == 0 { String::new() } else { format!(" {ms} ms") };
+        format!("{} {}{delay} {}{beside}", self.fault.phase(), self.fault.name(), self.workload.name())
+    }
+
+    /// Whether one of the words is in its name; without words every experiment is chosen.
+    pub fn is_chosen(&self, words: &[String]) -> bool {
+        let name = self.name();
+        words.is_empty() || words.iter().any(|word| word.split('+').all(|part| has_word(&name, part)))
+    }
+}
+
+fn has_word(name: &str, word: &str) -> bool {
+    name.split(' ').any(|part| part == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_phase_that_can_be_slowed_is_slowed_by_two_delays_or_more() {
+        let all = all();
+        for phase in ["dns", "connect", "tls", "proxy", "sumdb", "toolchain", "vcs", "lock", "local"] {
+            let small = all.iter().filter(|one| one.fault.phase() == phase && one.group() == Group::Small);
+            let delays: BTreeSet<Duration> = small.map(|one| one.delay).collect();
+            assert!(delays.len() >= 2, "{phase}: {delays:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_their_words_choose() {
+        let all = all();
+        let names: BTreeSet<String> = all.iter().map(Experiment::name).collect();
+        assert_eq!(names.len(), all.len());
+        let chosen = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            all.iter().filter(|one| one.is_chosen(&words)).map(Experiment::name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[]).len(), all.len());
+        assert_eq!(
+            chosen(&["lock+sample", "tiles"]),
+            ["sumdb tiles 500 ms small", "lock held 8000 ms sample"]
+        );
+        assert!(chosen(&["sam", "lock+tiles"]).is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! What runs in an experiment: where, in which project, with which command line.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::experiments::{Beside, Experiment};
+use super::fault::{Fault, is_of_toolchain};
+use crate::bench::few;
+use crate::git::VERSION;
+use crate::go_env::{GoOptions, GoRun};
+use crate::lab::{GIT_HOST, Lab};
+use crate::net::Place;
+use crate::proxy::{Fake, Proxy, ending, paths};
+use crate::scenario::machine::{Hogs, Writers};
+
+/// Neighbours of each kind.
+const NEIGHBOURS: u32 = 3;
+/// The CPU of a command that has only one.
+pub(super) const CPU: &str = "0";
+/// A toolchain that there is not: downloaded, it proves to be no zip.
+const TOOLCHAIN: &str = "go1.99.0";
+/// Bytes of what is served as its zip.
+const TOOLCHAIN_BYTES: usize = 2_000_000;
+
+/// What runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Workload {
+    /// So many of the smallest modules, one download at a time
+    Small(usize),
+    /// The sample's 79 modules, as many downloads at a time as there are CPUs
+    Sample,
+    /// A module that is in a git repository, fetched directly
+    Git,
+    /// The sample and that module
+    SampleAndGit,
+    /// A project that asks for another toolchain
+    AnotherGo,
+}
+
+impl Workload {
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Small(_) => "small",
+            Self::Sample => "sample",
+            Self::Git => "git",
+            Self::SampleAndGit => "sample-and-git",
+            Self::AnotherGo => "another-go",
+        }
+    }
+
+    const fn has_git(self) -> bool {
+        matches!(self, Self::Git | Self::SampleAndGit)
+    }
+}
+
+/// Where an experiment's runs take place.
+pub(super) struct Scene {
+    pub(super) lab: Lab,
+    pub(super) git: Option<Proxy>,
+    workload: Workload,
+    fault: Fault,
+    writers: Option<Writers>,
+    _hogs: Option<Hogs>,
+}
+
+impl Scene {
+    pub(super) fn start(experiment: &Experiment) -> Result<Self> {
+        let wire = experiment.fault.is_of_the_wire();
+        let lab = Lab::start_in(if wire { Place::Wire } else { Place::Loopback })?;
+        let git = experiment.workload.has_git().then(|| lab.git_host(None)).transpose()?;
+        let beside = |wanted| (experiment.beside == wanted).then_some(NEIGHBOURS);
+        let writers = beside(Beside::Writers).map(Writers::start).transpose()?;
+        let hogs = beside(Beside::Hogs).map(Hogs::start).transpose()?;
+        let Experiment { workload, fault, .. } = *experiment;
+        Ok(Self { lab, git, workload, fault, writers, _hogs: hogs })
+    }
+
+    /// Files that are none.
+    pub(super) fn fakes(&self) -> Vec<Fake> {
+        let (is_zip, bytes) = (ending(".zip"), TOOLCHAIN_BYTES);
+        let matches = paths(move |path| is_of_toolchain(path) && is_zip.is_for(path));
+        let toolchain = self.workload == Workload::AnotherGo;
+        toolchain.then_some(Fake { matches, bytes }).into_iter().collect()
+    }
+
+    /// A project with fresh caches.
+    pub(super) fn project(&self) -> Result<GoRun> {
+        let text = |text: &str| text.to_owned();
+        let mut env = Vec::new();
+        if self.workload.has_git() {
+            env.push((text("GOPRIVATE"), text(GIT_HOST)));
+            // git reads these and not go's.
+            env.push((text("GIT_SSL_CAINFO"), self.lab.ca().display().to_string()));
+            env.push((text("GIT_CONFIG_NOSYSTEM"), text("1")));
+        }
+        if self.workload == Workload::AnotherGo {
+            env.push((text("GOTOOLCHAIN"), text("auto")));
+        }
+        if let Some(writers) = &self.writers {
+            env.push((text("GOMODCACHE"), writers.folder()?.display().to_string()));
+        }
+        let sample = matches!(self.workload, Workload::Sample | Workload::SampleAndGit);
+        let gomaxprocs = (!sample).then_some(1);
+        let options = GoOptions { gomaxprocs, env, ..GoOptions::default() };
+        let run = if sample { self.lab.go_run(&options) } else { few::project(&self.lab, &options) }?;
+        let more = match self.workload {
+            Workload::Small(_) | Workload::Sample => return Ok(run),
+            Workload::Git | Workload::SampleAndGit => format!("require {GIT_HOST}/lib {VERSION}"),
+            Workload::AnotherGo => format!("toolchain {TOOLCHAIN}"),
+        };
+        let file = run.project().join("go.mod");
+        let had = fs::read_to_string(&file).context("read the project's go.mod")?;
+        fs::write(&file, format!("{had}\n{more}\n")).context("write the project's go.mod")?;
+        Ok(run)
+    }
+
+    /// The command line.
+    pub(super) fn command(&self) -> Result<Vec<String>> {
+        let before: &[&str] = match (self.fault, self.workload) {
+            // It succeeds when the download fails.
+            (_, Workload::AnotherGo) => &["sh", "-c", "! \"$@\"", "sh"],
+            (Fault::Cpu, _) => &["taskset", "-c", CPU],
+            _ => &[],
+        };
+        let by_name =
+            if let Workload::Small(n) = self.workload { few::smallest(&self.lab, n)? } else { vec![] };
+        let words = before.iter().chain(&["go", "mod", "download"]).map(|word| (*word).to_owned());
+        Ok(words.chain(by_name).collect())
+    }
+
+    /// The module whose lock is held: the smallest, which is a small workload's first.
+    pub(super) fn smallest_module(&self) -> Result<String> {
+        few::smallest(&self.lab, 1)?.into_iter().next().context("no module")
+    }
+}
