@@ -101,7 +101,7 @@ impl Drop for Screen {
 
 /// Until nobody has the terminal open any more.
 fn read(mut master: File, shown: &Mutex<vt100::Parser>, mut seen: impl FnMut(u64, &str)) {
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = vec![0; 1 << 16];
     loop {
         match master.read(&mut buffer) {
             Ok(length @ 1..) => {
