@@ -255,11 +255,13 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
     findings
 }
 
-/// Most of what the request took lies within the spans.
+/// Most of what the request took, or of the wait for its head, lies within the spans.
 fn held_up(case: &Case<'_>, request: &Request, spans: &[Span]) -> bool {
     let (start, end) = (request.start_ns, request.end_ns.unwrap_or(case.wall.1));
-    let within: Ns = spans.iter().map(|(from, to)| (*to).min(end).saturating_sub((*from).max(start))).sum();
-    2 * within > end.saturating_sub(start)
+    [end, request.first_byte_ns.unwrap_or(end)].into_iter().any(|end| {
+        let within = |(from, to): &Span| (*to).min(end).saturating_sub((*from).max(start));
+        2 * spans.iter().map(within).sum::<Ns>() > end.saturating_sub(start)
+    })
 }
 
 fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
