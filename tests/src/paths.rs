@@ -2,7 +2,9 @@
 //! folders.
 
 use std::env;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,10 +47,12 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// Copies a program, into the same file when there is one. In a process of its own: what another
 /// thread starts meanwhile would inherit the file that is written to, and who runs the program then
-/// is told that it is busy.
+/// is told that it is busy. It can be run even if nobody has run the other yet: of a toolchain from the
+/// module cache, go itself makes the programs executable when it first runs them.
 pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
     let status = Command::new("cp").arg(from).arg(to).status().context("run cp")?;
     ensure!(status.success(), "cp {} {} ended with {status}", from.display(), to.display());
+    fs::set_permissions(to, Permissions::from_mode(0o755)).context("make a program executable")?;
     Ok(())
 }
 

@@ -26,6 +26,10 @@ impl Terminal {
 
     /// Makes it what it was.
     pub fn mend(mut self) {
+        // A worker that could still give it back did, and what it said then is not to be written over.
+        if tcgetattr(&self.tty).is_ok_and(|now| now == self.settings) {
+            return;
+        }
         // Nothing more can be done about a terminal that takes neither.
         let _ = self.tty.write_all(ORDINARY.as_bytes());
         let _ = tcsetattr(&self.tty, SetArg::TCSADRAIN, &self.settings);

@@ -18,7 +18,7 @@ const KEYS: [(&str, &str); 22] = [
     ("s, S", "sort by; the other way"),
     ("y", "copy the line to try"),
     ("q", "end; run --tui: leave it"),
-    ("Ctrl-C", "end; run: the command too"),
+    ("Ctrl-C", "end; the command, too"),
     ("", ""),
     ("timeline", ""),
     ("d", "DNS alone: a row a name"),
@@ -35,7 +35,7 @@ const KEYS: [(&str, &str); 22] = [
 ];
 /// Columns of the keys' names, and of keys in all.
 const NAMES: u16 = 12;
-const LEFT: u16 = 38;
+const LEFT: u16 = 37;
 
 const SIGNS: [(&str, &str); 7] = [
     ("▶", "goes on"),
