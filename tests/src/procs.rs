@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{major, minor};
+
 fn file(pid: u32, name: &str) -> PathBuf {
     Path::new("/proc").join(pid.to_string()).join(name)
 }
@@ -64,6 +66,15 @@ pub fn fdinfo(pid: u32, field: &str) -> Vec<u32> {
         text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().parse().ok())
     };
     texts.filter_map(value).collect()
+}
+
+/// Whether a fanotify group of the process has marked the file system with that device number.
+pub fn marks(pid: u32, device: u64) -> bool {
+    // As the kernel has it: twenty bits of minor number.
+    let wanted = format!("fanotify sdev:{:x} ", major(device) << 20 | minor(device));
+    let entries = fs::read_dir(file(pid, "fdinfo")).into_iter().flatten().flatten();
+    let mut texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts.any(|text| text.lines().any(|line| line.starts_with(&wanted)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! servers leaves time to attach, as any network does.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use nix::mount::{MsFlags, mount};
 use tests::containers::Container;
 use tests::lab::Lab;
 use tests::net::Place;
-use tests::paths;
 use tests::starts::{Fresh, Start, command_of, differences, far_away};
 use tests::toolchains::{NEWEST, Toolchain};
 use tests::watching::{Told, Watching};
+use tests::{paths, procs, wait};
 
 /// How far away the servers are, so that a busy machine attaches in time, too; how much nearer they
 /// may be the bench of starts measures.
@@ -209,16 +210,18 @@ fn in_a_container(test: &str, args: &[&str]) {
     let mut start = fresh.download(&lab, &place.join("go"), 0).unwrap();
     let group = format!("goobserve-test-{}", std::process::id());
     let cgroup = Cgroup::make(&group);
-    container
+    let device = container
         .inside(|| {
             let tmpfs = Some("tmpfs");
             mount(tmpfs, &place, tmpfs, MsFlags::empty(), None::<&str>).unwrap();
             fresh.copy_to(&place.join("go")).unwrap();
+            fs::metadata(&place).unwrap().dev()
         })
         .unwrap();
     if !args.is_empty() {
         // New namespaces' file systems are looked for each second.
-        std::thread::sleep(Duration::from_millis(1500));
+        let holder = watching.holder().expect("something holds");
+        wait::until("a mark on the file system", || procs::marks(holder, device).then_some(()));
     }
     if let Some(cgroup) = &cgroup {
         start.enter_group(&cgroup.0.join("cgroup.procs"));

@@ -1,5 +1,6 @@
 //! One observation: records in; recording, progress, lines and report out.
 
+mod end;
 mod found;
 
 use std::collections::BTreeMap;
@@ -18,15 +19,13 @@ use super::looks::{Looks, StubLooks};
 use super::machine::machine;
 use super::output::{Whole, growing};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
-use crate::cli::options::RunReport;
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
 use crate::model::State;
 use crate::model::anonymize::Anonymizer;
-use crate::model::event::{Body, End, Event, Session};
+use crate::model::event::{Body, Event, Session};
 use crate::model::kept::{Kept, SHOWN_MAX};
 use crate::model::record::Ns;
-use crate::model::report::report;
 use crate::model::waiting::waiting;
 use crate::run::progress::{self, Progress};
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
@@ -35,7 +34,7 @@ use crate::source::kernel::{RUN, monotonic_ns};
 use crate::source::record::{Recorder, SCHEMA};
 use crate::view::again::Again;
 use crate::view::lines::Lines;
-use crate::view::{human, json, markdown, page, status, text};
+use crate::view::{human, status};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
@@ -478,103 +477,6 @@ impl Observer {
         let columns = self.progress.as_ref().map_or(0, Progress::columns);
         self.line = status::line(now.saturating_sub(begun), &facts, wait.as_ref(), now, columns);
         let _ = seam.send(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
-    }
-
-    /// The agent was killed: the recording is kept as far as it came.
-    pub fn cut_off(mut self) -> Result<()> {
-        self.tick_last();
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.summary(&self.state);
-        }
-        if let Some(progress) = &mut self.progress {
-            progress.clear();
-        }
-        anyhow::bail!("the observation was cut off; the command goes on")
-    }
-
-    /// CMD could not be started: no trace is left.
-    pub fn abandon(self) {
-        if let Some(path) = &self.task.output.record {
-            let _ = std::fs::remove_file(path); // it was empty
-        }
-    }
-
-    fn tick_last(&mut self) {
-        self.correlator.flush(self.settled(), &mut self.events);
-        let loss = self.correlator.loss(self.kernel_lost);
-        let at_ns = self.now();
-        self.events.push(Event { at_ns, body: Body::Loss(loss) });
-        self.take();
-        self.last_look(at_ns);
-        self.take();
-        self.flush();
-    }
-
-    /// What was found, as the report will have it.
-    fn last_look(&mut self, at_ns: Ns) {
-        let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new());
-        self.events.extend(told.into_iter().map(|body| Event { at_ns, body }));
-    }
-
-    /// The observation is over: files and report.
-    pub fn finish(mut self, binaries: &Binaries) -> Result<()> {
-        self.correlator.flush(self.settled(), &mut self.events);
-        let at_ns = self.now();
-        let loss = self.correlator.loss(self.kernel_lost);
-        self.events.push(Event { at_ns, body: Body::Loss(loss) });
-        self.take();
-        self.last_look(at_ns);
-        self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns }) });
-        self.take();
-        self.flush();
-        if let Some(progress) = &mut self.progress {
-            progress.clear();
-        }
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.summary(&self.state);
-        }
-        if self.task.child.is_none() {
-            return Ok(());
-        }
-        let report = report(&self.state);
-        if let Some(file) = self.json.take() {
-            let mut bytes = json::json(&report)?.into_bytes();
-            bytes.push(b'\n');
-            file.finish(&bytes)?;
-        }
-        let output = &self.task.output;
-        let told = match output.report {
-            RunReport::None => String::new(),
-            RunReport::Markdown => markdown::markdown(&report),
-            RunReport::Text => {
-                text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
-            }
-        };
-        std::io::stderr().write_all(told.as_bytes())?;
-        if !self.task.output.quiet {
-            self.refusals(binaries);
-        }
-        Ok(())
-    }
-
-    /// Says why requests are missing, when a program could not be probed.
-    fn refusals(&self, binaries: &Binaries) {
-        for binary in binaries.refusals() {
-            let reason = binary.refused.as_deref().unwrap_or_default();
-            eprintln!("goobserve: {}: not probed: {reason}", binary.path);
-        }
-        let go = self
-            .state
-            .commands()
-            .any(|(_, command)| command.record.as_ref().is_some_and(|record| record.go.version.is_some()));
-        let no_go = !go && binaries.first().is_none_or(|binary| binary.foreign);
-        let foreign = self.task.argv.first().filter(|_| no_go);
-        if let Some(name) = foreign {
-            eprintln!(
-                "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \
-                 requests inside TLS cannot be"
-            );
-        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! Name servers and settings of the resolver.
+
+use super::*;
+
+#[test]
+fn a_question_that_is_asked_again_after_five_seconds_is_a_timeout() {
+    let world = World::new()
+        .unanswered(|_| {})
+        .dns(|dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, 6 * S, Some(6 * S + MS)));
+    let stall = world.finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    near(stall.cost_ns, 5 * S);
+    assert_eq!(stall.severity, Severity::Critical);
+    assert_eq!(
+        stall.remedies[0].attempt,
+        "goobserve compare --with 'resolv=options timeout:1 attempts:3' -- go mod download"
+    );
+    World::new().dns(|_| {}).finds_no("dns-timeout");
+}
+
+#[test]
+fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
+    let after = |ms: Ns| {
+        let first = move |dns: &mut Dns| {
+            (dns.rcode, dns.answers, dns.timed_out, dns.end_ns) = (None, None, true, Some(S + ms * MS));
+        };
+        World::new()
+            .dns(first)
+            .dns(move |dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, S + ms * MS, Some(3 * S)))
+    };
+    near(after(1000).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
+    // What was asked beside it had its answer in time, and bears nothing of it.
+    let beside = |dns: &mut Dns| (dns.qtype, dns.end_ns) = ("AAAA".into(), Some(S + 140 * MS));
+    let cost_ns = after(1000).dns(beside).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns;
+    assert_eq!(cost_ns, S);
+    after(400).finds_no("dns-timeout");
+}
+
+#[test]
+fn an_aaaa_that_never_comes_is_told_from_a_lost_answer() {
+    let aaaa = |dns: &mut Dns| dns.qtype = "AAAA".into();
+    near(
+        World::new()
+            .dns(|_| {})
+            .unanswered(aaaa)
+            .finds("dns-aaaa-silent", Phase::Dns, Some("192.0.2.53:53"))
+            .cost_ns,
+        5 * S,
+    );
+    World::new().unanswered(aaaa).finds_no("dns-aaaa-silent");
+    let other = |dns: &mut Dns| (dns.qtype, dns.name) = ("AAAA".into(), "sumdb.test".into());
+    World::new().dns(|_| {}).unanswered(aaaa).dns(other).finds_no("dns-aaaa-silent");
+}
+
+#[test]
+fn a_late_answer_is_slow_and_an_early_one_is_not() {
+    let after = |ms: Ns| World::new().dns(move |dns| dns.end_ns = Some(dns.start_ns + ms * MS));
+    near(after(400).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 400 * MS);
+    after(149).finds_no("dns-slow");
+    let far = |ms| after(ms).connection(|c| c.rtt_ns = Some(200 * MS));
+    far(349).finds_no("dns-slow");
+    near(far(600).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 600 * MS);
+}
+
+#[test]
+fn suffixes_of_the_search_list_are_seen_by_the_name_without_them() {
+    let suffixed =
+        |dns: &mut Dns| (dns.name, dns.rcode) = ("proxy.test.corp.test".into(), Some("NXDOMAIN".into()));
+    World::new().dns(suffixed).dns(|_| {}).finds("dns-search", Phase::Dns, Some("192.0.2.53:53"));
+    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no("dns-search");
+}
+
+#[test]
+fn failures_of_a_resolver_name_it() {
+    World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())).finds(
+        "dns-error",
+        Phase::Dns,
+        Some("192.0.2.53:53"),
+    );
+    World::new().dns(|dns| dns.transport = Transport::Tcp).finds(
+        "dns-error",
+        Phase::Dns,
+        Some("192.0.2.53:53"),
+    );
+    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no("dns-error");
+}
+
+#[test]
+fn netdns_without_cgo_has_no_effect() {
+    let with = |cgo| {
+        World::new().command(move |command| {
+            (command.go.godebug, command.go.cgo) = (Some("http2client=0,netdns=cgo".into()), cgo);
+        })
+    };
+    with(Some(false)).finds("netdns-ignored", Phase::Dns, None);
+    with(Some(true)).finds_no("netdns-ignored");
+    with(None).finds_no("netdns-ignored");
+}
+
+#[test]
+fn a_server_that_answered_in_the_same_run_is_offered_instead_of_a_bad_one() {
+    let good = |dns: &mut Dns| dns.server = "[2001:db8::53]:53".into();
+    let offers = |world: World, kind| {
+        let stall = world.dns(good).finds(kind, Phase::Dns, Some("192.0.2.53:53"));
+        assert_eq!(names(&stall).last(), Some(&"resolv=nameserver 2001:db8::53"), "{stall:?}");
+    };
+    offers(World::new().unanswered(|_| {}), "dns-timeout");
+    offers(World::new().dns(|_| {}).unanswered(|dns| dns.qtype = "AAAA".into()), "dns-aaaa-silent");
+    offers(World::new().dns(|dns| dns.end_ns = Some(2 * S)), "dns-slow");
+    offers(World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())), "dns-error");
+    let slow = |dns: &mut Dns| (dns.server, dns.end_ns) = ("192.0.2.54:53".into(), Some(2 * S));
+    let stall =
+        World::new().unanswered(|_| {}).dns(slow).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    assert_eq!(names(&stall), ["resolv=options timeout:1 attempts:3"]);
+}
+
+#[test]
+fn one_question_at_a_time_is_offered_when_one_of_two_was_answered() {
+    let with = |qtype: &'static str| {
+        World::new()
+            .unanswered(|_| {})
+            .dns(move |dns| (dns.qtype, dns.answers) = (qtype.into(), Some(0)))
+            .finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"))
+    };
+    assert!(names(&with("AAAA")).contains(&"resolv=options single-request"));
+    assert!(!names(&with("A")).contains(&"resolv=options single-request"));
+}

@@ -1,0 +1,106 @@
+//! This machine, and helpers that wait on it.
+
+use super::*;
+
+#[test]
+fn more_downloads_at_once_are_proposed_when_they_would_help() {
+    let two_at_a_time = |modules: u64| {
+        (0..modules).fold(World::new().connection(|_| {}), |world, n| {
+            world.request(move |r| {
+                let start = S + n / 2 * 400 * MS;
+                (r.start_ns, r.first_byte_ns, r.end_ns) =
+                    (start, Some(start + 90 * MS), Some(start + 395 * MS));
+            })
+        })
+    };
+    let stall = two_at_a_time(40).finds("concurrency-limited", Phase::Proxy, None);
+    assert_eq!(stall.remedies[0].name, "concurrency=16");
+    two_at_a_time(7).finds_no("concurrency-limited");
+    let never = two_at_a_time(40).request(|r| {
+        (r.start_ns, r.first_byte_ns, r.end_ns, r.outcome) = (0, None, None, RequestOutcome::Open);
+    });
+    near(never.finds("concurrency-limited", Phase::Proxy, None).cost_ns, stall.cost_ns);
+    two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no("concurrency-limited");
+}
+
+#[test]
+fn a_git_without_traffic_waits_for_a_person() {
+    let git = |ppid, comm: &str| {
+        Body::Process(Process {
+            command: 1,
+            pid: 11,
+            ppid,
+            comm: comm.into(),
+            args: vec!["git".into(), "ls-remote".into(), "https://git.test/x".into()],
+            start_ns: S,
+            end_ns: Some(9 * S),
+            ..Process::default()
+        })
+    };
+    near(
+        World::new().tell(S, git(10, "git")).finds("vcs-waiting", Phase::Vcs, Some("git.test")).cost_ns,
+        8 * S,
+    );
+    World::new().tell(S, git(10, "compile")).finds_no("vcs-waiting");
+    let asks = Body::Process(Process {
+        command: 1,
+        pid: 12,
+        ppid: 11,
+        comm: "credential-x".into(),
+        args: vec!["credential-x".into(), "get".into()],
+        start_ns: 2 * S,
+        end_ns: Some(9 * S),
+        ..Process::default()
+    });
+    let stall = World::new().tell(S, git(10, "git")).tell(2 * S, asks).stalls();
+    let told: Vec<_> = stall.iter().filter(|stall| stall.kind == "vcs-waiting").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].evidence[1].contains("credential-x get (pid 12)"), "{told:?}");
+    let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
+    World::new().tell(S, git(10, "git")).connection(busy).finds_no("vcs-waiting");
+}
+
+#[test]
+fn a_lock_is_told_with_its_holder() {
+    let lock = |end_ns| {
+        Body::Lock(LockWait {
+            command: 1,
+            id: 1,
+            pid: 10,
+            path: Some("/m/cache/lock".into()),
+            holder: Some(77),
+            start_ns: S,
+            end_ns: Some(end_ns),
+            joined_late: false,
+        })
+    };
+    let stall = World::new().tell(S, lock(4 * S)).finds("cache-lock-wait", Phase::Lock, None);
+    near(stall.cost_ns, 3 * S);
+    assert!(stall.summary.contains("pid 77"));
+    World::new().tell(S, lock(S + MS)).finds_no("cache-lock-wait");
+}
+
+#[test]
+fn caches_in_one_folder_are_told_by_path_and_by_inode() {
+    let caches = |modules: &'static str, builds: &'static str, shared| {
+        World::new().command(move |command| {
+            (command.go.gomodcache, command.go.gocache, command.go.caches_shared) =
+                (Some(modules.into()), Some(builds.into()), shared);
+        })
+    };
+    caches("/c", "/c/", None).finds("cache-shared", Phase::Local, None);
+    caches("/c", "/link", Some(true)).finds("cache-shared", Phase::Local, None);
+    caches("/c", "/d", None).finds_no("cache-shared");
+}
+
+#[test]
+fn a_busy_machine_is_information() {
+    let mut world =
+        World::new().command(|command| command.local = Some(Local { cpu_ns: 8 * S, ..Local::default() }));
+    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, 2 * S)] };
+    world.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
+    let stalls = stalls(world.0.command(1).unwrap(), 10 * S);
+    let stall = stalls.iter().find(|stall| stall.kind == "local-bound").unwrap();
+    assert_eq!((stall.severity, stall.cost_ns), (Severity::Info, 8 * S));
+    World::new().finds_no("local-bound");
+}

@@ -1,0 +1,199 @@
+//! Module proxies and the checksum database.
+
+use super::*;
+
+#[test]
+fn a_head_far_above_the_round_trip_is_slow() {
+    let after = |ms: Ns, rtt: Ns| {
+        let world = World::new().connection(move |c| c.rtt_ns = Some(rtt * MS));
+        world.request(move |r| (r.first_byte_ns, r.end_ns) = (Some(2 * S + ms * MS), Some(2 * S + ms * MS)))
+    };
+    near(after(900, 20).finds("proxy-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 900 * MS);
+    after(900, 200).finds_no("proxy-slow");
+}
+
+#[test]
+fn a_crawling_body_is_told_with_what_it_is_not() {
+    let body = |bytes| {
+        World::new().connection(|_| {}).request(move |r| (r.end_ns, r.bytes) = (Some(4 * S), Some(bytes)))
+    };
+    near(body(100_000).finds("transfer-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 2 * S);
+    body(100_000_000).finds_no("transfer-slow");
+    // A connection that begins needs a round trip for each doubling.
+    let far = World::new().connection(|c| c.rtt_ns = Some(200 * MS));
+    far.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000))).finds_no("transfer-slow");
+    // Ten at once share the line.
+    let shared = (0..10).fold(World::new().connection(|_| {}), |world, _| {
+        world.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000)))
+    });
+    shared.finds_no("transfer-slow");
+}
+
+#[test]
+fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
+    let lookup = |r: &mut Request| {
+        (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S));
+    };
+    near(
+        World::new()
+            .connection(|_| {})
+            .request(lookup)
+            .finds("sumdb-slow", Phase::Sumdb, Some("proxy.test"))
+            .cost_ns,
+        S,
+    );
+    let many = (0..20).fold(World::new().connection(|c| c.rtt_ns = Some(200 * MS)), |world, n| {
+        world.request(move |r| {
+            let start = S + n * 210 * MS;
+            (r.class, r.start_ns, r.first_byte_ns, r.end_ns) =
+                (Class::SumdbLookup, start, Some(start + 205 * MS), Some(start + 205 * MS));
+        })
+    });
+    assert_eq!(many.finds("sumdb-slow", Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
+    World::new().connection(|_| {}).request(|r| r.class = Class::SumdbLookup).finds_no("sumdb-slow");
+}
+
+#[test]
+fn the_databases_host_is_known_from_gosumdb() {
+    let dead = |c: &mut Connection| {
+        hello_only(c);
+        c.server_name = Some("sumdb.test".into());
+    };
+    near(
+        World::new().connection(dead).finds("sumdb-unreachable", Phase::Tls, Some("sumdb.test")).cost_ns,
+        5 * S,
+    );
+    World::new().connection(hello_only).finds_no("sumdb-unreachable");
+    let url = |command: &mut Command| {
+        command.go.gosumdb = Some("sum.example.test https://sumdb.test:8443/x".into());
+    };
+    World::new().command(url).connection(dead).finds("sumdb-unreachable", Phase::Tls, Some("sumdb.test"));
+}
+
+#[test]
+fn a_proxy_that_says_it_serves_the_database_and_does_not_is_broken() {
+    let supported = |r: &mut Request| r.class = Class::SumdbSupported;
+    let lookup = |status| move |r: &mut Request| (r.class, r.status) = (Class::SumdbLookup, Some(status));
+    let world = |status| World::new().connection(|_| {}).request(supported).request(lookup(status));
+    world(500).finds("sumdb-proxy-broken", Phase::Sumdb, Some("proxy.test"));
+    world(200).finds_no("sumdb-proxy-broken");
+}
+
+#[test]
+fn timeouts_one_after_the_other_add_up() {
+    let proxy = |c: &mut Connection| {
+        hello_only(c);
+        c.tls_ns = Some(3 * S);
+    };
+    let sumdb = |at_ns: Ns| {
+        move |c: &mut Connection| {
+            proxy(c);
+            (c.server_name, c.start_ns, c.tls_start_ns) = (Some("sumdb.test".into()), at_ns, Some(at_ns));
+        }
+    };
+    near(
+        World::new()
+            .connection(proxy)
+            .connection(sumdb(5 * S))
+            .finds("stacked-timeouts", Phase::Tls, None)
+            .cost_ns,
+        6 * S,
+    );
+    World::new().connection(proxy).connection(sumdb(S)).finds_no("stacked-timeouts");
+}
+
+#[test]
+fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
+    let missing = |r: &mut Request| (r.status, r.outcome) = (Some(404), RequestOutcome::Error);
+    let git = |c: &mut Connection| {
+        (c.pid, c.comm, c.server_name) = (11, "git-remote-http".into(), Some("git.test".into()));
+    };
+    let process = Process {
+        command: 1,
+        pid: 11,
+        ppid: 10,
+        comm: "git-remote-http".into(),
+        start_ns: S,
+        end_ns: Some(9 * S),
+        ..Process::default()
+    };
+    let world = || {
+        World::new()
+            .tell(S, Body::Process(process.clone()))
+            .dns(|dns| (dns.pid, dns.comm) = (11, "git-remote-http".into()))
+            .connection(|_| {})
+            .connection(git)
+            .request(missing)
+    };
+    let stall = world().finds("proxy-fallback-direct", Phase::Vcs, Some("git.test"));
+    assert_eq!(stall.remedies[0].name, "env=GOPRIVATE=example.com/m1");
+    world().finds("mirror-private", Phase::Proxy, Some("proxy.test"));
+    World::new().connection(|_| {}).request(missing).finds_no("proxy-fallback-direct");
+    World::new().connection(|_| {}).request(missing).finds_no("mirror-private");
+}
+
+#[test]
+fn another_toolchain_and_repeated_requests_are_told() {
+    let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(4 * S));
+    near(
+        World::new()
+            .connection(|_| {})
+            .request(toolchain)
+            .finds("toolchain-download", Phase::Toolchain, Some("proxy.test"))
+            .cost_ns,
+        2 * S,
+    );
+    let same = |r: &mut Request| r.path = Some("/same".into());
+    World::new().connection(|_| {}).request(same).request(same).finds(
+        "duplicate-request",
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
+    let healthy = || World::new().connection(|_| {}).request(|_| {}).request(|_| {});
+    healthy().finds_no("toolchain-download");
+    healthy().finds_no("duplicate-request");
+}
+
+#[test]
+fn the_way_around_a_proxy_is_what_else_goproxy_has() {
+    let offered = |list: Option<&str>, host: &'static str| {
+        let list = list.map(str::to_owned);
+        let lost = move |c: &mut Connection| {
+            no_hello(c);
+            (c.syn_retransmits, c.server_name) = (1, Some(host.into()));
+        };
+        let world = World::new().command(|command| command.go.goproxy = list).connection(lost);
+        let stall = world.finds("syn-lost", Phase::Connect, Some(host));
+        names(&stall).join(" ")
+    };
+    assert_eq!(offered(None, "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test,direct"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test:8443/x,off"), "proxy.test"), "proxy=direct");
+    assert_eq!(
+        offered(Some("https://a.test|https://proxy.test/x|https://b.test,direct"), "proxy.test"),
+        "proxy=https://a.test|https://b.test,direct"
+    );
+    assert_eq!(offered(Some("https://proxy.test,https://…@b.test"), "proxy.test"), "proxy=direct");
+    assert_eq!(offered(Some("https://proxy.test,,https://b.test,"), "proxy.test"), "proxy=https://b.test");
+    // Neither is there a proxy to leave out.
+    assert_eq!(offered(Some("https://proxy.test,direct"), "git.test"), "");
+    assert_eq!(offered(Some("direct"), "git.test"), "");
+}
+
+#[test]
+fn a_mirror_of_the_database_can_be_left_out() {
+    let offered = |setting: &'static str| {
+        let dead = |c: &mut Connection| {
+            hello_only(c);
+            c.server_name = Some("mirror.test".into());
+        };
+        let world =
+            World::new().command(|command| command.go.gosumdb = Some(setting.into())).connection(dead);
+        let stall = world.finds("sumdb-unreachable", Phase::Tls, Some("mirror.test"));
+        names(&stall).join(" ")
+    };
+    assert_eq!(offered("sumdb.test+key https://mirror.test/x"), "sumdb=sumdb.test+key sumdb=off");
+    assert_eq!(offered("mirror.test+key https://mirror.test"), "sumdb=off");
+    assert_eq!(offered("mirror.test"), "sumdb=off");
+}
