@@ -57,23 +57,17 @@ fn finding(
 ) -> Finding {
     let spans = connections.iter().map(|c| (c.start_ns, handshake_end(case, c)));
     Finding {
-        kind,
-        phase: Phase::Connect,
         host: Some(host.to_owned()),
-        span: hull(spans).unwrap_or(case.wall),
         cost_ns: case.cost(|flight| match flight.subject {
             Subject::Connect(c) if connections.iter().any(|one| one.id == c.id) => Some(fault(c)),
             _ => None,
         }),
         summary,
         evidence: connections.iter().take(6).map(|c| evidence(case, c)).collect(),
-        remedies: Vec::new(),
         fatal: connections
             .iter()
             .all(|c| matches!(c.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused)),
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(kind, Phase::Connect, hull(spans).unwrap_or(case.wall))
     }
 }
 

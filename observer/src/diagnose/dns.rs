@@ -50,18 +50,11 @@ fn finding(
     });
     let spans = questions.iter().map(|(dns, end)| (dns.start_ns, end.unwrap_or(case.wall.1)));
     Finding {
-        kind,
-        phase: Phase::Dns,
         host: Some(server.to_owned()),
-        span: hull(spans).unwrap_or(case.wall),
         cost_ns,
         summary,
         evidence: questions.iter().take(6).map(|(dns, end)| evidence(case, dns, *end)).collect(),
-        remedies: Vec::new(),
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(kind, Phase::Dns, hull(spans).unwrap_or(case.wall))
     }
 }
 
@@ -260,20 +253,12 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
         .and_then(|debug| debug.split(',').find(|setting| setting.starts_with("netdns=cgo")));
     let (Some(set), Some(false)) = (set, go.cgo) else { return };
     found.push(Finding {
-        kind: "netdns-ignored",
-        phase: Phase::Dns,
-        host: None,
-        span: case.wall,
-        cost_ns: 0,
         summary: format!("GODEBUG={set} has no effect: this go is built without cgo"),
         evidence: vec![format!(
             "{} is built with CGO_ENABLED=0 and has its own resolver only",
             go.binary.as_deref().unwrap_or("the binary")
         )],
-        remedies: Vec::new(),
-        fatal: false,
         info: true,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of("netdns-ignored", Phase::Dns, case.wall)
     });
 }

@@ -36,6 +36,24 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What was found in a phase, of which nothing more is known yet.
+    pub fn of(kind: &'static str, phase: Phase, span: Span) -> Self {
+        Self {
+            kind,
+            phase,
+            span,
+            host: None,
+            cost_ns: 0,
+            summary: String::new(),
+            evidence: Vec::new(),
+            remedies: Vec::new(),
+            fatal: false,
+            info: false,
+            explains: Vec::new(),
+            about: 0,
+        }
+    }
+
     /// The stall it is.
     pub fn stall(self, case: &Case<'_>) -> Stall {
         let severity = self.severity(case);

@@ -58,18 +58,11 @@ fn finding(
     summary: String,
 ) -> Finding {
     Finding {
-        kind,
-        phase,
         host: Some(case.host(connection)),
-        span,
         cost_ns: cost_within(case, connection, &[span]),
         summary,
-        evidence: Vec::new(),
-        remedies: Vec::new(),
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
         about: u64::from(connection.id) << 1,
+        ..Finding::of(kind, phase, span)
     }
 }
 
@@ -350,11 +343,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
         });
         let again = again.count();
         Finding {
-            kind: "h2-stream-reset",
-            phase: phase_of(&requests),
             host: Some(host.to_owned()),
-            span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
-                .unwrap_or(case.wall),
             cost_ns: case.cost(|flight| match flight.subject {
                 Subject::Request(request) if requests.iter().any(|one| one.id == request.id) => {
                     Some(whole(flight))
@@ -368,9 +357,12 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             evidence: requests.iter().take(5).map(|request| what(request)).collect(),
             remedies: super::connect::around(case, host),
             fatal: again < requests.len(),
-            info: false,
-            explains: Vec::new(),
-            about: 0,
+            ..Finding::of(
+                "h2-stream-reset",
+                phase_of(&requests),
+                hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                    .unwrap_or(case.wall),
+            )
         }
     };
     hosts.into_iter().map(one).collect()

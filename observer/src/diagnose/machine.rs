@@ -57,10 +57,6 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        kind: "concurrency-limited",
-        phase: Phase::Proxy,
-        host: None,
-        span: hull(full.iter().copied())?,
         cost_ns: gain,
         summary: format!(
             "only {} at once while this machine was idle: {possible} might save {}",
@@ -79,10 +75,7 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
             ),
         ],
         remedies: vec![(format!("concurrency={}", at::CONCURRENCY), "downloads 16 modules at once")],
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of("concurrency-limited", Phase::Proxy, hull(full.iter().copied())?)
     })
 }
 
@@ -107,10 +100,6 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         .as_deref()
         .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
     Some(Finding {
-        kind: "cache-lock-wait",
-        phase: Phase::Lock,
-        host: None,
-        span: hull(waits.iter().map(|wait| (wait.start_ns, end(wait))))?,
         cost_ns: case.cost(|flight| match flight.subject {
             Subject::Lock(wait) if waits.iter().any(|one| one.id == wait.id) => Some(whole(flight)),
             _ => None,
@@ -131,11 +120,11 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
                 )
             })
             .collect(),
-        remedies: Vec::new(),
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(
+            "cache-lock-wait",
+            Phase::Lock,
+            hull(waits.iter().map(|wait| (wait.start_ns, end(wait))))?,
+        )
     })
 }
 
@@ -147,19 +136,11 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     Some(Finding {
-        kind: "cache-shared",
-        phase: Phase::Local,
-        host: None,
-        span: case.wall,
-        cost_ns: 0,
         summary: "GOCACHE and GOMODCACHE are one folder: cleaning the modules deletes the builds, too"
             .to_owned(),
         evidence: vec![format!("GOMODCACHE={modules}"), format!("GOCACHE={builds}")],
-        remedies: Vec::new(),
-        fatal: false,
         info: true,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of("cache-shared", Phase::Local, case.wall)
     })
 }
 
@@ -177,10 +158,6 @@ fn local(case: &Case<'_>) -> Option<Finding> {
     ];
     let most = parts.iter().max_by_key(|part| part.0)?;
     Some(Finding {
-        kind: "local-bound",
-        phase: Phase::Local,
-        host: None,
-        span: case.wall,
         cost_ns: share,
         summary: format!(
             "{} of the time was this machine's own work, most of it {}",
@@ -188,10 +165,7 @@ fn local(case: &Case<'_>) -> Option<Finding> {
             most.1
         ),
         evidence: parts.iter().map(|(ns, what)| format!("{} {what}", duration(*ns))).collect(),
-        remedies: Vec::new(),
-        fatal: false,
         info: true,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of("local-bound", Phase::Local, case.wall)
     })
 }

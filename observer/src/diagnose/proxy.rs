@@ -71,11 +71,7 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
     let mut evidence: Vec<String> = requests.iter().take(5).map(|request| what(request)).collect();
     evidence.push(format!("RTT {}", duration_or_unknown(rtt)));
     Finding {
-        kind,
-        phase,
         host: Some(host.to_owned()),
-        span: hull(requests.iter().map(|request| (request.start_ns, head(case, request))))
-            .unwrap_or(case.wall),
         cost_ns,
         summary: format!(
             "{whom}{host} took long before {}, the longest {} at an RTT of {}",
@@ -89,10 +85,11 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         } else {
             super::connect::other_proxy(case, host)
         },
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(
+            kind,
+            phase,
+            hull(requests.iter().map(|request| (request.start_ns, head(case, request)))).unwrap_or(case.wall),
+        )
     }
 }
 
@@ -146,10 +143,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         format!("{}: {size} in {}", request.path.as_deref().unwrap_or("?"), duration(to - from))
     };
     Finding {
-        kind: "transfer-slow",
-        phase: requests[0].class.phase(),
         host: Some(host.to_owned()),
-        span: hull(requests.iter().map(|request| body(request))).unwrap_or(case.wall),
         cost_ns,
         summary: format!("{} of {host} came in at a crawl: {why}", count(requests.len() as u64, "response")),
         evidence: requests.iter().take(5).map(line).collect(),
@@ -160,21 +154,18 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         } else {
             Vec::new()
         },
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(
+            "transfer-slow",
+            requests[0].class.phase(),
+            hull(requests.iter().map(|request| body(request))).unwrap_or(case.wall),
+        )
     }
 }
 
 fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let version = requests.iter().find_map(|request| request.version.as_deref()).unwrap_or("another version");
     Finding {
-        kind: "toolchain-download",
-        phase: Phase::Toolchain,
         host: Some(host.to_owned()),
-        span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
-            .unwrap_or(case.wall),
         cost_ns: case.cost_of_requests(|request| request.class == Class::Toolchain),
         summary: format!("go downloaded another toolchain ({version}): go.mod asks for it"),
         evidence: requests.iter().take(3).map(|request| what(request)).collect(),
@@ -182,10 +173,11 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
             "env=GOTOOLCHAIN=local".to_owned(),
             "uses the toolchain that is there; fails when go.mod cannot do with it",
         )],
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(
+            "toolchain-download",
+            Phase::Toolchain,
+            hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
+        )
     }
 }
 
@@ -207,11 +199,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         let sumdb = requests.iter().any(|request| request.class.phase() == Phase::Sumdb);
         let phase = if sumdb { Phase::Sumdb } else { Phase::Proxy };
         let finding = |kind, summary| Finding {
-            kind,
-            phase,
             host: Some(host.to_owned()),
-            span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
-                .unwrap_or(case.wall),
             cost_ns: case.cost_of_requests(|request| requests.iter().any(|one| one.id == request.id)),
             summary,
             evidence: requests
@@ -220,10 +208,12 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
                 .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
                 .collect(),
             remedies: vec![(private.clone(), "asks the module's own host at once, and nobody else")],
-            fatal: false,
-            info: false,
-            explains: Vec::new(),
-            about: 0,
+            ..Finding::of(
+                kind,
+                phase,
+                hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                    .unwrap_or(case.wall),
+            )
         };
         if direct {
             let mut finding = finding(
@@ -268,19 +258,17 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
     }
     for (host, again) in hosts.into_iter().filter(|(_, again)| !again.is_empty()) {
         found.push(Finding {
-            kind: "duplicate-request",
-            phase: again[0].class.phase(),
             host: Some(host.to_owned()),
-            span: hull(again.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
-                .unwrap_or(case.wall),
             cost_ns: case.cost_of_requests(|request| again.iter().any(|one| one.id == request.id)),
             summary: format!("{host} was asked {} more than once", count(again.len() as u64, "time")),
             evidence: again.iter().take(5).map(|request| what(request)).collect(),
-            remedies: Vec::new(),
-            fatal: false,
             info: true,
-            explains: Vec::new(),
-            about: 0,
+            ..Finding::of(
+                "duplicate-request",
+                again[0].class.phase(),
+                hull(again.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                    .unwrap_or(case.wall),
+            )
         });
     }
 }

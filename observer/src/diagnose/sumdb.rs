@@ -87,11 +87,7 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
         .max_by_key(|(_, requests)| requests.len());
     let Some((host, requests)) = host else { return };
     found.push(Finding {
-        kind: "sumdb-slow",
-        phase: Phase::Sumdb,
         host: Some(host.to_owned()),
-        span: hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
-            .unwrap_or(case.wall),
         cost_ns: of.blocked_ns,
         summary: format!(
             "{} of the time was waiting for the checksum database: a complete go.sum asks it nothing",
@@ -103,11 +99,13 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
             of.durations.map_or_else(|| "?".to_owned(), |durations| duration(durations.p50_ns))
         )],
         remedies: ways(case, host),
-        fatal: false,
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(
+            "sumdb-slow",
+            Phase::Sumdb,
+            hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
+        )
     });
 }
 
@@ -141,10 +139,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
     let span = hull(case.flights.iter().filter_map(|flight| of_connection(flight, of))).unwrap_or(case.wall);
     let tls = failed.iter().any(|connection| connection.tls_start_ns.is_some());
     found.push(Finding {
-        kind: "sumdb-unreachable",
-        phase: if tls { Phase::Tls } else { Phase::Connect },
         host: Some(case.host(first)),
-        span,
         cost_ns: case.cost(|flight| of_connection(flight, of)),
         summary: format!(
             "the checksum database at {} cannot be reached: {} in vain",
@@ -165,9 +160,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
             .collect(),
         remedies: around(case),
         fatal: true,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of("sumdb-unreachable", if tls { Phase::Tls } else { Phase::Connect }, span)
     });
 }
 
@@ -186,10 +179,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
     let Some(first) = failed.first() else { return };
     let host = good.authority.as_deref().unwrap_or("the proxy");
     found.push(Finding {
-        kind: "sumdb-proxy-broken",
-        phase: Phase::Sumdb,
         host: Some(host.to_owned()),
-        span: hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         cost_ns: case.cost_of_requests(|request| failed.iter().any(|one| one.id == request.id)),
         summary: format!(
             "{host} says that it serves the checksum database and answers {} to what is asked of it",
@@ -202,9 +192,11 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
             .collect(),
         remedies: vec![("proxy=direct".to_owned(), "asks the checksum database itself")],
         fatal: true,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(
+            "sumdb-proxy-broken",
+            Phase::Sumdb,
+            hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
+        )
     });
 }
 
@@ -237,10 +229,6 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         return; // side by side
     }
     found.push(Finding {
-        kind: "stacked-timeouts",
-        phase: Phase::Tls,
-        host: None,
-        span: (first.0.min(second.0), first.1.max(second.1)),
         cost_ns: of_proxy + of_sumdb,
         summary: format!(
             "the proxy's time-outs ({}) and the checksum database's ({}) came one after the other",
@@ -253,8 +241,6 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         ],
         remedies: ways(case, &case.host(proxy[0].0)),
         fatal: true,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of("stacked-timeouts", Phase::Tls, (first.0.min(second.0), first.1.max(second.1)))
     });
 }

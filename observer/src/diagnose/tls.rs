@@ -72,18 +72,10 @@ fn finding(
 ) -> Finding {
     let spans = connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), end(case, c)));
     Finding {
-        kind,
-        phase: Phase::Tls,
         host: Some(host.to_owned()),
-        span: hull(spans).unwrap_or(case.wall),
         cost_ns: case.cost_of_handshakes(true, |c| connections.iter().any(|one| one.id == c.id)),
         summary,
-        evidence: Vec::new(),
-        remedies: Vec::new(),
-        fatal: false,
-        info: false,
-        explains: Vec::new(),
-        about: 0,
+        ..Finding::of(kind, Phase::Tls, hull(spans).unwrap_or(case.wall))
     }
 }
 

@@ -66,8 +66,6 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
     // The youngest is what the others wait for.
     let last = tree.last().unwrap_or(top);
     Some(Finding {
-        kind: "vcs-waiting",
-        phase: Phase::Vcs,
         summary: format!(
             "{} for {whom} waited {} without any traffic: for credentials, or a prompt",
             top.comm,
@@ -82,12 +80,10 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
             ("env=GIT_ASKPASS=true".to_owned(), "git's credential helpers do not ask either"),
         ],
         host,
-        span: longest,
         cost_ns,
         fatal: true,
-        info: false,
-        explains: Vec::new(),
         about: u64::from(top.pid),
+        ..Finding::of("vcs-waiting", Phase::Vcs, longest)
     })
 }
 
