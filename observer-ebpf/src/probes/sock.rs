@@ -16,6 +16,8 @@ use crate::{CHANNELS, CONNECTIONS, FOUND, SOCKS, emit, offset, task};
 const SYN_SENT: u32 = 2;
 /// `TCP_CLOSE`
 const CLOSE: u32 = 7;
+/// `TCP_LISTEN`
+const LISTEN: u32 = 10;
 const AF_INET: u16 = 2;
 
 #[inline(always)]
@@ -86,6 +88,10 @@ fn found(sk: u64) -> Option<*mut Sock> {
 pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     let (sk, old, new): (u64, u32, u32) = (ctx.arg(0), ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
     let now = emit::now();
+    // Out of these a connection begins, and what is followed at its address is over.
+    if old == CLOSE || old == LISTEN {
+        over(sk, now);
+    }
     if new == SYN_SENT {
         connecting(sk, now);
     }
@@ -94,8 +100,7 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `tcp_destroy_sock(sk)`. A program that interrupts itself on a CPU is not run, so a `CLOSE` that
-/// comes in a softirq may be missed: here it is told after all, and the entry does not stay for
-/// the next socket at the same address.
+/// comes in a softirq may be missed: here it is told after all.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
@@ -141,6 +146,41 @@ fn changed(sk: u64, old: u32, new: u32, now: u64) {
         let _ = SOCKS.remove(sk);
         let _ = CHANNELS.remove(sk);
     }
+}
+
+/// Tells the end of a socket whose own end was missed twice, as where a kernel runs no programs in
+/// softirqs that interrupt a certain task: now, when another socket begins at its address.
+#[inline(always)]
+fn over(sk: u64, now: u64) {
+    let Some(sock) = SOCKS.get_ptr(sk) else { return };
+    // SAFETY: a value of the map.
+    let (conn, fd, state) = unsafe { ((*sock).conn, (*sock).fd, (*sock).state) };
+    let stats = TcpStats {
+        bytes_sent: UNKNOWN64,
+        bytes_received: UNKNOWN64,
+        srtt_us: UNKNOWN32,
+        retransmits: UNKNOWN32,
+        out_of_order: UNKNOWN32,
+        snd_wnd: UNKNOWN32,
+        rcv_wnd: UNKNOWN32,
+        duplicates: UNKNOWN32,
+    };
+    let end = SockState {
+        conn,
+        fd,
+        family: 0,
+        local_port: 0,
+        remote_port: 0,
+        old: state as u8,
+        new: CLOSE as u8,
+        error: 0,
+        local: [0; 16],
+        remote: [0; 16],
+        stats,
+    };
+    emit::event(Kind::SockState, 0, owner(sock), now, end);
+    let _ = SOCKS.remove(sk);
+    let _ = CHANNELS.remove(sk);
 }
 
 /// A process of a tree sends a SYN: the socket is followed from here on.

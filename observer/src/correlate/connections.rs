@@ -345,4 +345,36 @@ mod tests {
         });
         assert_eq!(told.collect::<Vec<_>>(), [(300, true, Some(50)), (900, false, None)]);
     }
+
+    #[test]
+    fn an_end_that_was_missed_says_nothing_of_the_socket() {
+        let (mut connections, mut events) = (Connections::new(), Vec::new());
+        let owner = Owner { command: 1, pid: 1, comm: "go".into() };
+        let [begun, open, closing, over] = [(7, 2), (2, 1), (1, 4), (4, 7)].map(|(old, new)| SockState {
+            conn: 7,
+            family: 2,
+            old,
+            new,
+            ..SockState::new_zeroed()
+        });
+        let open = SockState { local_port: 50_000, local: [10; 16], ..open };
+        let mut over = SockState { family: 0, ..over };
+        over.stats = TcpStats {
+            bytes_sent: UNKNOWN64,
+            bytes_received: UNKNOWN64,
+            srtt_us: UNKNOWN32,
+            out_of_order: UNKNOWN32,
+            duplicates: UNKNOWN32,
+            ..over.stats
+        };
+        for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
+            connections.state(&owner, &state, &mut Out { events: &mut events, at_ns });
+        }
+        let Some(Body::Connection(last)) = events.pop().map(|event| event.body) else {
+            panic!("nothing told")
+        };
+        assert_eq!((last.local.as_str(), last.end_ns), ("10.10.10.10:50000", Some(3)));
+        assert_eq!((last.bytes_sent, last.rtt_ns), (Some(0), None));
+        assert!(connections.live.is_empty());
+    }
 }
