@@ -147,7 +147,8 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
 fn local(case: &Case<'_>) -> Option<Finding> {
     case.record.wall_ns?;
     let share = case.split().phase(Phase::Local).blocked_ns;
-    if share * 100 < case.wall_ns() * at::LOCAL_PERCENT {
+    // A command that waited for nothing at all has nothing to be compared with.
+    if share * 100 < case.wall_ns() * at::LOCAL_PERCENT || share == case.wall_ns() {
         return None;
     }
     let local = case.split().local?;

@@ -61,7 +61,7 @@ impl Dashboard {
         let theme = Theme { depth: Depth::of_this_terminal(color) };
         let screen = Some(Screen::take_live()?);
         let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
-        let view = View { theme, ..View::default() };
+        let view = View { theme, starting: true, ..View::default() };
         Ok(Self { screen, view, output: None, drawn_at, took: Duration::ZERO, dirty: true })
     }
 
@@ -77,6 +77,12 @@ impl Dashboard {
     /// The command prints into that file.
     pub fn output(&mut self, file: File) {
         self.output = Some(Output { file, read: 0, kept_from: 0, lines: vec![String::new()] });
+    }
+
+    /// From now on everything is seen.
+    pub fn ready(&mut self) {
+        self.view.starting = false;
+        self.dirty = true;
     }
 
     /// Something is new.

@@ -133,6 +133,7 @@ async fn serve(seam: Seam) -> Result<()> {
                 }
                 if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {
                     progress.ready_sent = true;
+                    observer.ready();
                     seam.get_ref().send(&ToAgent::Ready, &[])?;
                 }
             }

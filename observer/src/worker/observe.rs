@@ -409,6 +409,13 @@ impl Observer {
         self.dashboard.is_some()
     }
 
+    /// From now on everything is seen.
+    pub fn ready(&mut self) {
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.ready();
+        }
+    }
+
     /// Keys are read, a frame is drawn.
     pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) {
         let now = self.now();

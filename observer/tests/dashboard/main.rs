@@ -201,3 +201,11 @@ fn what_cost_time_since_when_and_what_to_try_is_on_the_first_screen_at_80_by_24(
     }
     assert!(seen >= 30, "{seen} recordings with a warning");
 }
+
+#[test]
+fn nobody_is_asked_to_start_a_command_that_would_not_be_seen() {
+    for (starting, words) in [(true, "getting ready"), (false, "no go command runs: start one")] {
+        let shown = picture(&State::default(), &View { starting, ..View::default() }, SIZES[0]);
+        assert!(shown.contains(words), "{shown}");
+    }
+}

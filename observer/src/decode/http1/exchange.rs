@@ -192,7 +192,6 @@ impl Exchange {
         let head = response_head(&response.bytes).ok().filter(|_| !response.cut);
         let status = head.map(|head| head.status).or_else(|| status_of_cut(&response.bytes));
         if status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
-            self.state = State::Waiting;
             self.last_read_ns = at_ns;
             if more {
                 // The final response began in this call, where its head was not copied.

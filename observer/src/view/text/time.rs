@@ -84,6 +84,8 @@ fn operations(page: &mut Page, command: &Command) {
 
 pub(super) fn hosts(page: &mut Page, command: &Command) {
     const MOST: usize = 6;
+    /// Phases of a host: what 80 columns hold
+    const PHASES: usize = 2;
     if command.hosts.is_empty() {
         return;
     }
@@ -92,11 +94,14 @@ pub(super) fn hosts(page: &mut Page, command: &Command) {
     for host in command.hosts.iter().take(MOST) {
         let mut parts: Vec<(Phase, u64)> = host.phases.iter().map(|(phase, ns)| (*phase, *ns)).collect();
         parts.sort_by_key(|(phase, ns)| (std::cmp::Reverse(*ns), *phase));
-        let parts: Vec<String> = parts
+        parts.retain(|(_, ns)| *ns > 0);
+        let more = parts.len() > PHASES;
+        let mut parts: Vec<String> = parts
             .into_iter()
-            .filter(|(_, ns)| *ns > 0)
+            .take(PHASES)
             .map(|(phase, ns)| format!("{} {}", phase.name(), duration(ns)))
             .collect();
+        parts.extend(more.then(|| "…".to_owned()));
         table.styled([
             (host.host.clone(), PLAIN),
             (duration(host.blocked_ns), PLAIN),

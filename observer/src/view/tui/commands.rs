@@ -87,7 +87,9 @@ pub fn draw(
         strip(buffer, place, &widths, &row.digest, theme);
     }
     if rows.is_empty() {
-        let text = if view.filter.is_empty() {
+        let text = if view.starting {
+            "getting ready: what starts now is not seen yet"
+        } else if view.filter.is_empty() {
             "no go command runs: start one in another terminal, for example `go mod download`"
         } else {
             "nothing matches the filter"

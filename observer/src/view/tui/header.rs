@@ -196,6 +196,9 @@ fn over(record: &Command, digest: &Digest) -> (Status, String) {
     let most = waited.max_by_key(|phase| (digest.split.phase(*phase).blocked_ns, std::cmp::Reverse(*phase)));
     let why = most.map_or_else(String::new, |phase| {
         let blocked = digest.split.phase(phase).blocked_ns;
+        if blocked == 0 {
+            return "it waited for nothing".to_owned();
+        }
         format!(
             "waiting most for {}: {}, {} of the time; this machine {}",
             plain::phase(phase).trim_start_matches("waiting for "),

@@ -126,4 +126,6 @@ pub struct View {
     pub output: Option<Vec<String>>,
     /// The present stands still
     pub paused: bool,
+    /// Nothing is seen yet
+    pub starting: bool,
 }

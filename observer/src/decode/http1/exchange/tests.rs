@@ -168,6 +168,14 @@ fn what_is_read_before_any_exchange_is_not_told() {
     assert_eq!(line.events, []);
 }
 
+#[test]
+fn an_interim_response_to_nothing_begins_nothing() {
+    let mut line = Line::default();
+    let interim = "HTTP/1.1 102 x\r\n\r\n";
+    line.whole(HTTP1_READ | HTTP1_EOF, interim, 0, 0);
+    assert_eq!(line.events, []);
+}
+
 proptest! {
     #[test]
     fn a_head_in_any_number_of_calls_is_the_same(cuts in proptest::collection::vec(1usize..20, 1..20)) {
