@@ -136,7 +136,8 @@ mod tests {
             prop_assert!(events.iter().all(plain), "{:?}", events);
             let without = |text: &str| text.replace('\u{200b}', "");
             let shown = format!("{} x", clean(&text));
-            prop_assert_eq!(without(&seen(&events)), shown.trim());
+            // Markdown trims ASCII alone.
+            prop_assert_eq!(without(&seen(&events)), shown.trim_matches(|c: char| c.is_ascii_whitespace()));
         }
 
         #[test]
