@@ -179,7 +179,7 @@ fn a_day_takes_no_more_memory_than_an_hour() {
     assert!(watch.state.commands().count() <= SHOWN_MAX + 1);
     // Forgetting those that ended is no loss.
     assert_eq!(watch.state.overflow(), 0);
-    assert!(watch.shown().contains("loss 0"), "{}", watch.shown());
+    assert!(watch.shown().contains("unseen 0"), "{}", watch.shown());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_command_that_never_stops_asking_has_a_limit_and_the_screen_says_what_was_le
     let kept = first.unwrap_or(0);
     assert_eq!(watch.state.overflow(), 200_000 - kept as u64);
     assert!((100_000..200_000).contains(&kept), "{kept}");
-    assert!(watch.shown().contains(&format!("LOSS {} events", 200_000 - kept)), "{}", watch.shown());
+    assert!(watch.shown().contains(&format!("UNSEEN {} events", 200_000 - kept)), "{}", watch.shown());
     assert!(held < 256 << 20, "{held} bytes");
     println!("{kept} requests kept, {held} bytes");
 }

@@ -342,6 +342,11 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             })
         });
         let again = again.count();
+        let asked = match again {
+            0 => "not asked again".to_owned(),
+            all if all == requests.len() => "asked again".to_owned(),
+            some => format!("{some} of them asked again"),
+        };
         Finding {
             host: Some(host.to_owned()),
             cost_ns: case.cost(|flight| match flight.subject {
@@ -350,10 +355,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
                 }
                 _ => None,
             }),
-            summary: format!(
-                "{host} reset {} ({code}); {again} of them asked again",
-                count(requests.len() as u64, "stream")
-            ),
+            summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
             evidence: requests.iter().take(5).map(|request| what(request)).collect(),
             remedies: super::connect::around(case, host),
             fatal: again < requests.len(),

@@ -68,17 +68,18 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         _ => None,
     });
     let whom = if phase == Phase::Sumdb { "the checksum database at " } else { "" };
+    let took = match requests.len() {
+        1 => format!("took {} before 1 answer", duration(longest)),
+        many => {
+            format!("took long before {}, the longest {}", count(many as u64, "answer"), duration(longest))
+        }
+    };
     let mut evidence: Vec<String> = requests.iter().take(5).map(|request| what(request)).collect();
     evidence.push(format!("RTT {}", duration_or_unknown(rtt)));
     Finding {
         host: Some(host.to_owned()),
         cost_ns,
-        summary: format!(
-            "{whom}{host} took long before {}, the longest {} at an RTT of {}",
-            count(requests.len() as u64, "answer"),
-            duration(longest),
-            duration_or_unknown(rtt)
-        ),
+        summary: format!("{whom}{host} {took} at an RTT of {}", duration_or_unknown(rtt)),
         evidence,
         remedies: if phase == Phase::Sumdb {
             super::sumdb::ways(case, host)
@@ -167,7 +168,11 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_requests(|request| request.class == Class::Toolchain),
-        summary: format!("go downloaded another toolchain ({version}): go.mod asks for it"),
+        summary: if requests.iter().any(|request| request.status.is_some_and(|status| status < 400)) {
+            format!("go downloaded another toolchain ({version}): go.mod asks for it")
+        } else {
+            format!("go asked for another toolchain ({version}) and got none: go.mod asks for it")
+        },
         evidence: requests.iter().take(3).map(|request| what(request)).collect(),
         remedies: vec![(
             "env=GOTOOLCHAIN=local".to_owned(),

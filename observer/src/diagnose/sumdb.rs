@@ -144,7 +144,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
         summary: format!(
             "the checksum database at {} cannot be reached: {} in vain",
             case.host(first),
-            count(failed.len() as u64, "handshake")
+            count(failed.len() as u64, if tls { "TLS handshake" } else { "TCP handshake" })
         ),
         evidence: failed
             .iter()

@@ -133,11 +133,10 @@ fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
 
 fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let longest = connections.iter().map(|c| took(case, c)).max().unwrap_or_default();
-    let summary = format!(
-        "{} with {host} took long, the longest {}",
-        count(connections.len() as u64, "TLS handshake"),
-        duration(longest)
-    );
+    let summary = match connections.len() {
+        1 => format!("1 TLS handshake with {host} took {}", duration(longest)),
+        many => format!("{many} TLS handshakes with {host} took long, the longest {}", duration(longest)),
+    };
     let mut finding = finding(case, "tls-slow", host, connections, summary);
     // A round trip is what a handshake takes at the least.
     finding.cost_ns = case.cost(|flight| match flight.subject {

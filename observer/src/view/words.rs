@@ -119,6 +119,8 @@ pub const fn protocol(protocol: Protocol) -> &'static str {
 /// How a command ended.
 pub fn ending(exit_code: Option<i32>, signal: Option<i32>) -> String {
     match (exit_code, signal) {
+        // SIGINT: Ctrl-C
+        (_, Some(2)) => "interrupted (signal 2)".to_owned(),
         (_, Some(signal)) => format!("ended by signal {signal}"),
         (Some(code), None) => format!("exit {code}"),
         (None, None) => "still running".to_owned(),

@@ -17,8 +17,10 @@ use crate::view::clean::{clean, fit, width};
 use crate::view::human::{count, duration, moment, percent};
 use crate::view::words as plain;
 
-/// What the top shows of a stall.
-const TRY_LINES: usize = 2;
+/// What the top shows of a stall's sentence, and of the command that tries a remedy; the whole is in
+/// the view of the stalls.
+const SUMMARY_LINES: usize = 2;
+const TRY_LINES: usize = 3;
 
 /// A clock: `00:14.2`, `1:02:03.4`.
 pub fn clock(ns: Ns) -> String {
@@ -53,10 +55,10 @@ pub fn draw(
 pub fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) -> u16 {
     let lost = loss.kernel_events_lost + loss.events_undecoded;
     let text = match (lost, loss.connections_joined_late) {
-        (0, 0) => "loss 0".to_owned(),
-        (lost, 0) => format!(" LOSS {lost} events "),
+        (0, 0) => "unseen 0".to_owned(),
+        (lost, 0) => format!(" UNSEEN {lost} events "),
         (0, late) => format!(" {late} joined late "),
-        (lost, late) => format!(" LOSS {lost} events, {late} joined late "),
+        (lost, late) => format!(" UNSEEN {lost} events, {late} joined late "),
     };
     let style = if lost + loss.connections_joined_late > 0 { theme.alarm() } else { theme.dim() };
     put_right(buffer, place, place.y, &text, style);
@@ -199,13 +201,15 @@ fn over(record: &Command, digest: &Digest) -> (Status, String) {
         if blocked == 0 {
             return "it waited for nothing".to_owned();
         }
-        format!(
-            "waiting most for {}: {}, {} of the time; this machine {}",
-            plain::phase(phase).trim_start_matches("waiting for "),
-            duration(blocked),
-            percent(blocked, wall),
-            percent(digest.split.phase(Phase::Local).blocked_ns, wall)
-        )
+        let local = percent(digest.split.phase(Phase::Local).blocked_ns, wall);
+        let (took, share) = (duration(blocked), percent(blocked, wall));
+        if phase == Phase::Unexplained {
+            return format!(
+                "nothing was seen in flight for {took}, {share} of the time; this machine {local}"
+            );
+        }
+        let what = plain::phase(phase).trim_start_matches("waiting for ");
+        format!("waiting most for {what}: {took}, {share} of the time; this machine {local}")
     });
     let well = record.exit_code == Some(0) && record.signal.is_none();
     (if well { Status::Calm(text) } else { Status::Failed(text) }, why)
@@ -261,7 +265,9 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: The
         Severity::Warning => "△ ",
         Severity::Info => "· ",
     };
-    let mut facts = vec![format!("cost {}", duration(stall.cost_ns)), stall.phase.name().to_owned()];
+    // What ends a command at once costs it no time.
+    let cost = (stall.cost_ns > 0).then(|| format!("cost {}", duration(stall.cost_ns)));
+    let mut facts: Vec<String> = cost.into_iter().chain([stall.phase.name().to_owned()]).collect();
     facts.extend(stall.host.clone());
     facts.push(if stall.end_ns >= now {
         format!("since {} s", moment(stall.start_ns))
@@ -269,14 +275,17 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: The
         format!("{} to {} s", moment(stall.start_ns), moment(stall.end_ns))
     });
     let first = line(area, 0);
-    if of > 1 {
-        put_right(buffer, first, first.y, &format!("6 +{} more", of - 1), theme.dim());
-    }
+    let more = if of > 1 { format!("  +{} more", of - 1) } else { String::new() };
+    put_right(buffer, first, first.y, &more, theme.dim());
+    let first = Rect { width: first.width.saturating_sub(width(&more) as u16), ..first };
     let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
     put(buffer, first, x, first.y, &format!("  {}", facts.join(" · ")), Style::new());
-    let second = line(area, 1);
-    put(buffer, second, second.x + 2, second.y, &stall.summary, theme.dim());
-    let mut used = 2;
+    let mut used = 1;
+    for text in wrap(&stall.summary, usize::from(area.width).saturating_sub(2)).iter().take(SUMMARY_LINES) {
+        let place = line(area, used);
+        put(buffer, place, place.x + 2, place.y, text, theme.dim());
+        used += 1;
+    }
     if let Some(remedy) = stall.remedies.first() {
         let text = if remedy.attempt.is_empty() { &remedy.name } else { &remedy.attempt };
         let lines = wrap(text, usize::from(area.width).saturating_sub(7));
