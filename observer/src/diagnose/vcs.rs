@@ -65,6 +65,13 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
     let whom = host.as_deref().unwrap_or("an unknown host");
     // The youngest is what the others wait for.
     let last = tree.last().unwrap_or(top);
+    let mut remedies = vec![
+        ("env=GIT_SSH_COMMAND=ssh -oBatchMode=yes".to_owned(), "ssh fails at once instead of asking"),
+        ("env=GIT_ASKPASS=true".to_owned(), "git's credential helpers do not ask either"),
+    ];
+    if tree.iter().all(|process| process.comm != "ssh") {
+        remedies.reverse();
+    }
     Some(Finding {
         summary: format!(
             "{} for {whom} waited {} without any traffic: for credentials, or a prompt",
@@ -75,10 +82,7 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
             format!("{} (pid {}), {}", top.comm, top.pid, "no question, no connection and no CPU in use"),
             format!("waits for: {} (pid {})", last.args.join(" "), last.pid),
         ],
-        remedies: vec![
-            ("env=GIT_SSH_COMMAND=ssh -oBatchMode=yes".to_owned(), "ssh fails at once instead of asking"),
-            ("env=GIT_ASKPASS=true".to_owned(), "git's credential helpers do not ask either"),
-        ],
+        remedies,
         host,
         cost_ns,
         fatal: true,
