@@ -232,10 +232,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
         let again = questions.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
         let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code}")).collect();
         if again > 0 {
-            what.push(format!(
-                "answered so that {} had to be asked again over TCP",
-                count(again, "question")
-            ));
+            what.push(format!("cut answers short: {} asked again over TCP", count(again, "question")));
         }
         let mut finding =
             finding(case, "dns-error", server, &questions, format!("{server} {}", what.join(", ")));

@@ -297,6 +297,9 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: The
                 place.x + 7
             };
             put(buffer, place, x, place.y, text, theme.command());
+            if down + 1 == TRY_LINES && lines.len() > TRY_LINES {
+                put_right(buffer, place, place.y, "… y copies it whole", theme.dim());
+            }
             used += 1;
         }
     }
