@@ -358,5 +358,31 @@ mod tests {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(shown.contains(&format!("try  {}", remedy.attempt)), "{shown}");
+        assert!(!shown.contains("y copies it whole"), "{shown}");
+    }
+
+    #[test]
+    fn a_command_that_is_shown_in_part_says_so() {
+        let (area, theme) = (Rect::new(0, 0, 80, 9), Theme::default());
+        let attempt =
+            format!("goobserve compare --with http1 -- go mod download{}", " a.test/m@v1.0.0".repeat(20));
+        let remedy =
+            crate::model::report::Remedy { name: "http1".into(), why: "a connection each".into(), attempt };
+        let stall = Stall {
+            kind: "h2-loss".into(),
+            phase: Phase::Proxy,
+            host: None,
+            severity: Severity::Warning,
+            start_ns: 0,
+            end_ns: 1,
+            cost_ns: 1,
+            summary: "segments were lost".into(),
+            evidence: Vec::new(),
+            remedies: vec![remedy],
+        };
+        let mut buffer = Buffer::empty(area);
+        let used = finding(&mut buffer, area, &stall, 1, theme, 9);
+        let last = (0..80).map(|x| buffer[(x, used - 1)].symbol()).collect::<String>();
+        assert!(last.ends_with("… y copies it whole"), "{last}");
     }
 }
