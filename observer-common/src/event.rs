@@ -153,6 +153,21 @@ pub struct TcpStats {
     /// Segments that the peer said it had already (D-SACK)
     pub duplicates: u32,
 }
+
+impl TcpStats {
+    /// Nothing is known
+    pub const UNKNOWN: Self = Self {
+        bytes_sent: UNKNOWN64,
+        bytes_received: UNKNOWN64,
+        srtt_us: UNKNOWN32,
+        retransmits: UNKNOWN32,
+        out_of_order: UNKNOWN32,
+        snd_wnd: UNKNOWN32,
+        rcv_wnd: UNKNOWN32,
+        duplicates: UNKNOWN32,
+    };
+}
+
 /// A 32-bit field the kernel does not have.
 pub const UNKNOWN32: u32 = u32::MAX;
 /// A 64-bit field the kernel does not have.

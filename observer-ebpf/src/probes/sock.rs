@@ -155,16 +155,6 @@ fn over(sk: u64, now: u64) {
     let Some(sock) = SOCKS.get_ptr(sk) else { return };
     // SAFETY: a value of the map.
     let (conn, fd, state) = unsafe { ((*sock).conn, (*sock).fd, (*sock).state) };
-    let stats = TcpStats {
-        bytes_sent: UNKNOWN64,
-        bytes_received: UNKNOWN64,
-        srtt_us: UNKNOWN32,
-        retransmits: UNKNOWN32,
-        out_of_order: UNKNOWN32,
-        snd_wnd: UNKNOWN32,
-        rcv_wnd: UNKNOWN32,
-        duplicates: UNKNOWN32,
-    };
     let end = SockState {
         conn,
         fd,
@@ -176,7 +166,7 @@ fn over(sk: u64, now: u64) {
         error: 0,
         local: [0; 16],
         remote: [0; 16],
-        stats,
+        stats: TcpStats::UNKNOWN,
     };
     emit::event(Kind::SockState, 0, owner(sock), now, end);
     let _ = SOCKS.remove(sk);

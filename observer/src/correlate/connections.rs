@@ -358,15 +358,7 @@ mod tests {
             ..SockState::new_zeroed()
         });
         let open = SockState { local_port: 50_000, local: [10; 16], ..open };
-        let mut over = SockState { family: 0, ..over };
-        over.stats = TcpStats {
-            bytes_sent: UNKNOWN64,
-            bytes_received: UNKNOWN64,
-            srtt_us: UNKNOWN32,
-            out_of_order: UNKNOWN32,
-            duplicates: UNKNOWN32,
-            ..over.stats
-        };
+        let over = SockState { family: 0, stats: TcpStats::UNKNOWN, ..over };
         for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
             connections.state(&owner, &state, &mut Out { events: &mut events, at_ns });
         }
