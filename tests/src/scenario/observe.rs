@@ -62,7 +62,10 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
     if scenario.command.required {
         modules.clear();
     }
-    let _hogs = Hogs::start(scenario.machine.hogs)?;
+    let _hogs = match scenario.machine.cpus() {
+        Some(cpus) => Hogs::start_on(scenario.machine.hogs, &cpus)?,
+        None => Hogs::start(scenario.machine.hogs)?,
+    };
     let writers = Some(scenario.machine.disk_writers).filter(|n| *n > 0).map(Writers::start).transpose()?;
     let lock = scenario.machine.lock_ms.map(|ms| {
         let module = modules.first().context("a lock needs a module by name")?;
@@ -177,8 +180,8 @@ fn argv(scenario: &Scenario, modules: &[String]) -> Vec<String> {
 /// goobserve, in what changes its cores and its mounts.
 fn wrapped(scenario: &Scenario, run: &GoRun) -> Result<Command> {
     let mut words = Vec::new();
-    if let Some(cores) = scenario.machine.cores {
-        words.extend(["taskset".to_owned(), "-c".to_owned(), format!("0-{}", cores.saturating_sub(1))]);
+    if let Some(cpus) = scenario.machine.cpus() {
+        words.extend(["taskset".to_owned(), "-c".to_owned(), cpus]);
     }
     if scenario.machine.shared_cache == Some(SharedCache::Mount) {
         // In the mount namespace that the lab gives every command, so it ends with it.

@@ -301,7 +301,7 @@ pub struct ZeroWindowSpec {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MachineSpec {
-    /// Cores the command may use
+    /// Cores the command may use; what computes beside it is on the same ones
     pub(super) cores: Option<u32>,
     /// The lock of the first module is held for so long once the command waits for it
     pub(super) lock_ms: Option<u64>,
@@ -313,6 +313,13 @@ pub struct MachineSpec {
     pub(super) disk_writers: u32,
     /// The command is stopped for so long in the middle of its first zip
     pub(super) pause_ms: Option<u64>,
+}
+
+impl MachineSpec {
+    /// The command's CPUs as `taskset` reads them; any without a limit.
+    pub(super) fn cpus(&self) -> Option<String> {
+        self.cores.map(|cores| format!("0-{}", cores.saturating_sub(1)))
+    }
 }
 
 /// How two folders are one.
