@@ -29,6 +29,7 @@ pub mod running;
 pub mod scenario;
 pub mod schema;
 pub mod screen;
+pub mod site;
 pub mod skip;
 pub mod starts;
 pub mod stats;

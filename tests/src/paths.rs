@@ -22,6 +22,11 @@ pub fn target() -> PathBuf {
         .map_or_else(|| package().join("..").join("target"), |dir| package().join("..").join(dir))
 }
 
+/// Where `cargo xtask setup` puts what no package manager of the machine has.
+pub fn tools() -> PathBuf {
+    package().join("..").join("target").join("tools")
+}
+
 /// The folder of the sample module.
 pub fn sample() -> PathBuf {
     package().join("sample")

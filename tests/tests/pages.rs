@@ -1,14 +1,16 @@
 //! Reports for people and other tools, made by the program: the page in a browser, and each form
 //! of a command that was observed in the lab.
 
-use std::fs;
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::go_env::GoOptions;
 use tests::goobserve::binary;
 use tests::lab::Lab;
+use tests::site::Site;
 use tests::{paths, skip};
 
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../observer/tests/data/download.jsonl");
@@ -23,8 +25,8 @@ fn report(recording: &str, format: &str) -> String {
     stdout(&output.unwrap())
 }
 
-/// Opens a file in a headless browser with a profile of its own.
-fn browse(folder: &Path, file: &str, args: &[&str]) -> Output {
+/// Opens a page in a headless browser with a profile of its own, which is in the folder.
+fn browse(folder: &Path, url: &str, args: &[&str]) -> Output {
     let profile = tempfile::tempdir_in(folder).unwrap();
     Command::new("timeout")
         .args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
@@ -32,7 +34,7 @@ fn browse(folder: &Path, file: &str, args: &[&str]) -> Output {
         .args(["--disable-sync", "--enable-logging=stderr", "--allow-file-access-from-files"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(args)
-        .arg(format!("file://{}/{file}", folder.display()))
+        .arg(url)
         .output()
         .unwrap()
 }
@@ -53,7 +55,8 @@ fn a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen()
     let folder = folder.path();
     fs::write(folder.join("page.html"), report(RECORDING, "html")).unwrap();
 
-    let shown = browse(folder, "page.html", &["--dump-dom"]);
+    let url = |file: &str| format!("file://{}/{file}", folder.display());
+    let shown = browse(folder, &url("page.html"), &["--dump-dom"]);
     assert_eq!(complaints(&shown), [""; 0]);
     let dom = stdout(&shown);
     assert!(dom.starts_with("<!DOCTYPE html>") && dom.trim_end().ends_with("</html>"), "{dom}");
@@ -66,7 +69,7 @@ fn a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen()
         page.documentElement.scrollWidth + ':' + page.querySelectorAll('svg.draw').length); \
         document.title = wide.sort().join(' ') }; frame.src = 'page.html' })</script>";
     fs::write(folder.join("around.html"), around).unwrap();
-    let shown = browse(folder, "around.html", &["--dump-dom", "--virtual-time-budget=10000"]);
+    let shown = browse(folder, &url("around.html"), &["--dump-dom", "--virtual-time-budget=10000"]);
     assert_eq!(complaints(&shown), [""; 0]);
     let dom = stdout(&shown);
     let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap();
@@ -82,6 +85,68 @@ fn a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen()
         seen += 1;
     }
     assert_eq!(seen, 2, "{title}");
+}
+
+/// What Perfetto's own UI says of a trace. With `GOOBSERVE_KEEP=FOLDER` its picture is kept there.
+fn in_perfetto(test: &str, trace: &str) -> Option<Value> {
+    if !skip::has(test, "chromium", "chromium") {
+        return None;
+    }
+    let ui = paths::tools().join("perfetto-ui");
+    if !ui.exists() {
+        skip::skipped(test, "needs Perfetto's UI, which `cargo xtask setup` could not get");
+        return None;
+    }
+    let page = include_str!("../src/perfetto.html").to_owned();
+    let site = Site::start(&ui, HashMap::from([("/", page), ("/trace.json", trace.to_owned())])).unwrap();
+    let folder = paths::temp("perfetto").unwrap();
+    let picture = format!("--screenshot={}", folder.path().join("picture.png").display());
+    let shown = browse(folder.path(), &site.url("/"), &[&picture, "--window-size=1400,900"]);
+    let told = site.told().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&shown.stderr)));
+    if let Ok(keep) = env::var("GOOBSERVE_KEEP") {
+        fs::copy(folder.path().join("picture.png"), Path::new(&keep).join(format!("{test}.png"))).unwrap();
+    }
+    Some(serde_json::from_str(&told).unwrap())
+}
+
+#[test]
+fn perfetto_opens_a_trace_and_finds_nothing_wrong() {
+    let test = "perfetto_opens_a_trace_and_finds_nothing_wrong";
+    let of_scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/data/recordings/h2-goaway.jsonl");
+    for (recording, track) in
+        [(RECORDING, "connection 1 streams (3)"), (of_scenario, "connection 2 proxy.test h2")]
+    {
+        let trace = report(recording, "perfetto");
+        let Some(told) = in_perfetto(test, &trace) else { return };
+        assert_eq!(told["errors"], json!([]), "{told:#}");
+        assert_eq!(told["dialogs"], json!([]), "{told:#}");
+
+        let trace: Value = serde_json::from_str(&trace).unwrap();
+        let events = trace["traceEvents"].as_array().unwrap();
+        let of = |ph: &'static str| events.iter().filter(move |event| event["ph"] == ph);
+        let ends = of("X").map(|event| event["ts"].as_f64().unwrap() + event["dur"].as_f64().unwrap());
+        let first = of("X").map(|event| event["ts"].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
+        let length = ((ends.fold(0.0, f64::max) - first) * 1e3).round();
+        // A request's parts are one below it.
+        assert_eq!(
+            told["slices"],
+            json!([[of("X").count() + of("i").count(), 1, length as u64]]),
+            "{told:#}"
+        );
+        let processes = of("M").filter(|event| event["name"] == "process_name").count();
+        assert_eq!(told["processes"].as_array().unwrap().len(), processes, "{told:#}");
+        let has = |list: &str, row: Value| told[list].as_array().unwrap().contains(&row);
+        assert!(has("tracks", json!([track])), "{told:#}");
+
+        let stalls = of("X").filter(|event| event["cat"] == "stall");
+        let mut count = 0;
+        for stall in stalls {
+            count += 1;
+            assert!(has("stalls", json!([stall["name"], stall["args"]["summary"]])), "{stall}: {told:#}");
+        }
+        assert!(count > 0, "a stall");
+        assert_eq!(told["stalls"].as_array().unwrap().len(), count, "{told:#}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cmd;
 mod count;
 mod lint;
 mod packages;
+mod perfetto_ui;
 mod programs;
 mod sample;
 mod setup;
@@ -34,7 +35,7 @@ enum Task {
     /// Install what building and testing take; quiet when nothing is missing
     ///
     /// The toolchain's rust-src and the target of the static binary, bpf-linker in target/tools,
-    /// the Debian packages the tests use (with root or sudo), a mounted tracefs.
+    /// the Debian packages the tests use (with root or sudo), Perfetto's UI there, a mounted tracefs.
     Setup,
     /// Build target/release/goobserve, the static binary
     Build,

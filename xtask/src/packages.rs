@@ -23,6 +23,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("git", "git"),
     ("sshd", "openssh-server"),
     ("chromium", "chromium"),
+    ("pip3", "python3-pip"),
 ];
 
 /// Installs the packages of the programs that are missing.

@@ -1,5 +1,5 @@
 //! What building and testing take beyond rustup and Go. In: the machine as it is. Out: the
-//! toolchain's parts, bpf-linker, packages, tracefs; a word only where something is done or
+//! toolchain's parts, bpf-linker, packages, Perfetto's UI, tracefs; a word only where something is done or
 //! cannot be had. What a build needs is an error, what only tests need is a warning.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{cmd, packages};
+use crate::{cmd, packages, perfetto_ui};
 
 /// Later versions want LLVM's development packages; this one uses rustc's own LLVM.
 const BPF_LINKER: &str = "0.10.4";
@@ -20,6 +20,7 @@ pub const STATIC_TARGET: &str =
 pub fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
     packages::install();
+    perfetto_ui::install(workspace);
     tracefs();
     Ok(())
 }

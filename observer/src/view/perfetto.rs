@@ -55,7 +55,7 @@ struct Event {
 
 /// The report as a trace.
 pub fn perfetto(report: &Report, state: &State) -> serde_json::Result<String> {
-    let mut writer = Writer { events: Vec::new(), track: 1 << 24, left_out: 0 };
+    let mut writer = Writer { events: Vec::new(), track: 0, left_out: 0 };
     for command in &report.commands {
         if let Some(of) = state.command(command.id) {
             writer.command(command, of, report.duration_ns);
@@ -339,7 +339,7 @@ fn title(key: &Key, of: &CommandState) -> String {
         Key::Locks => "file locks".to_owned(),
         Key::Server(server) => format!("name server {server}"),
         Key::Connection(id, Part::Handshakes) => name(id),
-        Key::Connection(id, Part::Streams) => format!("streams of {}", name(id)),
+        Key::Connection(id, Part::Streams) => format!("connection {id} streams"),
         Key::Nowhere => "requests, connection not seen".to_owned(),
     }
 }
