@@ -17,6 +17,8 @@ pub struct Run {
     pub phases: Vec<(String, f64)>,
     /// `local` in its parts: on a CPU, waiting for one, waiting for the disk; when they are known
     pub local: Option<[f64; 3]>,
+    /// CPU time of all its threads: more than `local` where several computed at once
+    pub cpu: Option<f64>,
 }
 
 /// An experiment's outcome.
@@ -60,10 +62,14 @@ pub fn gain((without, with): &(Run, Run), phase: &str) -> f64 {
     with.blocked(phase) - without.blocked(phase)
 }
 
-/// What the parts of `local` gained in a pair; NaN when they are not known.
-pub fn local_gains((without, with): &(Run, Run)) -> [f64; 3] {
-    let part = |run: &Run, part: usize| run.local.map_or(f64::NAN, |parts| parts[part]);
-    [0, 1, 2].map(|index| part(with, index) - part(without, index))
+/// What the parts of `local` and the CPU time gained in a pair; NaN when they are not known.
+pub fn local_gains((without, with): &(Run, Run)) -> [f64; 4] {
+    let parts = |run: &Run| {
+        let [cpu, runqueue, disk] = run.local.unwrap_or([f64::NAN; 3]);
+        [cpu, runqueue, disk, run.cpu.unwrap_or(f64::NAN)]
+    };
+    let (without, with) = (parts(without), parts(with));
+    std::array::from_fn(|index| with[index] - without[index])
 }
 
 impl Outcome {
@@ -128,6 +134,7 @@ mod tests {
             wall: dns + proxy + local,
             phases: phases.map(|(name, ms)| (name.to_owned(), ms)).into(),
             local: None,
+            cpu: None,
         }
     }
 

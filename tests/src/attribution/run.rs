@@ -71,7 +71,9 @@ fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Resu
     drop(now);
     scene.lab.forget()?;
     ensure!(observed.lost() == Some(0), "events were lost: {}", observed.report["loss"]);
-    of_report(observed.command())
+    let processes = observed.report["processes"].as_array().context("no processes in the report")?;
+    let cpu = processes.iter().map(|process| process["cpu_ns"].as_u64()).sum::<Option<u64>>();
+    of_report(observed.command(), cpu.map(|ns| ns as f64 / 1e6))
 }
 
 /// Freezes the disk in the middle of the sample; whether that came.
@@ -81,7 +83,7 @@ fn freeze_amid(scene: &Scene, disk: &Frozen, time: Duration) -> bool {
     wait::within(wait::LIMIT, || (zips() >= AMID).then_some(())).is_some() && disk.freeze(time).is_ok()
 }
 
-fn of_report(command: &Value) -> Result<Run> {
+fn of_report(command: &Value, threads: Option<f64>) -> Result<Run> {
     let ms = |value: &Value| value.as_u64().map(|ns| ns as f64 / 1e6);
     let phases = command["phases"].as_array().context("no phases in the report")?;
     let phases = phases
@@ -91,5 +93,5 @@ fn of_report(command: &Value) -> Result<Run> {
         .context("a phase without its name or its blocked_ns")?;
     let [cpu, runqueue, disk] = ["cpu_ns", "runqueue_ns", "disk_ns"].map(|part| ms(&command["local"][part]));
     let local = cpu.zip(runqueue).zip(disk).map(|((cpu, runqueue), disk)| [cpu, runqueue, disk]);
-    Ok(Run { wall: ms(&command["wall_ns"]).context("no wall_ns")?, phases, local })
+    Ok(Run { wall: ms(&command["wall_ns"]).context("no wall_ns")?, phases, local, cpu: threads })
 }

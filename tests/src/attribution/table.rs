@@ -63,13 +63,13 @@ pub fn by_phase(outcomes: &[Outcome]) -> String {
 }
 
 /// What each phase gained in each pair, milliseconds. Phases that never
-/// gained are left out; the parts of `local` come last.
+/// gained are left out; the parts of `local` and the CPU time come last.
 pub fn pairs(outcome: &Outcome) -> String {
     let all = outcome.moves.keys().map(String::as_str);
     let names: Vec<&str> =
         all.filter(|name| outcome.pairs.iter().any(|pair| gain(pair, name).abs() >= 0.05)).collect();
     let mut text = format!("{:>6} {:>9} {:>9} {:>9} {:>7}", "pair", "without", "with", "loss", "share");
-    let parts = ["local: cpu", "runqueue", "disk"];
+    let parts = ["local: cpu", "runqueue", "disk", "CPU time"];
     names.iter().chain(&parts).for_each(|name| _ = write!(text, " {name:>11}"));
     for (number, pair) in outcome.pairs.iter().enumerate() {
         let (loss, share) = (loss(pair), gain(pair, outcome.phase) / loss(pair));
@@ -91,6 +91,7 @@ mod tests {
             wall: 100.0 + dns,
             phases: vec![("dns".to_owned(), dns), ("local".to_owned(), 100.0)],
             local: Some([100.0, 0.0, 0.0]),
+            cpu: Some(120.0),
         };
         let with = Run { wall: 200.0, ..run(gained) };
         Outcome::of_pairs("dns answers 100 ms small".to_owned(), "dns", group, vec![(run(0.0), with); 6])
