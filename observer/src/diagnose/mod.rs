@@ -2,6 +2,7 @@
 //! and from a recording. One file a family; every threshold is in [`thresholds`]. [`live`] says
 //! which of them are to be told while the command runs.
 
+pub mod advice;
 mod case;
 mod connect;
 mod cost;

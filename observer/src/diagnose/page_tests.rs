@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::advice::advice;
 use crate::cli::documents_tests::words;
 use crate::model::report::Stall;
 
@@ -81,6 +82,10 @@ fn the_page_says_of_each_kind_what_the_detectors_do() {
     assert_eq!(kinds, page.keys().map(String::as_str).collect(), "kinds told and kinds on the page");
     let mut wrong = Vec::new();
     for (kind, section) in page {
+        // Two lines of the dashboard at 80 columns.
+        if advice(&kind).is_none_or(|advice| advice.len() >= 150) {
+            wrong.push(format!("{kind} has no advice, or it is too long"));
+        }
         let phase = |stall: &&Stall| serde_json::to_value(stall.phase).unwrap().as_str().unwrap().to_owned();
         let phases: BTreeSet<String> = of(&kind).iter().map(phase).collect();
         if phases != section.phases {

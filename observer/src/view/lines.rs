@@ -7,6 +7,7 @@ use super::again::{Again, to};
 use super::clean::clean;
 use super::human::{bytes, count, duration, moment, percent};
 use super::words;
+use crate::diagnose::advice::next_step;
 use crate::model::event::{Body, Event, LockWait, StallState, StallUpdate};
 use crate::model::operations::is_go;
 use crate::model::record::{
@@ -248,10 +249,9 @@ fn stall(update: &StallUpdate) -> String {
         StallState::Withdrawn => return format!("stall {} withdrawn: it was something else", stall.kind),
     };
     let (severity, cost) = (words::severity(stall.severity), duration(stall.cost_ns));
-    let attempt = stall.remedies.first().map(|remedy| remedy.attempt.as_str());
-    let attempt = attempt.filter(|attempt| !attempt.is_empty() && update.state == StallState::Lasts);
-    let attempt = attempt.map_or_else(String::new, |attempt| format!("; try: {attempt}"));
-    format!("stall {}{how}, {severity}, cost {cost}{so_far}: {}{attempt}", stall.kind, stall.summary)
+    let step = next_step(stall).filter(|_| update.state == StallState::Lasts);
+    let step = step.map_or_else(String::new, |(how, step)| format!("; {how}: {step}"));
+    format!("stall {}{how}, {severity}, cost {cost}{so_far}: {}{step}", stall.kind, stall.summary)
 }
 
 fn began(command: &Command) -> String {

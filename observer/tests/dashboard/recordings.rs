@@ -36,6 +36,11 @@ impl Recorded {
         self.recording.length()
     }
 
+    /// When its first command began.
+    pub fn began(&mut self) -> Ns {
+        self.report().commands[0].start_ns
+    }
+
     /// What `goobserve report` says of it.
     pub fn report(&mut self) -> Report {
         report(self.recording.at(self.end()))

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::diagnose::advice::next_step;
 use crate::model::report::{Command, Stall};
 use crate::view::answer::sentence;
 use crate::view::human::{duration, moment, percent};
@@ -50,6 +51,9 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
             let _ = writeln!(out, "<li class=\"soft\">and {} more</li>", stall.evidence.len() - PIECES);
         }
         out.push_str("</ul>\n");
+    }
+    if let Some(("do", advice)) = next_step(stall) {
+        let _ = writeln!(out, "<p><b>do</b>: {}</p>", escape(advice));
     }
     for remedy in stall.remedies.iter().take(PIECES) {
         let _ = writeln!(

@@ -14,6 +14,7 @@ use super::header::{Status, clock, loss, parts, sentence};
 use super::table::{Column, ListPlace, number, text};
 use super::theme::{Theme, letter};
 use super::view::View;
+use crate::diagnose::advice::next_step;
 use crate::model::record::{Ns, Phase};
 use crate::model::state::{CommandState, State};
 use crate::view::clean::{clean, fit, fit_middle, width};
@@ -198,11 +199,10 @@ fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: 
         used += 1;
     }
     let stall = rows.iter().find_map(|row| row.digest.stalls.first().filter(|_| row.stuck.is_some()));
-    let attempt = stall.and_then(|stall| stall.remedies.first()).map(|remedy| &remedy.attempt);
-    if let Some(attempt) = attempt.filter(|attempt| !attempt.is_empty()) {
+    if let Some((how, step)) = stall.and_then(next_step) {
         let place = line(area, used);
-        let x = put(buffer, place, place.x, place.y, "try  ", theme.bold());
-        put(buffer, place, x, place.y, attempt, theme.command());
+        let x = put(buffer, place, place.x, place.y, &format!("{how:<5}"), theme.bold());
+        put(buffer, place, x, place.y, step, if how == "try" { theme.command() } else { Style::new() });
         used += 1;
     }
     used

@@ -7,14 +7,16 @@ use ratatui::style::Style;
 
 use super::canvas::{below, line, put, put_right, words, wrap};
 use super::digest::Digest;
+use super::tables::Look;
 use super::theme::{Theme, letter, short};
 use super::view::View;
+use crate::diagnose::advice::next_step;
 use crate::model::phases::Split;
 use crate::model::record::{Command, Loss, Ns, Phase};
 use crate::model::report::{Severity, Stall};
 use crate::model::state::{CommandState, State};
 use crate::view::clean::{clean, fit, width};
-use crate::view::human::{count, duration, moment, percent};
+use crate::view::human::{count, duration, percent};
 use crate::view::words as plain;
 
 /// What the top shows of a stall's sentence, and of the command that tries a remedy; the whole is in
@@ -46,7 +48,7 @@ pub fn draw(
     bar(buffer, line(area, used), &digest.split, theme);
     used += 1;
     if let Some(stall) = digest.stalls.first() {
-        used += finding(buffer, below(area, used), stall, digest.stalls.len(), theme, now);
+        used += finding(buffer, below(area, used), stall, digest.stalls.len(), Look { command, now, theme });
     }
     used
 }
@@ -159,7 +161,8 @@ pub fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -
             let so_far = duration(now.saturating_sub(waiting.since_ns));
             let text = format!("waiting {so_far} for {}{}", waiting.summary, because.unwrap_or_default());
             let host = waiting.host.clone().into_iter();
-            let since = format!("since {} s", moment(waiting.since_ns));
+            let since =
+                format!("since {} s", Look { command, now, theme: view.theme }.moment(waiting.since_ns));
             let parts: Vec<String> = [waiting.phase.name().to_owned()]
                 .into_iter()
                 .chain(host)
@@ -258,7 +261,8 @@ pub fn parts(split: &Split, columns: u16) -> Vec<(Phase, u16, u16)> {
 }
 
 /// The worst that was found, and the line to try.
-fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: Theme, now: Ns) -> u16 {
+fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look<'_>) -> u16 {
+    let theme = look.theme;
     let style = theme.severity(stall.severity);
     let sign = match stall.severity {
         Severity::Critical => "▲ ",
@@ -269,10 +273,10 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: The
     let cost = (stall.cost_ns > 0).then(|| format!("cost {}", duration(stall.cost_ns)));
     let mut facts: Vec<String> = cost.into_iter().chain([stall.phase.name().to_owned()]).collect();
     facts.extend(stall.host.clone());
-    facts.push(if stall.end_ns >= now {
-        format!("since {} s", moment(stall.start_ns))
+    facts.push(if stall.end_ns >= look.now {
+        format!("since {} s", look.moment(stall.start_ns))
     } else {
-        format!("{} to {} s", moment(stall.start_ns), moment(stall.end_ns))
+        format!("{} to {} s", look.moment(stall.start_ns), look.moment(stall.end_ns))
     });
     let first = line(area, 0);
     let more = if of > 1 { format!("  +{} more", of - 1) } else { String::new() };
@@ -286,17 +290,19 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, theme: The
         put(buffer, place, place.x + 2, place.y, text, theme.dim());
         used += 1;
     }
-    if let Some(remedy) = stall.remedies.first() {
-        let text = if remedy.attempt.is_empty() { &remedy.name } else { &remedy.attempt };
+    // Of what cost next to nothing only what can be tried.
+    let worth = |step: &(&str, &str)| step.0 == "try" || stall.severity != Severity::Info;
+    if let Some((how, text)) = next_step(stall).filter(worth) {
+        let style = if how == "try" { theme.command() } else { Style::new() };
         let lines = wrap(text, usize::from(area.width).saturating_sub(7));
         for (down, text) in lines.iter().take(TRY_LINES).enumerate() {
             let place = line(area, used);
             let x = if down == 0 {
-                put(buffer, place, place.x + 2, place.y, "try  ", theme.bold())
+                put(buffer, place, place.x + 2, place.y, &format!("{how:<5}"), theme.bold())
             } else {
                 place.x + 7
             };
-            put(buffer, place, x, place.y, text, theme.command());
+            put(buffer, place, x, place.y, text, style);
             if down + 1 == TRY_LINES && lines.len() > TRY_LINES {
                 put_right(buffer, place, place.y, "… y copies it whole", theme.dim());
             }
@@ -351,7 +357,8 @@ mod tests {
         };
         let area = Rect::new(0, 0, 80, 5);
         let mut buffer = Buffer::empty(area);
-        let used = finding(&mut buffer, area, &stall, 3, Theme::default(), 9_000_000_000);
+        let look = Look { command: &CommandState::default(), now: 9_000_000_000, theme: Theme::default() };
+        let used = finding(&mut buffer, area, &stall, 3, look);
         let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         let shown = (0..used).map(|y| row(y).trim().to_owned()).collect::<Vec<_>>().join(" ");
         for part in ["dns-timeout", "cost 4.98 s", "dns ·", "127.77.1.1:53", "0.006 to 5.006 s", "+2 more"] {
@@ -363,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_command_that_is_shown_in_part_says_so() {
-        let (area, theme) = (Rect::new(0, 0, 80, 9), Theme::default());
+        let area = Rect::new(0, 0, 80, 9);
         let attempt =
             format!("goobserve compare --with http1 -- go mod download{}", " a.test/m@v1.0.0".repeat(20));
         let remedy =
@@ -381,7 +388,8 @@ mod tests {
             remedies: vec![remedy],
         };
         let mut buffer = Buffer::empty(area);
-        let used = finding(&mut buffer, area, &stall, 1, theme, 9);
+        let look = Look { command: &CommandState::default(), now: 9, theme: Theme::default() };
+        let used = finding(&mut buffer, area, &stall, 1, look);
         let last = (0..80).map(|x| buffer[(x, used - 1)].symbol()).collect::<String>();
         assert!(last.ends_with("… y copies it whole"), "{last}");
     }

@@ -131,7 +131,8 @@ fn command(
     tabs(buffer, line(area, used), view, command, stalls.len(), drawn);
     let area = below(area, used + 1);
     let theme = view.theme;
-    match tables::source(view.tab, tables::Look { command, now, theme }) {
+    let look = tables::Look { command, now, theme };
+    match tables::source(view.tab, look) {
         Some(source) => {
             let list = view.lists[view.tab as usize];
             let of = (id, command.changes);
@@ -145,7 +146,7 @@ fn command(
             cache.order = Some((view.tab, order));
         }
         None if view.tab == Tab::Stalls => {
-            drawn.rows = stalls::draw(buffer, area, stalls, &view.lists[Tab::Stalls as usize], theme, now);
+            drawn.rows = stalls::draw(buffer, area, stalls, &view.lists[Tab::Stalls as usize], look);
         }
         None => {
             let lanes = cache.lanes(command, id, now, view);

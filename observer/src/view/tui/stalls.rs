@@ -7,22 +7,17 @@ use ratatui::style::Style;
 
 use super::canvas::{below, line, put, put_right, wrap};
 use super::table::ListPlace;
+use super::tables::Look;
 use super::theme::{Theme, letter};
 use super::view::ListView;
-use crate::model::record::Ns;
+use crate::diagnose::advice::next_step;
 use crate::model::report::Stall;
-use crate::view::human::{duration, moment};
+use crate::view::human::duration;
 use crate::view::words::severity;
 
 /// Draws it.
-pub fn draw(
-    buffer: &mut Buffer,
-    area: Rect,
-    stalls: &[Stall],
-    list: &ListView,
-    theme: Theme,
-    now: Ns,
-) -> ListPlace {
+pub fn draw(buffer: &mut Buffer, area: Rect, stalls: &[Stall], list: &ListView, look: Look<'_>) -> ListPlace {
+    let theme = look.theme;
     let Some(last) = stalls.len().checked_sub(1) else {
         put(buffer, area, area.x, area.y, "nothing was found that cost time", theme.bold());
         let text = "a stall is shown here as soon as it is found, with its evidence and what to try";
@@ -36,7 +31,7 @@ pub fn draw(
     let first = chosen.saturating_sub(usize::from(height) - 1);
     for (down, stall) in stalls.iter().skip(first).take(usize::from(height)).enumerate() {
         let place = line(rows, down as u16);
-        summary(buffer, place, stall, theme, now);
+        summary(buffer, place, stall, look);
         if first + down == chosen {
             buffer.set_style(place, theme.chosen());
         }
@@ -49,16 +44,24 @@ pub fn draw(
     ListPlace { area: rows, first, rows: stalls.len() }
 }
 
-fn summary(buffer: &mut Buffer, place: Rect, stall: &Stall, theme: Theme, now: Ns) {
+fn summary(buffer: &mut Buffer, place: Rect, stall: &Stall, look: Look<'_>) {
+    let theme = look.theme;
     let style = theme.severity(stall.severity);
-    let until = if stall.end_ns >= now { "now".to_owned() } else { moment(stall.end_ns) };
+    let until = if stall.end_ns >= look.now { "now".to_owned() } else { look.moment(stall.end_ns) };
     let x = put(buffer, place, place.x, place.y, &format!("{:<9}", severity(stall.severity)), style);
     let sign = format!(" {} ", letter(stall.phase));
     let x = put(buffer, place, x, place.y, &sign, theme.on_phase(stall.phase)) + 1;
     let text = format!("{:<22} {:>8}  ", stall.kind, duration(stall.cost_ns));
     let x = put(buffer, place, x, place.y, &text, theme.bold());
     let host = stall.host.as_deref().unwrap_or("-");
-    put(buffer, place, x, place.y, &format!("{host}  {} to {until}", moment(stall.start_ns)), Style::new());
+    put(
+        buffer,
+        place,
+        x,
+        place.y,
+        &format!("{host}  {} to {until}", look.moment(stall.start_ns)),
+        Style::new(),
+    );
 }
 
 fn whole(buffer: &mut Buffer, area: Rect, stall: &Stall, theme: Theme) {
@@ -73,6 +76,9 @@ fn whole(buffer: &mut Buffer, area: Rect, stall: &Stall, theme: Theme) {
     say(0, &stall.summary, theme.bold());
     for evidence in &stall.evidence {
         say(2, &format!("· {evidence}"), Style::new());
+    }
+    if let Some(("do", advice)) = next_step(stall) {
+        say(0, &format!("do: {advice}"), Style::new());
     }
     for remedy in &stall.remedies {
         say(0, &format!("{}: {}", remedy.name, remedy.why), Style::new());

@@ -5,7 +5,7 @@ use ratatui::style::Style;
 use super::Look;
 use crate::model::operations::host_of;
 use crate::model::record::{Connection, ConnectionOutcome};
-use crate::view::human::{bytes, duration, duration_or_unknown, moment};
+use crate::view::human::{bytes, duration, duration_or_unknown};
 use crate::view::tui::canvas::sparkline;
 use crate::view::tui::table::{Column, Key, Source, number, text};
 use crate::view::words;
@@ -117,7 +117,7 @@ impl Source for Connections<'_> {
         );
         let late = connection.received_out_of_order;
         vec![
-            (moment(connection.start_ns), theme.dim()),
+            (self.0.moment(connection.start_ns), theme.dim()),
             (host_of(connection).unwrap_or("unknown host").to_owned(), plain),
             (connection.remote.clone(), theme.dim()),
             (connection.alpn.clone().unwrap_or_else(unknown), plain),

@@ -5,7 +5,7 @@ use ratatui::style::Style;
 use super::Look;
 use crate::model::record::{Ns, Phase, Transport};
 use crate::model::state::Question;
-use crate::view::human::{duration, moment};
+use crate::view::human::duration;
 use crate::view::tui::table::{Column, Key, Source, number, text};
 
 const COLUMNS: [Column; 9] = [
@@ -93,7 +93,7 @@ impl Source for Questions<'_> {
         let open = end(question).is_none();
         let took = duration(self.0.took(dns.start_ns, end(question)));
         vec![
-            (moment(dns.start_ns), theme.dim()),
+            (self.0.moment(dns.start_ns), theme.dim()),
             (format!("{}{over}", dns.server), plain),
             (dns.name.clone(), plain),
             (dns.qtype.clone(), plain),

@@ -10,6 +10,7 @@ use super::theme::{Theme, fill};
 use super::view::Tab;
 use crate::model::record::{Ns, Phase};
 use crate::model::state::CommandState;
+use crate::view::human::moment;
 
 /// What every table looks at.
 #[derive(Clone, Copy)]
@@ -34,6 +35,11 @@ pub fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
 }
 
 impl Look<'_> {
+    /// A moment, as seconds since the command began.
+    pub fn moment(&self, at: Ns) -> String {
+        moment(at.saturating_sub(self.command.wall(self.now).0))
+    }
+
     /// How long something took, or takes.
     fn took(&self, start: Ns, end: Option<Ns>) -> Ns {
         end.unwrap_or(self.now).saturating_sub(start)

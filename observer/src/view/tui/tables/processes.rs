@@ -4,7 +4,7 @@ use ratatui::style::Style;
 
 use super::Look;
 use crate::model::record::{Phase, Process};
-use crate::view::human::{duration, duration_or_unknown, moment};
+use crate::view::human::{duration, duration_or_unknown};
 use crate::view::tui::table::{Column, Key, Source, number, text};
 use crate::view::words;
 
@@ -80,7 +80,7 @@ impl Source for Processes<'_> {
             (None, None) => "runs".to_owned(),
         };
         vec![
-            (moment(process.start_ns), theme.dim()),
+            (self.look.moment(process.start_ns), theme.dim()),
             (process.pid.to_string(), plain),
             (process.ppid.to_string(), theme.dim()),
             (process.comm.clone(), plain),

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 
 use super::Look;
 use crate::model::record::{Phase, Request, RequestOutcome};
-use crate::view::human::{bytes, duration, moment};
+use crate::view::human::{bytes, duration};
 use crate::view::tui::table::{Column, Key, Source, number, text};
 use crate::view::tui::theme::letter;
 use crate::view::words;
@@ -104,7 +104,7 @@ impl Source for Requests<'_> {
         let took = duration(self.0.took(request.start_ns, request.end_ns));
         let open = request.end_ns.is_none();
         vec![
-            (moment(request.start_ns), theme.dim()),
+            (self.0.moment(request.start_ns), theme.dim()),
             (format!("{} {}", letter(phase), class(request)), theme.phase(phase)),
             (what(request), plain),
             (request.authority.clone().unwrap_or_else(unknown), plain),

@@ -17,6 +17,8 @@ pub fn detail(command: &CommandState, bar: &Bar, now: Ns) -> String {
         parts.push(format!("first byte after {}", duration(answered.saturating_sub(bar.start))));
     }
     parts.extend(ending(command, bar.id));
+    let begin = command.wall(now).0;
+    let moment = |at: Ns| moment(at.saturating_sub(begin));
     let end = bar.end.map_or_else(|| "now".to_owned(), moment);
     parts.push(format!("{} to {end}", moment(bar.start)));
     parts.join(" · ")

@@ -87,7 +87,7 @@ pub fn draw(
     let gutter = (area.width / 4).clamp(18, 34);
     let plot = Rect { x: area.x + gutter, width: area.width - gutter, ..area };
     let window = Window::of(view, command, now, plot.width);
-    axis(buffer, line(area, 0), gutter, window, theme);
+    axis(buffer, line(area, 0), gutter, window, command.wall(now).0, theme);
     let body = Rect { height: area.height - 2, ..below(area, 1) };
     let rows: Vec<(&Lane, usize)> =
         lanes.iter().flat_map(|lane| (0..lane.height()).map(move |row| (lane, row))).collect();
@@ -177,15 +177,16 @@ fn under(bars: &[Bar], at: Ns, step: Ns) -> Option<&Bar> {
     near.min_by_key(|bar| (distance(bar), bar.start)).filter(|bar| distance(bar) <= step)
 }
 
-fn axis(buffer: &mut Buffer, place: Rect, gutter: u16, window: Window, theme: Theme) {
+/// Round times since the command began.
+fn axis(buffer: &mut Buffer, place: Rect, gutter: u16, window: Window, begin: Ns, theme: Theme) {
     let text = duration(window.length);
     put(buffer, Rect { width: gutter - 1, ..place }, place.x, place.y, &text, theme.dim());
     let tick = nice(window.length, u64::from(window.columns / 12).max(1));
-    let mut at = window.start.div_ceil(tick) * tick;
+    let mut at = begin + window.start.saturating_sub(begin).div_ceil(tick) * tick;
     let plot = Rect { x: place.x + gutter, width: window.columns, ..place };
     while at < window.start.saturating_add(window.length) {
         let x = plot.x + window.column(at).clamp(0, i64::from(u16::MAX)) as u16;
-        let text = format!("╷{}", seconds(at, tick));
+        let text = format!("╷{}", seconds(at - begin, tick));
         if usize::from(x) + text.chars().count() <= usize::from(plot.right()) {
             put(buffer, plot, x, plot.y, &text, theme.dim());
         }

@@ -1,0 +1,65 @@
+//! What to do about a stall, in a sentence: the short form of what `docs/stalls.md` says. A stall
+//! in, the next step out: a command that tries a remedy, or, where no setting helps, the sentence.
+
+use crate::model::report::Stall;
+
+/// The next step against a stall: what kind of step it is, and the step.
+pub fn next_step(stall: &Stall) -> Option<(&'static str, &str)> {
+    let remedy = stall.remedies.first();
+    let attempt = remedy.map(|remedy| if remedy.attempt.is_empty() { &remedy.name } else { &remedy.attempt });
+    attempt.map(|attempt| ("try", attempt.as_str())).or_else(|| Some(("do", advice(&stall.kind)?)))
+}
+
+/// What a person can do about stalls of a kind.
+pub fn advice(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "dns-timeout" => "take the dead name server out of /etc/resolv.conf",
+        "dns-aaaa-silent" => "have the device mended that drops AAAA questions, or ask another name server",
+        "dns-slow" => "use a nearer name server, or a cache on this machine: go asks again in each command",
+        "dns-search" => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
+        "dns-error" => {
+            "tell the owner of that name server: it fails, or its answers are cut short on the way"
+        }
+        "netdns-ignored" => "take netdns out of GODEBUG",
+        "syn-lost" => "open the firewall for that address and port, or use a proxy that can be reached",
+        "connect-refused" => "mend GOPROXY or GOSUMDB, or start the server",
+        "ipv6-blackhole" => "mend IPv6 on this network or switch it off: go has no setting to prefer IPv4",
+        "tls-hello-unanswered" | "tls-reset-by-sni" => "have the host let through, or use a mirror that is",
+        "tls-slow" => "find who is overloaded: the server, or this machine while it checked the certificate",
+        "tls-intercepted" => "nothing, unless downloads are slow: each at once needs a connection of its own",
+        "handshake-wasted" => "nothing: it cost one handshake beside another",
+        "h2-loss-blocks-all" => "mend the loss on the way to that host",
+        "h2-silent" => "use another proxy; in scripts set a limit: timeout 300 go mod download",
+        "path-dead" => "run the command again; if it comes back, look for what forgets connections",
+        "h2-stream-limit" => "raise the limit at the proxy",
+        "h2-goaway" => "raise the limit (nginx: keepalive_requests), or use another proxy",
+        "h2-stream-reset" => "look into the server's log at that time, or use another proxy",
+        "zero-window" => {
+            "if this machine reads too slowly: a faster disk for GOMODCACHE, less beside it; if the \
+             server does: tell its owner"
+        }
+        "proxy-slow" => "use a nearer proxy, or ask its owner",
+        "transfer-slow" => "use a nearer proxy, or a faster line",
+        "toolchain-download" => "install that Go beforehand, in CI in the image",
+        "proxy-fallback-direct" => "for private modules set GOPRIVATE; for a wrong version mend go.mod",
+        "mirror-private" => "set GOPRIVATE to the prefix of your modules",
+        "duplicate-request" => "mend what is missing there, if it should not be",
+        "sumdb-slow" => "commit a complete go.sum (go mod tidy): the database is then asked nothing",
+        "sumdb-unreachable" => "commit a complete go.sum, or use a proxy that serves the database",
+        "sumdb-proxy-broken" => {
+            "have the proxy mended: it must answer supported with 404, or serve the database"
+        }
+        "stacked-timeouts" => "mend one of the two, and the time halves",
+        "concurrency-limited" => "set GOMAXPROCS for this command: GOMAXPROCS=16 go mod download",
+        "cache-lock-wait" => {
+            "wait for that process, or end it if it hangs; in CI give jobs that run at once a GOMODCACHE each"
+        }
+        "cache-shared" => "give GOCACHE and GOMODCACHE a folder each",
+        "local-bound" => {
+            "CPU: keep the module cache between runs; disk: a faster one for GOMODCACHE; waiting \
+             for a CPU: fewer jobs beside it"
+        }
+        "vcs-waiting" => "give git its credentials (a key without a passphrase, a token in .netrc)",
+        _ => return None,
+    })
+}
