@@ -36,6 +36,7 @@ pub(crate) fn stall(kind: &str, cost_ns: Ns) -> Stall {
         cost_ns,
         summary: "2 downloads at once on an idle machine".to_owned(),
         evidence: Vec::new(),
+        advice: String::new(),
         remedies: ["concurrency=16", "http1"]
             .map(|name| Remedy {
                 name: name.to_owned(),

@@ -1,5 +1,5 @@
-//! What to do about a stall, in a sentence: the short form of what `docs/stalls.md` says. A stall
-//! in, the next step out: a command that tries a remedy, or, where no setting helps, the sentence.
+//! What to do about a stall, in a sentence: the short form of what `docs/stalls.md` says. A kind
+//! in, the sentence out, where its detector has none that fits the case better.
 
 use crate::model::report::Stall;
 
@@ -7,25 +7,24 @@ use crate::model::report::Stall;
 pub fn next_step(stall: &Stall) -> Option<(&'static str, &str)> {
     let remedy = stall.remedies.first();
     let attempt = remedy.map(|remedy| if remedy.attempt.is_empty() { &remedy.name } else { &remedy.attempt });
-    attempt.map(|attempt| ("try", attempt.as_str())).or_else(|| Some(("do", advice(&stall.kind)?)))
+    let advice = Some(&stall.advice).filter(|advice| !advice.is_empty());
+    attempt.map(|attempt| ("try", attempt.as_str())).or_else(|| Some(("do", advice?)))
 }
 
 /// What a person can do about stalls of a kind.
 pub fn advice(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "dns-timeout" => "take the dead name server out of /etc/resolv.conf",
+        "dns-timeout" => "if it comes back, take that server out of /etc/resolv.conf, or mend the way to it",
         "dns-aaaa-silent" => "have the device mended that drops AAAA questions, or ask another name server",
         "dns-slow" => "use a nearer name server, or a cache on this machine: go asks again in each command",
         "dns-search" => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
-        "dns-error" => {
-            "tell the owner of that name server: it fails, or its answers are cut short on the way"
-        }
+        "dns-error" => "tell the owner of that name server, or ask another one",
         "netdns-ignored" => "take netdns out of GODEBUG",
         "syn-lost" => "open the firewall for that address and port, or use a proxy that can be reached",
         "connect-refused" => "mend GOPROXY or GOSUMDB, or start the server",
         "ipv6-blackhole" => "mend IPv6 on this network or switch it off: go has no setting to prefer IPv4",
         "tls-hello-unanswered" | "tls-reset-by-sni" => "have the host let through, or use a mirror that is",
-        "tls-slow" => "find who is overloaded: the server, or this machine while it checked the certificate",
+        "tls-slow" => "ask the server's owner why it answers late",
         "tls-intercepted" => "nothing, unless downloads are slow: each at once needs a connection of its own",
         "handshake-wasted" => "nothing: it cost one handshake beside another",
         "h2-loss-blocks-all" => "mend the loss on the way to that host",
@@ -34,10 +33,7 @@ pub fn advice(kind: &str) -> Option<&'static str> {
         "h2-stream-limit" => "raise the limit at the proxy",
         "h2-goaway" => "raise the limit (nginx: keepalive_requests), or use another proxy",
         "h2-stream-reset" => "look into the server's log at that time, or use another proxy",
-        "zero-window" => {
-            "if this machine reads too slowly: a faster disk for GOMODCACHE, less beside it; if the \
-             server does: tell its owner"
-        }
+        "zero-window" => "tell the owner of that server: it reads too slowly",
         "proxy-slow" => "use a nearer proxy, or ask its owner",
         "transfer-slow" => "use a nearer proxy, or a faster line",
         "toolchain-download" => "install that Go beforehand, in CI in the image",

@@ -13,6 +13,11 @@ use crate::view::human::{count, duration};
 const AGAIN: (&str, &str) =
     ("resolv=options timeout:1 attempts:3", "asks again after one second instead of five");
 
+/// Where go asks again after a second already.
+const ONCE: (&str, &str) = ("resolv=options attempts:1", "waits once for what never comes");
+const MORE: (&str, &str) =
+    ("resolv=options attempts:4", "asks more often before it gives up, where answers are lost");
+
 const ONE_BY_ONE: (&str, &str) =
     ("resolv=options single-request", "asks for A, then for AAAA: something may drop one of two at once");
 
@@ -101,7 +106,11 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
-        finding.remedies = vec![(AGAIN.0.to_owned(), AGAIN.1)];
+        finding.remedies = vec![match (asks_soon(&questions), silent) {
+            (false, _) => (AGAIN.0.to_owned(), AGAIN.1),
+            (true, true) => (ONCE.0.to_owned(), ONCE.1),
+            (true, false) => (MORE.0.to_owned(), MORE.1),
+        }];
         // Of two questions sent at once, one was answered.
         if !silent && questions.iter().any(|(dns, _)| other_type_answered(case, dns)) {
             finding.remedies.push((ONE_BY_ONE.0.to_owned(), ONE_BY_ONE.1));
@@ -110,6 +119,13 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         finding.fatal = case.connections().next().is_none();
         found.push(finding);
     }
+}
+
+/// The time-out is a second already: that is how long questions were waited for.
+fn asks_soon(questions: &[(&Dns, Option<Ns>)]) -> bool {
+    let waited = questions.iter().filter(|(dns, _)| dns.timed_out);
+    let longest = waited.filter_map(|(dns, end)| Some((*end)?.saturating_sub(dns.start_ns))).max();
+    longest.is_some_and(|longest| longest < at::DNS_UNANSWERED_NS)
 }
 
 /// The same name was asked of the same server for the other type, at the same time, with success.
@@ -187,7 +203,13 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
         let behind = case.command.dns.values().map(|question| &question.record).filter(|dns| {
             dns.on_behalf_of.is_some_and(|id| questions.iter().any(|(question, _)| question.id == id))
         });
-        finding.evidence.extend(behind.take(3).map(|dns| {
+        let behind: Vec<&Dns> = behind.collect();
+        if let Some(first) = behind.first() {
+            finding.summary = format!("{}: it asked {} first", finding.summary, first.server);
+            finding.advice =
+                Some("ask another server behind that stub (resolvectl status shows which it has)");
+        }
+        finding.evidence.extend(behind.iter().take(3).map(|dns| {
             let took = dns
                 .end_ns
                 .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
@@ -238,6 +260,10 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
             finding(case, "dns-error", server, &questions, format!("{server} {}", what.join(", ")));
         finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
+        if codes.is_empty() {
+            finding.advice =
+                Some("tell the server's owner, and whoever keeps the way to it: large answers do not pass");
+        }
         found.push(finding);
     }
 }

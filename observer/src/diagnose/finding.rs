@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::advice::advice;
 use super::case::{Case, Span};
 use super::thresholds as at;
 use crate::model::record::{Ns, Phase};
@@ -23,6 +24,8 @@ pub struct Finding {
     pub summary: String,
     /// What was seen
     pub evidence: Vec<String>,
+    /// What to do, where it is not the same for all of a kind
+    pub advice: Option<&'static str>,
     /// Remedies as in `--with`, and why each may help
     pub remedies: Vec<(String, &'static str)>,
     /// What it is about failed for good: when the command failed, that is likely why
@@ -46,6 +49,7 @@ impl Finding {
             cost_ns: 0,
             summary: String::new(),
             evidence: Vec::new(),
+            advice: None,
             remedies: Vec::new(),
             fatal: false,
             info: false,
@@ -73,6 +77,7 @@ impl Finding {
             cost_ns: self.cost_ns,
             summary: self.summary,
             evidence: self.evidence,
+            advice: self.advice.or_else(|| advice(self.kind)).unwrap_or_default().to_owned(),
             remedies: self.remedies.into_iter().map(remedy).collect(),
         }
     }

@@ -234,6 +234,8 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         let requests = requests_of(case, connection);
         let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
         finding.about |= u64::from(ours);
+        finding.advice =
+            ours.then_some("give GOMODCACHE a faster disk, or this machine less to do beside it");
         finding.explains = requests.iter().filter(|r| held_up(case, r, &spans)).map(|r| r.id).collect();
         finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
         finding.evidence = vec![format!(

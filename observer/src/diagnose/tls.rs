@@ -132,12 +132,25 @@ fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
 }
 
 fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let longest = connections.iter().map(|c| took(case, c)).max().unwrap_or_default();
+    let longest = connections.iter().map(|c| (took(case, c), answered(c))).max().unwrap_or_default();
+    let (half, advice) = match longest {
+        (all, Some(answered)) if answered < all / 2 => (
+            format!(", {} of it after the server had answered", duration(all - answered)),
+            Some("see what keeps this machine busy: the server answered in time"),
+        ),
+        (_, Some(answered)) => (format!(", {} of it until the server answered", duration(answered)), None),
+        _ => (
+            String::new(),
+            Some("see in `local` whether this machine is busy; if not, ask the server's owner"),
+        ),
+    };
+    let all = duration(longest.0);
     let summary = match connections.len() {
-        1 => format!("1 TLS handshake with {host} took {}", duration(longest)),
-        many => format!("{many} TLS handshakes with {host} took long, the longest {}", duration(longest)),
+        1 => format!("1 TLS handshake with {host} took {all}{half}"),
+        many => format!("{many} TLS handshakes with {host} took long, the longest {all}{half}"),
     };
     let mut finding = finding(case, "tls-slow", host, connections, summary);
+    finding.advice = advice;
     // A round trip is what a handshake takes at the least.
     finding.cost_ns = case.cost(|flight| match flight.subject {
         Subject::Tls(c) if connections.iter().any(|one| one.id == c.id) => {
@@ -149,8 +162,7 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         .iter()
         .take(6)
         .map(|c| {
-            let answered =
-                c.server_hello_ns.zip(c.tls_start_ns).map(|(hello, start)| hello.saturating_sub(start));
+            let answered = answered(c);
             let rest = answered.map(|answered| took(case, c).saturating_sub(answered));
             format!(
                 "{}: ServerHello after {}, {} until the handshake was done; RTT {}",
@@ -162,6 +174,12 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         })
         .collect();
     finding
+}
+
+/// From the hello to the server's.
+fn answered(connection: &Connection) -> Option<Ns> {
+    let times = connection.server_hello_ns.zip(connection.tls_start_ns);
+    times.map(|(hello, start)| hello.saturating_sub(start))
 }
 
 fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {

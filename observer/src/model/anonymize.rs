@@ -277,6 +277,7 @@ mod tests {
             cost_ns: 1,
             summary: "proxy.test took long before 1 answer".into(),
             evidence: words("/acme/x: no head"),
+            advice: String::new(),
             remedies: vec![Remedy {
                 name: "proxy=https://proxy.corp".into(),
                 why: "another".into(),

@@ -146,6 +146,9 @@ pub struct Stall {
     pub summary: String,
     /// What was seen
     pub evidence: Vec<String>,
+    /// What to do, in a sentence, for who reads it here and now: in no file
+    #[serde(skip)]
+    pub advice: String,
     /// What may help
     pub remedies: Vec<Remedy>,
 }

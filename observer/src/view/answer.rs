@@ -103,6 +103,7 @@ mod tests {
             cost_ns,
             summary: String::new(),
             evidence: Vec::new(),
+            advice: String::new(),
             remedies: Vec::new(),
         }
     }

@@ -419,6 +419,7 @@ mod tests {
             cost_ns: 3_000_000_000,
             summary: "proxy.test fell \u{1b}silent".into(),
             evidence: Vec::new(),
+            advice: String::new(),
             remedies: vec![remedy],
         };
         let told = [StallState::Lasts, StallState::Over, StallState::Withdrawn].map(|state| {

@@ -41,6 +41,7 @@ pub fn stall(name: &str) -> Stall {
             format!("{name} AAAA asked at 0.006 s, asked again at 5.006 s, answered after 12.0 ms"),
             "resolv.conf: timeout 5 s, 2 attempts".into(),
         ],
+        advice: String::new(),
         remedies: vec![
             Remedy {
                 name: "dns-cache".into(),

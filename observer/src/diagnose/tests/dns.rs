@@ -124,3 +124,17 @@ fn one_question_at_a_time_is_offered_when_one_of_two_was_answered() {
     assert!(names(&with("AAAA")).contains(&"resolv=options single-request"));
     assert!(!names(&with("A")).contains(&"resolv=options single-request"));
 }
+
+#[test]
+fn a_time_out_that_is_short_already_is_not_offered() {
+    let soon = |dns: &mut Dns| (dns.timed_out, dns.end_ns) = (true, Some(dns.start_ns + S));
+    let aaaa = |dns: &mut Dns| {
+        soon(dns);
+        dns.qtype = "AAAA".into();
+    };
+    let stall = World::new().unanswered(soon).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    assert_eq!(names(&stall), ["resolv=options attempts:4"]);
+    let silent = World::new().dns(|_| {}).unanswered(aaaa);
+    let stall = silent.finds("dns-aaaa-silent", Phase::Dns, Some("192.0.2.53:53"));
+    assert_eq!(names(&stall), ["resolv=options attempts:1"]);
+}

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::diagnose::advice::next_step;
 use crate::model::report::{Command, Stall};
 use crate::view::answer::sentence;
 use crate::view::human::{duration, moment, percent};
@@ -52,8 +51,8 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         }
         out.push_str("</ul>\n");
     }
-    if let Some(("do", advice)) = next_step(stall) {
-        let _ = writeln!(out, "<p><b>do</b>: {}</p>", escape(advice));
+    if !stall.advice.is_empty() {
+        let _ = writeln!(out, "<p><b>do</b>: {}</p>", escape(&stall.advice));
     }
     for remedy in stall.remedies.iter().take(PIECES) {
         let _ = writeln!(

@@ -10,7 +10,6 @@ use escape::{block, code, prose};
 use super::answer::{self, answer, sentence};
 use super::human::{bytes, count, duration, percent};
 use super::{loss, words};
-use crate::diagnose::advice::advice;
 use crate::model::report::{Command, Report, Request, Severity, Stall};
 
 /// Commands with a chapter of their own, rows of a table, stalls of a command.
@@ -106,11 +105,12 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     for piece in stall.evidence.iter().take(ROWS) {
         let _ = writeln!(out, "- {}", prose(piece));
     }
+    if !stall.advice.is_empty() {
+        let _ = write!(out, "\nDo: {}\n", prose(&sentence(&stall.advice)));
+    }
     if let Some(remedy) = stall.remedies.first() {
         let _ = write!(out, "\nTry {}: {}\n\n", code(&remedy.name), prose(remedy.why.trim()));
         out.push_str(&block(&remedy.attempt));
-    } else if let Some(advice) = advice(&stall.kind) {
-        let _ = write!(out, "\nDo: {}\n", prose(advice));
     }
 }
 

@@ -1,6 +1,5 @@
 //! What slowed a command down: findings with their evidence, and what to try.
 
-use crate::diagnose::advice::next_step;
 use crate::model::report::{Command, Severity, Stall};
 use crate::view::human::{duration, percent};
 use crate::view::page::{BAD, DIM, PLAIN, Page};
@@ -24,8 +23,8 @@ pub(super) fn stalls(page: &mut Page, command: &Command) {
         for line in stall.evidence.iter().take(MOST_EVIDENCE) {
             page.line(4, DIM, line);
         }
-        if let Some(("do", advice)) = next_step(stall) {
-            page.line(4, PLAIN, &format!("do: {advice}"));
+        if !stall.advice.is_empty() {
+            page.line(4, PLAIN, &format!("do: {}", stall.advice));
         }
         for remedy in &stall.remedies {
             page.line(4, PLAIN, &format!("try: {}", remedy.attempt));

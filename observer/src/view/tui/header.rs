@@ -23,6 +23,8 @@ use crate::view::words as plain;
 /// the view of the stalls.
 const SUMMARY_LINES: usize = 2;
 const TRY_LINES: usize = 3;
+/// What failed for less than this did not wait: as short as a stall that is worth no warning.
+const AT_ONCE_NS: Ns = 250_000_000;
 
 /// A clock: `00:14.2`, `1:02:03.4`.
 pub fn clock(ns: Ns) -> String {
@@ -196,7 +198,10 @@ pub fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -
 
 fn over(record: &Command, digest: &Digest) -> (Status, String) {
     let wall = digest.split.wall_ns;
-    let text = format!("ended after {}, {}", duration(wall), plain::ending(record.exit_code, record.signal));
+    let well = record.exit_code == Some(0) && record.signal.is_none();
+    let ended = if well || record.signal.is_some() { "ended" } else { "failed" };
+    let text =
+        format!("{ended} after {}, {}", duration(wall), plain::ending(record.exit_code, record.signal));
     let waited = Phase::ALL.into_iter().filter(|phase| *phase != Phase::Local);
     let most = waited.max_by_key(|phase| (digest.split.phase(*phase).blocked_ns, std::cmp::Reverse(*phase)));
     let why = most.map_or_else(String::new, |phase| {
@@ -204,17 +209,18 @@ fn over(record: &Command, digest: &Digest) -> (Status, String) {
         if blocked == 0 {
             return "it waited for nothing".to_owned();
         }
-        let local = percent(digest.split.phase(Phase::Local).blocked_ns, wall);
+        let local = digest.split.phase(Phase::Local).blocked_ns;
+        let machine = format!("this machine {}", percent(local, wall));
         let (took, share) = (duration(blocked), percent(blocked, wall));
         if phase == Phase::Unexplained {
-            return format!(
-                "nothing was seen in flight for {took}, {share} of the time; this machine {local}"
-            );
+            return format!("nothing was seen in flight for {took}, {share} of the time; {machine}");
         }
         let what = plain::phase(phase).trim_start_matches("waiting for ");
-        format!("waiting most for {what}: {took}, {share} of the time; this machine {local}")
+        if local > blocked {
+            return format!("{machine} of the time; waiting most for {what}: {took}, {share}");
+        }
+        format!("waiting most for {what}: {took}, {share} of the time; {machine}")
     });
-    let well = record.exit_code == Some(0) && record.signal.is_none();
     (if well { Status::Calm(text) } else { Status::Failed(text) }, why)
 }
 
@@ -269,21 +275,29 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look
         Severity::Warning => "△ ",
         Severity::Info => "· ",
     };
-    // What ends a command at once costs it no time.
+    // What ends a command at once costs it little time, and everything.
+    let failed =
+        look.command.record.as_ref().is_some_and(|record| record.exit_code.is_some_and(|code| code != 0));
+    let at_once = failed && stall.severity == Severity::Critical && stall.cost_ns < AT_ONCE_NS;
     let cost = (stall.cost_ns > 0).then(|| format!("cost {}", duration(stall.cost_ns)));
+    let cost = if at_once { Some("likely why it failed".to_owned()) } else { cost };
     let mut facts: Vec<String> = cost.into_iter().chain([stall.phase.name().to_owned()]).collect();
     facts.extend(stall.host.clone());
-    facts.push(if stall.end_ns >= look.now {
+    facts.push(if at_once {
+        format!("at {} s", look.moment(stall.start_ns))
+    } else if stall.end_ns >= look.now {
         format!("since {} s", look.moment(stall.start_ns))
     } else {
         format!("{} to {} s", look.moment(stall.start_ns), look.moment(stall.end_ns))
     });
     let first = line(area, 0);
-    let more = if of > 1 { format!("  +{} more", of - 1) } else { String::new() };
-    put_right(buffer, first, first.y, &more, theme.dim());
-    let first = Rect { width: first.width.saturating_sub(width(&more) as u16), ..first };
     let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
-    put(buffer, first, x, first.y, &format!("  {}", facts.join(" · ")), Style::new());
+    let x = put(buffer, first, x, first.y, &format!("  {}", facts.join(" · ")), Style::new());
+    // The tabs below say how many there are, too.
+    let more = if of > 1 { format!("  +{} more (6)", of - 1) } else { String::new() };
+    if usize::from(first.right().saturating_sub(x)) >= width(&more) {
+        put_right(buffer, first, first.y, &more, theme.dim());
+    }
     let mut used = 1;
     for text in wrap(&stall.summary, usize::from(area.width).saturating_sub(2)).iter().take(SUMMARY_LINES) {
         let place = line(area, used);
@@ -353,6 +367,7 @@ mod tests {
             cost_ns: 4_980_000_000,
             summary: "a question was not answered for 5 s and asked again".into(),
             evidence: Vec::new(),
+            advice: String::new(),
             remedies: vec![remedy.clone()],
         };
         let area = Rect::new(0, 0, 80, 5);
@@ -385,6 +400,7 @@ mod tests {
             cost_ns: 1,
             summary: "segments were lost".into(),
             evidence: Vec::new(),
+            advice: String::new(),
             remedies: vec![remedy],
         };
         let mut buffer = Buffer::empty(area);

@@ -10,7 +10,6 @@ use super::table::ListPlace;
 use super::tables::Look;
 use super::theme::{Theme, letter};
 use super::view::ListView;
-use crate::diagnose::advice::next_step;
 use crate::model::report::Stall;
 use crate::view::human::duration;
 use crate::view::words::severity;
@@ -77,8 +76,8 @@ fn whole(buffer: &mut Buffer, area: Rect, stall: &Stall, theme: Theme) {
     for evidence in &stall.evidence {
         say(2, &format!("· {evidence}"), Style::new());
     }
-    if let Some(("do", advice)) = next_step(stall) {
-        say(0, &format!("do: {advice}"), Style::new());
+    if !stall.advice.is_empty() {
+        say(0, &format!("do: {}", stall.advice), Style::new());
     }
     for remedy in &stall.remedies {
         say(0, &format!("{}: {}", remedy.name, remedy.why), Style::new());
