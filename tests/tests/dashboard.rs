@@ -31,6 +31,10 @@ impl Tmux {
         command.current_dir(tmux.run.project()).env("TERM", "xterm-256color").env("PS1", "$ ");
         command.env("GOOBSERVE", binary);
         assert!(lab.spawn(&mut command).unwrap().wait().unwrap().success(), "tmux starts");
+        // tmux sets the terminal up before it starts the shell.
+        let shell =
+            wait::within(Duration::from_secs(20), || (!tmux.screen().trim().is_empty()).then_some(()));
+        assert!(shell.is_some(), "a shell");
         tmux
     }
 

@@ -106,17 +106,18 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
-        finding.remedies = vec![match (asks_soon(&questions), silent) {
-            (false, _) => (AGAIN.0.to_owned(), AGAIN.1),
-            (true, true) => (ONCE.0.to_owned(), ONCE.1),
-            (true, false) => (MORE.0.to_owned(), MORE.1),
-        }];
+        finding.fatal = case.connections().next().is_none();
+        let remedy = match (asks_soon(&questions), silent) {
+            (false, _) => Some(AGAIN),
+            (true, true) => Some(ONCE),
+            (true, false) => Some(MORE).filter(|_| finding.fatal && case.failed()),
+        };
+        finding.remedies = remedy.map(|(name, why)| (name.to_owned(), why)).into_iter().collect();
         // Of two questions sent at once, one was answered.
         if !silent && questions.iter().any(|(dns, _)| other_type_answered(case, dns)) {
             finding.remedies.push((ONE_BY_ONE.0.to_owned(), ONE_BY_ONE.1));
         }
         finding.remedies.extend(other_server(case, server));
-        finding.fatal = case.connections().next().is_none();
         found.push(finding);
     }
 }
@@ -262,7 +263,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         if codes.is_empty() {
             finding.advice =
-                Some("tell the server's owner, and whoever keeps the way to it: large answers do not pass");
+                Some("tell the server's owner that its answers are cut to fit a datagram (EDNS)");
         }
         found.push(finding);
     }
