@@ -13,8 +13,9 @@
 //! **Time** ([`time`]): the total first. Its shift is estimated twice, in nanoseconds and as a
 //! ratio (on logarithms), each with an interval. *Regressed*: the intervals lie above both floors.
 //! *Passed*: one of them lies below its floor. Else *inconclusive*. Phases and hosts are tested
-//! against the same floors; Holm's correction covers all of them together. They name the cause
-//! and decide nothing: a phase that grew while the total did not is no regression.
+//! against the same floors; Holm's correction covers all of them together that took longer than
+//! the absolute floor in some run of either side: no others can be named. They name the cause and
+//! decide nothing: a phase that grew while the total did not is no regression.
 //!
 //! # What is assumed
 //! - `gate ab` runs both sides in pairs, in random order. Under "no difference" the sides of a pair

@@ -276,21 +276,26 @@ fn parts(question: &Question<'_>, sides: &Sides<'_>, judged: bool) -> Vec<Part> 
         let units = sides.units(|run| run.hosts.get(host).copied().unwrap_or(0));
         part(question, None, Some(host.clone()), &units)
     };
-    let mut parts: Vec<Part> = phases.into_iter().map(phase).chain(hosts.into_iter().map(host)).collect();
-    let adjusted = stats::holm(&parts.iter().map(|part| part.p).collect::<Vec<_>>());
-    for (part, p) in parts.iter_mut().zip(adjusted) {
+    let mut parts: Vec<(Part, bool)> =
+        phases.into_iter().map(phase).chain(hosts.into_iter().map(host)).collect();
+    // What cannot be named is no test, and costs the others nothing.
+    let mut tested: Vec<&mut Part> = parts.iter_mut().filter_map(|(part, can)| can.then_some(part)).collect();
+    let adjusted = stats::holm(&tested.iter().map(|part| part.p).collect::<Vec<_>>());
+    for (part, p) in tested.iter_mut().zip(adjusted) {
         part.p = p;
         part.named = judged && p <= question.alpha / 2.0;
     }
-    parts
+    parts.into_iter().map(|(part, _)| part).collect()
 }
 
+/// A phase or a host, and whether it can be named: what never took longer than the floor cannot have
+/// grown by more, on whichever side a run was.
 fn part(
     question: &Question<'_>,
     phase: Option<Phase>,
     host: Option<String>,
     (before, after): &(Vec<f64>, Vec<f64>),
-) -> Part {
+) -> (Part, bool) {
     let floors = question.floors;
     let absolute = floors.absolute_ns as f64;
     let p = match question.design {
@@ -310,7 +315,9 @@ fn part(
         }
     };
     let shift = shifts(question, before, after).0.estimate as i64;
-    Part { phase, host, before_ns: middle(before), after_ns: middle(after), shift_ns: shift, p, named: false }
+    let can = before.iter().chain(after).any(|took| *took > absolute);
+    let (before_ns, after_ns) = (middle(before), middle(after));
+    (Part { phase, host, before_ns, after_ns, shift_ns: shift, p, named: false }, can)
 }
 
 impl Time {

@@ -37,6 +37,23 @@ fn a_slowdown_beyond_both_floors_regresses_and_names_phase_and_host() {
     assert!(!local.named);
 }
 
+/// With every small phase in Holm's family, ten pairs could never name one at the first of two looks.
+#[test]
+fn phases_below_the_floor_do_not_keep_the_cause_from_being_named() {
+    let (mut before, mut after) = (sample::baseline(1, 10), slower(10, Phase::Proxy, 900 * MS));
+    for side in [&mut before, &mut after] {
+        for run in &mut side.recordings[0].runs {
+            let small = [Phase::Connect, Phase::Tls, Phase::Sumdb, Phase::Toolchain, Phase::Unexplained];
+            run.phases.extend(small.map(|phase| (phase, MS)));
+        }
+    }
+    let alpha = stats::spending(&[10, 20], 0.05)[0];
+    let (design, floors) = (Design::Pairs, Floors::PAIRS);
+    let found = time(&Question { before: &before, after: &after, design, floors, alpha });
+    let named: Vec<_> = found.parts.iter().filter(|part| part.named).map(|part| part.phase).collect();
+    assert_eq!(named, [Some(Phase::Proxy), None], "the phase and its host");
+}
+
 #[test]
 fn a_slowdown_within_one_floor_passes() {
     // 60 ms of 2 s: beyond the absolute floor, within the relative one.

@@ -72,6 +72,8 @@ fn observe(lab: &Lab) -> Result<Run> {
     let share = |phase: &serde_json::Value| -> Result<(String, u64)> {
         Ok((phase["phase"].as_str().context("no name")?.to_owned(), us(&phase["blocked_ns"])?))
     };
-    let phases_us = phases.iter().map(share).collect::<Result<BTreeMap<_, _>>>()?;
+    let mut phases_us = phases.iter().map(share).collect::<Result<BTreeMap<_, _>>>()?;
+    // As in a baseline.
+    phases_us.retain(|_, us| *us > 0);
     Ok(Run { wall_us: us(&command["wall_ns"])?, phases_us })
 }
