@@ -37,6 +37,7 @@ pub(crate) fn stall(kind: &str, cost_ns: Ns) -> Stall {
         summary: "2 downloads at once on an idle machine".to_owned(),
         evidence: Vec::new(),
         advice: String::new(),
+        fatal: false,
         remedies: ["concurrency=16", "http1"]
             .map(|name| Remedy {
                 name: name.to_owned(),

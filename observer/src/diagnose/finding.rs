@@ -61,6 +61,7 @@ impl Finding {
     /// The stall it is.
     pub fn stall(self, case: &Case<'_>) -> Stall {
         let severity = self.severity(case);
+        let fatal = self.is_fatal(case);
         let command = quoted(&case.record.argv);
         let remedy = |(name, why): (String, &str)| Remedy {
             attempt: format!("goobserve compare --with {} -- {command}", word(&name)),
@@ -78,8 +79,13 @@ impl Finding {
             summary: self.summary,
             evidence: self.evidence,
             advice: self.advice.or_else(|| advice(self.kind)).unwrap_or_default().to_owned(),
+            fatal,
             remedies: self.remedies.into_iter().map(remedy).collect(),
         }
+    }
+
+    fn is_fatal(&self, case: &Case<'_>) -> bool {
+        self.fatal && !self.info && case.failed()
     }
 
     fn severity(&self, case: &Case<'_>) -> Severity {
@@ -89,10 +95,7 @@ impl Finding {
         };
         if self.info {
             Severity::Info
-        } else if self.fatal && case.failed()
-            || self.cost_ns >= at::CRITICAL_NS
-            || share(at::CRITICAL_PERCENT)
-        {
+        } else if self.is_fatal(case) || self.cost_ns >= at::CRITICAL_NS || share(at::CRITICAL_PERCENT) {
             Severity::Critical
         } else if self.cost_ns >= at::WARNING_NS || share(at::WARNING_PERCENT) {
             Severity::Warning

@@ -278,6 +278,7 @@ mod tests {
             summary: "proxy.test took long before 1 answer".into(),
             evidence: words("/acme/x: no head"),
             advice: String::new(),
+            fatal: false,
             remedies: vec![Remedy {
                 name: "proxy=https://proxy.corp".into(),
                 why: "another".into(),

@@ -149,6 +149,9 @@ pub struct Stall {
     /// What to do, in a sentence, for who reads it here and now: in no file
     #[serde(skip)]
     pub advice: String,
+    /// The command failed, likely because of it; in no file
+    #[serde(skip)]
+    pub fatal: bool,
     /// What may help
     pub remedies: Vec<Remedy>,
 }

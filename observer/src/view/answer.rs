@@ -104,6 +104,7 @@ mod tests {
             summary: String::new(),
             evidence: Vec::new(),
             advice: String::new(),
+            fatal: false,
             remedies: Vec::new(),
         }
     }

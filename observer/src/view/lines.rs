@@ -420,6 +420,7 @@ mod tests {
             summary: "proxy.test fell \u{1b}silent".into(),
             evidence: Vec::new(),
             advice: String::new(),
+            fatal: false,
             remedies: vec![remedy],
         };
         let told = [StallState::Lasts, StallState::Over, StallState::Withdrawn].map(|state| {

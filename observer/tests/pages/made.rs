@@ -42,6 +42,7 @@ pub fn stall(name: &str) -> Stall {
             "resolv.conf: timeout 5 s, 2 attempts".into(),
         ],
         advice: String::new(),
+        fatal: false,
         remedies: vec![
             Remedy {
                 name: "dns-cache".into(),

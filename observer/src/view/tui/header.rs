@@ -276,9 +276,7 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look
         Severity::Info => "· ",
     };
     // What ends a command at once costs it little time, and everything.
-    let failed =
-        look.command.record.as_ref().is_some_and(|record| record.exit_code.is_some_and(|code| code != 0));
-    let at_once = failed && stall.severity == Severity::Critical && stall.cost_ns < AT_ONCE_NS;
+    let at_once = stall.fatal && stall.cost_ns < AT_ONCE_NS;
     let cost = (stall.cost_ns > 0).then(|| format!("cost {}", duration(stall.cost_ns)));
     let cost = if at_once { Some("likely why it failed".to_owned()) } else { cost };
     let mut facts: Vec<String> = cost.into_iter().chain([stall.phase.name().to_owned()]).collect();
@@ -368,6 +366,7 @@ mod tests {
             summary: "a question was not answered for 5 s and asked again".into(),
             evidence: Vec::new(),
             advice: String::new(),
+            fatal: false,
             remedies: vec![remedy.clone()],
         };
         let area = Rect::new(0, 0, 80, 5);
@@ -381,6 +380,38 @@ mod tests {
         }
         assert!(shown.contains(&format!("try  {}", remedy.attempt)), "{shown}");
         assert!(!shown.contains("y copies it whole"), "{shown}");
+    }
+
+    #[test]
+    fn only_what_likely_made_a_command_fail_is_said_to() {
+        let mut stall = Stall {
+            kind: "dns-error".into(),
+            phase: Phase::Dns,
+            host: None,
+            severity: Severity::Critical,
+            start_ns: 5_000_000,
+            end_ns: 8_000_000,
+            cost_ns: 2_000_000,
+            summary: "it answered SERVFAIL".into(),
+            evidence: Vec::new(),
+            advice: "tell its owner".into(),
+            fatal: true,
+            remedies: Vec::new(),
+        };
+        let area = Rect::new(0, 0, 80, 5);
+        let shown = |stall: &Stall| {
+            let mut buffer = Buffer::empty(area);
+            let look = Look { command: &CommandState::default(), now: 9_000_000, theme: Theme::default() };
+            finding(&mut buffer, area, stall, 1, look);
+            buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
+        };
+        let failed = shown(&stall);
+        assert!(failed.contains("likely why it failed · dns · at 0.005 s"), "{failed}");
+        assert!(failed.contains("do   tell its owner"), "{failed}");
+        // A large part of a short run is critical, and no reason to fail.
+        stall.fatal = false;
+        let large = shown(&stall);
+        assert!(large.contains("cost 2.00 ms · dns · 0.005 to 0.008 s"), "{large}");
     }
 
     #[test]
@@ -401,6 +432,7 @@ mod tests {
             summary: "segments were lost".into(),
             evidence: Vec::new(),
             advice: String::new(),
+            fatal: false,
             remedies: vec![remedy],
         };
         let mut buffer = Buffer::empty(area);
