@@ -16,11 +16,13 @@ pub fn advice(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "dns-timeout" => "if it comes back, take that server out of /etc/resolv.conf, or mend the way to it",
         "dns-aaaa-silent" => "have the device mended that drops AAAA questions, or ask another name server",
-        "dns-slow" => "use a nearer name server, or a cache on this machine: go asks again in each command",
+        "dns-slow" => "use a faster name server, or a cache on this machine: go asks again in each command",
         "dns-search" => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
         "dns-error" => "tell the owner of that name server, or ask another one",
         "netdns-ignored" => "take netdns out of GODEBUG",
-        "syn-lost" => "open the firewall for that address and port, or use a proxy that can be reached",
+        "syn-lost" => {
+            "see whether that host is up and the firewall open for it, or use one that can be reached"
+        }
         "connect-refused" => "mend GOPROXY or GOSUMDB, or start the server",
         "ipv6-blackhole" => "mend IPv6 on this network or switch it off: go has no setting to prefer IPv4",
         "tls-hello-unanswered" | "tls-reset-by-sni" => "have the host let through, or use a mirror that is",

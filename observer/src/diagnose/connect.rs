@@ -96,9 +96,13 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         .iter()
         .filter(|c| c.connect_ns.is_some() && c.outcome != ConnectionOutcome::TimedOut)
         .count();
-    let end = if through == connections.len() { "before they were answered" } else { "and never answered" };
-    let summary =
-        format!("SYNs to {host} were sent again {} {end}: lost, or dropped on the way", times(sent));
+    let came = through == connections.len();
+    let again = times(sent);
+    let summary = if came {
+        format!("{host} answered only after the SYN was sent again {again}: lost on the way")
+    } else {
+        format!("{host} did not answer the SYN, sent again {again}: a firewall drops it, or the host is down")
+    };
     // The SYN that arrived takes a round trip like any other.
     let fault = |c: &Connection| {
         let way = c.connect_ns.and(c.rtt_ns).unwrap_or(0);
@@ -106,12 +110,13 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     };
     let mut finding = finding(case, "syn-lost", host, connections, &fault, summary);
     finding.remedies = around(case, host);
+    finding.advice = came.then_some("run it again; if it comes back, look for loss on the way to that host");
     finding
 }
 
 fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let summary = format!(
-        "{host} refused {}: nothing listens at {}",
+        "{host} refused {}: nothing listens at {}, or a firewall refuses",
         count(connections.len() as u64, "connection"),
         connections[0].remote
     );

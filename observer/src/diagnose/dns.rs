@@ -96,13 +96,13 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
             .any(|(other, _)| other.server == server && other.qtype == "AAAA" && other.rcode.is_some());
         let silent =
             !aaaa_answered && questions.iter().all(|(dns, _)| dns.qtype == "AAAA" && a_answered(dns));
-        let names: BTreeSet<&str> = questions.iter().map(|(dns, _)| dns.name.as_str()).collect();
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let names = names(&questions);
         let how_many = count(questions.len() as u64, "question");
+        let then = if answered_later(case, &questions) { ", and answered when asked again" } else { "" };
         let (kind, summary) = if silent {
             ("dns-aaaa-silent", format!("{server} answers A and never AAAA for {names}: go waits for both"))
         } else {
-            ("dns-timeout", format!("{server} left {how_many} for {names} unanswered"))
+            ("dns-timeout", format!("{server} left {how_many} for {names} unanswered{then}"))
         };
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
@@ -120,6 +120,25 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         finding.remedies.extend(other_server(case, server));
         found.push(finding);
     }
+}
+
+/// The names asked for, the first few.
+fn names(questions: &[(&Dns, Option<Ns>)]) -> String {
+    let names: BTreeSet<&str> = questions.iter().map(|(dns, _)| dns.name.as_str()).collect();
+    names.into_iter().take(3).collect::<Vec<_>>().join(", ")
+}
+
+/// Each of them had its answer from the same server in the end.
+fn answered_later(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> bool {
+    questions.iter().all(|(dns, _)| {
+        case.questions().any(|(other, _)| {
+            other.server == dns.server
+                && other.qtype == dns.qtype
+                && other.name.eq_ignore_ascii_case(&dns.name)
+                && other.attempt > dns.attempt
+                && other.rcode.is_some()
+        })
+    })
 }
 
 /// The time-out is a second already: that is how long questions were waited for.
@@ -196,9 +215,10 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (server, questions) in by_server(case, is_slow) {
         let longest = questions.iter().filter_map(|(dns, end)| end.map(|end| end - dns.start_ns)).max();
         let summary = format!(
-            "{server} answered {} late, the latest after {}",
+            "{server} took up to {} to answer {} for {}",
+            duration(longest.unwrap_or_default()),
             count(questions.len() as u64, "question"),
-            duration(longest.unwrap_or_default())
+            names(&questions)
         );
         let mut finding = finding(case, "dns-slow", server, &questions, summary);
         let behind = case.command.dns.values().map(|question| &question.record).filter(|dns| {
@@ -206,9 +226,11 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
         });
         let behind: Vec<&Dns> = behind.collect();
         if let Some(first) = behind.first() {
-            finding.summary = format!("{}: it asked {} first", finding.summary, first.server);
+            let took = first.end_ns.map(|end| format!(", which took {}", duration(end - first.start_ns)));
+            finding.summary =
+                format!("{}: it asked {}{}", finding.summary, first.server, took.unwrap_or_default());
             finding.advice =
-                Some("ask another server behind that stub (resolvectl status shows which it has)");
+                Some("give that stub another server: `resolvectl status` shows them, `resolvectl dns` sets");
         }
         finding.evidence.extend(behind.iter().take(3).map(|dns| {
             let took = dns
@@ -233,7 +255,7 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
     let in_vain = |dns: &Dns, _: Option<Ns>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
     for (server, questions) in by_server(case, in_vain) {
         let summary = format!(
-            "{} with a suffix of the search list came first and had no answer",
+            "{} with a suffix of the search list came first: {server} knows no such name",
             count(questions.len() as u64, "question")
         );
         let mut finding = finding(case, "dns-search", server, &questions, summary);
@@ -253,17 +275,19 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
             .filter_map(|(dns, _)| dns.rcode.as_deref().filter(|rcode| *rcode != "NOERROR"))
             .collect();
         let again = questions.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
-        let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code}")).collect();
+        let names = names(&questions);
+        let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code} for {names}")).collect();
         if again > 0 {
-            what.push(format!("cut answers short: {} asked again over TCP", count(again, "question")));
+            let asked = count(again, "more question");
+            what.push(format!("cut answers for {names} short, so that go asked {asked} over TCP"));
         }
-        let mut finding =
-            finding(case, "dns-error", server, &questions, format!("{server} {}", what.join(", ")));
+        let summary = format!("{server} {}", what.join(" and "));
+        let mut finding = finding(case, "dns-error", server, &questions, summary);
         finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         if codes.is_empty() {
             finding.advice =
-                Some("tell the server's owner that its answers are cut to fit a datagram (EDNS)");
+                Some("have that server send answers of 1,232 bytes over UDP (EDNS), or ask another one");
         }
         found.push(finding);
     }

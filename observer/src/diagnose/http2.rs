@@ -226,11 +226,11 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         let total: Ns = spans.iter().map(|(from, to)| to - from).sum();
         let host = case.host(connection);
         let side = if ours {
-            format!("this machine does not read fast enough what {host} sends")
+            format!("it is this machine that reads too slowly what {host} sends: its")
         } else {
-            format!("{host} does not read what it is sent")
+            format!("{host} does not read what it is sent: its")
         };
-        let summary = format!("{side}: the window was closed for {}", duration(total));
+        let summary = format!("{side} receive window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
         let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
         finding.about |= u64::from(ours);

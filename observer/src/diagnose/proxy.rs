@@ -67,19 +67,20 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
         }
         _ => None,
     });
-    let whom = if phase == Phase::Sumdb { "the checksum database at " } else { "" };
-    let took = match requests.len() {
-        1 => format!("took {} before 1 answer", duration(longest)),
-        many => {
-            format!("took long before {}, the longest {}", count(many as u64, "answer"), duration(longest))
-        }
+    let whom = match phase {
+        Phase::Sumdb if super::sumdb::is_database(case, host) => format!("the checksum database, {host},"),
+        Phase::Sumdb => format!("the checksum database, asked through {host},"),
+        _ => host.to_owned(),
     };
+    let up_to = if requests.len() == 1 { "" } else { "up to " };
+    let answers = count(requests.len() as u64, "request");
+    let took = format!("took {up_to}{} before it answered {answers}", duration(longest));
     let mut evidence: Vec<String> = requests.iter().take(5).map(|request| what(request)).collect();
     evidence.push(format!("RTT {}", duration_or_unknown(rtt)));
     Finding {
         host: Some(host.to_owned()),
         cost_ns,
-        summary: format!("{whom}{host} {took} at an RTT of {}", duration_or_unknown(rtt)),
+        summary: format!("{whom} {took}, at an RTT of {}", duration_or_unknown(rtt)),
         evidence,
         remedies: if phase == Phase::Sumdb {
             super::sumdb::ways(case, host)
@@ -136,8 +137,13 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     } else if closed {
         "a window was closed"
     } else {
-        "nothing was lost and no window closed: the sender is slow, or held back"
+        "nothing was lost and no window closed, so that host is slow or limits each connection"
     };
+    let (size, time) = requests.iter().fold((0, 0), |(size, time), request| {
+        let (from, to) = body(request);
+        (size + request.bytes.unwrap_or(0), time + (to - from))
+    });
+    let rate = u128::from(size) * 1_000_000_000 / u128::from(time.max(1));
     let line = |request: &&Request| {
         let (from, to) = body(request);
         let size = request.bytes.map_or_else(|| "?".to_owned(), bytes);
@@ -146,7 +152,11 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     Finding {
         host: Some(host.to_owned()),
         cost_ns,
-        summary: format!("{} of {host} came in at a crawl: {why}", count(requests.len() as u64, "response")),
+        summary: format!(
+            "{} of {host} came in at {} a second: {why}",
+            count(requests.len() as u64, "response"),
+            bytes(u64::try_from(rate).unwrap_or(u64::MAX))
+        ),
         evidence: requests.iter().take(5).map(line).collect(),
         remedies: if lossy {
             vec![("http1".to_owned(), "a loss holds up one response only")]
@@ -169,9 +179,9 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_requests(|request| request.class == Class::Toolchain),
         summary: if requests.iter().any(|request| request.status.is_some_and(|status| status < 400)) {
-            format!("go downloaded another toolchain ({version}): go.mod asks for it")
+            format!("go.mod asks for another toolchain ({version}), which go downloaded first")
         } else {
-            format!("go asked for another toolchain ({version}) and got none: go.mod asks for it")
+            format!("go.mod asks for another toolchain ({version}), which go asked for and did not get")
         },
         evidence: requests.iter().take(3).map(|request| what(request)).collect(),
         remedies: vec![(

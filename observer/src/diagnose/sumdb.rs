@@ -67,6 +67,9 @@ pub fn around(case: &Case<'_>) -> Vec<(String, &'static str)> {
 /// Ways around whoever serves the database: itself, or a proxy.
 pub fn ways(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
     let mut ways = super::connect::around(case, host);
+    for (_, why) in ways.iter_mut().filter(|(name, _)| name == "proxy=direct") {
+        *why = "asks the checksum database itself, and the modules' own hosts";
+    }
     if ways.iter().all(|(name, _)| name != OFF.0) {
         ways.push((OFF.0.to_owned(), OFF.1));
     }
@@ -138,13 +141,17 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
     let of = |connection: &Connection| failed.iter().any(|one| one.id == connection.id);
     let span = hull(case.flights.iter().filter_map(|flight| of_connection(flight, of))).unwrap_or(case.wall);
     let tls = failed.iter().any(|connection| connection.tls_start_ns.is_some());
+    let refused = failed.iter().all(|connection| {
+        matches!(connection.outcome, ConnectionOutcome::Refused | ConnectionOutcome::Reset)
+    });
     found.push(Finding {
         host: Some(case.host(first)),
         cost_ns: case.cost(|flight| of_connection(flight, of)),
         summary: format!(
-            "the checksum database at {} cannot be reached: {} in vain",
+            "the checksum database at {} cannot be reached: {} {}",
             case.host(first),
-            count(failed.len() as u64, if tls { "TLS handshake" } else { "TCP handshake" })
+            count(failed.len() as u64, if tls { "TLS handshake" } else { "TCP handshake" }),
+            if refused { "refused" } else { "unanswered" }
         ),
         evidence: failed
             .iter()
@@ -182,7 +189,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_requests(|request| failed.iter().any(|one| one.id == request.id)),
         summary: format!(
-            "{host} says that it serves the checksum database and answers {} to what is asked of it",
+            "{host} says that it serves the checksum database, and answers its requests with {}",
             first.status.unwrap_or_default()
         ),
         evidence: failed
@@ -236,8 +243,8 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
             duration(of_sumdb)
         ),
         evidence: vec![
-            format!("{}: {} in vain", case.host(proxy[0].0), count(proxy.len() as u64, "handshake")),
-            format!("{}: {} in vain", case.host(sumdb[0].0), count(sumdb.len() as u64, "handshake")),
+            format!("{}: {} unanswered", case.host(proxy[0].0), count(proxy.len() as u64, "handshake")),
+            format!("{}: {} unanswered", case.host(sumdb[0].0), count(sumdb.len() as u64, "handshake")),
         ],
         remedies: ways(case, &case.host(proxy[0].0)),
         fatal: true,

@@ -79,9 +79,9 @@ fn finding(
     }
 }
 
-/// A hello that does not fit one packet of 1,500 bytes.
-fn is_large(connection: &Connection) -> bool {
-    connection.hello_bytes.is_some_and(|bytes| bytes > 1_400)
+/// A hello that is not known to fit one packet of 1,500 bytes.
+fn may_be_large(connection: &Connection) -> bool {
+    connection.hello_bytes.is_none_or(|bytes| bytes > 1_400)
 }
 
 fn hello(connection: &Connection) -> String {
@@ -89,10 +89,13 @@ fn hello(connection: &Connection) -> String {
 }
 
 fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let summary = format!(
-        "{host} did not answer {}: a filter by name, or one that drops hellos over one packet",
-        count(connections.len() as u64, "ClientHello")
-    );
+    let may_be_size = connections.iter().any(|c| may_be_large(c));
+    let why = if may_be_size {
+        "filtered by name, or dropped for being larger than one packet"
+    } else {
+        "likely filtered by name"
+    };
+    let summary = format!("{host} did not answer {}: {why}", count(connections.len() as u64, "ClientHello"));
     let mut finding = finding(case, "tls-hello-unanswered", host, connections, summary);
     finding.evidence = connections
         .iter()
@@ -107,8 +110,11 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
             format!("ClientHello {} to {}, {again}; no ServerHello for {for_}", hello(c), c.remote)
         })
         .collect();
-    if connections.iter().any(|c| is_large(c)) {
-        finding.remedies.push(("no-mlkem".to_owned(), "a ClientHello that fits one packet"));
+    if may_be_size {
+        finding.remedies.push(("no-mlkem".to_owned(), "sends a ClientHello that fits one packet"));
+        finding.advice = Some(
+            "if no-mlkem helps, have the firewall mended; else have the host let through, or use a mirror",
+        );
     }
     finding.remedies.extend(around(case, host));
     finding.fatal = true;
@@ -116,7 +122,8 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
 }
 
 fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let summary = format!("the connection to {host} was reset when its name was said: a filter by name");
+    let summary =
+        format!("the connection to {host} was reset once its name was sent: likely a filter by name");
     let mut finding = finding(case, "tls-reset-by-sni", host, connections, summary);
     finding.evidence = connections
         .iter()
@@ -135,10 +142,10 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let longest = connections.iter().map(|c| (took(case, c), answered(c))).max().unwrap_or_default();
     let (half, advice) = match longest {
         (all, Some(answered)) if answered < all / 2 => (
-            format!(", {} of it after the server had answered", duration(all - answered)),
+            format!(": {} of it after the server had answered", duration(all - answered)),
             Some("see what keeps this machine busy: the server answered in time"),
         ),
-        (_, Some(answered)) => (format!(", {} of it until the server answered", duration(answered)), None),
+        (_, Some(answered)) => (format!(": the server answered after {}", duration(answered)), None),
         _ => (
             String::new(),
             Some("see in `local` whether this machine is busy; if not, ask the server's owner"),
@@ -146,7 +153,7 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     };
     let all = duration(longest.0);
     let summary = match connections.len() {
-        1 => format!("1 TLS handshake with {host} took {all}{half}"),
+        1 => format!("the TLS handshake with {host} took {all}{half}"),
         many => format!("{many} TLS handshakes with {host} took long, the longest {all}{half}"),
     };
     let mut finding = finding(case, "tls-slow", host, connections, summary);

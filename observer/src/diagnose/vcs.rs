@@ -66,15 +66,18 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
     // The youngest is what the others wait for.
     let last = tree.last().unwrap_or(top);
     let mut remedies = vec![
-        ("env=GIT_SSH_COMMAND=ssh -oBatchMode=yes".to_owned(), "ssh fails at once instead of asking"),
-        ("env=GIT_ASKPASS=true".to_owned(), "git's credential helpers do not ask either"),
+        (
+            "env=GIT_SSH_COMMAND=ssh -oBatchMode=yes".to_owned(),
+            "lets ssh fail at once instead of asking: shows that it asks",
+        ),
+        ("env=GIT_ASKPASS=true".to_owned(), "gives git an empty answer at once: shows that it asks"),
     ];
     if tree.iter().all(|process| process.comm != "ssh") {
         remedies.reverse();
     }
     Some(Finding {
         summary: format!(
-            "{} for {whom} waited {} without any traffic: for credentials, or a prompt",
+            "{} for {whom} waited {} without any traffic: likely for somebody to type a password",
             top.comm,
             duration(cost_ns)
         ),

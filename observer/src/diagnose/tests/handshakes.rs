@@ -55,7 +55,7 @@ fn ipv6_that_leads_nowhere_is_seen_by_the_ipv4_after_it() {
 }
 
 #[test]
-fn a_hello_without_an_answer_proposes_a_smaller_one_when_it_was_large() {
+fn a_hello_without_an_answer_proposes_a_smaller_one_unless_it_was_small() {
     let stall =
         World::new().connection(hello_only).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
     near(stall.cost_ns, 5 * S);
@@ -66,6 +66,14 @@ fn a_hello_without_an_answer_proposes_a_smaller_one_when_it_was_large() {
     };
     let stall = World::new().connection(small).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
     assert!(stall.remedies.iter().all(|remedy| remedy.name != "no-mlkem"));
+    assert!(stall.summary.ends_with("did not answer 1 ClientHello: likely filtered by name"));
+    let unknown = |c: &mut Connection| {
+        hello_only(c);
+        c.hello_bytes = None;
+    };
+    let stall =
+        World::new().connection(unknown).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
+    assert_eq!(stall.remedies[0].name, "no-mlkem");
     World::new().connection(|c| c.tls_ns = Some(5 * S)).finds_no("tls-hello-unanswered");
 }
 

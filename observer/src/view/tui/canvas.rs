@@ -40,20 +40,29 @@ pub fn below(area: Rect, rows: u16) -> Rect {
     Rect { y: area.y + rows, height: area.height - rows, ..area }
 }
 
+/// What stays on the line of the number before it.
+const UNITS: [&str; 9] = ["s", "ms", "µs", "ns", "min", "%", "B", "kB", "MB"];
+
 /// Breaks a sentence at words into lines of at most `columns`.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let text = clean(text);
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    let mut words = text.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let unit = |next: &&str| {
+            word.ends_with(|c: char| c.is_ascii_digit())
+                && UNITS.contains(&next.trim_end_matches([',', ':', ';']))
+        };
+        let word = words.next_if(unit).map_or_else(|| word.to_owned(), |unit| format!("{word} {unit}"));
         let last = lines.last_mut().expect("there is always a line");
-        let needed = width(last) + usize::from(!last.is_empty()) + width(word);
+        let needed = width(last) + usize::from(!last.is_empty()) + width(&word);
         if last.is_empty() {
-            last.push_str(word);
+            last.push_str(&word);
         } else if needed <= columns {
             last.push(' ');
-            last.push_str(word);
+            last.push_str(&word);
         } else {
-            lines.push(word.to_owned());
+            lines.push(word);
         }
     }
     lines
@@ -86,6 +95,7 @@ mod tests {
     #[test]
     fn sentences_break_at_words() {
         assert_eq!(wrap("one two three four", 9), ["one two", "three", "four"]);
+        assert_eq!(wrap("it took 2.00 s, so 5 % of 40", 12), ["it took", "2.00 s, so", "5 % of 40"]);
         assert_eq!(wrap("", 9), [""]);
     }
 

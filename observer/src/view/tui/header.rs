@@ -10,7 +10,6 @@ use super::digest::Digest;
 use super::tables::Look;
 use super::theme::{Theme, letter, short};
 use super::view::View;
-use crate::diagnose::advice::next_step;
 use crate::model::phases::Split;
 use crate::model::record::{Command, Loss, Ns, Phase};
 use crate::model::report::{Severity, Stall};
@@ -19,10 +18,10 @@ use crate::view::clean::{clean, fit, width};
 use crate::view::human::{count, duration, percent};
 use crate::view::words as plain;
 
-/// What the top shows of a stall's sentence, and of the command that tries a remedy; the whole is in
-/// the view of the stalls.
+/// What the top shows of a stall's sentence, and of each step against it; the whole is in the view
+/// of the stalls.
 const SUMMARY_LINES: usize = 2;
-const TRY_LINES: usize = 3;
+const STEP_LINES: usize = 2;
 /// What failed for less than this did not wait: as short as a stall that is worth no warning.
 const AT_ONCE_NS: Ns = 250_000_000;
 
@@ -200,8 +199,19 @@ fn over(record: &Command, digest: &Digest) -> (Status, String) {
     let wall = digest.split.wall_ns;
     let well = record.exit_code == Some(0) && record.signal.is_none();
     let ended = if well || record.signal.is_some() { "ended" } else { "failed" };
-    let text =
+    let mut text =
         format!("{ended} after {}, {}", duration(wall), plain::ending(record.exit_code, record.signal));
+    let fatal = digest.stalls.iter().find(|stall| stall.fatal).filter(|_| ended == "failed");
+    match fatal {
+        Some(stall) => text.push_str(&format!(", likely because of {}", stall.kind)),
+        // Who looks is not to take what cost time for the reason.
+        None if ended == "failed" => text.push_str("; why is in what go printed"),
+        None => {}
+    }
+    // Where the time of what failed at once went is beside the point.
+    if fatal.is_some_and(is_at_once) {
+        return (Status::Failed(text), String::new());
+    }
     let waited = Phase::ALL.into_iter().filter(|phase| *phase != Phase::Local);
     let most = waited.max_by_key(|phase| (digest.split.phase(*phase).blocked_ns, std::cmp::Reverse(*phase)));
     let why = most.map_or_else(String::new, |phase| {
@@ -266,7 +276,12 @@ pub fn parts(split: &Split, columns: u16) -> Vec<(Phase, u16, u16)> {
     parts
 }
 
-/// The worst that was found, and the line to try.
+/// What ends a command at once costs it little time, and everything.
+fn is_at_once(stall: &Stall) -> bool {
+    stall.fatal && stall.cost_ns < AT_ONCE_NS
+}
+
+/// The worst that was found, what to do, and the command to try.
 fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look<'_>) -> u16 {
     let theme = look.theme;
     let style = theme.severity(stall.severity);
@@ -275,8 +290,7 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look
         Severity::Warning => "△ ",
         Severity::Info => "· ",
     };
-    // What ends a command at once costs it little time, and everything.
-    let at_once = stall.fatal && stall.cost_ns < AT_ONCE_NS;
+    let at_once = is_at_once(stall);
     let cost = (stall.cost_ns > 0).then(|| format!("cost {}", duration(stall.cost_ns)));
     let cost = if at_once { Some("likely why it failed".to_owned()) } else { cost };
     let mut facts: Vec<String> = cost.into_iter().chain([stall.phase.name().to_owned()]).collect();
@@ -292,8 +306,10 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look
     let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
     let x = put(buffer, first, x, first.y, &format!("  {}", facts.join(" · ")), Style::new());
     // The tabs below say how many there are, too.
-    let more = if of > 1 { format!("  +{} more (6)", of - 1) } else { String::new() };
-    if usize::from(first.right().saturating_sub(x)) >= width(&more) {
+    if of > 1 {
+        let room = usize::from(first.right().saturating_sub(x));
+        let mut more = [format!("  +{} more", of - 1), format!(" +{}", of - 1)].into_iter();
+        let more = more.find(|more| width(more) <= room).unwrap_or_default();
         put_right(buffer, first, first.y, &more, theme.dim());
     }
     let mut used = 1;
@@ -303,25 +319,33 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look
         used += 1;
     }
     // Of what cost next to nothing only what can be tried.
-    let worth = |step: &(&str, &str)| step.0 == "try" || stall.severity != Severity::Info;
-    if let Some((how, text)) = next_step(stall).filter(worth) {
-        let style = if how == "try" { theme.command() } else { Style::new() };
-        let lines = wrap(text, usize::from(area.width).saturating_sub(7));
-        for (down, text) in lines.iter().take(TRY_LINES).enumerate() {
-            let place = line(area, used);
-            let x = if down == 0 {
-                put(buffer, place, place.x + 2, place.y, &format!("{how:<5}"), theme.bold())
-            } else {
-                place.x + 7
-            };
-            put(buffer, place, x, place.y, text, style);
-            if down + 1 == TRY_LINES && lines.len() > TRY_LINES {
-                put_right(buffer, place, place.y, "… y copies it whole", theme.dim());
-            }
-            used += 1;
-        }
+    if stall.severity != Severity::Info {
+        used += step(buffer, below(area, used), "do", &stall.advice, Style::new(), theme);
+    }
+    if let Some(remedy) = stall.remedies.first() {
+        let what = format!("{}: {}", remedy.name, remedy.why);
+        used += step(buffer, below(area, used), "try", &what, Style::new(), theme);
+        used += step(buffer, below(area, used), "", &remedy.attempt, theme.command(), theme);
     }
     used
+}
+
+/// What can be done, on as many lines as there are for it; of a command the end says that it is longer.
+fn step(buffer: &mut Buffer, area: Rect, how: &str, text: &str, style: Style, theme: Theme) -> u16 {
+    let lines = wrap(text, usize::from(area.width).saturating_sub(7));
+    let shown = if text.is_empty() { 0 } else { lines.len() };
+    let shown = shown.min(STEP_LINES).min(usize::from(area.height));
+    for (down, text) in lines.iter().take(shown).enumerate() {
+        let place = line(area, down as u16);
+        if down == 0 {
+            put(buffer, place, place.x + 2, place.y, how, theme.bold());
+        }
+        put(buffer, place, place.x + 7, place.y, text, style);
+        if down + 1 == shown && lines.len() > shown && how.is_empty() {
+            put_right(buffer, place, place.y, "… y copies it whole", theme.dim());
+        }
+    }
+    shown as u16
 }
 
 #[cfg(test)]
@@ -369,16 +393,18 @@ mod tests {
             fatal: false,
             remedies: vec![remedy.clone()],
         };
-        let area = Rect::new(0, 0, 80, 5);
+        let area = Rect::new(0, 0, 80, 9);
         let mut buffer = Buffer::empty(area);
         let look = Look { command: &CommandState::default(), now: 9_000_000_000, theme: Theme::default() };
         let used = finding(&mut buffer, area, &stall, 3, look);
         let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
-        let shown = (0..used).map(|y| row(y).trim().to_owned()).collect::<Vec<_>>().join(" ");
+        let shown = (0..used).map(row).collect::<Vec<_>>().join(" ");
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in ["dns-timeout", "cost 4.98 s", "dns ·", "127.77.1.1:53", "0.006 to 5.006 s", "+2 more"] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
-        assert!(shown.contains(&format!("try  {}", remedy.attempt)), "{shown}");
+        let tried = format!("try dns-cache: answers from memory {}", remedy.attempt);
+        assert!(shown.contains(&tried), "{shown}");
         assert!(!shown.contains("y copies it whole"), "{shown}");
     }
 

@@ -114,7 +114,8 @@ pub fn draw(
     }
     let left = rows.len().saturating_sub(first + usize::from(body.height));
     if left > 0 {
-        let text = format!(" {left} more rows below ");
+        let rows = if left == 1 { "row" } else { "rows" };
+        let text = format!(" {left} more {rows} below ");
         put_right(buffer, body, body.bottom() - 1, &text, theme.chosen());
     }
     if let Some(at) = view.timeline.at {
