@@ -100,6 +100,15 @@ impl Remedy {
         matches!(self.kind, Kind::Line(_))
     }
 
+    /// What makes it last, in words: `None` for one that gives up a protection.
+    pub fn keeping(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Setting(setting) => setting.warning().is_none().then(|| setting.keeping()),
+            Kind::Switch(switch) => Some(format!("GODEBUG={}=0 in its environment", switch.key())),
+            Kind::Line(line) => Some(format!("\"{line}\" in {RESOLV_CONF}")),
+        }
+    }
+
     /// What is given up with it, for the user to read.
     pub fn warning(&self) -> Option<&'static str> {
         match &self.kind {

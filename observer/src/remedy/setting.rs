@@ -25,6 +25,19 @@ const SHOWN: [&str; 12] = [
     "GOWORK",
 ];
 
+/// What `go env -w` keeps of those, by `go help environment`.
+const KEPT_BY_GO: [&str; 9] = [
+    "GOFLAGS",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOTOOLCHAIN",
+    "GOVCS",
+];
+
 /// A variable and its new value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setting {
@@ -138,15 +151,35 @@ fn is_proxy(item: &str) -> bool {
     }
 }
 
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.variable;
-        let value = match name.as_str() {
+impl Setting {
+    /// Its value, as far as it may be shown.
+    fn shown(&self) -> String {
+        match self.variable.as_str() {
             "GOPROXY" => goenv::shown_proxies(&self.value),
             "GOSUMDB" => goenv::shown_sumdb(&self.value),
             name if SHOWN.contains(&name) => self.value.clone(),
             _ => "…".to_owned(),
-        };
+        }
+    }
+
+    /// What makes it last.
+    pub fn keeping(&self) -> String {
+        let (name, value) = (&self.variable, self.shown());
+        let value = if value.contains([' ', '|']) { format!("'{value}'") } else { value };
+        if KEPT_BY_GO.contains(&name.as_str()) {
+            format!("go env -w {name}={value}")
+        } else if name == "GOMAXPROCS" {
+            // Builds and tests would use as many threads, too.
+            format!("{name}={value} in front of this command alone")
+        } else {
+            format!("{name}={value} in its environment")
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = (&self.variable, self.shown());
         match self.remedy {
             "env" => write!(f, "env={name}={value}"),
             remedy => write!(f, "{remedy}={value}"),

@@ -126,6 +126,24 @@ fn what_is_given_up_is_said() {
 }
 
 #[test]
+fn how_to_keep_it_is_said_unless_a_protection_is_given_up() {
+    for (word, keeping) in [
+        ("concurrency=16", Some("GOMAXPROCS=16 in front of this command alone")),
+        ("no-mlkem", Some("GODEBUG=tlsmlkem=0 in its environment")),
+        (
+            "proxy=https://user:secret@proxy.test|direct",
+            Some("go env -w GOPROXY='https://…@proxy.test|direct'"),
+        ),
+        ("env=GOTOOLCHAIN=local", Some("go env -w GOTOOLCHAIN=local")),
+        ("env=TOKEN=secret", Some("TOKEN=… in its environment")),
+        ("resolv=options ndots:1", Some("\"options ndots:1\" in /etc/resolv.conf")),
+        ("sumdb=off", None),
+    ] {
+        assert_eq!(word.parse::<Remedy>().unwrap().keeping().as_deref(), keeping, "{word}");
+    }
+}
+
+#[test]
 fn options_are_added_and_servers_stand_in_for_the_machines() {
     let machine = "# mine\nsearch a.test\nnameserver 127.77.0.1\noptions ndots:2\n";
     let conf = |words: &[&str]| remedies(words).resolv_conf(machine);

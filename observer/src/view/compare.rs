@@ -1,11 +1,14 @@
 //! The answer of an experiment in, a page for people or Markdown out: the answer in its first line.
 
+use std::str::FromStr as _;
+
 use super::clean::clean;
 use super::human::{count, duration};
 use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
 use super::table::{Column, Table};
 use super::words;
 use crate::compare::answer::{Answer, CacheKind, Change, End, FEWEST, PhaseChange, Ratio, Side, Verdict};
+use crate::remedy::Remedy;
 
 /// Runs whose times are listed.
 const RUNS_SHOWN: usize = 30;
@@ -48,7 +51,21 @@ fn headline(answer: &Answer) -> Vec<String> {
         let sides: Vec<String> = answer.failures.iter().map(ending).collect();
         lines.push(sides.join("; "));
     }
+    lines.extend(keeping(answer));
     lines
+}
+
+/// How what helped is kept.
+fn keeping(answer: &Answer) -> Option<String> {
+    let status = |side: &Side| answer.failures.iter().find(|one| one.side == side.name).map(|one| one.status);
+    let mends =
+        status(&answer.baseline).is_some_and(|status| status != 0) && status(&answer.tried) == Some(0);
+    if answer.verdict != Verdict::Faster && !(answer.end == End::Failed && mends) {
+        return None;
+    }
+    let keeping = |name: &String| Remedy::from_str(name).ok()?.keeping();
+    let all: Vec<String> = answer.tried.remedies.iter().map(keeping).collect::<Option<_>>()?;
+    (!all.is_empty()).then(|| format!("To keep it: {}", all.join("; ")))
 }
 
 fn tried(answer: &Answer) -> String {
@@ -341,6 +358,9 @@ mod tests {
             "as it is: fails after 10.2 s, exit 1; no-mlkem: succeeds in 10.2 s\n\n\
              What it printed last (as it is)\n  TLS handshake timeout\n  \\x1b[2Jx\n"
         );
+        let failures = vec![failure("as it is", 1, ""), failure("concurrency=16", 0, "")];
+        let mended = page(&answer(about(), &[], End::Failed, failures));
+        assert_eq!(mended.lines().nth(1), Some("To keep it: GOMAXPROCS=16 in front of this command alone"));
         let interrupted = answer(about(), &pairs(3000, 1000, &[])[..2], End::Interrupted, Vec::new());
         assert!(
             page(&interrupted).contains("\nInterrupted: 2 rounds of 6 measured.\n"),
