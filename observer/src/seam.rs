@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::options::RunReport;
-use crate::correlate::found::{FoundLock, FoundProcess, FoundSockets};
+use crate::correlate::found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
 use crate::source::kernel::Probes;
 
 /// Longest message, bytes. Facts of a process are the longest: three paths of 4 KB.
@@ -97,15 +97,6 @@ pub struct FileId {
     pub dev: u64,
     /// Inode
     pub ino: u64,
-}
-
-/// A local stub resolver's process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StubProcess {
-    /// Pid
-    pub pid: u32,
-    /// The kernel's name of it
-    pub comm: String,
 }
 
 /// Agent to worker.

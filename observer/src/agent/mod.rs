@@ -29,8 +29,9 @@ use anyhow::{Context as _, Result};
 use observer_common::ProgramKey;
 
 use crate::cli::options::{Common, Refusal};
+use crate::correlate::found::StubProcess;
 use crate::run::progress;
-use crate::seam::{FileId, Output, Seam, StubProcess, ToAgent, ToWorker};
+use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
 use crate::source::kernel::Kernel;
 
 /// The kernel, the worker, and the files between them.
@@ -193,7 +194,8 @@ impl Agent {
     }
 
     fn follow_stubs(&mut self, mut found: Vec<StubProcess>) -> Result<()> {
-        found.retain(|stub| self.kernel.follow_stub(stub.pid));
+        // One that is followed may be asked at one more address.
+        found.retain(|stub| self.kernel.follow_stub(stub.pid) || self.kernel.is_stub(stub.pid));
         if found.is_empty() { Ok(()) } else { self.tell(&ToWorker::Stubs { stubs: found }) }
     }
 

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::seam::StubProcess;
+use crate::correlate::found::StubProcess;
 
 /// Of `/proc/net/udp` that much is read, bytes; a line is 128.
 const TABLE_MAX: u64 = 1 << 20;
@@ -16,6 +17,8 @@ const TABLE_MAX: u64 = 1 << 20;
 const DESCRIPTORS_MAX: usize = 500_000;
 /// Processes taken as stubs in one search; a resolver has one or one a CPU.
 const FOUND_MAX: usize = 256;
+/// Addresses told of one process; one with more may be asked at any.
+const ADDRESSES_MAX: usize = 8;
 /// Network namespaces remembered.
 const SPACES_MAX: usize = 1024;
 /// A search goes over every process: the next one waits that long.
@@ -43,10 +46,14 @@ impl Stubs {
         }
         let now = sockets(Path::new(&of));
         let before = self.spaces.get(&space);
-        let new: HashSet<u64> =
-            now.iter().copied().filter(|inode| before.is_none_or(|before| !before.contains(inode))).collect();
+        let is_new = |inode: &u64| before.is_none_or(|before| !before.contains(inode));
+        let new: HashMap<u64, IpAddr> = now
+            .iter()
+            .map(|(inode, address)| (*inode, *address))
+            .filter(|(inode, _)| is_new(inode))
+            .collect();
         if self.spaces.len() < SPACES_MAX || before.is_some() {
-            self.spaces.insert(space, now);
+            self.spaces.insert(space, now.into_keys().collect());
         }
         if new.is_empty() {
             return Vec::new();
@@ -77,9 +84,9 @@ impl Search {
     }
 }
 
-/// Inodes of the UDP sockets that are bound to port 53 where that process is.
-fn sockets(of: &Path) -> HashSet<u64> {
-    let mut found = HashSet::new();
+/// The UDP sockets that are bound to port 53 where that process is: inodes and addresses.
+fn sockets(of: &Path) -> HashMap<u64, IpAddr> {
+    let mut found = HashMap::new();
     for name in ["net/udp", "net/udp6"] {
         let mut text = String::new();
         // Without IPv6 there is no second table.
@@ -92,19 +99,32 @@ fn sockets(of: &Path) -> HashSet<u64> {
     found
 }
 
-/// The inode of a table's line when its socket is bound to port 53:
+/// Inode and address of a table's line when its socket is bound to port 53:
 /// `1: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 101 0 20555 …`
-fn bound(line: &str) -> Option<u64> {
+fn bound(line: &str) -> Option<(u64, IpAddr)> {
     let mut words = line.split_ascii_whitespace();
-    let (_, port) = words.nth(1)?.rsplit_once(':')?;
+    let (host, port) = words.nth(1)?.rsplit_once(':')?;
     if port != PORT {
         return None;
     }
-    words.nth(7)?.parse().ok()
+    Some((words.nth(7)?.parse().ok()?, address(host)?))
 }
 
-/// Every process that has one of these sockets open.
-fn owners(inodes: &HashSet<u64>) -> Vec<StubProcess> {
+/// An address as the kernel writes it: words of 32 bits, each in the machine's order.
+fn address(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(text.get(8 * at..8 * at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    match text.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let bytes = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
+            Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+/// Every process that has one of these sockets open, and where they are bound.
+fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<StubProcess> {
     let mut found = Vec::new();
     let mut left = DESCRIPTORS_MAX;
     let own = std::process::id();
@@ -114,11 +134,16 @@ fn owners(inodes: &HashSet<u64>) -> Vec<StubProcess> {
             continue;
         }
         let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let mut entries = entries.take(left).inspect(|_| left -= 1);
-        if entries.any(|entry| socket(&entry.path()).is_some_and(|inode| inodes.contains(&inode))) {
+        let entries = entries.take(left).inspect(|_| left -= 1);
+        let bound = entries.filter_map(|entry| sockets.get(&socket(&entry.path())?).copied());
+        let mut addresses: Vec<IpAddr> = bound.take(ADDRESSES_MAX + 1).collect();
+        if addresses.len() > ADDRESSES_MAX {
+            addresses = vec![Ipv4Addr::UNSPECIFIED.into()];
+        }
+        if !addresses.is_empty() {
             let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
             let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
-            found.push(StubProcess { pid, comm });
+            found.push(StubProcess { pid, comm, addresses });
         }
     }
     found
@@ -135,14 +160,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_port_53_gives_its_inode_and_no_other_line_does() {
+    fn a_line_of_port_53_gives_inode_and_address_and_no_other_line_does() {
         let line = |local: &str| {
             format!(
                 "  83: {local} 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 20555 2 0 0"
             )
         };
-        assert_eq!(bound(&line("0100007F:0035")), Some(20_555));
-        assert_eq!(bound(&line("00000000000000000000000001000000:0035")), Some(20_555));
+        let at = |address: &str| Some((20_555, address.parse().unwrap()));
+        // As a machine with the low byte first writes them.
+        if cfg!(target_endian = "little") {
+            assert_eq!(bound(&line("3500007F:0035")), at("127.0.0.53"));
+            assert_eq!(bound(&line("00000000000000000000000001000000:0035")), at("::1"));
+            assert_eq!(bound(&line("0000000000000000FFFF00000100007F:0035")), at("127.0.0.1"));
+        }
+        assert_eq!(bound(&line("00000000:0035")), at("0.0.0.0"));
+        assert_eq!(bound(&line("0100007:0035")), None);
         assert_eq!(bound(&line("0100007F:14E9")), None);
         assert_eq!(bound("sl local_address"), None);
         assert_eq!(bound(""), None);

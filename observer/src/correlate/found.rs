@@ -1,7 +1,7 @@
 //! What was there before it could be seen: processes that ran already, their sockets. The agent
 //! finds it in `/proc` and the kernel's diagnostics; here it becomes records that say so.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -99,4 +99,15 @@ pub struct FoundSockets {
     pub sockets: Vec<FoundSocket>,
     /// Of so many nothing is told: there are too many
     pub untold: u32,
+}
+
+/// A local stub resolver's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StubProcess {
+    /// Pid
+    pub pid: u32,
+    /// The kernel's name of it
+    pub comm: String,
+    /// Where it is asked; an unspecified one is any
+    pub addresses: Vec<IpAddr>,
 }

@@ -25,7 +25,7 @@ use crate::model::event::{Body, Event};
 use crate::model::record::{Loss, Ns};
 
 use connections::Connections;
-use found::{FoundLock, FoundProcess, FoundSockets};
+use found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
 use locks::Locks;
 use processes::Processes;
 use questions::Questions;
@@ -136,8 +136,8 @@ impl Correlator {
     }
 
     /// The agent follows a stub resolver.
-    pub fn stub(&mut self, pid: u32, comm: String) {
-        self.stubs.add(pid, comm);
+    pub fn stub(&mut self, stub: StubProcess) {
+        self.stubs.add(stub);
     }
 
     /// The agent follows a process that ran already.

@@ -150,12 +150,13 @@ impl Questions {
         undecoded
     }
 
-    /// The oldest open question of a command that a stub's question can be about.
-    fn behind(&self, question: &Question) -> Option<(u32, u32)> {
-        let open = self.open.values().flatten().filter(|dns| dns.on_behalf_of.is_none());
-        let same =
-            open.filter(|dns| dns.qtype == question.qtype && dns.name.eq_ignore_ascii_case(&question.name));
-        same.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.id))
+    /// The oldest open question of a command that a stub's question can be about: one that was asked
+    /// of that stub, or of another that asked this one.
+    fn behind(&self, question: &Question, stubs: &Stubs, pid: u32) -> Option<(u32, u32)> {
+        let asked = |dns: &&Dns| stubs.serves(pid, &dns.server, dns.on_behalf_of.is_some());
+        let same = |dns: &&Dns| dns.qtype == question.qtype && dns.name.eq_ignore_ascii_case(&question.name);
+        let open = self.open.values().flatten().filter(same).filter(asked);
+        open.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.on_behalf_of.unwrap_or(dns.id)))
     }
 
     /// A question; 1 when its attempts are not counted.
@@ -172,7 +173,7 @@ impl Questions {
         let (owner, on_behalf_of) = match asker {
             Asker::Process(owner) => (owner.clone(), None),
             Asker::Stub(stubs, pid) => {
-                let Some((command, id)) = self.behind(question) else { return 0 };
+                let Some((command, id)) = self.behind(question, stubs, pid) else { return 0 };
                 (stubs.owner(pid, command), Some(id))
             }
         };

@@ -3,6 +3,7 @@
 use observer_common::{Header, PAYLOAD_RECEIVED, Payload, STUBS};
 use zerocopy::FromZeros as _;
 
+use super::super::found::StubProcess;
 use super::*;
 use crate::model::event::Event;
 
@@ -31,7 +32,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut stubs = Stubs::default();
-        stubs.add(90, "dnsmasq".into());
+        for (pid, address) in [(90, "192.0.2.1"), (91, "192.0.2.7")] {
+            let addresses = vec![address.parse().unwrap()];
+            stubs.add(StubProcess { pid, comm: "dnsmasq".into(), addresses });
+        }
         Self { questions: Questions::new(TIMEOUT), stubs, events: Vec::new() }
     }
 
@@ -52,9 +56,14 @@ impl World {
         assert_eq!(self.questions.payload(&owner, flags, &payload, &bytes, &mut out), 0);
     }
 
-    fn stub(&mut self, at_ns: Ns, (server, socket): (u8, u32), name: &str, qtype: u8, response: bool) {
+    fn stub(&mut self, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
+        self.stub_of(90, at_ns, to, name, qtype, response);
+    }
+
+    fn stub_of(&mut self, pid: u32, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
+        let (server, socket) = to;
         let mut header = Header::new_zeroed();
-        (header.pid, header.root) = (90, STUBS);
+        (header.pid, header.root) = (pid, STUBS);
         header.flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let bytes = message(7, name, qtype, response);
         let payload = Self::payload(server, socket, bytes.len());
@@ -98,6 +107,19 @@ fn what_a_stub_asks_for_others_is_dropped() {
     world.stub(40, (9, 4), "proxy.test", A, false); // after it was answered
     world.stub(50, (9, 4), "proxy.test", A, true);
     assert_eq!(world.passed_on(), []);
+}
+
+#[test]
+fn a_stub_that_was_not_asked_asks_for_somebody_else() {
+    let mut world = World::new();
+    world.own(10, 3, "proxy.test", A, false);
+    world.stub_of(91, 20, (9, 1), "proxy.test", A, false);
+    assert_eq!(world.passed_on(), []);
+    // Unless the one that was asked asks it.
+    world.stub(30, (7, 1), "proxy.test", A, false);
+    world.stub_of(91, 40, (9, 1), "proxy.test", A, false);
+    let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.pid, dns.on_behalf_of)).collect();
+    assert_eq!(of, [(90, Some(1)), (91, Some(1))]);
 }
 
 #[test]

@@ -219,7 +219,7 @@ impl Observer {
                 seam.send(&ToAgent::Judged { pid, why }, &[])?;
             }
             ToWorker::Stubs { stubs } => {
-                stubs.into_iter().for_each(|stub| self.correlator.stub(stub.pid, stub.comm));
+                stubs.into_iter().for_each(|stub| self.correlator.stub(stub));
             }
             ToWorker::Terminal { read: false } => {
                 if let Some(progress) = &mut self.progress {

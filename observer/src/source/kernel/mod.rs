@@ -214,13 +214,21 @@ impl Kernel {
         map.zip(value).is_some_and(|(mut map, value)| map.insert(pid, value, NEW).is_ok())
     }
 
+    /// A process that is followed as a stub resolver.
+    pub fn is_stub(&self, pid: u32) -> bool {
+        self.followed(pid).is_some_and(|process| process.root == STUBS)
+    }
+
     /// A process that is followed, stub resolvers excepted.
     pub fn process(&self, pid: u32) -> Option<Process> {
+        self.followed(pid).filter(|process| process.root != STUBS)
+    }
+
+    fn followed(&self, pid: u32) -> Option<Process> {
         let map =
             BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.maps.get("PROCESSES")?).ok()?;
         let value = map.get(&pid, 0).ok()?;
-        let process: Process = zerocopy::FromBytes::read_from_bytes(&value).ok()?;
-        (process.root != STUBS).then_some(process)
+        zerocopy::FromBytes::read_from_bytes(&value).ok()
     }
 
     fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
