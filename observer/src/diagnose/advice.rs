@@ -14,7 +14,9 @@ pub fn next_step(stall: &Stall) -> Option<(&'static str, &str)> {
 /// What a person can do about stalls of a kind.
 pub fn advice(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "dns-timeout" => "if it comes back, take that server out of /etc/resolv.conf, or mend the way to it",
+        "dns-timeout" => {
+            "if it happens again, take that server out of /etc/resolv.conf, or mend the way to it"
+        }
         "dns-aaaa-silent" => "have the device mended that drops AAAA questions, or ask another name server",
         "dns-slow" => "use a faster name server, or a cache on this machine: go asks again in each command",
         "dns-search" => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
@@ -23,7 +25,7 @@ pub fn advice(kind: &str) -> Option<&'static str> {
         "syn-lost" => {
             "see whether that host is up and the firewall open for it, or use one that can be reached"
         }
-        "connect-refused" => "mend GOPROXY or GOSUMDB, or start the server",
+        "connect-refused" => "mend GOPROXY or GOSUMDB, whichever names it, or start the server",
         "ipv6-blackhole" => "mend IPv6 on this network or switch it off: go has no setting to prefer IPv4",
         "tls-hello-unanswered" | "tls-reset-by-sni" => "have the host let through, or use a mirror that is",
         "tls-slow" => "ask the server's owner why it answers late",
@@ -31,13 +33,15 @@ pub fn advice(kind: &str) -> Option<&'static str> {
         "handshake-wasted" => "nothing: it cost one handshake beside another",
         "h2-loss-blocks-all" => "mend the loss on the way to that host",
         "h2-silent" => "use another proxy; in scripts set a limit: timeout 300 go mod download",
-        "path-dead" => "run the command again; if it comes back, look for what forgets connections",
+        "path-dead" => {
+            "run it again; if it happens again, look for a NAT, firewall or VPN that drops connections"
+        }
         "h2-stream-limit" => "raise the limit at the proxy",
         "h2-goaway" => "raise the limit (nginx: keepalive_requests), or use another proxy",
         "h2-stream-reset" => "look into the server's log at that time, or use another proxy",
         "zero-window" => "tell the owner of that server: it reads too slowly",
-        "proxy-slow" => "use a nearer proxy, or ask its owner",
-        "transfer-slow" => "use a nearer proxy, or a faster line",
+        "proxy-slow" => "use another proxy, or ask its owner why it answers late",
+        "transfer-slow" => "use another proxy, or ask its owner whether it limits the rate",
         "toolchain-download" => "install that Go beforehand, in CI in the image",
         "proxy-fallback-direct" => "for private modules set GOPRIVATE; for a wrong version mend go.mod",
         "mirror-private" => "set GOPRIVATE to the prefix of your modules",
@@ -45,7 +49,7 @@ pub fn advice(kind: &str) -> Option<&'static str> {
         "sumdb-slow" => "commit a complete go.sum (go mod tidy): the database is then asked nothing",
         "sumdb-unreachable" => "commit a complete go.sum, or use a proxy that serves the database",
         "sumdb-proxy-broken" => {
-            "have the proxy mended: it must answer supported with 404, or serve the database"
+            "have the proxy mended: it must answer /supported with 404, or serve the database"
         }
         "stacked-timeouts" => "mend one of the two, and the time halves",
         "concurrency-limited" => "set GOMAXPROCS for this command: GOMAXPROCS=16 go mod download",

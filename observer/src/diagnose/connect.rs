@@ -110,7 +110,8 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     };
     let mut finding = finding(case, "syn-lost", host, connections, &fault, summary);
     finding.remedies = around(case, host);
-    finding.advice = came.then_some("run it again; if it comes back, look for loss on the way to that host");
+    finding.advice =
+        came.then_some("run it again; if it happens again, look for loss on the way to that host");
     finding
 }
 

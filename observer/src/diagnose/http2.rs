@@ -344,9 +344,10 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             })
         });
         let again = again.count();
+        let all = again == requests.len();
         let asked = match again {
             0 => "not asked again".to_owned(),
-            all if all == requests.len() => "asked again".to_owned(),
+            _ if all => "asked again".to_owned(),
             some => format!("{some} of them asked again"),
         };
         Finding {
@@ -360,7 +361,8 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
             evidence: requests.iter().take(5).map(|request| what(request)).collect(),
             remedies: super::connect::around(case, host),
-            fatal: again < requests.len(),
+            advice: all.then_some("nothing, unless it happens often: go asked again by itself"),
+            fatal: !all,
             ..Finding::of(
                 "h2-stream-reset",
                 phase_of(&requests),

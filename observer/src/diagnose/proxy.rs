@@ -160,8 +160,11 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         evidence: requests.iter().take(5).map(line).collect(),
         remedies: if lossy {
             vec![("http1".to_owned(), "a loss holds up one response only")]
-        } else if !closed && connection.is_some_and(|c| c.alpn.as_deref() == Some("h2")) {
-            vec![("http1".to_owned(), "a connection a download: helps where each connection is held back")]
+        } else if !closed && requests.len() > 1 && connection.is_some_and(|c| c.alpn.as_deref() == Some("h2"))
+        {
+            vec![("http1".to_owned(), "one connection for each download: helps where each is limited")]
+        } else if !closed {
+            super::connect::other_proxy(case, host)
         } else {
             Vec::new()
         },
@@ -178,11 +181,14 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_requests(|request| request.class == Class::Toolchain),
-        summary: if requests.iter().any(|request| request.status.is_some_and(|status| status < 400)) {
-            format!("go.mod asks for another toolchain ({version}), which go downloaded first")
-        } else {
-            format!("go.mod asks for another toolchain ({version}), which go asked for and did not get")
-        },
+        summary: format!(
+            "go.mod asks for another toolchain ({version}): {host} {}",
+            requests
+                .iter()
+                .filter_map(|request| request.status)
+                .next_back()
+                .map_or_else(|| "has not answered".to_owned(), |status| format!("answered with {status}"))
+        ),
         evidence: requests.iter().take(3).map(|request| what(request)).collect(),
         remedies: vec![(
             "env=GOTOOLCHAIN=local".to_owned(),

@@ -58,7 +58,7 @@ pub fn around(case: &Case<'_>) -> Vec<(String, &'static str)> {
     if let Some((name, Some(url))) = setting(case)
         && host_of_name(name) != bare(authority(url))
     {
-        ways.push((format!("sumdb={name}"), "asks the database by its own name instead of that mirror"));
+        ways.push((format!("sumdb={name}"), "asks the database by its own name instead of that host"));
     }
     ways.push((OFF.0.to_owned(), OFF.1));
     ways

@@ -123,7 +123,7 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
 
 fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let summary =
-        format!("the connection to {host} was reset once its name was sent: likely a filter by name");
+        format!("the connection to {host} was reset as soon as its name was sent: likely a filter by name");
     let mut finding = finding(case, "tls-reset-by-sni", host, connections, summary);
     finding.evidence = connections
         .iter()
@@ -142,19 +142,20 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let longest = connections.iter().map(|c| (took(case, c), answered(c))).max().unwrap_or_default();
     let (half, advice) = match longest {
         (all, Some(answered)) if answered < all / 2 => (
-            format!(": {} of it after the server had answered", duration(all - answered)),
+            format!(", {} of it after the server had answered", duration(all - answered)),
             Some("see what keeps this machine busy: the server answered in time"),
         ),
-        (_, Some(answered)) => (format!(": the server answered after {}", duration(answered)), None),
+        (_, Some(answered)) => (format!(", {} of it until the server answered", duration(answered)), None),
         _ => (
             String::new(),
             Some("see in `local` whether this machine is busy; if not, ask the server's owner"),
         ),
     };
     let all = duration(longest.0);
+    let rtt = duration_or_unknown(connections.iter().filter_map(|c| c.rtt_ns).max());
     let summary = match connections.len() {
-        1 => format!("the TLS handshake with {host} took {all}{half}"),
-        many => format!("{many} TLS handshakes with {host} took long, the longest {all}{half}"),
+        1 => format!("the TLS handshake with {host} took {all}{half}, at an RTT of {rtt}"),
+        many => format!("{many} TLS handshakes with {host} took up to {all}{half}, at an RTT of {rtt}"),
     };
     let mut finding = finding(case, "tls-slow", host, connections, summary);
     finding.advice = advice;

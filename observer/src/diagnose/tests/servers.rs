@@ -17,7 +17,12 @@ fn a_crawling_body_is_told_with_what_it_is_not() {
     let body = |bytes| {
         World::new().connection(|_| {}).request(move |r| (r.end_ns, r.bytes) = (Some(4 * S), Some(bytes)))
     };
-    near(body(100_000).finds("transfer-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 2 * S);
+    let one = body(100_000).finds("transfer-slow", Phase::Proxy, Some("proxy.test"));
+    near(one.cost_ns, 2 * S);
+    assert_eq!(names(&one), ["proxy=direct"], "one download gains nothing from more connections");
+    let two = body(100_000).request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(100_000)));
+    let two = two.finds("transfer-slow", Phase::Proxy, Some("proxy.test"));
+    assert_eq!(names(&two), ["http1"], "{}", two.summary);
     body(100_000_000).finds_no("transfer-slow");
     // A connection that begins needs a round trip for each doubling.
     let far = World::new().connection(|c| c.rtt_ns = Some(200 * MS));
