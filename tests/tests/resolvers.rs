@@ -2,6 +2,9 @@
 //! behalf. Also Go's resolver beside the C library's.
 
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -85,6 +88,33 @@ fn a_question_and_what_its_stub_asked_have_their_times() {
     assert_eq!(int(dns, "count"), own.len() as u64);
     let shown = observed.stderr();
     assert!(shown.contains("  dnsmasq asked  "), "{shown}");
+}
+
+#[test]
+fn what_somebody_asks_of_another_stub_is_not_the_commands() {
+    let test = "what_somebody_asks_of_another_stub_is_not_the_commands";
+    let (Some(lab), Some(other)) = (ready(test), ready(test)) else { return };
+    let (dnsmasq, _another) = (lab.dnsmasq(0, false).unwrap(), other.dnsmasq(0, false).unwrap());
+    lab.dns.set_faults(DnsFaults { delay: DELAY, ..DnsFaults::default() });
+    let done = AtomicBool::new(false);
+    let observed = thread::scope(|scope| {
+        let somebody = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let mut getent = Command::new("getent");
+                let mut getent =
+                    other.spawn(getent.args(["ahosts", PROXY_HOST]).stdout(Stdio::null())).unwrap();
+                assert!(getent.wait().unwrap().success());
+            }
+        });
+        let observed = observe(&lab, &DOWNLOAD);
+        done.store(true, Ordering::Relaxed);
+        somebody.join().unwrap();
+        observed
+    });
+    assert!(other.dns.take_log().len() > 2, "nobody asked the other stub");
+    let (own, stubs) = questions(&observed);
+    belong(&own, &stubs, &dnsmasq, &lab, &lab.dns.take_log());
+    assert!(stubs.iter().all(|dns| int(dns, "pid") == u64::from(dnsmasq.pid())), "{stubs:?}");
 }
 
 #[test]
