@@ -62,7 +62,8 @@ impl Finding {
     pub fn stall(self, case: &Case<'_>) -> Stall {
         let severity = self.severity(case);
         let fatal = self.is_fatal(case);
-        let command = quoted(&case.record.argv);
+        let limit = if HANGS.contains(&self.kind) { "timeout 300 " } else { "" };
+        let command = format!("{limit}{}", quoted(&case.record.argv));
         let remedy = |(name, why): (String, &str)| Remedy {
             attempt: format!("goobserve compare --with {} -- {command}", word(&name)),
             name,
@@ -104,6 +105,9 @@ impl Finding {
         }
     }
 }
+
+/// What go waits for without a time-out of its own: an attempt is not to hang, too.
+const HANGS: [&str; 2] = ["h2-silent", "path-dead"];
 
 /// Requests whose wait is explained already.
 pub fn explained(found: &[Finding]) -> BTreeSet<u32> {

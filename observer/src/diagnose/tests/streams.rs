@@ -5,7 +5,13 @@ use super::*;
 #[test]
 fn silence_with_a_living_peer_and_a_dead_path_are_told_apart() {
     let silent = || World::new().connection(|_| {}).request(open);
-    near(silent().finds("h2-silent", Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
+    let stall = silent().finds("h2-silent", Phase::Proxy, Some("proxy.test"));
+    near(stall.cost_ns, 8 * S);
+    let attempt = &stall.remedies[0].attempt;
+    assert!(
+        attempt.contains(" -- timeout 300 go mod download"),
+        "what hangs is tried with a limit: {attempt}"
+    );
     let dead = || silent().retransmitted(&[2 * S + 200 * MS, 2 * S + 600 * MS, 3 * S + 400 * MS, 5 * S]);
     near(dead().finds("path-dead", Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
     dead().finds_no("h2-silent");
