@@ -24,6 +24,8 @@ pub(super) struct Stubs {
 impl Stubs {
     /// The agent follows another one, or one is asked at another address.
     pub(super) fn add(&mut self, stub: StubProcess) {
+        // It may have been forked by another one, and became a stub of its own.
+        self.children.retain(|child| *child != stub.pid);
         match self.known.get_mut(&stub.pid).filter(|known| known.comm == stub.comm) {
             Some(known) => {
                 known.addresses.extend(stub.addresses);
@@ -36,6 +38,7 @@ impl Stubs {
     /// A stub forked: the child answers for it.
     pub(super) fn fork(&mut self, parent: u32, child: u32) {
         let Some(stub) = self.known.get(&parent).cloned() else { return };
+        self.children.retain(|known| *known != child);
         if self.children.len() == CHILDREN_MAX
             && let Some(oldest) = self.children.pop_front()
         {
@@ -84,6 +87,17 @@ mod tests {
         stubs.add(dnsmasq());
         (0..10_000).for_each(|child| stubs.fork(7, 100 + child));
         assert!(stubs.known.len() <= CHILDREN_MAX + 1);
+        assert_eq!(stubs.owner(7, 1).comm, "dnsmasq");
+    }
+
+    #[test]
+    fn what_a_stub_forked_and_became_one_itself_is_not_forgotten_as_a_child() {
+        let mut stubs = Stubs::default();
+        stubs.add(StubProcess { pid: 6, comm: "init".into(), ..dnsmasq() });
+        stubs.fork(6, 7);
+        stubs.add(dnsmasq());
+        (0..1_000).for_each(|child| stubs.fork(6, 100 + child));
+        assert!(stubs.serves(7, "127.0.0.1:53", true));
         assert_eq!(stubs.owner(7, 1).comm, "dnsmasq");
     }
 
