@@ -25,19 +25,6 @@ const SHOWN: [&str; 12] = [
     "GOWORK",
 ];
 
-/// What `go env -w` keeps of those, by `go help environment`.
-const KEPT_BY_GO: [&str; 9] = [
-    "GOFLAGS",
-    "GOINSECURE",
-    "GONOPROXY",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "GOPROXY",
-    "GOSUMDB",
-    "GOTOOLCHAIN",
-    "GOVCS",
-];
-
 /// A variable and its new value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setting {
@@ -166,13 +153,14 @@ impl Setting {
     pub fn keeping(&self) -> String {
         let (name, value) = (&self.variable, self.shown());
         let value = if value.contains([' ', '|']) { format!("'{value}'") } else { value };
-        if KEPT_BY_GO.contains(&name.as_str()) {
-            format!("go env -w {name}={value}")
-        } else if name == "GOMAXPROCS" {
+        match name.as_str() {
             // Builds and tests would use as many threads, too.
-            format!("{name}={value} in front of this command alone")
-        } else {
-            format!("{name}={value} in its environment")
+            "GOMAXPROCS" => format!("{name}={value} in front of this command alone"),
+            // `go env -w` refuses GOWORK; GODEBUG is for other Go programs, too.
+            name if SHOWN.contains(&name) && !matches!(name, "GODEBUG" | "GOWORK") => {
+                format!("go env -w {name}={value}")
+            }
+            _ => format!("{name}={value} in its environment"),
         }
     }
 }

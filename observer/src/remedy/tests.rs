@@ -135,6 +135,8 @@ fn how_to_keep_it_is_said_unless_a_protection_is_given_up() {
             Some("go env -w GOPROXY='https://…@proxy.test|direct'"),
         ),
         ("env=GOTOOLCHAIN=local", Some("go env -w GOTOOLCHAIN=local")),
+        ("env=GODEBUG=netdns=go", Some("GODEBUG=netdns=go in its environment")),
+        ("env=GOWORK=off", Some("GOWORK=off in its environment")),
         ("env=TOKEN=secret", Some("TOKEN=… in its environment")),
         ("resolv=options ndots:1", Some("\"options ndots:1\" in /etc/resolv.conf")),
         ("sumdb=off", None),
