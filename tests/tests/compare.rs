@@ -113,7 +113,9 @@ fn more_downloads_at_once_help_where_every_answer_is_late() {
     let shift = |phase: &Value| phase["shift_ns"].as_i64().unwrap();
     let most = phases.iter().min_by_key(|phase| shift(phase)).unwrap();
     assert_eq!(most["phase"], "proxy", "{text}");
-    assert!(shift(most) < 0 && most["high_ns"].as_i64().unwrap() < 0, "{text}");
+    // Not what the machine had to compute beside it: of the waiting a third is saved for certain.
+    let (waited, at_least) = (most["baseline_ns"].as_i64().unwrap(), -most["high_ns"].as_i64().unwrap());
+    assert!(shift(most) < 0 && 3 * at_least > waited, "{text}");
     let runs = |side: &str| answer[side]["runs"].as_array().unwrap().len();
     assert_eq!((runs("baseline"), runs("tried")), (6, 6));
     assert!(fs::read_to_string(&markdown).unwrap().starts_with("**concurrency=16: "));
