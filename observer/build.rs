@@ -50,6 +50,10 @@ fn main() -> Result<()> {
     for inherited in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
         cargo.env_remove(inherited);
     }
+    // A profile that is set for the program alone: BPF programs link only when they are optimized.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PROFILE_")) {
+        cargo.env_remove(name);
+    }
     let done = cargo.output().with_context(|| format!("cannot start {cargo:?}"))?;
     if !done.status.success() {
         bail!(
