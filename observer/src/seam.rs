@@ -196,7 +196,10 @@ pub enum ToWorker {
     /// Where CMD prints while the dashboard is shown; with the file's descriptor
     Output,
     /// CMD has ended, or watching has
-    Ended,
+    Ended {
+        /// CMD's status, as `waitpid` gives it
+        status: Option<i32>,
+    },
     /// CMD could not be started: nothing is to be reported
     Abandoned,
 }

@@ -106,8 +106,9 @@ impl Watch {
             local: Some(Local::default()),
             ..Command::default()
         };
-        let update =
-            |command: &Command, idle| Body::Command(CommandUpdate { command: command.clone(), idle });
+        let update = |command: &Command, idle| {
+            Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() })
+        };
         self.tell(at, update(&command, Vec::new()));
         self.tell(at, Body::Process(Process { command: id, pid: id, start_ns: at, ..Process::default() }));
         let dns =

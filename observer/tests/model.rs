@@ -127,7 +127,7 @@ fn a_report_has_exactly_the_contracts_fields() {
     expect("/machine/resolver", "servers search timeout_s attempts");
     expect(
         "/commands/0",
-        "id argv uid cwd cgroup start_ns wall_ns exit_code signal go phases local hosts stalls",
+        "id argv uid cwd cgroup start_ns wall_ns ended unknown_ns exit_code signal go phases local hosts stalls",
     );
     expect(
         "/commands/0/go",

@@ -20,7 +20,7 @@ mod linux {
     use std::io::{Read as _, Write as _};
     use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
     use std::os::unix::process::CommandExt as _;
-    use std::process::{Command, Stdio, exit};
+    use std::process::{Command, ExitStatus, Stdio, exit};
     use std::time::{Duration, Instant};
 
     use nix::errno::Errno;
@@ -107,8 +107,8 @@ mod linux {
             if self.fails.is_some() { Err(Refusal::new("the worker is gone", "")) } else { Ok(()) }
         }
 
-        fn finish(self: Box<Self>, status: Option<i32>) -> Result<(), Refusal> {
-            println!("finish {status:?}");
+        fn finish(self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), Refusal> {
+            println!("finish {:?}", ended.map(observer::run::job::exit_status));
             Ok(())
         }
     }

@@ -2,8 +2,9 @@
 //! until the command has ended.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -169,9 +170,10 @@ impl Observation for Observed {
         }
     }
 
-    fn finish(mut self: Box<Self>, status: Option<i32>) -> Result<(), Refusal> {
+    fn finish(mut self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), Refusal> {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
-        let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
+        let over = |ended: ExitStatus| ToWorker::Ended { status: Some(ended.into_raw()) };
+        let message = ended.map_or(ToWorker::Abandoned, over);
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
         let limit = Instant::now() + REPORT_WITHIN;
         loop {
@@ -189,7 +191,7 @@ impl Observation for Observed {
         }
         let ended = self.worker.wait();
         drop(agent.kernel);
-        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        if !ended.as_ref().is_ok_and(ExitStatus::success) {
             self.mend();
         }
         match ended {

@@ -113,7 +113,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         if (over || matches!(turn, Turn::Leave)) && !ending {
             ending = true;
             agent.hold = None;
-            agent.tell(&ToWorker::Ended)?;
+            agent.tell(&ToWorker::Ended { status: None })?;
         }
         match turn {
             Turn::Done | Turn::Leave => {}

@@ -45,12 +45,15 @@ struct Live {
     told_ns: Ns,
     /// It was there before it could be seen, in that tree
     found: Option<u32>,
+    /// Records were lost meanwhile
+    gap: bool,
 }
 
 impl Live {
     fn new(record: Connection, found: Option<u32>) -> Self {
         let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
-        Self { record, sent, received, probed: false, zero: (false, false), info_ns: 0, told_ns: 0, found }
+        let (probed, zero, gap) = (false, (false, false), false);
+        Self { record, sent, received, probed, zero, info_ns: 0, told_ns: 0, found, gap }
     }
 }
 
@@ -107,7 +110,7 @@ impl Connections {
         } else if event.new != state::ESTABLISHED && record.end_ns.is_none() {
             record.end_ns = Some(out.at_ns);
             // What a program without probes (git, curl) sent through it nobody knows.
-            let none = record.requests == 0 && record.tls_start_ns.is_some() && live.probed;
+            let none = record.requests == 0 && record.tls_start_ns.is_some() && live.probed && !live.gap;
             record.outcome = if none { ConnectionOutcome::Unused } else { ConnectionOutcome::Established };
         }
         // A reset that answers a connection which was closed already takes nothing from it.
@@ -266,6 +269,11 @@ impl Connections {
     pub(super) fn host(&self, conn: u64) -> Option<&str> {
         let record = &self.live.get(&conn)?.record;
         Some(record.server_name.as_deref().unwrap_or(&record.remote))
+    }
+
+    /// What these connections carried may be among records that were lost.
+    pub(super) fn behind_gap(&mut self) {
+        self.live.values_mut().for_each(|live| live.gap = true);
     }
 
     #[cfg(test)]

@@ -5,6 +5,8 @@ mod connections;
 pub mod found;
 #[cfg(test)]
 mod found_tests;
+#[cfg(test)]
+mod gap_tests;
 mod locks;
 mod processes;
 mod questions;
@@ -16,7 +18,7 @@ mod tests;
 pub use locks::LockFacts;
 pub use processes::Facts;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use observer_common::{FOUND_TREES, Header, STUBS};
 
@@ -78,6 +80,13 @@ pub struct Correlator {
     sockets_told: HashSet<u32>,
     /// Time of the latest record: what is added from outside is told as of then
     latest_ns: Ns,
+    /// When records were lost, until the records behind are reached
+    gaps: VecDeque<(Ns, Ns)>,
+}
+
+/// Whether a record shows that a thread of its tree ran; others come from the network.
+const fn of_thread(body: &Wire<'_>) -> bool {
+    !matches!(body, Wire::SockState(_) | Wire::SockMark(_) | Wire::TcpInfo(_))
 }
 
 impl Correlator {
@@ -96,14 +105,20 @@ impl Correlator {
             undecoded: 0,
             sockets_told: HashSet::new(),
             latest_ns: 0,
+            gaps: VecDeque::new(),
         }
     }
 
     /// Takes the next record, in order of time, and appends what it tells.
     pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
         let header = &record.header;
-        let mut out = Out { events, at_ns: self.clock.ns(header.at_ns) };
-        self.latest_ns = self.latest_ns.max(out.at_ns);
+        let at_ns = self.clock.ns(header.at_ns);
+        self.close_gaps(at_ns, events);
+        let mut out = Out { events, at_ns };
+        self.latest_ns = self.latest_ns.max(at_ns);
+        if self.gaps.front().is_none_or(|gap| at_ns <= gap.0) && of_thread(&record.body) {
+            self.processes.alive(header.root, at_ns);
+        }
         match &record.body {
             body if header.root == STUBS => self.of_stub(header, body, &mut out),
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
@@ -115,7 +130,7 @@ impl Correlator {
                 }
                 self.processes.exit(header, exit, &mut out);
             }
-            Wire::Spell(spell) => self.processes.spell(header, spell),
+            Wire::Spell(spell) => self.processes.spell(header, spell, &mut out),
             body => {
                 // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
                 let Some(owner) = self.processes.owner(header) else { return };
@@ -232,16 +247,42 @@ impl Correlator {
     /// Tells what has been gathered since the last time, and what time alone brings: idle spells
     /// of running commands, questions that were given up. `now`: every record until then was taken.
     pub fn flush(&mut self, now: Ns, events: &mut Vec<Event>) {
+        self.close_gaps(now, events);
         let mut out = Out { events, at_ns: self.latest_ns.max(now) };
         self.questions.expire(now, &mut out);
         out.at_ns = self.latest_ns;
         self.processes.flush(&mut out);
     }
 
-    /// Records were lost without a trace: what depends on every byte before is not known from
-    /// here on.
-    pub fn gap(&mut self) {
+    /// Records between `from` and `to` (`CLOCK_MONOTONIC`) were lost without a trace. What depends on
+    /// every byte before is not known from here on.
+    pub fn gap(&mut self, from: u64, to: u64) {
         self.requests.gap();
+        self.gaps.push_back((self.clock.ns(from), self.clock.ns(to)));
+    }
+
+    /// Draws the conclusions from gaps that are over by `now`.
+    fn close_gaps(&mut self, now: Ns, events: &mut Vec<Event>) {
+        while let Some(gap) = self.gaps.pop_front_if(|gap| gap.1 < now) {
+            let mut out = Out { events, at_ns: self.latest_ns };
+            self.questions.gap(gap.1);
+            self.requests.behind_gap();
+            self.connections.behind_gap();
+            self.processes.gap(gap, &mut out);
+        }
+    }
+
+    /// The topmost process of a tree has ended without a trace.
+    pub fn ended_unseen(&mut self, root: u32, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.ended_unseen(root, &mut out);
+    }
+
+    /// What the agent waited for has ended with that exit code or signal; says so unless it is known.
+    pub fn ended(&mut self, pid: u32, status: (Option<i32>, Option<i32>), events: &mut Vec<Event>) {
+        self.close_gaps(Ns::MAX, events);
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.ended(pid, status, &mut out);
     }
 
     /// Another record could not be read.

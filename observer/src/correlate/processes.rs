@@ -7,7 +7,7 @@ use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Spell};
 use super::found::FoundProcess;
 use super::{Clock, Out, Owner};
 use crate::model::event::{Body, CommandUpdate};
-use crate::model::record::{Command, Go, Local, Ns, Process};
+use crate::model::record::{Command, Gap, Go, Local, Ns, Process};
 
 /// Idle spells gathered before they are told; at thousands a second this is a line or two.
 const SPELLS_MAX: usize = 512;
@@ -30,6 +30,12 @@ struct Running {
     root: u32,
     idle: Vec<(Ns, Ns)>,
     ended: bool,
+    /// When a thread of it was last seen to run
+    alive_ns: Ns,
+    /// How long it slept in all, as of the latest record that says so
+    slept_ns: Ns,
+    /// A gap of which it is not known yet how much it slept in it
+    gap: Option<Gap>,
 }
 
 /// Everything about processes.
@@ -146,11 +152,52 @@ impl Processes {
         let id = self.next;
         self.next += 1;
         let record = Command { id, ..record };
-        out.push(Body::Command(CommandUpdate { command: record.clone(), idle: Vec::new() }));
+        out.push(Body::Command(CommandUpdate {
+            command: record.clone(),
+            idle: Vec::new(),
+            gaps: Vec::new(),
+        }));
         self.roots.insert(root, id);
         self.processes.remove(&record.pid); // a former process of that number
         self.found.remove(&record.pid);
-        self.commands.insert(id, Running { record, root, idle: Vec::new(), ended: false });
+        let (idle, alive_ns) = (Vec::new(), record.start_ns);
+        let running = Running { record, root, idle, ended: false, alive_ns, slept_ns: 0, gap: None };
+        self.commands.insert(id, running);
+    }
+
+    /// A thread of that tree ran at `at`.
+    pub(super) fn alive(&mut self, root: u32, at: Ns) {
+        if let Some(running) = self.roots.get(&root).and_then(|id| self.commands.get_mut(id)) {
+            running.alive_ns = running.alive_ns.max(at);
+        }
+    }
+
+    /// Records between `from` and `to` were lost: what a command did since it was last seen to run is
+    /// not known.
+    pub(super) fn gap(&mut self, (from, to): (Ns, Ns), out: &mut Out<'_>) {
+        for running in self.commands.values_mut().filter(|running| !running.ended) {
+            let start_ns = running.gap.map_or(running.alive_ns.min(from), |gap| gap.start_ns);
+            running.gap = Some(Gap { start_ns, end_ns: to, idle_ns: None });
+            running.tell_gap(out);
+        }
+    }
+
+    /// The topmost process of the command has ended, as the agent knows: its record was lost.
+    pub(super) fn ended(&mut self, pid: u32, status: (Option<i32>, Option<i32>), out: &mut Out<'_>) {
+        let of = |running: &&mut Running| running.record.pid == pid && !running.ended;
+        let Some(running) = self.commands.values_mut().rfind(of) else { return };
+        (running.record.exit_code, running.record.signal) = status;
+        let code = status.0.or_else(|| status.1.map(|signal| 128 + signal));
+        let root = running.root;
+        self.over(root, pid, code, out);
+    }
+
+    /// A tree is gone, nobody knows how its topmost process ended.
+    pub(super) fn ended_unseen(&mut self, root: u32, out: &mut Out<'_>) {
+        let running = self.roots.get(&root).and_then(|id| self.commands.get(id));
+        if let Some(pid) = running.map(|running| running.record.pid) {
+            self.over(root, pid, None, out);
+        }
     }
 
     /// A process that ran already.
@@ -184,19 +231,27 @@ impl Processes {
 
     /// A process that was found has ended, nobody knows how.
     pub(super) fn gone(&mut self, root: u32, pid: u32, out: &mut Out<'_>) {
+        self.over(root, pid, None, out);
+    }
+
+    /// The record of a process's end was lost: it was in the gap, if there was one.
+    fn over(&mut self, root: u32, pid: u32, code: Option<i32>, out: &mut Out<'_>) {
         let Some(&command) = self.roots.get(&root) else { return };
         self.found.remove(&pid);
+        let gap = self.commands.get(&command).and_then(|running| running.gap);
+        let end = gap.map_or(out.at_ns, |gap| gap.end_ns);
         if self.processes.get(&pid).is_some_and(|process| process.command == command)
             && let Some(mut process) = self.processes.remove(&pid)
         {
-            process.end_ns = Some(out.at_ns);
+            process.end_ns = Some(end.max(process.start_ns));
+            process.exit_code = code;
             out.push(Body::Process(process));
         }
         if let Some(running) = self.commands.get_mut(&command)
             && running.record.pid == pid
             && !running.ended
         {
-            running.record.wall_ns = Some(out.at_ns.saturating_sub(running.record.start_ns));
+            running.record.wall_ns = Some(end.saturating_sub(running.record.start_ns));
             running.ended = true;
             running.tell(out);
         }
@@ -223,13 +278,15 @@ impl Processes {
         (record.exit_code, record.signal) =
             if signal == 0 { (Some(code), None) } else { (None, Some(signal)) };
         let times = exit.times;
+        running.slept(times.idle_ns, 0, out);
+        let record = &mut running.record;
         record.local =
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
         running.ended = true;
         running.tell(out);
     }
 
-    pub(super) fn spell(&mut self, header: &Header, spell: &Spell) {
+    pub(super) fn spell(&mut self, header: &Header, spell: &Spell, out: &mut Out<'_>) {
         let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else {
             return;
         };
@@ -242,6 +299,7 @@ impl Processes {
             running.idle.push((start, end));
         }
         let times = spell.times;
+        running.slept(times.idle_ns, spell.end_ns.saturating_sub(spell.start_ns), out);
         running.record.local =
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
     }
@@ -252,7 +310,7 @@ impl Processes {
             let Some(go) = &facts.go else { return };
             let command = self.processes.get(&pid).map(|process| process.command);
             let Some(running) = command.and_then(|id| self.commands.get_mut(&id)) else { return };
-            if running.record.go.version.is_none() {
+            if !running.record.go.has_settings() {
                 running.record.go = go.clone();
                 running.tell(out);
             }
@@ -261,7 +319,8 @@ impl Processes {
         let record = &mut running.record;
         record.cwd = facts.cwd.clone().or(record.cwd.take());
         record.cgroup = facts.cgroup.clone().or(record.cgroup.take());
-        if let Some(go) = &facts.go {
+        // What was known of the same program stays, when its environment cannot be read any more.
+        if let Some(go) = facts.go.as_ref().filter(|go| go.has_settings() || go.binary != record.go.binary) {
             record.go = go.clone();
         }
         running.tell(out);
@@ -299,11 +358,36 @@ impl Processes {
 }
 
 impl Running {
+    /// It has slept for `in_all`, of which the latest interval took `latest`: what nobody was told of
+    /// lies in the gap before it.
+    fn slept(&mut self, in_all: Ns, latest: Ns, out: &mut Out<'_>) {
+        let before = in_all.saturating_sub(latest);
+        let unseen = before.saturating_sub(std::mem::replace(&mut self.slept_ns, in_all));
+        if let Some(gap) = &mut self.gap {
+            gap.idle_ns = Some(unseen);
+            self.tell_gap(out);
+            self.gap = None;
+        }
+    }
+
+    fn tell_gap(&mut self, out: &mut Out<'_>) {
+        // Idle intervals that are known come first: the gap is what is left.
+        if !self.idle.is_empty() {
+            self.tell(out);
+        }
+        let (command, gaps) = (self.record.clone(), self.gap.into_iter().collect());
+        out.push(Body::Command(CommandUpdate { command, idle: Vec::new(), gaps }));
+    }
+
     fn tell(&mut self, out: &mut Out<'_>) {
         let mut idle = std::mem::take(&mut self.idle).into_iter().peekable();
         loop {
             let part: Vec<_> = idle.by_ref().take(SPELLS_MAX).collect();
-            out.push(Body::Command(CommandUpdate { command: self.record.clone(), idle: part }));
+            out.push(Body::Command(CommandUpdate {
+                command: self.record.clone(),
+                idle: part,
+                gaps: Vec::new(),
+            }));
             if idle.peek().is_none() {
                 return;
             }

@@ -41,6 +41,8 @@ pub(super) struct Questions {
     next_found: u32,
     next: u32,
     timeout_ns: Ns,
+    /// What was asked before may have been answered unseen
+    gap_ns: Ns,
 }
 
 /// Whose question it is.
@@ -74,6 +76,7 @@ impl Questions {
             next_found: 1,
             next: 1,
             timeout_ns,
+            gap_ns: 0,
         }
     }
 
@@ -293,10 +296,11 @@ impl Questions {
     }
 
     fn give_up(&mut self, which: impl Fn(Socket, &Dns) -> bool, out: &mut Out<'_>) {
+        let gap_ns = self.gap_ns;
         self.open.retain(|(socket, _), open| {
             open.retain_mut(|dns| {
                 let gone = which(*socket, dns);
-                if gone {
+                if gone && dns.start_ns >= gap_ns {
                     dns.timed_out = true;
                     out.push(Body::Dns(dns.clone()));
                 }
@@ -304,6 +308,12 @@ impl Questions {
             });
             !open.is_empty()
         });
+    }
+
+    /// Records until `end` were lost: a former attempt may have had its answer.
+    pub(super) fn gap(&mut self, end: Ns) {
+        self.gap_ns = end;
+        self.asked.clear();
     }
 
     /// A process ended: its open questions stay what they are, unanswered.

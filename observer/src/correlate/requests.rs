@@ -148,6 +148,7 @@ impl Requests {
                 if request.first_byte_ns.is_none() && status.is_none_or(|status| status >= 200) {
                     request.status = status;
                     request.first_byte_ns = Some(out.at_ns);
+                    request.outcome = RequestOutcome::Open;
                     out.push(Body::Request(request.clone()));
                 }
                 if *end_stream {
@@ -239,6 +240,7 @@ impl Requests {
                     if let Some(request) = &mut tls.exchange {
                         request.status = status;
                         request.first_byte_ns = Some(clock.ns(at_ns));
+                        request.outcome = RequestOutcome::Open;
                         out.push(Body::Request(request.clone()));
                     }
                 }
@@ -257,6 +259,14 @@ impl Requests {
     pub(super) fn gap(&mut self) {
         for tls in self.tls.values_mut() {
             drop(tls.http2.lose(0)); // what it tells is told by the fields that are missing
+        }
+    }
+
+    /// The answers to what is open may be among records that were lost.
+    pub(super) fn behind_gap(&mut self) {
+        for tls in self.tls.values_mut() {
+            let open = tls.streams.values_mut().chain(&mut tls.exchange);
+            open.for_each(|request| request.outcome = RequestOutcome::Unknown);
         }
     }
 
@@ -302,6 +312,7 @@ fn finish(request: &mut Request, at_ns: Ns, bytes: Option<u64>, outcome: Option<
         Some(_) => RequestOutcome::Ok,
         // The header table is lost, but the response came to its end.
         None if request.first_byte_ns.is_some() => RequestOutcome::Ok,
+        None if request.outcome == RequestOutcome::Unknown => RequestOutcome::Unknown,
         None => RequestOutcome::Error,
     });
 }

@@ -104,7 +104,7 @@ fn two_hundred_commands_with_equal_addresses_do_not_mix() {
 #[test]
 fn after_a_gap_two_hundred_commands_have_unknown_paths_and_never_wrong_ones() {
     let mut told = two_hundred();
-    told.correlator.gap();
+    told.correlator.gap(0, 0);
     (1..=200).for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
     let after: Vec<_> = told.requests().into_iter().filter(|request| request.stream == Some(3)).collect();
     assert_eq!(after.len(), 200);
@@ -117,7 +117,7 @@ fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_addr
     told.exec(2, 10, EXEC_ROOT, b"go\0");
     told.handshake(2, 10, 7);
     told.headers(2, 10, 7, 1, &path("/former"));
-    told.correlator.gap();
+    told.correlator.gap(0, 0);
     told.headers(2, 10, 8, 3, &path("/its-own"));
     told.headers(2, 10, 8, 5, NEWEST);
     let paths: Vec<_> = told.requests().iter().map(|request| request.path.as_deref()).collect();
@@ -168,7 +168,7 @@ fn a_process_whose_predecessors_end_was_lost_belongs_to_its_own_command() {
     told.exec(2, 10, EXEC_ROOT, b"go\0");
     told.fork(2, 10, 11);
     told.exec(3, 20, EXEC_ROOT, b"go\0");
-    told.correlator.gap(); // 11 ended, and 20 forked another 11
+    told.correlator.gap(0, 0); // 11 ended, and 20 forked another 11
     told.exec(3, 11, 0, b"git\0");
     told.exit(3, 11, 0);
     let commands: Vec<_> = told.processes().iter().filter(|p| p.pid == 11).map(|p| p.command).collect();

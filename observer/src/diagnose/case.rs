@@ -3,8 +3,9 @@
 use std::cell::OnceCell;
 
 use super::cost::Timeline;
-use crate::model::operations::{Flight, Subject};
-use crate::model::phases::{Input, Operation, Split, split};
+use super::index::Index;
+use crate::model::operations::{Flight, Subject, Tail, Threads};
+use crate::model::phases::Split;
 use crate::model::record::{Command, Connection, Dns, Ns, Request};
 use crate::model::state::CommandState;
 
@@ -20,52 +21,40 @@ pub struct Case<'a> {
     pub flights: Vec<Flight<'a>>,
     /// Where the time went, once somebody asked
     split: OnceCell<Split>,
-    /// Spells of sleep as they were told, and as costs see them
-    told_idle: Vec<(Ns, Ns)>,
+    threads: Threads,
+    /// When it slept
     idle: Vec<(Ns, Ns)>,
     timeline: Timeline,
+    /// Records by number
+    pub index: Index<'a>,
 }
 
 /// A part of time.
 pub type Span = (Ns, Ns);
 
 impl<'a> Case<'a> {
-    /// `None` while only spans of the command are known. `asleep_since`: since when every thread
-    /// sleeps, for a live view that can read the spell that has not ended yet.
-    pub fn new(command: &'a CommandState, now: Ns, asleep_since: Option<Ns>) -> Option<Self> {
+    /// `None` while only spans of the command are known.
+    pub fn new(command: &'a CommandState, now: Ns, threads: Threads) -> Option<Self> {
         let record = command.record.as_ref()?;
         let wall = command.wall(now);
         let flights = command.flights(wall.1);
         let mut idle = command.idle.clone();
-        // The spell that goes on is told when it ends; until then a command with something open and
-        // no sign of life sleeps.
-        let told = idle.last().map_or(wall.0, |spell| spell.1);
-        let life = flights.iter().fold(told, |latest, flight| {
-            let end = if flight.open { 0 } else { flight.operation.end_ns };
-            latest.max(flight.operation.start_ns).max(end)
-        });
-        let waits = flights.iter().any(|flight| flight.open);
-        let since = asleep_since.map(|since| since.max(told)).or(waits.then_some(life));
-        if let Some(since) = since.filter(|since| record.wall_ns.is_none() && *since < wall.1) {
+        if let Some(Tail::Sleeps(since)) = command.tail(&flights, wall, threads) {
             idle.push((since, wall.1));
         }
-        let told_idle = idle.clone();
         if record.local.is_none() {
             // The scheduler was not observed: by the rule, all time counts as sleep.
             idle = vec![wall];
         }
         let timeline = Timeline::new(wall, &flights, &idle);
+        let index = Index::new(command, &flights);
         let split = OnceCell::new();
-        Some(Self { command, record, wall, flights, split, told_idle, idle, timeline })
+        Some(Self { command, record, wall, flights, split, threads, idle, timeline, index })
     }
 
     /// Where the time went.
     pub fn split(&self) -> &Split {
-        self.split.get_or_init(|| {
-            let operations: Vec<Operation<'_>> = self.flights.iter().map(|flight| flight.operation).collect();
-            let (wall, local) = (self.wall, self.record.local);
-            split(&Input { wall, idle: &self.told_idle, local, operations: &operations })
-        })
+        self.split.get_or_init(|| self.command.split_flights(&self.flights, self.wall.1, self.threads))
     }
 
     /// How long the command has run.
@@ -97,8 +86,8 @@ impl<'a> Case<'a> {
     }
 
     /// Of that, with nothing in flight.
-    pub fn unexplained_within(&self, span: Span) -> Ns {
-        self.timeline.unexplained(span)
+    pub fn unshared_within(&self, span: Span) -> Ns {
+        self.timeline.unshared(span)
     }
 
     /// Questions of the command's own processes, with when they ended or were given up.
@@ -117,12 +106,19 @@ impl<'a> Case<'a> {
         self.command.requests.values().map(|request| &**request)
     }
 
-    /// Blocked time of whole requests.
-    pub fn cost_of_requests(&self, which: impl Fn(&Request) -> bool) -> Ns {
-        self.cost(|flight| match flight.subject {
-            Subject::Request(request) if which(request) => Some(whole(flight)),
-            _ => None,
-        })
+    /// Blocked time of these requests, or of the part of them within a span.
+    pub fn cost_of_requests<'r>(
+        &self,
+        requests: impl IntoIterator<Item = &'r Request>,
+        within: Option<Span>,
+    ) -> Ns {
+        let flights = requests.into_iter().filter_map(|request| self.index.flight(request.id));
+        let parts = flights.map(|at| {
+            let operation = &self.flights[at].operation;
+            let (from, to) = within.unwrap_or((operation.start_ns, operation.end_ns));
+            (operation.phase, from.max(operation.start_ns), to.min(operation.end_ns))
+        });
+        self.timeline.cost(parts)
     }
 
     /// Blocked time of whole handshakes, of TCP or TLS.
@@ -141,13 +137,7 @@ impl<'a> Case<'a> {
         if let Some(name) = &own.server_name {
             return Some(name);
         }
-        let before = self.questions().filter(|(dns, end)| {
-            dns.pid == own.pid
-                && dns.rcode.as_deref() == Some("NOERROR")
-                && dns.answers.is_some_and(|answers| answers > 0)
-                && end.is_some_and(|end| end <= own.start_ns)
-        });
-        before.max_by_key(|(_, end)| *end).map(|(dns, _)| dns.name.as_str())
+        self.index.name(own.pid, own.start_ns)
     }
 
     /// The name, with the address where there is one, or else the address.

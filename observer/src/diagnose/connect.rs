@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::case::{Case, Span, hull};
 use super::finding::Finding;
+use super::index::ids;
 use super::thresholds as at;
 use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
@@ -15,7 +16,8 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     if !holes.is_empty() {
         ipv6(case, &holes, found);
     }
-    let is_hole = |connection: &Connection| holes.iter().any(|hole| hole.id == connection.id);
+    let hole_ids = ids(holes.iter().map(|hole| hole.id));
+    let is_hole = |connection: &Connection| hole_ids.contains(&connection.id);
     for (host, connections) in by_host(case, |c| c.syn_retransmits > 0 && !is_hole(c)) {
         found.push(lost(case, &host, &connections));
     }
@@ -56,10 +58,11 @@ fn finding(
     summary: String,
 ) -> Finding {
     let spans = connections.iter().map(|c| (c.start_ns, handshake_end(case, c)));
+    let of = ids(connections.iter().map(|c| c.id));
     Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost(|flight| match flight.subject {
-            Subject::Connect(c) if connections.iter().any(|one| one.id == c.id) => Some(fault(c)),
+            Subject::Connect(c) if of.contains(&c.id) => Some(fault(c)),
             _ => None,
         }),
         summary,

@@ -22,7 +22,12 @@ pub type Part = (Phase, Ns, Ns);
 /// Everything that was in flight, and when the command slept.
 pub struct Timeline {
     edges: Vec<Edge>,
+    /// What is in flight before each [`EVERY`]th edge, so that a walk can begin anywhere
+    before: Vec<[i32; IDLE + 1]>,
 }
+
+/// Edges from one note of what is in flight to the next.
+const EVERY: usize = 256;
 
 impl Timeline {
     /// Of what was in flight within `wall`, and the spells in which every thread slept.
@@ -32,13 +37,32 @@ impl Timeline {
             (operation.phase as usize, operation.start_ns, operation.end_ns)
         });
         let idle = idle.iter().map(|&(from, to)| (IDLE, from, to));
-        Self { edges: edges(wall, operations.filter(|part| part.0 < IN_FLIGHT).chain(idle)) }
+        Self::of(edges(wall, operations.filter(|part| part.0 < IN_FLIGHT).chain(idle)))
+    }
+
+    fn of(edges: Vec<Edge>) -> Self {
+        let (mut all, mut before) = ([0; IDLE + 1], Vec::new());
+        for part in edges.chunks(EVERY) {
+            before.push(all);
+            part.iter().for_each(|edge| turn(&mut all, edge));
+        }
+        Self { edges, before }
+    }
+
+    /// The first edge at `at` or behind, and what is in flight before it.
+    fn from(&self, at: Ns) -> (usize, [i32; IDLE + 1]) {
+        let begin = self.edges.partition_point(|edge| edge.0 < at);
+        let noted = (begin / EVERY).min(self.before.len().saturating_sub(1));
+        let mut all = self.before.get(noted).copied().unwrap_or_default();
+        self.edges[noted * EVERY..begin].iter().for_each(|edge| turn(&mut all, edge));
+        (begin, all)
     }
 
     /// Sleep within a span, with nothing in flight.
-    pub fn unexplained(&self, span: (Ns, Ns)) -> Ns {
-        let (mut all, mut at, mut total) = ([0; IDLE + 1], span.0, 0);
-        for edge in self.edges.iter().take_while(|edge| edge.0 < span.1) {
+    pub fn unshared(&self, span: (Ns, Ns)) -> Ns {
+        let (begin, mut all) = self.from(span.0);
+        let (mut at, mut total) = (span.0, 0);
+        for edge in self.edges[begin..].iter().take_while(|edge| edge.0 < span.1) {
             if edge.0 > at && all[IDLE] > 0 && all[..IDLE] == [0; IDLE] {
                 total += edge.0 - at;
             }
@@ -55,9 +79,8 @@ impl Timeline {
         let wall = (0, Ns::MAX);
         let marked = edges(wall, parts.filter(|part| part.0 < IN_FLIGHT));
         let (Some(first), Some(last)) = (marked.first(), marked.last()) else { return 0 };
-        let begin = self.edges.partition_point(|edge| edge.0 < first.0);
-        let mut sweep = Sweep::default();
-        self.edges[..begin].iter().for_each(|edge| turn(&mut sweep.all, edge));
+        let (begin, all) = self.from(first.0);
+        let mut sweep = Sweep { all, ..Sweep::default() };
         let mut at = first.0;
         let mut ours = marked.iter().peekable();
         let mut all = self.edges[begin..].iter().take_while(|edge| edge.0 <= last.0).peekable();
@@ -129,7 +152,7 @@ mod tests {
     fn cost(operations: &[Part], parts: &[Part]) -> Ns {
         let all = operations.iter().map(|&(phase, from, to)| (phase as usize, from, to));
         let edges = edges((0, 100), all.chain([(IDLE, 0, 50), (IDLE, 60, 100)]));
-        Timeline { edges }.cost(parts.iter().copied())
+        Timeline::of(edges).cost(parts.iter().copied())
     }
 
     #[test]
@@ -143,9 +166,9 @@ mod tests {
     #[test]
     fn sleep_with_nothing_in_flight_is_unexplained() {
         let all = [(Phase::Vcs as usize, 10, 20), (IDLE, 0, 50), (IDLE, 60, 100)];
-        let timeline = Timeline { edges: edges((0, 100), all.into_iter()) };
-        assert_eq!(timeline.unexplained((0, 100)), 80);
-        assert_eq!((timeline.unexplained((5, 15)), timeline.unexplained((45, 70))), (5, 15));
+        let timeline = Timeline::of(edges((0, 100), all.into_iter()));
+        assert_eq!(timeline.unshared((0, 100)), 80);
+        assert_eq!((timeline.unshared((5, 15)), timeline.unshared((45, 70))), (5, 15));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::case::{Case, hull, whole};
 use super::finding::Finding;
+use super::index::{ids, is_suffixed};
 use super::thresholds as at;
 use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
@@ -221,9 +222,9 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
             names(&questions)
         );
         let mut finding = finding(case, "dns-slow", server, &questions, summary);
-        let behind = case.command.dns.values().map(|question| &question.record).filter(|dns| {
-            dns.on_behalf_of.is_some_and(|id| questions.iter().any(|(question, _)| question.id == id))
-        });
+        let of = ids(questions.iter().map(|(dns, _)| dns.id));
+        let behind = case.command.dns.values().map(|question| &question.record);
+        let behind = behind.filter(|dns| dns.on_behalf_of.is_some_and(|id| of.contains(&id)));
         let behind: Vec<&Dns> = behind.collect();
         if let Some(first) = behind.first() {
             let took = first.end_ns.map(|end| format!(", which took {}", duration(end - first.start_ns)));
@@ -246,12 +247,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
 fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
     let names: BTreeSet<String> = case.questions().map(|(dns, _)| dns.name.to_ascii_lowercase()).collect();
     // A name with something of the search list behind it.
-    let suffixed = |dns: &Dns| {
-        let name = dns.name.to_ascii_lowercase();
-        names.iter().any(|other| {
-            name.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
-        })
-    };
+    let suffixed = |dns: &Dns| is_suffixed(&dns.name.to_ascii_lowercase(), &names);
     let in_vain = |dns: &Dns, _: Option<Ns>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
     for (server, questions) in by_server(case, in_vain) {
         let summary = format!(

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::advice::advice;
 use super::case::{Case, Span};
 use super::thresholds as at;
-use crate::model::record::{Ns, Phase};
+use crate::model::record::{Gap, Ns, Phase};
 use crate::model::report::{Remedy, Severity, Stall};
+use crate::view::human::duration;
 
 /// What a detector found.
 pub struct Finding {
@@ -55,6 +56,16 @@ impl Finding {
             info: false,
             explains: Vec::new(),
             about: 0,
+        }
+    }
+
+    /// Says so where records were lost meanwhile.
+    pub fn mark_gaps(&mut self, case: &Case<'_>) {
+        let gaps = &case.command.gaps;
+        let lost = |gap: &&Gap| gap.start_ns < self.span.1 && gap.end_ns > self.span.0;
+        let lost: Ns = gaps.iter().filter(lost).map(|gap| gap.end_ns - gap.start_ns).sum();
+        if lost > 0 {
+            self.evidence.insert(0, format!("records of {} of this time were lost", duration(lost)));
         }
     }
 

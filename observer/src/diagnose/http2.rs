@@ -1,12 +1,12 @@
 //! What happens to streams that share a connection: loss, silence, limits, resets, windows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::case::{Case, Span, hull, whole};
+use super::case::{Case, Span, hull};
 use super::finding::Finding;
+use super::index::ids;
 use super::thresholds as at;
 use crate::model::event::{Mark, WindowMark};
-use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
 use crate::model::state::Moment;
 use crate::view::human::{bytes, count, duration, duration_or_unknown};
@@ -32,14 +32,14 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 /// When segments of established connections were sent again.
 fn losses(case: &Case<'_>, connection: &Connection) -> Vec<Ns> {
     let of = |(at, moment): &(Ns, Moment)| match moment {
-        Moment::Retransmission(Mark { connection: id, syn: false, .. }) if *id == connection.id => Some(*at),
+        Moment::Retransmission(Mark { syn: false, .. }) => Some(*at),
         _ => None,
     };
-    case.command.moments.iter().filter_map(of).collect()
+    case.index.moments(connection.id).iter().copied().filter_map(of).collect()
 }
 
-fn requests_of<'a>(case: &Case<'a>, connection: &Connection) -> Vec<&'a Request> {
-    case.requests().filter(|request| request.connection == Some(connection.id)).collect()
+fn requests_of<'c, 'a>(case: &'c Case<'a>, connection: &Connection) -> &'c [&'a Request] {
+    case.index.requests(connection.id)
 }
 
 /// The phase that most of these requests belong to.
@@ -68,12 +68,8 @@ fn finding(
 
 /// Blocked time of the connection's requests within spans that do not overlap.
 fn cost_within(case: &Case<'_>, connection: &Connection, spans: &[Span]) -> Ns {
-    let cost = |span: &Span| {
-        case.cost(|flight| match flight.subject {
-            Subject::Request(request) if request.connection == Some(connection.id) => Some(*span),
-            _ => None,
-        })
-    };
+    let requests = || requests_of(case, connection).iter().copied();
+    let cost = |span: &Span| case.cost_of_requests(requests(), Some(*span));
     spans.iter().map(cost).sum()
 }
 
@@ -186,7 +182,7 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         case.host(connection),
         count(most as u64, "stream")
     );
-    let mut finding = finding(case, "h2-loss-blocks-all", connection, phase_of(&requests), span, summary);
+    let mut finding = finding(case, "h2-loss-blocks-all", connection, phase_of(requests), span, summary);
     finding.cost_ns = cost_within(case, connection, &spans);
     finding.evidence = vec![format!(
         "{}: {} sent again, {} received out of order, RTT {}",
@@ -201,8 +197,8 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
 
 /// A window was closed: somebody does not read.
 fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
-    let marks = case.command.moments.iter().filter_map(|(at_ns, moment)| match moment {
-        Moment::Window(mark) if mark.connection == connection.id => Some((*at_ns, mark)),
+    let marks = case.index.moments(connection.id).iter().filter_map(|(at_ns, moment)| match moment {
+        Moment::Window(mark) => Some((*at_ns, mark)),
         _ => None,
     });
     let marks: Vec<(Ns, &WindowMark)> = marks.collect();
@@ -210,8 +206,10 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
     for ours in [false, true] {
         let mut spans: Vec<Span> = Vec::new();
         let mut closed = None;
+        let zeros: BTreeSet<Ns> =
+            marks.iter().filter(|(_, mark)| mark.ours == ours && mark.zero).map(|(at, _)| *at).collect();
         for (at_ns, mark) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
-            let zero = marks.iter().any(|(at, mark)| at == at_ns && mark.ours == ours && mark.zero);
+            let zero = zeros.contains(at_ns);
             match (zero, closed) {
                 (true, None) => closed = Some(mark.since_ns.unwrap_or(*at_ns)),
                 (false, Some(from)) => {
@@ -232,7 +230,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         };
         let summary = format!("{side} receive window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
-        let mut finding = finding(case, "zero-window", connection, phase_of(&requests), span, summary);
+        let mut finding = finding(case, "zero-window", connection, phase_of(requests), span, summary);
         finding.about |= u64::from(ours);
         finding.advice =
             ours.then_some("give GOMODCACHE a faster disk, or this machine less to do beside it");
@@ -275,8 +273,8 @@ fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
         count(failed.len() as u64, "request")
     );
     let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
-    let mut finding = finding(case, "h2-goaway", connection, phase_of(&requests), span, summary);
-    finding.cost_ns = case.cost_of_requests(|request| failed.iter().any(|one| one.id == request.id));
+    let mut finding = finding(case, "h2-goaway", connection, phase_of(requests), span, summary);
+    finding.cost_ns = case.cost_of_requests(failed.iter().copied(), None);
     finding.evidence = vec![format!(
         "{}: GOAWAY {code} after {}",
         connection.remote,
@@ -309,7 +307,8 @@ fn limits(case: &Case<'_>) -> Vec<Finding> {
             .unwrap_or(case.wall);
         let mut finding = finding(case, "h2-stream-limit", connections[0], Phase::Proxy, span, summary);
         // What the limit costs is the handshakes of the further connections.
-        let further = |c: &Connection| c.requests > 0 && connections.iter().skip(1).any(|one| one.id == c.id);
+        let others = ids(connections.iter().skip(1).map(|c| c.id));
+        let further = |c: &Connection| c.requests > 0 && others.contains(&c.id);
         finding.cost_ns = case.cost_of_handshakes(false, further) + case.cost_of_handshakes(true, further);
         finding.evidence = connections
             .iter()
@@ -332,6 +331,12 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
     let mut hosts: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
     let reset =
         |request: &&Request| request.protocol == Protocol::H2 && request.outcome == RequestOutcome::Reset;
+    // When each path was asked for last.
+    let mut last: HashMap<&str, Ns> = HashMap::new();
+    for request in case.requests() {
+        let last = last.entry(request.path.as_deref().unwrap_or_default()).or_default();
+        *last = request.start_ns.max(*last);
+    }
     for request in case.requests().filter(reset) {
         hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
     }
@@ -339,9 +344,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
         let code =
             requests.iter().find_map(|request| request.reset_code.as_deref()).unwrap_or("code unknown");
         let again = requests.iter().filter(|request| {
-            case.requests().any(|other| {
-                other.id != request.id && other.path == request.path && other.start_ns > request.start_ns
-            })
+            last.get(request.path.as_deref().unwrap_or_default()).is_some_and(|last| *last > request.start_ns)
         });
         let again = again.count();
         let all = again == requests.len();
@@ -352,12 +355,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
         };
         Finding {
             host: Some(host.to_owned()),
-            cost_ns: case.cost(|flight| match flight.subject {
-                Subject::Request(request) if requests.iter().any(|one| one.id == request.id) => {
-                    Some(whole(flight))
-                }
-                _ => None,
-            }),
+            cost_ns: case.cost_of_requests(requests.iter().copied(), None),
             summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
             evidence: requests.iter().take(5).map(|request| what(request)).collect(),
             remedies: super::connect::around(case, host),

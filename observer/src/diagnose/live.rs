@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::look;
 use super::thresholds as at;
 use crate::model::event::{StallState, StallUpdate};
+use crate::model::operations::Threads;
 use crate::model::record::Ns;
 use crate::model::report::{Severity, Stall};
 use crate::model::state::{CommandState, State};
@@ -68,6 +69,7 @@ impl Teller {
         self.commands.retain(|id, _| state.command(*id).is_some());
         let mut due = Vec::new();
         for (id, command) in state.commands() {
+            let threads = Threads::from(asleep.get(&id));
             let asleep = asleep.get(&id).copied().flatten();
             let known = self.commands.entry(id).or_default();
             if known.changes == command.changes && (asleep.is_none() || has_ended(command)) {
@@ -80,7 +82,7 @@ impl Teller {
                 continue;
             }
             (known.changes, known.looked_ns) = (command.changes, Some(now));
-            known.look(command, (id, now), asleep, &mut self.numbers, &mut due);
+            known.look(command, (id, now), threads, &mut self.numbers, &mut due);
         }
         due
     }
@@ -100,12 +102,12 @@ impl Known {
         &mut self,
         command: &CommandState,
         (id, now): (u32, Ns),
-        asleep: Option<Ns>,
+        threads: Threads,
         numbers: &mut u32,
         due: &mut Vec<StallUpdate>,
     ) {
         let runs = !has_ended(command);
-        let look = look(command, now, asleep);
+        let look = look(command, now, threads);
         self.because = look.because;
         let mut gone: Vec<Key> = self.told.keys().cloned().collect();
         for found in look.found.into_iter().filter(|found| !found.info) {

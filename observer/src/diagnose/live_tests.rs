@@ -31,7 +31,7 @@ impl Live {
         let local = Some(Local::default());
         let command = Command { id: 1, pid: 10, wall_ns, exit_code, local, ..Command::default() };
         let idle = wall_ns.map(|wall| vec![(0, wall)]).unwrap_or_default();
-        self.tell(Body::Command(CommandUpdate { command, idle }));
+        self.tell(Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     }
 
     fn question(&mut self, id: u32, start_ns: Ns, change: impl FnOnce(&mut Dns)) {

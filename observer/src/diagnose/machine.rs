@@ -2,6 +2,7 @@
 
 use super::case::{Case, Span, hull, whole};
 use super::finding::Finding;
+use super::index::ids;
 use super::thresholds as at;
 use crate::model::operations::Subject;
 use crate::model::record::{Class, Ns, Phase, Request, RequestOutcome};
@@ -92,6 +93,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         .values()
         .filter(|wait| end(wait).saturating_sub(wait.start_ns) >= at::LOCK_NS)
         .collect();
+    let of = ids(waits.iter().map(|wait| wait.id));
     let longest = waits.iter().max_by_key(|wait| end(wait) - wait.start_ns)?;
     let holder = longest.holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
     let has = if longest.end_ns.is_none() { "has" } else { "had" };
@@ -101,7 +103,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
     Some(Finding {
         cost_ns: case.cost(|flight| match flight.subject {
-            Subject::Lock(wait) if waits.iter().any(|one| one.id == wait.id) => Some(whole(flight)),
+            Subject::Lock(wait) if of.contains(&wait.id) => Some(whole(flight)),
             _ => None,
         }),
         summary: format!("{holder} {has} {lock}"),

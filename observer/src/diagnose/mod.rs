@@ -9,6 +9,7 @@ mod cost;
 mod dns;
 mod finding;
 mod http2;
+mod index;
 pub mod live;
 mod machine;
 mod proxy;
@@ -17,12 +18,16 @@ mod thresholds;
 mod tls;
 mod vcs;
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
 use case::Case;
 use finding::Finding;
 
-use crate::model::operations::{Flight, Subject};
-use crate::model::record::Ns;
-use crate::model::report::Stall;
+use crate::model::operations::{Flight, Subject, Threads};
+use crate::model::phases::Split;
+use crate::model::record::{Ns, Phase};
+use crate::model::report::{Severity, Stall};
 use crate::model::state::CommandState;
 use crate::model::waiting::oldest;
 
@@ -34,7 +39,7 @@ const FAMILIES: [Family; 8] =
 
 /// What slowed a command down, seen at `now`; the worst first, then the costliest.
 pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
-    look(command, now, None).found.into_iter().map(|found| found.stall).collect()
+    look(command, now, Threads::Unknown).found.into_iter().map(|found| found.stall).collect()
 }
 
 /// A command at one moment.
@@ -58,12 +63,13 @@ pub struct Found {
     pub stall: Stall,
 }
 
-/// Looks at a command at `now`. `asleep_since`: since when every thread sleeps, for a live view that
-/// can read the spell that has not ended yet.
-pub fn look(command: &CommandState, now: Ns, asleep_since: Option<Ns>) -> Look {
-    let Some(case) = Case::new(command, now, asleep_since) else { return Look::default() };
+/// Looks at a command at `now`.
+pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
+    let certain = command.certain();
+    let Some(case) = Case::new(&certain, now, threads) else { return Look::default() };
     let mut findings = Vec::new();
     FAMILIES.iter().for_each(|find| find(&case, &mut findings));
+    findings.iter_mut().for_each(|finding| finding.mark_gaps(&case));
     let found = findings.into_iter().map(|finding| Found {
         about: finding.about,
         info: finding.info,
@@ -75,8 +81,55 @@ pub fn look(command: &CommandState, now: Ns, asleep_since: Option<Ns>) -> Look {
         let name = |found: &Found| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
         rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
     });
+    if command.gaps.is_empty() {
+        within_phases(case.split(), &mut found);
+    } else {
+        within_phases(&command.split(now, threads), &mut found);
+    }
     let because = because(&case, &found);
     Look { found, because }
+}
+
+/// Kinds that say what others cost together, or what would be saved of it.
+pub const OVER_OTHERS: [&str; 3] = ["concurrency-limited", "stacked-timeouts", "toolchain-download"];
+
+/// What several findings explain costs once: where those of a phase cost more than the phase, the small
+/// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
+/// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
+fn within_phases(split: &Split, found: &mut [Found]) {
+    let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
+    // Another name for the same wait costs nothing more.
+    let mut waits: HashMap<(Phase, Option<String>, Ns), (String, Ns, Ns)> = HashMap::new();
+    for stall in found.iter_mut().map(|found| &mut found.stall) {
+        stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
+        if stall.severity == Severity::Info || OVER_OTHERS.contains(&stall.kind.as_str()) {
+            continue;
+        }
+        let wait = (stall.phase, stall.host.clone(), stall.cost_ns);
+        match waits.entry(wait) {
+            Entry::Vacant(first) => {
+                first.insert((stall.kind.clone(), stall.start_ns, stall.end_ns));
+            }
+            Entry::Occupied(same) => {
+                let (kind, start_ns, end_ns) = same.get();
+                let overlap = *start_ns < stall.end_ns && stall.start_ns < *end_ns;
+                if overlap && stall.cost_ns > 0 && *kind != stall.kind {
+                    stall.evidence.push(format!("its time is counted as {kind}"));
+                    stall.cost_ns = 0;
+                }
+            }
+        }
+        by_phase.entry(stall.phase).or_default().push(stall);
+    }
+    for (phase, mut stalls) in by_phase {
+        stalls.sort_by_key(|stall| stall.cost_ns);
+        let (mut left, mut others) = (split.phase(phase).blocked_ns, stalls.len() as u64);
+        for stall in stalls {
+            stall.cost_ns = stall.cost_ns.min(left / others);
+            left -= stall.cost_ns;
+            others -= 1;
+        }
+    }
 }
 
 /// The summary of what was found about the wait that lasts.

@@ -18,7 +18,8 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, requests) in by_host(case, is_slow) {
         found.push(late(case, "proxy-slow", Phase::Proxy, host, &requests));
     }
-    let crawls = |request: &Request| is_crawling(case, request) && !explained.contains(&request.id);
+    let bodies = Bodies::new(case);
+    let crawls = |request: &Request| is_crawling(case, request, &bodies) && !explained.contains(&request.id);
     for (host, requests) in by_host(case, crawls) {
         found.push(crawling(case, host, &requests));
     }
@@ -96,7 +97,7 @@ pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, reque
 }
 
 /// The body came far slower than the window allows, and than a line carries.
-fn is_crawling(case: &Case<'_>, request: &Request) -> bool {
+fn is_crawling(case: &Case<'_>, request: &Request, bodies: &Bodies) -> bool {
     let (Some(first), Some(end), Some(bytes)) = (request.first_byte_ns, request.end_ns, request.bytes) else {
         return false;
     };
@@ -107,19 +108,50 @@ fn is_crawling(case: &Case<'_>, request: &Request) -> bool {
     let rounds = u64::from((bytes / at::FIRST_WINDOW + 1).ilog2()) + 1;
     let allowed = at::TRANSFER_ROUND_TRIPS * rounds * rtt(case, request).unwrap_or(0);
     let limit = u128::from(took) * u128::from(at::TRANSFER_RATE) / 1_000_000_000;
-    took > allowed && u128::from(bytes) < limit && u128::from(beside(case, (first, end))) < limit
+    took > allowed && u128::from(bytes) < limit && bodies.within((first, end)) < limit as f64
 }
 
-/// Bytes of all bodies that came within a span, each spread evenly over its time.
-fn beside(case: &Case<'_>, span: Span) -> u64 {
-    let part = |request: &Request| {
-        let (from, to) = (request.first_byte_ns?, request.end_ns?);
-        let within = to.min(span.1).saturating_sub(from.max(span.0));
-        let bytes =
-            u128::from(request.bytes?) * u128::from(within) / u128::from(to.saturating_sub(from).max(1));
-        u64::try_from(bytes).ok()
-    };
-    case.requests().filter_map(part).sum()
+/// Bytes of all bodies over time, each spread evenly over its own.
+struct Bodies {
+    /// When the rate changes, how many bytes had come by then, and the rate from then on
+    steps: Vec<(Ns, f64, f64)>,
+}
+
+impl Bodies {
+    fn new(case: &Case<'_>) -> Self {
+        let mut edges = Vec::new();
+        for request in case.requests() {
+            if let (Some(from), Some(to), Some(bytes)) =
+                (request.first_byte_ns, request.end_ns, request.bytes)
+                && from < to
+            {
+                let rate = bytes as f64 / (to - from) as f64;
+                edges.extend([(from, rate), (to, -rate)]);
+            }
+        }
+        edges.sort_unstable_by_key(|(at, _)| *at);
+        let (mut last, mut came, mut rate) = (0, 0.0, 0.0);
+        let step = |(at, change): (Ns, f64)| {
+            came += rate * (at - last) as f64;
+            rate += change;
+            last = at;
+            (at, came, rate)
+        };
+        Self { steps: edges.into_iter().map(step).collect() }
+    }
+
+    fn by(&self, at: Ns) -> f64 {
+        let after = self.steps.partition_point(|step| step.0 <= at);
+        let Some((from, came, rate)) = after.checked_sub(1).map(|before| self.steps[before]) else {
+            return 0.0;
+        };
+        came + rate * (at - from) as f64
+    }
+
+    /// Bytes that came within a span.
+    fn within(&self, span: Span) -> f64 {
+        self.by(span.1) - self.by(span.0)
+    }
 }
 
 fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
@@ -180,7 +212,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let version = requests.iter().find_map(|request| request.version.as_deref()).unwrap_or("another version");
     Finding {
         host: Some(host.to_owned()),
-        cost_ns: case.cost_of_requests(|request| request.class == Class::Toolchain),
+        cost_ns: case.cost_of_requests(requests.iter().copied(), None),
         summary: format!(
             "go.mod asks for another toolchain ({version}): {host} {}",
             requests
@@ -221,7 +253,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         let phase = if sumdb { Phase::Sumdb } else { Phase::Proxy };
         let finding = |kind, summary| Finding {
             host: Some(host.to_owned()),
-            cost_ns: case.cost_of_requests(|request| requests.iter().any(|one| one.id == request.id)),
+            cost_ns: case.cost_of_requests(requests.iter().copied(), None),
             summary,
             evidence: requests
                 .iter()
@@ -280,7 +312,7 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, again) in hosts.into_iter().filter(|(_, again)| !again.is_empty()) {
         found.push(Finding {
             host: Some(host.to_owned()),
-            cost_ns: case.cost_of_requests(|request| again.iter().any(|one| one.id == request.id)),
+            cost_ns: case.cost_of_requests(again.iter().copied(), None),
             summary: format!("{host} was asked {} more than once", count(again.len() as u64, "time")),
             evidence: again.iter().take(5).map(|request| what(request)).collect(),
             info: true,

@@ -1,9 +1,12 @@
 //! The checksum database: slow, out of reach, or broken behind a proxy.
 
+use std::collections::HashMap;
+
 use super::case::{Case, Span, hull, whole};
 use super::connect::{authority, bare, handshake_end};
 use super::finding::{Finding, explained};
 use super::http2::what;
+use super::index::ids;
 use super::proxy::{by_host, is_late, late};
 use super::thresholds as at;
 use crate::model::operations::{Flight, Subject};
@@ -138,7 +141,8 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
         .filter(|connection| is_database(case, &case.host(connection)) && in_vain(case, connection))
         .collect();
     let Some(first) = failed.first() else { return };
-    let of = |connection: &Connection| failed.iter().any(|one| one.id == connection.id);
+    let failed_ids = ids(failed.iter().map(|connection| connection.id));
+    let of = |connection: &Connection| failed_ids.contains(&connection.id);
     let span = hull(case.flights.iter().filter_map(|flight| of_connection(flight, of))).unwrap_or(case.wall);
     let tls = failed.iter().any(|connection| connection.tls_start_ns.is_some());
     let refused = failed.iter().all(|connection| {
@@ -187,7 +191,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
     let host = good.authority.as_deref().unwrap_or("the proxy");
     found.push(Finding {
         host: Some(host.to_owned()),
-        cost_ns: case.cost_of_requests(|request| failed.iter().any(|one| one.id == request.id)),
+        cost_ns: case.cost_of_requests(failed.iter().copied(), None),
         summary: format!(
             "{host} says that it serves the checksum database, and answers its requests with {}",
             first.status.unwrap_or_default()
@@ -209,9 +213,15 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
 
 /// Proxy and checksum database each ran into a time-out, one after the other.
 fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let mut handshakes: HashMap<u32, Span> = HashMap::new();
+    for flight in &case.flights {
+        if let Subject::Connect(connection) | Subject::Tls(connection) = flight.subject {
+            let known = handshakes.entry(connection.id).or_insert_with(|| whole(flight));
+            *known = (known.0.min(flight.operation.start_ns), known.1.max(flight.operation.end_ns));
+        }
+    }
     let failed = |connection: &Connection| {
-        let span =
-            hull(case.flights.iter().filter_map(|flight| of_connection(flight, |c| c.id == connection.id)))?;
+        let span = *handshakes.get(&connection.id)?;
         (in_vain(case, connection) && span.1 - span.0 >= at::TIMED_OUT_NS).then_some(span)
     };
     let (mut proxy, mut sumdb) = (Vec::new(), Vec::new());
@@ -226,10 +236,10 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
     else {
         return;
     };
-    let of = |list: &[(&Connection, Span)], connection: &Connection| {
-        list.iter().any(|(one, _)| one.id == connection.id)
+    let cost = |list: &[(&Connection, Span)]| {
+        let of = ids(list.iter().map(|(connection, _)| connection.id));
+        case.cost(|flight| of_connection(flight, |connection| of.contains(&connection.id)))
     };
-    let cost = |list: &[(&Connection, Span)]| case.cost(|flight| of_connection(flight, |c| of(list, c)));
     let (of_proxy, of_sumdb) = (cost(&proxy), cost(&sumdb));
     let overlap = first.1.min(second.1).saturating_sub(first.0.max(second.0));
     if overlap * 2 > (first.1 - first.0).min(second.1 - second.0) {

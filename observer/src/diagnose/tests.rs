@@ -149,7 +149,7 @@ impl World {
 
     fn judged(&mut self) -> Vec<Stall> {
         let idle = vec![(self.1.start_ns, 10 * S)];
-        let update = CommandUpdate { command: self.1.clone(), idle };
+        let update = CommandUpdate { command: self.1.clone(), idle, gaps: Vec::new() };
         self.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
         stalls(self.0.command(1).unwrap(), 10 * S)
     }
@@ -208,7 +208,7 @@ fn what_lasts_is_found_and_costs_while_it_lasts() {
         .command(|command| (command.wall_ns, command.exit_code) = (None, None))
         .connection(|_| {})
         .request(open);
-    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, S)] };
+    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, S)], gaps: Vec::new() };
     world.0.apply(&Event { at_ns: 2 * S, body: Body::Command(update) });
     let at = |now| stalls(world.0.command(1).unwrap(), now);
     assert!(at(4 * S).iter().all(|stall| stall.kind != "h2-silent"));

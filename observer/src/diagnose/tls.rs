@@ -3,6 +3,7 @@
 use super::case::{Case, hull};
 use super::connect::{around, by_host};
 use super::finding::Finding;
+use super::index::ids;
 use super::thresholds as at;
 use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
@@ -70,10 +71,11 @@ fn finding(
     connections: &[&Connection],
     summary: String,
 ) -> Finding {
+    let of = ids(connections.iter().map(|c| c.id));
     let spans = connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), end(case, c)));
     Finding {
         host: Some(host.to_owned()),
-        cost_ns: case.cost_of_handshakes(true, |c| connections.iter().any(|one| one.id == c.id)),
+        cost_ns: case.cost_of_handshakes(true, |c| of.contains(&c.id)),
         summary,
         ..Finding::of(kind, Phase::Tls, hull(spans).unwrap_or(case.wall))
     }

@@ -1,6 +1,6 @@
 //! Children that fetch from version control and wait for something else than the network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::case::{Case, Span};
 use super::finding::Finding;
@@ -8,17 +8,18 @@ use super::thresholds as at;
 use crate::model::record::{Phase, Process};
 use crate::view::human::duration;
 
-/// Programs that a go command fetches with.
-const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
-
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let fetcher = |process: &Process| FETCHERS.contains(&process.comm.as_str());
+    let fetcher = |process: &Process| case.command.fetcher(process);
     let of_go = |process: &Process| {
         !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))
     };
+    let mut in_flight: HashMap<u32, Vec<Span>> = HashMap::new();
+    for flight in &case.flights {
+        in_flight.entry(flight.subject.pid()).or_default().push(super::case::whole(flight));
+    }
     for process in case.command.processes.values() {
-        if fetcher(process) && case.command.helper(process.pid, &process.comm) && of_go(process) {
-            found.extend(waiting(case, &tree(case, process)));
+        if fetcher(process) && of_go(process) {
+            found.extend(waiting(case, &tree(case, process), &in_flight));
         }
     }
 }
@@ -41,12 +42,11 @@ fn tree<'a>(case: &Case<'a>, top: &'a Process) -> Vec<&'a Process> {
 }
 
 /// The longest time in which it had nothing in flight.
-fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
+fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<u32, Vec<Span>>) -> Option<Finding> {
     let top = tree.first()?;
     let (begin, end) = (top.start_ns, top.end_ns.unwrap_or(case.wall.1));
-    let of_tree = |pid: u32| tree.iter().any(|process| process.pid == pid);
-    let mut busy: Vec<Span> =
-        case.flights.iter().filter(|flight| of_tree(flight.subject.pid())).map(super::case::whole).collect();
+    let pids: BTreeSet<u32> = tree.iter().map(|process| process.pid).collect();
+    let mut busy: Vec<Span> = pids.iter().filter_map(|pid| in_flight.get(pid)).flatten().copied().collect();
     busy.sort_unstable();
     let (mut free, mut longest): (u64, Span) = (begin, (begin, begin));
     for (from, to) in busy.into_iter().chain([(end, end)]) {
@@ -55,7 +55,7 @@ fn waiting(case: &Case<'_>, tree: &[&Process]) -> Option<Finding> {
         }
         free = free.max(to);
     }
-    let cost_ns = case.unexplained_within(longest);
+    let cost_ns = case.unshared_within(longest);
     if cost_ns < at::VCS_SILENT_NS {
         return None;
     }

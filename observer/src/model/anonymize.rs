@@ -32,6 +32,7 @@ impl Anonymizer {
             Body::Command(update) => Body::Command(CommandUpdate {
                 command: self.command(&update.command),
                 idle: update.idle.clone(),
+                gaps: update.gaps.clone(),
             }),
             Body::Process(process) => Body::Process(self.process(process)),
             Body::Dns(dns) => Body::Dns(self.dns(dns)),
@@ -294,7 +295,7 @@ mod tests {
                 machine,
                 remedies,
             }),
-            Body::Command(CommandUpdate { command, idle: vec![(1, 2)] }),
+            Body::Command(CommandUpdate { command, idle: vec![(1, 2)], gaps: Vec::new() }),
             Body::Process(Process {
                 comm: "tool-x".into(),
                 args: words("/opt/acme/tool-x --token s3cret alice@corp"),

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Command, Connection, Dns, Loss, Machine, Ns, Phase, Process, Request};
+use super::record::{Command, Connection, Dns, Gap, Loss, Machine, Ns, Phase, Process, Request};
 use super::report::Stall;
 
 /// An event and when it happened.
@@ -79,6 +79,10 @@ pub struct CommandUpdate {
     /// Spells in which every thread slept, `[start, end]`, in order of time, never told twice
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idle: Vec<(Ns, Ns)>,
+    /// Gaps in what is known of the command, in order of time; one that begins where the last one did
+    /// replaces it
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
 }
 
 /// Something at one connection, at one moment.

@@ -1,6 +1,7 @@
 //! Spans in, phases and reports out. Pure: time comes from events only.
 
 pub mod anonymize;
+mod certain;
 pub mod event;
 pub mod json;
 pub mod kept;

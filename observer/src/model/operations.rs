@@ -1,12 +1,16 @@
 //! A command's records in, what was in flight out: which span is which phase's operation.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::event::{DnsWait, LockWait};
 use super::late;
 use super::phases::{Input, Operation, Split, split};
-use super::record::{Connection, ConnectionOutcome, Ns, Phase, Request, RequestOutcome};
+use super::record::{Connection, ConnectionOutcome, Gap, Ns, Phase, Process, Request, RequestOutcome};
 use super::state::{CommandState, Question};
+
+/// Programs that a go command fetches from version control with.
+const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
 
 /// The record an operation is made of.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -27,6 +31,37 @@ pub enum Subject<'a> {
     Request(&'a Request),
     /// A wait for a file lock
     Lock(&'a LockWait),
+}
+
+/// What the threads of a command that runs do at the moment it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Threads {
+    /// Nobody can say: it is looked at in a recording, or from its end
+    #[default]
+    Unknown,
+    /// One is at work
+    Awake,
+    /// All sleep, since then
+    AsleepSince(Ns),
+}
+
+impl From<Option<&Option<Ns>>> for Threads {
+    fn from(asleep: Option<&Option<Ns>>) -> Self {
+        match asleep {
+            None => Self::Unknown,
+            Some(None) => Self::Awake,
+            Some(Some(since)) => Self::AsleepSince(*since),
+        }
+    }
+}
+
+/// What a command has done since the last sign of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tail {
+    /// It sleeps since then
+    Sleeps(Ns),
+    /// Since then nobody knows
+    Unknown(Ns),
 }
 
 impl Subject<'_> {
@@ -73,35 +108,60 @@ impl CommandState {
         (start, wall.map_or(now.max(start), |wall| start.saturating_add(wall)))
     }
 
-    /// Where its wall time went up to `now`. `asleep_since`: since when every thread sleeps, for
-    /// a live view that can read the spell that has not ended yet; `None` for a report.
-    pub fn split(&self, now: Ns, asleep_since: Option<Ns>) -> Split {
-        self.split_flights(&self.flights(self.wall(now).1), now, asleep_since)
+    /// Where its wall time went up to `now`.
+    pub fn split(&self, now: Ns, threads: Threads) -> Split {
+        self.split_flights(&self.flights(self.wall(now).1), now, threads)
     }
 
     /// The same from what [`CommandState::flights`] gave for the end of [`CommandState::wall`].
-    pub fn split_flights(&self, flights: &[Flight<'_>], now: Ns, asleep_since: Option<Ns>) -> Split {
+    pub fn split_flights(&self, flights: &[Flight<'_>], now: Ns, threads: Threads) -> Split {
         let wall = self.wall(now);
         let operations: Vec<Operation<'_>> = flights.iter().map(|flight| flight.operation).collect();
-        let open = asleep_since.filter(|since| *since < wall.1).map(|since| (since, wall.1));
-        let longer: Vec<(Ns, Ns)>;
-        let idle = match open {
-            Some(open) => {
-                longer = self.idle.iter().copied().chain([open]).collect();
-                &longer
+        let (mut idle, mut gaps) = (Cow::Borrowed(&self.idle), Cow::Borrowed(&self.gaps));
+        match self.tail(flights, wall, threads) {
+            Some(Tail::Sleeps(since)) => idle.to_mut().push((since, wall.1)),
+            Some(Tail::Unknown(start_ns)) => {
+                gaps.to_mut().push(Gap { start_ns, end_ns: wall.1, idle_ns: None });
             }
-            None => &self.idle,
-        };
+            None => {}
+        }
         let local = self.record.as_ref().and_then(|record| record.local);
-        split(&Input { wall, idle, local, operations: &operations })
+        let fetching = self.fetching(wall.1);
+        split(&Input { wall, idle: &idle, local, operations: &operations, fetching: &fetching, gaps: &gaps })
+    }
+
+    /// What a command that runs has done since the last sign of it. Sleep is reported when it is over.
+    pub fn tail(&self, flights: &[Flight<'_>], wall: (Ns, Ns), threads: Threads) -> Option<Tail> {
+        if self.record.as_ref().is_none_or(|record| record.wall_ns.is_some()) {
+            return None;
+        }
+        let idle = self.idle.last().map_or(wall.0, |idle| idle.1);
+        let gap = self.gaps.last().map_or(wall.0, |gap| gap.end_ns);
+        let life = flights.iter().fold(idle.max(gap), |latest, flight| {
+            let end = if flight.open { 0 } else { flight.operation.end_ns };
+            latest.max(flight.operation.start_ns).max(end)
+        });
+        let tail = match threads {
+            Threads::Awake => return None,
+            Threads::AsleepSince(since) => Tail::Sleeps(since.max(idle)),
+            // With something open and no sign of life it sleeps.
+            Threads::Unknown if flights.iter().any(|flight| flight.open) => Tail::Sleeps(life),
+            Threads::Unknown => Tail::Unknown(life),
+        };
+        let (Tail::Sleeps(since) | Tail::Unknown(since)) = tail;
+        (since < wall.1).then_some(tail)
     }
 
     /// Everything that was in flight; what is still open is taken to end at `until`.
     pub fn flights<'a>(&'a self, until: Ns) -> Vec<Flight<'a>> {
         let mut flights = Vec::new();
+        let lives = self.lives();
         let mut add = |subject: Subject<'a>, phase, host, span: (Ns, Option<Ns>), error, bytes| {
-            // What a process had in flight when it ended is not waited for any longer.
-            let end = span.1.or_else(|| self.process_end(subject.pid(), span.0));
+            // What a process had in flight when it ended is not waited for any longer; nor, for all that
+            // is known, is what may have ended in a gap.
+            let end = span.1.or_else(|| end_of(&lives, subject.pid(), span.0));
+            let lost = self.end_lost(subject, span.0, end);
+            let end = lost.map(|gap| gap.start_ns).or(end);
             let end_ns = end.unwrap_or(until).max(span.0);
             let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
             flights.push(Flight { operation, subject, open: end.is_none() });
@@ -172,10 +232,53 @@ impl CommandState {
         flights
     }
 
-    /// When the process with that pid, as it was at `at`, ended.
-    fn process_end(&self, pid: u32, at: Ns) -> Option<Ns> {
-        let of = self.processes.values().filter(|process| process.pid == pid && process.start_ns <= at);
-        of.max_by_key(|process| process.start_ns)?.end_ns
+    /// The first gap behind `start` in which something that began then may have ended.
+    pub fn gap_behind(&self, start: Ns) -> Option<&Gap> {
+        self.gaps.get(self.gaps.partition_point(|gap| gap.end_ns <= start))
+    }
+
+    /// The gap that may hold the end of an operation; `end`: the end that was not seen but follows from
+    /// something else.
+    fn end_lost(&self, subject: Subject<'_>, start: Ns, end: Option<Ns>) -> Option<&Gap> {
+        let gap = self.gap_behind(start).filter(|gap| end.is_none_or(|end| gap.start_ns < end))?;
+        let seen = match subject {
+            Subject::Dns(question) => question.record.end_ns.is_some(),
+            Subject::DnsWait(wait) => wait.end_ns.is_some(),
+            Subject::Connect(connection) => connection.connect_ns.is_some(),
+            Subject::Tls(connection) => connection.tls_ns.is_some(),
+            Subject::Helper(connection) | Subject::Late(connection) => {
+                connection.outcome != ConnectionOutcome::Unknown
+            }
+            Subject::Request(request) => {
+                request.outcome != RequestOutcome::Unknown || request.end_ns.is_some()
+            }
+            Subject::Lock(wait) => wait.end_ns.is_some(),
+        };
+        (!seen).then_some(gap)
+    }
+
+    /// When children ran that go fetches with, `until` for those of which no end was seen.
+    fn fetching(&self, until: Ns) -> Vec<(Ns, Ns)> {
+        let fetchers = self.processes.values().filter(|process| self.fetcher(process));
+        let end = |process: &Process| {
+            let gap = self.gap_behind(process.start_ns).map(|gap| gap.start_ns.max(process.start_ns));
+            process.end_ns.or(gap).unwrap_or(until)
+        };
+        fetchers.map(|process| (process.start_ns, end(process))).collect()
+    }
+
+    /// A process that go fetches from version control with.
+    pub fn fetcher(&self, process: &Process) -> bool {
+        FETCHERS.contains(&process.comm.as_str()) && self.helper(process.pid, &process.comm)
+    }
+
+    /// By pid, when processes with that number began and ended, in order.
+    fn lives(&self) -> HashMap<u32, Vec<(Ns, Option<Ns>)>> {
+        let mut lives: HashMap<u32, Vec<_>> = HashMap::new();
+        for process in self.processes.values() {
+            lives.entry(process.pid).or_default().push((process.start_ns, process.end_ns));
+        }
+        lives
     }
 
     /// A process of the command that is no go command: git, ssh, a credential helper. CMD itself
@@ -184,6 +287,13 @@ impl CommandState {
         let top = self.record.as_ref().map_or(0, |record| record.pid);
         pid != top && !comm.is_empty() && !is_go(comm)
     }
+}
+
+/// When the process with that pid, as it was at `at`, ended.
+fn end_of(lives: &HashMap<u32, Vec<(Ns, Option<Ns>)>>, pid: u32, at: Ns) -> Option<Ns> {
+    let lives = lives.get(&pid)?;
+    let after = lives.partition_point(|(start, _)| *start <= at);
+    lives[after.checked_sub(1)?].1
 }
 
 /// The name asked for, or else the address.

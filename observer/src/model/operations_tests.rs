@@ -10,7 +10,7 @@ const TOP: u32 = 10;
 fn command(bodies: impl IntoIterator<Item = Body>) -> CommandState {
     let mut state = State::new();
     let record = Command { id: 1, pid: TOP, wall_ns: Some(100), ..Command::default() };
-    let first = Body::Command(CommandUpdate { command: record, idle: Vec::new() });
+    let first = Body::Command(CommandUpdate { command: record, idle: Vec::new(), gaps: Vec::new() });
     for body in std::iter::once(first).chain(bodies) {
         state.apply(&Event { at_ns: 70, body });
     }
@@ -158,9 +158,12 @@ fn a_live_view_can_count_the_spell_that_has_not_ended() {
     let mut state = State::new();
     let local = Some(crate::model::record::Local::default());
     let record = Command { id: 1, local, ..Command::default() };
-    let update = CommandUpdate { command: record, idle: vec![(10, 20)] };
+    let update = CommandUpdate { command: record, idle: vec![(10, 20)], gaps: Vec::new() };
     state.apply(&Event { at_ns: 20, body: Body::Command(update) });
     let command = state.command(1).unwrap();
-    let idle = |since| command.split(100, since).phase(Phase::Unexplained).blocked_ns;
-    assert_eq!((idle(None), idle(Some(30)), idle(Some(100))), (10, 80, 10));
+    let idle = |threads| command.split(100, threads).phase(Phase::Unexplained).blocked_ns;
+    let since = Threads::AsleepSince;
+    assert_eq!((idle(Threads::Awake), idle(since(30)), idle(since(100))), (10, 80, 10));
+    let unknown = command.split(100, Threads::Unknown);
+    assert_eq!((unknown.phase(Phase::Local).blocked_ns, unknown.unknown_ns), (10, 80));
 }

@@ -3,13 +3,20 @@
 //!
 //! An instant outside every idle spell is `local`. An idle one is split evenly over the phases
 //! with an operation in flight, and a phase's share evenly over the hosts of its operations;
-//! with none in flight it is `unexplained`. Shares are added up as exact fractions and rounded
+//! with none in flight it is `vcs` while a fetcher (git) runs, and else `unexplained`.
+//!
+//! In a gap records were lost: nobody knows what its time went to, but for idle intervals that are
+//! known whole. It is `unexplained`, and counted as unknown; where the kernel's accounts say how much
+//! of it was sleep, the rest of it is `local`. Sleep behind a gap with nothing known in flight is
+//! unknown, too: what began in the gap was not seen.
+//!
+//! Shares are added up as exact fractions and rounded
 //! once at the end: whole nanoseconds that are left over go to the phases (hosts) with a
 //! fraction, in table order (by name). So the parts always add up to the whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::{Local, Ns, Phase};
+use super::record::{Gap, Local, Ns, Phase};
 
 /// One thing that was in flight.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -29,7 +36,7 @@ pub struct Operation<'a> {
 }
 
 /// What the rule is applied to.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Input<'a> {
     /// Begin and end of the command, or of what is seen of it
     pub wall: (Ns, Ns),
@@ -39,6 +46,10 @@ pub struct Input<'a> {
     pub local: Option<Local>,
     /// What was in flight
     pub operations: &'a [Operation<'a>],
+    /// When children ran that fetch from version control
+    pub fetching: &'a [(Ns, Ns)],
+    /// Gaps in what is known, in order, disjoint
+    pub gaps: &'a [Gap],
 }
 
 /// One phase's part.
@@ -86,6 +97,8 @@ pub struct Split {
     pub wall_ns: Ns,
     /// By phase, in table order
     pub phases: [Share; Phase::ALL.len()],
+    /// Of `unexplained`: time of which records were lost
+    pub unknown_ns: Ns,
     /// `local` in parts that add up to it
     pub local: Option<Local>,
     /// By host, the largest part first
@@ -110,7 +123,11 @@ pub fn split(input: &Input<'_>) -> Split {
     let (start, end) = (input.wall.0, input.wall.1.max(input.wall.0));
     let names: Vec<Option<&str>> =
         input.operations.iter().map(|op| op.host).collect::<BTreeSet<_>>().into_iter().collect();
-    let mut sweep = Sweep { hosts: vec![[0; IN_FLIGHT]; names.len()], ..Sweep::default() };
+    let mut sweep = Sweep {
+        hosts: vec![[0; IN_FLIGHT]; names.len()],
+        gaps: vec![0; input.gaps.len()],
+        ..Sweep::default()
+    };
 
     let clip = |at: Ns| at.clamp(start, end);
     let mut edges = Vec::with_capacity(2 * (input.operations.len() + input.idle.len()) + 2);
@@ -132,6 +149,15 @@ pub fn split(input: &Input<'_>) -> Split {
     } else {
         both(start, end, What::Idle);
     }
+    input.fetching.iter().for_each(|&(from, to)| both(from, to, What::Fetching));
+    if input.local.is_some() {
+        for (index, gap) in input.gaps.iter().enumerate() {
+            both(gap.start_ns, gap.end_ns, What::Gap(index));
+        }
+    }
+    if let Some(gap) = input.gaps.first() {
+        both(gap.start_ns, end, What::Behind);
+    }
     edges.sort_unstable_by_key(|edge| edge.0);
     let mut at = start;
     for (time, begins, what) in edges {
@@ -147,12 +173,16 @@ pub fn split(input: &Input<'_>) -> Split {
         share.blocked_ns = blocked[index];
         share.busy_ns = sweep.busy[index];
     }
-    let local_ns = wall_ns - sweep.idle_ns;
+    // What the kernel did not count as sleep, threads were at work in.
+    let slept = |(gap, ns): (&Gap, &Ns)| gap.idle_ns.map_or(*ns, |idle_ns| idle_ns.min(*ns));
+    let slept: Ns = input.gaps.iter().zip(&sweep.gaps).map(slept).sum();
+    let local_ns = wall_ns - sweep.idle_ns - slept;
     phases[Phase::Local as usize].blocked_ns = local_ns;
     phases[Phase::Local as usize].busy_ns = local_ns;
-    phases[Phase::Unexplained as usize].blocked_ns = sweep.idle_ns - sweep.explained_ns;
+    phases[Phase::Unexplained as usize].blocked_ns = sweep.idle_ns - sweep.explained_ns + slept;
     Split {
         wall_ns,
+        unknown_ns: slept + sweep.behind_ns,
         local: input.local.map(|local| fit(local, local_ns)),
         hosts: hosts(&names, &sweep.hosts, &blocked, input.operations),
         phases,
@@ -163,15 +193,26 @@ pub fn split(input: &Input<'_>) -> Split {
 enum What {
     Idle,
     Operation(usize, usize),
+    Fetching,
+    Gap(usize),
+    /// From the first gap on
+    Behind,
 }
 
 #[derive(Default)]
 struct Sweep {
     idle_depth: u32,
+    fetching: u32,
+    gap: Option<usize>,
+    behind: bool,
     /// Per phase, the hosts in flight with the number of their operations, by host
     active: [BTreeMap<usize, u32>; IN_FLIGHT],
     idle_ns: Ns,
     explained_ns: Ns,
+    /// Idle time with nothing known in flight, behind a gap
+    behind_ns: Ns,
+    /// By gap, its time outside known idle intervals
+    gaps: Vec<Ns>,
     busy: [Ns; IN_FLIGHT],
     blocked: [u128; IN_FLIGHT],
     hosts: Vec<[u128; IN_FLIGHT]>,
@@ -185,7 +226,19 @@ impl Sweep {
         let in_flight = self.active.iter().filter(|hosts| !hosts.is_empty()).count() as u128;
         if self.idle_depth > 0 {
             self.idle_ns += length;
-            self.explained_ns += if in_flight > 0 { length } else { 0 };
+            if in_flight > 0 {
+                self.explained_ns += length;
+            } else if self.fetching > 0 {
+                self.explained_ns += length;
+                self.blocked[Phase::Vcs as usize] += u128::from(length) * UNIT;
+            } else if self.behind {
+                self.behind_ns += length;
+            }
+        } else if let Some(gap) = self.gap {
+            self.gaps[gap] += length;
+        }
+        if self.fetching > 0 && self.active[Phase::Vcs as usize].is_empty() {
+            self.busy[Phase::Vcs as usize] += length;
         }
         for (phase, active) in self.active.iter().enumerate().filter(|(_, hosts)| !hosts.is_empty()) {
             self.busy[phase] += length;
@@ -206,6 +259,12 @@ impl Sweep {
         match what {
             What::Idle if begins => self.idle_depth += 1,
             What::Idle => self.idle_depth -= 1,
+            What::Fetching if begins => self.fetching += 1,
+            What::Fetching => self.fetching -= 1,
+            What::Gap(index) if begins => self.gap = Some(index),
+            // The next one may have begun at the same moment.
+            What::Gap(index) => self.gap = self.gap.filter(|open| *open != index),
+            What::Behind => self.behind = begins,
             What::Operation(phase, host) => {
                 let count = self.active[phase].entry(host).or_default();
                 if begins {

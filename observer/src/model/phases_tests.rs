@@ -9,7 +9,7 @@ fn op(phase: Phase, host: &'static str, start_ns: Ns, end_ns: Ns) -> Operation<'
 }
 
 fn apply(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'_>]) -> Split {
-    split(&Input { wall, idle, local: Some(Local::default()), operations })
+    split(&Input { wall, idle, local: Some(Local::default()), operations, ..Input::default() })
 }
 
 fn blocked(split: &Split) -> [Ns; 10] {
@@ -95,7 +95,8 @@ fn what_lies_outside_the_command_costs_it_nothing() {
 #[test]
 fn without_the_scheduler_all_time_counts_as_idle() {
     let ops = [op(Phase::Dns, "a", 0, 30)];
-    let split = split(&Input { wall: (0, 100), idle: &[], local: None, operations: &ops });
+    let split =
+        split(&Input { wall: (0, 100), idle: &[], local: None, operations: &ops, ..Input::default() });
     assert_eq!(blocked(&split), [30, 0, 0, 0, 0, 0, 0, 0, 0, 70]);
     assert_eq!(split.local, None);
 }
@@ -104,7 +105,9 @@ fn without_the_scheduler_all_time_counts_as_idle() {
 fn local_is_split_exactly_and_accounts_that_are_too_large_are_cut() {
     let of = |runqueue_ns, disk_ns| {
         let local = Some(Local { cpu_ns: 7, runqueue_ns, disk_ns });
-        split(&Input { wall: (0, 100), idle: &[(0, 40)], local, operations: &[] }).local.unwrap()
+        split(&Input { wall: (0, 100), idle: &[(0, 40)], local, operations: &[], ..Input::default() })
+            .local
+            .unwrap()
     };
     assert_eq!(of(10, 5), Local { cpu_ns: 45, runqueue_ns: 10, disk_ns: 5 });
     assert_eq!(of(10, 900), Local { cpu_ns: 0, runqueue_ns: 10, disk_ns: 50 });

@@ -120,6 +120,19 @@ pub struct Go {
     pub caches_shared: Option<bool>,
 }
 
+impl Go {
+    /// Whether anything but the binary is known: the environment could be read.
+    pub const fn has_settings(&self) -> bool {
+        self.gomaxprocs.is_some()
+            || self.goproxy.is_some()
+            || self.gosumdb.is_some()
+            || self.goflags.is_some()
+            || self.godebug.is_some()
+            || self.gomodcache.is_some()
+            || self.gocache.is_some()
+    }
+}
+
 /// A go command (with `run`: CMD), as its events tell it. An event holds the whole record; a
 /// later one replaces it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -252,6 +265,8 @@ pub enum ConnectionOutcome {
     /// Still there when the observation ended
     #[default]
     Open,
+    /// Its end may be among records that were lost
+    Unknown,
     /// Shook hands and carried no request
     Unused,
 }
@@ -433,6 +448,8 @@ pub enum RequestOutcome {
     /// Not ended when the observation did
     #[default]
     Open,
+    /// Its end, or its answer, may be among records that were lost
+    Unknown,
 }
 
 /// A request and its response.
@@ -477,6 +494,18 @@ pub struct Request {
     /// The code of its `RST_STREAM`, whoever sent it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_code: Option<String>,
+}
+
+/// A gap in what is known of a command: the kernel could not hand over what happened in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// When the command was last seen to run before records were lost
+    pub start_ns: Ns,
+    /// From when on every record is there again
+    pub end_ns: Ns,
+    /// How much of it, beside the idle intervals that are known, every thread slept, by the kernel's
+    /// accounts; `None` while they are not known
+    pub idle_ns: Option<Ns>,
 }
 
 /// What was not seen.

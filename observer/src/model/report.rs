@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::operations::Threads;
 use super::phases::Split;
-use super::record::{self, Class, ConnectionOutcome, Local, Loss, Machine, Ns, Phase, Process};
+use super::record::{self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process};
 use super::record::{Protocol, RequestOutcome, Transport};
 use super::state::{CommandState, State};
 
@@ -59,9 +60,17 @@ pub struct Command {
     pub cgroup: Option<String>,
     /// When it began
     pub start_ns: Ns,
+    /// How long it ran already when it was found, then at `start_ns`; absent for one whose beginning was
+    /// seen, or when nobody knows
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ns: Option<Ns>,
     /// How long it took; of one that still ran, how long it was observed
     pub wall_ns: Ns,
-    /// Exit code of the topmost process; `None` when a signal ended it or it still ran
+    /// It ended; how is not known when it has neither an exit code nor a signal
+    #[serde(default)]
+    pub ended: bool,
+    /// Exit code of the topmost process; `None` when a signal ended it, it still ran, or its end was
+    /// not seen
     pub exit_code: Option<i32>,
     /// Signal that ended it
     pub signal: Option<i32>,
@@ -71,10 +80,24 @@ pub struct Command {
     pub phases: Vec<PhaseShare>,
     /// `local` in parts; `None` when the scheduler was not observed
     pub local: Option<Local>,
+    /// Of the time that is `unexplained`: that of which records were lost, so that what it went to is
+    /// not known
+    #[serde(default)]
+    pub unknown_ns: Ns,
+    /// When records of it were lost
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
     /// Hosts, the costliest first
     pub hosts: Vec<HostShare>,
     /// Findings
     pub stalls: Vec<Stall>,
+}
+
+impl Command {
+    /// Whether the end of something that began at `start_ns` may be among records that were lost.
+    pub fn may_miss_end(&self, start_ns: Ns) -> bool {
+        self.gaps.iter().any(|gap| gap.end_ns > start_ns)
+    }
 }
 
 /// One phase's part of a command.
@@ -276,7 +299,8 @@ pub fn report(state: &State) -> Report {
 pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
     let record = state.record.as_ref()?;
     let stalls = crate::diagnose::stalls(state, now);
-    Some(Command { stalls, ..described(record, &state.split(now, None)) })
+    let gaps = state.gaps.clone();
+    Some(Command { stalls, gaps, ..described(record, &state.split(now, Threads::Unknown)) })
 }
 
 /// The same with the time already split, for a view that has its own idea of now.
@@ -305,12 +329,16 @@ pub fn described(record: &record::Command, split: &Split) -> Command {
         cwd: record.cwd.clone(),
         cgroup: record.cgroup.clone(),
         start_ns: record.start_ns,
+        age_ns: record.age_ns,
         wall_ns: split.wall_ns,
+        ended: record.wall_ns.is_some(),
         exit_code: record.exit_code,
         signal: record.signal,
         go: record.go.clone(),
         phases: Phase::ALL.into_iter().zip(&split.phases).map(phase).collect(),
         local: split.local,
+        unknown_ns: split.unknown_ns,
+        gaps: Vec::new(),
         hosts: split.hosts.iter().map(host).collect(),
         stalls: Vec::new(),
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::event::{
     Body, CommandUpdate, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark,
 };
-use super::record::{Command, Connection, Dns, Loss, Ns, Process, Request};
+use super::record::{
+    Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
+};
 
 /// How much is kept, over all commands together. The last quarter of each is for commands that
 /// have less than a quarter themselves: one that runs away does not take the others' room.
@@ -50,6 +52,9 @@ impl Default for Limits {
 /// about one does not bring it back.
 const CLEARED_MAX: usize = 1024;
 
+/// Gaps kept of one command; later ones lengthen the last.
+const GAPS_MAX: usize = 1024;
+
 /// A question and when it was given up.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Question {
@@ -77,6 +82,8 @@ pub struct CommandState {
     pub record: Option<Command>,
     /// Spells in which every thread slept, in order, disjoint
     pub idle: Vec<(Ns, Ns)>,
+    /// Gaps in what is known of it, in order, disjoint
+    pub gaps: Vec<Gap>,
     /// Its processes by start and pid
     pub processes: BTreeMap<(Ns, u32), Process>,
     /// Its questions by number
@@ -246,7 +253,10 @@ impl CommandState {
         self.changes += 1;
         match &event.body {
             Body::Session(_) | Body::Loss(_) | Body::Stall(_) | Body::End(_) => true,
-            Body::Command(update) => self.update(update, &mut held.idle, limits.idle),
+            Body::Command(update) => {
+                update.gaps.iter().for_each(|gap| self.gap(*gap));
+                self.update(update, &mut held.idle, limits.idle)
+            }
             Body::Process(record) => {
                 let key = (record.start_ns, record.pid);
                 upsert(&mut self.processes, key, record, &mut held.processes, limits.processes)
@@ -299,6 +309,30 @@ impl CommandState {
         fits
     }
 
+    /// What was open when records were lost may have ended: whatever is seen of it later says more.
+    fn gap(&mut self, gap: Gap) {
+        let full = self.gaps.len() >= GAPS_MAX;
+        if let Some(last) = self.gaps.last_mut() {
+            let same = last.start_ns == gap.start_ns;
+            if same || full {
+                last.end_ns = last.end_ns.max(gap.end_ns);
+                last.idle_ns = gap.idle_ns.filter(|_| same);
+                return;
+            }
+        }
+        let start_ns = self.gaps.last().map_or(gap.start_ns, |last| gap.start_ns.max(last.end_ns));
+        if start_ns >= gap.end_ns {
+            return;
+        }
+        self.gaps.push(Gap { start_ns, ..gap });
+        for request in self.requests.values_mut().filter(|request| request.end_ns.is_none()) {
+            Arc::make_mut(request).outcome = RequestOutcome::Unknown;
+        }
+        for connection in self.connections.values_mut().filter(|connection| connection.end_ns.is_none()) {
+            connection.outcome = ConnectionOutcome::Unknown;
+        }
+    }
+
     fn moment(&mut self, at: Ns, moment: Moment, held: &mut Held, limits: &Limits) -> bool {
         let fits = fits_in(self.moments.len(), held.marks, limits.marks);
         if fits {
@@ -348,7 +382,7 @@ mod tests {
 
     fn spells(idle: &[(Ns, Ns)]) -> Body {
         let command = Command { id: 1, ..Command::default() };
-        Body::Command(CommandUpdate { command, idle: idle.to_vec() })
+        Body::Command(CommandUpdate { command, idle: idle.to_vec(), gaps: Vec::new() })
     }
 
     #[test]

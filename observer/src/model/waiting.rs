@@ -48,6 +48,14 @@ pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns
         Subject::Lock(wait) if wait.joined_late => unknown,
         _ => None,
     };
+    // A socket may be older than the command that has it: it has not waited for longer than it ran.
+    let lived = command
+        .record
+        .as_ref()
+        .and_then(|record| Some(record.age_ns?.saturating_add(now.saturating_sub(record.start_ns))));
+    let earlier = earlier.map(|earlier| Earlier {
+        age_ns: earlier.age_ns.map(|age| lived.map_or(age, |lived| age.min(lived))),
+    });
     let age_ns = earlier.and_then(|earlier| earlier.age_ns);
     Waiting {
         command: id,
@@ -196,7 +204,7 @@ fn of_lock(command: &CommandState, wait: &LockWait) -> String {
 mod tests {
     use super::*;
     use crate::model::event::{Body, CommandUpdate, Event};
-    use crate::model::record::{Command, Connection, Dns};
+    use crate::model::record::{Command, Connection, Dns, Found};
 
     const S: Ns = 1_000_000_000;
 
@@ -290,11 +298,36 @@ mod tests {
     }
 
     #[test]
+    fn a_command_has_not_waited_for_longer_than_it_ran() {
+        let found = Found { since_sent_ns: Some(10 * S), ..Found::default() };
+        let connection = Connection {
+            command: 1,
+            id: 1,
+            remote: "192.0.2.1:443".into(),
+            joined_late: true,
+            bytes_sent: Some(9),
+            bytes_received: Some(0),
+            found: Some(found),
+            ..Connection::default()
+        };
+        let age = |age_ns| {
+            let command = Command { id: 1, age_ns, ..Command::default() };
+            let update = CommandUpdate { command, ..CommandUpdate::default() };
+            let state = state([Body::Command(update), Body::Connection(connection.clone())]);
+            waiting(&state, 1, S).unwrap().earlier.unwrap().age_ns
+        };
+        assert_eq!(
+            (age(Some(2 * S)), age(Some(60 * S)), age(None)),
+            (Some(3 * S), Some(10 * S), Some(10 * S))
+        );
+    }
+
+    #[test]
     fn an_ended_command_waits_for_nothing() {
         let command = Command { id: 1, wall_ns: Some(1), ..Command::default() };
         let state = state([
             Body::Request(request(Class::Zip)),
-            Body::Command(CommandUpdate { command, idle: Vec::new() }),
+            Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
         ]);
         assert_eq!(waiting(&state, 1, S), None);
     }

@@ -3,7 +3,9 @@
 
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -51,10 +53,10 @@ pub trait Observation {
     /// command.
     fn serve(&mut self) -> Result<(), Refusal>;
 
-    /// The command has ended with this status: sees to it that files are written and the report
-    /// is printed, detaches, and waits for all that. `status` is `None` when the command was
+    /// The command has ended so: sees to it that files are written and the report
+    /// is printed, detaches, and waits for all that. `ended` is `None` when the command was
     /// never started: nothing is written then.
-    fn finish(self: Box<Self>, status: Option<i32>) -> Result<(), Refusal>;
+    fn finish(self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), Refusal>;
 }
 
 /// How much a line says.
@@ -191,10 +193,10 @@ fn output() -> Result<Option<OwnedFd>, Errno> {
 /// goes on, and its status stays the result.
 fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut(Note, &str, &str)) -> i32 {
     let mut observation = Some(observation);
-    let status = loop {
+    let ended = loop {
         let other = observation.as_ref().and_then(|observation| observation.descriptor());
         match job.wait(other, None) {
-            Ok(Some(ended)) => break exit_status(ended),
+            Ok(Some(ended)) => break ended,
             Ok(None) => {}
             Err(error) => {
                 say(
@@ -202,7 +204,7 @@ fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut
                     &format!("the command cannot be waited for: {error}"),
                     "it goes on by itself",
                 );
-                break NEVER_STARTED;
+                break ExitStatus::from_raw(NEVER_STARTED << 8);
             }
         }
         if let Some(Err(refusal)) = observation.as_mut().map(|observation| observation.serve()) {
@@ -210,8 +212,8 @@ fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut
             observation = None;
         }
     };
-    if let Some(Err(refusal)) = observation.map(|observation| observation.finish(Some(status))) {
+    if let Some(Err(refusal)) = observation.map(|observation| observation.finish(Some(ended))) {
         say(Note::Error, &refusal.what, &refusal.mend);
     }
-    status
+    exit_status(ended)
 }

@@ -11,7 +11,7 @@ use crate::diagnose::advice::next_step;
 use crate::model::event::{Body, Event, LockWait, StallState, StallUpdate};
 use crate::model::operations::is_go;
 use crate::model::record::{
-    Command, Connection, ConnectionOutcome, Dns, Loss, Ns, Process, Request, RequestOutcome,
+    Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
 };
 use crate::model::{State, report};
 
@@ -61,6 +61,9 @@ impl Lines {
             Body::Command(update) => {
                 let command = &update.command;
                 let id = command.id;
+                if let Some(gap) = update.gaps.iter().find(|gap| gap.idle_ns.is_none()) {
+                    return Some(line(event.at_ns, Some(id), &lost(gap)));
+                }
                 if command.wall_ns.is_some() {
                     let text = self.once(id, Step::Ended, || ended(state, command))?;
                     self.forget_ended(state, id);
@@ -105,8 +108,7 @@ impl Lines {
             }
             Body::Stall(update) => (Some(update.command), stall(update)),
         };
-        let id = command.map_or_else(|| "-".to_owned(), |id| format!("#{id}"));
-        Some(clean(&format!("{:>9} s  {id:<4} {text}", moment(event.at_ns))).into_owned())
+        Some(line(event.at_ns, command, &text))
     }
 
     fn once(&mut self, command: u32, step: Step, text: impl FnOnce() -> String) -> Option<String> {
@@ -240,6 +242,16 @@ impl Lines {
     }
 }
 
+fn line(at_ns: Ns, command: Option<u32>, text: &str) -> String {
+    let id = command.map_or_else(|| "-".to_owned(), |id| format!("#{id}"));
+    clean(&format!("{:>9} s  {id:<4} {text}", moment(at_ns))).into_owned()
+}
+
+fn lost(gap: &Gap) -> String {
+    let took = duration(gap.end_ns.saturating_sub(gap.start_ns));
+    format!("records of the last {took} were lost: what happened meanwhile is not known")
+}
+
 /// What was found, what it cost by now, and what can be tried.
 fn stall(update: &StallUpdate) -> String {
     let stall = &update.stall;
@@ -264,7 +276,7 @@ fn began(command: &Command) -> String {
 
 /// A summary: how it ended, and the phases that cost most.
 fn ended(state: &State, command: &Command) -> String {
-    let ending = words::ending(command.exit_code, command.signal);
+    let ending = words::ending(true, command.exit_code, command.signal);
     let what = words::argv(&command.argv);
     let whole = state.command(command.id).and_then(|known| report::command(known, state.latest_ns()));
     let Some(whole) = whole else { return format!("ended: {what}, {ending}") };
@@ -308,7 +320,7 @@ mod tests {
         let argv = ["go", "mod", "download"].map(str::to_owned).to_vec();
         let exit_code = wall_ns.map(|_| 0);
         let command = Command { id: 1, pid: 77, argv, wall_ns, exit_code, ..Command::default() };
-        Body::Command(CommandUpdate { command, idle: Vec::new() })
+        Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() })
     }
 
     #[test]
@@ -452,7 +464,7 @@ mod tests {
         let (mut state, mut lines) = (State::new(), Lines::new());
         for id in 1..100 {
             let command = Command { id, wall_ns: Some(1), ..Command::default() };
-            let body = Body::Command(CommandUpdate { command, idle: Vec::new() });
+            let body = Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() });
             let event = Event { at_ns: 1, body };
             state.apply(&event);
             assert!(lines.line(&state, &event).is_some());

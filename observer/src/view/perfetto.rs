@@ -122,7 +122,7 @@ impl Writer {
         self.process(own, &format!("#{} {line}", command.id), 2 * u64::from(command.id));
         let end = command.start_ns.saturating_add(command.wall_ns);
         let track = self.track(own, "command", 0);
-        let ended = words::ending(command.exit_code, command.signal);
+        let ended = words::ending(command.ended, command.exit_code, command.signal);
         let mut args: Args = vec![("ended", ended.into())];
         args.extend(command.phases.iter().map(|share| (share.phase.name(), share.blocked_ns.into())));
         self.complete(own, track, &line, "command", (command.start_ns, end), args);

@@ -12,6 +12,8 @@ use crate::model::state::CommandState;
 const GROUPS: usize = 24;
 /// Rows of a group: so many spans at once.
 const ROWS: usize = 12;
+/// Gaps drawn.
+const GAPS: usize = 60;
 /// Marks of a group.
 const PINS: usize = 60;
 
@@ -26,6 +28,8 @@ pub struct Waterfall {
     pub groups: Vec<Group>,
     /// Groups that are not drawn
     pub more: usize,
+    /// From when to when records were lost
+    pub gaps: Vec<(Ns, Ns)>,
 }
 
 /// Rows that belong together: a connection, a name server.
@@ -107,8 +111,10 @@ pub fn waterfall(command: &CommandState, now: Ns, most: usize) -> Waterfall {
     }
     groups.sort_by_key(|group| (group.order, group.start()));
     let wall = end_ns.saturating_sub(start_ns);
-    let mut waterfall =
-        Waterfall { start_ns, end_ns, groups: groups.into_iter().map(spans::Raw::rows).collect(), more };
+    let gaps = command.gaps.iter().map(|gap| (gap.start_ns.max(start_ns), gap.end_ns.min(end_ns)));
+    let gaps = gaps.filter(|(from, to)| from < to).take(GAPS).collect();
+    let groups = groups.into_iter().map(spans::Raw::rows).collect();
+    let mut waterfall = Waterfall { start_ns, end_ns, groups, more, gaps };
     for group in &mut waterfall.groups {
         merge::pins(&mut group.pins, wall / 200);
     }

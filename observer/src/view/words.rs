@@ -1,7 +1,7 @@
 //! Names of the contract in, plain words out.
 
-use crate::model::record::{Class, ConnectionOutcome, Phase, Protocol, RequestOutcome};
-use crate::model::report::{Connection, Severity};
+use crate::model::record::{Class, ConnectionOutcome, Phase, Process, Protocol, RequestOutcome};
+use crate::model::report::{Command, Connection, Severity};
 
 /// What a phase is, in at most 27 columns.
 pub const fn phase(phase: Phase) -> &'static str {
@@ -77,6 +77,7 @@ pub const fn outcome(outcome: ConnectionOutcome) -> &'static str {
         ConnectionOutcome::TimedOut => "no answer",
         ConnectionOutcome::Reset => "reset",
         ConnectionOutcome::Open => "still open",
+        ConnectionOutcome::Unknown => "end not seen",
         ConnectionOutcome::Unused => "unused",
     }
 }
@@ -105,6 +106,7 @@ pub const fn request_outcome(outcome: RequestOutcome) -> &'static str {
         RequestOutcome::Reset => "reset",
         RequestOutcome::Cancelled => "cancelled",
         RequestOutcome::Open => "open",
+        RequestOutcome::Unknown => "not seen",
     }
 }
 
@@ -116,13 +118,24 @@ pub const fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-/// How a command ended.
-pub fn ending(exit_code: Option<i32>, signal: Option<i32>) -> String {
+/// How a command ended, if it did.
+pub fn ending(ended: bool, exit_code: Option<i32>, signal: Option<i32>) -> String {
     match (exit_code, signal) {
         // SIGINT: Ctrl-C
         (_, Some(2)) => "interrupted (signal 2)".to_owned(),
         (_, Some(signal)) => format!("ended by signal {signal}"),
         (Some(code), None) => format!("exit {code}"),
+        (None, None) if ended => "ended, how is not known".to_owned(),
+        (None, None) => "still running".to_owned(),
+    }
+}
+
+/// How a process of that command ended, if it did.
+pub fn process_ending(process: &Process, command: &Command) -> String {
+    match (process.exit_code, process.end_ns) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(_)) => "ended".to_owned(),
+        (None, None) if command.may_miss_end(process.start_ns) => "end not seen".to_owned(),
         (None, None) => "still running".to_owned(),
     }
 }

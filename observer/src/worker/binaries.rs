@@ -89,6 +89,11 @@ impl Binaries {
         self.known.get(&self.first?)
     }
 
+    /// Whether a Go program was among them.
+    pub fn any_go(&self) -> bool {
+        self.known.values().any(|binary| !binary.foreign)
+    }
+
     /// The file's number may become another's.
     pub fn forget(&mut self, file: FileId) {
         self.known.remove(&file);

@@ -168,7 +168,8 @@ impl Dashboard {
         let records = state.commands().filter_map(|(_, command)| command.record.clone());
         let records: Vec<_> = records.collect();
         for record in records.iter().skip(records.len().saturating_sub(SUMMED_UP)) {
-            let body = Body::Command(CommandUpdate { command: record.clone(), idle: Vec::new() });
+            let body =
+                Body::Command(CommandUpdate { command: record.clone(), idle: Vec::new(), gaps: Vec::new() });
             let at_ns = record.wall_ns.map_or(record.start_ns, |wall| record.start_ns + wall);
             if let Some(line) = Lines::new().line(state, &Event { at_ns, body }) {
                 let _ = writeln!(io::stdout(), "{line}");
@@ -284,7 +285,7 @@ mod tests {
         let mut state = State::new();
         for (id, uid) in [(1, Some(0)), (2, Some(4_000_000_001)), (3, None)] {
             let command = Command { id, uid, ..Command::default() };
-            let body = Body::Command(CommandUpdate { command, idle: Vec::new() });
+            let body = Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() });
             state.apply(&Event { at_ns: 0, body });
         }
         let mut users = BTreeMap::new();

@@ -119,11 +119,11 @@ async fn serve(seam: Seam) -> Result<()> {
                 match message {
                     ToWorker::Maps => ring = Some(open_ring(descriptors)?),
                     ToWorker::BinariesEnd => progress.binaries_end = true,
-                    ToWorker::Ended => {
+                    ToWorker::Ended { status } => {
                         if let Some(ring) = &mut ring {
                             observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
                         }
-                        return observer.finish(&binaries);
+                        return observer.finish(&binaries, status);
                     }
                     ToWorker::Abandoned => {
                         observer.abandon();

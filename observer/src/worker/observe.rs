@@ -183,7 +183,7 @@ impl Observer {
                 self.looks.answered(self.now(), seam);
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
                 let binary = binaries.look(file, &path, descriptor, seam)?;
-                let environ = descriptors.next().map(read_environ).unwrap_or_default();
+                let environ = descriptors.next().and_then(|file| read_environ(pid, &path, file));
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
                 let wanted = self.wanted(pid, binary);
                 if go.is_none()
@@ -197,7 +197,7 @@ impl Observer {
                     self.state.clear_command(command);
                     return Ok(());
                 }
-                let go = go.map(|_| settings(&environ, binary, &path, cpus, same_files));
+                let go = go.map(|_| settings(environ.as_deref(), binary, &path, cpus, same_files));
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
@@ -258,8 +258,8 @@ impl Observer {
             }
         };
         // Before the records behind the gap are decoded, not after.
-        if !ring.take(all, early) {
-            self.correlator.gap();
+        if let Some((from, to)) = ring.take(all, early) {
+            self.correlator.gap(from, to);
             self.gap_ns = Some(self.now());
         }
         let Self { correlator, events, looks, stubs, task, .. } = self;
@@ -436,7 +436,10 @@ impl Observer {
         self.gap_ns = None;
         let trees = self.correlator.running_trees().into_iter();
         let gone = trees.filter(|(tree, _)| ring.tree(*tree).is_none());
-        gone.for_each(|(_, command)| self.kept.ended(command, now));
+        for (tree, _) in gone.collect::<Vec<_>>() {
+            self.correlator.ended_unseen(tree, &mut self.events);
+        }
+        self.take();
     }
 
     fn flush(&mut self) {

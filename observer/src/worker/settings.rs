@@ -13,25 +13,62 @@ use crate::seam::Task;
 use crate::target::BuildInfo;
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
-const ENVIRON_MAX: u64 = 1 << 20;
+const ENVIRON_MAX: usize = 1 << 20;
 
-/// A process's environment; empty when it has gone.
-pub fn read_environ(descriptor: OwnedFd) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // A process that has gone has no environment: it is not known then.
-    let _ = File::from(descriptor).take(ENVIRON_MAX).read_to_end(&mut bytes);
-    bytes
+/// The environment of a process that runs the program at `path`; `None` when it is not known: that of a
+/// process that ends, or runs another program by now, reads as if it were empty.
+pub fn read_environ(pid: u32, path: &str, descriptor: OwnedFd) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; ENVIRON_MAX];
+    // In one call: the process may end between two, and what was read by then would look whole.
+    let read = File::from(descriptor).read(&mut bytes).ok()?;
+    bytes.truncate(read);
+    let empty = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        (has_memory(&stat)? && program == Path::new(path)).then_some(())
+    };
+    if read == 0 {
+        empty()?;
+    }
+    Some(bytes)
+}
+
+/// Whether `/proc/PID/stat` is that of a process with memory of its own, not about to end; `None` when it
+/// is cut.
+fn has_memory(stat: &str) -> Option<bool> {
+    /// `PF_EXITING` of `include/linux/sched.h`
+    const EXITING: u64 = 4;
+    // The name may hold anything; the third field follows it.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(6);
+    let flags: u64 = fields.next()?.parse().ok()?;
+    let size: u64 = fields.nth(13)?.parse().ok()?;
+    Some(flags & EXITING == 0 && size > 0)
 }
 
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
 pub fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
         binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
-    Some(settings(task.environ.as_bytes(), binary, &binary.path, task.cpus, true))
+    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, true))
 }
 
-/// What `go env` would say. `same_files`: the command sees the same files as this process.
-pub fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, same_files: bool) -> Go {
+/// What `go env` would say; only what the binary itself says when the environment is not known.
+/// `same_files`: the command sees the same files as this process.
+pub fn settings(
+    environ: Option<&[u8]>,
+    binary: &Binary,
+    path: &str,
+    cpus: Option<u32>,
+    same_files: bool,
+) -> Go {
+    let build = binary.build.as_ref();
+    let of_binary = Go {
+        version: build.map(|build| build.go_version.clone()),
+        cgo: build.and_then(BuildInfo::cgo),
+        binary: Some(path.to_owned()),
+        ..Go::default()
+    };
+    let Some(environ) = environ else { return of_binary };
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
@@ -43,11 +80,8 @@ pub fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, 
         file.take(goenv::FILE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     };
-    let mut go = goenv::settings(&source, read);
-    let build = binary.build.as_ref();
-    go.version = build.map(|build| build.go_version.clone());
-    go.cgo = build.and_then(BuildInfo::cgo);
-    go.binary = Some(path.to_owned());
+    let Go { version, cgo, binary, .. } = of_binary;
+    let mut go = Go { version, cgo, binary, ..goenv::settings(&source, read) };
     let folder = |path: Option<&String>| {
         let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
         Some((metadata.dev(), metadata.ino()))
@@ -63,4 +97,42 @@ pub fn cgroup_of(text: &str) -> Option<String> {
     let unified = text.lines().find(|line| line.starts_with("0::")).and_then(path);
     let other = || text.lines().filter_map(path).max_by_key(String::len);
     unified.filter(|path| path != "/").or_else(other).or_else(|| Some("/".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_of_a_process_that_ends_is_not_known_and_an_empty_one_is() {
+        let stat = |flags: u64, size: u64| {
+            format!(
+                "7 (a b) c) S 1 7 7 0 -1 {flags} 9 0 0 0 1 2 0 0 20 0 5 0 900 {size} 300 18446744073709551615"
+            )
+        };
+        assert_eq!(has_memory(&stat(0x0040_0000, 1 << 30)), Some(true));
+        assert_eq!(has_memory(&stat(0x0040_0004, 1 << 30)), Some(false));
+        assert_eq!(has_memory(&stat(0x0040_0000, 0)), Some(false));
+        assert_eq!(has_memory("7 (go) S 1"), None);
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert_eq!(has_memory(&own), Some(true), "{own}");
+    }
+
+    #[test]
+    fn an_empty_environment_is_known_while_its_process_lives_only() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").env_clear().spawn().unwrap();
+        let pid = child.id();
+        let path = std::fs::canonicalize("/bin/sleep").unwrap();
+        let environ = || File::open(format!("/proc/{pid}/environ")).unwrap();
+        let read = |file: File| read_environ(pid, path.to_str().unwrap(), file.into());
+        let (first, second) = (environ(), environ());
+        // Until it has begun the program.
+        while std::fs::read_link(format!("/proc/{pid}/exe")).unwrap() != path {
+            std::thread::yield_now();
+        }
+        assert_eq!(read(first).or_else(|| read(environ())), Some(Vec::new()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read(second), None);
+    }
 }

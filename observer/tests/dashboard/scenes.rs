@@ -68,7 +68,7 @@ impl Scene {
         self.command = id;
         let command = Self::record(id, start_ns, cwd);
         let args = command.argv.clone();
-        self.at(start_ns, Body::Command(CommandUpdate { command, idle: Vec::new() }));
+        self.at(start_ns, Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }));
         let process = Process {
             command: id,
             pid: 4000 + id,
@@ -88,7 +88,7 @@ impl Scene {
         command.exit_code = ended.map(|(_, code)| code);
         command.local = Some(Local { cpu_ns: 100 * MS, ..Local::default() });
         let at = spells.last().map_or(0, |spell| spell.1);
-        self.at(at, Body::Command(CommandUpdate { command, idle: spells.to_vec() }));
+        self.at(at, Body::Command(CommandUpdate { command, idle: spells.to_vec(), gaps: Vec::new() }));
     }
 
     fn dns(&mut self, name: &str, qtype: &str, attempt: u32, start: Ns, end: Option<Ns>, timed_out: bool) {

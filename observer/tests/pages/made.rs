@@ -75,7 +75,7 @@ pub fn large(commands: u32, requests: u32) -> State {
         let spell = 60 * SECOND * u64::from(commands) / 20_000;
         let idle = (0..20_000 / u64::from(commands)).map(|n| (n * spell, n * spell + spell / 2)).collect();
         let mut apply = |at_ns, body| state.apply(&Event { at_ns, body });
-        apply(0, Body::Command(CommandUpdate { command, idle }));
+        apply(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
         let connection = Connection {
             command: id,
             id,

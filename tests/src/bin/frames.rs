@@ -40,7 +40,10 @@ fn request(id: u32) -> Event {
 fn main() {
     let mut state = State::new();
     let command = Command { id: 1, pid: 1, argv: vec!["go".into()], ..Command::default() };
-    state.apply(&Event { at_ns: 0, body: Body::Command(CommandUpdate { command, idle: Vec::new() }) });
+    state.apply(&Event {
+        at_ns: 0,
+        body: Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
+    });
     for id in 0..4 {
         let connection =
             Connection { command: 1, id, remote: "192.0.2.1:443".into(), ..Connection::default() };

@@ -49,7 +49,7 @@ fn looks(requests: u64) -> Vec<Duration> {
         ..Command::default()
     };
     let idle = (0..requests).map(|n| (n * MS, n * MS + MS / 2)).collect();
-    tell(0, Body::Command(CommandUpdate { command, idle }));
+    tell(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     let process = |pid: u32| Process { command: 1, pid, comm: "go".into(), ..Process::default() };
     tell(0, Body::Process(process(1)));
     for id in 1..=2 {

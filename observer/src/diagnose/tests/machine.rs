@@ -97,7 +97,7 @@ fn caches_in_one_folder_are_told_by_path_and_by_inode() {
 fn a_busy_machine_is_information() {
     let mut world =
         World::new().command(|command| command.local = Some(Local { cpu_ns: 8 * S, ..Local::default() }));
-    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, 2 * S)] };
+    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, 2 * S)], gaps: Vec::new() };
     world.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
     let stalls = stalls(world.0.command(1).unwrap(), 10 * S);
     let stall = stalls.iter().find(|stall| stall.kind == "local-bound").unwrap();

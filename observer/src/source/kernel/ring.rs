@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
-use observer_common::{Lost, Tree, TreeTimes};
+use observer_common::{DATA_MAX, Lost, RING_BYTES, Tree, TreeTimes};
 
 use super::monotonic_ns;
 
@@ -27,7 +27,14 @@ pub struct Ring {
     held_bytes: usize,
     /// Records lost to a full ring when it was last looked
     full: u64,
+    /// By when no more than these had been lost
+    whole_ns: u64,
 }
+
+/// Room that the longest record takes of the ring, its header of the ring's own included, bytes.
+const RECORD_MAX: usize = DATA_MAX + 512;
+/// What the ring keeps for itself before each record.
+const RING_HEADER: usize = 8;
 
 impl Ring {
     /// From the agent's descriptors.
@@ -42,21 +49,32 @@ impl Ring {
             held: Vec::new(),
             held_bytes: 0,
             full: 0,
+            whole_ns: monotonic_ns(),
         })
     }
 
     /// Takes what has come in off the ring; everything when `all`. Shows each record to `early`, out of
-    /// order. False when records before these were lost because the ring was full.
-    pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> bool {
+    /// order. From when to when (`CLOCK_MONOTONIC`) others were lost because the ring was full.
+    pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> Option<(u64, u64)> {
+        let (mut taken, mut before) = (0, None);
         while all || !self.is_full() {
             let Some(item) = self.ring.next() else { break };
             let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
             early(&item);
+            // Nothing is lost as long as the longest record still fits in: what lies before that place
+            // was there before the first loss.
+            taken += (item.len() + RING_HEADER).next_multiple_of(8);
+            if taken <= RING_BYTES as usize - RECORD_MAX {
+                before = before.max(Some(at));
+            }
             self.held_bytes += item.len();
             self.held.push((at, Box::from(&*item)));
         }
         let full = self.count(Lost::Ring);
-        full == std::mem::replace(&mut self.full, full)
+        let lost = full != std::mem::replace(&mut self.full, full);
+        let now = monotonic_ns();
+        let whole_ns = std::mem::replace(&mut self.whole_ns, now);
+        lost.then(|| (before.unwrap_or(whole_ns).max(whole_ns.min(now)), now))
     }
 
     /// Hands over what was taken, in order of time; `all` does not wait for stragglers.

@@ -79,6 +79,16 @@ pub fn waterfall(out: &mut String, waterfall: &Waterfall, stalls: &[Stall]) {
             height - AXIS
         );
     }
+    for &(start, end) in &waterfall.gaps {
+        let (left, width) = scale.span(start, end);
+        let _ = writeln!(
+            out,
+            r#"<g><title>records of {} were lost</title><rect class="gap" x="{left:.3}%" y="{}" width="{width:.3}%" height="{}"/></g>"#,
+            duration(end - start),
+            AXIS - 5,
+            height - AXIS + 5
+        );
+    }
     let mut top = AXIS;
     for group in &waterfall.groups {
         self::group(out, group, &scale, top);

@@ -121,7 +121,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
     );
     let mut table = Table::new(&["", "command", "#took", "worst stall", "most of it", "ended"]);
     for (place, command) in commands.iter().take(INDEX).enumerate() {
-        let ended = words::ending(command.exit_code, command.signal);
+        let ended = words::ending(command.ended, command.exit_code, command.signal);
         let number = escape(&format!("#{}", command.id));
         let number = if place < SECTIONS {
             format!("<a href=\"#command-{}\">{number}</a>", command.id)
@@ -156,7 +156,7 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     let answer = answer(command);
     let _ = write!(out, r#"<p class="answer">"#);
     if failed(command) {
-        let ending = words::ending(command.exit_code, command.signal);
+        let ending = words::ending(command.ended, command.exit_code, command.signal);
         let _ = write!(out, r#"<span class="bad">It failed: {}.</span> "#, escape(&ending));
     }
     let _ = write!(out, "{}", escape(&answer.time));
@@ -227,7 +227,11 @@ fn foot(out: &mut String, report: &Report) {
         Some(text) => ("bad", text.as_str()),
         None => ("soft", "Nothing was lost."),
     };
-    let _ = writeln!(out, "<h2>What was not seen</h2>\n<p class=\"{class}\">{text}</p>\n<footer>");
+    let _ = writeln!(out, "<h2>What was not seen</h2>\n<p class=\"{class}\">{text}</p>");
+    for gaps in report.commands.iter().filter_map(loss::gaps) {
+        let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape(&gaps));
+    }
+    out.push_str("<footer>\n");
     let machine = &report.machine;
     let mut parts = vec![
         report.tool.clone(),

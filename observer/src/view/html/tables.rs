@@ -21,7 +21,7 @@ fn time(ns: Option<Ns>) -> String {
 
 pub(super) fn settings(out: &mut String, command: &Command) {
     let go = &command.go;
-    let ended = words::ending(command.exit_code, command.signal);
+    let ended = words::ending(command.ended, command.exit_code, command.signal);
     let rows = [
         ("took", Some(format!("{}, {ended}", duration(command.wall_ns)))),
         ("folder", command.cwd.clone()),
@@ -163,6 +163,7 @@ fn status(request: &Request) -> (String, bool) {
         RequestOutcome::Reset => ("reset".to_owned(), true),
         RequestOutcome::Cancelled => ("cancelled".to_owned(), false),
         RequestOutcome::Open => ("unfinished".to_owned(), true),
+        RequestOutcome::Unknown => (code.unwrap_or_else(|| "answer not seen".to_owned()), false),
     }
 }
 
@@ -182,10 +183,12 @@ pub(super) fn dns(out: &mut String, report: &Report, command: &Command, most: us
     let mut table =
         Table::new(&["name", "type", "answer", "#took", "#attempt", "server", "asked by", "#from, s"]);
     for dns in of {
+        let lost = dns.end_ns.is_none() && !dns.timed_out && command.may_miss_end(dns.start_ns);
         let (answer, bad) = match (&dns.rcode, dns.answers) {
             (Some(rcode), Some(0)) if rcode == "NOERROR" => ("no address".to_owned(), false),
             (Some(rcode), Some(n)) if rcode == "NOERROR" => (count(u64::from(n), "answer"), false),
             (Some(rcode), _) => (rcode.clone(), rcode != "NOERROR"),
+            (None, _) if lost => ("not seen".to_owned(), false),
             (None, _) => ("no answer".to_owned(), true),
         };
         let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
@@ -197,7 +200,7 @@ pub(super) fn dns(out: &mut String, report: &Report, command: &Command, most: us
             .text(&dns.name)
             .cell(&dns.qtype)
             .marked(&answer, bad)
-            .cell(&took.map_or_else(|| "given up".to_owned(), duration))
+            .cell(&took.map_or_else(|| if lost { "?" } else { "given up" }.to_owned(), duration))
             .marked(&dns.attempt.to_string(), dns.attempt > 1)
             .cell(&dns.server)
             .cell(&by)
@@ -262,11 +265,7 @@ pub(super) fn processes(out: &mut String, report: &Report, command: &Command, mo
     heading(out, &if of.len() == 1 { "1 process".to_owned() } else { format!("{} processes", of.len()) });
     let mut table = Table::new(&["#pid", "command", "#took", "ended", "#CPU", "#from, s"]);
     for process in of.iter().take(most) {
-        let ended = match (process.exit_code, process.end_ns) {
-            (Some(code), _) => format!("exit {code}"),
-            (None, Some(_)) => "ended".to_owned(),
-            (None, None) => "still running".to_owned(),
-        };
+        let ended = words::process_ending(process, command);
         let line = if process.args.is_empty() { process.comm.clone() } else { words::argv(&process.args) };
         table
             .cell(&process.pid.to_string())

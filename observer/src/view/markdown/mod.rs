@@ -34,6 +34,7 @@ pub fn markdown(report: &Report) -> String {
     }
     if let Some(lost) = loss::sentence(&report.loss) {
         let _ = writeln!(out, "⚠️ **Not everything was seen:** {lost}");
+        report.commands.iter().filter_map(loss::gaps).for_each(|gaps| _ = writeln!(out, "{gaps}"));
     }
     let _ = writeln!(out, "\n<sub>{}</sub>", prose(&report.tool));
     out
@@ -53,7 +54,7 @@ fn index(out: &mut String, n: usize, commands: &[&Command]) {
             command.id,
             code(&words::argv(&command.argv)),
             duration(command.wall_ns),
-            words::ending(command.exit_code, command.signal),
+            words::ending(command.ended, command.exit_code, command.signal),
         );
     }
     more(out, n, 3 * COMMANDS, "command");
@@ -61,7 +62,7 @@ fn index(out: &mut String, n: usize, commands: &[&Command]) {
 }
 
 fn chapter(out: &mut String, report: &Report, command: &Command) {
-    let ending = words::ending(command.exit_code, command.signal);
+    let ending = words::ending(command.ended, command.exit_code, command.signal);
     let (name, wall) = (code(&words::argv(&command.argv)), duration(command.wall_ns));
     let _ = writeln!(out, "### {name}: {wall}, {ending}\n");
     let answer = answer(command);

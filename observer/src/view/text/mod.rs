@@ -41,9 +41,11 @@ fn header(page: &mut Page, command: &Command, numbered: bool) {
     let number = if numbered { format!("#{} ", command.id) } else { String::new() };
     page.line(0, HEADING, &format!("{number}{}", words::argv(&command.argv)));
     let failed = command.exit_code.is_some_and(|code| code != 0) || command.signal.is_some();
-    let ending = words::ending(command.exit_code, command.signal);
+    let ending = words::ending(command.ended, command.exit_code, command.signal);
     let style = if failed { BAD } else { PLAIN };
-    page.line(0, style, &format!("{}, {ending}", duration(command.wall_ns)));
+    let before =
+        command.age_ns.map_or_else(String::new, |age| format!(" observed, {} before", duration(age)));
+    page.line(0, style, &format!("{}{before}, {ending}", duration(command.wall_ns)));
     let go = &command.go;
     let settings = [
         ("", go.version.clone()),
@@ -59,6 +61,8 @@ fn header(page: &mut Page, command: &Command, numbered: bool) {
             value.filter(|value| !value.is_empty()).map(|value| format!("{name}{value}"))
         })
         .collect();
+    let unknown = (go.version.is_some() && !go.has_settings()).then(|| "settings not known".to_owned());
+    let known: Vec<String> = known.into_iter().chain(unknown).collect();
     if !known.is_empty() {
         page.line(0, DIM, &known.join("  "));
     }
@@ -77,11 +81,7 @@ fn processes(page: &mut Page, report: &Report, command: &Command) {
     for process in others.iter().take(MOST) {
         let took = process.end_ns.map(|end| end.saturating_sub(process.start_ns));
         let cpu = format!("CPU {}", duration_or_unknown(process.cpu_ns));
-        let ending = match (process.exit_code, process.end_ns) {
-            (Some(code), _) => format!("exit {code}"),
-            (None, Some(_)) => "ended".to_owned(),
-            (None, None) => "still running".to_owned(),
-        };
+        let ending = words::process_ending(process, command);
         let bad = process.exit_code.is_some_and(|code| code != 0);
         table.styled([
             (process.comm.clone(), PLAIN),
@@ -109,5 +109,8 @@ fn loss(page: &mut Page, report: &Report) {
     match super::loss::sentence(&report.loss) {
         Some(lost) => page.line(2, BAD, &lost),
         None => page.line(2, PLAIN, "Nothing was lost."),
+    }
+    for gaps in report.commands.iter().filter_map(super::loss::gaps) {
+        page.line(2, BAD, &gaps);
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
     ]);
     for dns in questions {
         let whole = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
-        question(&mut table, dns, dns.name.clone(), again(dns));
+        question(&mut table, (dns, command), dns.name.clone(), again(dns));
         // What its server, a local stub, asked for it.
         let passed_on: Vec<&Dns> =
             of.iter().copied().filter(|passed_on| passed_on.on_behalf_of == Some(dns.id)).collect();
@@ -50,7 +50,7 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
                 Some(whole) => format!("of {}", duration(whole)),
                 None => String::new(),
             };
-            question(&mut table, dns, format!("  {by} asked"), (note, DIM));
+            question(&mut table, (dns, command), format!("  {by} asked"), (note, DIM));
         }
     }
     page.table(&table);
@@ -61,19 +61,21 @@ fn again(dns: &Dns) -> (String, Style) {
     (if dns.attempt > 1 { format!("attempt {}", dns.attempt) } else { String::new() }, BAD)
 }
 
-fn question(table: &mut Table, dns: &Dns, name: String, note: (String, Style)) {
+fn question(table: &mut Table, (dns, command): (&Dns, &Command), name: String, note: (String, Style)) {
+    let lost = dns.end_ns.is_none() && !dns.timed_out && command.may_miss_end(dns.start_ns);
     let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
     let (answer, style) = match (&dns.rcode, dns.timed_out) {
         (Some(rcode), _) if rcode == "NOERROR" => (answers(dns), PLAIN),
         (Some(rcode), _) => (rcode.clone(), BAD),
         (None, true) => ("no answer".to_owned(), BAD),
+        (None, false) if lost => ("answer not seen".to_owned(), DIM),
         (None, false) => ("unanswered".to_owned(), BAD),
     };
     table.styled([
         (name, PLAIN),
         (dns.qtype.clone(), PLAIN),
         (answer, style),
-        (took.map_or_else(|| "given up".to_owned(), duration), PLAIN),
+        (took.map_or_else(|| if lost { "?" } else { "given up" }.to_owned(), duration), PLAIN),
         (format!("from {}", dns.server), DIM),
         note,
     ]);

@@ -49,6 +49,7 @@ fn status(request: &Request) -> (String, anstyle::Style) {
         RequestOutcome::Reset => ("reset".to_owned(), BAD),
         RequestOutcome::Cancelled => ("cancelled".to_owned(), PLAIN),
         RequestOutcome::Open => ("unfinished".to_owned(), BAD),
+        RequestOutcome::Unknown => (code.unwrap_or_else(|| "answer not seen".to_owned()), PLAIN),
     }
 }
 

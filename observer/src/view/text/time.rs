@@ -28,6 +28,13 @@ pub(super) fn phases(page: &mut Page, command: &Command) {
         ]);
     }
     page.table(&table);
+    if command.unknown_ns > 0 {
+        let text = format!(
+            "of unexplained: {} not known, for its records are missing",
+            duration(command.unknown_ns)
+        );
+        page.line(2, BAD, &text);
+    }
     match &command.local {
         Some(local) if local.cpu_ns + local.runqueue_ns + local.disk_ns > 0 => {
             let text = format!(

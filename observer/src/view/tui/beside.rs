@@ -10,6 +10,7 @@ use super::tables::{self, Look};
 use super::theme::Theme;
 use super::timeline::lanes::{self, Lane};
 use super::view::{ListView, Tab};
+use crate::model::operations::Threads;
 use crate::model::record::Ns;
 use crate::model::state::CommandState;
 
@@ -22,8 +23,8 @@ pub struct Job {
     pub id: u32,
     /// The present
     pub now: Ns,
-    /// Since when every thread of it sleeps
-    pub asleep: Option<Ns>,
+    /// What its threads do
+    pub threads: Threads,
     /// The timeline is looked at
     pub lanes: Option<LanesKey>,
     /// A table is
@@ -87,8 +88,8 @@ impl Beside {
 
 impl Job {
     fn work(self) -> Done {
-        let Self { command, id, now, asleep, lanes, order } = self;
-        let digest = Digest::new(&command, id, now, asleep);
+        let Self { command, id, now, threads, lanes, order } = self;
+        let digest = Digest::new(&command, id, now, threads);
         let lanes = lanes.map(|key| {
             let lanes = lanes::lanes(&command, now, key.focus, &key.filter);
             (key, now, lanes)

@@ -14,7 +14,7 @@ use super::view::{Focus, Tab, View};
 use super::why;
 use crate::diagnose;
 use crate::model::event::Waiting;
-use crate::model::operations::Flight;
+use crate::model::operations::{Flight, Threads};
 use crate::model::phases::Split;
 use crate::model::record::Ns;
 use crate::model::report::Stall;
@@ -71,17 +71,17 @@ pub struct Digest {
 
 impl Digest {
     /// Works it out.
-    pub fn new(command: &CommandState, id: u32, now: Ns, asleep_since: Option<Ns>) -> Self {
+    pub fn new(command: &CommandState, id: u32, now: Ns, threads: Threads) -> Self {
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         let flights = command.flights(command.wall(now).1);
         let found = if ended { None } else { oldest(&flights, now) };
         let open = |flight: &&Flight<'_>| !ended && flight.open && flight.operation.start_ns <= now;
-        let look = diagnose::look(command, now, asleep_since);
+        let look = diagnose::look(command, now, threads);
         Self {
             at: now,
             changes: command.changes,
             spans: spans(command),
-            split: command.split_flights(&flights, now, asleep_since),
+            split: command.split_flights(&flights, now, threads),
             stalls: look.found.into_iter().map(|found| found.stall).collect(),
             wait: found.map(|flight| Wait {
                 waiting: Waiting { because: look.because, ..waiting_for(command, id, flight, now) },
@@ -182,7 +182,7 @@ impl Cache {
             command: command.clone(),
             id,
             now,
-            asleep: view.asleep.get(&id).copied().flatten(),
+            threads: view.asleep.get(&id).into(),
             lanes: lanes.map(|key| LanesKey { changes: command.changes, ..key.clone() }),
             order: order.map(|(tab, _)| (*tab, list, view.filter.clone())),
         }
@@ -203,8 +203,7 @@ impl Cache {
             }
             return digest;
         }
-        let asleep = view.asleep.get(&id).copied().flatten();
-        let digest = Rc::new(Digest::new(command, id, now, asleep));
+        let digest = Rc::new(Digest::new(command, id, now, view.asleep.get(&id).into()));
         self.digests.insert(id, Rc::clone(&digest));
         digest
     }

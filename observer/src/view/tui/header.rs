@@ -200,7 +200,7 @@ fn over(record: &Command, digest: &Digest) -> (Status, String) {
     let well = record.exit_code == Some(0) && record.signal.is_none();
     let ended = if well || record.signal.is_some() { "ended" } else { "failed" };
     let mut text =
-        format!("{ended} after {}, {}", duration(wall), plain::ending(record.exit_code, record.signal));
+        format!("{ended} after {}, {}", duration(wall), plain::ending(true, record.exit_code, record.signal));
     let fatal = digest.stalls.iter().find(|stall| stall.fatal).filter(|_| ended == "failed");
     match fatal {
         Some(stall) => text.push_str(&format!(", likely because of {}", stall.kind)),
@@ -362,7 +362,13 @@ mod tests {
     #[test]
     fn the_parts_of_the_bar_fill_the_line() {
         let operations = [];
-        let input = Input { wall: (0, 1000), idle: &[(0, 900)], local: None, operations: &operations };
+        let input = Input {
+            wall: (0, 1000),
+            idle: &[(0, 900)],
+            local: None,
+            operations: &operations,
+            ..Input::default()
+        };
         let split = split(&input);
         for columns in [2, 10, 79, 80, 200] {
             let parts = parts(&split, columns);

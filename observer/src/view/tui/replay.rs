@@ -168,7 +168,7 @@ mod tests {
 
     fn recording() -> Recording {
         let command = Command { id: 1, local: Some(Local::default()), ..Command::default() };
-        let update = |idle| Body::Command(CommandUpdate { command: command.clone(), idle });
+        let update = |idle| Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() });
         let request =
             |end_ns| Body::Request(Request { command: 1, id: 1, start_ns: 10, end_ns, ..Request::default() });
         let events = [(0, update(Vec::new())), (10, request(None)), (90, request(Some(90)))];

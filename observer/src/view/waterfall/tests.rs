@@ -18,7 +18,10 @@ fn state(bodies: impl IntoIterator<Item = (Ns, Body)>) -> State {
         ..Command::default()
     };
     let idle = vec![(2 * SECOND, 10 * SECOND)];
-    state.apply(&Event { at_ns: SECOND, body: Body::Command(CommandUpdate { command, idle }) });
+    state.apply(&Event {
+        at_ns: SECOND,
+        body: Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }),
+    });
     for (at_ns, body) in bodies {
         state.apply(&Event { at_ns, body });
     }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
 use anyhow::Result;
 
 use super::{Binaries, Observer};
 use crate::cli::options::RunReport;
 use crate::model::event::{Body, End, Event};
-use crate::model::record::Ns;
+use crate::model::operations::is_go;
+use crate::model::record::{Ns, Process};
 use crate::model::report::report;
+use crate::model::state::CommandState;
 use crate::view::{json, markdown, page, text};
 
 impl Observer {
@@ -47,7 +51,13 @@ impl Observer {
     }
 
     /// The observation is over: files and report.
-    pub fn finish(mut self, binaries: &Binaries) -> Result<()> {
+    /// `status`: CMD's, as `waitpid` gives it.
+    pub fn finish(mut self, binaries: &Binaries, status: Option<i32>) -> Result<()> {
+        if let Some((pid, status)) = self.task.child.zip(status.map(ExitStatus::from_raw)) {
+            // Its record may have been lost.
+            self.correlator.ended(pid, (status.code(), status.signal()), &mut self.events);
+            self.take();
+        }
         let at_ns = self.settle();
         self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns }) });
         self.take();
@@ -88,15 +98,18 @@ impl Observer {
             let reason = binary.refused.as_deref().unwrap_or_default();
             eprintln!("goobserve: {}: not probed: {reason}", binary.path);
         }
-        let go = self
-            .state
-            .commands()
-            .any(|(_, command)| command.record.as_ref().is_some_and(|record| record.go.version.is_some()));
-        let no_go = !go && binaries.first().is_none_or(|binary| binary.foreign);
-        let foreign = self.task.argv.first().filter(|_| no_go);
+        // A short one has gone before it can be looked at, and one of which records were lost is not known.
+        let may_be_go = |command: &CommandState| {
+            let is_go = |process: &Process| is_go(&process.comm);
+            command.record.as_ref().is_some_and(|record| record.go.version.is_some())
+                || command.processes.values().any(is_go)
+                || !command.gaps.is_empty()
+        };
+        let go = binaries.any_go() || self.state.commands().any(|(_, command)| may_be_go(command));
+        let foreign = self.task.argv.first().filter(|_| !go);
         if let Some(name) = foreign {
             eprintln!(
-                "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \
+                "goobserve: {name} is not a Go program, and none was seen below it: DNS, TCP and TLS hellos are shown, \
                  requests inside TLS cannot be"
             );
         }

@@ -51,9 +51,10 @@ fn what(request: &Request) -> String {
 
 fn ending(request: &Request) -> String {
     match (request.outcome, request.status) {
-        (RequestOutcome::Ok | RequestOutcome::Error | RequestOutcome::Open, Some(status)) => {
-            status.to_string()
+        (RequestOutcome::Reset | RequestOutcome::Cancelled, _) => {
+            words::request_outcome(request.outcome).to_owned()
         }
+        (_, Some(status)) => status.to_string(),
         (outcome, _) => words::request_outcome(outcome).to_owned(),
     }
 }

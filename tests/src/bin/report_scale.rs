@@ -1,0 +1,146 @@
+//! How long reports of large recordings take, and how much memory: `report_scale [REQUESTS…]`. For each
+//! number of requests, recordings of several shapes, in memory, through `goobserve report`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
+use observer::model::event::{Body, CommandUpdate, End, Event, Session};
+use observer::model::record::{self, Class, Command, Connection, Local, Machine, Request, RequestOutcome};
+use observer::source::record::{Recorder, SCHEMA};
+use tests::bench::args::Args;
+
+const MS: u64 = 1_000_000;
+/// Shapes: name, connections for that many requests, status of an answer, different paths.
+const SHAPES: [(&str, u64, u16, u64); 4] = [
+    ("one connection", u64::MAX, 200, u64::MAX),
+    ("a connection for six requests", 6, 200, u64::MAX),
+    ("nothing is there", u64::MAX, 404, u64::MAX),
+    ("asked again and again", u64::MAX, 200, 100),
+];
+
+fn main() -> Result<()> {
+    let args = Args::read("report_scale [REQUESTS…]")?;
+    let mut sizes: Vec<u64> =
+        args.names.iter().map(|n| n.parse().with_context(|| format!("{n}?"))).collect::<Result<_>>()?;
+    if sizes.is_empty() {
+        sizes = vec![75_000, 300_000];
+    }
+    let folder = tempfile::tempdir_in("/dev/shm").context("no folder in memory")?;
+    let file = folder.path().join("recording.jsonl");
+    println!("{:>9} {:<30} {:<9} {:>8} {:>11}", "requests", "shape", "format", "seconds", "MB at most");
+    for requests in sizes {
+        for shape in SHAPES {
+            write(&file, requests, shape)?;
+            for format in ["text", "json", "markdown", "html", "perfetto"] {
+                let (seconds, peak) = report(&file, format)?;
+                println!("{requests:>9} {:<30} {format:<9} {seconds:>8.2} {peak:>11}", shape.0);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Seconds, and the largest peak of all reports so far in megabytes.
+fn report(file: &Path, format: &str) -> Result<(f64, i64)> {
+    let begun = Instant::now();
+    let mut report = Process::new(tests::goobserve::binary()?);
+    report.args(["report", "--format", format]).arg(file).stdout(Stdio::null());
+    ensure!(report.status()?.success(), "no report as {format}");
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok((seconds, getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() / 1024))
+}
+
+/// A recording of a cold download of that many requests, 2 ms each.
+fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, u64)) -> Result<()> {
+    let session = Session {
+        schema: SCHEMA.to_owned(),
+        tool: "goobserve".to_owned(),
+        started_unix_ns: 1,
+        machine: Machine::default(),
+        remedies: Vec::new(),
+    };
+    let mut recorder = Recorder::new(BufWriter::new(File::create(file)?), "recording", &session);
+    let mut tell = |at_ns, body| recorder.write(&Event { at_ns, body });
+    let argv = ["go", "mod", "download"].map(str::to_owned).to_vec();
+    let mut command = Command { id: 1, pid: 1, argv, local: Some(Local::default()), ..Command::default() };
+    let process = record::Process { command: 1, pid: 1, comm: "go".into(), ..record::Process::default() };
+    tell(0, Body::Process(process));
+    let mut connection = Connection::default();
+    for n in 0..requests {
+        let (at, id) = ((n + 1) * 2 * MS, u32::try_from(n / each + 1)?);
+        if connection.id != id {
+            tell(at, Body::Connection(Connection { end_ns: Some(at), ..connection }));
+            tell(at, Body::Dns(lookup(id, at - 2 * MS, at - MS)));
+            connection = dialed(id, at - MS, u32::try_from(each.min(requests))?);
+            tell(at, Body::Connection(connection.clone()));
+        }
+        let mut request = Request {
+            command: 1,
+            id: u32::try_from(n + 1)?,
+            pid: 1,
+            connection: Some(id),
+            method: Some("GET".into()),
+            authority: Some("proxy.test".into()),
+            path: Some(format!("/example.com/m{}/@v/v1.0.0.zip", n % paths)),
+            class: Class::Zip,
+            module: Some(format!("example.com/m{}", n % paths)),
+            version: Some("v1.0.0".into()),
+            start_ns: at,
+            ..Request::default()
+        };
+        tell(at, Body::Request(request.clone()));
+        (request.first_byte_ns, request.end_ns) = (Some(at + MS), Some(at + 2 * MS - 1000));
+        (request.status, request.bytes) = (Some(status), Some(1000));
+        request.outcome = if status < 400 { RequestOutcome::Ok } else { RequestOutcome::Error };
+        tell(at + 2 * MS - 1000, Body::Request(request));
+        let idle = vec![(at + 1000, at + MS - 1000), (at + MS + 1000, at + 2 * MS - 2000)];
+        tell(at + 2 * MS, Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() }));
+    }
+    let duration_ns = (requests + 2) * 2 * MS;
+    (command.wall_ns, command.exit_code) = (Some(duration_ns), Some(0));
+    tell(duration_ns, Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }));
+    tell(duration_ns, Body::End(End { duration_ns }));
+    recorder.flush()?;
+    recorder.into_inner().flush().context("cannot write the recording")
+}
+
+fn lookup(id: u32, start_ns: u64, end_ns: u64) -> record::Dns {
+    record::Dns {
+        command: 1,
+        id,
+        pid: 1,
+        server: "192.0.2.53:53".into(),
+        name: "proxy.test".into(),
+        qtype: "A".into(),
+        attempt: 1,
+        rcode: Some("NOERROR".into()),
+        answers: Some(1),
+        start_ns,
+        end_ns: Some(end_ns),
+        ..record::Dns::default()
+    }
+}
+
+fn dialed(id: u32, start_ns: u64, requests: u32) -> Connection {
+    Connection {
+        command: 1,
+        id,
+        pid: 1,
+        comm: "go".into(),
+        remote: "192.0.2.1:443".into(),
+        server_name: Some("proxy.test".into()),
+        alpn: Some("h2".into()),
+        start_ns,
+        connect_ns: Some(MS / 4),
+        tls_start_ns: Some(start_ns + MS / 4),
+        tls_ns: Some(MS / 2),
+        rtt_ns: Some(MS),
+        requests,
+        ..Connection::default()
+    }
+}
