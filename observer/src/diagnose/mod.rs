@@ -99,7 +99,7 @@ pub const OVER_OTHERS: [&str; 3] = ["concurrency-limited", "stacked-timeouts", "
 fn within_phases(split: &Split, found: &mut [Found]) {
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
     // Another name for the same wait costs nothing more.
-    let mut waits: HashMap<(Phase, Option<String>, Ns), (String, Ns, Ns)> = HashMap::new();
+    let mut waits: HashMap<_, (String, Ns, Ns)> = HashMap::new();
     for stall in found.iter_mut().map(|found| &mut found.stall) {
         stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
         if stall.severity == Severity::Info || OVER_OTHERS.contains(&stall.kind.as_str()) {

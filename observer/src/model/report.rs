@@ -300,7 +300,7 @@ pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
     let record = state.record.as_ref()?;
     let stalls = crate::diagnose::stalls(state, now);
     let gaps = state.gaps.clone();
-    Some(Command { stalls, gaps, ..described(record, &state.split(now, Threads::Unknown)) })
+    Some(Command { gaps, stalls, ..described(record, &state.split(now, Threads::Unknown)) })
 }
 
 /// The same with the time already split, for a view that has its own idea of now.

@@ -80,8 +80,8 @@ pub fn settings(
         file.take(goenv::FILE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     };
-    let Go { version, cgo, binary, .. } = of_binary;
-    let mut go = Go { version, cgo, binary, ..goenv::settings(&source, read) };
+    let Go { version, binary, cgo, .. } = of_binary;
+    let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };
     let folder = |path: Option<&String>| {
         let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
         Some((metadata.dev(), metadata.ino()))
