@@ -2,12 +2,14 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use observer_common::{Header, Kind, Lost, RING_WAKE_BYTES};
 
 use crate::task::Task;
 use crate::{LOST, RING, atomic};
 
+/// `bpf_probe_read_user` (include/uapi/linux/bpf.h)
+const BPF_FUNC_PROBE_READ_USER: u32 = 112;
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 
@@ -123,11 +125,11 @@ fn sized<T: 'static, const N: usize>(
         return false;
     };
     let at: *mut Record<T, N> = MaybeUninit::as_mut_ptr(&mut record);
-    // SAFETY: `at` is the reserved record; the helper writes `len` of its `N` bytes.
+    // SAFETY: `at` is the reserved record, and all that is written to lies in it.
     let read = unsafe {
         (&raw mut (*at).header).write(header(kind, flags, task, at_ns, len));
         (&raw mut (*at).body).write(body);
-        bpf_probe_read_user((&raw mut (*at).data).cast(), len, from as *const _)
+        read_user(&raw mut (*at).data, len, from)
     };
     if read != 0 {
         record.discard(NO_WAKEUP);
@@ -136,4 +138,33 @@ fn sized<T: 'static, const N: usize>(
     }
     record.submit(wake(matches!(kind, Kind::Exec)));
     true
+}
+
+/// Reads `len` bytes of user memory at `from`, `N` at most; 0 when it could. Every read whose length
+/// is not a constant goes through here.
+///
+/// The bound and the call are one block, of assembly. Compiled code tests one copy of a length and
+/// passes another that it loaded from the stack or moved as 32 bits, and Linux 6.1 then no longer
+/// knows the bound: "R2 unbounded memory access".
+#[inline(always)]
+unsafe fn read_user<const N: usize>(to: *mut [u8; N], len: u32, from: u64) -> i64 {
+    let failed: i64;
+    // SAFETY: the helper writes `len` bytes, at most the `N` that the caller's pointer leads to, and
+    // checks the address that it reads from.
+    unsafe {
+        core::arch::asm!(
+            "if r2 <= {max} goto +1",
+            "r2 = {max}",
+            "call {helper}",
+            max = const N,
+            helper = const BPF_FUNC_PROBE_READ_USER,
+            inlateout("r1") to => _,
+            inlateout("r2") u64::from(len) => _,
+            inlateout("r3") from => _,
+            lateout("r0") failed,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
+    failed
 }

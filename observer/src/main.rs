@@ -5,6 +5,8 @@ use std::io::{BufReader, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::exit;
 
+#[cfg(target_os = "linux")]
+use observer::check::Unverified;
 use observer::cli::options::{Refusal, ReplayOptions, ReportFormat, ReportOptions, WatchOptions};
 use observer::cli::services::Services;
 use observer::model::State;
@@ -39,6 +41,11 @@ impl Services for Program {
     #[cfg(target_os = "linux")]
     fn tracepoints(&self) -> (&[&str], &[&str]) {
         observer::source::kernel::tracepoints()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn verify(&self) -> Result<usize, Unverified> {
+        observer::source::kernel::verify().map_err(|error| Unverified::new(&error))
     }
 
     fn plan(&self, binary: &Path) -> Result<String, String> {

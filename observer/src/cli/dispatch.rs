@@ -159,7 +159,8 @@ mod linux {
 
     pub fn check(common: Common, services: &dyn Services) -> i32 {
         match look(services, Some(me().var("PATH"))) {
-            Ok(checks) => {
+            Ok(mut checks) => {
+                checks.push(check::programs(&checks, services.verify()));
                 let text =
                     check::view::text(&checks, colored(common, io::stdout().is_terminal()), common.quiet);
                 match status_of(write_out(text.as_bytes()), common, 3) {
