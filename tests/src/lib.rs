@@ -16,6 +16,7 @@ pub mod crowd;
 pub mod dns;
 pub mod fill;
 pub mod findings;
+pub mod frames;
 pub mod git;
 pub mod go_env;
 pub mod goobserve;
