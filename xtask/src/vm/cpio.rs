@@ -89,6 +89,6 @@ mod tests {
         let names: Vec<&str> =
             text.split("070701").skip(1).map(|entry| entry[104..].split('\0').next().unwrap()).collect();
         assert_eq!(names, ["a", "a/b", "a/b/c", "a/b/d", "TRAILER!!!"]);
-        assert!(text.contains("12345\0\0\0070701"));
+        assert!(text.contains("12345\x00\x00\x00070701"));
     }
 }
