@@ -46,7 +46,7 @@ pub fn token(text: &str) -> String {
 
 fn shown(text: &str) -> Option<String> {
     let same = || Some(text.to_owned());
-    if text.len() > LENGTH_MAX || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    if text.len() > LENGTH_MAX || text.contains(char::is_whitespace) {
         return None;
     }
     if text == HIDDEN || !text.contains(|c: char| c.is_alphanumeric() || c == '…') && text.len() <= 8 {
