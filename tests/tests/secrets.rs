@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
 use tests::git::VERSION;
 use tests::go_env::{GoOptions, GoRun};
 use tests::lab::{GIT_HOST, Lab};
@@ -104,6 +105,7 @@ fn watch_prints_no_credential() {
         let done = lab.output(run.command("sh").args(["-c", &script(), ARGUMENT])).unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         wait::until("git to be shown", || watching.stdout().contains("git-remote-https").then_some(()));
+        watching.signal(Signal::SIGINT).unwrap();
         let ended = watching.end();
         clean(output, &String::from_utf8_lossy(&ended.stdout));
         clean("its errors", &String::from_utf8_lossy(&ended.stderr));

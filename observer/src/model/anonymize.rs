@@ -620,6 +620,51 @@ mod tests {
     }
 
     #[test]
+    fn protocols_and_settings_that_nobody_knows_are_private() {
+        let mut anonymizer = Anonymizer::new();
+        let connection = Connection {
+            alpn: text("acme/1"),
+            alpn_offered: Some(vec!["h2".into(), "acme/1".into(), "http/1.1".into()]),
+            ..Connection::default()
+        };
+        let go = Go { godebug: text("http2client=0,acme=1,netdns=acme"), ..Go::default() };
+        let command = Command { go, ..Command::default() };
+        let bodies =
+            [Body::Connection(connection), Body::Command(CommandUpdate { command, idle: Vec::new() })];
+        let lines = bodies.map(|body| json::line(&anonymizer.event(&Event { at_ns: 0, body })).unwrap());
+        assert!(
+            lines[0].contains(r#""alpn":"…""#) && lines[0].contains(r#"["h2","…","http/1.1"]"#),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[1].contains(r#""godebug":"http2client=0,…,netdns=…""#), "{}", lines[1]);
+    }
+
+    #[test]
+    fn a_commit_becomes_another_of_the_same_shape() {
+        let mut anonymizer = Anonymizer::new();
+        let mut request = |version: &str| {
+            let path = Some(format!("/git.corp/acme/@v/{version}.info"));
+            let (module, class) = (text("git.corp/acme"), Class::Info);
+            let request = Request { path, module, class, version: text(version), ..Request::default() };
+            match anonymizer.event(&Event { at_ns: 0, body: Body::Request(request) }).body {
+                Body::Request(request) => (request.path.unwrap(), request.version.unwrap()),
+                _ => <(String, String)>::default(),
+            }
+        };
+        let of = |time: &str, n: u32| format!("v0.0.0-{time}-{n:012x}");
+        let first = request("v0.0.0-20200823014737-9f7001d12a5f");
+        assert_eq!(first.1, of("20200823014737", 1));
+        assert_eq!(first.0, format!("/module-1/@v/{}.info", first.1));
+        assert_eq!(
+            request("v0.0.0-20210823014737-9f7001d12a5f+incompatible").1,
+            of("20210823014737", 1) + "+incompatible"
+        );
+        assert_eq!(request("v0.0.0-20200823014737-0f7001d12a5f").1, of("20200823014737", 2));
+        assert_eq!(request("v1.2.3").1, "v1.2.3");
+    }
+
+    #[test]
     fn the_same_name_gets_the_same_pseudonym_and_another_another() {
         let mut anonymizer = Anonymizer::new();
         let mut host = |name: &str| {

@@ -37,9 +37,18 @@ enum Value {
 
 /// Arguments, the program first, as they may be shown.
 pub fn shown(argv: &[String]) -> Vec<String> {
-    let mut out = Vec::with_capacity(argv.len());
-    program(argv, NESTED_MAX, &mut out);
-    out
+    let pass = |argv: &[String]| {
+        let mut out = Vec::with_capacity(argv.len());
+        program(argv, NESTED_MAX, &mut out);
+        out
+    };
+    let once = pass(argv);
+    if pass(&once) == once {
+        return once;
+    }
+    // What reads differently without its credentials is not understood.
+    let hidden = argv.iter().skip(1).map(|_| HIDDEN.to_owned());
+    once.into_iter().take(1).chain(hidden).collect()
 }
 
 /// A program's name or path.

@@ -79,7 +79,7 @@ const SECRET_ENDS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "s
 /// Whether a text is shaped like a credential. `min`: [`NAME_MIN`] or [`FILE_MIN`].
 pub fn is_secret(text: &str, min: usize) -> bool {
     is_marked(text)
-        || is_uuid(text)
+        || text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').any(is_uuid)
         || text.split(|c: char| !c.is_ascii_hexdigit()).any(is_key)
         || text.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').any(|part| random(part, min))
 }
@@ -171,8 +171,7 @@ pub fn is_hex(text: &str) -> bool {
 
 /// `8-4-4-4-12` hexadecimal digits, as many services make their tokens.
 fn is_uuid(text: &str) -> bool {
-    let lengths = text.split('-').map(str::len);
-    lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    text.trim_matches('-').split('-').map(str::len).eq([8, 4, 4, 4, 12])
 }
 
 /// Hexadecimal digits of 64 bits and more, of both kinds.

@@ -83,6 +83,9 @@ pub fn proxy(item: &str) -> String {
     match item {
         "" => String::new(),
         _ if item.contains("://") => url(item),
+        "direct" | "off" | "localhost" => item.to_owned(),
+        // A host alone has a domain or a port.
+        _ if !item.contains(['.', ':', '@']) => HIDDEN.to_owned(),
         _ => bare(item),
     }
 }
@@ -181,6 +184,7 @@ mod tests {
             ("u:pa,ss@proxy.test", "…,…@proxy.test"),
             ("proxy.test,off", "proxy.test,off"),
             ("u:TOKEN", "…"),
+            ("hunter2", "…"),
             ("", ""),
             ("TOKEN@proxy.test,,direct", "…@proxy.test,,direct"),
         ] {
