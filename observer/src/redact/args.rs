@@ -1,7 +1,7 @@
 //! The one rule for arguments: a program's arguments in, the same out with `…` for each part that
 //! may be a credential. What the rule makes of its own result is that result.
 
-use super::programs::{Program, UNKNOWN, known};
+use super::programs::{Program, UNKNOWN, has, known};
 use super::shape::{HIDDEN, NAME_MIN, is_secret, names_secret};
 use super::token::{self, is_number, token};
 use super::{script, settings, url};
@@ -81,7 +81,10 @@ fn program(argv: &[String], nested: usize, out: &mut Vec<String>) {
             let (shown, follows) = flag(about, arg);
             next = follows;
             out.push(shown);
-        } else if about.wraps && nested > 0 && known(arg).is_some() {
+        } else if about.wraps
+            && nested > 0
+            && known(arg).is_some_and(|program| !program.builtin || !about.names.is_empty())
+        {
             return program(&rest[at..], nested - 1, out);
         } else if next == Next::Perhaps {
             next = Next::Any;
@@ -89,10 +92,14 @@ fn program(argv: &[String], nested: usize, out: &mut Vec<String>) {
         } else if about.speaks || after_secret {
             after_secret = false;
             out.push(if is_number(arg) && !about.speaks { arg.clone() } else { HIDDEN.to_owned() });
+        } else if !about.configs.is_empty() && token::is_commit(arg) {
+            out.push(token::short(arg)); // git takes no credential there
         } else if script::begins(arg) {
             out.push(script::script(arg));
         } else {
-            after_secret = about.names.is_empty() && token::is_word(arg) && names_secret(arg);
+            // `tool password HERE`, `git config http.extraHeader HERE`
+            let may_follow = about.names.is_empty() || !about.configs.is_empty() && arg.contains('.');
+            after_secret = may_follow && names_secret(arg);
             out.push(token(arg));
         }
     }
@@ -190,9 +197,9 @@ fn attached_value(text: &str) -> String {
 
 /// What a flag takes; `None` for nothing.
 fn kind(about: &Program, name: &str) -> Option<Value> {
-    let among = |names: &[&str]| names.contains(&name);
+    let among = |list: &str| has(list, name);
     Some(match name {
-        _ if about.names.contains(&"goobserve") && among(&["with", "versus"]) => Value::Remedy,
+        _ if has(about.names, "goobserve") && among("with versus") => Value::Remedy,
         _ if among(about.secrets) => Value::Hidden,
         _ if among(about.variables) => Value::Variable,
         _ if among(about.configs) => Value::Config,
@@ -221,6 +228,7 @@ fn value(kind: Value, text: &str) -> String {
         },
         Value::Unknown if matches!(text, "true" | "false" | "") || is_number(text) => text.to_owned(),
         Value::Unknown if text.contains("://") => url::url(text),
+        Value::Unknown if text.starts_with('/') => token(text),
         Value::Unknown | Value::Hidden => HIDDEN.to_owned(),
     }
 }

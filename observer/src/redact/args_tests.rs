@@ -54,6 +54,11 @@ fn what_go_and_its_git_are_called_with_stays_readable() {
     }
     let log = ["git", "log", "-n1", "--format=format:%H %ct %D", "HEAD", "--"];
     assert_eq!(redacted(&log), log);
+    let commit = "26865a37c9b426865a37c9b426865a37c9b426ff";
+    let (blob, short) = (format!("{commit}:go.mod"), "26865a37c9b4…");
+    assert_eq!(redacted(&["git", "cat-file", "blob", &blob])[3], format!("{short}:go.mod"));
+    assert_eq!(redacted(&["git", "log", commit, "--"])[2], short);
+    assert_eq!(redacted(&["go", "** telemetry **"])[1], "** telemetry **");
     let list = ["go", "list", "-f", "{{.Dir}} {{.ImportPath}}", "./..."];
     assert_eq!(redacted(&list), list);
 }
@@ -102,6 +107,9 @@ fn credentials_are_not_shown_in_any_place() {
         ("mysql -phunter -u root", "mysql -p… -u …"),
         ("tool --anything hunter --other=hunter -x hunter", "tool --anything … --other=… -x …"),
         ("tool password hunter", "tool password …"),
+        ("aws configure set aws_secret_access_key hunter", "aws configure set … …"),
+        ("git config http.extraheader hunter", "git config http.extraheader …"),
+        ("tool --pin 1234", "tool --pin …"),
         ("tool hunter2 HUNTER eyJhbGciOi.J9", "tool … … …"),
         ("go test ./... -args -token hunter --key=hunter", "go test ./... -args -token … --key=…"),
         ("go build -ldflags -X=main.key=hunter ./...", "go build -ldflags … ./..."),

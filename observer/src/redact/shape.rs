@@ -49,7 +49,7 @@ const MARKS: [&str; 34] = [
 /// Characters that a credential with such a beginning has at least.
 const MARKED_MIN: usize = 12;
 /// Words that say of a flag, a variable or an argument that a credential follows.
-const SECRET_WORDS: [&str; 22] = [
+const SECRET_WORDS: [&str; 24] = [
     "auth",
     "authorization",
     "bearer",
@@ -69,12 +69,15 @@ const SECRET_WORDS: [&str; 22] = [
     "passwd",
     "password",
     "pat",
+    "pin",
+    "otp",
     "pwd",
     "secret",
     "token",
 ];
 /// Endings that say the same of a word run together: `authtoken`, `apikey`.
-const SECRET_ENDS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "secrets", "token", "key"];
+const SECRET_ENDS: [&str; 8] =
+    ["header", "password", "passwd", "passphrase", "secret", "secrets", "token", "key"];
 
 /// Whether a text is shaped like a credential. `min`: [`NAME_MIN`] or [`FILE_MIN`].
 pub fn is_secret(text: &str, min: usize) -> bool {

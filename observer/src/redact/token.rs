@@ -32,6 +32,8 @@ const WORDS: [&str; 20] = [
     "ed25519",
     "http2",
 ];
+/// What go calls the second process with that it starts of itself.
+const TELEMETRY: &str = "** telemetry **";
 /// Endings of files that people name on a command line.
 const ENDINGS: [&str; 40] = [
     "go", "mod", "sum", "work", "s", "S", "c", "cc", "cpp", "h", "o", "a", "so", "d", "md", "txt", "log",
@@ -46,6 +48,9 @@ pub fn token(text: &str) -> String {
 
 fn shown(text: &str) -> Option<String> {
     let same = || Some(text.to_owned());
+    if text == TELEMETRY {
+        return same();
+    }
     if text.len() > LENGTH_MAX || text.contains(char::is_whitespace) {
         return None;
     }
@@ -114,7 +119,8 @@ fn at(text: &str) -> Option<String> {
     Some(url::bare(text)).filter(|shown| !shown.contains("@…"))
 }
 
-fn short(commit: &str) -> String {
+/// The short form of a commit.
+pub fn short(commit: &str) -> String {
     if commit.ends_with(HIDDEN) { commit.to_owned() } else { shape::short_digest(commit) }
 }
 
@@ -142,7 +148,8 @@ fn pairs(text: &str) -> Option<String> {
     Some(parts.iter().map(part).collect::<Vec<_>>().join(":"))
 }
 
-fn is_commit(text: &str) -> bool {
+/// A whole commit, or what [`short()`] makes of one.
+pub fn is_commit(text: &str) -> bool {
     text.len() >= 40 && shape::is_digest(text) || text.ends_with(HIDDEN) && shape::is_commit(text)
 }
 
