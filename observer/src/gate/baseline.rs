@@ -217,15 +217,13 @@ fn redacted(mut baseline: Baseline) -> Baseline {
             go_mod: _,
             go_sum: _,
         } = &mut recording.settings;
-        let rules: [(&mut Option<String>, fn(&str) -> String); 4] = [
-            (goproxy, redact::proxies),
-            (gosumdb, redact::sumdb),
-            (goflags, redact::goflags),
-            (godebug, redact::godebug),
-        ];
-        for (setting, rule) in rules {
+        let rule = |setting: &mut Option<String>, rule: fn(&str) -> String| {
             *setting = setting.as_deref().map(rule);
-        }
+        };
+        rule(goproxy, redact::proxies);
+        rule(gosumdb, redact::sumdb);
+        rule(goflags, redact::goflags);
+        rule(godebug, redact::godebug);
         recording.findings.iter_mut().for_each(|finding| finding.summary = redact::text(&finding.summary));
     }
     baseline

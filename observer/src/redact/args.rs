@@ -91,7 +91,7 @@ fn program(argv: &[String], nested: usize, out: &mut Vec<String>) {
             out.push(value(Value::Unknown, arg));
         } else if about.speaks || after_secret {
             after_secret = false;
-            out.push(if is_number(arg) && !about.speaks { arg.clone() } else { HIDDEN.to_owned() });
+            out.push(HIDDEN.to_owned());
         } else if !about.configs.is_empty() && token::is_commit(arg) {
             out.push(token::short(arg)); // git takes no credential there
         } else if script::begins(arg) {
@@ -120,34 +120,13 @@ fn flag(about: &Program, arg: &str) -> (String, Next) {
             && bare.chars().all(plain)
             && bare.starts_with(|c: char| c.is_ascii_alphanumeric())
     };
-    let one_letter = bare.chars().count() == 1;
-    let long = hyphens == 2 || about.long_single || one_letter;
+    let one_letter = bare.len() == 1;
     if !is_name {
         // Of `-pSECRET` with strange characters the letter, of anything else nothing.
         return (attached(about, arg, hyphens), Next::Any);
     }
-    if !(long || kind != Some(Value::Unknown)) {
-        let cluster = |all: &str| bare.chars().all(|c| all.contains(c));
-        let (start, last) = bare.split_at(bare.len() - 1);
-        return match self::kind(about, last) {
-            // `-ec SCRIPT`: the last of several letters takes the next argument.
-            Some(kind)
-                if joined.is_none()
-                    && kind != Value::Unknown
-                    && start.chars().all(|c| about.letters.contains(c)) =>
-            {
-                (arg.to_owned(), Next::Value(kind))
-            }
-            _ if joined.is_none() && cluster(about.letters) => (arg.to_owned(), Next::Any),
-            _ if joined.is_none()
-                && bare.len() <= 3
-                && bare.chars().all(|c| c.is_ascii_lowercase())
-                && about.letters.is_empty() =>
-            {
-                (arg.to_owned(), if about.greedy { Next::Perhaps } else { Next::Any })
-            }
-            _ => (attached(about, arg, hyphens), Next::Any),
-        };
+    if hyphens == 1 && !one_letter && !about.long_single && kind == Some(Value::Unknown) {
+        return letters(about, arg, joined.is_some());
     }
     if is_secret(bare, NAME_MIN) || about.long_single && !is_flag_name(bare) {
         return (attached(about, arg, hyphens), Next::Any);
@@ -161,6 +140,25 @@ fn flag(about: &Program, arg: &str) -> (String, Next) {
             (arg.to_owned(), if about.greedy && !letter { Next::Perhaps } else { Next::Any })
         }
         (Some(kind), None) => (arg.to_owned(), Next::Value(kind)),
+    }
+}
+
+/// Several characters behind one hyphen: flags of one letter each, or one with its value.
+fn letters(about: &Program, arg: &str, joined: bool) -> (String, Next) {
+    let bare = &arg[1..];
+    let among = |text: &str| text.chars().all(|c| about.letters.contains(c));
+    if joined {
+        return (attached(about, arg, 1), Next::Any);
+    }
+    let (start, last) = bare.split_at(bare.len() - 1);
+    match kind(about, last) {
+        // `-ec SCRIPT`: the last of several letters takes the next argument.
+        Some(kind) if kind != Value::Unknown && among(start) => (arg.to_owned(), Next::Value(kind)),
+        _ if among(bare) => (arg.to_owned(), Next::Any),
+        _ if about.letters.is_empty() && bare.len() <= 3 && bare.chars().all(|c| c.is_ascii_lowercase()) => {
+            (arg.to_owned(), if about.greedy { Next::Perhaps } else { Next::Any })
+        }
+        _ => (attached(about, arg, 1), Next::Any),
     }
 }
 

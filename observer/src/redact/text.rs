@@ -13,9 +13,7 @@ pub fn text(text: &str) -> String {
         out.push_str(&if hide && !word.is_empty() && !scheme { HIDDEN.to_owned() } else { self::word(word) });
         out.push_str(&part[word.len()..]);
         // `Authorization: Bearer CREDENTIAL`
-        hide = (hide && (word.is_empty() || scheme))
-            || scheme
-            || word.to_ascii_lowercase().ends_with("authorization:");
+        hide = scheme || hide && word.is_empty() || word.to_ascii_lowercase().ends_with("authorization:");
     }
     out
 }
