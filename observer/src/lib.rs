@@ -17,6 +17,7 @@ pub mod experiment;
 pub mod gate;
 pub mod goenv;
 pub mod model;
+pub mod redact;
 pub mod remedy;
 #[cfg(target_os = "linux")]
 pub mod run;

@@ -15,6 +15,7 @@ use super::spawn::{self, User};
 use super::targets::Targets;
 use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions};
+use crate::redact;
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
 use crate::run::terminal::Terminal;
@@ -47,7 +48,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         cpus: files::cpus(target.pid),
         remedies: options.with.names(),
         resolv_conf: target.resolv_conf.map(str::to_owned),
-        argv: options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        argv: redact::args(&redact::words(&options.command)),
         output: Output {
             json: options.json.clone(),
             record: options.record.clone(),

@@ -8,6 +8,7 @@ use crate::experiment::user::AsUser;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, wall_ns};
 use crate::model::json;
 use crate::model::report::Report;
+use crate::redact;
 use crate::run::Invoker;
 use crate::view::{compare as view, page};
 use crate::worker::Whole;
@@ -88,7 +89,7 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, Refusal> {
         common: options.common,
     };
     let about = About {
-        command: options.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        command: redact::args(&redact::words(&options.command)),
         cache: match options.experiment.cache {
             Cache::Cold => CacheKind::Cold,
             Cache::Memory => CacheKind::Memory,
@@ -128,6 +129,6 @@ fn failure(run: &Ended, names: &[String; 2]) -> Failure {
         side: names[run.arm].clone(),
         status: run.status,
         wall_ns: wall_ns(&run.report),
-        said: if run.status == 0 { String::new() } else { run.said.clone() },
+        said: if run.status == 0 { String::new() } else { redact::text(&run.said) },
     }
 }

@@ -16,6 +16,7 @@ use super::user::AsUser;
 use super::{Ended, Experiment, folders};
 use crate::cli::options::Refusal;
 use crate::model::report::Report;
+use crate::redact;
 use crate::run::inherited::{self, LAST_SIGNAL};
 use crate::run::job::{Job, exit_status};
 
@@ -66,7 +67,7 @@ impl Experiment<'_> {
         let said = tail(&output).unwrap_or_default();
         let report = read(&report).map_err(|error| {
             let last = said.lines().last().unwrap_or_default().to_owned();
-            let what = if last.is_empty() { error } else { last };
+            let what = if last.is_empty() { error } else { redact::text(&last) };
             Refusal::new(
                 format!("a run could not be observed: {what}"),
                 "try `goobserve run` with the same command",

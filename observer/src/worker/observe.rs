@@ -27,6 +27,7 @@ use crate::model::event::{Body, Event, Session};
 use crate::model::kept::{Kept, SHOWN_MAX};
 use crate::model::record::Ns;
 use crate::model::waiting::waiting;
+use crate::redact;
 use crate::run::progress::{self, Progress};
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
@@ -89,7 +90,7 @@ impl Observer {
             remedies: task.remedies.clone(),
         };
         let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
-        let mut event = Event { at_ns: 0, body: Body::Session(session) };
+        let mut event = redact::event(Event { at_ns: 0, body: Body::Session(session) });
         if let Some(anonymizer) = &mut anonymizer {
             event = anonymizer.event(&event);
         }
@@ -338,6 +339,8 @@ impl Observer {
         }
         for event in std::mem::take(&mut self.events) {
             self.unflushed = true;
+            // Behind this line nothing holds a credential: not the state, no file, no screen.
+            let event = redact::event(event);
             let mut event = match &mut self.anonymizer {
                 Some(anonymizer) => anonymizer.event(&event),
                 None => event,

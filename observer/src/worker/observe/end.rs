@@ -10,6 +10,7 @@ use crate::cli::options::RunReport;
 use crate::model::event::{Body, End, Event};
 use crate::model::record::Ns;
 use crate::model::report::report;
+use crate::redact;
 use crate::view::{json, markdown, page, text};
 
 impl Observer {
@@ -86,7 +87,7 @@ impl Observer {
     fn refusals(&self, binaries: &Binaries) {
         for binary in binaries.refusals() {
             let reason = binary.refused.as_deref().unwrap_or_default();
-            eprintln!("goobserve: {}: not probed: {reason}", binary.path);
+            eprintln!("goobserve: {}: not probed: {reason}", redact::file(&binary.path));
         }
         let go = self
             .state
