@@ -14,6 +14,7 @@ mod spawn;
 mod stubs;
 mod table;
 mod targets;
+mod waiting;
 mod watch;
 
 pub use attach::Bpf;
@@ -173,6 +174,9 @@ impl Agent {
     fn forget(&mut self, file: FileId) -> Result<()> {
         if let Some(attached) = self.files.remove(file) {
             self.kernel.unprobe(attached);
+        }
+        if let Some(hold) = &self.hold {
+            hold.forget(file);
         }
         self.tell(&ToWorker::Forgotten { file })
     }
