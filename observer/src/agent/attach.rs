@@ -166,8 +166,11 @@ impl Observation for Observed {
     fn serve(&mut self) -> Result<(), Refusal> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
         // What a program waits for comes first.
-        let held = agent.hear_holder(self.waiting.ticked(), self.quiet);
-        let turn = held.and_then(|()| agent.turn(false));
+        let ticked = self.waiting.ticked();
+        let turn = agent
+            .hear_holder(ticked, self.quiet)
+            .and_then(|()| agent.let_go_of_changed(ticked))
+            .and_then(|()| agent.turn(false));
         self.waiting.update(agent);
         match turn {
             Ok(Turn::Gone) => {

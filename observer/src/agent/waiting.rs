@@ -38,9 +38,9 @@ impl Waiting {
     /// Waits for what is new: a holder that was started again.
     pub fn update(&self, agent: &Agent) {
         let held = agent.hold.as_ref().map(|hold| hold.as_fd());
-        [Some(agent.seam.as_fd()), held, agent.files.changes()]
-            .into_iter()
-            .flatten()
+        std::iter::once(agent.seam.as_fd())
+            .chain(held)
+            .chain(agent.files.changes())
             .for_each(|fd| self.add(fd));
     }
 

@@ -98,6 +98,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         let watched = if ending { &[][..] } else { &ends[..] };
         fds.extend(watched.iter().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
         fds.extend(agent.files.changes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
+        fds.extend(agent.files.mounts().map(|mounts| PollFd::new(mounts, PollFlags::POLLPRI)));
         fds.extend(agent.hold.iter().flat_map(Hold::polled));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -132,9 +133,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             }
             Turn::Gone => break,
         }
-        for file in agent.files.changed() {
-            agent.forget(file)?;
-        }
+        agent.let_go_of_changed(mounted)?;
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             for file in agent.files.stale() {
