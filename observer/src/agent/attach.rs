@@ -1,19 +1,21 @@
-//! `goobserve run`: attaches to a command that is held before its exec, then serves the worker
-//! until the command has ended.
+//! `goobserve run`: attaches to a command that is held before its exec, then serves the worker, and
+//! whoever holds go binaries of its tree that nobody has seen, until the command has ended.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::hold::Hold;
 use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
-use super::{Agent, Turn, files, stubs, table};
+use super::waiting::Waiting;
+use super::watch::search;
+use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, RunOptions};
 use crate::redact;
 use crate::run::invoker::Invoker;
@@ -64,28 +66,29 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     if let Some(output) = target.output {
         seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
     }
-    // The worker parses these while the programs are loaded.
-    let mut opened = table::Table::default();
-    for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
-        if let Some((file, id)) = files::regular_as(target.invoker.uid, target.invoker.gid, &path)
-            && opened.settled(id).is_none()
-        {
-            let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
-            seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.insert(id, file);
-        }
-    }
-    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let searching = stubs::Search::begin();
-    let mut kernel = Kernel::load(false, None)?;
-    kernel.follow_held(target.pid)?;
+    // While the programs are loaded the worker parses what is found, and the holder starts.
+    let (kernel, files, hold) = std::thread::scope(|scope| {
+        let hold = scope.spawn(Hold::spawn);
+        let search = scope.spawn(|| search(Some(target.program), target.invoker, &seam));
+        let mut kernel = Kernel::load(false, None)?;
+        kernel.follow_held(target.pid)?;
+        let files = search.join().map_err(|_| anyhow!("the search for go failed"))??;
+        let hold = hold.join().map_err(|_| anyhow!("the holder's start failed"))?;
+        Ok::<_, anyhow::Error>((kernel, files, hold))
+    })?;
+    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    // Where nothing can be held, a go that was not found is attached to when it runs.
+    let hold = hold.and_then(|hold| hold.begin(Some(kernel.followed_processes()?))).ok();
     let (stubs, found) = searching.found();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private };
+    let mut agent = Agent { kernel, seam, files, hold, stubs, running, targets, private };
     agent.share()?;
     agent.follow_stubs(found)?;
-    let mut observed = Observed { agent: Some(agent), worker, terminal };
+    let waiting = Waiting::of(&agent)?;
+    let quiet = options.common.quiet;
+    let mut observed = Observed { agent: Some(agent), waiting, worker, terminal, quiet };
     observed.until_ready()?;
     Ok(Box::new(observed))
 }
@@ -115,7 +118,10 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
 /// An observation that goes on. Dropping it detaches.
 struct Observed {
     agent: Option<Agent>,
+    waiting: Waiting,
     worker: Child,
+    /// No warnings
+    quiet: bool,
     /// As it was before the dashboard
     terminal: Option<Terminal>,
 }
@@ -155,12 +161,19 @@ impl Observed {
 
 impl Observation for Observed {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.agent.as_ref().map(|agent| agent.seam.as_fd())
+        self.agent.as_ref().map(|_| self.waiting.as_fd())
     }
 
     fn serve(&mut self) -> Result<(), Refusal> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
-        match agent.turn(false) {
+        // What a program waits for comes first.
+        let ticked = self.waiting.ticked();
+        let turn = agent
+            .hear_holder(ticked, self.quiet)
+            .and_then(|()| agent.let_go_of_changed(ticked))
+            .and_then(|()| agent.turn(false));
+        self.waiting.update(agent);
+        match turn {
             Ok(Turn::Gone) => {
                 self.mend();
                 Err(Refusal::new("the worker has gone", "the command goes on unobserved"))
@@ -174,6 +187,7 @@ impl Observation for Observed {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
+        agent.hold = None; // while the worker reports
         let limit = Instant::now() + REPORT_WITHIN;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
@@ -223,10 +237,4 @@ fn environ(invoker: &Invoker) -> String {
         }
     }
     text
-}
-
-/// The `go` that a script would call.
-pub fn go_on_path(invoker: &Invoker) -> Option<PathBuf> {
-    let path = invoker.var("PATH")?;
-    std::env::split_paths(path).map(|folder| folder.join("go")).find(|go| go.is_file())
 }

@@ -81,11 +81,14 @@ pub struct Found {
     pub path: PathBuf,
 }
 
-/// Looks everywhere. `each` gets every file once, the likeliest first.
-pub fn go_binaries(invoker: &Invoker, each: &mut dyn FnMut(Found)) {
+/// Looks everywhere. `each` gets every file once, the likeliest first; `program` before all.
+pub fn go_binaries(program: Option<&Path>, invoker: &Invoker, each: &mut dyn FnMut(Found)) {
     let accounts = accounts();
     let mut search = Search { seen: HashSet::new(), until: Instant::now() + TIME_MAX, each };
     let ours = (invoker.uid, invoker.gid);
+    if let Some(program) = program {
+        search.open(ours, program.to_path_buf());
+    }
     if let Some(path) = invoker.var("PATH") {
         search.path(ours, Path::new("/"), path);
     }

@@ -7,6 +7,7 @@ mod files;
 mod hold;
 pub mod holder;
 mod mounts;
+mod place;
 mod processes;
 mod running;
 mod sockdiag;
@@ -14,6 +15,7 @@ mod spawn;
 mod stubs;
 mod table;
 mod targets;
+mod waiting;
 mod watch;
 
 pub use attach::Bpf;
@@ -127,6 +129,7 @@ impl Agent {
         let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
             return self.tell(&ToWorker::NoFacts { pid });
         };
+        self.meet(facts.id, &facts.program)?;
         let mut descriptors = vec![facts.program.as_fd()];
         descriptors.extend(facts.environ.as_ref().map(File::as_fd));
         if self.seam.send(&facts.message, &descriptors).is_err() {
@@ -148,6 +151,7 @@ impl Agent {
 
     /// Has the worker parse a file that it does not know.
     fn binary(&mut self, id: FileId, file: File, path: String) -> Result<()> {
+        self.meet(id, &file)?;
         if self.files.settled(id).is_some() {
             return Ok(());
         }
@@ -159,7 +163,18 @@ impl Agent {
         Ok(())
     }
 
-    /// Keeps a file open; whether it is a new one and there is room.
+    /// Lets go of what had a file's number before.
+    fn meet(&mut self, id: FileId, file: &File) -> Result<()> {
+        if self.files.was_another(id, file) { self.forget(id) } else { Ok(()) }
+    }
+
+    /// Lets go of what has changed, or is wanted back, since the last call; `mounted`: mounts may be
+    /// others.
+    fn let_go_of_changed(&mut self, mounted: bool) -> Result<()> {
+        self.files.changed(mounted).into_iter().try_for_each(|file| self.forget(file))
+    }
+
+    /// Keeps a file until the worker has looked; whether it is a new one and there is room.
     fn keep(&mut self, id: FileId, file: File) -> Result<bool> {
         if self.files.is_full() {
             for idle in self.files.idle() {
@@ -169,10 +184,13 @@ impl Agent {
         Ok(self.files.insert(id, file))
     }
 
-    /// Closes a file. The worker forgets it too: the next file of that number may be another.
+    /// Takes the probes off a file. The worker forgets it too: the next file of that number may be another.
     fn forget(&mut self, file: FileId) -> Result<()> {
         if let Some(attached) = self.files.remove(file) {
             self.kernel.unprobe(attached);
+        }
+        if let Some(hold) = &self.hold {
+            hold.forget(file);
         }
         self.tell(&ToWorker::Forgotten { file })
     }

@@ -117,6 +117,7 @@ impl Agent {
         if self.targets.candidates.len() >= CANDIDATES_MAX {
             return Ok(());
         }
+        self.meet(id, &file)?;
         let message = ToWorker::Candidate { pid, file: id, path };
         self.seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
         self.targets.candidates.insert(pid, (id, program));
@@ -151,7 +152,7 @@ fn numbered(file: FileId) -> ProgramKey {
 }
 
 /// A descriptor that is readable when the process has ended.
-fn ended(pid: u32) -> Result<OwnedFd> {
+pub fn ended(pid: u32) -> Result<OwnedFd> {
     #[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper")]
     // SAFETY: two numbers in; the result is a new descriptor.
     let fd = unsafe {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -64,7 +65,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let (seam, mut worker) = start(&invoker, &task)?;
     // While these are searched for the programs are loaded.
     let (kernel, files) = std::thread::scope(|scope| {
-        let searching = scope.spawn(|| search(&invoker, &seam));
+        let searching = scope.spawn(|| search(None, &invoker, &seam));
         let kernel = Kernel::load(targets.every_go(), all_go)?;
         let files = searching.join().map_err(|_| anyhow!("the search for go failed"))??;
         Ok::<_, anyhow::Error>((kernel, files))
@@ -77,7 +78,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     agent.share()?;
     agent.follow_stubs(found)?;
     if options.hold_exec {
-        agent.hold = Some(Hold::start()?);
+        agent.hold = Some(Hold::spawn()?.begin(None)?);
     }
     let until = options.duration.map(|duration| Instant::now() + duration);
     let mut swept = Instant::now();
@@ -97,6 +98,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         let watched = if ending { &[][..] } else { &ends[..] };
         fds.extend(watched.iter().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
         fds.extend(agent.files.changes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
+        fds.extend(agent.files.mounts().map(|mounts| PollFd::new(mounts, PollFlags::POLLPRI)));
         fds.extend(agent.hold.iter().flat_map(Hold::polled));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -131,9 +133,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             }
             Turn::Gone => break,
         }
-        for file in agent.files.changed() {
-            agent.forget(file)?;
-        }
+        agent.let_go_of_changed(mounted)?;
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             for file in agent.files.stale() {
@@ -161,11 +161,11 @@ fn what(options: &WatchOptions) -> String {
     }
 }
 
-/// Every go that may be called soon, told to the worker.
-fn search(invoker: &Invoker, seam: &Seam) -> Result<Table> {
+/// A program, and every go that may be called soon, told to the worker.
+pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: &Seam) -> Result<Table> {
     let mut files = Table::default();
     let mut told = Ok(());
-    discover::go_binaries(invoker, &mut |found| {
+    discover::go_binaries(program, invoker, &mut |found| {
         let path = found.path.to_string_lossy().into_owned();
         let sent = seam.send(&ToWorker::Binary { file: found.id, path }, &[found.file.as_fd()]);
         files.insert(found.id, found.file);
@@ -179,7 +179,7 @@ fn search(invoker: &Invoker, seam: &Seam) -> Result<Table> {
 
 impl Agent {
     /// Does what the holder asks for; starts it again when it was killed.
-    fn hear_holder(&mut self, mounted: bool, quiet: bool) -> Result<()> {
+    pub(super) fn hear_holder(&mut self, mounted: bool, quiet: bool) -> Result<()> {
         let Some(hold) = &mut self.hold else { return Ok(()) };
         if mounted {
             hold.mounted();

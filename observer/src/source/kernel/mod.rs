@@ -180,6 +180,14 @@ impl Kernel {
         Ok(Shared { ring: ring.fd().as_fd().try_clone_to_owned()?, trees: map("TREES")?, lost: map("LOST")? })
     }
 
+    /// The processes that are followed, for another process to look up in; read-only.
+    pub fn followed_processes(&self) -> Result<OwnedFd> {
+        match self.maps.get("PROCESSES") {
+            Some(Map::HashMap(map)) => read_only(map),
+            _ => Err(anyhow!("the object has no map PROCESSES")),
+        }
+    }
+
     /// Says what the BPF programs had to say.
     pub fn diagnose(&mut self) {
         if let Some(log) = &mut self.log {

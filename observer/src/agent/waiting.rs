@@ -1,0 +1,62 @@
+//! With `run`, one descriptor for everything that the agent waits for: the worker, the holder, files
+//! that change, and a second that is over.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::Agent;
+
+/// How often is looked for what nobody tells.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What is waited for.
+pub struct Waiting {
+    all: Epoll,
+    ticks: TimerFd,
+}
+
+impl Waiting {
+    /// Waits for what `agent` has now.
+    pub fn of(agent: &Agent) -> Result<Self> {
+        let all = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot wait for many")?;
+        let ticks =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
+                .context("cannot make a timer")?;
+        let every = Expiration::Interval(TimeSpec::from_duration(TICK));
+        ticks.set(every, TimerSetTimeFlags::empty()).context("cannot set a timer")?;
+        let waiting = Self { all, ticks };
+        waiting.add(waiting.ticks.as_fd());
+        waiting.update(agent);
+        Ok(waiting)
+    }
+
+    /// Waits for what is new: a holder that was started again.
+    pub fn update(&self, agent: &Agent) {
+        let held = agent.hold.as_ref().map(|hold| hold.as_fd());
+        std::iter::once(agent.seam.as_fd())
+            .chain(held)
+            .chain(agent.files.changes())
+            .for_each(|fd| self.add(fd));
+    }
+
+    /// Whether a second is over.
+    pub fn ticked(&self) -> bool {
+        self.ticks.wait().is_ok()
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>) {
+        // What is waited for already is refused.
+        let _ = self.all.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0));
+    }
+}
+
+impl AsFd for Waiting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.all.0.as_fd()
+    }
+}
