@@ -20,6 +20,7 @@ pub mod model;
 pub mod remedy;
 #[cfg(target_os = "linux")]
 pub mod run;
+pub mod say;
 #[cfg(target_os = "linux")]
 mod seam;
 pub mod source;

@@ -120,7 +120,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Turn::Ready => {
                 agent.follow_targets()?;
                 if !options.common.quiet && !ending && !dashboard {
-                    eprintln!("goobserve: watching {}; Ctrl-C ends", what(options));
+                    crate::say::line(&format!("watching {}; Ctrl-C ends", what(options)));
                 }
             }
             Turn::Refused(what) => bail!(what),
@@ -202,7 +202,7 @@ impl Agent {
                             Ok(_) => "new programs are held again".to_owned(),
                             Err(error) => format!("no program is held any more: {error:#}"),
                         };
-                        eprintln!("goobserve: what holds new programs was killed; {now}");
+                        crate::say::line(&format!("what holds new programs was killed; {now}"));
                     }
                     self.hold = begun.ok().flatten();
                 }

@@ -4,11 +4,10 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use anstyle::{AnsiColor, Style};
-
 use super::options::{Common, Refusal};
 use super::services::Services;
 use super::{Request, parse, text};
+use crate::say;
 
 /// Parses the arguments (the program's name first), does what they ask for, and returns the
 /// exit status.
@@ -71,20 +70,8 @@ fn colored(common: Common, is_terminal: bool) -> bool {
 
 /// Two lines on stderr: what went wrong, what to do.
 fn complain(common: Common, what: &str, hint: &str) {
-    let _ = io::stderr()
-        .lock()
-        .write_all(complaint(what, hint, colored(common, io::stderr().is_terminal())).as_bytes());
-}
-
-fn complaint(what: &str, hint: &str, color: bool) -> String {
-    let style = if color { AnsiColor::Red.on_default().bold() } else { Style::new() };
-    let mut lines = format!("{style}goobserve:{style:#} {what}\n");
-    if !hint.is_empty() {
-        lines.push_str("  hint: ");
-        lines.push_str(hint);
-        lines.push('\n');
-    }
-    lines
+    let color = colored(common, io::stderr().is_terminal());
+    say::put(&say::complaint(what, hint, color));
 }
 
 fn refused(common: Common, refusal: &Refusal, status: i32) -> i32 {
@@ -92,7 +79,7 @@ fn refused(common: Common, refusal: &Refusal, status: i32) -> i32 {
     // Captured only when RUST_BACKTRACE asks for it.
     let trace = std::backtrace::Backtrace::capture();
     if common.verbose > 0 && trace.status() == std::backtrace::BacktraceStatus::Captured {
-        let _ = writeln!(io::stderr(), "{trace}");
+        say::put(&format!("{trace}\n"));
     }
     status
 }
@@ -230,20 +217,5 @@ mod linux {
             }
         };
         crate::run::execute(options, &me(), services.attach(), &mut say)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_complaint_is_two_lines_or_one() {
-        assert_eq!(
-            complaint("go is not found", "check PATH", false),
-            "goobserve: go is not found\n  hint: check PATH\n"
-        );
-        assert_eq!(complaint("it broke", "", false), "goobserve: it broke\n");
-        assert!(complaint("it broke", "", true).starts_with("\x1b[1m\x1b[31mgoobserve:\x1b[0m "));
     }
 }

@@ -24,6 +24,7 @@ use crate::remedy::Remedies;
 use crate::run::Invoker;
 use crate::run::job::Signals;
 use crate::run::program;
+use crate::say;
 use folders::Folders;
 use guardian::Guardian;
 use originals::Originals;
@@ -120,9 +121,9 @@ impl<'a> Experiment<'a> {
         };
         let clean = || match experiment.clean() {
             Ok(()) => {
-                eprintln!("goobserve: ended too early; go.mod, go.sum and all caches are as they were");
+                say::line("ended too early; go.mod, go.sum and all caches are as they were");
             }
-            Err(refusal) => eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend),
+            Err(refusal) => say::refusal(&refusal),
         };
         let guardian = match Guardian::start(clean) {
             Ok(guardian) => guardian,
@@ -216,7 +217,7 @@ impl<'a> Experiment<'a> {
 impl Drop for Experiment<'_> {
     fn drop(&mut self) {
         if let Err(refusal) = self.finish() {
-            eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend);
+            say::refusal(&refusal);
         }
     }
 }

@@ -19,6 +19,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
+use crate::cli::options::Refusal;
+use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
 use crate::source::kernel::ring::Ring;
 
@@ -47,7 +49,10 @@ pub fn main(seam_fd: i32) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("goobserve: {error:#}");
+            match error.downcast_ref::<Refusal>() {
+                Some(refusal) => say::refusal(refusal),
+                None => say::line(&format!("{error:#}")),
+            }
             1
         }
     }

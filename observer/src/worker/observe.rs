@@ -28,6 +28,7 @@ use crate::model::kept::{Kept, SHOWN_MAX};
 use crate::model::record::Ns;
 use crate::model::waiting::waiting;
 use crate::run::progress::{self, Progress};
+use crate::say;
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
@@ -106,7 +107,7 @@ impl Observer {
         let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
             Some(Ok(dashboard)) => Some(dashboard),
             Some(Err(error)) => {
-                eprintln!("goobserve: no dashboard: the terminal cannot be taken: {error}");
+                say::line(&format!("no dashboard: the terminal cannot be taken: {error}"));
                 None
             }
             None => None,
@@ -448,8 +449,8 @@ impl Observer {
             if let Some(progress) = &mut self.progress {
                 progress.clear();
             }
-            eprintln!("goobserve: {error}; the observation goes on");
-            eprintln!("  free some space, or record to another disk");
+            let what = format!("{error}; the observation goes on");
+            say::with_hint(&what, "free some space, or record to another disk");
         }
         if let Some(Err(_)) = self.stream.as_mut().map(Recorder::flush) {
             std::process::exit(0); // nobody reads any more, as with any filter

@@ -1,7 +1,6 @@
 //! The end of an observation: what is still to be told, files, and the report.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use anyhow::Result;
 
@@ -10,6 +9,7 @@ use crate::cli::options::RunReport;
 use crate::model::event::{Body, End, Event};
 use crate::model::record::Ns;
 use crate::model::report::report;
+use crate::say;
 use crate::view::{json, markdown, page, text};
 
 impl Observer {
@@ -75,7 +75,8 @@ impl Observer {
                 text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
             }
         };
-        std::io::stderr().write_all(told.as_bytes())?;
+        say::put(&told); // to a terminal that has gone it does not matter
+
         if !self.task.output.quiet {
             self.refusals(binaries);
         }
@@ -86,7 +87,7 @@ impl Observer {
     fn refusals(&self, binaries: &Binaries) {
         for binary in binaries.refusals() {
             let reason = binary.refused.as_deref().unwrap_or_default();
-            eprintln!("goobserve: {}: not probed: {reason}", binary.path);
+            say::line(&format!("{}: not probed: {reason}", binary.path));
         }
         let go = self
             .state
@@ -95,10 +96,10 @@ impl Observer {
         let no_go = !go && binaries.first().is_none_or(|binary| binary.foreign);
         let foreign = self.task.argv.first().filter(|_| no_go);
         if let Some(name) = foreign {
-            eprintln!(
-                "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \
-                 requests inside TLS cannot be"
-            );
+            say::line(&format!(
+                "{name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, requests \
+                 inside TLS cannot be"
+            ));
         }
     }
 }
