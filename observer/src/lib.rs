@@ -25,6 +25,8 @@ pub mod say;
 mod seam;
 pub mod source;
 pub mod target;
+#[cfg(target_os = "linux")]
+mod unique;
 pub mod view;
 #[cfg(target_os = "linux")]
 pub mod worker;

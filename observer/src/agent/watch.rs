@@ -123,7 +123,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
                     crate::say::line(&format!("watching {}; Ctrl-C ends", what(options)));
                 }
             }
-            Turn::Refused(what) => bail!(what),
+            Turn::Refused(refusal) => return Err(refusal.into()),
             Turn::NoTarget(refusal) => {
                 agent.tell(&ToWorker::Abandoned)?;
                 worker.wait().context("cannot wait for the worker")?;

@@ -17,7 +17,7 @@ use super::dashboard::{Dashboard, Wish};
 use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
-use super::output::{Whole, growing};
+use super::output::{Growing, Whole};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
@@ -52,7 +52,7 @@ pub struct Observer {
     correlator: Correlator,
     state: State,
     anonymizer: Option<Anonymizer>,
-    recorder: Option<Recorder<File>>,
+    recorder: Option<Recorder<Growing>>,
     stream: Option<Recorder<std::io::Stdout>>,
     lines: Option<Lines>,
     json: Option<Whole>,
@@ -78,8 +78,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Opens every output; nothing has begun yet.
-    pub fn new(task: Task) -> Result<Self> {
+    /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
+    pub fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
         let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
         let session = Session {
@@ -95,9 +95,13 @@ impl Observer {
             event = anonymizer.event(&event);
         }
         let Body::Session(session) = &event.body else { unreachable!("a session stays one") };
-        let json = task.output.json.as_deref().map(Whole::create).transpose()?;
+        let mut passed = passed.into_iter();
+        let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
+        let json = task.output.json.as_deref().map(|path| Whole::open(path, json)).transpose()?;
         let recorder = match &task.output.record {
-            Some(path) => Some(Recorder::new(growing(path)?, path.display().to_string(), session)),
+            Some(path) => {
+                Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
+            }
             None => None,
         };
         let watching = task.child.is_none();

@@ -28,8 +28,8 @@ impl Observer {
 
     /// CMD could not be started: no trace is left.
     pub fn abandon(self) {
-        if let Some(path) = &self.task.output.record {
-            let _ = std::fs::remove_file(path); // it was empty
+        if let Some(recorder) = self.recorder {
+            recorder.into_inner().abandon();
         }
     }
 
@@ -62,10 +62,12 @@ impl Observer {
             return Ok(());
         }
         let report = report(&self.state);
+        // What cannot be written is said behind the report, which may be all there is.
+        let mut written = Ok(());
         if let Some(file) = self.json.take() {
             let mut bytes = json::json(&report)?.into_bytes();
             bytes.push(b'\n');
-            file.finish(&bytes)?;
+            written = file.finish(&bytes);
         }
         let output = &self.task.output;
         let told = match output.report {
@@ -80,7 +82,7 @@ impl Observer {
         if !self.task.output.quiet {
             self.refusals(binaries);
         }
-        Ok(())
+        Ok(written?)
     }
 
     /// Says why requests are missing, when a program could not be probed.
