@@ -32,11 +32,11 @@ fn dispatch(request: &Request, common: Common, services: &dyn Services) -> i32 {
             Ok(page) => status_of(write_out(&page), common, 1),
             Err(refusal) => refused(common, &refusal, 2),
         },
-        Request::Report(options) => match services.report(options) {
+        Request::Report(options) => match as_caller().and_then(|()| services.report(options)) {
             Ok(()) => 0,
             Err(refusal) => refused(common, &refusal, 1),
         },
-        Request::Replay(options) => match services.replay(options) {
+        Request::Replay(options) => match as_caller().and_then(|()| services.replay(options)) {
             Ok(()) => 0,
             Err(refusal) => refused(common, &refusal, 1),
         },
@@ -61,6 +61,15 @@ fn dispatch(request: &Request, common: Common, services: &dyn Services) -> i32 {
             refused(common, &Refusal::new("observing takes Linux", "run it on a Linux machine"), status)
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+use linux::as_caller;
+
+/// Other systems have no use for root here.
+#[cfg(not(target_os = "linux"))]
+fn as_caller() -> Result<(), Refusal> {
+    Ok(())
 }
 
 /// Whether a stream gets colours.
@@ -112,11 +121,18 @@ mod linux {
 
     use super::{Common, Refusal, Services, colored, complain, refused, status_of, write_out};
     use crate::check::{self, Check};
-    use crate::cli::options::{CompareOptions, GateOptions, RunOptions, WatchOptions};
+    use crate::cli::options::{CompareOptions, GateAction, GateOptions, RunOptions, WatchOptions};
+    use crate::experiment::user;
     use crate::run::procfs::Live;
     use crate::run::session::Note;
     use crate::run::{Invoker, child::NEVER_STARTED, invoker};
+    use crate::worker::distinct;
     use crate::{compare, gate};
+
+    /// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.
+    pub fn as_caller() -> Result<(), Refusal> {
+        user::become_caller(&me())
+    }
 
     fn me() -> Invoker {
         invoker::find(&Live, std::process::id())
@@ -167,6 +183,9 @@ mod linux {
 
     pub fn compare(options: &CompareOptions, services: &dyn Services) -> i32 {
         let common = options.common;
+        if let Err(refusal) = distinct(&[options.json.as_deref(), options.markdown.as_deref()]) {
+            return refused(common, &refusal, 2);
+        }
         let invoker = me();
         if !common.quiet {
             for what in &invoker.not_restored {
@@ -191,7 +210,22 @@ mod linux {
 
     pub fn gate(options: &GateOptions, services: &dyn Services) -> i32 {
         let common = options.common;
+        let outputs = &options.outputs;
+        let out = match &options.action {
+            GateAction::Record { out, .. } => Some(out),
+            GateAction::Run { out, .. } => out.as_ref(),
+            GateAction::Compare { .. } | GateAction::Ab { .. } => None,
+        };
+        let files = [&outputs.json, &outputs.markdown, &outputs.junit].map(Option::as_deref);
+        if let Err(refusal) = distinct(&[&files[..], &[out.map(AsRef::as_ref)]].concat()) {
+            return refused(common, &refusal, 2);
+        }
         let invoker = me();
+        if matches!(options.action, GateAction::Compare { .. })
+            && let Err(refusal) = user::become_caller(&invoker)
+        {
+            return refused(common, &refusal, 4);
+        }
         if !common.quiet {
             invoker
                 .not_restored
@@ -208,6 +242,9 @@ mod linux {
 
     pub fn run(options: &RunOptions, services: &dyn Services) -> i32 {
         let common = options.common;
+        if let Err(refusal) = distinct(&[options.json.as_deref(), options.record.as_deref()]) {
+            return refused(common, &refusal, 2);
+        }
         if let Err(refusal) = preflight(services) {
             return refused(common, &refusal, NEVER_STARTED);
         }
