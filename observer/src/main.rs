@@ -85,7 +85,7 @@ impl Services for Program {
             }
         };
         match stdout.lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Refusal::new(format!("cannot write to stdout: {error}"), "check where stdout leads"))
             }
             _ => Ok(()),
