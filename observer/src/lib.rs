@@ -21,10 +21,13 @@ pub mod redact;
 pub mod remedy;
 #[cfg(target_os = "linux")]
 pub mod run;
+pub mod say;
 #[cfg(target_os = "linux")]
 mod seam;
 pub mod source;
 pub mod target;
+#[cfg(target_os = "linux")]
+mod unique;
 pub mod view;
 #[cfg(target_os = "linux")]
 pub mod worker;

@@ -69,9 +69,13 @@ pub enum Programs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// `--json FILE`
+    #[serde(with = "any_path")]
     pub json: Option<PathBuf>,
     /// `--record FILE`
+    #[serde(with = "any_path")]
     pub record: Option<PathBuf>,
+    /// Which of the two mean descriptors; those come with the task, in this order
+    pub passed: [bool; 2],
     /// What is told on stderr in the end
     pub report: RunReport,
     /// `--output jsonl` of `watch`
@@ -88,6 +92,25 @@ pub struct Output {
     pub columns: u16,
     /// The dashboard instead of lines and progress
     pub dashboard: bool,
+}
+
+/// A path of any bytes: JSON has text only.
+mod any_path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::PathBuf;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_ref().map(|path| path.as_os_str().as_bytes()).serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        let bytes = Option::<Vec<u8>>::deserialize(from)?;
+        Ok(bytes.map(|bytes| OsString::from_vec(bytes).into()))
+    }
 }
 
 /// A binary that the agent opened: device and inode name it from then on.
@@ -272,6 +295,8 @@ pub enum ToAgent {
     Refused {
         /// Why
         what: String,
+        /// What to do; empty when there is nothing
+        mend: String,
     },
 }
 

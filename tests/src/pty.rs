@@ -115,6 +115,13 @@ impl Terminal {
         std::mem::take(&mut self.seen)
     }
 
+    /// The terminal goes away, as when its window is closed or the network breaks; the shell is left
+    /// to the kernel. Its process.
+    pub fn hang_up(&mut self) -> Result<&mut Child> {
+        self.master = File::open("/dev/null").context("close the terminal")?;
+        Ok(&mut self.shell)
+    }
+
     fn more(&mut self) {
         let mut buffer = [0; 4096];
         loop {

@@ -1,7 +1,7 @@
 //! `goobserve run`: attaches to a command that is held before its exec, then serves the worker, and
 //! whoever holds go binaries of its tree that nobody has seen, until the command has ended.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,7 @@ use crate::run::session::{Attach, Observation, Target};
 use crate::run::terminal::Terminal;
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, monotonic_ns};
+use crate::worker::descriptors;
 
 /// How long the worker may take to attach before the command is not started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -102,6 +103,9 @@ pub fn now() -> Task {
 
 /// Starts the worker with its task.
 pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
+    let mut task = task.clone();
+    let passed = descriptors(&[task.output.json.as_deref(), task.output.record.as_deref()])?;
+    task.output.passed = [passed[0].is_some(), passed[1].is_some()];
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
     let worker = spawn::worker(&user, &theirs)?;
@@ -111,7 +115,8 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
         Some((ToAgent::Hardened, _)) => {}
         _ => bail!("the worker ended at once"),
     }
-    seam.send(&ToWorker::Task(Box::new(task.clone())), &[]).context("cannot tell the worker")?;
+    let passed: Vec<BorrowedFd<'_>> = passed.iter().flatten().map(AsFd::as_fd).collect();
+    seam.send(&ToWorker::Task(Box::new(task)), &passed).context("cannot tell the worker")?;
     Ok((seam, worker))
 }
 
@@ -139,8 +144,7 @@ impl Observed {
                 Ok(_) => match agent.turn(false)? {
                     Turn::Done | Turn::Leave => {}
                     Turn::Ready => return Ok(()),
-                    Turn::Refused(what) => bail!(what),
-                    Turn::NoTarget(refusal) => return Err(refusal.into()),
+                    Turn::Refused(refusal) | Turn::NoTarget(refusal) => return Err(refusal.into()),
                     Turn::Gone => bail!("the worker ended before the command began"),
                 },
                 Err(Errno::EINTR) => {}

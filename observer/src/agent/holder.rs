@@ -93,7 +93,7 @@ pub enum FromHolder {
 /// Its whole life. Returns its exit status.
 pub fn main(seam_fd: i32) -> i32 {
     let Ok(seam) = Seam::inherited(seam_fd) else {
-        eprintln!("goobserve: this is goobserve's inner part; it is not to be called");
+        crate::say::line("this is goobserve's inner part; it is not to be called");
         return 1;
     };
     let listening = match Holder::new(&seam) {

@@ -61,8 +61,8 @@ enum Turn {
     Done,
     /// CMD may begin
     Ready,
-    /// CMD must not begin: why
-    Refused(String),
+    /// CMD must not begin: why, and what to do
+    Refused(Refusal),
     /// Nothing is to be observed: why, and what to do
     NoTarget(Refusal),
     /// The user has left the dashboard
@@ -113,7 +113,7 @@ impl Agent {
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Leave => return Ok(Turn::Leave),
-            ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
+            ToAgent::Refused { what, mend } => return Ok(Turn::Refused(Refusal { what, mend })),
         }
         Ok(Turn::Done)
     }

@@ -181,8 +181,10 @@ impl Agent {
         let answer = |(pid, places): (u32, HashMap<u32, Place>)| {
             sockdiag::of(pid, &places).unwrap_or_else(|error| {
                 if !self.running.complained.replace(true) {
-                    eprintln!("goobserve: the sockets of commands that run already are not known: {error}");
-                    eprintln!("  the kernel's socket diagnostics (modules tcp_diag, udp_diag) tell them");
+                    crate::say::with_hint(
+                        &format!("the sockets of commands that run already are not known: {error}"),
+                        "load the kernel's socket diagnostics (modules tcp_diag, udp_diag)",
+                    );
                 }
                 Vec::new()
             })

@@ -122,10 +122,10 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Turn::Ready => {
                 agent.follow_targets()?;
                 if !options.common.quiet && !ending && !dashboard {
-                    eprintln!("goobserve: watching {}; Ctrl-C ends", what(options));
+                    crate::say::line(&format!("watching {}; Ctrl-C ends", what(options)));
                 }
             }
-            Turn::Refused(what) => bail!(what),
+            Turn::Refused(refusal) => return Err(refusal.into()),
             Turn::NoTarget(refusal) => {
                 agent.tell(&ToWorker::Abandoned)?;
                 worker.wait().context("cannot wait for the worker")?;
@@ -202,7 +202,7 @@ impl Agent {
                             Ok(_) => "new programs are held again".to_owned(),
                             Err(error) => format!("no program is held any more: {error:#}"),
                         };
-                        eprintln!("goobserve: what holds new programs was killed; {now}");
+                        crate::say::line(&format!("what holds new programs was killed; {now}"));
                     }
                     self.hold = begun.ok().flatten();
                 }

@@ -30,11 +30,6 @@ pub fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, 
     let (json, markdown) = {
         let _user = AsUser::take(invoker)?;
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(Whole::create).transpose();
-        let open = |path| {
-            open(path).map_err(|error| {
-                Refusal::new(format!("{error:#}"), "name a file in a folder of the caller's")
-            })
-        };
         (open(&options.json)?, open(&options.markdown)?)
     };
     let answer = ask(options, invoker)?;
@@ -44,7 +39,7 @@ pub fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, 
         let json = json.map_or(Ok(()), |file| file.finish(text.as_bytes()));
         json.and(markdown.map_or(Ok(()), |file| file.finish(view::markdown(&answer).as_bytes())))
     };
-    written.map_err(|error| Refusal::new(format!("{error:#}"), "check that the disk is not full"))?;
+    written?;
     let no_color = std::env::var_os("NO_COLOR");
     let terminal = std::io::stdout().is_terminal();
     let color = options.common.color.decide(terminal, no_color.as_deref());

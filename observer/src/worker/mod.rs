@@ -19,6 +19,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
+use crate::cli::options::Refusal;
+use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
 use crate::source::kernel::ring::Ring;
 
@@ -26,7 +28,7 @@ use binaries::Binaries;
 use observe::Observer;
 
 pub use observe::columns;
-pub use output::Whole;
+pub use output::{Whole, descriptors, distinct};
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.
@@ -47,7 +49,10 @@ pub fn main(seam_fd: i32) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("goobserve: {error:#}");
+            match error.downcast_ref::<Refusal>() {
+                Some(refusal) => say::refusal(refusal),
+                None => say::line(&format!("{error:#}")),
+            }
             1
         }
     }
@@ -86,13 +91,17 @@ struct Progress {
 async fn serve(seam: Seam) -> Result<()> {
     seam.send(&ToAgent::Hardened, &[])?;
     let seam = readiness(seam)?;
-    let Some((ToWorker::Task(task), _)) = receive(&seam).await? else { bail!("the agent sent no task") };
+    let Some((ToWorker::Task(task), passed)) = receive(&seam).await? else { bail!("the agent sent no task") };
     let mut binaries = Binaries::default();
     let mut progress = Progress::default();
-    let mut observer = match Observer::new(*task) {
+    let mut observer = match Observer::new(*task, passed) {
         Ok(observer) => observer,
         Err(error) => {
-            seam.get_ref().send(&ToAgent::Refused { what: format!("{error:#}") }, &[])?;
+            let (what, mend) = match error.downcast::<Refusal>() {
+                Ok(refusal) => (refusal.what, refusal.mend),
+                Err(error) => (format!("{error:#}"), String::new()),
+            };
+            seam.get_ref().send(&ToAgent::Refused { what, mend }, &[])?;
             // Closing with messages unread would take this one back.
             while receive(&seam).await?.is_some() {}
             return Ok(());

@@ -17,7 +17,7 @@ use super::dashboard::{Dashboard, Wish};
 use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
-use super::output::{Whole, growing};
+use super::output::{Growing, Whole};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
@@ -29,6 +29,7 @@ use crate::model::record::Ns;
 use crate::model::waiting::waiting;
 use crate::redact;
 use crate::run::progress::{self, Progress};
+use crate::say;
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
@@ -52,7 +53,7 @@ pub struct Observer {
     correlator: Correlator,
     state: State,
     anonymizer: Option<Anonymizer>,
-    recorder: Option<Recorder<File>>,
+    recorder: Option<Recorder<Growing>>,
     stream: Option<Recorder<std::io::Stdout>>,
     lines: Option<Lines>,
     json: Option<Whole>,
@@ -78,8 +79,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Opens every output; nothing has begun yet.
-    pub fn new(task: Task) -> Result<Self> {
+    /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
+    pub fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
         let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
         let session = Session {
@@ -95,9 +96,13 @@ impl Observer {
             event = anonymizer.event(&event);
         }
         let Body::Session(session) = &event.body else { unreachable!("a session stays one") };
-        let json = task.output.json.as_deref().map(Whole::create).transpose()?;
+        let mut passed = passed.into_iter();
+        let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
+        let json = task.output.json.as_deref().map(|path| Whole::open(path, json)).transpose()?;
         let recorder = match &task.output.record {
-            Some(path) => Some(Recorder::new(growing(path)?, path.display().to_string(), session)),
+            Some(path) => {
+                Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
+            }
             None => None,
         };
         let watching = task.child.is_none();
@@ -107,7 +112,7 @@ impl Observer {
         let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
             Some(Ok(dashboard)) => Some(dashboard),
             Some(Err(error)) => {
-                eprintln!("goobserve: no dashboard: the terminal cannot be taken: {error}");
+                say::line(&format!("no dashboard: the terminal cannot be taken: {error}"));
                 None
             }
             None => None,
@@ -451,8 +456,8 @@ impl Observer {
             if let Some(progress) = &mut self.progress {
                 progress.clear();
             }
-            eprintln!("goobserve: {error}; the observation goes on");
-            eprintln!("  free some space, or record to another disk");
+            let what = format!("{error}; the observation goes on");
+            say::with_hint(&what, "free some space, or record to another disk");
         }
         if let Some(Err(_)) = self.stream.as_mut().map(Recorder::flush) {
             std::process::exit(0); // nobody reads any more, as with any filter

@@ -1,7 +1,6 @@
 //! The end of an observation: what is still to be told, files, and the report.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use anyhow::Result;
 
@@ -11,6 +10,7 @@ use crate::model::event::{Body, End, Event};
 use crate::model::record::Ns;
 use crate::model::report::report;
 use crate::redact;
+use crate::say;
 use crate::view::{json, markdown, page, text};
 
 impl Observer {
@@ -29,8 +29,8 @@ impl Observer {
 
     /// CMD could not be started: no trace is left.
     pub fn abandon(self) {
-        if let Some(path) = &self.task.output.record {
-            let _ = std::fs::remove_file(path); // it was empty
+        if let Some(recorder) = self.recorder {
+            recorder.into_inner().abandon();
         }
     }
 
@@ -63,10 +63,12 @@ impl Observer {
             return Ok(());
         }
         let report = report(&self.state);
+        // What cannot be written is said behind the report, which may be all there is.
+        let mut written = Ok(());
         if let Some(file) = self.json.take() {
             let mut bytes = json::json(&report)?.into_bytes();
             bytes.push(b'\n');
-            file.finish(&bytes)?;
+            written = file.finish(&bytes);
         }
         let output = &self.task.output;
         let told = match output.report {
@@ -76,18 +78,19 @@ impl Observer {
                 text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
             }
         };
-        std::io::stderr().write_all(told.as_bytes())?;
+        say::put(&told); // to a terminal that has gone it does not matter
+
         if !self.task.output.quiet {
             self.refusals(binaries);
         }
-        Ok(())
+        Ok(written?)
     }
 
     /// Says why requests are missing, when a program could not be probed.
     fn refusals(&self, binaries: &Binaries) {
         for binary in binaries.refusals() {
             let reason = binary.refused.as_deref().unwrap_or_default();
-            eprintln!("goobserve: {}: not probed: {reason}", redact::file(&binary.path));
+            say::line(&format!("{}: not probed: {reason}", redact::file(&binary.path)));
         }
         let go = self
             .state
@@ -96,10 +99,10 @@ impl Observer {
         let no_go = !go && binaries.first().is_none_or(|binary| binary.foreign);
         let foreign = self.task.argv.first().filter(|_| no_go);
         if let Some(name) = foreign {
-            eprintln!(
-                "goobserve: {name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, \
-                 requests inside TLS cannot be"
-            );
+            say::line(&format!(
+                "{name} is not a Go program and started none: DNS, TCP and TLS hellos are shown, requests \
+                 inside TLS cannot be"
+            ));
         }
     }
 }
