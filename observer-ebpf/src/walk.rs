@@ -140,10 +140,12 @@ pub fn get(tls: u64, direction: Direction) -> Option<*mut Walk> {
 fn put(tls: u64, conn: u64, mode: u32) -> u64 {
     let (pid, _) = task::ids();
     let began_ns = emit::now();
+    // By reference, the key too: a value would be copied to the stack.
+    let none: &Walk = &NO_WALK;
     for direction in 0..2 {
-        let key = WalkKey { tls, pid, direction };
-        let made = WALKS.insert(&key, &NO_WALK, 0).is_ok();
-        let Some(walk) = WALKS.get_ptr_mut(&key).filter(|_| made) else {
+        let key = &WalkKey { tls, pid, direction };
+        let made = WALKS.insert(key, none, 0).is_ok();
+        let Some(walk) = WALKS.get_ptr_mut(key).filter(|_| made) else {
             emit::lost(Lost::Streams);
             continue;
         };
