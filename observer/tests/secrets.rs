@@ -205,11 +205,11 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         let view = View { tab, command: Some(1), ..View::default() };
         for size in [(80, 24), (400, 120)] {
             let buffer = frame(&state, &view, size.0, size.1);
-            all.push(("dashboard", buffer.content().iter().map(|cell| cell.symbol()).collect()));
+            all.push(("dashboard", buffer.content().iter().map(ratatui::buffer::Cell::symbol).collect()));
         }
     }
     let commands = frame(&state, &View::default(), 400, 60);
-    all.push(("dashboard's list", commands.content().iter().map(|cell| cell.symbol()).collect()));
+    all.push(("dashboard's list", commands.content().iter().map(ratatui::buffer::Cell::symbol).collect()));
 
     let command = made.commands[0].argv.clone();
     let about = About {
