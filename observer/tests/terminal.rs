@@ -99,8 +99,8 @@ mod linux {
     }
 
     impl Observation for BlindObservation {
-        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-            self.fails.as_ref().map(|fd| fd.as_fd())
+        fn descriptor(&self) -> Option<PollFd<'_>> {
+            self.fails.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
         }
 
         fn serve(&mut self) -> Result<(), Refusal> {

@@ -1,9 +1,9 @@
 //! `goobserve run`: attaches to a command that is held before its exec, then serves the worker
 //! until the command has ended.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
+use super::ending::{self, Worker};
 use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions};
 use crate::run::invoker::Invoker;
@@ -26,9 +27,8 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Longest environment that is passed on, bytes.
 const ENVIRON_MAX: usize = 16 * 1024;
-
-/// How long the worker may take to write its report.
-const REPORT_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to begin.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Attaches by BPF.
 pub struct Bpf;
@@ -59,7 +59,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         ..now()
     };
     let terminal = target.output.and_then(|_| Terminal::keep());
-    let (seam, worker) = start(target.invoker, &task)?;
+    let (worker, seam) = start(target.invoker, &task)?;
     if let Some(output) = target.output {
         seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
     }
@@ -81,7 +81,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let (stubs, found) = searching.found();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private };
+    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private, unexamined: 0 };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker, terminal };
@@ -97,24 +97,24 @@ pub fn now() -> Task {
 }
 
 /// Starts the worker with its task.
-pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
+pub fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
-    let worker = spawn::worker(&user, &theirs)?;
+    let worker = Worker(spawn::worker(&user, &theirs)?);
     drop(theirs); // so that its end is noticed
     // Before it has hardened itself the user's processes could look into it.
-    match seam.receive::<ToAgent>(true).context("cannot hear the worker")? {
+    match seam.receive_within::<ToAgent>(BEGIN_WITHIN).context("cannot hear the worker")? {
         Some((ToAgent::Hardened, _)) => {}
         _ => bail!("the worker ended at once"),
     }
     seam.send(&ToWorker::Task(Box::new(task.clone())), &[]).context("cannot tell the worker")?;
-    Ok((seam, worker))
+    Ok((worker, seam))
 }
 
-/// An observation that goes on. Dropping it detaches.
+/// An observation that goes on. Dropping it detaches, and then ends the worker.
 struct Observed {
     agent: Option<Agent>,
-    worker: Child,
+    worker: Worker,
     /// As it was before the dashboard
     terminal: Option<Terminal>,
 }
@@ -124,13 +124,19 @@ impl Observed {
     fn until_ready(&mut self) -> Result<()> {
         let limit = Instant::now() + READY_WITHIN;
         let Some(agent) = &mut self.agent else { bail!("nothing is attached") };
+        let signals = ending::descriptor(&ending::signals())?;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
+            let mut fds = [agent.seam.polled(), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
-                Ok(_) => match agent.turn(false)? {
-                    Turn::Done | Turn::Leave => {}
+                Ok(_) if fds[1].any().unwrap_or(false) => {
+                    let _ = self.worker.0.kill(); // it is our own child
+                    bail!("interrupted before the command began");
+                }
+                Ok(_) => match agent.turn()? {
+                    Turn::Done | Turn::Leave | Turn::Ending => {}
                     Turn::Ready => return Ok(()),
                     Turn::Refused(what) => bail!(what),
                     Turn::NoTarget(refusal) => return Err(refusal.into()),
@@ -153,13 +159,13 @@ impl Observed {
 }
 
 impl Observation for Observed {
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.agent.as_ref().map(|agent| agent.seam.as_fd())
+    fn descriptor(&self) -> Option<PollFd<'_>> {
+        self.agent.as_ref().map(|agent| agent.seam.polled())
     }
 
     fn serve(&mut self) -> Result<(), Refusal> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
-        match agent.turn(false) {
+        match agent.turn() {
             Ok(Turn::Gone) => {
                 self.mend();
                 Err(Refusal::new("the worker has gone", "the command goes on unobserved"))
@@ -173,40 +179,18 @@ impl Observation for Observed {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
-        let limit = Instant::now() + REPORT_WITHIN;
-        loop {
-            let left = limit.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(0) => {
-                    let _ = self.worker.kill(); // it is our own child
-                    break;
-                }
-                Err(Errno::EINTR) => {}
-                _ if matches!(agent.turn(false), Ok(Turn::Gone) | Err(_)) => break,
-                _ => {}
-            }
-        }
-        let ended = self.worker.wait();
+        let ended = ending::descriptor(&ending::signals())
+            .map_err(anyhow::Error::from)
+            .and_then(|signals| ending::end(&mut agent, &mut self.worker, &signals, false));
         drop(agent.kernel);
-        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        if !ended.as_ref().is_ok_and(ExitStatus::success) {
             self.mend();
         }
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
-            Err(error) => Err(Refusal::new(format!("cannot wait for the worker: {error}"), "")),
+            Err(error) => Err(Refusal::new(format!("{error:#}"), "")),
         }
-    }
-}
-
-impl Drop for Observed {
-    fn drop(&mut self) {
-        if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
-            drop(seam); // which ends the worker
-            drop(kernel);
-        }
-        let _ = self.worker.wait(); // reaped already when it was waited for
     }
 }
 

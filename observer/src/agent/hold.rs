@@ -7,15 +7,15 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::holder::{FromHolder, ToHolder};
 use super::mounts::Mounts;
-use super::spawn;
+use super::{ending, spawn};
 use crate::seam::{FileId, Seam};
 
 /// How long it may take to listen.
-const LISTENING_WITHIN: u16 = 5000;
+const LISTENING_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is started again: after that the machine is better off without it.
 const RESTARTS_MAX: u32 = 5;
 /// How often the mounts of other namespaces are looked for.
@@ -58,7 +58,7 @@ impl Hold {
         self.restarts += 1;
         drop(std::mem::replace(&mut self.seam, seam));
         let mut killed = std::mem::replace(&mut self.process, process);
-        let _ = killed.wait();
+        let _ = ending::reap(&mut killed, ending::GONE_WITHIN);
         self.mounts = Mounts::new();
         self.mark_all();
         Ok(self)
@@ -72,14 +72,16 @@ impl Hold {
 
     /// What there is to wait for: its words, and mounts here.
     pub fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let words = PollFd::new(self.seam.as_fd(), PollFlags::POLLIN);
+        let words = self.seam.polled();
         let mounts = self.mounts.changes().map(|changes| PollFd::new(changes, PollFlags::POLLPRI));
         std::iter::once(words).chain(mounts)
     }
 
     /// Its next word.
     pub fn hear(&self) -> Word {
-        match self.seam.receive::<FromHolder>(false) {
+        // What it is to be told; that it has gone is noticed below.
+        let _ = self.seam.flush();
+        match self.seam.receive::<FromHolder>() {
             Ok(Some((FromHolder::Held { file, path }, descriptors))) => {
                 match descriptors.into_iter().next() {
                     Some(descriptor) => Word::Held(file, descriptor.into(), path),
@@ -129,8 +131,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         // It ends by itself when the seam does; what is stopped ends by its watchdog.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = ending::reap(&mut self.process, Duration::ZERO);
     }
 }
 
@@ -138,17 +139,12 @@ fn begin() -> Result<(Seam, Child)> {
     let (seam, theirs) = Seam::pair().context("cannot make the holder's seam")?;
     let mut process = spawn::holder(&theirs)?;
     drop(theirs);
-    let listens =
-        poll(&mut [PollFd::new(seam.as_fd(), PollFlags::POLLIN)], PollTimeout::from(LISTENING_WITHIN));
-    let what = match listens {
-        Ok(1..) => match seam.receive::<FromHolder>(false) {
-            Ok(Some((FromHolder::Listening, _))) => return Ok((seam, process)),
-            Ok(Some((FromHolder::Refused { what }, _))) => what,
-            _ => "it ended at once".to_owned(),
-        },
-        _ => "it does not begin".to_owned(),
+    let what = match seam.receive_within::<FromHolder>(LISTENING_WITHIN) {
+        Ok(Some((FromHolder::Listening, _))) => return Ok((seam, process)),
+        Ok(Some((FromHolder::Refused { what }, _))) => what,
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => "it does not begin".to_owned(),
+        _ => "it ended at once".to_owned(),
     };
-    let _ = process.kill();
-    let _ = process.wait();
+    let _ = ending::reap(&mut process, Duration::ZERO);
     bail!("programs cannot be held: {what}")
 }

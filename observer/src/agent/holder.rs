@@ -183,7 +183,7 @@ impl<'a> Holder<'a> {
     /// Hears the agent; false when it has gone.
     fn words(&mut self) -> Result<bool> {
         loop {
-            match self.seam.receive::<ToHolder>(false) {
+            match self.seam.receive::<ToHolder>() {
                 Ok(Some((ToHolder::Release { file }, _))) => self.answer(|held| held.file == file),
                 Ok(Some((ToHolder::Mark, descriptors))) => descriptors.iter().for_each(|fd| self.mark(fd)),
                 Ok(None) => return Ok(false),

@@ -3,6 +3,7 @@
 
 mod attach;
 mod discover;
+mod ending;
 mod files;
 mod hold;
 pub mod holder;
@@ -50,6 +51,8 @@ struct Agent {
     targets: targets::Targets,
     /// CMD's mount namespace, where it has one for its resolv.conf alone
     private: Option<PathBuf>,
+    /// Programs that nobody looks at, since the worker was last told of that
+    unexamined: u32,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -65,14 +68,26 @@ enum Turn {
     NoTarget(Refusal),
     /// The user has left the dashboard
     Leave,
+    /// The worker writes what there is to write
+    Ending,
     /// The worker has gone
     Gone,
 }
 
 impl Agent {
-    /// Answers one message, when there is one.
-    fn turn(&mut self, wait: bool) -> Result<Turn> {
-        let message = match self.seam.receive::<ToAgent>(wait) {
+    /// Sends what waits, and answers one message, when there is one.
+    fn turn(&mut self) -> Result<Turn> {
+        match self.seam.flush() {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                return Err(error).context("cannot tell the worker");
+            }
+            _ => {}
+        }
+        if self.unexamined > 0 && self.seam.has_room() {
+            let programs = std::mem::take(&mut self.unexamined);
+            self.tell(&ToWorker::Unexamined { programs })?;
+        }
+        let message = match self.seam.receive::<ToAgent>() {
             Ok(Some((message, _))) => message,
             Ok(None) => return Ok(Turn::Gone),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
@@ -111,6 +126,7 @@ impl Agent {
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Leave => return Ok(Turn::Leave),
+            ToAgent::Ending => return Ok(Turn::Ending),
             ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
         }
         Ok(Turn::Done)
@@ -149,6 +165,10 @@ impl Agent {
     /// Has the worker parse a file that it does not know.
     fn binary(&mut self, id: FileId, file: File, path: String) -> Result<()> {
         if self.files.settled(id).is_some() {
+            return Ok(());
+        }
+        if !self.seam.has_room() {
+            self.unexamined += 1;
             return Ok(());
         }
         let descriptor = file.try_clone()?;

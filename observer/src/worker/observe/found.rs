@@ -35,8 +35,8 @@ impl Observer {
     /// The kernel's diagnostics alone say how sockets are that were there already.
     pub(super) fn ask_for_sockets(&self, seam: &Seam) {
         for root in self.correlator.found_trees() {
-            // A failure shows at the next receive: the agent has gone.
-            let _ = seam.send(&ToAgent::Sockets { root }, &[]);
+            // Without room they are asked about a little later.
+            let _ = seam.offer(&ToAgent::Sockets { root }, &[]);
         }
     }
 
