@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::ending::{self, Worker};
 use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
-use super::ending::{self, Worker};
 use super::{Agent, Turn, files, stubs, table};
 use crate::cli::options::{Refusal, RunOptions};
 use crate::run::invoker::Invoker;
@@ -81,7 +81,8 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let (stubs, found) = searching.found();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private, unexamined: 0 };
+    let mut agent =
+        Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private, unexamined: 0 };
     agent.share()?;
     agent.follow_stubs(found)?;
     let mut observed = Observed { agent: Some(agent), worker, terminal };

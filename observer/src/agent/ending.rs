@@ -68,7 +68,9 @@ pub fn end(
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            eprintln!("goobserve: the worker did not end in time and was killed: what it had not written is lost");
+            eprintln!(
+                "goobserve: the worker did not end in time and was killed: what it had not written is lost"
+            );
             return kill(&mut worker.0).context("cannot wait for the worker");
         }
         let mut fds = [agent.seam.polled(), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -102,7 +104,9 @@ pub fn reap(child: &mut Child, within: Duration) -> io::Result<ExitStatus> {
 fn kill(child: &mut Child) -> io::Result<ExitStatus> {
     child.kill()?;
     let gone = ended(child, GONE_WITHIN)?;
-    gone.ok_or_else(|| io::Error::other(format!("process {} does not end although it was killed", child.id())))
+    gone.ok_or_else(|| {
+        io::Error::other(format!("process {} does not end although it was killed", child.id()))
+    })
 }
 
 fn ended(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {

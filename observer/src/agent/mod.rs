@@ -5,10 +5,12 @@ mod attach;
 mod discover;
 mod ending;
 mod files;
+pub mod finder;
 mod hold;
 pub mod holder;
 mod mounts;
 mod processes;
+mod quota;
 mod running;
 mod sockdiag;
 mod spawn;
@@ -83,6 +85,9 @@ impl Agent {
             }
             _ => {}
         }
+        if let Some(pid) = self.stubs.due() {
+            self.stubs_of(pid)?;
+        }
         if self.unexamined > 0 && self.seam.has_room() {
             let programs = std::mem::take(&mut self.unexamined);
             self.tell(&ToWorker::Unexamined { programs })?;
@@ -149,7 +154,11 @@ impl Agent {
             // Too long, or the worker has gone, which the next receive tells.
             return self.tell(&ToWorker::NoFacts { pid });
         }
-        self.keep(facts.id, facts.program)?;
+        if !self.keep(facts.id, facts.program)? {
+            self.unexamined += 1;
+            // What is not kept cannot be probed, and may be another file the next time.
+            self.tell(&ToWorker::Forgotten { file: facts.id })?;
+        }
         Ok(())
     }
 
@@ -167,22 +176,23 @@ impl Agent {
         if self.files.settled(id).is_some() {
             return Ok(());
         }
-        if !self.seam.has_room() {
-            self.unexamined += 1;
-            return Ok(());
-        }
         let descriptor = file.try_clone()?;
-        if self.keep(id, file)? {
+        if self.seam.has_room() && !self.files.is_busy_with(&file) && self.keep(id, file)? {
             let message = ToWorker::Binary { file: id, path };
             self.seam.send(&message, &[descriptor.as_fd()]).context("cannot tell the worker")?;
+        } else {
+            self.unexamined += 1;
         }
         Ok(())
     }
 
-    /// Keeps a file open; whether it is a new one and there is room.
+    /// Keeps the file of a program; whether there is room.
     fn keep(&mut self, id: FileId, file: File) -> Result<bool> {
-        if self.files.is_full() {
-            for idle in self.files.idle() {
+        if self.files.settled(id).is_some() {
+            return Ok(true);
+        }
+        if !self.files.has_room(&file) {
+            for idle in self.files.idle(&file) {
                 self.forget(idle)?;
             }
         }

@@ -11,6 +11,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use super::finder::FINDER;
 use super::holder::HOLDER;
 use crate::seam::Seam;
 
@@ -49,6 +50,13 @@ pub fn holder(seam: &Seam) -> Result<Child> {
         Ok(())
     };
     start(command, seam, apart).context("cannot start the holder")
+}
+
+/// Starts the finder, likewise.
+pub fn finder(seam: &Seam) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("goobserve").arg(FINDER).stdout(Stdio::null());
+    start(command, seam, || Ok(nix::unistd::setsid().map(drop)?)).context("cannot start the finder")
 }
 
 /// Starts a part of goobserve; `prepare` is called behind the fork.

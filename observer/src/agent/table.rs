@@ -5,16 +5,23 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::statfs::OVERLAYFS_SUPER_MAGIC;
 
+use super::quota::{self, Held, Room};
 use crate::seam::FileId;
 use crate::source::kernel::{Attached, Kernel, Probes};
 
 /// A machine has a handful of go toolchains; `go test` makes any number of programs.
 const FILES_MAX: usize = 256;
+/// Files of one owner that the worker looks at or is still to look at: the next user's waits for
+/// them, each a third of a second at worst.
+const UNSETTLED_MAX: usize = 16;
+/// For so long a program is taken as running that did; looking takes milliseconds.
+const RAN_FOR: Duration = Duration::from_millis(500);
 
 /// Binaries by number.
 #[derive(Default)]
@@ -22,11 +29,19 @@ pub struct Table {
     files: HashMap<FileId, Entry>,
     /// Tells when a probed file is written to: its probes would hit other instructions
     changes: Option<Inotify>,
+    /// How many were ever inserted
+    count: u64,
+    /// Which programs ran, when that was last looked at
+    ran: Option<(Instant, HashSet<FileId>)>,
     watches: HashMap<WatchDescriptor, FileId>,
 }
 
 struct Entry {
     file: File,
+    /// Owner of the file
+    uid: u32,
+    /// Files before it
+    number: u64,
     asked: bool,
     settled: bool,
     probes: Option<Attached>,
@@ -35,18 +50,31 @@ struct Entry {
 }
 
 impl Table {
-    /// Keeps a file, when there is room. False: it was known, or there is none.
+    /// Keeps a file, when there is room for its owner's. False: it was known, or there is none.
     pub fn insert(&mut self, id: FileId, file: File) -> bool {
-        if self.files.len() >= FILES_MAX || self.files.contains_key(&id) {
+        let uid = owner(&file);
+        if self.files.contains_key(&id)
+            || !quota::has_room(self.files.values().map(|e| e.uid), uid, FILES_MAX)
+        {
             return false;
         }
-        self.files.insert(id, Entry { file, asked: false, settled: false, probes: None, gone: false });
+        self.count += 1;
+        let number = self.count;
+        let entry = Entry { file, uid, number, asked: false, settled: false, probes: None, gone: false };
+        self.files.insert(id, entry);
         true
     }
 
-    /// Whether no more can be kept.
-    pub fn is_full(&self) -> bool {
-        self.files.len() >= FILES_MAX
+    /// Whether there is room for one more file of the owner of this one.
+    pub fn has_room(&self, file: &File) -> bool {
+        quota::has_room(self.files.values().map(|entry| entry.uid), owner(file), FILES_MAX)
+    }
+
+    /// Whether the worker has enough to do with other files of this one's owner, who is not root.
+    pub fn is_busy_with(&self, file: &File) -> bool {
+        let uid = owner(file);
+        let unsettled = self.files.values().filter(|entry| entry.uid == uid && !entry.settled);
+        uid != 0 && unsettled.count() >= UNSETTLED_MAX
     }
 
     /// Whether it is known, and then whether all is done with it that will be.
@@ -115,15 +143,34 @@ impl Table {
         changed
     }
 
-    /// Files to let go of so that there is room: that were deleted (their space is free only then)
-    /// and run nowhere; else any that is not probed.
-    pub fn idle(&self) -> Vec<FileId> {
-        let gone = self.unused();
+    /// Files to let go of so that there is room for this one: that were deleted (their space is free
+    /// only then) and run nowhere; else one of whoever has most: the oldest that is not probed, or
+    /// that runs nowhere.
+    pub fn idle(&mut self, file: &File) -> Vec<FileId> {
+        if self.ran.as_ref().is_none_or(|(at, _)| at.elapsed() > RAN_FOR) {
+            self.ran = Some((Instant::now(), running()));
+        }
+        let ran = self.ran.as_ref().map(|(_, ran)| ran);
+        let runs = |id: &FileId| ran.is_some_and(|ran| ran.contains(id));
+        let mut gone = self.deleted();
+        gone.retain(|id| !runs(id));
         if !gone.is_empty() {
             return gone.into_iter().collect();
         }
-        let unprobed = self.files.iter().find(|(_, entry)| entry.probes.is_none());
-        unprobed.map(|(id, _)| *id).into_iter().collect()
+        let worth = |id: &FileId, entry: &Entry| match entry.probes {
+            None => Some((0, entry.number)),
+            Some(_) if runs(id) => None,
+            Some(_) => Some((1, entry.number)),
+        };
+        let held: Vec<Held<FileId>> = self
+            .files
+            .iter()
+            .map(|(id, entry)| Held { key: *id, uid: entry.uid, worth: worth(id, entry) })
+            .collect();
+        match quota::room(&held, owner(file), FILES_MAX) {
+            Room::After(id) => vec![id],
+            Room::Free | Room::None => Vec::new(),
+        }
     }
 
     /// Files that are deleted and ran nowhere, neither now nor at the last call: what they told is
@@ -153,18 +200,30 @@ impl Table {
 
     /// Deleted files that no process runs.
     fn unused(&self) -> HashSet<FileId> {
-        let deleted = |entry: &Entry| entry.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-        let mut unused: HashSet<FileId> =
-            self.files.iter().filter(|(_, entry)| deleted(entry)).map(|(id, _)| *id).collect();
+        let mut unused = self.deleted();
         if !unused.is_empty() {
-            for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-                if let Ok(program) = std::fs::metadata(entry.path().join("exe")) {
-                    unused.remove(&FileId { dev: program.dev(), ino: program.ino() });
-                }
-            }
+            let running = running();
+            unused.retain(|id| !running.contains(id));
         }
         unused
     }
+
+    fn deleted(&self) -> HashSet<FileId> {
+        let deleted = |entry: &Entry| entry.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        self.files.iter().filter(|(_, entry)| deleted(entry)).map(|(id, _)| *id).collect()
+    }
+}
+
+/// The programs that run.
+fn running() -> HashSet<FileId> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let program = |entry: std::fs::DirEntry| std::fs::metadata(entry.path().join("exe")).ok();
+    entries.filter_map(program).map(|of| FileId { dev: of.dev(), ino: of.ino() }).collect()
+}
+
+/// Whoever owns the file can make any number of such.
+fn owner(file: &File) -> u32 {
+    file.metadata().map_or(u32::MAX, |metadata| metadata.uid())
 }
 
 /// Size, and times of the last change, nanoseconds.
@@ -208,14 +267,14 @@ mod tests {
     #[test]
     fn no_more_files_are_kept_than_there_is_room_for() {
         let mut table = Table::default();
-        for ino in 0..FILES_MAX as u64 + 2 {
-            let kept = table.insert(FileId { dev: 1, ino }, File::open("/dev/null").unwrap());
-            assert_eq!(kept, ino < FILES_MAX as u64);
+        let file = || File::open("/dev/null").unwrap();
+        for ino in 0..FILES_MAX as u64 {
+            let kept = table.insert(FileId { dev: 1, ino }, file());
+            assert_eq!(kept, ino < FILES_MAX as u64 / 2, "the other half is for other owners");
         }
-        assert!(table.is_full());
-        for id in table.idle() {
-            table.remove(id);
-        }
-        assert!(!table.is_full());
+        assert!(!table.has_room(&file()));
+        assert_eq!(table.idle(&file()), [FileId { dev: 1, ino: 0 }], "the oldest");
+        table.remove(FileId { dev: 1, ino: 0 });
+        assert!(table.has_room(&file()));
     }
 }

@@ -153,7 +153,11 @@ impl Agent {
         let message = ToWorker::Candidate { pid, file: id, path };
         self.seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
         self.targets.candidates.insert(pid, (id, program));
-        self.keep(id, file).map(drop)
+        if !self.keep(id, file)? {
+            self.unexamined += 1;
+            self.tell(&ToWorker::Forgotten { file: id })?;
+        }
+        Ok(())
     }
 
     /// The worker has looked at a program: why it is not to be followed, if it is not. What is to

@@ -14,7 +14,7 @@ use super::hold::{Hold, Word};
 use super::running::Running;
 use super::table::Table;
 use super::targets::Targets;
-use super::{Agent, Turn, discover, ending, stubs};
+use super::{Agent, Turn, ending, finder, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
@@ -67,7 +67,8 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     })?;
     let (stubs, found) = stubs::Search::begin().found();
     let running = Running::default();
-    let mut agent = Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None, unexamined: 0 };
+    let mut agent =
+        Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None, unexamined: 0 };
     agent.open_running()?;
     agent.tell(&ToWorker::BinariesEnd)?;
     agent.share()?;
@@ -96,8 +97,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
         }
-        let all_ended =
-            !ends.is_empty() && fds[2..2 + ends.len()].iter().all(|fd| fd.any().unwrap_or(false));
+        let all_ended = !ends.is_empty() && fds[2..2 + ends.len()].iter().all(|fd| fd.any().unwrap_or(false));
         let mounted = fds.iter().any(|fd| fd.revents().is_some_and(|is| is.contains(PollFlags::POLLPRI)));
         // What a program waits for comes first.
         agent.hear_holder(mounted, options.common.quiet)?;
@@ -168,14 +168,17 @@ fn what(options: &WatchOptions) -> String {
 fn search(invoker: &Invoker, seam: Seam) -> Result<(Table, Seam)> {
     let mut files = Table::default();
     let mut told = Ok(());
-    discover::go_binaries(invoker, &mut |found| {
+    finder::search(invoker, &mut |found| {
+        if !files.has_room(&found.file) {
+            return; // it is looked at when it runs
+        }
         let path = found.path.to_string_lossy().into_owned();
         let sent = seam.send(&ToWorker::Binary { file: found.id, path }, &[found.file.as_fd()]);
         files.insert(found.id, found.file);
         if sent.is_err() {
             told = sent;
         }
-    });
+    })?;
     told.context("cannot tell the worker")?;
     Ok((files, seam))
 }

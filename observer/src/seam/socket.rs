@@ -330,7 +330,8 @@ mod tests {
     #[test]
     fn an_end_that_never_reads_is_an_error_in_the_end() {
         let (agent, _worker) = Seam::pair().expect("a socket pair");
-        let long = ToWorker::Binary { file: crate::seam::FileId { dev: 0, ino: 0 }, path: "x".repeat(60_000) };
+        let long =
+            ToWorker::Binary { file: crate::seam::FileId { dev: 0, ino: 0 }, path: "x".repeat(60_000) };
         assert!((0..1000).any(|_| agent.send(&long, &[]).is_err()));
     }
 }

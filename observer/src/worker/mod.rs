@@ -138,7 +138,14 @@ async fn serve(seam: Seam) -> Result<()> {
                         observer.abandon();
                         return Ok(());
                     }
-                    message => observer.message(message, descriptors, seam.get_ref(), &mut binaries)?,
+                    message => {
+                        let begun = Instant::now();
+                        observer.message(message, descriptors, seam.get_ref(), &mut binaries)?;
+                        // Parsing takes time, and there may be more to parse: the ring does not wait.
+                        if begun.elapsed() > LOOK_EVERY && let Some(ring) = &mut ring {
+                            observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
+                        }
+                    }
                 }
                 if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {
                     progress.ready_sent = true;

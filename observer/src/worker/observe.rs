@@ -64,6 +64,7 @@ pub struct Observer {
     kernel_lost: u64,
     /// Programs that nobody looked at, of which the report says how many
     unexamined: u64,
+    too_large: u64,
     /// When records were lost to a full ring, until the consequences are drawn
     gap_ns: Option<Ns>,
     events: Vec<Event>,
@@ -81,7 +82,10 @@ pub struct Observer {
 impl Observer {
     /// What was not seen by now.
     fn loss(&self) -> Loss {
-        Loss { programs_unexamined: self.unexamined, ..self.correlator.loss(self.kernel_lost) }
+        Loss {
+            programs_unexamined: self.unexamined + self.too_large,
+            ..self.correlator.loss(self.kernel_lost)
+        }
     }
 
     /// Opens every output; nothing has begun yet.
@@ -142,6 +146,7 @@ impl Observer {
             stubs: StubLooks::default(),
             kernel_lost: 0,
             unexamined: 0,
+            too_large: 0,
             gap_ns: None,
             events: Vec::new(),
             unflushed: true,
@@ -330,13 +335,15 @@ impl Observer {
             let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
             correlator.facts(pid, &facts, events);
         }
+        let mut looked = locks::Looked::default();
         for (tid, pid, lock) in waits {
-            correlator.lock_facts(tid, locks::facts(pid, &lock), events);
+            correlator.lock_facts(tid, looked.facts(pid, &lock), events);
         }
         for pid in strays {
             let _ = seam.offer(&ToAgent::Unfollow { pid }, &[]);
         }
         self.kernel_lost = ring.lost();
+        self.too_large = binaries.too_large();
         self.looks.ask(self.now(), seam);
         self.take();
     }

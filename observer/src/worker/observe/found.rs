@@ -24,9 +24,10 @@ impl Observer {
 
     /// Threads of such processes wait for locks.
     pub(super) fn found_locks(&mut self, root: u32, at_ns: u64, waits: Vec<FoundLock>) {
+        let mut looked = locks::Looked::default();
         for wait in waits {
             self.correlator.found_lock(root, at_ns, &wait, &mut self.events);
-            let facts = locks::facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
+            let facts = looked.facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
             self.correlator.lock_facts(wait.tid, facts, &mut self.events);
         }
         self.take();
