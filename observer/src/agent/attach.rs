@@ -134,7 +134,7 @@ impl Observed {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
                 Ok(_) if fds[1].any().unwrap_or(false) => {
                     let _ = self.worker.0.kill(); // it is our own child
-                    bail!("interrupted before the command began");
+                    return Err(Refusal::new("interrupted before the command began", "").into());
                 }
                 Ok(_) => match agent.turn()? {
                     Turn::Done | Turn::Leave | Turn::Ending => {}
