@@ -25,12 +25,14 @@ const EVENTS_MAX: usize = 2_000_000;
 fn main() {
     #[cfg(target_os = "linux")]
     {
-        use observer::agent::{SEAM_FD, WORKER, holder};
+        use observer::agent::{SEAM_FD, WORKER, finder, holder};
         let word = std::env::args_os().nth(1).unwrap_or_default();
         if word == WORKER {
             exit(observer::worker::main(SEAM_FD));
         } else if word == holder::HOLDER {
             exit(holder::main(SEAM_FD));
+        } else if word == finder::FINDER {
+            exit(finder::main(SEAM_FD));
         }
     }
     exit(observer::cli::dispatch::main(std::env::args_os(), &Program))

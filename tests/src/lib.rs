@@ -36,6 +36,7 @@ pub mod starts;
 pub mod stats;
 pub mod store;
 pub mod stub;
+pub mod tiny;
 pub mod tls;
 pub mod toolchains;
 pub mod wait;

@@ -2,13 +2,14 @@
 //! whoever holds go binaries of its tree that nobody has seen, until the command has ended.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::Child;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::ending::{self, Worker};
 use super::hold::Hold;
 use super::running::Running;
 use super::spawn::{self, User};
@@ -30,9 +31,8 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Longest environment that is passed on, bytes.
 const ENVIRON_MAX: usize = 16 * 1024;
-
-/// How long the worker may take to write its report.
-const REPORT_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to begin.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Attaches by BPF.
 pub struct Bpf;
@@ -63,20 +63,20 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         ..now()
     };
     let terminal = target.output.and_then(|_| Terminal::keep());
-    let (seam, worker) = start(target.invoker, &task)?;
+    let (worker, seam) = start(target.invoker, &task)?;
     if let Some(output) = target.output {
         seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
     }
     let searching = stubs::Search::begin();
     // While the programs are loaded the worker parses what is found, and the holder starts.
-    let (kernel, files, hold) = std::thread::scope(|scope| {
+    let (kernel, files, hold, seam) = std::thread::scope(|scope| {
         let hold = scope.spawn(Hold::spawn);
-        let search = scope.spawn(|| search(Some(target.program), target.invoker, &seam));
+        let search = scope.spawn(|| search(Some(target.program), target.invoker, seam));
         let mut kernel = Kernel::load(false, None)?;
         kernel.follow_held(target.pid)?;
-        let files = search.join().map_err(|_| anyhow!("the search for go failed"))??;
+        let (files, seam) = search.join().map_err(|_| anyhow!("the search for go failed"))??;
         let hold = hold.join().map_err(|_| anyhow!("the holder's start failed"))?;
-        Ok::<_, anyhow::Error>((kernel, files, hold))
+        Ok::<_, anyhow::Error>((kernel, files, hold, seam))
     })?;
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     // Where nothing can be held, a go that was not found is attached to when it runs.
@@ -84,7 +84,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let (stubs, found) = searching.found();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files, hold, stubs, running, targets, private };
+    let mut agent = Agent { kernel, seam, files, hold, stubs, running, targets, private, unexamined: 0 };
     agent.share()?;
     agent.follow_stubs(found)?;
     let waiting = Waiting::of(&agent)?;
@@ -102,29 +102,29 @@ pub fn now() -> Task {
 }
 
 /// Starts the worker with its task.
-pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
+pub fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
     let mut task = task.clone();
     let passed = descriptors(&[task.output.json.as_deref(), task.output.record.as_deref()])?;
     task.output.passed = [passed[0].is_some(), passed[1].is_some()];
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
-    let worker = spawn::worker(&user, &theirs)?;
+    let worker = Worker(spawn::worker(&user, &theirs)?);
     drop(theirs); // so that its end is noticed
     // Before it has hardened itself the user's processes could look into it.
-    match seam.receive::<ToAgent>(true).context("cannot hear the worker")? {
+    match seam.receive_within::<ToAgent>(BEGIN_WITHIN).context("cannot hear the worker")? {
         Some((ToAgent::Hardened, _)) => {}
         _ => bail!("the worker ended at once"),
     }
     let passed: Vec<BorrowedFd<'_>> = passed.iter().flatten().map(AsFd::as_fd).collect();
     seam.send(&ToWorker::Task(Box::new(task)), &passed).context("cannot tell the worker")?;
-    Ok((seam, worker))
+    Ok((worker, seam))
 }
 
-/// An observation that goes on. Dropping it detaches.
+/// An observation that goes on. Dropping it detaches, and then ends the worker.
 struct Observed {
     agent: Option<Agent>,
     waiting: Waiting,
-    worker: Child,
+    worker: Worker,
     /// No warnings
     quiet: bool,
     /// As it was before the dashboard
@@ -136,14 +136,23 @@ impl Observed {
     fn until_ready(&mut self) -> Result<()> {
         let limit = Instant::now() + READY_WITHIN;
         let Some(agent) = &mut self.agent else { bail!("nothing is attached") };
+        let signals = ending::descriptor(&ending::signals())?;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
+            let mut fds = [agent.seam.polled(), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
-                Ok(_) => match agent.turn(false)? {
-                    Turn::Done | Turn::Leave => {}
-                    Turn::Ready => return Ok(()),
+                Ok(_) if fds[1].any().unwrap_or(false) => {
+                    let _ = self.worker.0.kill(); // it is our own child
+                    return Err(Refusal::new("interrupted before the command began", "").into());
+                }
+                Ok(_) => match agent.turn()? {
+                    Turn::Done | Turn::Leave | Turn::Ending => {}
+                    Turn::Ready => {
+                        self.waiting.update(agent);
+                        return Ok(());
+                    }
                     Turn::Refused(refusal) | Turn::NoTarget(refusal) => return Err(refusal.into()),
                     Turn::Gone => bail!("the worker ended before the command began"),
                 },
@@ -164,8 +173,8 @@ impl Observed {
 }
 
 impl Observation for Observed {
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.agent.as_ref().map(|_| self.waiting.as_fd())
+    fn descriptor(&self) -> Option<PollFd<'_>> {
+        self.agent.as_ref().map(|_| PollFd::new(self.waiting.as_fd(), PollFlags::POLLIN))
     }
 
     fn serve(&mut self) -> Result<(), Refusal> {
@@ -175,7 +184,7 @@ impl Observation for Observed {
         let turn = agent
             .hear_holder(ticked, self.quiet)
             .and_then(|()| agent.let_go_of_changed(ticked))
-            .and_then(|()| agent.turn(false));
+            .and_then(|()| agent.turn());
         self.waiting.update(agent);
         match turn {
             Ok(Turn::Gone) => {
@@ -192,40 +201,18 @@ impl Observation for Observed {
         let message = if status.is_some() { ToWorker::Ended } else { ToWorker::Abandoned };
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
         agent.hold = None; // while the worker reports
-        let limit = Instant::now() + REPORT_WITHIN;
-        loop {
-            let left = limit.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(0) => {
-                    let _ = self.worker.kill(); // it is our own child
-                    break;
-                }
-                Err(Errno::EINTR) => {}
-                _ if matches!(agent.turn(false), Ok(Turn::Gone) | Err(_)) => break,
-                _ => {}
-            }
-        }
-        let ended = self.worker.wait();
+        let ended = ending::descriptor(&ending::signals())
+            .map_err(anyhow::Error::from)
+            .and_then(|signals| ending::end(&mut agent, &mut self.worker, &signals, false));
         drop(agent.kernel);
-        if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        if !ended.as_ref().is_ok_and(ExitStatus::success) {
             self.mend();
         }
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
-            Err(error) => Err(Refusal::new(format!("cannot wait for the worker: {error}"), "")),
+            Err(error) => Err(Refusal::new(format!("{error:#}"), "")),
         }
-    }
-}
-
-impl Drop for Observed {
-    fn drop(&mut self) {
-        if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
-            drop(seam); // which ends the worker
-            drop(kernel);
-        }
-        let _ = self.worker.wait(); // reaped already when it was waited for
     }
 }
 

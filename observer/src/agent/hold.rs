@@ -7,15 +7,15 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::holder::{FromHolder, ToHolder};
 use super::mounts::Mounts;
-use super::spawn;
+use super::{ending, spawn};
 use crate::seam::{FileId, Seam};
 
 /// How long it may take to listen.
-const LISTENING_WITHIN: u16 = 5000;
+const LISTENING_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is started again: after that the machine is better off without it.
 const RESTARTS_MAX: u32 = 5;
 /// How often the mounts of other namespaces are looked for.
@@ -66,7 +66,7 @@ impl Hold {
         self.restarts += 1;
         drop(std::mem::replace(&mut self.seam, seam));
         let mut killed = std::mem::replace(&mut self.process, process);
-        let _ = killed.wait();
+        let _ = ending::reap(&mut killed, ending::GONE_WITHIN);
         self.mounts = Mounts::new();
         self.listen()?;
         Ok(self)
@@ -86,14 +86,11 @@ impl Hold {
             }
         }
         self.seam.send(&ToHolder::Begin, &[])?;
-        let listens = poll(&mut [self.words()], PollTimeout::from(LISTENING_WITHIN));
-        let what = match listens {
-            Ok(1..) => match self.seam.receive::<FromHolder>(false) {
-                Ok(Some((FromHolder::Listening, _))) => return Ok(()),
-                Ok(Some((FromHolder::Refused { what }, _))) => what,
-                _ => "it ended at once".to_owned(),
-            },
-            _ => "it does not begin".to_owned(),
+        let what = match self.seam.receive_within::<FromHolder>(LISTENING_WITHIN) {
+            Ok(Some((FromHolder::Listening, _))) => return Ok(()),
+            Ok(Some((FromHolder::Refused { what }, _))) => what,
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => "it does not begin".to_owned(),
+            _ => "it ended at once".to_owned(),
         };
         bail!("programs cannot be held: {what}")
     }
@@ -112,16 +109,19 @@ impl Hold {
     /// What there is to wait for: its words, and mounts here.
     pub fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
         let mounts = self.mounts.changes().map(|changes| PollFd::new(changes, PollFlags::POLLPRI));
-        std::iter::once(self.words()).chain(mounts)
+        std::iter::once(self.seam.polled()).chain(mounts)
     }
 
-    fn words(&self) -> PollFd<'_> {
-        PollFd::new(self.seam.as_fd(), PollFlags::POLLIN)
+    /// What is still to be told to it waits for room.
+    pub fn is_waiting(&self) -> bool {
+        self.seam.is_waiting()
     }
 
     /// Its next word.
     pub fn hear(&self) -> Word {
-        match self.seam.receive::<FromHolder>(false) {
+        // What it is to be told; that it has gone is noticed below.
+        let _ = self.seam.flush();
+        match self.seam.receive::<FromHolder>() {
             Ok(Some((FromHolder::Held { file, path }, descriptors))) => {
                 match descriptors.into_iter().next() {
                     Some(descriptor) => Word::Held(file, descriptor.into(), path),

@@ -206,7 +206,7 @@ impl<'a> Holder<'a> {
     /// Hears the agent; false when it has gone.
     fn words(&mut self) -> Result<bool> {
         loop {
-            match self.seam.receive::<ToHolder>(false) {
+            match self.seam.receive::<ToHolder>() {
                 Ok(Some((ToHolder::Release { file }, _))) => {
                     self.knows(file);
                     self.answer(|held| held.file == file);

@@ -3,12 +3,15 @@
 
 mod attach;
 mod discover;
+mod ending;
 mod files;
+pub mod finder;
 mod hold;
 pub mod holder;
 mod mounts;
 mod place;
 mod processes;
+mod quota;
 mod running;
 mod sockdiag;
 mod spawn;
@@ -52,6 +55,8 @@ struct Agent {
     targets: targets::Targets,
     /// CMD's mount namespace, where it has one for its resolv.conf alone
     private: Option<PathBuf>,
+    /// Programs that nobody looks at, since the worker was last told of that
+    unexamined: u32,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -67,14 +72,29 @@ enum Turn {
     NoTarget(Refusal),
     /// The user has left the dashboard
     Leave,
+    /// The worker writes what there is to write
+    Ending,
     /// The worker has gone
     Gone,
 }
 
 impl Agent {
-    /// Answers one message, when there is one.
-    fn turn(&mut self, wait: bool) -> Result<Turn> {
-        let message = match self.seam.receive::<ToAgent>(wait) {
+    /// Sends what waits, and answers one message, when there is one.
+    fn turn(&mut self) -> Result<Turn> {
+        match self.seam.flush() {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                return Err(error).context("cannot tell the worker");
+            }
+            _ => {}
+        }
+        if let Some(pid) = self.stubs.due() {
+            self.stubs_of(pid)?;
+        }
+        if self.unexamined > 0 && self.seam.has_room() {
+            let programs = std::mem::take(&mut self.unexamined);
+            self.tell(&ToWorker::Unexamined { programs })?;
+        }
+        let message = match self.seam.receive::<ToAgent>() {
             Ok(Some((message, _))) => message,
             Ok(None) => return Ok(Turn::Gone),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
@@ -113,6 +133,7 @@ impl Agent {
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Leave => return Ok(Turn::Leave),
+            ToAgent::Ending => return Ok(Turn::Ending),
             ToAgent::Refused { what, mend } => return Ok(Turn::Refused(Refusal { what, mend })),
         }
         Ok(Turn::Done)
@@ -136,7 +157,11 @@ impl Agent {
             // Too long, or the worker has gone, which the next receive tells.
             return self.tell(&ToWorker::NoFacts { pid });
         }
-        self.keep(facts.id, facts.program)?;
+        if !self.keep(facts.id, facts.program)? {
+            self.unexamined += 1;
+            // What is not kept cannot be probed, and may be another file the next time.
+            self.tell(&ToWorker::Forgotten { file: facts.id })?;
+        }
         Ok(())
     }
 
@@ -156,9 +181,11 @@ impl Agent {
             return Ok(());
         }
         let descriptor = file.try_clone()?;
-        if self.keep(id, file)? {
+        if self.seam.has_room() && !self.files.is_busy_with(&file) && self.keep(id, file)? {
             let message = ToWorker::Binary { file: id, path };
             self.seam.send(&message, &[descriptor.as_fd()]).context("cannot tell the worker")?;
+        } else {
+            self.unexamined += 1;
         }
         Ok(())
     }
@@ -174,10 +201,13 @@ impl Agent {
         self.files.changed(mounted).into_iter().try_for_each(|file| self.forget(file))
     }
 
-    /// Keeps a file until the worker has looked; whether it is a new one and there is room.
+    /// Keeps the file of a program until the worker has looked; whether there is room.
     fn keep(&mut self, id: FileId, file: File) -> Result<bool> {
-        if self.files.is_full() {
-            for idle in self.files.idle() {
+        if self.files.settled(id).is_some() {
+            return Ok(true);
+        }
+        if !self.files.has_room(&file) {
+            for idle in self.files.idle(&file) {
                 self.forget(idle)?;
             }
         }

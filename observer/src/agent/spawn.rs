@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use nix::libc;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use super::finder::FINDER;
 use super::holder::HOLDER;
 use crate::seam::Seam;
 
@@ -45,6 +46,13 @@ pub fn holder(seam: &Seam) -> Result<Child> {
     // the kernel would send it when the thread that starts it ends.
     let apart = || nix::unistd::setsid().map(|_| ()).map_err(io::Error::from);
     start(command, seam, apart).context("cannot start the holder")
+}
+
+/// Starts the finder, likewise.
+pub fn finder(seam: &Seam) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("goobserve").arg(FINDER).stdout(Stdio::null());
+    start(command, seam, || Ok(nix::unistd::setsid().map(drop)?)).context("cannot start the finder")
 }
 
 /// Starts a part of goobserve; `prepare` is called behind the fork.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -17,17 +17,27 @@ use nix::sys::statfs::OVERLAYFS_SUPER_MAGIC;
 
 use super::mounts;
 use super::place::Place;
+use super::quota::{self, Held, Room};
 use crate::seam::FileId;
 use crate::source::kernel::{Attached, Kernel, Probes};
 
 /// A machine has a handful of go toolchains; `go test` makes any number of programs.
 const FILES_MAX: usize = 256;
+/// Files of one owner that the worker looks at or is still to look at: the next user's waits for
+/// them, each a third of a second at worst.
+const UNSETTLED_MAX: usize = 16;
+/// For so long a program is taken as running that did; looking takes milliseconds.
+const RAN_FOR: Duration = Duration::from_millis(500);
 
 /// Binaries by number.
 pub struct Table {
     files: HashMap<FileId, Entry>,
     /// Tells when a file is written to (probes would hit other instructions), or is there no longer
     changes: Option<Inotify>,
+    /// How many were ever inserted
+    count: u64,
+    /// Which programs ran, when that was last looked at
+    ran: Option<(Instant, HashSet<FileId>)>,
     watches: HashMap<WatchDescriptor, FileId>,
     /// Has an exceptional condition when mounts of our own namespace have changed
     mounts: Option<File>,
@@ -38,6 +48,10 @@ struct Entry {
     opened: Option<File>,
     identity: Identity,
     is_overlay: bool,
+    /// Owner of the file
+    uid: u32,
+    /// Files before it
+    number: u64,
     asked: bool,
     settled: bool,
     probes: Option<Attached>,
@@ -52,6 +66,8 @@ impl Default for Table {
         Self {
             files: HashMap::new(),
             changes: Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok(),
+            count: 0,
+            ran: None,
             watches: HashMap::new(),
             mounts: File::open("/proc/self/mountinfo").ok(),
         }
@@ -59,18 +75,24 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Keeps a file until all is done with it that will be, when there is room. False: it was known, or
-    /// there is none.
+    /// Keeps a file until all is done with it that will be, when there is room for its owner's. False: it
+    /// was known, or there is none.
     pub fn insert(&mut self, id: FileId, file: File) -> bool {
-        if self.files.len() >= FILES_MAX || self.files.contains_key(&id) {
+        let uid = owner(&file);
+        if self.files.contains_key(&id)
+            || !quota::has_room(self.files.values().map(|e| e.uid), uid, FILES_MAX)
+        {
             return false;
         }
         let Ok(metadata) = file.metadata() else { return false };
         self.watch(id, file.as_fd());
+        self.count += 1;
         let entry = Entry {
             identity: Identity::of(&metadata),
             is_overlay: is_overlay(&file),
             opened: Some(file),
+            uid,
+            number: self.count,
             asked: false,
             settled: false,
             probes: None,
@@ -92,9 +114,16 @@ impl Table {
         }
     }
 
-    /// Whether no more can be kept.
-    pub fn is_full(&self) -> bool {
-        self.files.len() >= FILES_MAX
+    /// Whether there is room for one more file of the owner of this one.
+    pub fn has_room(&self, file: &File) -> bool {
+        quota::has_room(self.files.values().map(|entry| entry.uid), owner(file), FILES_MAX)
+    }
+
+    /// Whether the worker has enough to do with other files of this one's owner, who is not root.
+    pub fn is_busy_with(&self, file: &File) -> bool {
+        let uid = owner(file);
+        let unsettled = self.files.values().filter(|entry| entry.uid == uid && !entry.settled);
+        uid != 0 && unsettled.count() >= UNSETTLED_MAX
     }
 
     /// Whether it is known, and then whether all is done with it that will be.
@@ -138,7 +167,8 @@ impl Table {
         let len = file.metadata()?.len();
         let attached = kernel.probe(place.as_fd(), len, probes)?;
         entry.probes = Some(attached);
-        let Some(below) = place.below().filter(|below| !self.files.contains_key(below) && !self.is_full())
+        let Some(below) =
+            place.below().filter(|below| !self.files.contains_key(below) && self.has_room(&file))
         else {
             self.files.get_mut(&id).context("it is there")?.place = Some(place);
             return Ok(());
@@ -149,10 +179,14 @@ impl Table {
 
     fn insert_below(&mut self, id: FileId, place: Place, attached: Attached) -> Result<()> {
         self.watch(id, place.as_fd());
+        let metadata = place.metadata()?;
+        self.count += 1;
         let entry = Entry {
             opened: None,
-            identity: Identity::of(&place.metadata()?),
+            identity: Identity::of(&metadata),
             is_overlay: false,
+            uid: metadata.uid(),
+            number: self.count,
             asked: false,
             settled: true,
             probes: Some(attached),
@@ -214,15 +248,35 @@ impl Table {
         self.unused(unmounted)
     }
 
-    /// Files to let go of so that there is room: that were deleted (their space is free only then)
-    /// and run nowhere; else any that is not probed.
-    pub fn idle(&self) -> Vec<FileId> {
+    /// Files to let go of so that there is room for this one: that were deleted (their space is free
+    /// only then) and run nowhere; else one of whoever has most: the oldest that is not probed, or
+    /// that runs nowhere.
+    pub fn idle(&mut self, file: &File) -> Vec<FileId> {
         let gone = self.unused(self.deleted());
         if !gone.is_empty() {
             return gone;
         }
-        let unprobed = self.files.iter().find(|(_, entry)| entry.probes.is_none());
-        unprobed.map(|(id, _)| *id).into_iter().collect()
+        if self.ran.as_ref().is_none_or(|(at, _)| at.elapsed() > RAN_FOR) {
+            self.ran = Some((Instant::now(), running()));
+        }
+        let ran = self.ran.as_ref().map(|(_, ran)| ran);
+        // One that is probed with it may run in its place.
+        let runs =
+            |id: &FileId| ran.is_some_and(|ran| self.probed_with(*id).iter().any(|id| ran.contains(id)));
+        let worth = |id: &FileId, entry: &Entry| match entry.probes {
+            None => Some((0, entry.number)),
+            Some(_) if runs(id) => None,
+            Some(_) => Some((1, entry.number)),
+        };
+        let held: Vec<Held<FileId>> = self
+            .files
+            .iter()
+            .map(|(id, entry)| Held { key: *id, uid: entry.uid, worth: worth(id, entry) })
+            .collect();
+        match quota::room(&held, owner(file), FILES_MAX) {
+            Room::After(id) => vec![id],
+            Room::Free | Room::None => Vec::new(),
+        }
     }
 
     /// Files that are deleted and ran nowhere, neither now nor at the last call: what they told is
@@ -268,13 +322,7 @@ impl Table {
         if of.is_empty() {
             return of;
         }
-        let run: HashSet<FileId> = std::fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| std::fs::metadata(entry.path().join("exe")).ok())
-            .map(|program| FileId { dev: program.dev(), ino: program.ino() })
-            .collect();
+        let run = running();
         let all = |id| {
             let mut all = self.probed_with(id);
             all.push(id);
@@ -282,6 +330,18 @@ impl Table {
         };
         of.into_iter().map(all).filter(|all| all.iter().all(|id| !run.contains(id))).flatten().collect()
     }
+}
+
+/// The programs that run.
+fn running() -> HashSet<FileId> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let program = |entry: std::fs::DirEntry| std::fs::metadata(entry.path().join("exe")).ok();
+    entries.filter_map(program).map(|of| FileId { dev: of.dev(), ino: of.ino() }).collect()
+}
+
+/// Whoever owns the file can make any number of such.
+fn owner(file: &File) -> u32 {
+    file.metadata().map_or(u32::MAX, |metadata| metadata.uid())
 }
 
 /// What tells a file from the next one of its number.
@@ -416,14 +476,14 @@ mod tests {
     #[test]
     fn no_more_files_are_kept_than_there_is_room_for() {
         let mut table = Table::default();
-        for ino in 0..FILES_MAX as u64 + 2 {
-            let kept = table.insert(FileId { dev: 1, ino }, File::open("/dev/null").unwrap());
-            assert_eq!(kept, ino < FILES_MAX as u64);
+        let file = || File::open("/dev/null").unwrap();
+        for ino in 0..FILES_MAX as u64 {
+            let kept = table.insert(FileId { dev: 1, ino }, file());
+            assert_eq!(kept, ino < FILES_MAX as u64 / 2, "the other half is for other owners");
         }
-        assert!(table.is_full());
-        for id in table.idle() {
-            table.remove(id);
-        }
-        assert!(!table.is_full());
+        assert!(!table.has_room(&file()));
+        assert_eq!(table.idle(&file()), [FileId { dev: 1, ino: 0 }], "the oldest");
+        table.remove(FileId { dev: 1, ino: 0 });
+        assert!(table.has_room(&file()));
     }
 }

@@ -30,18 +30,18 @@ impl Waiting {
         let every = Expiration::Interval(TimeSpec::from_duration(TICK));
         ticks.set(every, TimerSetTimeFlags::empty()).context("cannot set a timer")?;
         let waiting = Self { all, ticks };
-        waiting.add(waiting.ticks.as_fd());
+        waiting.wait_for(waiting.ticks.as_fd(), false);
         waiting.update(agent);
         Ok(waiting)
     }
 
-    /// Waits for what is new: a holder that was started again.
+    /// Waits for what is new: a holder that was started again, room for what is to be sent.
     pub fn update(&self, agent: &Agent) {
-        let held = agent.hold.as_ref().map(|hold| hold.as_fd());
-        std::iter::once(agent.seam.as_fd())
-            .chain(held)
-            .chain(agent.files.changes())
-            .for_each(|fd| self.add(fd));
+        self.wait_for(agent.seam.as_fd(), agent.seam.is_waiting());
+        if let Some(hold) = &agent.hold {
+            self.wait_for(hold.as_fd(), hold.is_waiting());
+        }
+        agent.files.changes().for_each(|fd| self.wait_for(fd, false));
     }
 
     /// Whether a second is over.
@@ -49,9 +49,14 @@ impl Waiting {
         self.ticks.wait().is_ok()
     }
 
-    fn add(&self, fd: BorrowedFd<'_>) {
-        // What is waited for already is refused.
-        let _ = self.all.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0));
+    /// Until there is something to read or, with `room`, room to write.
+    fn wait_for(&self, fd: BorrowedFd<'_>, room: bool) {
+        let flags = if room { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
+        let mut event = EpollEvent::new(flags, 0);
+        // What is waited for already is refused, and then changed.
+        if self.all.add(fd, event).is_err() {
+            let _ = self.all.modify(fd, &mut event);
+        }
     }
 }
 

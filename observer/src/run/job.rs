@@ -171,11 +171,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Waits until the command has ended, or `other` is readable, or `at_most` has passed
+    /// Waits until the command has ended, or `other` is ready, or `at_most` has passed
     /// (`None`: no limit). `Ok(None)` is one of the latter two.
     pub fn wait(
         &self,
-        other: Option<BorrowedFd<'_>>,
+        other: Option<PollFd<'_>>,
         at_most: Option<Duration>,
     ) -> Result<Option<ExitStatus>, JobError> {
         if let Some(ended) = self.turn()? {
@@ -183,7 +183,7 @@ impl<'a> Job<'a> {
         }
         let own = PollFd::new(self.signals.descriptor(), PollFlags::POLLIN);
         let mut fds = vec![own];
-        fds.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        fds.extend(other);
         let limit = at_most
             .map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
         match poll(&mut fds, limit) {

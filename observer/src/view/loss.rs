@@ -35,6 +35,7 @@ pub fn sentence(loss: &Loss) -> Option<String> {
         (loss.kernel_events_lost, "kernel event", "lost"),
         (loss.events_undecoded, "event", "not understood or not kept"),
         (loss.connections_joined_late, "connection", "seen only after its beginning"),
+        (loss.programs_unexamined, "program", "not examined"),
     ];
     let lost: Vec<String> = parts
         .iter()

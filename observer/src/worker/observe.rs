@@ -25,7 +25,7 @@ use crate::model::State;
 use crate::model::anonymize::Anonymizer;
 use crate::model::event::{Body, Event, Session};
 use crate::model::kept::{Kept, SHOWN_MAX};
-use crate::model::record::Ns;
+use crate::model::record::{Loss, Ns};
 use crate::model::waiting::waiting;
 use crate::redact;
 use crate::run::progress::{self, Progress};
@@ -64,6 +64,9 @@ pub struct Observer {
     looks: Looks,
     stubs: StubLooks,
     kernel_lost: u64,
+    /// Programs that nobody looked at, of which the report says how many
+    unexamined: u64,
+    too_large: u64,
     /// When records were lost to a full ring, until the consequences are drawn
     gap_ns: Option<Ns>,
     events: Vec<Event>,
@@ -79,6 +82,14 @@ pub struct Observer {
 }
 
 impl Observer {
+    /// What was not seen by now.
+    fn loss(&self) -> Loss {
+        Loss {
+            programs_unexamined: self.unexamined + self.too_large,
+            ..self.correlator.loss(self.kernel_lost)
+        }
+    }
+
     /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
     pub fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
@@ -140,6 +151,8 @@ impl Observer {
             looks: Looks::default(),
             stubs: StubLooks::default(),
             kernel_lost: 0,
+            unexamined: 0,
+            too_large: 0,
             gap_ns: None,
             events: Vec::new(),
             unflushed: true,
@@ -214,6 +227,7 @@ impl Observer {
                 self.correlator.found_sockets(&told, &mut self.events);
                 self.take();
             }
+            ToWorker::Unexamined { programs } => self.unexamined += u64::from(programs),
             ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
             ToWorker::FoundGone { root, pid } => {
                 self.correlator.found_gone(root, pid, &mut self.events);
@@ -252,15 +266,16 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
-        let Self { looks, .. } = self;
+        let Self { looks, unexamined, .. } = self;
         // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
         let early = |bytes: &[u8]| {
             if let Some((pid, exec)) = wire::exec(bytes)
                 && !binaries.knows(&exec)
                 && looks.first(exec.dev, exec.ino)
+                && !seam.offer(&ToAgent::Program { pid }, &[])
             {
-                // A failure shows at the next receive: the agent has gone.
-                let _ = seam.send(&ToAgent::Program { pid }, &[]);
+                looks.unasked(exec.dev, exec.ino);
+                *unexamined += 1;
             }
         };
         // Before the records behind the gap are decoded, not after.
@@ -268,7 +283,7 @@ impl Observer {
             self.correlator.gap();
             self.gap_ns = Some(self.now());
         }
-        let Self { correlator, events, looks, stubs, task, .. } = self;
+        let Self { correlator, events, looks, stubs, task, unexamined, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         let mut strays = Vec::new();
@@ -279,9 +294,9 @@ impl Observer {
                 {
                     waits.push((record.header.tid, record.header.pid, *lock));
                 }
-                if matches!(record.body, Wire::Dns(..)) && stubs.first_question(&record.header) {
+                if matches!(record.body, Wire::Dns(..)) && stubs.first_question(&record.header, seam) {
                     // A failure shows at the next receive: the agent has gone.
-                    let _ = seam.send(&ToAgent::Stubs { pid: record.header.pid }, &[]);
+                    let _ = seam.offer(&ToAgent::Stubs { pid: record.header.pid }, &[]);
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;
@@ -294,8 +309,8 @@ impl Observer {
                 }
                 match &record.body {
                     Wire::Exec(exec, _) if record.header.root == 0 => {
-                        // A failure shows at the next receive: the agent has gone.
-                        let _ = seam.send(&ToAgent::Unjudged { pid, dev: exec.dev, ino: exec.ino }, &[]);
+                        let unjudged = ToAgent::Unjudged { pid, dev: exec.dev, ino: exec.ino };
+                        *unexamined += u64::from(!seam.offer(&unjudged, &[]));
                     }
                     Wire::Exec(exec, _) => {
                         let root = record.header.flags & EXEC_ROOT != 0;
@@ -326,13 +341,15 @@ impl Observer {
             let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
             correlator.facts(pid, &facts, events);
         }
+        let mut looked = locks::Looked::default();
         for (tid, pid, lock) in waits {
-            correlator.lock_facts(tid, locks::facts(pid, &lock), events);
+            correlator.lock_facts(tid, looked.facts(pid, &lock), events);
         }
         for pid in strays {
-            let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
+            let _ = seam.offer(&ToAgent::Unfollow { pid }, &[]);
         }
         self.kernel_lost = ring.lost();
+        self.too_large = binaries.too_large();
         self.looks.ask(self.now(), seam);
         self.take();
     }
@@ -390,7 +407,7 @@ impl Observer {
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
         let told = announcements.tick(state, now, asleep, monotonic_ns);
         self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
-        let loss = self.correlator.loss(self.kernel_lost);
+        let loss = self.loss();
         if loss != self.state.loss() {
             self.events.push(Event { at_ns: now, body: Body::Loss(loss) });
         }
@@ -401,7 +418,7 @@ impl Observer {
         let due = self.kept.due(now);
         for command in due.over {
             if let Some(root) = self.correlator.found_tree(command) {
-                let _ = seam.send(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
+                let _ = seam.offer(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
             }
             // What outlives its command is nobody's, and a go command that it starts is a command.
             for pid in self.correlator.pids(command) {
@@ -424,16 +441,19 @@ impl Observer {
         }
     }
 
-    /// Keys are read, a frame is drawn.
-    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) {
+    /// Keys are read, a frame is drawn. True: watching is over, and the agent is told so.
+    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) -> bool {
         let now = self.now();
         let runs = self.correlator.running();
         let Self { dashboard, state, correlator, task, .. } = self;
-        let Some(dashboard) = dashboard else { return };
+        let Some(dashboard) = dashboard else { return false };
         let asleep = || asleep(correlator, task.start_ns, ring);
-        if dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none() {
+        let left = dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none();
+        if left {
+            // A failure shows when no answer comes.
             let _ = seam.send(&ToAgent::Leave, &[]);
         }
+        left
     }
 
     /// Commands whose end was among records that were lost: when they ended, and how, stays unknown.
@@ -491,7 +511,7 @@ impl Observer {
         }
         let columns = self.progress.as_ref().map_or(0, Progress::columns);
         self.line = status::line(now.saturating_sub(begun), &facts, wait.as_ref(), now, columns);
-        let _ = seam.send(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
+        let _ = seam.offer(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
     }
 }
 

@@ -38,7 +38,7 @@ impl Observer {
     fn settle(&mut self) -> Ns {
         self.correlator.flush(self.settled(), &mut self.events);
         let at_ns = self.now();
-        let loss = self.correlator.loss(self.kernel_lost);
+        let loss = self.loss();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
         self.take();
         let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new());
