@@ -292,13 +292,14 @@ fn prepare() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
-    let lowest_realtime = libc::sched_param { sched_priority: 1 };
+    // The kernel's `struct sched_param`: musl's has more members, and its function refuses to call.
+    let lowest_realtime: libc::c_int = 1;
     #[expect(unsafe_code, reason = "nix has neither call")]
-    // SAFETY: numbers go in, and a structure that lives until it returns.
+    // SAFETY: numbers go in, and one that lives until the call returns.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS as _, 0, -20);
         // Who waits for an answer must not wait for whoever has the CPU as well.
-        libc::sched_setscheduler(0, libc::SCHED_RR, &raw const lowest_realtime);
+        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_RR, &raw const lowest_realtime);
     }
     // To mark file systems, and files that only their owners may read.
     let left = [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_READ_SEARCH].into_iter().collect();
