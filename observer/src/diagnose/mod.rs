@@ -11,14 +11,18 @@ mod finding;
 mod http2;
 pub mod live;
 mod machine;
+mod offer;
+mod private;
 mod proxy;
 mod sumdb;
 mod thresholds;
 mod tls;
 mod vcs;
+mod waits;
 
 use case::Case;
 use finding::Finding;
+pub use offer::from_here;
 
 use crate::model::operations::{Flight, Subject};
 use crate::model::record::Ns;

@@ -77,6 +77,10 @@ impl Anonymizer {
             goflags: go.goflags.as_deref().map(|flags| self.names.words(flags)),
             gomodcache: go.gomodcache.as_deref().map(|path| self.names.path(path)),
             gocache: go.gocache.as_deref().map(|path| self.names.path(path)),
+            // Patterns of private names: a pseudonym would not say what they cover.
+            goprivate: None,
+            gonoproxy: None,
+            gonosumdb: None,
             ..go.clone()
         };
         Command {
@@ -226,6 +230,9 @@ mod tests {
                 goflags: text("-mod=mod -ldflags=-X=acme"),
                 gomodcache: text("/home/alice/go/pkg/mod"),
                 gocache: text("/home/alice/.cache/go-build"),
+                goprivate: text("git.corp/Acme"),
+                gonoproxy: text("git.corp/Acme"),
+                gonosumdb: text("git.corp/Acme"),
                 ..Go::default()
             },
             ..Command::default()

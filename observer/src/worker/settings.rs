@@ -35,7 +35,14 @@ pub fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, 
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        if let Err(error) = &file
+            && same_files
+            && error.kind() == std::io::ErrorKind::NotFound
+        {
+            return Some(Vec::new());
+        }
+        let file = file.ok()?;
         if !same_files || !file.metadata().ok()?.is_file() {
             return None;
         }
@@ -44,6 +51,10 @@ pub fn settings(environ: &[u8], binary: &Binary, path: &str, cpus: Option<u32>, 
         Some(bytes)
     };
     let mut go = goenv::settings(&source, read);
+    if environ.is_empty() {
+        // It could not be read: what $GOROOT says then is a default, not what is set.
+        (go.goproxy, go.gosumdb, go.goflags) = (None, None, None);
+    }
     let build = binary.build.as_ref();
     go.version = build.map(|build| build.go_version.clone());
     go.cgo = build.and_then(BuildInfo::cgo);
