@@ -81,6 +81,10 @@ fn go(whole: Go) -> Go {
         gomodcache,
         gocache,
         caches_shared,
+        goprivate,
+        gonoproxy,
+        gonosumdb,
+        forward_proxy,
     } = whole;
     Go {
         version: version.as_deref().map(text),
@@ -94,6 +98,10 @@ fn go(whole: Go) -> Go {
         gomodcache: gomodcache.as_deref().map(url::file),
         gocache: gocache.as_deref().map(url::file),
         caches_shared,
+        goprivate: goprivate.as_deref().map(url::patterns),
+        gonoproxy: gonoproxy.as_deref().map(url::patterns),
+        gonosumdb: gonosumdb.as_deref().map(url::patterns),
+        forward_proxy,
     }
 }
 

@@ -46,6 +46,11 @@ fn has_memory(stat: &str) -> Option<bool> {
     Some(flags & EXITING == 0 && size > 0)
 }
 
+/// Whether there is no such file, as far as can be told.
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
 pub fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
@@ -73,7 +78,8 @@ pub fn settings(
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
-        same_files.then(|| regular::read(path, goenv::FILE_LIMIT as u64)).flatten()
+        let content = || regular::read(path, goenv::FILE_LIMIT as u64);
+        same_files.then(|| content().or_else(|| is_missing(path).then(Vec::new))).flatten()
     };
     let Go { version, binary, cgo, .. } = of_binary;
     let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };

@@ -42,6 +42,9 @@ fn events() -> Vec<Event> {
             goflags: text("-mod=mod -ldflags=-X=acme"),
             gomodcache: text("/home/alice/go/pkg/mod"),
             gocache: text("/home/alice/.cache/go-build"),
+            goprivate: text("git.corp/Acme"),
+            gonoproxy: text("git.corp/Acme"),
+            gonosumdb: text("git.corp/Acme"),
             ..Go::default()
         },
         ..Command::default()
@@ -192,7 +195,10 @@ fn protocols_and_settings_that_nobody_knows_are_private() {
     };
     let go = Go { godebug: text("http2client=0,acme=1,netdns=acme"), ..Go::default() };
     let command = Command { go, ..Command::default() };
-    let bodies = [Body::Connection(connection), Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() })];
+    let bodies = [
+        Body::Connection(connection),
+        Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
+    ];
     let lines = bodies.map(|body| json::line(&anonymizer.event(&Event { at_ns: 0, body })).unwrap());
     assert!(
         lines[0].contains(r#""alpn":"…""#) && lines[0].contains(r#"["h2","…","http/1.1"]"#),
