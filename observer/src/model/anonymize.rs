@@ -50,13 +50,14 @@ impl Anonymizer {
     }
 
     fn session(&mut self, whole: &Session) -> Session {
-        let Session { schema, tool, started_unix_ns, machine, remedies } = whole.clone();
+        let Session { schema, tool, started_unix_ns, machine, remedies, redacted } = whole.clone();
         Session {
             schema,
             tool,
             started_unix_ns,
             machine: self.machine(machine),
             remedies: remedies.iter().map(|name| remedy(name)).collect(),
+            redacted,
         }
     }
 

@@ -68,6 +68,9 @@ pub struct Session {
     /// Remedies in force, as after `--with`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<String>,
+    /// Credentials were left out when this was recorded, so that a reader need not look for them
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// A command as it is known now, and its idle spells since the last such event.

@@ -43,13 +43,14 @@ fn module(module: &str) -> String {
 }
 
 fn session(whole: Session) -> Session {
-    let Session { schema, tool, started_unix_ns, machine, remedies } = whole;
+    let Session { schema, tool, started_unix_ns, machine, remedies, redacted } = whole;
     Session {
         schema: text(&schema),
         tool: text(&tool),
         started_unix_ns,
         machine: self::machine(machine),
         remedies: remedies.iter().map(|name| settings::remedy(name)).collect(),
+        redacted,
     }
 }
 

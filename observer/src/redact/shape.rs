@@ -46,6 +46,8 @@ const MARKS: [&str; 34] = [
     "AKCp",
     "-----BEGIN",
 ];
+/// What they begin with: most texts have none of these where a word begins.
+const FIRST: &[u8] = b"gxAyesrhnpd-";
 /// Characters that a credential with such a beginning has at least.
 const MARKED_MIN: usize = 12;
 /// Words that say of a flag, a variable or an argument that a credential follows.
@@ -89,8 +91,11 @@ pub fn is_secret(text: &str, min: usize) -> bool {
 
 /// Whether there is a beginning of a known issuer's credentials in a text.
 pub fn is_marked(text: &str) -> bool {
-    let begins = |at: usize| text.len() - at >= MARKED_MIN && !text[..at].ends_with(char::is_alphanumeric);
-    MARKS.iter().any(|mark| text.match_indices(mark).any(|(at, _)| begins(at)))
+    let bytes = text.as_bytes();
+    let begins = |at: &usize| FIRST.contains(&bytes[*at]) && !text[..*at].ends_with(char::is_alphanumeric);
+    let marked = |at: usize| MARKS.iter().any(|mark| bytes[at..].starts_with(mark.as_bytes()));
+    // Each of those bytes is a character of its own.
+    (0..(bytes.len() + 1).saturating_sub(MARKED_MIN)).filter(begins).any(marked)
 }
 
 /// Whether a name says that its value is a credential: `--password`, `GITHUB_TOKEN`, `extraHeader`.
@@ -216,6 +221,15 @@ fn random(part: &str, min: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mark_is_found_where_a_word_begins() {
+        for mark in MARKS {
+            assert!(is_marked(&format!("é/{mark}0123456789ab")), "{mark}");
+            assert!(!is_marked(&format!("x{mark}0123456789ab")) || mark.starts_with('-'), "{mark}");
+            assert!(!is_marked(mark));
+        }
+    }
 
     #[test]
     fn names_that_people_give_are_no_secrets() {

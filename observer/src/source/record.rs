@@ -132,7 +132,14 @@ mod tests {
 
     fn session() -> Session {
         let (schema, tool) = (SCHEMA.into(), "goobserve 0.1.0".into());
-        Session { schema, tool, started_unix_ns: 5, machine: Machine::default(), remedies: Vec::new() }
+        Session {
+            schema,
+            tool,
+            started_unix_ns: 5,
+            machine: Machine::default(),
+            remedies: Vec::new(),
+            redacted: false,
+        }
     }
 
     fn end() -> Event {

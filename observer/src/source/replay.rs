@@ -62,6 +62,8 @@ pub struct Replay<R> {
     line: u64,
     buffer: Vec<u8>,
     session: Option<Session>,
+    /// No credentials were recorded
+    redacted: bool,
     skipped: u64,
     cut: bool,
     done: bool,
@@ -96,8 +98,16 @@ const KNOWN: [&str; 15] = [
 impl<R: BufRead> Replay<R> {
     /// Reads the session line and refuses what is no recording of this version.
     pub fn new(input: R) -> Result<Self, ReplayError> {
-        let mut replay =
-            Self { input, line: 0, buffer: Vec::new(), session: None, skipped: 0, cut: false, done: false };
+        let mut replay = Self {
+            input,
+            line: 0,
+            buffer: Vec::new(),
+            session: None,
+            redacted: false,
+            skipped: 0,
+            cut: false,
+            done: false,
+        };
         let Some(whole) = replay.read()? else { return Err(ReplayError::Empty) };
         let probe: Probe = match serde_json::from_slice(&replay.buffer) {
             Ok(probe) => probe,
@@ -112,6 +122,7 @@ impl<R: BufRead> Replay<R> {
         let event: Event = serde_json::from_slice(&replay.buffer)
             .map_err(|cause| ReplayError::Broken { line: replay.line, cause })?;
         if let Body::Session(session) = event.body {
+            replay.redacted = session.redacted;
             replay.session = Some(session);
         }
         Ok(replay)
@@ -172,7 +183,9 @@ impl<R: BufRead> Iterator for Replay<R> {
         if self.done {
             return None;
         }
-        let next = self.event().transpose().map(|event| event.map(redact::event));
+        let next = self.event().transpose();
+        let shown = |event| if self.redacted { event } else { redact::event(event) };
+        let next = next.map(|event| event.map(shown));
         self.done = !matches!(next, Some(Ok(_)));
         next
     }

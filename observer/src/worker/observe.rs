@@ -100,6 +100,7 @@ impl Observer {
             started_unix_ns: task.started_unix_ns,
             machine,
             remedies: task.remedies.clone(),
+            redacted: true, // each event, before it is recorded
         };
         let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
         let mut event = redact::event(Event { at_ns: 0, body: Body::Session(session) });

@@ -35,6 +35,7 @@ impl Scene {
                 ..Default::default()
             },
             remedies: Vec::new(),
+            redacted: false,
         };
         let mut scene = Self { events: Vec::new(), command: 1, next: 1 };
         scene.at(0, Body::Session(session));

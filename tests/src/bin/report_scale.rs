@@ -63,6 +63,7 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
         started_unix_ns: 1,
         machine: Machine::default(),
         remedies: Vec::new(),
+        redacted: true,
     };
     let mut recorder = Recorder::new(BufWriter::new(File::create(file)?), "recording", &session);
     let mut tell = |at_ns, body| recorder.write(&Event { at_ns, body });

@@ -112,6 +112,7 @@ fn events() -> Vec<Event> {
             started_unix_ns: 0,
             machine,
             remedies,
+            redacted: false,
         }),
         Body::Command(CommandUpdate { command, idle: vec![(1, 2)], gaps: Vec::new() }),
         Body::Process(Process {
