@@ -6,8 +6,8 @@ use observer_common::{
 };
 
 use crate::emit;
-use crate::task::{Task, user};
-use crate::walk::{Direction, Walk};
+use crate::task::user;
+use crate::walk::{Direction, Walk, walker};
 
 /// Longest head that is copied, bytes; net/http's clients and servers send far shorter ones.
 const HEAD_MAX: u32 = 16 * 1024;
@@ -35,61 +35,84 @@ extern "C" fn search(_: u64, state: *mut *mut Walk) -> i64 {
     }
 }
 
-/// How many of `len` bytes belong to the head, and whether it ends there.
-#[inline(always)]
-unsafe fn head_end(mut walk: *mut Walk, buffer: u64, len: u32) -> (u32, bool) {
+/// Looks for the end of the head in `len` bytes; how many belong to it are in `at` then.
+#[inline(never)]
+fn head_end(mut walk: *mut Walk, buffer: u64, len: u32) -> u64 {
     // SAFETY: the caller's map value; the callback and its state, as `bpf_loop` wants them.
     unsafe {
         (*walk).buffer = buffer;
         (*walk).at = 0;
         bpf_loop(len, search as *mut _, (&raw mut walk).cast(), 0);
-        ((*walk).at, (*walk).window == END)
     }
+    0
 }
 
 /// A call's bytes.
 #[inline(always)]
-pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer: u64, len: u64) {
+pub fn step(walk: *mut Walk, buffer: u64, len: u64) {
     let len = len.min(u64::from(u32::MAX)) as u32;
-    let mut flags = if direction == Direction::Received { HTTP1_READ } else { 0 };
-    let mut head = 0;
+    let flags = head(walk, buffer, len) as u16 | last_chunk(buffer, len);
+    tell(walk, flags, buffer, len);
+}
+
+/// The part of a call's bytes that belongs to a head: its length is in `at`. Flags of the event.
+#[inline(never)]
+fn head(walk: *mut Walk, buffer: u64, len: u32) -> u64 {
     // SAFETY: a value of the map.
     unsafe {
-        if (*walk).in_head == 0
-            && len >= 4
-            && let Some(first) = user::<[u8; 4]>(buffer)
-        {
-            let starts = match direction {
-                Direction::Sent => is_method(&first),
-                Direction::Received => first == *b"HTTP",
-            };
-            if starts {
-                flags |= HTTP1_HEAD_START;
-                (*walk).in_head = 1;
-                (*walk).head = 0;
-                (*walk).window = 0;
-            }
+        let received = (*walk).direction == Direction::Received as u32;
+        let mut flags = if received { HTTP1_READ } else { 0 };
+        if (*walk).in_head == 0 && len >= 4 && starts(buffer, received) {
+            flags |= HTTP1_HEAD_START;
+            (*walk).in_head = 1;
+            (*walk).head = 0;
+            (*walk).window = 0;
         }
+        (*walk).at = 0;
         if (*walk).in_head != 0 {
-            let (bytes, ended) = head_end(walk, buffer, len.min(DATA_MAX as u32));
-            head = bytes;
-            (*walk).head += bytes;
+            head_end(walk, buffer, len.min(DATA_MAX as u32));
+            (*walk).head += (*walk).at;
+            let ended = (*walk).window == END;
             if ended {
                 flags |= HTTP1_HEAD_END;
             }
-            if ended || (*walk).head >= HEAD_MAX || bytes < len {
+            if ended || (*walk).head >= HEAD_MAX || (*walk).at < len {
                 (*walk).in_head = 0;
             }
         }
-        if len >= 5 && user::<[u8; 5]>(buffer + u64::from(len) - 5) == Some(*b"0\r\n\r\n") {
-            flags |= HTTP1_LAST_CHUNK;
-        }
-        let call = Http1 { tls, conn: (*walk).conn, len, head };
-        let now = emit::now();
+        u64::from(flags)
+    }
+}
+
+/// Whether a head starts at `buffer`.
+#[inline(always)]
+fn starts(buffer: u64, received: bool) -> bool {
+    let first = user::<[u8; 4]>(buffer);
+    first.is_some_and(|first| if received { first == *b"HTTP" } else { is_method(&first) })
+}
+
+/// A flag when the bytes end as a chunked body does.
+#[inline(always)]
+fn last_chunk(buffer: u64, len: u32) -> u16 {
+    let ends = len >= 5 && user::<[u8; 5]>(buffer + u64::from(len) - 5) == Some(*b"0\r\n\r\n");
+    if ends { HTTP1_LAST_CHUNK } else { 0 }
+}
+
+/// Sends the call, with the bytes of the head.
+#[inline(never)]
+fn tell(walk: *mut Walk, flags: u16, buffer: u64, len: u32) -> u64 {
+    // SAFETY: a value of the map.
+    unsafe {
+        let head = (*walk).at;
+        let make = |to: *mut Http1| {
+            to.write(Http1 { tls: (*walk).tls, conn: (*walk).conn, len, head: (*walk).at });
+            (walker(walk), (*walk).now)
+        };
         if head == 0 {
-            emit::event(Kind::Http1, flags, task, now, call);
+            emit::made(Kind::Http1, flags, make);
         } else {
-            emit::with_user(Kind::Http1, flags, task, now, call, buffer, head);
+            emit::with_user(Kind::Http1, flags, buffer, head, make);
         }
     }
+    0
 }

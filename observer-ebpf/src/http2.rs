@@ -8,7 +8,7 @@ use observer_common::{
 };
 
 use crate::task::{Task, user};
-use crate::walk::{Stream, StreamKey, Walk, mode};
+use crate::walk::{Stream, StreamKey, Walk, mode, walker};
 use crate::{STREAMS, emit};
 
 /// Length of the client's preface (RFC 9113, 3.4).
@@ -31,22 +31,18 @@ const END_STREAM: u8 = 1;
 #[repr(C)]
 struct Loop {
     walk: *mut Walk,
-    tls: u64,
-    task: Task,
-    done: u32,
+    done: u64,
 }
 
 /// Tells the preface, a client's first bytes, and gives its length.
 #[inline(always)]
-pub fn preface(task: Task, walk: *mut Walk, tls: u64, len: u64) -> u64 {
-    // SAFETY: a value of the map.
-    unsafe { (*walk).now = emit::now() };
+pub unsafe fn preface(walk: *mut Walk, len: u64) -> u64 {
     if len < PREFACE {
-        // SAFETY: a value of the map.
+        // SAFETY: the caller's map value.
         unsafe { (*walk).mode = mode::OTHER };
-        tell(task, walk, tls, FRAME_LOST, 0);
+        tell(walk, FRAME_LOST, 0);
     } else {
-        tell(task, walk, tls, FRAME_PREFACE | FRAME_LAST, 0);
+        tell(walk, FRAME_PREFACE | FRAME_LAST, 0);
     }
     PREFACE
 }
@@ -54,18 +50,17 @@ pub fn preface(task: Task, walk: *mut Walk, tls: u64, len: u64) -> u64 {
 /// The frames in `buffer[from..len]`; the first may have begun in an earlier call, the last may
 /// go on in a later one.
 #[inline(always)]
-pub fn step(task: Task, walk: *mut Walk, tls: u64, buffer: u64, from: u64, len: u64) {
-    // SAFETY: a value of the map.
+pub unsafe fn step(walk: *mut Walk, buffer: u64, from: u64, len: u64) {
+    // SAFETY: the caller's map value.
     unsafe {
         (*walk).buffer = buffer;
         (*walk).at = from as u32;
         (*walk).end = len.min(u64::from(u32::MAX)) as u32;
-        (*walk).now = emit::now();
-        let mut state = Loop { walk, tls, task, done: 0 };
+        let mut state = Loop { walk, done: 0 };
         bpf_loop(FRAMES_MAX, frame as *mut _, (&raw mut state).cast(), 0);
         if state.done == 0 {
             (*walk).mode = mode::OTHER;
-            tell(task, walk, tls, FRAME_LOST, 0);
+            tell(walk, FRAME_LOST, 0);
         }
     }
 }
@@ -85,14 +80,14 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
             if !header(walk) {
                 (*walk).mode = mode::OTHER;
                 state.done = 1;
-                tell(state.task, walk, state.tls, FRAME_LOST, 0);
+                tell(walk, FRAME_LOST, 0);
                 return 1;
             }
             if (*walk).have < HEADER {
                 return 0;
             }
         }
-        payload(state.task, walk, state.tls);
+        payload(walk);
         0
     }
 }
@@ -139,7 +134,7 @@ unsafe fn header(walk: *mut Walk) -> bool {
 
 /// Takes what this buffer has of the frame's payload.
 #[inline(always)]
-unsafe fn payload(task: Task, walk: *mut Walk, tls: u64) {
+unsafe fn payload(walk: *mut Walk) {
     // SAFETY: the caller's map value.
     unsafe {
         let here = (*walk).end - (*walk).at;
@@ -159,55 +154,54 @@ unsafe fn payload(task: Task, walk: *mut Walk, tls: u64) {
         let from = (*walk).buffer + u64::from((*walk).at);
         (*walk).at += n;
         (*walk).left -= n;
-        let last = (*walk).left == 0;
-        if last {
+        if (*walk).left == 0 {
             (*walk).have = 0;
         }
         if copied {
-            slice(task, walk, tls, from, n, last);
+            slice(walk, from, n);
         } else if (*walk).frame_type == kind::DATA {
-            data(task, walk, tls, n, last);
+            data(walk, n);
         }
         (*walk).offset += n;
     }
 }
 
-#[inline(always)]
-unsafe fn slice(task: Task, walk: *mut Walk, tls: u64, from: u64, n: u32, last: bool) {
+/// `n` bytes at `from` of a frame that is copied.
+#[inline(never)]
+unsafe fn slice(walk: *mut Walk, from: u64, n: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let mut flags = direction(walk);
-        if last {
-            flags |= FRAME_LAST;
-        }
+        let last = (*walk).left == 0;
+        let flags = if last { FRAME_LAST } else { 0 };
         let mut bytes = 0;
         if last && (*walk).frame_type == kind::RST_STREAM
             || (*walk).frame_type == kind::HEADERS && (*walk).frame_flags & END_STREAM != 0
         {
             // A reset ends both directions; what counts is what was received.
             let reset = (*walk).frame_type == kind::RST_STREAM;
-            bytes = forget(task, walk, if reset { 1 } else { (*walk).direction });
+            bytes = forget(walk, if reset { 1 } else { (*walk).direction });
         }
         if (*walk).offset >= FRAME_COPY_MAX {
             if last {
-                tell(task, walk, tls, flags | FRAME_CUT, bytes);
+                tell(walk, flags | FRAME_CUT, bytes);
             }
         } else if n == 0 {
             if last {
-                tell(task, walk, tls, flags, bytes);
+                tell(walk, flags, bytes);
             }
-        } else if !emit::with_user(Kind::Frame, flags, task, (*walk).now, event(walk, tls, bytes), from, n) {
-            tell(task, walk, tls, flags | FRAME_CUT, bytes);
+        } else if copy(walk, flags, bytes, from, n) == 0 {
+            tell(walk, flags | FRAME_CUT, bytes);
         }
     }
+    0
 }
 
-#[inline(always)]
-unsafe fn data(task: Task, walk: *mut Walk, tls: u64, n: u32, last: bool) {
+#[inline(never)]
+unsafe fn data(walk: *mut Walk, n: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let key = key(task, walk, (*walk).direction);
-        let ends = last && (*walk).frame_flags & END_STREAM != 0;
+        let key = key(walk, (*walk).direction);
+        let ends = (*walk).left == 0 && (*walk).frame_flags & END_STREAM != 0;
         let mut bytes = u64::from(n);
         if let Some(stream) = STREAMS.get_ptr_mut(key) {
             (*stream).bytes += u64::from(n);
@@ -217,25 +211,26 @@ unsafe fn data(task: Task, walk: *mut Walk, tls: u64, n: u32, last: bool) {
         }
         if ends {
             let _ = STREAMS.remove(key);
-            tell(task, walk, tls, direction(walk) | FRAME_LAST, bytes);
+            tell(walk, FRAME_LAST, bytes);
         }
     }
+    0
 }
 
 #[inline(always)]
-unsafe fn key(task: Task, walk: *mut Walk, direction: u32) -> StreamKey {
+unsafe fn key(walk: *mut Walk, direction: u32) -> StreamKey {
     // SAFETY: the caller's map value.
     unsafe {
-        StreamKey { began_ns: (*walk).began_ns, pid: task.pid, stream: (*walk).stream | direction << 31 }
+        StreamKey { began_ns: (*walk).began_ns, pid: (*walk).pid, stream: (*walk).stream | direction << 31 }
     }
 }
 
 /// The stream ends: how many bytes it had.
-#[inline(always)]
-unsafe fn forget(task: Task, walk: *mut Walk, direction: u32) -> u64 {
+#[inline(never)]
+unsafe fn forget(walk: *mut Walk, direction: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let key = key(task, walk, direction);
+        let key = key(walk, direction);
         let Some(stream) = STREAMS.get_ptr_mut(key) else { return 0 };
         let bytes = (*stream).bytes;
         let _ = STREAMS.remove(key);
@@ -249,28 +244,39 @@ unsafe fn direction(walk: *mut Walk) -> u16 {
     if unsafe { (*walk).direction } == 1 { FRAME_READ } else { 0 }
 }
 
+/// Writes the frame as an event, member by member: as a whole it would lie on the stack first.
 #[inline(always)]
-unsafe fn event(walk: *mut Walk, tls: u64, stream_bytes: u64) -> Frame {
+unsafe fn event(walk: *mut Walk, stream_bytes: u64, to: *mut Frame) -> (Task, u64) {
+    // SAFETY: the caller's map value, and the place for the event.
+    unsafe {
+        (*to).tls = (*walk).tls;
+        (*to).conn = (*walk).conn;
+        (*to).stream = (*walk).stream;
+        (*to).len = (*walk).len;
+        (*to).frame_type = (*walk).frame_type;
+        (*to).frame_flags = (*walk).frame_flags;
+        (*to).pad = [0; 2];
+        (*to).offset = (*walk).offset;
+        (*to).stream_bytes = stream_bytes;
+        (*to).start_ns = (*walk).frame_ns;
+        (walker(walk), (*walk).now)
+    }
+}
+
+/// Sends the frame with `n` bytes of its payload; 0 when it was lost.
+#[inline(never)]
+unsafe fn copy(walk: *mut Walk, flags: u16, bytes: u64, from: u64, n: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        Frame {
-            tls,
-            conn: (*walk).conn,
-            stream: (*walk).stream,
-            len: (*walk).len,
-            frame_type: (*walk).frame_type,
-            frame_flags: (*walk).frame_flags,
-            pad: [0; 2],
-            offset: (*walk).offset,
-            stream_bytes,
-            start_ns: (*walk).frame_ns,
-        }
+        let flags = flags | direction(walk);
+        u64::from(emit::with_user(Kind::Frame, flags, from, n, |to| event(walk, bytes, to)))
     }
 }
 
 /// Sends the frame without payload.
-#[inline(always)]
-fn tell(task: Task, walk: *mut Walk, tls: u64, flags: u16, bytes: u64) {
+#[inline(never)]
+fn tell(walk: *mut Walk, flags: u16, bytes: u64) -> u64 {
     // SAFETY: a value of the map.
-    unsafe { emit::event(Kind::Frame, flags | direction(walk), task, (*walk).now, event(walk, tls, bytes)) };
+    unsafe { emit::made(Kind::Frame, flags | direction(walk), |to| event(walk, bytes, to)) };
+    0
 }

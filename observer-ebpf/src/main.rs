@@ -2,7 +2,7 @@
 //! This file holds the maps; `probes` has one file an attach family.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(internal_features)]
 
 mod atomic;

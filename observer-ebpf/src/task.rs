@@ -24,6 +24,13 @@ pub fn ids() -> (u32, u32) {
     ((both >> 32) as u32, both as u32)
 }
 
+/// The current thread, whose tree is known to be `root`.
+#[inline(always)]
+pub fn of(root: u32) -> Task {
+    let (pid, tid) = ids();
+    Task { pid, tid, root }
+}
+
 /// The current thread when its process is observed.
 #[inline(always)]
 pub fn current() -> Option<(Task, *mut Process)> {

@@ -7,7 +7,7 @@ use observer_common::{
 };
 
 use crate::task::{Task, user};
-use crate::{WALKS, emit, http1, http2};
+use crate::{WALKS, emit, http1, http2, task};
 
 /// Sent by the process or received by it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,10 +36,13 @@ pub mod mode {
     pub const OTHER: u32 = 3;
 }
 
-/// One direction of a TLS connection.
+/// One direction of a TLS connection. It holds all that a step over it needs, so that the functions
+/// of a step hand on one pointer and keep next to nothing on the stack (see `go_tls`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Walk {
+    /// Address of the `tls.Conn`
+    pub tls: u64,
     /// The TCP connection's number, 0 when it is not known
     pub conn: u64,
     /// When it began (the same for both directions): tells connections apart that had the same address in turn
@@ -51,6 +54,10 @@ pub struct Walk {
     pub at: u32,
     pub end: u32,
     pub now: u64,
+    /// Who walks it: process, thread, tree
+    pub pid: u32,
+    pub tid: u32,
+    pub root: u32,
     /// One of [`mode`]
     pub mode: u32,
     /// Bytes of the frame header that are there
@@ -69,10 +76,40 @@ pub struct Walk {
     /// Its last four bytes
     pub window: u32,
     pub direction: u32,
-    pub pad2: u32,
     /// Frame header as far as it came
     pub header: [u8; 16],
 }
+
+/// What a walk is before it is one: nothing is told of it. In the object's constants, not on the
+/// stack of a program that makes one.
+#[unsafe(no_mangle)]
+static NO_WALK: Walk = Walk {
+    tls: 0,
+    conn: 0,
+    began_ns: 0,
+    frame_ns: 0,
+    buffer: 0,
+    at: 0,
+    end: 0,
+    now: 0,
+    pid: 0,
+    tid: 0,
+    root: 0,
+    mode: mode::OTHER,
+    have: 0,
+    left: 0,
+    offset: 0,
+    len: 0,
+    stream: 0,
+    frame_type: 0,
+    frame_flags: 0,
+    pad: [0; 2],
+    in_head: 0,
+    head: 0,
+    window: 0,
+    direction: 0,
+    header: [0; 16],
+};
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -91,59 +128,55 @@ pub struct Stream {
     pub bytes: u64,
 }
 
+/// The walk of a connection of the current process.
 #[inline(always)]
-pub fn get(task: Task, tls: u64, direction: Direction) -> Option<*mut Walk> {
-    WALKS.get_ptr_mut(WalkKey { tls, pid: task.pid, direction: direction as u32 })
+pub fn get(tls: u64, direction: Direction) -> Option<*mut Walk> {
+    let (pid, _) = task::ids();
+    WALKS.get_ptr_mut(WalkKey { tls, pid, direction: direction as u32 })
 }
 
-#[inline(always)]
-fn put(task: Task, tls: u64, conn: u64, mode: u32) {
+/// Both directions of a connection are new.
+#[inline(never)]
+fn put(tls: u64, conn: u64, mode: u32) -> u64 {
+    let (pid, _) = task::ids();
     let began_ns = emit::now();
+    // By reference, the key too: a value would be copied to the stack.
+    let none: &Walk = &NO_WALK;
     for direction in 0..2 {
-        let walk = Walk {
-            conn,
-            began_ns,
-            frame_ns: 0,
-            buffer: 0,
-            at: 0,
-            end: 0,
-            now: 0,
-            mode,
-            have: 0,
-            left: 0,
-            offset: 0,
-            len: 0,
-            stream: 0,
-            frame_type: 0,
-            frame_flags: 0,
-            pad: [0; 2],
-            in_head: 0,
-            head: 0,
-            window: 0,
-            pad2: 0,
-            direction,
-            header: [0; 16],
-        };
-        if WALKS.insert(WalkKey { tls, pid: task.pid, direction }, walk, 0).is_err() {
+        let key = &WalkKey { tls, pid, direction };
+        let made = WALKS.insert(key, none, 0).is_ok();
+        let Some(walk) = WALKS.get_ptr_mut(key).filter(|_| made) else {
             emit::lost(Lost::Streams);
+            continue;
+        };
+        // SAFETY: a value of the map. The mode comes last: until then nothing is told of it.
+        unsafe {
+            (*walk).tls = tls;
+            (*walk).conn = conn;
+            (*walk).began_ns = began_ns;
+            (*walk).direction = direction;
+            core::ptr::write_volatile(&raw mut (*walk).mode, mode);
         }
     }
+    0
 }
 
 /// A handshake begins: both directions are fresh.
 #[inline(always)]
-pub fn begin(task: Task, tls: u64, conn: u64) {
-    put(task, tls, conn, mode::FRESH);
+pub fn begin(tls: u64, conn: u64) {
+    put(tls, conn, mode::FRESH);
 }
 
 /// A connection whose handshake was not seen: its header tables cannot be known.
-#[inline(always)]
-pub fn joined_late(task: Task, tls: u64, conn: u64) {
-    put(task, tls, conn, mode::OTHER);
+#[inline(never)]
+pub fn joined_late(root: u32, tls: u64, conn: u64) -> u64 {
+    put(tls, conn, mode::OTHER);
     let now = emit::now();
-    emit::event(Kind::Frame, FRAME_JOINED_LATE, task, now, frame(tls, conn, now));
+    emit::event(Kind::Frame, FRAME_JOINED_LATE, task::of(root), now, frame(tls, conn, now));
+    0
 }
 
+#[inline(always)]
 fn frame(tls: u64, conn: u64, now: u64) -> Frame {
     Frame {
         tls,
@@ -159,62 +192,88 @@ fn frame(tls: u64, conn: u64, now: u64) -> Frame {
     }
 }
 
-/// `len` bytes at `buffer` were read, or are about to be written.
+/// Who walks it.
 #[inline(always)]
-pub fn step(task: Task, walk: *mut Walk, tls: u64, direction: Direction, buffer: u64, len: u64) {
+pub unsafe fn walker(walk: *const Walk) -> Task {
+    // SAFETY: the caller's map value.
+    unsafe { Task { pid: (*walk).pid, tid: (*walk).tid, root: (*walk).root } }
+}
+
+/// `len` bytes at `buffer` were read, or are about to be written, by the current thread, whose tree
+/// is `root`.
+#[inline(never)]
+pub fn step(walk: *mut Walk, root: u32, buffer: u64, len: u64) -> u64 {
     if len == 0 {
-        return;
+        return 0;
     }
     // SAFETY: a value of the map; crypto/tls lets one goroutine at a time read or write.
     unsafe {
+        let Task { pid, tid, .. } = task::of(root);
+        ((*walk).pid, (*walk).tid, (*walk).root) = (pid, tid, root);
+        (*walk).now = emit::now();
         let mut from = 0;
         if (*walk).mode == mode::FRESH {
-            (*walk).mode = spoken(buffer, len, direction);
-            if direction == Direction::Sent {
-                if let Some(other) = get(task, tls, Direction::Received) {
-                    (*other).mode = (*walk).mode;
-                }
-                if (*walk).mode == mode::HTTP2 {
-                    from = http2::preface(task, walk, tls, len);
-                }
-            }
+            from = first(walk, buffer, len);
         }
         match (*walk).mode {
-            mode::HTTP2 => http2::step(task, walk, tls, buffer, from, len),
-            mode::HTTP1 => http1::step(task, walk, tls, direction, buffer, len),
+            mode::HTTP2 => http2::step(walk, buffer, from, len),
+            mode::HTTP1 => http1::step(walk, buffer, len),
             _ => {}
         }
+    }
+    0
+}
+
+/// A direction's first bytes: what both directions speak, and how many bytes are no frames.
+#[inline(never)]
+fn first(walk: *mut Walk, buffer: u64, len: u64) -> u64 {
+    // SAFETY: values of the map.
+    unsafe {
+        let sent = (*walk).direction == Direction::Sent as u32;
+        (*walk).mode = spoken(buffer, len, sent);
+        if !sent {
+            return 0;
+        }
+        if let Some(other) = get((*walk).tls, Direction::Received) {
+            (*other).mode = (*walk).mode;
+        }
+        if (*walk).mode == mode::HTTP2 { http2::preface(walk, len) } else { 0 }
     }
 }
 
 /// A Read returned an error and no bytes.
-#[inline(always)]
-pub fn end(task: Task, walk: *mut Walk, tls: u64) {
+#[inline(never)]
+pub fn end(walk: *mut Walk, root: u32) -> u64 {
+    let (task, now) = (task::of(root), emit::now());
     // SAFETY: a value of the map.
-    let (conn, mode) = unsafe { ((*walk).conn, (*walk).mode) };
-    let now = emit::now();
-    match mode {
-        mode::HTTP2 => emit::event(Kind::Frame, FRAME_READ | FRAME_EOF, task, now, frame(tls, conn, now)),
-        mode::HTTP1 => {
-            let call = Http1 { tls, conn, len: 0, head: 0 };
-            emit::event(Kind::Http1, HTTP1_READ | HTTP1_EOF, task, now, call);
+    unsafe {
+        match (*walk).mode {
+            mode::HTTP2 => {
+                let end = frame((*walk).tls, (*walk).conn, now);
+                emit::event(Kind::Frame, FRAME_READ | FRAME_EOF, task, now, end);
+            }
+            mode::HTTP1 => {
+                let end = Http1 { tls: (*walk).tls, conn: (*walk).conn, len: 0, head: 0 };
+                emit::event(Kind::Http1, HTTP1_READ | HTTP1_EOF, task, now, end);
+            }
+            _ => {}
         }
-        _ => {}
     }
+    0
 }
 
 /// What a direction's first bytes say. A server's first bytes are an HTTP/1 status line or a
 /// frame; a client's are a method or the HTTP/2 preface.
 #[inline(always)]
-fn spoken(buffer: u64, len: u64, direction: Direction) -> u32 {
+fn spoken(buffer: u64, len: u64, sent: bool) -> u32 {
     let Some(first) = user::<[u8; 4]>(buffer) else { return mode::OTHER };
     if len < 4 {
         return mode::OTHER;
     }
-    match (direction, &first) {
-        (Direction::Sent, b"PRI ") => mode::HTTP2,
-        (Direction::Sent, _) if http1::is_method(&first) => mode::HTTP1,
-        (Direction::Received, b"HTTP") => mode::HTTP1,
+    match (sent, &first) {
+        (true, b"PRI ") => mode::HTTP2,
+        (true, _) if http1::is_method(&first) => mode::HTTP1,
+        (false, b"HTTP") => mode::HTTP1,
         _ => mode::OTHER,
     }
 }

@@ -11,9 +11,10 @@ pub mod text;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use crate::redact;
 use crate::remedy::{Remedies, Remedy};
 use args::{Args, Command, WatchArgs};
 use options::{
@@ -222,7 +223,16 @@ fn stop(error: &clap::Error, color: ColorChoice) -> Stop {
         let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
         return Stop { status: 0, text, hint: String::new(), color };
     }
-    let whole = rendered.to_string();
+    let whole = match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        // A remedy may hold a password.
+        (Some(name), Some(ContextValue::String(value)))
+            if !value.is_empty()
+                && ["--with", "--versus"].iter().any(|remedy| name.to_string().starts_with(remedy)) =>
+        {
+            rendered.to_string().replacen(value, &redact::remedy(value), 1)
+        }
+        _ => rendered.to_string(),
+    };
     let paragraph: Vec<&str> = whole.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let text = paragraph.join(" ");
     let tip = whole.lines().find_map(|line| line.trim().strip_prefix("tip: "));

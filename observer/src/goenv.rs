@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::model::record;
+use crate::redact;
 
 /// Bytes of a settings file that are looked at; the rest is left unread.
 pub const FILE_LIMIT: usize = 64 * 1024;
@@ -91,11 +92,11 @@ pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>)
         cgo: None,
         binary: source.binary.map(|path| path.to_string_lossy().into_owned()),
         gomaxprocs: gomaxprocs.or(source.cpus),
-        goproxy: go.get("GOPROXY").map(shown_proxies),
-        gosumdb: go.get("GOSUMDB").map(shown_sumdb),
-        goflags: go.get("GOFLAGS").map(str::to_owned),
+        goproxy: go.get("GOPROXY").map(redact::proxies),
+        gosumdb: go.get("GOSUMDB").map(redact::sumdb),
+        goflags: go.get("GOFLAGS").map(redact::goflags),
         // The one setting that no file can give.
-        godebug: set(&go.env, "GODEBUG").map(str::to_owned),
+        godebug: set(&go.env, "GODEBUG").map(redact::godebug),
         gomodcache: go.gomodcache(),
         gocache: go.gocache(),
         caches_shared: None,
@@ -173,39 +174,6 @@ fn roots(named: Option<&str>, binary: Option<&Path>) -> Vec<PathBuf> {
     let Some(binary) = binary.filter(|path| path.is_absolute()) else { return Vec::new() };
     let is_bin = |dir: &&Path| dir.components().next_back() == Some(Component::Normal("bin".as_ref()));
     binary.ancestors().skip(1).take(2).filter(is_bin).filter_map(Path::parent).map(PathBuf::from).collect()
-}
-
-/// A GOPROXY list with the user info and query values of its URLs replaced by `…`.
-pub fn shown_proxies(list: &str) -> String {
-    list.split_inclusive([',', '|'])
-        .map(|item| {
-            let (url, separator) = match item.strip_suffix([',', '|']) {
-                Some(url) => (url, &item[url.len()..]),
-                None => (item, ""),
-            };
-            redact(url) + separator
-        })
-        .collect()
-}
-
-/// GOSUMDB is a name, a key and perhaps a URL, with spaces between.
-pub fn shown_sumdb(value: &str) -> String {
-    value.split(' ').map(redact).collect::<Vec<_>>().join(" ")
-}
-
-fn redact(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(path_at);
-    let host = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => authority.to_owned(),
-    };
-    let tail = match tail.split_once('?') {
-        Some((path, _)) => format!("{path}?…"),
-        None => tail.to_owned(),
-    };
-    format!("{scheme}://{host}{tail}")
 }
 
 #[cfg(test)]

@@ -17,13 +17,17 @@ pub mod experiment;
 pub mod gate;
 pub mod goenv;
 pub mod model;
+pub mod redact;
 pub mod remedy;
 #[cfg(target_os = "linux")]
 pub mod run;
+pub mod say;
 #[cfg(target_os = "linux")]
 mod seam;
 pub mod source;
 pub mod target;
+#[cfg(target_os = "linux")]
+mod unique;
 pub mod view;
 #[cfg(target_os = "linux")]
 pub mod worker;

@@ -1,10 +1,14 @@
 //! The program: joins the command line to what does the work.
 
-use std::fs::File;
-use std::io::{BufReader, IsTerminal as _, Write as _};
+use std::fs::{File, Metadata};
+use std::io::{BufReader, ErrorKind, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::exit;
 
+#[cfg(target_os = "linux")]
+use observer::check::Unverified;
 use observer::cli::options::{Refusal, ReplayOptions, ReportFormat, ReportOptions, WatchOptions};
 use observer::cli::services::Services;
 use observer::model::State;
@@ -21,12 +25,14 @@ const EVENTS_MAX: usize = 2_000_000;
 fn main() {
     #[cfg(target_os = "linux")]
     {
-        use observer::agent::{SEAM_FD, WORKER, holder};
+        use observer::agent::{SEAM_FD, WORKER, finder, holder};
         let word = std::env::args_os().nth(1).unwrap_or_default();
         if word == WORKER {
             exit(observer::worker::main(SEAM_FD));
         } else if word == holder::HOLDER {
             exit(holder::main(SEAM_FD));
+        } else if word == finder::FINDER {
+            exit(finder::main(SEAM_FD));
         }
     }
     exit(observer::cli::dispatch::main(std::env::args_os(), &Program))
@@ -39,6 +45,11 @@ impl Services for Program {
     #[cfg(target_os = "linux")]
     fn tracepoints(&self) -> (&[&str], &[&str]) {
         observer::source::kernel::tracepoints()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn verify(&self) -> Result<usize, Unverified> {
+        observer::source::kernel::verify().map_err(|error| Unverified::new(&error))
     }
 
     fn plan(&self, binary: &Path) -> Result<String, String> {
@@ -83,7 +94,7 @@ impl Services for Program {
             }
         };
         match stdout.lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Refusal::new(format!("cannot write to stdout: {error}"), "check where stdout leads"))
             }
             _ => Ok(()),
@@ -111,11 +122,26 @@ impl Services for Program {
 
 /// Opens a recording.
 fn open(file: &Path) -> Result<Replay<BufReader<File>>, Refusal> {
-    let name = file.display();
-    let cannot =
-        |error| Refusal::new(format!("cannot read {name}: {error}"), "check the name of the recording");
-    let opened = File::open(file).map_err(cannot)?;
+    let cannot = |error: &dyn std::fmt::Display, hint: &str| {
+        Refusal::new(format!("cannot read {}: {error}", file.display()), hint)
+    };
+    let opened = File::open(file).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            cannot(&error, "it is read with the rights of whoever calls, with sudo as well")
+        }
+        _ => cannot(&error, "check the name of the recording"),
+    })?;
+    if opened.metadata().is_ok_and(|input| is_stdout(&input)) {
+        return Err(cannot(&"stdout leads to it as well", "send the output to another file"));
+    }
     Replay::new(BufReader::new(opened)).map_err(|error| refused(file, &error))
+}
+
+/// Whether what is printed goes into that regular file.
+fn is_stdout(input: &Metadata) -> bool {
+    let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else { return false };
+    let same = |out: Metadata| (out.dev(), out.ino()) == (input.dev(), input.ino());
+    input.is_file() && File::from(stdout).metadata().is_ok_and(same)
 }
 
 fn refused(file: &Path, error: &dyn std::fmt::Display) -> Refusal {

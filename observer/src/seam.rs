@@ -4,27 +4,17 @@
 //! the worker asks for is checked by the agent: it may name processes, but only offsets of files
 //! that the agent itself opened.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
+mod socket;
+
 use std::path::PathBuf;
 
-use nix::cmsg_space;
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
-};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use socket::Seam;
 
 use crate::cli::options::RunReport;
 use crate::correlate::found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
 use crate::source::kernel::Probes;
-
-/// Longest message, bytes. Facts of a process are the longest: three paths of 4 KB.
-const MESSAGE_MAX: usize = 64 * 1024;
-/// Most descriptors in one message.
-const DESCRIPTORS_MAX: usize = 4;
 
 /// What the worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -69,9 +59,13 @@ pub enum Programs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// `--json FILE`
+    #[serde(with = "any_path")]
     pub json: Option<PathBuf>,
     /// `--record FILE`
+    #[serde(with = "any_path")]
     pub record: Option<PathBuf>,
+    /// Which of the two mean descriptors; those come with the task, in this order
+    pub passed: [bool; 2],
     /// What is told on stderr in the end
     pub report: RunReport,
     /// `--output jsonl` of `watch`
@@ -88,6 +82,25 @@ pub struct Output {
     pub columns: u16,
     /// The dashboard instead of lines and progress
     pub dashboard: bool,
+}
+
+/// A path of any bytes: JSON has text only.
+mod any_path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::PathBuf;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_ref().map(|path| path.as_os_str().as_bytes()).serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        let bytes = Option::<Vec<u8>>::deserialize(from)?;
+        Ok(bytes.map(|bytes| OsString::from_vec(bytes).into()))
+    }
 }
 
 /// A binary that the agent opened: device and inode name it from then on.
@@ -181,6 +194,11 @@ pub enum ToWorker {
         /// How many
         processes: u32,
     },
+    /// So many programs were not looked at: there are too many, or they cannot be
+    Unexamined {
+        /// How many
+        programs: u32,
+    },
     /// Such a process has ended unseen, or is followed as what it is
     FoundGone {
         /// Its tree
@@ -271,150 +289,13 @@ pub enum ToAgent {
     Ready,
     /// The dashboard was left: watching is over
     Leave,
+    /// It has heard [`ToWorker::Ended`], and writes what there is to write
+    Ending,
     /// It cannot begin
     Refused {
         /// Why
         what: String,
+        /// What to do; empty when there is nothing
+        mend: String,
     },
-}
-
-/// One end of the seam.
-#[derive(Debug)]
-pub struct Seam {
-    socket: OwnedFd,
-}
-
-impl Seam {
-    /// Both ends.
-    pub fn pair() -> io::Result<(Self, Self)> {
-        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Self { socket: a }, Self { socket: b }))
-    }
-
-    /// An end that was inherited as descriptor `fd`.
-    pub fn inherited(fd: i32) -> io::Result<Self> {
-        #[expect(unsafe_code, reason = "taking over an inherited descriptor")]
-        // SAFETY: the agent put the socket there for this process alone; a number that is no
-        // socket fails below and is closed.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)?;
-        nix::fcntl::fcntl(&socket, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
-        Ok(Self { socket })
-    }
-
-    /// Sends a message with descriptors. That the other side has gone is told by
-    /// [`Seam::receive`] alone.
-    pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.send_with(MsgFlags::MSG_NOSIGNAL, message, descriptors)
-    }
-
-    /// Sends a message if the other side has room for it; whether it had.
-    pub fn try_send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        self.send_with(flags, message, descriptors).is_ok()
-    }
-
-    fn send_with<M: Serialize>(
-        &self,
-        flags: MsgFlags,
-        message: &M,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
-        let bytes = serde_json::to_vec(message)?;
-        if bytes.len() > MESSAGE_MAX {
-            return Err(io::Error::other("a message is too long for the seam"));
-        }
-        let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&raw)];
-        let control = if raw.is_empty() { &[][..] } else { &rights[..] };
-        loop {
-            let sent = sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], control, flags, None);
-            match sent {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                // The other side has gone; what it said before can still be received.
-                Err(Errno::ECONNRESET | Errno::EPIPE) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
-    /// The next message; `None` when the other side has gone. Blocks unless `wait` is false, and
-    /// then fails with `WouldBlock`.
-    pub fn receive<M: DeserializeOwned>(&self, wait: bool) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-        let mut bytes = vec![0; MESSAGE_MAX];
-        let mut control = cmsg_space!([i32; DESCRIPTORS_MAX]);
-        let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        if !wait {
-            flags |= MsgFlags::MSG_DONTWAIT;
-        }
-        let (len, cut, descriptors) = loop {
-            let mut vectors = [IoSliceMut::new(&mut bytes)];
-            match recvmsg::<()>(self.socket.as_raw_fd(), &mut vectors, Some(&mut control), flags) {
-                Ok(received) => {
-                    let mut descriptors = Vec::new();
-                    for message in received.cmsgs()? {
-                        if let ControlMessageOwned::ScmRights(raw) = message {
-                            #[expect(unsafe_code, reason = "descriptors arrive as numbers")]
-                            // SAFETY: the kernel has just made them for this process.
-                            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-                        }
-                    }
-                    let cut = received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-                    break (received.bytes, cut, descriptors);
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
-            }
-        };
-        if len == 0 {
-            return Ok(None);
-        }
-        if cut {
-            return Err(io::Error::other("a message over the seam was cut"));
-        }
-        Ok(Some((serde_json::from_slice(&bytes[..len])?, descriptors)))
-    }
-}
-
-impl AsFd for Seam {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for Seam {
-    fn as_raw_fd(&self) -> i32 {
-        self.socket.as_raw_fd()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_crosses_with_its_descriptors() {
-        let (agent, worker) = Seam::pair().expect("a socket pair");
-        let file = std::fs::File::open("/dev/null").expect("/dev/null");
-        agent.send(&ToWorker::Maps, &[file.as_fd()]).expect("sent");
-        let (message, descriptors) = worker.receive::<ToWorker>(true).expect("received").expect("a message");
-        assert!(matches!(message, ToWorker::Maps));
-        assert_eq!(descriptors.len(), 1);
-    }
-
-    #[test]
-    fn the_other_sides_end_is_told() {
-        let (agent, worker) = Seam::pair().expect("a socket pair");
-        drop(agent);
-        assert!(worker.receive::<ToWorker>(true).expect("no error").is_none());
-    }
-
-    #[test]
-    fn a_foreign_message_is_an_error() {
-        let (agent, worker) = Seam::pair().expect("a socket pair");
-        worker.send(&"hello", &[]).expect("sent");
-        assert!(agent.receive::<ToAgent>(true).is_err());
-    }
 }

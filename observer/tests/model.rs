@@ -157,7 +157,7 @@ fn a_report_has_exactly_the_contracts_fields() {
         "command pid connection protocol stream method authority path class module version status start_ns \
          first_byte_ns end_ns bytes outcome",
     );
-    expect("/loss", "kernel_events_lost events_undecoded connections_joined_late");
+    expect("/loss", "kernel_events_lost events_undecoded connections_joined_late programs_unexamined");
     // What is said to who reads it is in no file.
     for stall in report.commands.iter_mut().flat_map(|command| &mut command.stalls) {
         (stall.advice, stall.fatal) = (String::new(), false);

@@ -1,5 +1,6 @@
 //! Plans of real Go programs, built here once, and of files that are none.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, ReadCache};
+use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, ReadCache, ReadRef};
 use observer::target::{Arch, FoundBy, Function, Plan, Refusal, build_info, plan};
 use proptest::prelude::*;
 
@@ -417,4 +418,69 @@ proptest! {
         file.extend(noise);
         is_sound(&file)?;
     }
+}
+
+/// A file whose reader counts what it is asked for.
+#[derive(Clone, Copy)]
+struct Counted<'a> {
+    cache: &'a ReadCache<File>,
+    bytes: &'a Cell<u64>,
+}
+
+impl<'a> ReadRef<'a> for Counted<'a> {
+    fn len(self) -> Result<u64, ()> {
+        self.cache.len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        self.bytes.set(self.bytes.get() + size);
+        self.cache.read_bytes_at(offset, size)
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.cache.read_bytes_at_until(range, delimiter)
+    }
+}
+
+/// The client's file with one of its sections somewhere else; its length is `len`. The result, and the
+/// bytes that were read for it.
+fn with_section(program: &[u8], name: &str, size: u64, len: u64) -> (Result<Plan, Refusal>, u64) {
+    let mut file = program.to_vec();
+    let index = elf(&file).section_by_name(name).expect("the section").index().0;
+    let headers = u64::from_le_bytes(file[40..48].try_into().expect("8 bytes")) as usize;
+    let at = headers + index * 64;
+    let offset = (file.len() as u64).next_multiple_of(4096);
+    file[at + 24..at + 40].copy_from_slice(&[offset, size].map(u64::to_le_bytes).concat());
+    let temporary = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(temporary.path(), &file).expect("written");
+    // What lies behind is a hole: it takes no space, and reads as zeros.
+    temporary.as_file().set_len(len).expect("grown");
+    let cache = ReadCache::new(File::open(temporary.path()).expect("opened"));
+    let bytes = Cell::new(0);
+    let plan = plan(Counted { cache: &cache, bytes: &bytes });
+    (plan, bytes.get())
+}
+
+#[test]
+fn a_table_of_any_size_is_not_read_beyond_the_limit_of_a_file() {
+    const LIMIT: u64 = 80 << 20;
+    for (program, section) in [
+        (&PROGRAMS.client, ".symtab"),
+        (&PROGRAMS.client, ".strtab"),
+        (&PROGRAMS.pie_stripped, ".rela"),
+        (&PROGRAMS.stripped, ".shstrtab"),
+    ] {
+        for size in [200 << 20, 250 << 20, 1 << 30] {
+            let (plan, read) = with_section(program, section, size, 2 << 30);
+            assert!(matches!(plan, Err(Refusal::TooLarge { .. })), "{section} of {size}: {plan:?}");
+            assert!(read <= LIMIT, "{section} of {size}: {read} bytes were read");
+        }
+    }
+}
+
+#[test]
+fn a_go_program_takes_far_less_than_the_limit() {
+    let (plan, read) = with_section(&PROGRAMS.go, ".note.go.buildid", 16, 1 << 30);
+    assert!(plan.is_ok(), "{plan:?}");
+    assert!(read < 16 << 20, "{read} bytes were read");
 }

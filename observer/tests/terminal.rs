@@ -18,7 +18,7 @@ mod linux {
     use std::ffi::OsString;
     use std::fs::File;
     use std::io::{Read as _, Write as _};
-    use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+    use std::os::fd::{AsFd as _, OwnedFd};
     use std::os::unix::process::CommandExt as _;
     use std::process::{Command, ExitStatus, Stdio, exit};
     use std::time::{Duration, Instant};
@@ -99,8 +99,8 @@ mod linux {
     }
 
     impl Observation for BlindObservation {
-        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-            self.fails.as_ref().map(|fd| fd.as_fd())
+        fn descriptor(&self) -> Option<PollFd<'_>> {
+            self.fails.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
         }
 
         fn serve(&mut self) -> Result<(), Refusal> {

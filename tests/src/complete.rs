@@ -113,7 +113,7 @@ impl Download {
         let Self { observed, connections, requests } = self;
         assert_eq!(
             observed.report["loss"],
-            json!({"kernel_events_lost": 0, "events_undecoded": 0, "connections_joined_late": 0})
+            json!({"kernel_events_lost": 0, "events_undecoded": 0, "connections_joined_late": 0, "programs_unexamined": 0})
         );
         let logged = requests
             .iter()

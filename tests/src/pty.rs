@@ -4,15 +4,16 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::{Winsize, openpty};
-use nix::unistd::{tcgetpgrp, ttyname};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::unistd::tcgetpgrp;
 
 use crate::wait;
 
@@ -34,18 +35,22 @@ impl Terminal {
     /// Runs the script in a shell with job control, whose words after the script are `$1`, `$2`
     /// …, on a terminal of 33 rows and 100 columns. `prepare` may change the command further.
     pub fn run(script: &str, words: &[&OsStr], prepare: impl FnOnce(&mut Command)) -> Result<Self> {
-        let size = Winsize { ws_row: 33, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        let ends = openpty(Some(&size), None).context("make a pseudo terminal")?;
-        let name = ttyname(&ends.slave).context("ask the terminal's name")?;
+        // No child may hold the master: the terminal would never hang up.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let master = posix_openpt(flags).context("make a pseudo terminal")?;
+        grantpt(&master).and_then(|()| unlockpt(&master)).context("unlock the terminal")?;
+        let name: PathBuf = ptsname_r(&master).context("ask the terminal's name")?.into();
+        let slave = File::options().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(&name);
+        let slave = slave.context("open the terminal")?;
         let mut command = Command::new("setsid");
         command.args(["--ctty", "sh", "-m", "-c", script, "sh"]).args(words).env("TERM", "xterm");
         prepare(&mut command);
-        let slave = || ends.slave.try_clone().map(Stdio::from);
-        command.stdin(slave()?).stdout(slave()?).stderr(slave()?);
+        resize(&name, 33, 100)?;
+        let end = || slave.try_clone().map(Stdio::from);
+        command.stdin(end()?).stdout(end()?).stderr(end()?);
         let shell = command.spawn().context("start a shell on a terminal")?;
-        let flags = OFlag::from_bits_retain(fcntl(ends.master.as_fd(), FcntlArg::F_GETFL)?);
-        fcntl(ends.master.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok(Self { master: ends.master.into(), name, shell, seen: String::new() })
+        let master = File::from(OwnedFd::from(master));
+        Ok(Self { master, name, shell, seen: String::new() })
     }
 
     /// The shell's process.
@@ -65,14 +70,7 @@ impl Terminal {
 
     /// Gives the window another size.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
-        let status = Command::new("stty")
-            .arg("-F")
-            .arg(&self.name)
-            .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
-            .status()
-            .context("run stty")?;
-        ensure!(status.success(), "stty ended with {status}");
-        Ok(())
+        resize(&self.name, rows, columns)
     }
 
     /// Waits until `text` is shown and returns what came before it; the rest stays for later.
@@ -115,6 +113,13 @@ impl Terminal {
         std::mem::take(&mut self.seen)
     }
 
+    /// The terminal goes away, as when its window is closed or the network breaks; the shell is left
+    /// to the kernel. Its process.
+    pub fn hang_up(&mut self) -> Result<&mut Child> {
+        self.master = File::open("/dev/null").context("close the terminal")?;
+        Ok(&mut self.shell)
+    }
+
     fn more(&mut self) {
         let mut buffer = [0; 4096];
         loop {
@@ -135,6 +140,17 @@ impl Drop for Terminal {
             let _ = self.shell.wait();
         }
     }
+}
+
+fn resize(terminal: &Path, rows: u16, columns: u16) -> Result<()> {
+    let status = Command::new("stty")
+        .arg("-F")
+        .arg(terminal)
+        .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
+        .status()
+        .context("run stty")?;
+    ensure!(status.success(), "stty ended with {status}");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -89,6 +90,11 @@ impl Watching {
         self.run.file("told.jsonl")
     }
 
+    /// What it has told so far.
+    pub fn told(&self) -> Result<Told> {
+        told(&self.output())
+    }
+
     /// What it printed on stderr.
     pub fn errors(&self) -> String {
         fs::read_to_string(self.run.file("errors")).unwrap_or_default()
@@ -144,13 +150,23 @@ impl Watching {
         kill(Pid::from_raw(self.worker.cast_signed()), Signal::SIGCONT).context("continue the worker")
     }
 
+    /// Sends the agent a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.agent.id().cast_signed()), signal).context("send goobserve a signal")
+    }
+
+    /// Whether the agent ends within that time, and how.
+    pub fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let agent = &mut self.agent;
+        let status = wait::within(limit, || agent.try_wait().ok().flatten());
+        self.ended = status.is_some();
+        status
+    }
+
     /// Ends it in order; what it told.
     pub fn end(mut self) -> Result<Told> {
-        kill(Pid::from_raw(self.agent.id().cast_signed()), Signal::SIGTERM).context("end goobserve")?;
-        let agent = &mut self.agent;
-        let status = wait::within(wait::LIMIT, || agent.try_wait().ok().flatten());
-        let status = status.context("goobserve does not end")?;
-        self.ended = true;
+        self.signal(Signal::SIGTERM)?;
+        let status = self.ends_within(wait::LIMIT).context("goobserve does not end")?;
         ensure!(status.success(), "goobserve ended with {status}: {}", self.errors());
         told(&self.output())
     }

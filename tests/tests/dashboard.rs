@@ -262,3 +262,23 @@ fn a_terminal_that_is_closed_leaves_nothing_behind() {
         );
     }
 }
+
+#[test]
+fn leaving_ends_what_is_drawn_also_when_the_agent_hangs() {
+    let Some(lab) = lab("leaving_ends_what_is_drawn_also_when_the_agent_hangs") else { return };
+    let tmux = Tmux::start(&lab, "hangs");
+    let settings = tmux.settings();
+    // Of a shell that waits for all of it: a stopped process alone does not give the terminal back.
+    tmux.say("sh -c '$GOOBSERVE watch; true'");
+    tmux.until("no go command runs");
+    let (agent, worker) = tmux.pids();
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &agent.to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    tmux.tmux(&["send-keys", "q"]);
+    let gone = wait::within(Duration::from_secs(6), || tests::procs::state(worker).is_none().then_some(()));
+    signal("-CONT");
+    assert!(gone.is_some(), "the worker is there still:\n{}", tmux.screen());
+    tmux.is_as_before(&settings);
+}

@@ -60,6 +60,7 @@ fn check_finds_nothing_wrong_where_run_works() {
     assert_eq!(check.status.code(), Some(0), "{}", stdout(&check));
     assert!(stdout(&check).lines().all(|line| line.starts_with("✓ ")), "{}", stdout(&check));
     assert!(stdout(&check).contains("✓ go: "), "{}", stdout(&check));
+    assert!(stdout(&check).contains("✓ BPF programs: all "), "{}", stdout(&check));
     let quiet = lab.goobserve(&run, &["check", "-q"]).unwrap();
     assert_eq!((quiet.status.code(), stdout(&quiet)), (Some(0), String::new()));
     assert_eq!(lab.goobserve(&run, &["run", "--", "true"]).unwrap().status.code(), Some(0));
@@ -76,6 +77,7 @@ fn check_without_root_says_what_is_missing_and_how_to_mend_it() {
     let at = lines.iter().position(|line| line.starts_with("✗ privileges: "));
     let at = at.unwrap_or_else(|| panic!("nothing about privileges: {text}"));
     assert!(lines[at + 1].starts_with("    mend: "), "{text}");
+    assert!(text.contains("? BPF programs: whether this kernel takes them is not known"), "{text}");
     let quiet = stdout(&lab.output(as_user(&run).args(["check", "-q"])).unwrap());
     assert!(!quiet.contains('✓') && quiet.contains("✗ privileges"), "{quiet}");
 }

@@ -185,3 +185,54 @@ fn nohup_outlives_the_terminal_and_reports() {
         fs::read_to_string(file("nohup.out")).ok().filter(|text| text.contains(REPORT))
     });
 }
+
+/// Nobody between goobserve and the terminal: it leads the session, as with `ssh -t host goobserve …`
+/// and `xterm -e goobserve …`.
+#[track_caller]
+fn everything_ends_at_a_hang_up(folder: &Path, options: &str, ready: &str) {
+    let shell = format!("exec \"$1\" {options} -- sh -c \"$2\"");
+    let script = "echo $$ > pid; echo ready; sleep 1000; true";
+    let mut terminal = terminal(folder, &shell, script);
+    terminal.until(ready);
+    let command: u32 = wait::until("the command", || {
+        fs::read_to_string(folder.join("pid")).ok().and_then(|text| text.trim().parse().ok())
+    });
+    let goobserve = terminal.shell();
+    let processes = procs::descendants(goobserve);
+    assert!(processes.contains(&command), "{processes:?}");
+    let child = terminal.hang_up().unwrap();
+    let ended = wait::until("goobserve's end", || child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(128 + 1), "the command ended by the hang-up");
+    for process in processes {
+        wait::until("the end of every process", || state(process).is_none().then_some(()));
+    }
+}
+
+#[test]
+fn a_hang_up_ends_the_command_and_its_report_is_written() {
+    let Some(folder) = folder("a_hang_up_ends_the_command_and_its_report_is_written") else { return };
+    everything_ends_at_a_hang_up(folder.path(), "run --json report.json --record r.jsonl", "ready");
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["commands"][0]["signal"], 1);
+    let recording = fs::read_to_string(folder.path().join("r.jsonl")).unwrap();
+    assert!(recording.lines().last().unwrap().contains("\"type\":\"end\""), "{recording}");
+}
+
+#[test]
+fn a_hang_up_ends_the_dashboard_as_well() {
+    let Some(folder) = folder("a_hang_up_ends_the_dashboard_as_well") else { return };
+    everything_ends_at_a_hang_up(folder.path(), "run --tui --json report.json", "ready");
+    assert!(folder.path().join("report.json").exists());
+}
+
+#[test]
+fn a_hang_up_ends_watch() {
+    let Some(folder) = folder("a_hang_up_ends_watch") else { return };
+    let mut terminal = terminal(folder.path(), "exec \"$1\" watch --record r.jsonl", "");
+    // The alternate screen.
+    terminal.until("\x1b[?1049h");
+    wait::until("the worker", || procs::worker_below(terminal.shell()));
+    let child = terminal.hang_up().unwrap();
+    wait::until("goobserve's end", || child.try_wait().unwrap());
+}

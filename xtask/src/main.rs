@@ -12,6 +12,7 @@ mod sample;
 mod setup;
 mod skips;
 mod test;
+mod vm;
 mod workspace;
 
 use std::ffi::OsString;
@@ -56,6 +57,22 @@ enum Task {
     ///
     /// With CI=true a test may only be skipped if tests/skips.toml lists it.
     Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Run a suite of the tests package on another kernel, in a virtual machine
+    ///
+    /// The kernel is Debian's, fetched with apt-get from the mirror that this machine uses; the machine is
+    /// qemu's, without KVM. The status is the suite's; 77 when kernel or qemu cannot be had.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask vm 6.1\n  \
+        cargo xtask vm 6.12 completeness http2")]
+    Vm {
+        /// Beginning of the kernel's version; the newest that fits is taken
+        kernel: String,
+        /// A file of tests/tests
+        #[arg(default_value = "kernel")]
+        suite: String,
         /// Only tests whose name contains this
         filter: Option<String>,
     },
@@ -105,6 +122,7 @@ fn perform(task: Task) -> Result<u8> {
         Task::Run { args } => sample::run(&workspace, &args),
         Task::Install => build::install(&workspace).map(|()| 0),
         Task::Test { filter } => test::test(&workspace, filter.as_deref()),
+        Task::Vm { kernel, suite, filter } => vm::vm(&workspace, &kernel, &suite, filter.as_deref()),
         Task::Lint => lint::lint(&workspace),
         Task::Deny => lint::deny(&workspace),
         Task::Macos => lint::macos(&workspace),

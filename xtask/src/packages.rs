@@ -24,6 +24,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("sshd", "openssh-server"),
     ("chromium", "chromium"),
     ("pip3", "python3-pip"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("xz", "xz-utils"),
 ];
 
 /// Installs the packages of the programs that are missing.

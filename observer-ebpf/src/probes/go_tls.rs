@@ -2,6 +2,13 @@
 //!
 //! Never a uretprobe: Go moves stacks. Entries are probed behind the stack check where the plan
 //! found one, results at each RET. A call is keyed by its goroutine, which lives in a register.
+//!
+//! A program here can be preempted, and another task run it on the same CPU meanwhile. From Linux 6.13
+//! on a function with 64 bytes of stack and more (a multiple of 16) has them in a place of the program's
+//! and the CPU's, so the two would overwrite each other's, and the kernel dies of it. So no function
+//! that runs here has more than 48: what is large is written where it goes, and a walk hands on one
+//! pointer. `tests/tests/programs.rs` measures them. Programs of raw tracepoints may have more: the
+//! kernel does not run one where it runs already.
 
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
@@ -55,32 +62,50 @@ fn registers(ctx: &ProbeContext) -> Registers {
     Registers { first: regs.regs[0], second: regs.regs[1], third: regs.regs[2], goroutine: regs.regs[28] }
 }
 
-/// The descriptor of a `tls.Conn` and the connection it is: the data word of its `net.Conn`
-/// points to a `net.TCPConn`, whose first word is a `*netFD`; `Sysfd` lies 16 bytes into it.
-#[inline(always)]
-fn socket(task: Task, process: *const Process, tls: u64) -> (i32, u64) {
+/// The descriptor of a `tls.Conn`, -1 when it has none: the data word of its `net.Conn` points to a
+/// `net.TCPConn`, whose first word is a `*netFD`; `Sysfd` lies 16 bytes into it.
+#[inline(never)]
+fn descriptor(tls: u64) -> i32 {
     let fd = user::<u64>(tls + 8).and_then(user::<u64>).and_then(|net_fd| user::<i64>(net_fd + 16));
-    let Some(fd) = fd.filter(|fd| (0..1 << 20).contains(fd)) else { return (-1, 0) };
-    let conn = match CONNECTIONS.get_ptr(FdKey { pid: task.pid, fd: fd as i32 }) {
+    fd.filter(|fd| (0..1 << 20).contains(fd)).unwrap_or(-1) as i32
+}
+
+/// The connection's number that is behind a descriptor, 0 when it is not known.
+#[inline(never)]
+fn connection(process: *const Process, fd: i32) -> u64 {
+    let (pid, _) = task::ids();
+    match CONNECTIONS.get_ptr(FdKey { pid, fd }) {
         // SAFETY: values of the maps.
         Some(of) if unsafe { (*of).process_ns == (*process).since_ns } => unsafe { (*of).conn },
         _ => 0,
-    };
-    (fd as i32, conn)
+    }
+}
+
+/// A call begins.
+#[inline(never)]
+fn called(goroutine: u64, what: u32, tls: u64, buffer: u64) -> u64 {
+    let (pid, _) = task::ids();
+    if CALLS.insert(CallKey { goroutine, pid, what }, Call { tls, buffer }, 0).is_err() {
+        emit::lost(Lost::Streams);
+    }
+    0
+}
+
+/// A connection of which nothing is known yet.
+#[inline(never)]
+fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
+    walk::joined_late(root, tls, connection(process, descriptor(tls)))
 }
 
 #[uprobe]
 pub fn handshake_enter(ctx: ProbeContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    let regs = registers(&ctx);
-    let tls = regs.first;
-    let (fd, conn) = socket(task, process, tls);
-    walk::begin(task, tls, conn);
-    let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: HANDSHAKE };
-    if CALLS.insert(key, Call { tls, buffer: conn }, 0).is_err() {
-        emit::lost(Lost::Streams);
-    }
-    emit::event(Kind::Handshake, 0, task, emit::now(), Handshake { tls, conn, fd, failed: 0 });
+    let Some((Task { root, .. }, process)) = task::current() else { return 0 };
+    let Registers { first: tls, goroutine, .. } = registers(&ctx);
+    let fd = descriptor(tls);
+    let conn = connection(process, fd);
+    walk::begin(tls, conn);
+    called(goroutine, HANDSHAKE, tls, conn);
+    emit::event(Kind::Handshake, 0, task::of(root), emit::now(), Handshake { tls, conn, fd, failed: 0 });
     0
 }
 
@@ -91,35 +116,32 @@ pub fn handshake_return(ctx: ProbeContext) -> u32 {
     let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: HANDSHAKE };
     let Some(call) = CALLS.get_ptr_mut(key) else { return 0 };
     // SAFETY: a value of the map.
-    let call = unsafe { *call };
+    let Call { tls, buffer: conn } = unsafe { *call };
     let _ = CALLS.remove(key);
     // The result is an error: its type word is nil when there is none.
     let failed = u32::from(regs.first != 0);
-    let handshake = Handshake { tls: call.tls, conn: call.buffer, fd: -1, failed };
+    let handshake = Handshake { tls, conn, fd: -1, failed };
     emit::event(Kind::Handshake, HANDSHAKE_END, task, emit::now(), handshake);
     0
 }
 
 #[uprobe]
 pub fn write_enter(ctx: ProbeContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    let regs = registers(&ctx);
-    if let Some(state) = walk::get(task, regs.first, Direction::Sent) {
-        walk::step(task, state, regs.first, Direction::Sent, regs.second, regs.third);
+    let Some((Task { root, .. }, process)) = task::current() else { return 0 };
+    let Registers { first: tls, second: buffer, third: len, .. } = registers(&ctx);
+    if let Some(walk) = walk::get(tls, Direction::Sent) {
+        walk::step(walk, root, buffer, len);
     } else {
-        let (_, conn) = socket(task, process, regs.first);
-        walk::joined_late(task, regs.first, conn);
+        joined_late(root, process, tls);
     }
     0
 }
 
 #[uprobe]
 pub fn read_enter(ctx: ProbeContext) -> u32 {
-    let Some((task, _)) = task::current() else { return 0 };
-    let regs = registers(&ctx);
-    let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: READ };
-    if CALLS.insert(key, Call { tls: regs.first, buffer: regs.second }, 0).is_err() {
-        emit::lost(Lost::Streams);
+    if task::current().is_some() {
+        let Registers { first: tls, second: buffer, goroutine, .. } = registers(&ctx);
+        called(goroutine, READ, tls, buffer);
     }
     0
 }
@@ -131,22 +153,29 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
     let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: READ };
     let Some(call) = CALLS.get_ptr_mut(key) else { return 0 };
     // SAFETY: a value of the map.
-    let call = unsafe { *call };
+    let Call { tls, buffer } = unsafe { *call };
     let _ = CALLS.remove(key);
-    let n = regs.first as i64;
-    let Some(state) = walk::get(task, call.tls, Direction::Received) else {
+    // Of a result and an error (its type word) either may be there, or both.
+    returned(process, tls, buffer, regs.first as i64, regs.second != 0);
+    0
+}
+
+/// A Read has returned `n` bytes in `buffer`, an error, or both.
+#[inline(never)]
+fn returned(process: *const Process, tls: u64, buffer: u64, n: i64, error: bool) -> u64 {
+    // SAFETY: a value of the map.
+    let root = unsafe { (*process).root };
+    let Some(walk) = walk::get(tls, Direction::Received) else {
         if n > 0 {
-            let (_, conn) = socket(task, process, call.tls);
-            walk::joined_late(task, call.tls, conn);
+            joined_late(root, process, tls);
         }
         return 0;
     };
     if n > 0 {
-        walk::step(task, state, call.tls, Direction::Received, call.buffer, n as u64);
+        walk::step(walk, root, buffer, n as u64);
     }
-    // The type word of an error; it may come with the last bytes.
-    if regs.second != 0 {
-        walk::end(task, state, call.tls);
+    if error {
+        walk::end(walk, root);
     }
     0
 }

@@ -484,7 +484,7 @@ fn copy(part: &Part) -> u64 {
             remote: (*channel).remote,
         };
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
-        emit::with_user(what, flags, task, emit::now(), payload, from, copied);
+        emit::with_user(what, flags, from, copied, emit::whole(task, emit::now(), payload));
     }
     0
 }

@@ -240,7 +240,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let uid = bpf_get_current_uid_gid() as u32;
     let exec = Exec { dev, uid, ino, ppid, args_len, comm };
     let len = args_len.min(ARGS_MAX as u32);
-    if len == 0 || !emit::with_user(Kind::Exec, flags, task, now, exec, start, len) {
+    if len == 0 || !emit::with_user(Kind::Exec, flags, start, len, emit::whole(task, now, exec)) {
         emit::urgent(Kind::Exec, flags, task, now, exec);
     }
     0

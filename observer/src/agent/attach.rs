@@ -1,35 +1,39 @@
-//! `goobserve run`: attaches to a command that is held before its exec, then serves the worker
-//! until the command has ended.
+//! `goobserve run`: attaches to a command that is held before its exec, then serves the worker, and
+//! whoever holds go binaries of its tree that nobody has seen, until the command has ended.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::ending::{self, Worker};
+use super::hold::Hold;
 use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
-use super::{Agent, Turn, files, stubs, table};
+use super::waiting::Waiting;
+use super::watch::search;
+use super::{Agent, Turn, files, stubs};
 use crate::cli::options::{Refusal, RunOptions};
+use crate::redact;
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
 use crate::run::terminal::Terminal;
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::{Kernel, monotonic_ns};
+use crate::worker::descriptors;
 
 /// How long the worker may take to attach before the command is not started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Longest environment that is passed on, bytes.
 const ENVIRON_MAX: usize = 16 * 1024;
-
-/// How long the worker may take to write its report.
-const REPORT_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to begin.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Attaches by BPF.
 pub struct Bpf;
@@ -48,7 +52,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         cpus: files::cpus(target.pid),
         remedies: options.with.names(),
         resolv_conf: target.resolv_conf.map(str::to_owned),
-        argv: options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        argv: redact::args(&redact::words(&options.command)),
         output: Output {
             json: options.json.clone(),
             record: options.record.clone(),
@@ -60,32 +64,33 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         ..now()
     };
     let terminal = target.output.and_then(|_| Terminal::keep());
-    let (seam, worker) = start(target.invoker, &task)?;
+    let (worker, seam) = start(target.invoker, &task)?;
     if let Some(output) = target.output {
         seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
     }
-    // The worker parses these while the programs are loaded.
-    let mut opened = table::Table::default();
-    for path in std::iter::once(target.program.to_path_buf()).chain(go_on_path(target.invoker)) {
-        if let Some((file, id)) = files::regular_as(target.invoker.uid, target.invoker.gid, &path)
-            && opened.settled(id).is_none()
-        {
-            let message = ToWorker::Binary { file: id, path: path.to_string_lossy().into_owned() };
-            seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
-            opened.insert(id, file);
-        }
-    }
-    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
     let searching = stubs::Search::begin();
-    let mut kernel = Kernel::load(false, None)?;
-    kernel.follow_held(target.pid)?;
+    // While the programs are loaded the worker parses what is found, and the holder starts.
+    let (kernel, files, hold, seam) = std::thread::scope(|scope| {
+        let hold = scope.spawn(Hold::spawn);
+        let search = scope.spawn(|| search(Some(target.program), target.invoker, seam));
+        let mut kernel = Kernel::load(false, None)?;
+        kernel.follow_held(target.pid)?;
+        let (files, seam) = search.join().map_err(|_| anyhow!("the search for go failed"))??;
+        let hold = hold.join().map_err(|_| anyhow!("the holder's start failed"))?;
+        Ok::<_, anyhow::Error>((kernel, files, hold, seam))
+    })?;
+    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    // Where nothing can be held, a go that was not found is attached to when it runs.
+    let hold = hold.and_then(|hold| hold.begin(Some(kernel.followed_processes()?))).ok();
     let (stubs, found) = searching.found();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files: opened, hold: None, stubs, running, targets, private };
+    let mut agent = Agent { kernel, seam, files, hold, stubs, running, targets, private, unexamined: 0 };
     agent.share()?;
     agent.follow_stubs(found)?;
-    let mut observed = Observed { agent: Some(agent), worker, terminal };
+    let waiting = Waiting::of(&agent)?;
+    let quiet = options.common.quiet;
+    let mut observed = Observed { agent: Some(agent), waiting, worker, terminal, quiet };
     observed.until_ready()?;
     Ok(Box::new(observed))
 }
@@ -98,24 +103,31 @@ pub fn now() -> Task {
 }
 
 /// Starts the worker with its task.
-pub fn start(invoker: &Invoker, task: &Task) -> Result<(Seam, Child)> {
+pub fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
+    let mut task = task.clone();
+    let passed = descriptors(&[task.output.json.as_deref(), task.output.record.as_deref()])?;
+    task.output.passed = [passed[0].is_some(), passed[1].is_some()];
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
-    let worker = spawn::worker(&user, &theirs)?;
+    let worker = Worker(spawn::worker(&user, &theirs)?);
     drop(theirs); // so that its end is noticed
     // Before it has hardened itself the user's processes could look into it.
-    match seam.receive::<ToAgent>(true).context("cannot hear the worker")? {
+    match seam.receive_within::<ToAgent>(BEGIN_WITHIN).context("cannot hear the worker")? {
         Some((ToAgent::Hardened, _)) => {}
         _ => bail!("the worker ended at once"),
     }
-    seam.send(&ToWorker::Task(Box::new(task.clone())), &[]).context("cannot tell the worker")?;
-    Ok((seam, worker))
+    let passed: Vec<BorrowedFd<'_>> = passed.iter().flatten().map(AsFd::as_fd).collect();
+    seam.send(&ToWorker::Task(Box::new(task)), &passed).context("cannot tell the worker")?;
+    Ok((worker, seam))
 }
 
-/// An observation that goes on. Dropping it detaches.
+/// An observation that goes on. Dropping it detaches, and then ends the worker.
 struct Observed {
     agent: Option<Agent>,
-    worker: Child,
+    waiting: Waiting,
+    worker: Worker,
+    /// No warnings
+    quiet: bool,
     /// As it was before the dashboard
     terminal: Option<Terminal>,
 }
@@ -125,16 +137,24 @@ impl Observed {
     fn until_ready(&mut self) -> Result<()> {
         let limit = Instant::now() + READY_WITHIN;
         let Some(agent) = &mut self.agent else { bail!("nothing is attached") };
+        let signals = ending::descriptor(&ending::signals())?;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
+            let mut fds = [agent.seam.polled(), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
-                Ok(_) => match agent.turn(false)? {
-                    Turn::Done | Turn::Leave => {}
-                    Turn::Ready => return Ok(()),
-                    Turn::Refused(what) => bail!(what),
-                    Turn::NoTarget(refusal) => return Err(refusal.into()),
+                Ok(_) if fds[1].any().unwrap_or(false) => {
+                    let _ = self.worker.0.kill(); // it is our own child
+                    return Err(Refusal::new("interrupted before the command began", "").into());
+                }
+                Ok(_) => match agent.turn()? {
+                    Turn::Done | Turn::Leave | Turn::Ending => {}
+                    Turn::Ready => {
+                        self.waiting.update(agent);
+                        return Ok(());
+                    }
+                    Turn::Refused(refusal) | Turn::NoTarget(refusal) => return Err(refusal.into()),
                     Turn::Gone => bail!("the worker ended before the command began"),
                 },
                 Err(Errno::EINTR) => {}
@@ -154,13 +174,20 @@ impl Observed {
 }
 
 impl Observation for Observed {
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.agent.as_ref().map(|agent| agent.seam.as_fd())
+    fn descriptor(&self) -> Option<PollFd<'_>> {
+        self.agent.as_ref().map(|_| PollFd::new(self.waiting.as_fd(), PollFlags::POLLIN))
     }
 
     fn serve(&mut self) -> Result<(), Refusal> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
-        match agent.turn(false) {
+        // What a program waits for comes first.
+        let ticked = self.waiting.ticked();
+        let turn = agent
+            .hear_holder(ticked, self.quiet)
+            .and_then(|()| agent.let_go_of_changed(ticked))
+            .and_then(|()| agent.turn());
+        self.waiting.update(agent);
+        match turn {
             Ok(Turn::Gone) => {
                 self.mend();
                 Err(Refusal::new("the worker has gone", "the command goes on unobserved"))
@@ -175,21 +202,10 @@ impl Observation for Observed {
         let over = |ended: ExitStatus| ToWorker::Ended { status: Some(ended.into_raw()) };
         let message = ended.map_or(ToWorker::Abandoned, over);
         agent.tell(&message).map_err(|error| super::refusal(&error))?;
-        let limit = Instant::now() + REPORT_WITHIN;
-        loop {
-            let left = limit.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(0) => {
-                    let _ = self.worker.kill(); // it is our own child
-                    break;
-                }
-                Err(Errno::EINTR) => {}
-                _ if matches!(agent.turn(false), Ok(Turn::Gone) | Err(_)) => break,
-                _ => {}
-            }
-        }
-        let ended = self.worker.wait();
+        agent.hold = None; // while the worker reports
+        let ended = ending::descriptor(&ending::signals())
+            .map_err(anyhow::Error::from)
+            .and_then(|signals| ending::end(&mut agent, &mut self.worker, &signals, false));
         drop(agent.kernel);
         if !ended.as_ref().is_ok_and(ExitStatus::success) {
             self.mend();
@@ -197,18 +213,8 @@ impl Observation for Observed {
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
-            Err(error) => Err(Refusal::new(format!("cannot wait for the worker: {error}"), "")),
+            Err(error) => Err(Refusal::new(format!("{error:#}"), "")),
         }
-    }
-}
-
-impl Drop for Observed {
-    fn drop(&mut self) {
-        if let Some(Agent { kernel, seam, .. }) = self.agent.take() {
-            drop(seam); // which ends the worker
-            drop(kernel);
-        }
-        let _ = self.worker.wait(); // reaped already when it was waited for
     }
 }
 
@@ -224,10 +230,4 @@ fn environ(invoker: &Invoker) -> String {
         }
     }
     text
-}
-
-/// The `go` that a script would call.
-pub fn go_on_path(invoker: &Invoker) -> Option<PathBuf> {
-    let path = invoker.var("PATH")?;
-    std::env::split_paths(path).map(|folder| folder.join("go")).find(|go| go.is_file())
 }

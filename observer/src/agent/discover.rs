@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::files;
-use crate::run::invoker::Invoker;
 use crate::run::procfs::{Account, Live, Machine as _};
 use crate::seam::FileId;
 
@@ -24,7 +23,7 @@ const TIME_MAX: Duration = Duration::from_millis(300);
 const PROCESSES_MAX: usize = 4096;
 /// Users whose folders are looked at.
 const USERS_MAX: usize = 256;
-/// Files that are handed over: their answers fit a socket's queue while nobody reads it.
+/// Files that are handed over.
 const FOUND_MAX: usize = 96;
 /// Entries of a folder that are looked at.
 const ENTRIES_MAX: usize = 512;
@@ -81,12 +80,12 @@ pub struct Found {
     pub path: PathBuf,
 }
 
-/// Looks everywhere. `each` gets every file once, the likeliest first.
-pub fn go_binaries(invoker: &Invoker, each: &mut dyn FnMut(Found)) {
+/// Looks everywhere: first in that PATH of the user and group that called. `each` gets every file
+/// once, the likeliest first.
+pub fn go_binaries(ours: (u32, u32), path: Option<&OsStr>, each: &mut dyn FnMut(Found)) {
     let accounts = accounts();
     let mut search = Search { seen: HashSet::new(), until: Instant::now() + TIME_MAX, each };
-    let ours = (invoker.uid, invoker.gid);
-    if let Some(path) = invoker.var("PATH") {
+    if let Some(path) = path {
         search.path(ours, Path::new("/"), path);
     }
     for pattern in SYSTEM {
@@ -155,7 +154,9 @@ impl Search<'_> {
             let Some(status) = Live.status(pid) else { continue };
             let files = files::namespace_of(&pid.to_string());
             let root = if files == own_files { PathBuf::from("/") } else { of.join("root") };
-            let owner = (status.euid, status.gid);
+            // Not the effective one: of a program that is somebody else's by its set-user-ID bit the
+            // variables are still the user's.
+            let owner = (status.uid, status.gid);
             let mut environ = Vec::new();
             let opened = File::open(of.join("environ"));
             // A kernel thread has none; one that has gone needs none.

@@ -1,10 +1,11 @@
 //! Files of observed processes, opened for the worker: nothing is read that the worker could
 //! read itself from a descriptor.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::run::regular;
 use crate::seam::{FileId, ToWorker};
 
 /// `/proc/PID/cgroup` is a line a hierarchy.
@@ -22,11 +23,10 @@ pub struct Facts {
     pub message: ToWorker,
 }
 
-/// Opens a regular file for reading; anything else could block or do something.
+/// Opens a regular file for reading.
 pub fn regular(path: &Path) -> Option<(File, FileId)> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    let metadata = file.metadata().ok()?;
-    metadata.is_file().then(|| (file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
+    let (file, metadata) = regular::open(path)?;
+    Some((file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
 }
 
 /// As [`regular`], with the rights of a user who may have chosen the path.

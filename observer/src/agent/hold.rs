@@ -1,21 +1,21 @@
-//! `--hold-exec`, the agent's side: starts the holder, tells it which file systems there are and
-//! which files are attached to, and starts it again when it was killed.
+//! `--hold-exec`, and `run` with the tree of CMD, the agent's side: starts the holder, tells it which
+//! file systems there are and which files are attached to, and starts it again when it was killed.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::holder::{FromHolder, ToHolder};
 use super::mounts::Mounts;
-use super::spawn;
+use super::{ending, spawn};
 use crate::seam::{FileId, Seam};
 
 /// How long it may take to listen.
-const LISTENING_WITHIN: u16 = 5000;
+const LISTENING_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is started again: after that the machine is better off without it.
 const RESTARTS_MAX: u32 = 5;
 /// How often the mounts of other namespaces are looked for.
@@ -25,6 +25,8 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Hold {
     seam: Seam,
     process: Child,
+    /// With `run`: the processes that may be held
+    tree: Option<OwnedFd>,
     mounts: Mounts,
     restarts: u32,
     looked: Instant,
@@ -41,12 +43,18 @@ pub enum Word {
 }
 
 impl Hold {
-    /// Starts it; programs are held from when this returns.
-    pub fn start() -> Result<Self> {
-        let (seam, process) = begin()?;
-        let mut hold = Self { seam, process, mounts: Mounts::new(), restarts: 0, looked: Instant::now() };
-        hold.mark_all();
-        Ok(hold)
+    /// Starts its process. It holds nothing yet.
+    pub fn spawn() -> Result<Self> {
+        let (seam, process) = spawn()?;
+        let (mounts, looked) = (Mounts::new(), Instant::now());
+        Ok(Self { seam, process, tree: None, mounts, restarts: 0, looked })
+    }
+
+    /// Programs are held from when this returns: any, or those of processes in the map `tree`.
+    pub fn begin(mut self, tree: Option<OwnedFd>) -> Result<Self> {
+        self.tree = tree;
+        self.listen()?;
+        Ok(self)
     }
 
     /// Starts it again, if that is worth it.
@@ -54,14 +62,37 @@ impl Hold {
         if self.restarts >= RESTARTS_MAX {
             bail!("it was killed {} times", self.restarts + 1);
         }
-        let (seam, process) = begin()?;
+        let (seam, process) = spawn()?;
         self.restarts += 1;
         drop(std::mem::replace(&mut self.seam, seam));
         let mut killed = std::mem::replace(&mut self.process, process);
-        let _ = killed.wait();
+        let _ = ending::reap(&mut killed, ending::GONE_WITHIN);
         self.mounts = Mounts::new();
-        self.mark_all();
+        self.listen()?;
         Ok(self)
+    }
+
+    /// Tells it everything, and waits until it has understood.
+    fn listen(&mut self) -> Result<()> {
+        self.looked = Instant::now();
+        if let Some(tree) = &self.tree {
+            self.seam.send(&ToHolder::Tree, &[tree.as_fd()])?;
+        }
+        self.mounted();
+        // CMD begins here; other namespaces are looked at when it runs.
+        if self.tree.is_none() {
+            for point in self.mounts.elsewhere() {
+                self.mark(point.as_fd());
+            }
+        }
+        self.seam.send(&ToHolder::Begin, &[])?;
+        let what = match self.seam.receive_within::<FromHolder>(LISTENING_WITHIN) {
+            Ok(Some((FromHolder::Listening, _))) => return Ok(()),
+            Ok(Some((FromHolder::Refused { what }, _))) => what,
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => "it does not begin".to_owned(),
+            _ => "it ended at once".to_owned(),
+        };
+        bail!("programs cannot be held: {what}")
     }
 
     /// A file is attached to, or will not be.
@@ -70,16 +101,27 @@ impl Hold {
         let _ = self.seam.send(&ToHolder::Release { file }, &[]);
     }
 
+    /// That is over: its number may become another's.
+    pub fn forget(&self, file: FileId) {
+        let _ = self.seam.send(&ToHolder::Forget { file }, &[]);
+    }
+
     /// What there is to wait for: its words, and mounts here.
     pub fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let words = PollFd::new(self.seam.as_fd(), PollFlags::POLLIN);
         let mounts = self.mounts.changes().map(|changes| PollFd::new(changes, PollFlags::POLLPRI));
-        std::iter::once(words).chain(mounts)
+        std::iter::once(self.seam.polled()).chain(mounts)
+    }
+
+    /// What is still to be told to it waits for room.
+    pub fn is_waiting(&self) -> bool {
+        self.seam.is_waiting()
     }
 
     /// Its next word.
     pub fn hear(&self) -> Word {
-        match self.seam.receive::<FromHolder>(false) {
+        // What it is to be told; that it has gone is noticed below.
+        let _ = self.seam.flush();
+        match self.seam.receive::<FromHolder>() {
             Ok(Some((FromHolder::Held { file, path }, descriptors))) => {
                 match descriptors.into_iter().next() {
                     Some(descriptor) => Word::Held(file, descriptor.into(), path),
@@ -114,41 +156,28 @@ impl Hold {
         }
     }
 
-    fn mark_all(&mut self) {
-        self.mounted();
-        for point in self.mounts.elsewhere() {
-            self.mark(point.as_fd());
-        }
-    }
-
     fn mark(&self, point: BorrowedFd<'_>) {
         let _ = self.seam.send(&ToHolder::Mark, &[point]);
     }
 }
 
-impl Drop for Hold {
-    fn drop(&mut self) {
-        // It ends by itself when the seam does; what is stopped ends by its watchdog.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+impl AsFd for Hold {
+    /// Readable when it has a word.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.seam.as_fd()
     }
 }
 
-fn begin() -> Result<(Seam, Child)> {
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // It ends by itself when the seam does; what is stopped ends by its watchdog. Not waited for:
+        // the kernel takes tens of milliseconds to let go of its marks.
+        let _ = self.process.kill();
+    }
+}
+
+fn spawn() -> Result<(Seam, Child)> {
     let (seam, theirs) = Seam::pair().context("cannot make the holder's seam")?;
-    let mut process = spawn::holder(&theirs)?;
-    drop(theirs);
-    let listens =
-        poll(&mut [PollFd::new(seam.as_fd(), PollFlags::POLLIN)], PollTimeout::from(LISTENING_WITHIN));
-    let what = match listens {
-        Ok(1..) => match seam.receive::<FromHolder>(false) {
-            Ok(Some((FromHolder::Listening, _))) => return Ok((seam, process)),
-            Ok(Some((FromHolder::Refused { what }, _))) => what,
-            _ => "it ended at once".to_owned(),
-        },
-        _ => "it does not begin".to_owned(),
-    };
-    let _ = process.kill();
-    let _ = process.wait();
-    bail!("programs cannot be held: {what}")
+    let process = spawn::holder(&theirs)?;
+    Ok((seam, process))
 }

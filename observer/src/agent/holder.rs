@@ -3,7 +3,8 @@
 //! word that a file is attached to; out go answers, always yes.
 //!
 //! The kernel lets every exec wait for this process. So that none waits for long:
-//! - a file is held once, and 20 ms at most, whatever the agent does;
+//! - a file is held once, and 20 ms at most, whatever the agent does; with `run` a process of CMD's
+//!   tree 250 ms, and nobody else at all;
 //! - it lives in a session of its own: no key of a terminal stops it;
 //! - the kernel kills it, stopped or not, when it has not looked for 100 ms, and answers then
 //!   itself; so does its end for any other reason;
@@ -11,11 +12,12 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,14 +29,18 @@ use nix::sys::stat::fstat;
 use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
+use observer_common::{Process, STUBS};
 use serde::{Deserialize, Serialize};
 
 use crate::seam::{FileId, Seam};
 
 /// The hidden subcommand that it is.
 pub const HOLDER: &str = "__hold";
-/// Longest hold.
+/// Longest hold of anybody's program.
 const HOLD: Duration = Duration::from_millis(20);
+/// Longest hold in the tree of CMD, whose requests were asked for: attaching takes longer on a busy
+/// machine.
+const HOLD_TREE: Duration = Duration::from_millis(250);
 /// Without a look for that long the kernel kills it: an exec is late by little more than that.
 const ALIVE: Duration = Duration::from_millis(100);
 /// It looks that often at least.
@@ -47,10 +53,19 @@ const KNOWN_MAX: usize = 4096;
 /// Agent to holder.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToHolder {
+    /// Only the processes in this map are to be held; with its descriptor
+    Tree,
     /// Programs of this file system are to be held; with a descriptor of its mount point
     Mark,
+    /// All that there is to mark by now was told: listen
+    Begin,
     /// A file is attached to, or will not be
     Release {
+        /// The file
+        file: FileId,
+    },
+    /// That is over: its number may become another's
+    Forget {
         /// The file
         file: FileId,
     },
@@ -59,7 +74,7 @@ pub enum ToHolder {
 /// Holder to agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromHolder {
-    /// It listens
+    /// It listens; all that was told before [`ToHolder::Begin`] is marked
     Listening,
     /// It cannot: why
     Refused {
@@ -78,7 +93,7 @@ pub enum FromHolder {
 /// Its whole life. Returns its exit status.
 pub fn main(seam_fd: i32) -> i32 {
     let Ok(seam) = Seam::inherited(seam_fd) else {
-        eprintln!("goobserve: this is goobserve's inner part; it is not to be called");
+        crate::say::line("this is goobserve's inner part; it is not to be called");
         return 1;
     };
     let listening = match Holder::new(&seam) {
@@ -96,8 +111,10 @@ struct Holder<'a> {
     group: Fanotify,
     alive: Timer,
     seam: &'a Seam,
+    /// With `run`: processes that are followed
+    tree: Option<Followed>,
     pending: Vec<Pending>,
-    /// Files that are answered at once from now on, before Linux 5.19
+    /// Files that are answered at once: attached to before they ran, or known before Linux 5.19
     known: HashSet<FileId>,
 }
 
@@ -118,12 +135,11 @@ impl<'a> Holder<'a> {
             | InitFlags::FAN_UNLIMITED_MARKS;
         let files = EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC | EventFFlags::O_LARGEFILE;
         let group = Fanotify::init(flags, files).context("fanotify with permission events")?;
-        Ok(Self { group, alive, seam, pending: Vec::new(), known: HashSet::new() })
+        Ok(Self { group, alive, seam, tree: None, pending: Vec::new(), known: HashSet::new() })
     }
 
     fn serve(mut self) -> Result<()> {
         self.lives()?;
-        self.seam.send(&FromHolder::Listening, &[])?;
         loop {
             let now = Instant::now();
             let next = self.pending.iter().map(|held| held.until).min();
@@ -162,11 +178,18 @@ impl<'a> Holder<'a> {
             Err(errno) => return Err(errno).context("fanotify cannot be read"),
         };
         for event in events {
-            let held = candidate(&event)
+            let found = candidate(&event);
+            if found.is_some() && self.tree.as_ref().is_some_and(|tree| !tree.has(event.pid())) {
+                // The tree's own exec of that file is still to be asked about.
+                self.yes(&event);
+                continue;
+            }
+            let held = found
                 .filter(|(file, _)| !self.known.contains(file) && self.pending.len() < PENDING_MAX)
                 .filter(|(file, path)| self.ask(*file, path, &event));
+            let limit = if self.tree.is_some() { HOLD_TREE } else { HOLD };
             match held {
-                Some((file, _)) => self.pending.push(Pending { event, file, until: Instant::now() + HOLD }),
+                Some((file, _)) => self.pending.push(Pending { event, file, until: Instant::now() + limit }),
                 None => self.allow(&event, None),
             }
         }
@@ -183,9 +206,17 @@ impl<'a> Holder<'a> {
     /// Hears the agent; false when it has gone.
     fn words(&mut self) -> Result<bool> {
         loop {
-            match self.seam.receive::<ToHolder>(false) {
-                Ok(Some((ToHolder::Release { file }, _))) => self.answer(|held| held.file == file),
+            match self.seam.receive::<ToHolder>() {
+                Ok(Some((ToHolder::Release { file }, _))) => {
+                    self.knows(file);
+                    self.answer(|held| held.file == file);
+                }
+                Ok(Some((ToHolder::Forget { file }, _))) => drop(self.known.remove(&file)),
                 Ok(Some((ToHolder::Mark, descriptors))) => descriptors.iter().for_each(|fd| self.mark(fd)),
+                Ok(Some((ToHolder::Tree, descriptors))) => {
+                    self.tree = descriptors.into_iter().next().map(Followed::of).transpose()?;
+                }
+                Ok(Some((ToHolder::Begin, _))) => self.seam.send(&FromHolder::Listening, &[])?,
                 Ok(None) => return Ok(false),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error.into()),
@@ -208,6 +239,13 @@ impl<'a> Holder<'a> {
         }
     }
 
+    fn knows(&mut self, file: FileId) {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(file);
+    }
+
     /// Yes, and the kernel need not ask again about this file until it is written to.
     fn allow(&mut self, event: &FanotifyEvent, candidate: Option<FileId>) {
         let Some(fd) = event.fd() else { return };
@@ -215,14 +253,32 @@ impl<'a> Holder<'a> {
         let flags =
             MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_IGNORED_MASK | MarkFlags::FAN_MARK_EVICTABLE;
         let ignored = self.group.mark(flags, MaskFlags::FAN_OPEN_EXEC_PERM, AT_FDCWD, Some(path.as_str()));
-        // A process that was killed meanwhile waits for no answer.
-        let _ = self.group.write_response(FanotifyResponse::new(fd, Response::FAN_ALLOW));
+        self.yes(event);
         if let Some(file) = candidate.filter(|_| ignored.is_err()) {
-            if self.known.len() >= KNOWN_MAX {
-                self.known.clear();
-            }
-            self.known.insert(file);
+            self.knows(file);
         }
+    }
+
+    fn yes(&self, event: &FanotifyEvent) {
+        if let Some(fd) = event.fd() {
+            // A process that was killed meanwhile waits for no answer.
+            let _ = self.group.write_response(FanotifyResponse::new(fd, Response::FAN_ALLOW));
+        }
+    }
+}
+
+/// The processes that the kernel side follows.
+struct Followed(BpfHashMap<MapData, u32, [u32; size_of::<Process>() / 4]>);
+
+impl Followed {
+    fn of(map: OwnedFd) -> Result<Self> {
+        let map = Map::HashMap(MapData::from_fd(map)?);
+        Ok(Self(BpfHashMap::try_from(map)?))
+    }
+
+    /// Whether it is one of CMD's tree; stub resolvers are followed, too.
+    fn has(&self, pid: i32) -> bool {
+        self.0.get(&pid.cast_unsigned(), 0).is_ok_and(|[root, ..]| root != STUBS)
     }
 }
 
@@ -236,10 +292,14 @@ fn prepare() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
-    #[expect(unsafe_code, reason = "nix has no setpriority")]
-    // SAFETY: numbers go in.
+    // The kernel's `struct sched_param`: musl's has more members, and its function refuses to call.
+    let lowest_realtime: libc::c_int = 1;
+    #[expect(unsafe_code, reason = "nix has neither call")]
+    // SAFETY: numbers go in, and one that lives until the call returns.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS as _, 0, -20);
+        // Who waits for an answer must not wait for whoever has the CPU as well.
+        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_RR, &raw const lowest_realtime);
     }
     // To mark file systems, and files that only their owners may read.
     let left = [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_READ_SEARCH].into_iter().collect();
@@ -261,9 +321,9 @@ fn candidate(event: &FanotifyEvent) -> Option<(FileId, PathBuf)> {
 
 /// `go`, and what a link named `go` may lead to: `go1.27`, `go-1.27`, `go.real`.
 fn is_candidate(path: &Path) -> bool {
-    let Some(rest) = path.file_name().and_then(|name| name.as_bytes().strip_prefix(b"go")) else {
-        return false;
-    };
+    let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return false };
+    // `.go-wrapped` is what Nix calls a program behind a script.
+    let Some(rest) = name.strip_prefix(b".").unwrap_or(name).strip_prefix(b"go") else { return false };
     rest.first().is_none_or(|byte| byte.is_ascii_digit() || b"-._".contains(byte))
 }
 
@@ -273,7 +333,9 @@ mod tests {
 
     #[test]
     fn only_what_may_be_the_go_command_is_held() {
-        for name in ["/usr/local/go/bin/go", "/usr/bin/go1.27.1", "/x/go-1.22", "/x/go.real"] {
+        for name in
+            ["/usr/local/go/bin/go", "/usr/bin/go1.27.1", "/x/go-1.22", "/x/go.real", "/x/.go-wrapped"]
+        {
             assert!(is_candidate(Path::new(name)), "{name}");
         }
         for name in ["/bin/sh", "/usr/bin/gofmt", "/usr/bin/gopls", "/usr/bin/cargo", "/", "/go/bin/goose"] {

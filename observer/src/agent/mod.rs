@@ -3,17 +3,22 @@
 
 mod attach;
 mod discover;
+mod ending;
 mod files;
+pub mod finder;
 mod hold;
 pub mod holder;
 mod mounts;
+mod place;
 mod processes;
+mod quota;
 mod running;
 mod sockdiag;
 mod spawn;
 mod stubs;
 mod table;
 mod targets;
+mod waiting;
 mod watch;
 
 pub use attach::Bpf;
@@ -50,6 +55,8 @@ struct Agent {
     targets: targets::Targets,
     /// CMD's mount namespace, where it has one for its resolv.conf alone
     private: Option<PathBuf>,
+    /// Programs that nobody looks at, since the worker was last told of that
+    unexamined: u32,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -59,20 +66,35 @@ enum Turn {
     Done,
     /// CMD may begin
     Ready,
-    /// CMD must not begin: why
-    Refused(String),
+    /// CMD must not begin: why, and what to do
+    Refused(Refusal),
     /// Nothing is to be observed: why, and what to do
     NoTarget(Refusal),
     /// The user has left the dashboard
     Leave,
+    /// The worker writes what there is to write
+    Ending,
     /// The worker has gone
     Gone,
 }
 
 impl Agent {
-    /// Answers one message, when there is one.
-    fn turn(&mut self, wait: bool) -> Result<Turn> {
-        let message = match self.seam.receive::<ToAgent>(wait) {
+    /// Sends what waits, and answers one message, when there is one.
+    fn turn(&mut self) -> Result<Turn> {
+        match self.seam.flush() {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                return Err(error).context("cannot tell the worker");
+            }
+            _ => {}
+        }
+        if let Some(pid) = self.stubs.due() {
+            self.stubs_of(pid)?;
+        }
+        if self.unexamined > 0 && self.seam.has_room() {
+            let programs = std::mem::take(&mut self.unexamined);
+            self.tell(&ToWorker::Unexamined { programs })?;
+        }
+        let message = match self.seam.receive::<ToAgent>() {
             Ok(Some((message, _))) => message,
             Ok(None) => return Ok(Turn::Gone),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
@@ -111,7 +133,8 @@ impl Agent {
             ToAgent::Hardened => {}
             ToAgent::Ready => return Ok(Turn::Ready),
             ToAgent::Leave => return Ok(Turn::Leave),
-            ToAgent::Refused { what } => return Ok(Turn::Refused(what)),
+            ToAgent::Ending => return Ok(Turn::Ending),
+            ToAgent::Refused { what, mend } => return Ok(Turn::Refused(Refusal { what, mend })),
         }
         Ok(Turn::Done)
     }
@@ -127,13 +150,18 @@ impl Agent {
         let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
             return self.tell(&ToWorker::NoFacts { pid });
         };
+        self.meet(facts.id, &facts.program)?;
         let mut descriptors = vec![facts.program.as_fd()];
         descriptors.extend(facts.environ.as_ref().map(File::as_fd));
         if self.seam.send(&facts.message, &descriptors).is_err() {
             // Too long, or the worker has gone, which the next receive tells.
             return self.tell(&ToWorker::NoFacts { pid });
         }
-        self.keep(facts.id, facts.program)?;
+        if !self.keep(facts.id, facts.program)? {
+            self.unexamined += 1;
+            // What is not kept cannot be probed, and may be another file the next time.
+            self.tell(&ToWorker::Forgotten { file: facts.id })?;
+        }
         Ok(())
     }
 
@@ -148,31 +176,51 @@ impl Agent {
 
     /// Has the worker parse a file that it does not know.
     fn binary(&mut self, id: FileId, file: File, path: String) -> Result<()> {
+        self.meet(id, &file)?;
         if self.files.settled(id).is_some() {
             return Ok(());
         }
         let descriptor = file.try_clone()?;
-        if self.keep(id, file)? {
+        if self.seam.has_room() && !self.files.is_busy_with(&file) && self.keep(id, file)? {
             let message = ToWorker::Binary { file: id, path };
             self.seam.send(&message, &[descriptor.as_fd()]).context("cannot tell the worker")?;
+        } else {
+            self.unexamined += 1;
         }
         Ok(())
     }
 
-    /// Keeps a file open; whether it is a new one and there is room.
+    /// Lets go of what had a file's number before.
+    fn meet(&mut self, id: FileId, file: &File) -> Result<()> {
+        if self.files.was_another(id, file) { self.forget(id) } else { Ok(()) }
+    }
+
+    /// Lets go of what has changed, or is wanted back, since the last call; `mounted`: mounts may be
+    /// others.
+    fn let_go_of_changed(&mut self, mounted: bool) -> Result<()> {
+        self.files.changed(mounted).into_iter().try_for_each(|file| self.forget(file))
+    }
+
+    /// Keeps the file of a program until the worker has looked; whether there is room.
     fn keep(&mut self, id: FileId, file: File) -> Result<bool> {
-        if self.files.is_full() {
-            for idle in self.files.idle() {
+        if self.files.settled(id).is_some() {
+            return Ok(true);
+        }
+        if !self.files.has_room(&file) {
+            for idle in self.files.idle(&file) {
                 self.forget(idle)?;
             }
         }
         Ok(self.files.insert(id, file))
     }
 
-    /// Closes a file. The worker forgets it too: the next file of that number may be another.
+    /// Takes the probes off a file. The worker forgets it too: the next file of that number may be another.
     fn forget(&mut self, file: FileId) -> Result<()> {
         if let Some(attached) = self.files.remove(file) {
             self.kernel.unprobe(attached);
+        }
+        if let Some(hold) = &self.hold {
+            hold.forget(file);
         }
         self.tell(&ToWorker::Forgotten { file })
     }

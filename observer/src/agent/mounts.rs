@@ -28,6 +28,43 @@ const KINDS: [&str; 14] = [
     "bcachefs", "vfat", "ramfs",
 ];
 
+/// A mount of any kind.
+pub struct Line {
+    /// What of the file system is mounted
+    pub root: PathBuf,
+    /// Where
+    pub point: PathBuf,
+    /// The kind of file system
+    pub kind: String,
+    /// Its options, as the file system tells them, escaped
+    pub options: Vec<u8>,
+}
+
+/// The mount of that number in the mount table of a process (`self` is ours); `None` when it is not there.
+pub fn line_of(pid: &str, id: u64) -> Option<Line> {
+    let text = std::fs::read(Path::new("/proc").join(pid).join("mountinfo")).ok()?;
+    text.split(|byte| *byte == b'\n').take(LINES_MAX).find_map(|line| whole(line, id))
+}
+
+/// The numbers of all mounts of our own namespace.
+pub fn here() -> HashSet<u64> {
+    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    text.split(|byte| *byte == b'\n').filter_map(number).collect()
+}
+
+/// The oldest process in whose mount namespace that mount is.
+pub fn process_with(id: u64) -> Option<u32> {
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<u32> = pids.filter_map(|pid| pid.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    let mut seen = HashSet::new();
+    pids.into_iter().take(PROCESSES_MAX).find(|pid| {
+        let pid = pid.to_string();
+        let new = namespace_of(&pid).is_some_and(|space| seen.len() < SPACES_MAX && seen.insert(space));
+        new && line_of(&pid, id).is_some()
+    })
+}
+
 /// What was looked at already.
 pub struct Mounts {
     /// Readable when mounts of our own namespace have changed
@@ -112,8 +149,26 @@ fn mount(line: &[u8]) -> Option<Mount> {
     Some(Mount { device, point: OsString::from_vec(unescaped(point)).into() })
 }
 
+fn number(line: &[u8]) -> Option<u64> {
+    std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
+}
+
+/// A line of mountinfo whose mount has that number.
+fn whole(line: &[u8], id: u64) -> Option<Line> {
+    if number(line)? != id {
+        return None;
+    }
+    let mut words = line.split(|byte| *byte == b' ').skip(1);
+    let (root, point) = (words.nth(2)?, words.next()?);
+    let mut rest = words.skip_while(|word| *word != b"-").skip(1);
+    let kind = String::from_utf8_lossy(rest.next()?).into_owned();
+    let options = rest.nth(1)?.to_vec();
+    let path = |word| PathBuf::from(OsString::from_vec(unescaped(word)));
+    Some(Line { root: path(root), point: path(point), kind, options })
+}
+
 /// The kernel writes a blank, a tab, a line's end and a backslash as `\` and three octal digits.
-fn unescaped(text: &[u8]) -> Vec<u8> {
+pub fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -155,6 +210,16 @@ mod tests {
         ] {
             assert_eq!(mount(line), None);
         }
+    }
+
+    #[test]
+    fn a_mount_is_found_by_its_number() {
+        let line =
+            br"36 35 0:51 / /mnt/a\040b rw shared:1 - overlay over\040lay rw,lowerdir=/a\054b,upperdir=/c";
+        let found = whole(line, 36).unwrap();
+        assert_eq!((found.root, found.point, &*found.kind), ("/".into(), "/mnt/a b".into(), "overlay"));
+        assert_eq!(found.options, br"rw,lowerdir=/a\054b,upperdir=/c");
+        assert!(whole(line, 35).is_none() && whole(b"36 35", 36).is_none() && whole(b"", 0).is_none());
     }
 
     #[test]

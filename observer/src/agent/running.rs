@@ -11,7 +11,7 @@ use anyhow::Result;
 use observer_common::{ARGS_MAX, FOUND_TREES, FoundSocket as Entry};
 
 use super::processes::{Stat, age, descriptors, lock_of, processes, space, threads, tree};
-use super::{Agent, sockdiag};
+use super::{Agent, quota, sockdiag};
 use crate::correlate::found::{FoundLock, FoundProcess, FoundSocket, FoundSockets};
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::ToWorker;
@@ -23,12 +23,18 @@ const TREES_MAX: usize = 1024;
 const PROCESSES_MAX: usize = 512;
 /// Sockets of one tree that are told: what fits into a message.
 const SOCKETS_MAX: usize = 96;
+/// Waits for file locks that are told of one tree: what each waits for takes a look at all locks.
+const LOCKS_MAX: usize = 512;
+/// Of them in one message.
+const LOCKS_IN_MESSAGE: usize = 128;
 /// Looks at a tree's processes: those that one begins while they are entered are found by the next.
 const ROUNDS: usize = 3;
 
 /// A tree that ran already.
 struct Tree {
     top: u32,
+    /// Whose it is
+    uid: u32,
     /// When its processes were entered, nanoseconds
     since_ns: u64,
     pids: Vec<u32>,
@@ -55,14 +61,18 @@ impl Agent {
         let over: Vec<u32> =
             self.running.trees.keys().copied().filter(|root| !self.kernel.has_tree(*root)).collect();
         over.into_iter().for_each(|root| self.forget_running(root));
-        if self.kernel.process(top).is_some() || self.running.trees.len() >= TREES_MAX {
+        if self.kernel.process(top).is_some() {
             return Ok(());
+        }
+        let uid = Live.status(top).map_or(u32::MAX, |status| status.uid);
+        if !quota::has_room(self.running.trees.values().map(|tree| tree.uid), uid, TREES_MAX) {
+            return self.tell(&ToWorker::Overlooked { processes: 1 });
         }
         let root = FOUND_TREES + self.running.count % (FOUND_TREES - 1);
         self.running.count += 1;
         let since_ns = monotonic_ns();
         self.kernel.begin_tree(root, top, since_ns)?;
-        let mut of = Tree { top, since_ns, pids: Vec::new(), sockets: HashMap::new() };
+        let mut of = Tree { top, uid, since_ns, pids: Vec::new(), sockets: HashMap::new() };
         let mut locks = Vec::new();
         for _ in 0..ROUNDS {
             let now = processes();
@@ -92,8 +102,9 @@ impl Agent {
         }
         self.enter_sockets(root, &mut of);
         self.running.trees.insert(root, of);
-        if !locks.is_empty() {
-            self.tell(&ToWorker::FoundLocks { at_ns: monotonic_ns(), root, locks })?;
+        let at_ns = monotonic_ns();
+        for locks in locks.chunks(LOCKS_IN_MESSAGE) {
+            self.tell(&ToWorker::FoundLocks { at_ns, root, locks: locks.to_vec() })?;
         }
         self.tell_sockets(root)
     }
@@ -121,7 +132,7 @@ impl Agent {
         // The first thread comes first and goes last: the process does not seem to end meanwhile.
         let before = threads(pid);
         for (tid, state) in &before {
-            let lock = lock_of(pid, *tid);
+            let lock = (locks.len() < LOCKS_MAX).then(|| lock_of(pid, *tid)).flatten();
             self.kernel.thread(task(*tid), *state, lock.map(|lock| lock.ino))?;
             locks.extend(lock);
         }
@@ -181,8 +192,10 @@ impl Agent {
         let answer = |(pid, places): (u32, HashMap<u32, Place>)| {
             sockdiag::of(pid, &places).unwrap_or_else(|error| {
                 if !self.running.complained.replace(true) {
-                    eprintln!("goobserve: the sockets of commands that run already are not known: {error}");
-                    eprintln!("  the kernel's socket diagnostics (modules tcp_diag, udp_diag) tell them");
+                    crate::say::with_hint(
+                        &format!("the sockets of commands that run already are not known: {error}"),
+                        "load the kernel's socket diagnostics (modules tcp_diag, udp_diag)",
+                    );
                 }
                 Vec::new()
             })

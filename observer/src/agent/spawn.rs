@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use nix::libc;
-use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use super::finder::FINDER;
 use super::holder::HOLDER;
 use crate::seam::Seam;
 
@@ -42,13 +42,17 @@ pub fn worker(user: &User, seam: &Seam) -> Result<Child> {
 pub fn holder(seam: &Seam) -> Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("goobserve").arg(HOLDER).stdout(Stdio::null());
-    let apart = || {
-        nix::unistd::setsid()?;
-        // Its seam's end ends it too; this does when it does not look.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        Ok(())
-    };
+    // Its seam's end ends it, and its watchdog when it does not look. No signal when its parent dies:
+    // the kernel would send it when the thread that starts it ends.
+    let apart = || nix::unistd::setsid().map(|_| ()).map_err(io::Error::from);
     start(command, seam, apart).context("cannot start the holder")
+}
+
+/// Starts the finder, likewise.
+pub fn finder(seam: &Seam) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("goobserve").arg(FINDER).stdout(Stdio::null());
+    start(command, seam, || Ok(nix::unistd::setsid().map(drop)?)).context("cannot start the finder")
 }
 
 /// Starts a part of goobserve; `prepare` is called behind the fork.

@@ -1,7 +1,7 @@
 //! Local stub resolvers (systemd-resolved, dnsmasq, unbound): the processes that have a socket at
 //! port 53 of a network namespace. What they ask their own servers is asked on behalf of somebody.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
@@ -21,6 +21,8 @@ const FOUND_MAX: usize = 256;
 const ADDRESSES_MAX: usize = 8;
 /// Network namespaces remembered.
 const SPACES_MAX: usize = 1024;
+/// Processes that wait for the end of a pause.
+const WAITING_MAX: usize = 1024;
 /// A search goes over every process: the next one waits that long.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Port of name servers, as `/proc/net/udp` writes it.
@@ -32,6 +34,8 @@ pub struct Stubs {
     /// By network namespace, inodes of the sockets that were there at the last look
     spaces: HashMap<u64, HashSet<u64>>,
     searched: Option<Instant>,
+    /// Processes whose namespace is looked at after the pause
+    waiting: BTreeSet<u32>,
 }
 
 impl Stubs {
@@ -41,7 +45,11 @@ impl Stubs {
         let Ok(space) = std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()) else {
             return Vec::new();
         };
-        if self.searched.is_some_and(|at| at.elapsed() < PAUSE) {
+        if self.pauses() {
+            // Whoever searches all the time must not keep others from being found.
+            if self.waiting.len() < WAITING_MAX {
+                self.waiting.insert(pid);
+            }
             return Vec::new();
         }
         let now = sockets(Path::new(&of));
@@ -60,6 +68,15 @@ impl Stubs {
         }
         self.searched = Some(Instant::now());
         owners(&new)
+    }
+
+    fn pauses(&self) -> bool {
+        self.searched.is_some_and(|at| at.elapsed() < PAUSE)
+    }
+
+    /// A process that [`Stubs::look`] was to look at during a pause that is over.
+    pub fn due(&mut self) -> Option<u32> {
+        (!self.pauses()).then(|| self.waiting.pop_first()).flatten()
     }
 }
 
@@ -187,6 +204,16 @@ mod tests {
         let inode = socket(Path::new(&format!("/proc/self/fd/{fd}"))).unwrap();
         assert_eq!(socket_.local_addr().is_ok(), inode > 0);
         assert_eq!(socket(Path::new("/proc/self/exe")), None);
+    }
+
+    #[test]
+    fn a_look_that_comes_during_a_pause_is_made_up_for() {
+        let mut stubs = Stubs { searched: Some(Instant::now() + PAUSE), ..Stubs::default() };
+        let pid = std::process::id();
+        assert!(stubs.look(pid).is_empty());
+        assert_eq!(stubs.due(), None, "it pauses");
+        stubs.searched = None;
+        assert_eq!((stubs.due(), stubs.due()), (Some(pid), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! processes of `--pid`, and with `--all-go` every Go program of the invoking user. Whether a
 //! program is one is judged by the worker, which alone parses files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
@@ -31,6 +31,16 @@ pub struct Targets {
     all_go: Option<u32>,
     /// Processes about whose program the worker is asked: that, and how the kernel numbers it
     candidates: HashMap<u32, (FileId, Option<ProgramKey>)>,
+    /// Processes that ran already and are still to be followed, or offered to the worker
+    next: VecDeque<Next>,
+}
+
+/// What is to be done with a process that runs already.
+enum Next {
+    /// It is followed with all that it has started
+    Follow(u32),
+    /// The worker is asked about its program
+    Offer(u32),
 }
 
 impl Targets {
@@ -45,7 +55,7 @@ impl Targets {
             )
         };
         let pids = pids.iter().map(begun).collect::<Result<_, _>>()?;
-        Ok(Self { pids, all_go, candidates: HashMap::new() })
+        Ok(Self { pids, all_go, ..Self::default() })
     }
 
     /// With `--all-go`: the process is that user's.
@@ -77,24 +87,44 @@ impl Agent {
         self.targets.pids.clone().into_iter().try_for_each(|(pid, _)| self.offer(pid, None, true))
     }
 
-    /// Follows what runs already, when everything that was found is probed.
-    pub fn follow_targets(&mut self) -> Result<()> {
+    /// Finds what runs already, when everything that was found is probed.
+    pub fn find_targets(&mut self) {
         if !self.targets.every_go() {
             let same = |(pid, started): &(u32, u64)| {
                 Stat::of_process(*pid).is_some_and(|stat| stat.started == *started)
             };
-            let pids: Vec<u32> =
-                self.targets.pids.iter().filter(|pid| same(pid)).map(|(pid, _)| *pid).collect();
-            return pids.into_iter().try_for_each(|pid| self.follow_running(pid));
+            let Targets { pids, next, .. } = &mut self.targets;
+            next.extend(pids.iter().filter(|pid| same(pid)).map(|(pid, _)| Next::Follow(*pid)));
+            return;
         }
         let now = processes::processes();
-        processes::topmost(&now, Stat::is_go).into_iter().try_for_each(|pid| self.follow_running(pid))?;
-        for pid in processes::parents_first(now).iter().map(|stat| stat.pid) {
-            if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
-                self.offer(pid, None, true)?;
+        let topmost = processes::topmost(&now, Stat::is_go);
+        self.targets.next.extend(topmost.into_iter().map(Next::Follow));
+        if self.targets.all_go.is_some() {
+            let all = processes::parents_first(now);
+            self.targets.next.extend(all.iter().map(|stat| Next::Offer(stat.pid)));
+        }
+    }
+
+    /// Whether [`Agent::follow_next`] has something to do: the worker reads what it is told.
+    pub fn can_follow_next(&self) -> bool {
+        !self.targets.next.is_empty() && self.seam.has_room()
+    }
+
+    /// Follows the next of what runs already; whether there is none any more.
+    pub fn follow_next(&mut self) -> Result<bool> {
+        if self.can_follow_next() {
+            match self.targets.next.pop_front() {
+                Some(Next::Follow(pid)) => self.follow_running(pid)?,
+                Some(Next::Offer(pid))
+                    if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() =>
+                {
+                    self.offer(pid, None, true)?;
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Ok(self.targets.next.is_empty())
     }
 
     /// With `--all-go`, a process of that user runs a program that nobody has looked at.
@@ -114,13 +144,21 @@ impl Agent {
         if !judged {
             return self.binary(id, file, path);
         }
-        if self.targets.candidates.len() >= CANDIDATES_MAX {
+        // What was named must be judged, and is little.
+        let no_room = self.targets.every_go() && !self.seam.has_room();
+        if no_room || self.targets.candidates.len() >= CANDIDATES_MAX {
+            self.unexamined += 1;
             return Ok(());
         }
+        self.meet(id, &file)?;
         let message = ToWorker::Candidate { pid, file: id, path };
         self.seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
         self.targets.candidates.insert(pid, (id, program));
-        self.keep(id, file).map(drop)
+        if !self.keep(id, file)? {
+            self.unexamined += 1;
+            self.tell(&ToWorker::Forgotten { file: id })?;
+        }
+        Ok(())
     }
 
     /// The worker has looked at a program: why it is not to be followed, if it is not. What is to
@@ -151,7 +189,7 @@ fn numbered(file: FileId) -> ProgramKey {
 }
 
 /// A descriptor that is readable when the process has ended.
-fn ended(pid: u32) -> Result<OwnedFd> {
+pub fn ended(pid: u32) -> Result<OwnedFd> {
     #[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper")]
     // SAFETY: two numbers in; the result is a new descriptor.
     let fd = unsafe {

@@ -2,20 +2,21 @@
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::attach::{now, start};
+use super::discover::Found;
 use super::hold::{Hold, Word};
 use super::running::Running;
 use super::table::Table;
 use super::targets::Targets;
-use super::{Agent, Turn, discover, stubs};
+use super::{Agent, Turn, ending, files, finder, stubs};
 use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
@@ -32,12 +33,9 @@ pub fn watch(options: &WatchOptions) -> Result<(), Refusal> {
 }
 
 fn watch_until(options: &WatchOptions) -> Result<()> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        set.add(signal);
-    }
+    let set = ending::signals();
     set.thread_block()?;
-    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let signals = ending::descriptor(&set)?;
     let invoker = invoker::find(&Live, std::process::id());
     let all_go = options.all_go.then_some(invoker.uid);
     let targets = Targets::new(&options.pids, all_go)?;
@@ -61,92 +59,98 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         },
         ..now()
     };
-    let (seam, mut worker) = start(&invoker, &task)?;
+    let (mut worker, seam) = start(&invoker, &task)?;
     // While these are searched for the programs are loaded.
-    let (kernel, files) = std::thread::scope(|scope| {
-        let searching = scope.spawn(|| search(&invoker, &seam));
+    let (kernel, files, seam) = std::thread::scope(|scope| {
+        let searching = scope.spawn(|| search(None, &invoker, seam));
         let kernel = Kernel::load(targets.every_go(), all_go)?;
-        let files = searching.join().map_err(|_| anyhow!("the search for go failed"))??;
-        Ok::<_, anyhow::Error>((kernel, files))
+        let (files, seam) = searching.join().map_err(|_| anyhow!("the search for go failed"))??;
+        Ok::<_, anyhow::Error>((kernel, files, seam))
     })?;
     let (stubs, found) = stubs::Search::begin().found();
     let running = Running::default();
-    let mut agent = Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None };
+    let mut agent =
+        Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None, unexamined: 0 };
     agent.open_running()?;
     agent.tell(&ToWorker::BinariesEnd)?;
     agent.share()?;
     agent.follow_stubs(found)?;
     if options.hold_exec {
-        agent.hold = Some(Hold::start()?);
+        agent.hold = Some(Hold::spawn()?.begin(None)?);
     }
     let until = options.duration.map(|duration| Instant::now() + duration);
     let mut swept = Instant::now();
-    let mut ending = false;
-    loop {
-        let next = [until.filter(|_| !ending), agent.hold.as_ref().map(Hold::due), Some(swept + SWEEP_EVERY)];
+    let mut ready = false;
+    // Whether the user waits for the end; `None`: the worker has ended.
+    let awaited = loop {
+        let at_once = agent.can_follow_next().then(Instant::now);
+        let next = [until, agent.hold.as_ref().map(Hold::due), Some(swept + SWEEP_EVERY), at_once];
         let next =
             next.into_iter().flatten().min().map(|next| next.saturating_duration_since(Instant::now()));
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             // Rounded up: else it would be polled for nothing until the millisecond is over.
             PollTimeout::try_from(next + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
         });
-        let mut fds = vec![
-            PollFd::new(agent.seam.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        ];
-        let watched = if ending { &[][..] } else { &ends[..] };
-        fds.extend(watched.iter().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
+        let mut fds = vec![agent.seam.polled(), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        fds.extend(ends.iter().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
         fds.extend(agent.files.changes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
+        fds.extend(agent.files.mounts().map(|mounts| PollFd::new(mounts, PollFlags::POLLPRI)));
         fds.extend(agent.hold.iter().flat_map(Hold::polled));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the worker"),
         }
-        let all_ended =
-            !watched.is_empty() && fds[2..2 + watched.len()].iter().all(|fd| fd.any().unwrap_or(false));
+        let all_ended = !ends.is_empty() && fds[2..2 + ends.len()].iter().all(|fd| fd.any().unwrap_or(false));
         let mounted = fds.iter().any(|fd| fd.revents().is_some_and(|is| is.contains(PollFlags::POLLPRI)));
         // What a program waits for comes first.
         agent.hear_holder(mounted, options.common.quiet)?;
         let signalled = matches!(signals.read_signal(), Ok(Some(_)));
-        let over = signalled || all_ended || until.is_some_and(|until| until <= Instant::now());
-        let turn = agent.turn(false)?;
-        if (over || matches!(turn, Turn::Leave)) && !ending {
-            ending = true;
-            agent.hold = None;
-            agent.tell(&ToWorker::Ended { status: None })?;
+        if signalled || all_ended || until.is_some_and(|until| until <= Instant::now()) {
+            break Some(signalled);
         }
-        match turn {
-            Turn::Done | Turn::Leave => {}
+        match agent.turn()? {
+            Turn::Done | Turn::Ending => {}
+            Turn::Leave => break Some(true),
             Turn::Ready => {
-                agent.follow_targets()?;
-                if !options.common.quiet && !ending && !dashboard {
-                    eprintln!("goobserve: watching {}; Ctrl-C ends", what(options));
-                }
+                agent.find_targets();
+                ready = true;
             }
-            Turn::Refused(what) => bail!(what),
+            Turn::Refused(refusal) => return Err(refusal.into()),
             Turn::NoTarget(refusal) => {
                 agent.tell(&ToWorker::Abandoned)?;
-                worker.wait().context("cannot wait for the worker")?;
+                ending::end(&mut agent, &mut worker, &signals, true)?;
                 return Err(refusal.into());
             }
-            Turn::Gone => break,
+            Turn::Gone => break None,
         }
-        for file in agent.files.changed() {
-            agent.forget(file)?;
+        if ready && agent.follow_next()? {
+            ready = false;
+            if !options.common.quiet && !dashboard {
+                crate::say::line(&format!("watching {}; Ctrl-C ends", what(options)));
+            }
         }
+        agent.let_go_of_changed(mounted)?;
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             for file in agent.files.stale() {
                 agent.forget(file)?;
             }
         }
-    }
-    let status = worker.wait().context("cannot wait for the worker")?;
+    };
+    agent.hold = None;
+    let status = match awaited {
+        Some(awaited) => {
+            agent.tell(&ToWorker::Ended { status: None })?;
+            ending::end(&mut agent, &mut worker, &signals, awaited)
+        }
+        None => worker.gone(),
+    };
     drop(agent.kernel);
-    if !status.success() {
+    if !status.as_ref().is_ok_and(ExitStatus::success) {
         if let Some(terminal) = terminal {
             terminal.mend();
         }
+        status?;
         bail!("the worker failed; see the line above");
     }
     Ok(())
@@ -161,25 +165,34 @@ fn what(options: &WatchOptions) -> String {
     }
 }
 
-/// Every go that may be called soon, told to the worker.
-fn search(invoker: &Invoker, seam: &Seam) -> Result<Table> {
+/// A program, and every go that may be called soon, told to the worker.
+pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: Seam) -> Result<(Table, Seam)> {
     let mut files = Table::default();
     let mut told = Ok(());
-    discover::go_binaries(invoker, &mut |found| {
-        let path = found.path.to_string_lossy().into_owned();
-        let sent = seam.send(&ToWorker::Binary { file: found.id, path }, &[found.file.as_fd()]);
-        files.insert(found.id, found.file);
+    let mut each = |Found { file, id, path }| {
+        if files.settled(id).is_some() || !files.has_room(&file) {
+            return; // known, or looked at when it runs
+        }
+        let path = path.to_string_lossy().into_owned();
+        let sent = seam.send(&ToWorker::Binary { file: id, path }, &[file.as_fd()]);
+        files.insert(id, file);
         if sent.is_err() {
             told = sent;
         }
-    });
+    };
+    if let Some(path) = program
+        && let Some((file, id)) = files::regular_as(invoker.uid, invoker.gid, path)
+    {
+        each(Found { file, id, path: path.to_path_buf() });
+    }
+    finder::search(invoker, &mut each)?;
     told.context("cannot tell the worker")?;
-    Ok(files)
+    Ok((files, seam))
 }
 
 impl Agent {
     /// Does what the holder asks for; starts it again when it was killed.
-    fn hear_holder(&mut self, mounted: bool, quiet: bool) -> Result<()> {
+    pub(super) fn hear_holder(&mut self, mounted: bool, quiet: bool) -> Result<()> {
         let Some(hold) = &mut self.hold else { return Ok(()) };
         if mounted {
             hold.mounted();
@@ -202,7 +215,7 @@ impl Agent {
                             Ok(_) => "new programs are held again".to_owned(),
                             Err(error) => format!("no program is held any more: {error:#}"),
                         };
-                        eprintln!("goobserve: what holds new programs was killed; {now}");
+                        crate::say::line(&format!("what holds new programs was killed; {now}"));
                     }
                     self.hold = begun.ok().flatten();
                 }

@@ -15,7 +15,7 @@ const CAPABILITIES: [(&str, u32, &str); 5] = [
     ("CAP_SYS_PTRACE", 19, "looking at other users' processes"),
     ("CAP_DAC_READ_SEARCH", 2, "reading other users' binaries"),
 ];
-const NEEDS_ROOT: &str = "run it with sudo";
+pub(super) const NEEDS_ROOT: &str = "run it with sudo";
 const TRACEFS: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
 
 /// Where and what to look at.

@@ -5,6 +5,8 @@
 pub mod machine;
 pub mod view;
 
+use std::io;
+
 use crate::cli::options::Refusal;
 pub use machine::{Root, checks};
 
@@ -20,6 +22,8 @@ pub enum State {
     Degraded,
     /// Nothing can be observed without it
     Missing,
+    /// It could not be tried
+    Unknown,
 }
 
 /// One thing that was checked.
@@ -53,6 +57,46 @@ impl Check {
     }
 }
 
+/// Why the kernel has not verified the BPF programs.
+#[derive(Debug)]
+pub enum Unverified {
+    /// This process may not load any
+    NotAllowed,
+    /// Which program is refused, or what failed before, and why
+    Refused(String),
+}
+
+impl Unverified {
+    /// By the error of a load: `EPERM` says that nothing was looked at; a verifier that refuses says
+    /// something else.
+    pub fn new(error: &anyhow::Error) -> Self {
+        let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+        if errno == Some(nix::errno::Errno::EPERM as i32) {
+            Self::NotAllowed
+        } else {
+            Self::Refused(format!("{error:#}"))
+        }
+    }
+}
+
+/// Whether this kernel takes the BPF programs, by the outcome of loading them, which is the only way
+/// to know. What `before` says may be why they could not be loaded at all.
+pub fn programs(before: &[Check], verified: Result<usize, Unverified>) -> Check {
+    let name = "BPF programs";
+    match verified {
+        Ok(count) => Check::ok(name, format!("all {count} pass this kernel's verifier")),
+        Err(Unverified::NotAllowed) => {
+            let lacking = before.iter().find(|check| check.state == State::Missing);
+            let mend = lacking.and_then(|check| check.mend.as_deref()).unwrap_or(machine::NEEDS_ROOT);
+            let why = "whether this kernel takes them is not known: it must be allowed to load them";
+            Check::bad(State::Unknown, name, why, mend)
+        }
+        Err(Unverified::Refused(why)) => {
+            Check::missing(name, why, "boot another kernel, and report this one with this line")
+        }
+    }
+}
+
 /// Refuses when something is missing that an observation cannot do without: the first such
 /// check, which the others may depend on.
 pub fn preflight(checks: &[Check]) -> Result<(), Refusal> {
@@ -81,6 +125,25 @@ mod tests {
         let refusal =
             preflight(&[degraded, Check::missing("d", "e", "f"), Check::missing("g", "h", "i")]).unwrap_err();
         assert_eq!((refusal.what.as_str(), refusal.mend.as_str()), ("d: e", "f"));
+    }
+
+    #[test]
+    fn a_refused_program_is_named_with_the_verifiers_last_line() {
+        let refused = anyhow::Error::new(io::Error::from_raw_os_error(13))
+            .context("R2 unbounded memory access")
+            .context("the kernel refuses program read_return");
+        let check = programs(&[], Err(Unverified::new(&refused)));
+        assert_eq!(check.state, State::Missing);
+        assert!(check.why.starts_with("the kernel refuses program read_return: R2 unbounded"), "{check:?}");
+    }
+
+    #[test]
+    fn what_may_not_be_loaded_is_not_known_and_not_refused() {
+        let error = anyhow::Error::new(io::Error::from_raw_os_error(1)).context("cannot make map RING");
+        let lacking = Check::missing("privileges", "CAP_BPF is missing", "add it");
+        let check = programs(&[lacking], Err(Unverified::new(&error)));
+        assert_eq!((check.state, check.mend.as_deref()), (State::Unknown, Some("add it")));
+        assert_eq!(status(&[check]), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Check, State};
 
-/// A line a check, `✓` or `✗` first, and a line more with what mends it. With `quiet` only what
+/// A line a check, `✓`, `✗` or `?` first, and a line more with what mends it. With `quiet` only what
 /// is wrong.
 pub fn text(checks: &[Check], color: bool, quiet: bool) -> String {
     let mut out = String::new();
@@ -15,6 +15,7 @@ pub fn text(checks: &[Check], color: bool, quiet: bool) -> String {
             State::Ok => ("✓", AnsiColor::Green),
             State::Degraded => ("✗", AnsiColor::Yellow),
             State::Missing => ("✗", AnsiColor::Red),
+            State::Unknown => ("?", AnsiColor::Yellow),
         };
         let style = if color { color_of_sign.on_default() } else { Style::new() };
         let _ = writeln!(out, "{style}{sign}{style:#} {}: {}", check.name, check.why);

@@ -4,11 +4,10 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use anstyle::{AnsiColor, Style};
-
 use super::options::{Common, Refusal};
 use super::services::Services;
 use super::{Request, parse, text};
+use crate::say;
 
 /// Parses the arguments (the program's name first), does what they ask for, and returns the
 /// exit status.
@@ -33,11 +32,11 @@ fn dispatch(request: &Request, common: Common, services: &dyn Services) -> i32 {
             Ok(page) => status_of(write_out(&page), common, 1),
             Err(refusal) => refused(common, &refusal, 2),
         },
-        Request::Report(options) => match services.report(options) {
+        Request::Report(options) => match as_caller().and_then(|()| services.report(options)) {
             Ok(()) => 0,
             Err(refusal) => refused(common, &refusal, 1),
         },
-        Request::Replay(options) => match services.replay(options) {
+        Request::Replay(options) => match as_caller().and_then(|()| services.replay(options)) {
             Ok(()) => 0,
             Err(refusal) => refused(common, &refusal, 1),
         },
@@ -64,6 +63,15 @@ fn dispatch(request: &Request, common: Common, services: &dyn Services) -> i32 {
     }
 }
 
+#[cfg(target_os = "linux")]
+use linux::as_caller;
+
+/// Other systems have no use for root here.
+#[cfg(not(target_os = "linux"))]
+fn as_caller() -> Result<(), Refusal> {
+    Ok(())
+}
+
 /// Whether a stream gets colours.
 fn colored(common: Common, is_terminal: bool) -> bool {
     common.color.decide(is_terminal, std::env::var_os("NO_COLOR").as_deref())
@@ -71,20 +79,8 @@ fn colored(common: Common, is_terminal: bool) -> bool {
 
 /// Two lines on stderr: what went wrong, what to do.
 fn complain(common: Common, what: &str, hint: &str) {
-    let _ = io::stderr()
-        .lock()
-        .write_all(complaint(what, hint, colored(common, io::stderr().is_terminal())).as_bytes());
-}
-
-fn complaint(what: &str, hint: &str, color: bool) -> String {
-    let style = if color { AnsiColor::Red.on_default().bold() } else { Style::new() };
-    let mut lines = format!("{style}goobserve:{style:#} {what}\n");
-    if !hint.is_empty() {
-        lines.push_str("  hint: ");
-        lines.push_str(hint);
-        lines.push('\n');
-    }
-    lines
+    let color = colored(common, io::stderr().is_terminal());
+    say::put(&say::complaint(what, hint, color));
 }
 
 fn refused(common: Common, refusal: &Refusal, status: i32) -> i32 {
@@ -92,7 +88,7 @@ fn refused(common: Common, refusal: &Refusal, status: i32) -> i32 {
     // Captured only when RUST_BACKTRACE asks for it.
     let trace = std::backtrace::Backtrace::capture();
     if common.verbose > 0 && trace.status() == std::backtrace::BacktraceStatus::Captured {
-        let _ = writeln!(io::stderr(), "{trace}");
+        say::put(&format!("{trace}\n"));
     }
     status
 }
@@ -125,11 +121,18 @@ mod linux {
 
     use super::{Common, Refusal, Services, colored, complain, refused, status_of, write_out};
     use crate::check::{self, Check};
-    use crate::cli::options::{CompareOptions, GateOptions, RunOptions, WatchOptions};
+    use crate::cli::options::{CompareOptions, GateAction, GateOptions, RunOptions, WatchOptions};
+    use crate::experiment::user;
     use crate::run::procfs::Live;
     use crate::run::session::Note;
     use crate::run::{Invoker, child::NEVER_STARTED, invoker};
+    use crate::worker::distinct;
     use crate::{compare, gate};
+
+    /// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.
+    pub fn as_caller() -> Result<(), Refusal> {
+        user::become_caller(&me())
+    }
 
     fn me() -> Invoker {
         invoker::find(&Live, std::process::id())
@@ -159,7 +162,8 @@ mod linux {
 
     pub fn check(common: Common, services: &dyn Services) -> i32 {
         match look(services, Some(me().var("PATH"))) {
-            Ok(checks) => {
+            Ok(mut checks) => {
+                checks.push(check::programs(&checks, services.verify()));
                 let text =
                     check::view::text(&checks, colored(common, io::stdout().is_terminal()), common.quiet);
                 match status_of(write_out(text.as_bytes()), common, 3) {
@@ -180,6 +184,9 @@ mod linux {
 
     pub fn compare(options: &CompareOptions, services: &dyn Services) -> i32 {
         let common = options.common;
+        if let Err(refusal) = distinct(&[options.json.as_deref(), options.markdown.as_deref()]) {
+            return refused(common, &refusal, 2);
+        }
         let invoker = me();
         if !common.quiet {
             for what in &invoker.not_restored {
@@ -204,7 +211,22 @@ mod linux {
 
     pub fn gate(options: &GateOptions, services: &dyn Services) -> i32 {
         let common = options.common;
+        let outputs = &options.outputs;
+        let out = match &options.action {
+            GateAction::Record { out, .. } => Some(out),
+            GateAction::Run { out, .. } => out.as_ref(),
+            GateAction::Compare { .. } | GateAction::Ab { .. } => None,
+        };
+        let files = [&outputs.json, &outputs.markdown, &outputs.junit].map(Option::as_deref);
+        if let Err(refusal) = distinct(&[&files[..], &[out.map(AsRef::as_ref)]].concat()) {
+            return refused(common, &refusal, 2);
+        }
         let invoker = me();
+        if matches!(options.action, GateAction::Compare { .. })
+            && let Err(refusal) = user::become_caller(&invoker)
+        {
+            return refused(common, &refusal, 4);
+        }
         if !common.quiet {
             invoker
                 .not_restored
@@ -221,6 +243,9 @@ mod linux {
 
     pub fn run(options: &RunOptions, services: &dyn Services) -> i32 {
         let common = options.common;
+        if let Err(refusal) = distinct(&[options.json.as_deref(), options.record.as_deref()]) {
+            return refused(common, &refusal, 2);
+        }
         if let Err(refusal) = preflight(services) {
             return refused(common, &refusal, NEVER_STARTED);
         }
@@ -230,20 +255,5 @@ mod linux {
             }
         };
         crate::run::execute(options, &me(), services.attach(), &mut say)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_complaint_is_two_lines_or_one() {
-        assert_eq!(
-            complaint("go is not found", "check PATH", false),
-            "goobserve: go is not found\n  hint: check PATH\n"
-        );
-        assert_eq!(complaint("it broke", "", false), "goobserve: it broke\n");
-        assert!(complaint("it broke", "", true).starts_with("\x1b[1m\x1b[31mgoobserve:\x1b[0m "));
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 #[cfg(target_os = "linux")]
 use super::options::WatchOptions;
 use super::options::{Refusal, ReplayOptions, ReportOptions};
+#[cfg(target_os = "linux")]
+use crate::check::Unverified;
 
 /// What does the work.
 pub trait Services {
@@ -13,6 +15,10 @@ pub trait Services {
     /// which only something is not seen.
     #[cfg(target_os = "linux")]
     fn tracepoints(&self) -> (&[&str], &[&str]);
+
+    /// Has the kernel verify the BPF programs, and attaches none: how many there are.
+    #[cfg(target_os = "linux")]
+    fn verify(&self) -> Result<usize, Unverified>;
 
     /// Looks whether a go binary can be probed: its version, or why not.
     fn plan(&self, binary: &Path) -> Result<String, String>;

@@ -8,6 +8,7 @@ use crate::experiment::user::AsUser;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, wall_ns};
 use crate::model::json;
 use crate::model::report::Report;
+use crate::redact;
 use crate::run::Invoker;
 use crate::view::{compare as view, page};
 use crate::worker::Whole;
@@ -29,11 +30,6 @@ pub fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, 
     let (json, markdown) = {
         let _user = AsUser::take(invoker)?;
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(Whole::create).transpose();
-        let open = |path| {
-            open(path).map_err(|error| {
-                Refusal::new(format!("{error:#}"), "name a file in a folder of the caller's")
-            })
-        };
         (open(&options.json)?, open(&options.markdown)?)
     };
     let answer = ask(options, invoker)?;
@@ -43,7 +39,7 @@ pub fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, 
         let json = json.map_or(Ok(()), |file| file.finish(text.as_bytes()));
         json.and(markdown.map_or(Ok(()), |file| file.finish(view::markdown(&answer).as_bytes())))
     };
-    written.map_err(|error| Refusal::new(format!("{error:#}"), "check that the disk is not full"))?;
+    written?;
     let no_color = std::env::var_os("NO_COLOR");
     let terminal = std::io::stdout().is_terminal();
     let color = options.common.color.decide(terminal, no_color.as_deref());
@@ -88,7 +84,7 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, Refusal> {
         common: options.common,
     };
     let about = About {
-        command: options.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        command: redact::args(&redact::words(&options.command)),
         cache: match options.experiment.cache {
             Cache::Cold => CacheKind::Cold,
             Cache::Memory => CacheKind::Memory,
@@ -128,6 +124,6 @@ fn failure(run: &Ended, names: &[String; 2]) -> Failure {
         side: names[run.arm].clone(),
         status: run.status,
         wall_ns: wall_ns(&run.report),
-        said: if run.status == 0 { String::new() } else { run.said.clone() },
+        said: if run.status == 0 { String::new() } else { redact::text(&run.said) },
     }
 }

@@ -301,6 +301,8 @@ impl Correlator {
             kernel_events_lost,
             events_undecoded: self.undecoded,
             connections_joined_late: self.requests.joined_late(),
+            // The worker's to say.
+            programs_unexamined: 0,
         }
     }
 

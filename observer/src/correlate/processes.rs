@@ -395,7 +395,8 @@ impl Running {
     }
 }
 
-/// An argument block: strings that end with NUL. The last one may have been cut.
+/// An argument block: strings that end with NUL. One that was cut is left out: of a part nobody can
+/// say what it is a part of.
 fn arguments(block: &[u8], len: usize) -> Vec<String> {
     let whole = block.strip_suffix(&[0]).unwrap_or(block);
     if whole.is_empty() {
@@ -403,6 +404,9 @@ fn arguments(block: &[u8], len: usize) -> Vec<String> {
     }
     let mut args: Vec<String> = whole.split(|byte| *byte == 0).take(ARGUMENTS_MAX).map(text).collect();
     if block.len() < len {
+        if block.last() != Some(&0) && args.len() < ARGUMENTS_MAX {
+            args.pop();
+        }
         args.push("…".to_owned());
     }
     args

@@ -2,17 +2,21 @@
 //! the runs share, and what was kept of go.mod and go.sum. In: the user's settings of go. Out:
 //! folders, and the variables that lead a run to them. All of it is removed at the end.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
 
 use super::ORIGINALS;
 use super::originals::{self, NOTE, Originals, create};
 use crate::cli::options::{Cache, Refusal};
 use crate::goenv::{self, GoEnv};
+use crate::unique;
 
-/// How folders of experiments are named; a dot, so that `./...` passes them over.
+/// How folders of experiments are named, before the pid; a dot, so that `./...` passes them over.
 const PREFIX: &str = ".goobserve-";
 /// Where files are in memory.
 const MEMORY: &str = "/dev/shm";
@@ -20,8 +24,9 @@ const MEMORY: &str = "/dev/shm";
 /// Folders of one experiment.
 #[derive(Debug)]
 pub struct Folders {
-    base: PathBuf,
-    run: PathBuf,
+    base: Private,
+    /// Where the caches of a run are, when that is not in the base
+    memory: Option<Private>,
     /// `None` with the user's own caches
     cold: Option<Settings>,
 }
@@ -37,18 +42,25 @@ impl Folders {
     /// Makes them, with the rights this process has now.
     pub fn create(go: &GoEnv, cache: Cache) -> Result<Self, Refusal> {
         let beside = beside(go);
-        let base = beside.join(format!("{PREFIX}{}", std::process::id()));
         let refused = |folder: &Path, error: &io::Error| {
             Refusal::new(
-                format!("cannot make the folder {}: {error}", folder.display()),
+                format!("cannot make a folder in {}: {error}", folder.display()),
                 "check that the calling user may write there, and that the disk is not full",
             )
         };
-        private(&base).map_err(|error| refused(&base, &error))?;
-        let mut folders = Self { run: base.join("run"), base, cold: None };
-        if cache == Cache::Memory {
-            folders.run = Path::new(MEMORY).join(format!("goobserve-{}", std::process::id()));
-        }
+        let make = |parent: &Path, prefix: &str| {
+            Private::create(parent, &format!("{prefix}{}-", std::process::id()))
+                .map_err(|error| refused(parent, &error))
+        };
+        let memory = (cache == Cache::Memory).then(|| make(Path::new(MEMORY), "goobserve-")).transpose()?;
+        let base = match make(&beside, PREFIX) {
+            Ok(base) => base,
+            Err(refusal) => {
+                let _ = memory.map(|memory| memory.remove());
+                return Err(refusal);
+            }
+        };
+        let mut folders = Self { base, memory, cold: None };
         if cache != Cache::Warm {
             let gopath = go.gopath();
             let first = gopath.as_deref().and_then(goenv::first);
@@ -56,14 +68,23 @@ impl Folders {
             let free = ["GOBIN", "GOOS", "GOARCH"].iter().all(|name| go.get(name).is_none());
             let gobin = first.filter(|_| free).map(|first| Path::new(&first).join("bin"));
             folders.cold = Some(Settings { gopath, gobin });
-            folders.fresh().map_err(|error| refused(&folders.run, &error))?;
+            folders.fresh().map_err(|error| refused(&folders.base.path, &error))?;
         }
         Ok(folders)
     }
 
-    /// For what is kept and written between runs.
+    /// For what is kept and written between runs: as everybody calls it.
     pub fn base(&self) -> &Path {
-        &self.base
+        &self.base.path
+    }
+
+    /// The same folder, as this process reaches it whatever becomes of its path.
+    pub fn own(&self) -> PathBuf {
+        self.base.own()
+    }
+
+    fn run(&self) -> &Private {
+        self.memory.as_ref().unwrap_or(&self.base)
     }
 
     /// Empties the caches of a run.
@@ -71,23 +92,25 @@ impl Folders {
         if self.cold.is_none() {
             return Ok(());
         }
-        remove(&self.run)?;
-        private(&self.run)
+        let run = self.run().own().join("run");
+        remove(&run)?;
+        DirBuilder::new().mode(0o700).create(run)
     }
 
     /// Variables of a run.
     pub fn variables(&self) -> Vec<(&'static str, PathBuf)> {
         let Some(cold) = &self.cold else { return Vec::new() };
         // The first folder of GOPATH is written to: its pkg/sumdb is fresh as well.
-        let mut gopath = self.run.join("path").into_os_string();
+        let run = self.run().path.join("run");
+        let mut gopath = run.join("path").into_os_string();
         if let Some(own) = &cold.gopath {
             gopath.push(":");
             gopath.push(own);
         }
         let mut variables = vec![
-            ("GOMODCACHE", self.run.join("mod")),
+            ("GOMODCACHE", run.join("mod")),
             ("GOPATH", gopath.into()),
-            ("GOCACHE", self.base.join("build")),
+            ("GOCACHE", self.base.path.join("build")),
         ];
         variables.extend(cold.gobin.clone().map(|gobin| ("GOBIN", gobin)));
         variables
@@ -95,9 +118,48 @@ impl Folders {
 
     /// Removes all of it.
     pub fn remove(&self) -> io::Result<()> {
-        let run = remove(&self.run);
-        remove(&self.base).and(run)
+        let memory = self.memory.as_ref().map_or(Ok(()), Private::remove);
+        self.base.remove().and(memory)
     }
+}
+
+/// A folder that only the user can enter, with a name that nobody could know, held open.
+#[derive(Debug)]
+struct Private {
+    path: PathBuf,
+    handle: File,
+}
+
+impl Private {
+    fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
+        let path = parent.join(unique::name(prefix));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let handle = File::options().read(true).custom_flags(flags).open(&path)?;
+        let about = handle.metadata()?;
+        if !is_own(&about) {
+            return Err(io::Error::other("somebody else put another one in its place"));
+        }
+        Ok(Self { path, handle })
+    }
+
+    fn own(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.handle.as_raw_fd()).into()
+    }
+
+    /// Removes it with all that is in it.
+    fn remove(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.own())? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() { remove(&entry.path())? } else { fs::remove_file(entry.path())? }
+        }
+        fs::remove_dir(&self.path)
+    }
+}
+
+/// Whether a folder is the user's, and nobody else can write to it.
+fn is_own(about: &fs::Metadata) -> bool {
+    about.is_dir() && about.uid() == geteuid().as_raw() && about.mode() & 0o022 == 0
 }
 
 /// Folders that earlier experiments left behind: their process was killed, and so was its
@@ -116,7 +178,9 @@ pub fn in_use(go: &GoEnv, originals: &Originals) -> Option<PathBuf> {
 fn notes(go: &GoEnv) -> Vec<(PathBuf, bool, String)> {
     let entries = fs::read_dir(beside(go)).into_iter().flatten().flatten();
     let found = entries.filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+        let pid: u32 = entry.file_name().to_str()?.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()?;
+        // Anybody can make a folder of that name where others may write.
+        entry.metadata().ok().filter(is_own)?;
         let (note, _) = originals::read(&entry.path().join(ORIGINALS).join(NOTE)).ok()?;
         let lives = Path::new("/proc").join(pid.to_string()).exists();
         Some((entry.path(), lives, String::from_utf8_lossy(&note).into_owned()))
@@ -128,15 +192,19 @@ fn notes(go: &GoEnv) -> Vec<(PathBuf, bool, String)> {
 fn beside(go: &GoEnv) -> PathBuf {
     let cache = go.gomodcache().map(PathBuf::from).filter(|cache| cache.is_absolute());
     let above = cache.as_deref().into_iter().flat_map(|cache| cache.ancestors().skip(1));
-    let mut usable = above.filter(|folder| folder.is_dir());
+    let mut usable = above.filter(|folder| is_usable(folder));
     usable
         .next()
         .filter(|folder| *folder != Path::new("/"))
         .map_or_else(std::env::temp_dir, Path::to_path_buf)
 }
 
-fn private(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(folder)
+/// Whether what is made in a folder stays there: others may not rename it.
+fn is_usable(folder: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    let stays =
+        |about: fs::Metadata| about.is_dir() && (about.mode() & 0o002 == 0 || about.mode() & STICKY != 0);
+    folder.metadata().is_ok_and(stays)
 }
 
 /// Removes a folder with all that is in it; the go command makes its module cache read-only.
@@ -162,7 +230,7 @@ pub fn remove(folder: &Path) -> io::Result<()> {
 }
 
 /// An empty file for a run's output, in place of an earlier one's.
-pub fn empty(path: &Path) -> io::Result<fs::File> {
+pub fn empty(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => create(path, 0o600),
@@ -250,6 +318,40 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_of_another_user_blocks_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let go = go(&format!("HOME={}\0", home.path().display()));
+        for name in
+            [i32::MAX.to_string(), std::process::id().to_string(), format!("{}-0", std::process::id())]
+        {
+            let theirs = home.path().join(format!("{PREFIX}{name}"));
+            fs::create_dir_all(theirs.join("originals")).unwrap();
+            fs::write(theirs.join("originals").join(NOTE), "").unwrap();
+            if std::os::unix::fs::chown(&theirs, Some(61_503), None).is_err() {
+                return; // only root has folders of others
+            }
+        }
+        assert!(left_behind(&go).is_empty());
+        let folders = Folders::create(&go, Cache::Cold).unwrap();
+        folders.remove().unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_folder_put_in_the_place_of_ours_is_neither_emptied_nor_filled() {
+        let home = tempfile::tempdir().unwrap();
+        let go = go(&format!("HOME={}\0", home.path().display()));
+        let folders = Folders::create(&go, Cache::Cold).unwrap();
+        let moved = home.path().join("moved");
+        fs::rename(folders.base(), &moved).unwrap();
+        fs::create_dir_all(folders.base().join("run/precious")).unwrap();
+        folders.fresh().unwrap();
+        assert!(folders.remove().is_err());
+        assert!(folders.base().join("run/precious").exists());
+        assert_eq!(fs::read_dir(&moved).unwrap().count(), 0);
+    }
+
+    #[test]
     fn an_experiment_that_goes_on_with_the_same_go_mod_is_found() {
         let home = tempfile::tempdir().unwrap();
         let go = go(&format!("HOME={}\0GOWORK=off\0", home.path().display()));
@@ -265,7 +367,7 @@ mod tests {
         let folders = Folders::create(&go, Cache::Warm).unwrap();
         let copies = folders.base().join(ORIGINALS);
         fs::create_dir(&copies).unwrap();
-        one.keep(&copies).unwrap();
+        one.keep(&copies, &copies).unwrap();
         assert_eq!(in_use(&go, &one).as_deref(), Some(folders.base()));
         assert_eq!(in_use(&go, &other), None);
         assert!(left_behind(&go).is_empty());

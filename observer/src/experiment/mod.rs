@@ -1,6 +1,7 @@
 //! Experiments: a command run several times, one way or two ways in turn, each run cold and
 //! observed. In: a [`Plan`] and the user who called. Out: a report a run; go.mod, go.sum and every
-//! cache of the user as they were, whatever happens.
+//! cache of the user as they were, whatever happens; but what somebody else writes to go.mod or
+//! go.sum meanwhile is left, and ends the experiment.
 //!
 //! A run is `goobserve run` in a process of its own: what fails there does not fail here. This
 //! process has one thread, works on files with the user's rights only, and has a [`guardian`].
@@ -11,10 +12,10 @@ mod originals;
 mod progress;
 mod run;
 pub mod user;
+mod writers;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::cli::options::{Cache, Common, Refusal};
@@ -24,12 +25,14 @@ use crate::remedy::Remedies;
 use crate::run::Invoker;
 use crate::run::job::Signals;
 use crate::run::program;
+use crate::say;
 use folders::Folders;
 use guardian::Guardian;
-use originals::Originals;
+use originals::{NotBack, Originals};
 use progress::Progress;
 use run::Ran;
 use user::AsUser;
+use writers::Writers;
 
 /// One way to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +92,7 @@ pub struct Experiment<'a> {
     signals: Signals,
     folders: Folders,
     originals: Originals,
+    writers: Writers,
     guardian: Option<Guardian>,
     progress: Progress,
     order: Order,
@@ -106,6 +110,7 @@ impl<'a> Experiment<'a> {
             Refusal::new(format!("cannot take signals: {error}"), "check the limit on open files (ulimit -n)")
         })?;
         let (folders, originals) = prepare(&plan, invoker)?;
+        let writers = Writers::of(originals.folders());
         let mut experiment = Self {
             order: Order::new(),
             warm: !plan.warm_up,
@@ -114,15 +119,17 @@ impl<'a> Experiment<'a> {
             signals,
             folders,
             originals,
+            writers,
             guardian: None,
             progress,
             rounds: 0,
         };
+        // It has a copy of everything as it is now; what was written it asks the kernel itself.
         let clean = || match experiment.clean() {
             Ok(()) => {
-                eprintln!("goobserve: ended too early; go.mod, go.sum and all caches are as they were");
+                say::line("ended too early; go.mod, go.sum and all caches are as they were");
             }
-            Err(refusal) => eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend),
+            Err(refusal) => say::refusal(&refusal),
         };
         let guardian = match Guardian::start(clean) {
             Ok(guardian) => guardian,
@@ -195,28 +202,33 @@ impl<'a> Experiment<'a> {
 
     /// Puts go.mod and go.sum back and removes every folder; but the copies stay when the files
     /// cannot be put back.
-    fn clean(&self) -> Result<(), Refusal> {
+    fn clean(&mut self) -> Result<(), Refusal> {
         let _user = AsUser::take(self.invoker)?;
-        self.originals.put_back().map_err(|what| {
-            Refusal::new(what, format!("copies and a note are in {}", self.kept().display()))
-        })?;
-        self.folders.remove().map_err(|error| {
+        // Of a run that was cut off nobody has asked yet.
+        let report = run::read(&self.folders.own().join(run::REPORT)).ok();
+        self.writers.ran(None, report.as_ref());
+        let edited = match self.originals.put_back(|file| self.writers.stranger(file)) {
+            Ok(()) => Ok(()),
+            Err(NotBack::Edited(refusal)) => Err(refusal),
+            Err(NotBack::Failed(what)) => {
+                let kept = self.folders.base().join(ORIGINALS);
+                return Err(Refusal::new(what, format!("copies and a note are in {}", kept.display())));
+            }
+        };
+        let removed = self.folders.remove().map_err(|error| {
             Refusal::new(
                 format!("cannot remove all of {}: {error}", self.folders.base().display()),
                 "remove it: it holds nothing that is needed",
             )
-        })
-    }
-
-    fn kept(&self) -> PathBuf {
-        self.folders.base().join(ORIGINALS)
+        });
+        edited.and(removed)
     }
 }
 
 impl Drop for Experiment<'_> {
     fn drop(&mut self) {
         if let Err(refusal) = self.finish() {
-            eprintln!("goobserve: {}\n  hint: {}", refusal.what, refusal.mend);
+            say::refusal(&refusal);
         }
     }
 }
@@ -259,12 +271,12 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<(Folders, Originals), Refus
         ));
     }
     let folders = Folders::create(&go, plan.cache)?;
-    let copies = folders.base().join(ORIGINALS);
-    let written: io::Result<()> = std::fs::create_dir(&copies).and_then(|()| kept.keep(&copies));
+    let (copies, shown) = (folders.own().join(ORIGINALS), folders.base().join(ORIGINALS));
+    let written: io::Result<()> = std::fs::create_dir(&copies).and_then(|()| kept.keep(&copies, &shown));
     if let Err(error) = written {
         let _ = folders.remove();
         return Err(Refusal::new(
-            format!("cannot write to {}: {error}", copies.display()),
+            format!("cannot write to {}: {error}", shown.display()),
             "check that the disk is not full",
         ));
     }

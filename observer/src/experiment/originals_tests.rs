@@ -71,12 +71,12 @@ fn everything_is_put_back_to_the_byte() {
     let before = fs::metadata(path("a/go.mod")).unwrap().modified().unwrap();
     fs::write(path("a/go.mod"), "module a // and far more than there was before\n").unwrap();
     fs::write(path("a/go.sum"), "new").unwrap();
-    originals.put_back().unwrap();
+    originals.put_back(|_| None).unwrap();
     assert_eq!(fs::read(path("a/go.mod")).unwrap(), b"module a\r\n\0");
     assert_eq!(fs::metadata(path("a/go.mod")).unwrap().modified().unwrap(), before);
     assert!(!path("a/go.sum").exists());
     fs::remove_file(path("a/go.mod")).unwrap();
-    originals.put_back().unwrap();
+    originals.put_back(|_| None).unwrap();
     assert_eq!(fs::read(path("a/go.mod")).unwrap(), b"module a\r\n\0");
 }
 
@@ -87,8 +87,54 @@ fn copies_lie_beside_a_note_that_names_them() {
     let originals = take(&root.path().join("a"));
     let folder = root.path().join("kept");
     fs::create_dir(&folder).unwrap();
-    originals.keep(&folder).unwrap();
+    originals.keep(&folder, &folder).unwrap();
     assert_eq!(fs::read(folder.join("0-go.mod")).unwrap(), b"module a\n");
     let note = fs::read_to_string(folder.join(NOTE)).unwrap();
     assert!(note.contains("0-go.mod") && note.contains("rm -f"), "{note}");
+}
+
+#[test]
+fn what_somebody_else_wrote_is_left_and_the_original_kept_beside_it() {
+    let root = tree();
+    let (file, sum) = (root.path().join("a/go.mod"), root.path().join("a/go.sum"));
+    fs::write(&file, "module a\n").unwrap();
+    let originals = take(&root.path().join("a"));
+    fs::write(&file, "module a // edited\n").unwrap();
+    fs::write(&sum, "of the run").unwrap();
+    let inode = Inode::of(&fs::metadata(&file).unwrap());
+    let put_back = || originals.put_back(|written| (written == inode).then_some(u32::MAX));
+    let Err(NotBack::Edited(refusal)) = put_back() else { panic!("it was edited") };
+    assert!(refusal.what.ends_with("a/go.mod during the experiment"), "{refusal:?}");
+    assert_eq!(fs::read(&file).unwrap(), b"module a // edited\n");
+    assert!(!sum.exists(), "the others are put back all the same");
+    let kept = fs::read_dir(root.path().join("a")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept.filter(|path| path.to_string_lossy().contains("go.mod.original-")).collect();
+    assert!(refusal.mend.contains(&kept[0].display().to_string()), "{refusal:?}");
+    assert_eq!((kept.len(), fs::read(&kept[0]).unwrap().as_slice()), (1, &b"module a\n"[..]));
+    // It is no longer ours, whoever writes to it.
+    originals.put_back(|_| None).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"module a // edited\n");
+}
+
+#[test]
+fn no_link_that_appears_meanwhile_is_followed() {
+    let root = tree();
+    let (file, victim) = (root.path().join("a/go.mod"), root.path().join("victim"));
+    fs::write(&victim, "precious").unwrap();
+    let originals = take(&root.path().join("a"));
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&victim, &file).unwrap();
+    assert!(matches!(originals.put_back(|_| None), Err(NotBack::Failed(_))));
+    // Nor another name of a file, nor a folder put in the place of the old one.
+    fs::remove_file(&file).unwrap();
+    fs::hard_link(&victim, &file).unwrap();
+    originals.put_back(|_| None).unwrap();
+    fs::rename(root.path().join("a"), root.path().join("moved")).unwrap();
+    fs::create_dir(root.path().join("a")).unwrap();
+    fs::write(&file, "of another").unwrap();
+    fs::write(root.path().join("moved/go.mod"), "changed").unwrap();
+    originals.put_back(|_| None).unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    assert_eq!(fs::read(&file).unwrap(), b"of another");
+    assert_eq!(fs::read(root.path().join("moved/go.mod")).unwrap(), b"");
 }

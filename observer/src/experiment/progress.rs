@@ -1,10 +1,10 @@
 //! How far an experiment is, and how long it goes on. In: what runs now, and how long runs took.
 //! Out: a line on stderr, redrawn on a terminal, else one a round.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use crate::view::clean::clean;
+use crate::say;
 use crate::view::human;
 
 /// Progress of one experiment.
@@ -35,8 +35,7 @@ impl Progress {
         let now = human::duration(since.elapsed().as_secs() * 1_000_000_000);
         let left = self.left(round, arm, ran, since.elapsed()).map_or_else(String::new, left);
         let text = format!("{which}: {} runs, {now}{left}", self.names[arm]);
-        eprint!("\r\x1b[2Kgoobserve: {}", clean(&text));
-        let _ = std::io::stderr().flush();
+        say::progress(&text);
         self.drawn = true;
     }
 
@@ -60,13 +59,13 @@ impl Progress {
         let everyone: Vec<usize> = (0..self.names.len()).collect();
         let last = everyone.last().copied().unwrap_or_default();
         let left = self.left(round, last, &everyone, Duration::MAX).map_or_else(String::new, left);
-        eprintln!("goobserve: {}: {}{left}", self.round(round), clean(&walls.join(", ")));
+        say::line(&format!("{}: {}{left}", self.round(round), walls.join(", ")));
     }
 
     /// Takes the line off the terminal.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            eprint!("\r\x1b[2K");
+            say::erase();
         }
     }
 

@@ -12,13 +12,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 
+use super::originals::NotBack;
 use super::user::AsUser;
 use super::{Ended, Experiment, folders};
 use crate::cli::options::Refusal;
 use crate::model::report::Report;
+use crate::redact;
 use crate::run::inherited::{self, LAST_SIGNAL};
 use crate::run::job::{Job, exit_status};
 
+/// Name of a run's report, and of what it printed.
+pub(super) const REPORT: &str = "report.json";
+const OUTPUT: &str = "output";
 /// Bytes of a report that are read.
 const REPORT_MAX: u64 = 1 << 30;
 /// Bytes of what a failed command printed that are looked at, and lines of it that are shown.
@@ -38,10 +43,10 @@ pub(super) enum Ran {
 impl Experiment<'_> {
     /// Runs an arm once; those of `ran` ran before it in this round.
     pub(super) fn run(&mut self, round: Option<usize>, arm: usize, ran: &[usize]) -> Result<Ran, Refusal> {
-        let (report, output) = (self.folders.base().join("report.json"), self.folders.base().join("output"));
+        let (report, output) = (self.folders.own().join(REPORT), self.folders.own().join(OUTPUT));
         let printed = {
             let _user = AsUser::take(self.invoker)?;
-            self.originals.put_back().map_err(|what| Refusal::new(what, "check the disk"))?;
+            self.put_back()?;
             let fresh = self
                 .folders
                 .fresh()
@@ -54,25 +59,38 @@ impl Experiment<'_> {
         };
         let cannot =
             |error: io::Error| Refusal::new(format!("cannot start a run: {error}"), "check ulimit -a");
-        let child = self.start(arm, &report, printed).map_err(cannot)?;
+        let child = self.start(arm, &self.folders.base().join(REPORT), printed).map_err(cannot)?;
         if let Some(guardian) = &mut self.guardian {
             guardian.running(child.id());
         }
         let status = self.wait(&child, round, arm, ran)?;
+        let _user = AsUser::take(self.invoker)?;
+        let report = read(&report);
+        self.writers.ran(Some(child.id()), report.as_ref().ok());
+        self.put_back()?;
         if self.interrupted()? {
             return Ok(Ran::Interrupted);
         }
-        let _user = AsUser::take(self.invoker)?;
         let said = tail(&output).unwrap_or_default();
-        let report = read(&report).map_err(|error| {
+        let report = report.map_err(|error| {
             let last = said.lines().last().unwrap_or_default().to_owned();
-            let what = if last.is_empty() { error } else { last };
+            let what = if last.is_empty() { error } else { redact::text(&last) };
             Refusal::new(
                 format!("a run could not be observed: {what}"),
                 "try `goobserve run` with the same command",
             )
         })?;
         Ok(Ran::Ended(Box::new(Ended { arm, status, report, said })))
+    }
+
+    /// Makes go.mod and go.sum what they were; refuses to go on when somebody else changed one.
+    fn put_back(&mut self) -> Result<(), Refusal> {
+        self.originals.put_back(|file| self.writers.stranger(file)).map_err(|why| match why {
+            NotBack::Failed(what) => Refusal::new(what, "check the disk"),
+            NotBack::Edited(refusal) => refusal,
+        })?;
+        self.writers.forget();
+        Ok(())
     }
 
     fn start(&self, arm: usize, report: &Path, printed: File) -> io::Result<Child> {
@@ -137,7 +155,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-fn read(path: &Path) -> Result<Report, String> {
+/// Reads a run's report.
+pub(super) fn read(path: &Path) -> Result<Report, String> {
     let mut bytes = Vec::new();
     open(path)
         .and_then(|file| file.take(REPORT_MAX).read_to_end(&mut bytes))

@@ -3,7 +3,7 @@
 
 use std::process::abort;
 
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
 
 use crate::cli::options::Refusal;
 use crate::run::Invoker;
@@ -37,6 +37,23 @@ impl AsUser {
             )
         })
     }
+}
+
+/// Becomes the user who called, for good. Nothing is done when nobody did, or who did is root.
+pub fn become_caller(invoker: &Invoker) -> Result<(), Refusal> {
+    if !geteuid().is_root() || invoker.uid == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(invoker.uid), Gid::from_raw(invoker.gid));
+    let groups: Vec<Gid> = invoker.groups.iter().copied().map(Gid::from_raw).collect();
+    // The user last: it takes every capability along.
+    let become_user = || setgroups(&groups).and(setresgid(gid, gid, gid)).and(setresuid(uid, uid, uid));
+    become_user().map_err(|errno| {
+        Refusal::new(
+            format!("cannot go on as user {}, who called: {}", invoker.uid, errno.desc()),
+            "run it without sudo: it needs no root",
+        )
+    })
 }
 
 impl Drop for AsUser {

@@ -13,6 +13,7 @@ use crate::cli::options::{Cache, GateAction, GateOptions, Refusal};
 use crate::compare::answer::CacheKind;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round};
 use crate::model::report::Report;
+use crate::redact;
 use crate::remedy::Remedies;
 use crate::run::Invoker;
 use crate::view::gate::{annotations, text};
@@ -219,7 +220,7 @@ impl End {
         match self {
             Self::Failed { arm, status, said } => {
                 let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-                let last = crate::view::clean::clean(last.trim()).into_owned();
+                let last = redact::text(&crate::view::clean::clean(last.trim()));
                 let name = if arm == 0 { "" } else { " b" };
                 let colon = if last.is_empty() { "" } else { ": " };
                 Refusal::new(
@@ -266,7 +267,7 @@ impl Measured {
         command: &[OsString],
     ) -> Option<Baseline> {
         let recording = measure::recording(&self.reports[arm], around)?;
-        let words: Vec<String> = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words = redact::args(&redact::words(command));
         Some(Baseline { recordings: vec![recording], ..empty(options, &words) })
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::options::Refusal;
 use crate::compare::answer::CacheKind;
 use crate::model::json;
 use crate::model::record::{Class, Machine, Ns, Phase};
+use crate::redact;
 
 /// The schema's name.
 pub const SCHEMA: &str = "goobserve.baseline/1";
@@ -144,7 +145,7 @@ impl Baseline {
             None => return refused("is no baseline: it names no schema".into()),
         }
         let baseline: Self = match serde_json::from_value(value) {
-            Ok(baseline) => baseline,
+            Ok(baseline) => redacted(baseline),
             Err(error) => return refused(format!("is damaged: {}", plain(&error.to_string()))),
         };
         if let Some(what) = baseline.damage() {
@@ -200,6 +201,32 @@ impl Recording {
     pub fn figures(&self, figure: impl Fn(&Run) -> u64) -> Vec<f64> {
         self.runs.iter().map(|run| figure(run) as f64).collect()
     }
+}
+
+/// What an earlier version wrote of credentials is left out, so that nothing shows it any more.
+fn redacted(mut baseline: Baseline) -> Baseline {
+    baseline.command = redact::args(&baseline.command);
+    for recording in &mut baseline.recordings {
+        let Settings {
+            go_version: _,
+            gomaxprocs: _,
+            goproxy,
+            gosumdb,
+            goflags,
+            godebug,
+            go_mod: _,
+            go_sum: _,
+        } = &mut recording.settings;
+        let rule = |setting: &mut Option<String>, rule: fn(&str) -> String| {
+            *setting = setting.as_deref().map(rule);
+        };
+        rule(goproxy, redact::proxies);
+        rule(gosumdb, redact::sumdb);
+        rule(goflags, redact::goflags);
+        rule(godebug, redact::godebug);
+        recording.findings.iter_mut().for_each(|finding| finding.summary = redact::text(&finding.summary));
+    }
+    baseline
 }
 
 /// A short piece of foreign text on one line.

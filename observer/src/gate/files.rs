@@ -49,14 +49,12 @@ pub fn is_there(path: &Path, invoker: &Invoker) -> Result<bool, Refusal> {
 pub fn create(path: &Path, invoker: &Invoker) -> Result<Whole, Refusal> {
     let _user = AsUser::take(invoker)?;
     Whole::create(path)
-        .map_err(|error| Refusal::new(format!("{error:#}"), "name a file in a folder of the caller's"))
 }
 
 /// Writes it.
 pub fn finish(file: Whole, text: &str, invoker: &Invoker) -> Result<(), Refusal> {
     let _user = AsUser::take(invoker)?;
     file.finish(text.as_bytes())
-        .map_err(|error| Refusal::new(format!("{error:#}"), "check that the disk is not full"))
 }
 
 /// Files for the answer, open.
@@ -83,13 +81,15 @@ impl Answers {
         let markdown = markdown::markdown(outcome);
         let put = |file: Option<Whole>, text: &str| file.map_or(Ok(()), |file| finish(file, text, invoker));
         let json = json::pretty(outcome).map(|text| text + "\n").unwrap_or_default();
-        put(self.json, &json)?;
-        put(self.junit, &junit::junit(outcome, fail_on))?;
-        put(self.markdown, &markdown)?;
-        match invoker.var("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        // One that fails keeps none of the others from being written.
+        let json = put(self.json, &json);
+        let junit = put(self.junit, &junit::junit(outcome, fail_on));
+        let page = put(self.markdown, &markdown);
+        let summary = match invoker.var("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
             Some(path) => append(path, &markdown, invoker),
             None => Ok(()),
-        }
+        };
+        json.and(junit).and(page).and(summary)
     }
 }
 

@@ -80,7 +80,11 @@ fn run(report: &Report, requests: usize) -> Run {
         tiles: tiles.count() as u64,
         retransmissions: report.connections.iter().map(again).sum(),
         requests,
-        unseen: loss.kernel_events_lost + loss.events_undecoded + loss.connections_joined_late + unknown,
+        unseen: loss.kernel_events_lost
+            + loss.events_undecoded
+            + loss.connections_joined_late
+            + loss.programs_unexamined
+            + unknown,
     }
 }
 

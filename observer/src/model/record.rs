@@ -517,4 +517,8 @@ pub struct Loss {
     pub events_undecoded: u64,
     /// Connections whose beginning was not seen
     pub connections_joined_late: u64,
+    /// Programs that were not looked at, because there were too many of them or they were too large:
+    /// requests that they made inside TLS were not seen
+    #[serde(default)]
+    pub programs_unexamined: u64,
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
 
 use crate::cli::options::Refusal;
+use crate::redact;
 
 /// What a mount in the command's mount namespace covers.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -24,7 +25,7 @@ impl Line {
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let wrong = |what: &str| {
             Refusal::new(
-                format!("resolv={text:?}: {what}"),
+                format!("{:?}: {what}", redact::remedy(&format!("resolv={text}"))),
                 "see resolv.conf(5); --with resolv='options timeout:1 attempts:3'",
             )
         };
@@ -38,7 +39,7 @@ impl Line {
             }
             [] | [_] => Err(wrong("something is missing behind its first word")),
             [keyword, address] if keyword == "nameserver" && !is_address(address) => {
-                Err(wrong(&format!("{address} is no IP address")))
+                Err(wrong("its second word is no IP address"))
             }
             [keyword, _, _, ..] if keyword == "nameserver" => Err(wrong("a line names one server")),
             _ => Ok(Self { words }),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::godebug;
 use crate::cli::options::Refusal;
-use crate::goenv;
+use crate::redact;
 
 /// Downloads at once that are believed; more is a slip of the finger.
 const CONCURRENCY_MAX: u32 = 1024;
@@ -48,7 +48,10 @@ impl Setting {
                 let number = value.parse().ok().filter(|n| (1..=CONCURRENCY_MAX).contains(n));
                 let Some(number) = number else {
                     return Err(Refusal::new(
-                        format!("concurrency={value}: expected a number from 1 to {CONCURRENCY_MAX}"),
+                        format!(
+                            "{}: expected a number from 1 to {CONCURRENCY_MAX}",
+                            redact::remedy(&format!("concurrency={value}"))
+                        ),
                         "--with concurrency=16",
                     ));
                 };
@@ -58,7 +61,7 @@ impl Setting {
                 let value = super::needed(name, value, "proxy=https://proxy.test")?;
                 if let Some(wrong) = value.split([',', '|']).find(|item| !is_proxy(item)) {
                     return Err(Refusal::new(
-                        format!("proxy={}: {wrong:?} is no proxy", goenv::shown_proxies(value)),
+                        format!("proxy={}: {:?} is no proxy", redact::proxies(value), redact::proxies(wrong)),
                         "GOPROXY is a list of URLs, `direct` and `off`: --with proxy=https://proxy.test,direct",
                     ));
                 }
@@ -69,7 +72,7 @@ impl Setting {
                 // The go command's own rule: a name or key, and perhaps a URL.
                 if value.split_whitespace().count() > 2 {
                     return Err(Refusal::new(
-                        format!("sumdb={}: more than a key and a URL", goenv::shown_sumdb(value)),
+                        format!("sumdb={}: more than a key and a URL", redact::sumdb(value)),
                         "--with sumdb='sumdb.test https://mirror.test', or sumdb=off",
                     ));
                 }
@@ -88,7 +91,7 @@ impl Setting {
                 Ok(of("env", variable, value))
             }
             _ => Err(Refusal::new(
-                format!("there is no remedy {name:?}"),
+                format!("there is no remedy {:?}", redact::remedy(name)),
                 format!("there are {}", super::NAMES),
             )),
         }
@@ -141,12 +144,7 @@ fn is_proxy(item: &str) -> bool {
 impl Setting {
     /// Its value, as far as it may be shown.
     fn shown(&self) -> String {
-        match self.variable.as_str() {
-            "GOPROXY" => goenv::shown_proxies(&self.value),
-            "GOSUMDB" => goenv::shown_sumdb(&self.value),
-            name if SHOWN.contains(&name) => self.value.clone(),
-            _ => "…".to_owned(),
-        }
+        redact::variable(&self.variable, &self.value)
     }
 
     /// What makes it last.

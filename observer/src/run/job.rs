@@ -2,8 +2,9 @@
 //! that reach goobserve. Out: how the command ended.
 //!
 //! The command stays in goobserve's process group. So the terminal's own signals (Ctrl-C,
-//! Ctrl-\, hang-up) reach it without us, and Ctrl-Z stops all and `fg` continues all. What
-//! somebody sends to goobserve alone with `kill` is passed on.
+//! Ctrl-\, a shell's hang-up) reach it without us, and Ctrl-Z stops all and `fg` continues all.
+//! What reaches goobserve alone is passed on: what somebody sends with `kill`, and the terminal's
+//! hang-up when goobserve leads the session (`ssh -t host goobserve run`, `xterm -e`).
 
 use std::cell::Cell;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -16,7 +17,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getsid};
 use thiserror::Error;
 
 use super::inherited::Signals as Inherited;
@@ -48,6 +49,15 @@ struct Received {
     signal: i32,
     /// A process sent it with `kill`, not the terminal
     by_process: bool,
+}
+
+impl Received {
+    /// Whether nobody but us has got it. The terminal's keys reach the whole process group; that it
+    /// hangs up, only the leader of the session.
+    fn is_ours_alone(self) -> bool {
+        let leads = || getsid(None) == Ok(getpid());
+        self.by_process || self.signal == Signal::SIGHUP as i32 && leads()
+    }
 }
 
 /// The signals of this process, taken from now until it ends. Take them before the child is
@@ -128,13 +138,16 @@ impl<'a> Job<'a> {
     /// Passes on what has been received and looks whether the command has ended. Never blocks.
     pub fn turn(&self) -> Result<Option<ExitStatus>, JobError> {
         while let Some(received) = self.signals.next()? {
-            // The terminal has told the command itself.
-            if received.by_process
+            if received.is_ours_alone()
                 && let Ok(signal) = Signal::try_from(received.signal)
                 && signal != Signal::SIGCHLD
             {
                 // It may just have ended: the wait below tells.
                 let _ = kill(self.pid, signal);
+                if signal == Signal::SIGHUP {
+                    // As the kernel does: a stopped one would never know.
+                    let _ = kill(self.pid, Signal::SIGCONT);
+                }
             }
         }
         self.ended()
@@ -158,11 +171,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Waits until the command has ended, or `other` is readable, or `at_most` has passed
+    /// Waits until the command has ended, or `other` is ready, or `at_most` has passed
     /// (`None`: no limit). `Ok(None)` is one of the latter two.
     pub fn wait(
         &self,
-        other: Option<BorrowedFd<'_>>,
+        other: Option<PollFd<'_>>,
         at_most: Option<Duration>,
     ) -> Result<Option<ExitStatus>, JobError> {
         if let Some(ended) = self.turn()? {
@@ -170,7 +183,7 @@ impl<'a> Job<'a> {
         }
         let own = PollFd::new(self.signals.descriptor(), PollFlags::POLLIN);
         let mut fds = vec![own];
-        fds.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        fds.extend(other);
         let limit = at_most
             .map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
         match poll(&mut fds, limit) {

@@ -12,6 +12,7 @@ mod private;
 pub mod procfs;
 pub mod program;
 pub mod progress;
+pub mod regular;
 pub mod session;
 pub mod terminal;
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::redact;
+
 /// What is searched when there is no PATH, as in libc.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
@@ -15,10 +17,10 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum NoProgram {
     /// Exit status 127
-    #[error("{0}: not found")]
+    #[error("{}: not found", redact::program_name(.0))]
     NotFound(String),
     /// Exit status 126
-    #[error("{}: not executable", .0.display())]
+    #[error("{}: not executable", redact::file(&.0.to_string_lossy()))]
     NotExecutable(PathBuf),
 }
 
@@ -36,7 +38,7 @@ impl NoProgram {
         match self {
             Self::NotFound(_) => "check its name and the calling user's PATH, or give its whole path".into(),
             Self::NotExecutable(path) if path.is_dir() => "give a program, this is a folder".into(),
-            Self::NotExecutable(path) => format!("chmod +x {}", path.display()),
+            Self::NotExecutable(path) => format!("chmod +x {}", redact::file(&path.to_string_lossy())),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::PollFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::child::{HeldChild, NEVER_STARTED};
@@ -46,8 +47,8 @@ pub trait Attach {
 
 /// An observation that goes on.
 pub trait Observation {
-    /// Readable when [`Observation::serve`] has something to do; `None` when it never has.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// Ready when [`Observation::serve`] has something to do; `None` when it never has.
+    fn descriptor(&self) -> Option<PollFd<'_>>;
 
     /// Does what there is to do, without blocking. A refusal ends the observation, never the
     /// command.

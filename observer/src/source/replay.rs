@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::record::SCHEMA;
 use crate::model::event::{Body, Event, Session};
+use crate::redact;
 
 /// Longest line that is read, its end included, bytes.
 pub const LINE_MAX: usize = 1 << 20;
@@ -53,7 +54,8 @@ pub enum ReplayError {
     },
 }
 
-/// Reads a recording: an iterator over its events, the session first. It ends after an error.
+/// Reads a recording: an iterator over its events, the session first. It ends after an error. What
+/// a recording of an earlier version holds of credentials is left out.
 #[derive(Debug)]
 pub struct Replay<R> {
     input: R,
@@ -170,7 +172,7 @@ impl<R: BufRead> Iterator for Replay<R> {
         if self.done {
             return None;
         }
-        let next = self.event().transpose();
+        let next = self.event().transpose().map(|event| event.map(redact::event));
         self.done = !matches!(next, Some(Ok(_)));
         next
     }

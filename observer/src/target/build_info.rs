@@ -17,6 +17,10 @@ const INLINE: u8 = 2;
 const MARKER: usize = 16;
 /// A thousand dependencies, 120 bytes a line, thirty times over.
 const MAX_SECTION: u64 = 4 << 20;
+/// Of what it says that much is kept of one text, bytes …
+const MAX_TEXT: usize = 4096;
+/// … and so many settings; there are some twenty.
+const MAX_SETTINGS: usize = 64;
 /// Versions are some ten bytes, with experiments some fifty.
 const MAX_VERSION: usize = 256;
 
@@ -97,7 +101,7 @@ fn parse(section: &[u8], addr: u64) -> Result<BuildInfo, Refusal> {
 
 impl BuildInfo {
     fn line(&mut self, line: &str) {
-        let Some((key, value)) = line.split_once('\t') else { return };
+        let Some((key, value)) = line.split_once('\t').filter(|_| line.len() <= MAX_TEXT) else { return };
         match key {
             "path" => self.main_path = Some(value.into()),
             "mod" => {
@@ -106,7 +110,7 @@ impl BuildInfo {
                     self.module = Some((path.into(), version.into()));
                 }
             }
-            "build" => self.settings.extend(setting(value)),
+            "build" if self.settings.len() < MAX_SETTINGS => self.settings.extend(setting(value)),
             _ => {}
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! Only 64-bit little-endian ELF: that is all that amd64 and arm64 Linux have.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use object::elf::{
     EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_MIPS, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN,
     FileHeader64, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS,
@@ -19,8 +22,13 @@ const MAX_SECTIONS: usize = 4096;
 const MAX_SEGMENTS: usize = 256;
 /// Names of sections: a few hundred bytes.
 const MAX_NAMES: u64 = 1 << 20;
-/// The largest Go programs known have tables of some 50 MB.
-pub const MAX_TABLE: u64 = 256 << 20;
+/// Of one file so much is held in memory, bytes. The go command takes 2 MB, the largest Go programs
+/// known, of 200 MB, some 50.
+pub const MAX_READ: u64 = 80 << 20;
+/// What is gone through again counts again: so much may be in all.
+const MAX_WORK: u64 = 256 << 20;
+/// The longest name of a section that is looked for has 24.
+const MAX_NAME: usize = 64;
 
 const EHDR: u64 = 64;
 const PHDR: u64 = 56;
@@ -72,6 +80,7 @@ struct Segment {
 pub struct Image<'d, R> {
     file: R,
     len: u64,
+    spent: RefCell<Spent>,
     /// Machine it is for
     pub arch: Arch,
     /// Loaded anywhere, so that relocations fill its pointers
@@ -79,6 +88,17 @@ pub struct Image<'d, R> {
     sections: Vec<Section>,
     segments: Vec<Segment>,
     bytes: std::marker::PhantomData<&'d [u8]>,
+}
+
+/// What was read of a file so far.
+#[derive(Debug, Default)]
+struct Spent {
+    /// Offsets and sizes
+    ranges: HashSet<(u64, u64)>,
+    /// Bytes of them
+    read: u64,
+    /// Bytes gone through
+    work: u64,
 }
 
 impl<'d, R: ReadRef<'d>> Image<'d, R> {
@@ -102,6 +122,7 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
         Ok(Self {
             file,
             len,
+            spent: RefCell::default(),
             arch,
             movable: header.e_type(LE) == ET_DYN,
             sections: sections(file, len, header)?,
@@ -137,16 +158,28 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
         if section.size > limit {
             return Err(Refusal::TooLarge { what, size: section.size, limit });
         }
-        read(self.file, self.len, section.offset, section.size, what)
+        self.read(section.offset, section.size, what)
     }
 
     /// The bytes that memory has at `extent` before anything runs or is relocated.
     pub fn memory(&self, extent: Extent, what: &'static str) -> Result<&'d [u8], Refusal> {
-        if extent.size > MAX_TABLE {
-            return Err(Refusal::TooLarge { what, size: extent.size, limit: MAX_TABLE });
-        }
         let offset = self.offset(extent, false).ok_or(Refusal::Damaged { what, at: extent.addr })?;
-        read(self.file, self.len, offset, extent.size, what)
+        self.read(offset, extent.size, what)
+    }
+
+    /// Reads within the limits of a whole file.
+    fn read(&self, offset: u64, size: u64, what: &'static str) -> Result<&'d [u8], Refusal> {
+        check(self.len, offset, size, what)?;
+        let mut spent = self.spent.borrow_mut();
+        let Spent { ranges, read: before, work } = &mut *spent;
+        *work = work.saturating_add(size);
+        if ranges.insert((offset, size)) {
+            *before = before.saturating_add(size);
+        }
+        if *before > MAX_READ || *work > MAX_WORK {
+            return Err(Refusal::TooLarge { what, size, limit: MAX_READ });
+        }
+        read(self.file, self.len, offset, size, what)
     }
 
     /// File offset and bytes of machine code. It must lie in `.text`, and in a segment that says
@@ -162,7 +195,7 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
         let Some(offset) = offset.filter(|at| text.offset.checked_add(inside) == Some(*at)) else {
             return Err(wrong);
         };
-        Ok((offset, read(self.file, self.len, offset, extent.size, what)?))
+        Ok((offset, self.read(offset, extent.size, what)?))
     }
 
     /// The section that holds Go's machine code.
@@ -239,11 +272,13 @@ fn sections<'d, R: ReadRef<'d>>(
     headers
         .iter()
         .map(|h| {
-            let name = until_nul(names, h.sh_name.get(LE));
+            let name = names.get(h.sh_name.get(LE) as usize..);
             let name = name.ok_or(Refusal::Damaged { what: "name of a section", at: start })?;
+            // Many long ones that overlap would add up.
+            let name = name.get(..MAX_NAME).unwrap_or(name);
+            let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
             Ok(Section {
-                // A real one has some 20 bytes; many long ones that overlap would add up.
-                name: name.get(..64).unwrap_or(name).to_vec(),
+                name: name[..end].to_vec(),
                 kind: h.sh_type.get(LE),
                 flags: h.sh_flags.get(LE),
                 addr: h.sh_addr.get(LE),
@@ -283,12 +318,6 @@ fn segments<'d, R: ReadRef<'d>>(
         segments.push(Segment { addr, offset, size, executable: h.p_flags.get(LE) & PF_X != 0 });
     }
     Ok(segments)
-}
-
-/// The bytes from `at` up to the next NUL.
-pub fn until_nul(names: &[u8], at: u32) -> Option<&[u8]> {
-    let rest = names.get(at as usize..)?;
-    rest.iter().position(|b| *b == 0).map(|end| &rest[..end])
 }
 
 /// The little-endian word at a byte offset.

@@ -7,7 +7,7 @@
 use object::ReadRef;
 use object::elf::{R_AARCH64_RELATIVE, R_X86_64_RELATIVE, SHT_RELA};
 
-use super::image::{Extent, Image, MAX_TABLE, u32_at, u64_at};
+use super::image::{Extent, Image, MAX_READ, u32_at, u64_at};
 use super::{Arch, Refusal, search, symbols};
 
 /// The symbol of the module data of a program.
@@ -20,8 +20,8 @@ const WORDS: usize = 24;
 /// functions, files, start of code, then offsets of names, units, files, pcs and functions.
 const HEADER: u64 = 8 + 8 * 8;
 const MAGIC: u64 = 0xffff_fff1;
-/// Four million functions: ten times what the largest programs known have.
-const MAX_FUNCTIONS: u64 = 4 << 20;
+/// A million functions: twice what the largest programs known have.
+const MAX_FUNCTIONS: u64 = 1 << 20;
 /// Bytes of a relocation.
 pub const RELA: usize = 24;
 
@@ -179,7 +179,7 @@ fn relocate<'d, R: ReadRef<'d>>(
     words: &mut [u64; WORDS],
 ) -> Result<(), Refusal> {
     let relative = relative(image.arch);
-    let mut left = MAX_TABLE;
+    let mut left = MAX_READ;
     for section in image.sections_of(SHT_RELA) {
         if !section.loaded() {
             continue;

@@ -32,7 +32,7 @@ pub enum Refusal {
     #[error("stripped of its symbols, and the tables of the Go runtime were not found in its data")]
     Stripped,
     /// A table or function is larger than any that is reasonable
-    #[error("{what} of {size} bytes: more than {limit} are not read")]
+    #[error("too large to examine: {what} of {size} bytes; at most {limit} of a file are read")]
     TooLarge {
         /// The thing
         what: &'static str,

@@ -12,7 +12,7 @@ use object::ReadRef;
 use object::elf::SHT_RELA;
 
 use super::Refusal;
-use super::image::{Extent, Image, MAX_TABLE, Section, u64_at};
+use super::image::{Extent, Image, MAX_READ, Section, u64_at};
 use super::moduledata::{RELA, header_word, holds, relative};
 
 /// Sections that hold the pclntab; the second is a PIE's.
@@ -92,7 +92,7 @@ fn relocated<'d, R: ReadRef<'d>>(
     places: &mut Vec<u64>,
 ) -> Result<(), Refusal> {
     let relative = u64::from(relative(image.arch));
-    let mut left = MAX_TABLE;
+    let mut left = MAX_READ;
     for section in image.sections_of(SHT_RELA).filter(|section| section.loaded()) {
         let table = image.contents(section, "relocations", left)?;
         left -= table.len() as u64;

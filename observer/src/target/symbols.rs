@@ -4,7 +4,7 @@ use object::ReadRef;
 use object::elf::{SHN_UNDEF, SHT_SYMTAB};
 
 use super::Refusal;
-use super::image::{Extent, Image, MAX_TABLE, u32_at, u64_at};
+use super::image::{Extent, Image, MAX_READ, u32_at, u64_at};
 
 const SYM: usize = 24;
 
@@ -19,8 +19,8 @@ pub fn find<'d, R: ReadRef<'d>, const N: usize>(
     let strings = image
         .section_number(table.link)
         .ok_or(Refusal::Damaged { what: "link of the symbol table", at: u64::from(table.link) })?;
-    let symbols = image.contents(table, "symbol table", MAX_TABLE)?;
-    let strings = image.contents(strings, "symbol names", MAX_TABLE)?;
+    let symbols = image.contents(table, "symbol table", MAX_READ)?;
+    let strings = image.contents(strings, "symbol names", MAX_READ)?;
     for symbol in symbols.chunks_exact(SYM) {
         // name: u32, info: u8, other: u8, section: u16, value: u64, size: u64
         let fields = (u32_at(symbol, 0), u64_at(symbol, 8), u64_at(symbol, 16));

@@ -291,10 +291,11 @@ fn ended(state: &State, command: &Command) -> String {
 
 fn loss_line(loss: &Loss) -> String {
     format!(
-        "not seen so far: {} lost, {} not understood, {} joined late",
+        "not seen so far: {} lost, {} not understood, {} joined late, {} not examined",
         count(loss.kernel_events_lost, "kernel event"),
         count(loss.events_undecoded, "event"),
-        count(loss.connections_joined_late, "connection")
+        count(loss.connections_joined_late, "connection"),
+        count(loss.programs_unexamined, "program")
     )
 }
 

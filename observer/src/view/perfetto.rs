@@ -74,6 +74,7 @@ pub fn perfetto(report: &Report, state: &State) -> serde_json::Result<String> {
             "kernel_events_lost": report.loss.kernel_events_lost,
             "events_undecoded": report.loss.events_undecoded,
             "connections_joined_late": report.loss.connections_joined_late,
+            "programs_unexamined": report.loss.programs_unexamined,
             "spans_not_drawn": writer.left_out,
         }),
     };

@@ -30,6 +30,7 @@ pub struct Binary {
 pub struct Binaries {
     known: HashMap<FileId, Binary>,
     first: Option<FileId>,
+    too_large: u64,
 }
 
 impl Binaries {
@@ -52,6 +53,7 @@ impl Binaries {
                 }
                 Err(refusal) => {
                     binary.foreign = matches!(refusal, Refusal::NotGo | Refusal::NotElf);
+                    self.too_large += u64::from(matches!(refusal, Refusal::TooLarge { .. }));
                     binary.build = target::build_info(&cache).ok();
                     binary.refused = Some(refusal.to_string());
                 }
@@ -92,6 +94,11 @@ impl Binaries {
     /// Whether a Go program was among them.
     pub fn any_go(&self) -> bool {
         self.known.values().any(|binary| !binary.foreign)
+    }
+
+    /// How many were too large to look at.
+    pub const fn too_large(&self) -> u64 {
+        self.too_large
     }
 
     /// The file's number may become another's.

@@ -249,7 +249,7 @@ impl Output {
 
     fn print_kept(&mut self) {
         if self.kept_from > 0 {
-            eprintln!("goobserve: the first {} bytes of the output are left out", self.kept_from);
+            crate::say::line(&format!("the first {} bytes of the output are left out", self.kept_from));
         }
         self.read = self.kept_from;
         self.read(true);

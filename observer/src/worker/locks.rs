@@ -1,6 +1,9 @@
 //! Who holds a file lock, and which file it is: `/proc/locks` and the waiting process's
 //! descriptors. What the user may not see stays unknown.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,14 +12,29 @@ use observer_common::Lock;
 use crate::correlate::LockFacts;
 
 /// Longest `/proc/locks` that is read, bytes; a line is about 60.
-const LOCKS_MAX: usize = 1 << 20;
+const LOCKS_MAX: u64 = 1 << 20;
 /// Descriptors looked at; go holds a lock's file among its first dozens.
 const DESCRIPTORS_MAX: usize = 1024;
 
-/// What is known of a lock that a process waits for.
-pub fn facts(pid: u32, lock: &Lock) -> LockFacts {
-    let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    LockFacts { path: path(pid, lock.ino), holder: holder(&text[..text.len().min(LOCKS_MAX)], lock) }
+/// One look at the locks of the machine: of any number of waits each file is looked for once.
+#[derive(Default)]
+pub struct Looked {
+    locks: Option<String>,
+    paths: HashMap<(u32, u64), Option<String>>,
+}
+
+impl Looked {
+    /// What is known of a lock that a process waits for.
+    pub fn facts(&mut self, pid: u32, lock: &Lock) -> LockFacts {
+        let locks = self.locks.get_or_insert_with(|| {
+            let mut bytes = Vec::new();
+            // Without it the holder is not known.
+            let _ = File::open("/proc/locks").and_then(|file| file.take(LOCKS_MAX).read_to_end(&mut bytes));
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let path = self.paths.entry((pid, lock.ino)).or_insert_with(|| path(pid, lock.ino));
+        LockFacts { path: path.clone(), holder: holder(locks, lock) }
+    }
 }
 
 /// The process that holds it: `1: FLOCK  ADVISORY  WRITE 4121 fe:01:131 0 EOF`; those that wait

@@ -9,7 +9,7 @@ use observer_common::{Header, STUBS};
 use crate::model::record::Ns;
 use crate::seam::{FileId, Seam, ToAgent};
 
-/// Questions to the agent without an answer; a socket's queue holds some hundred.
+/// Questions to the agent without an answer.
 const ASKED_MAX: usize = 16;
 /// A command whose program is known is looked at (for its folder, its environment) when it has
 /// lasted that long: `go version` takes 5 to 10 ms, a look a third of one, of both processes.
@@ -22,8 +22,8 @@ const SEEN_MAX: usize = 4096;
 /// Trees that run at a time; one that is forgotten is looked at again.
 const TREES_MAX: usize = 4096;
 
-/// Processes that the agent is to look at. Few are asked at a time: two sides that both send
-/// and do not read would wait for each other.
+/// Processes that the agent is to look at. Few are asked at a time: those that end meanwhile need
+/// not be.
 #[derive(Default)]
 pub struct Looks {
     wanted: VecDeque<u32>,
@@ -41,6 +41,11 @@ impl Looks {
             self.seen.clear();
         }
         self.seen.insert((dev, ino))
+    }
+
+    /// The agent could not be asked about a program: it is the first time again when it runs next.
+    pub fn unasked(&mut self, dev: u32, ino: u64) {
+        self.seen.remove(&(dev, ino));
     }
 
     /// A program has gone: when that file runs again it is looked at as if for the first time. Where
@@ -78,25 +83,20 @@ impl Looks {
         while let Some((_, pid)) = self.later.pop_front_if(|(due, _)| *due <= now) {
             self.now(pid);
         }
-        self.send(|pid| {
-            // A failure shows at the next receive: the agent has gone.
-            let _ = seam.send(&ToAgent::Look { pid }, &[]);
-        });
+        while self.asked < ASKED_MAX
+            && seam.has_room()
+            && let Some(pid) = self.wanted.pop_front()
+        {
+            if seam.offer(&ToAgent::Look { pid }, &[]) {
+                self.asked += 1;
+            }
+        }
     }
 
     /// The agent has answered.
     pub fn answered(&mut self, now: Ns, seam: &Seam) {
         self.asked = self.asked.saturating_sub(1);
         self.ask(now, seam);
-    }
-
-    fn send(&mut self, mut send: impl FnMut(u32)) {
-        while self.asked < ASKED_MAX
-            && let Some(pid) = self.wanted.pop_front()
-        {
-            send(pid);
-            self.asked += 1;
-        }
     }
 }
 
@@ -106,9 +106,9 @@ impl Looks {
 pub struct StubLooks(HashSet<u32>);
 
 impl StubLooks {
-    /// Whether the tree of a message to a name server had asked none yet.
-    pub fn first_question(&mut self, header: &Header) -> bool {
-        if header.root == STUBS || self.0.contains(&header.root) {
+    /// Whether the tree of a message to a name server had asked none yet, and the agent can be asked.
+    pub fn first_question(&mut self, header: &Header, seam: &Seam) -> bool {
+        if header.root == STUBS || self.0.contains(&header.root) || !seam.has_room() {
             return false;
         }
         if self.0.len() >= TREES_MAX {
@@ -126,7 +126,7 @@ mod tests {
     fn asked(looks: &mut Looks, now: Ns) -> Vec<u32> {
         let (agent, worker) = Seam::pair().expect("a socket pair");
         looks.ask(now, &worker);
-        let next = || match agent.receive::<ToAgent>(false) {
+        let next = || match agent.receive::<ToAgent>() {
             Ok(Some((ToAgent::Look { pid }, _))) => Some(pid),
             _ => None,
         };

@@ -17,8 +17,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::cli::options::Refusal;
+use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
 use crate::source::kernel::ring::Ring;
 
@@ -26,7 +28,7 @@ use binaries::Binaries;
 use observe::Observer;
 
 pub use observe::columns;
-pub use output::Whole;
+pub use output::{Whole, descriptors, distinct};
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.
@@ -35,6 +37,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const KEYS_EVERY: Duration = Duration::from_millis(40);
 /// How often recordings are flushed and gathered spells told.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// An agent that does not answer for that long hangs: whoever has left the dashboard does not wait.
+const ANSWER_WITHIN: Duration = Duration::from_millis(700);
+/// How long the agent may take to hear why nothing can begin.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The worker's whole life. Returns its exit status: 0, or 1 when it had to say why not.
 pub fn main(seam_fd: i32) -> i32 {
@@ -47,7 +54,10 @@ pub fn main(seam_fd: i32) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("goobserve: {error:#}");
+            match error.downcast_ref::<Refusal>() {
+                Some(refusal) => say::refusal(refusal),
+                None => say::line(&format!("{error:#}")),
+            }
             1
         }
     }
@@ -85,16 +95,21 @@ struct Progress {
 
 async fn serve(seam: Seam) -> Result<()> {
     seam.send(&ToAgent::Hardened, &[])?;
-    let seam = readiness(seam)?;
-    let Some((ToWorker::Task(task), _)) = receive(&seam).await? else { bail!("the agent sent no task") };
+    let seam = readiness(seam, Interest::READABLE | Interest::WRITABLE)?;
+    let Some((ToWorker::Task(task), passed)) = receive(&seam).await? else { bail!("the agent sent no task") };
     let mut binaries = Binaries::default();
     let mut progress = Progress::default();
-    let mut observer = match Observer::new(*task) {
+    let mut observer = match Observer::new(*task, passed) {
         Ok(observer) => observer,
         Err(error) => {
-            seam.get_ref().send(&ToAgent::Refused { what: format!("{error:#}") }, &[])?;
+            let (what, mend) = match error.downcast::<Refusal>() {
+                Ok(refusal) => (refusal.what, refusal.mend),
+                Err(error) => (format!("{error:#}"), String::new()),
+            };
+            seam.get_ref().send(&ToAgent::Refused { what, mend }, &[])?;
             // Closing with messages unread would take this one back.
-            while receive(&seam).await?.is_some() {}
+            let until_closed = async { while matches!(receive(&seam).await, Ok(Some(_))) {} };
+            let _ = tokio::time::timeout(HEARD_WITHIN, until_closed).await;
             return Ok(());
         }
     };
@@ -105,6 +120,8 @@ async fn serve(seam: Seam) -> Result<()> {
     keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Since when the dashboard is left.
+    let mut left = None;
     loop {
         tokio::select! {
             biased;
@@ -120,6 +137,7 @@ async fn serve(seam: Seam) -> Result<()> {
                     ToWorker::Maps => ring = Some(open_ring(descriptors)?),
                     ToWorker::BinariesEnd => progress.binaries_end = true,
                     ToWorker::Ended { status } => {
+                        seam.get_ref().send(&ToAgent::Ending, &[])?;
                         if let Some(ring) = &mut ring {
                             observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
                         }
@@ -129,13 +147,26 @@ async fn serve(seam: Seam) -> Result<()> {
                         observer.abandon();
                         return Ok(());
                     }
-                    message => observer.message(message, descriptors, seam.get_ref(), &mut binaries)?,
+                    message => {
+                        let begun = Instant::now();
+                        observer.message(message, descriptors, seam.get_ref(), &mut binaries)?;
+                        // Parsing takes time, and there may be more to parse: the ring does not wait.
+                        if begun.elapsed() > LOOK_EVERY && let Some(ring) = &mut ring {
+                            observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
+                        }
+                    }
                 }
                 if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {
                     progress.ready_sent = true;
                     observer.ready();
                     seam.get_ref().send(&ToAgent::Ready, &[])?;
                 }
+            }
+            sent = flushed(&seam), if seam.get_ref().is_waiting() => sent?,
+            () = tokio::time::sleep_until(left.unwrap_or_else(Instant::now) + ANSWER_WITHIN), if left.is_some() => {
+                let other = nix::unistd::getppid();
+                say::line(&format!("process {other}, its other half, does not answer; it ends by itself or by kill -9"));
+                return observer.finish(&binaries, None);
             }
             // Woken for what cannot wait: a new program, an end.
             ready = readable(ring.as_mut()) => {
@@ -149,10 +180,14 @@ async fn serve(seam: Seam) -> Result<()> {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
                 // What is new is drawn at once.
-                observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref());
+                if observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref()) {
+                    left = Some(Instant::now());
+                }
             }
             _ = keys.tick(), if observer.has_dashboard() => {
-                observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref());
+                if observer.dashboard(ring.as_ref().map(AsyncFd::get_ref), seam.get_ref()) {
+                    left = Some(Instant::now());
+                }
             }
             _ = flush.tick(), if is_busy(ring.as_ref(), &observer) || ring.is_some() && observer.unflushed() => {
                 if let Some(ring) = &mut ring {
@@ -171,18 +206,29 @@ fn is_busy(ring: Option<&AsyncFd<Ring>>, observer: &Observer) -> bool {
 }
 
 /// Lets a descriptor be awaited.
-fn readiness<T: AsRawFd>(owner: T) -> Result<AsyncFd<T>> {
+fn readiness<T: AsRawFd>(owner: T, interest: Interest) -> Result<AsyncFd<T>> {
     #[expect(unsafe_code, reason = "tokio cannot know that the number stays the owner's")]
     // SAFETY: Seam and Ring own their descriptor and close it only when they are dropped.
-    let registered = unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) };
+    let registered = unsafe { AsyncFd::register_with_interest(owner, interest) };
     registered.map_err(|error| anyhow::Error::from(std::io::Error::from(error)))
 }
 
 async fn receive(seam: &AsyncFd<Seam>) -> Result<Option<(ToWorker, Vec<OwnedFd>)>> {
     loop {
         let mut guard = seam.readable().await?;
-        match guard.try_io(|seam| seam.get_ref().receive(false)) {
+        match guard.try_io(|seam| seam.get_ref().receive()) {
             Ok(message) => return message.context("cannot hear the agent"),
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// Sends what waits to be sent.
+async fn flushed(seam: &AsyncFd<Seam>) -> Result<()> {
+    loop {
+        let mut guard = seam.writable().await?;
+        match guard.try_io(|seam| seam.get_ref().flush()) {
+            Ok(sent) => return sent.context("cannot tell the agent"),
             Err(_would_block) => {}
         }
     }
@@ -201,5 +247,5 @@ async fn readable(ring: Option<&mut AsyncFd<Ring>>) -> Result<()> {
 fn open_ring(descriptors: Vec<OwnedFd>) -> Result<AsyncFd<Ring>> {
     let [ring, trees, lost]: [OwnedFd; 3] =
         descriptors.try_into().map_err(|_| anyhow::anyhow!("the agent sent no maps"))?;
-    readiness(Ring::new(ring, trees, lost)?)
+    readiness(Ring::new(ring, trees, lost)?, Interest::READABLE)
 }

@@ -17,7 +17,7 @@ use super::dashboard::{Dashboard, Wish};
 use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
-use super::output::{Whole, growing};
+use super::output::{Growing, Whole};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use crate::correlate::{Correlator, Facts};
 use crate::decode::wire::{self, Body as Wire};
@@ -25,9 +25,11 @@ use crate::model::State;
 use crate::model::anonymize::Anonymizer;
 use crate::model::event::{Body, Event, Session};
 use crate::model::kept::{Kept, SHOWN_MAX};
-use crate::model::record::Ns;
+use crate::model::record::{Loss, Ns};
 use crate::model::waiting::waiting;
+use crate::redact;
 use crate::run::progress::{self, Progress};
+use crate::say;
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
 use crate::source::kernel::ring::{HOLD_NS, Ring};
 use crate::source::kernel::{RUN, monotonic_ns};
@@ -51,7 +53,7 @@ pub struct Observer {
     correlator: Correlator,
     state: State,
     anonymizer: Option<Anonymizer>,
-    recorder: Option<Recorder<File>>,
+    recorder: Option<Recorder<Growing>>,
     stream: Option<Recorder<std::io::Stdout>>,
     lines: Option<Lines>,
     json: Option<Whole>,
@@ -62,6 +64,9 @@ pub struct Observer {
     looks: Looks,
     stubs: StubLooks,
     kernel_lost: u64,
+    /// Programs that nobody looked at, of which the report says how many
+    unexamined: u64,
+    too_large: u64,
     /// When records were lost to a full ring, until the consequences are drawn
     gap_ns: Option<Ns>,
     events: Vec<Event>,
@@ -77,8 +82,16 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Opens every output; nothing has begun yet.
-    pub fn new(task: Task) -> Result<Self> {
+    /// What was not seen by now.
+    fn loss(&self) -> Loss {
+        Loss {
+            programs_unexamined: self.unexamined + self.too_large,
+            ..self.correlator.loss(self.kernel_lost)
+        }
+    }
+
+    /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
+    pub fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
         let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
         let session = Session {
@@ -89,14 +102,18 @@ impl Observer {
             remedies: task.remedies.clone(),
         };
         let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
-        let mut event = Event { at_ns: 0, body: Body::Session(session) };
+        let mut event = redact::event(Event { at_ns: 0, body: Body::Session(session) });
         if let Some(anonymizer) = &mut anonymizer {
             event = anonymizer.event(&event);
         }
         let Body::Session(session) = &event.body else { unreachable!("a session stays one") };
-        let json = task.output.json.as_deref().map(Whole::create).transpose()?;
+        let mut passed = passed.into_iter();
+        let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
+        let json = task.output.json.as_deref().map(|path| Whole::open(path, json)).transpose()?;
         let recorder = match &task.output.record {
-            Some(path) => Some(Recorder::new(growing(path)?, path.display().to_string(), session)),
+            Some(path) => {
+                Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
+            }
             None => None,
         };
         let watching = task.child.is_none();
@@ -106,7 +123,7 @@ impl Observer {
         let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
             Some(Ok(dashboard)) => Some(dashboard),
             Some(Err(error)) => {
-                eprintln!("goobserve: no dashboard: the terminal cannot be taken: {error}");
+                say::line(&format!("no dashboard: the terminal cannot be taken: {error}"));
                 None
             }
             None => None,
@@ -134,6 +151,8 @@ impl Observer {
             looks: Looks::default(),
             stubs: StubLooks::default(),
             kernel_lost: 0,
+            unexamined: 0,
+            too_large: 0,
             gap_ns: None,
             events: Vec::new(),
             unflushed: true,
@@ -208,6 +227,7 @@ impl Observer {
                 self.correlator.found_sockets(&told, &mut self.events);
                 self.take();
             }
+            ToWorker::Unexamined { programs } => self.unexamined += u64::from(programs),
             ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
             ToWorker::FoundGone { root, pid } => {
                 self.correlator.found_gone(root, pid, &mut self.events);
@@ -246,15 +266,16 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
-        let Self { looks, .. } = self;
+        let Self { looks, unexamined, .. } = self;
         // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
         let early = |bytes: &[u8]| {
             if let Some((pid, exec)) = wire::exec(bytes)
                 && !binaries.knows(&exec)
                 && looks.first(exec.dev, exec.ino)
+                && !seam.offer(&ToAgent::Program { pid }, &[])
             {
-                // A failure shows at the next receive: the agent has gone.
-                let _ = seam.send(&ToAgent::Program { pid }, &[]);
+                looks.unasked(exec.dev, exec.ino);
+                *unexamined += 1;
             }
         };
         // Before the records behind the gap are decoded, not after.
@@ -262,7 +283,7 @@ impl Observer {
             self.correlator.gap(from, to);
             self.gap_ns = Some(self.now());
         }
-        let Self { correlator, events, looks, stubs, task, .. } = self;
+        let Self { correlator, events, looks, stubs, task, unexamined, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         let mut strays = Vec::new();
@@ -273,9 +294,9 @@ impl Observer {
                 {
                     waits.push((record.header.tid, record.header.pid, *lock));
                 }
-                if matches!(record.body, Wire::Dns(..)) && stubs.first_question(&record.header) {
+                if matches!(record.body, Wire::Dns(..)) && stubs.first_question(&record.header, seam) {
                     // A failure shows at the next receive: the agent has gone.
-                    let _ = seam.send(&ToAgent::Stubs { pid: record.header.pid }, &[]);
+                    let _ = seam.offer(&ToAgent::Stubs { pid: record.header.pid }, &[]);
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;
@@ -288,8 +309,8 @@ impl Observer {
                 }
                 match &record.body {
                     Wire::Exec(exec, _) if record.header.root == 0 => {
-                        // A failure shows at the next receive: the agent has gone.
-                        let _ = seam.send(&ToAgent::Unjudged { pid, dev: exec.dev, ino: exec.ino }, &[]);
+                        let unjudged = ToAgent::Unjudged { pid, dev: exec.dev, ino: exec.ino };
+                        *unexamined += u64::from(!seam.offer(&unjudged, &[]));
                     }
                     Wire::Exec(exec, _) => {
                         let root = record.header.flags & EXEC_ROOT != 0;
@@ -320,13 +341,15 @@ impl Observer {
             let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
             correlator.facts(pid, &facts, events);
         }
+        let mut looked = locks::Looked::default();
         for (tid, pid, lock) in waits {
-            correlator.lock_facts(tid, locks::facts(pid, &lock), events);
+            correlator.lock_facts(tid, looked.facts(pid, &lock), events);
         }
         for pid in strays {
-            let _ = seam.send(&ToAgent::Unfollow { pid }, &[]);
+            let _ = seam.offer(&ToAgent::Unfollow { pid }, &[]);
         }
         self.kernel_lost = ring.lost();
+        self.too_large = binaries.too_large();
         self.looks.ask(self.now(), seam);
         self.take();
     }
@@ -338,6 +361,8 @@ impl Observer {
         }
         for event in std::mem::take(&mut self.events) {
             self.unflushed = true;
+            // Behind this line nothing holds a credential: not the state, no file, no screen.
+            let event = redact::event(event);
             let mut event = match &mut self.anonymizer {
                 Some(anonymizer) => anonymizer.event(&event),
                 None => event,
@@ -382,7 +407,7 @@ impl Observer {
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
         let told = announcements.tick(state, now, asleep, monotonic_ns);
         self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
-        let loss = self.correlator.loss(self.kernel_lost);
+        let loss = self.loss();
         if loss != self.state.loss() {
             self.events.push(Event { at_ns: now, body: Body::Loss(loss) });
         }
@@ -393,7 +418,7 @@ impl Observer {
         let due = self.kept.due(now);
         for command in due.over {
             if let Some(root) = self.correlator.found_tree(command) {
-                let _ = seam.send(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
+                let _ = seam.offer(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
             }
             // What outlives its command is nobody's, and a go command that it starts is a command.
             for pid in self.correlator.pids(command) {
@@ -416,16 +441,19 @@ impl Observer {
         }
     }
 
-    /// Keys are read, a frame is drawn.
-    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) {
+    /// Keys are read, a frame is drawn. True: watching is over, and the agent is told so.
+    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) -> bool {
         let now = self.now();
         let runs = self.correlator.running();
         let Self { dashboard, state, correlator, task, .. } = self;
-        let Some(dashboard) = dashboard else { return };
+        let Some(dashboard) = dashboard else { return false };
         let asleep = || asleep(correlator, task.start_ns, ring);
-        if dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none() {
+        let left = dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none();
+        if left {
+            // A failure shows when no answer comes.
             let _ = seam.send(&ToAgent::Leave, &[]);
         }
+        left
     }
 
     /// Commands whose end was among records that were lost: when they ended, and how, stays unknown.
@@ -451,8 +479,8 @@ impl Observer {
             if let Some(progress) = &mut self.progress {
                 progress.clear();
             }
-            eprintln!("goobserve: {error}; the observation goes on");
-            eprintln!("  free some space, or record to another disk");
+            let what = format!("{error}; the observation goes on");
+            say::with_hint(&what, "free some space, or record to another disk");
         }
         if let Some(Err(_)) = self.stream.as_mut().map(Recorder::flush) {
             std::process::exit(0); // nobody reads any more, as with any filter
@@ -486,7 +514,7 @@ impl Observer {
         }
         let columns = self.progress.as_ref().map_or(0, Progress::columns);
         self.line = status::line(now.saturating_sub(begun), &facts, wait.as_ref(), now, columns);
-        let _ = seam.send(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
+        let _ = seam.offer(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
     }
 }
 

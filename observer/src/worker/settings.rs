@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::binaries::{Binaries, Binary};
 use crate::goenv;
 use crate::model::record::Go;
+use crate::run::regular;
 use crate::seam::Task;
 use crate::target::BuildInfo;
 
@@ -72,13 +73,7 @@ pub fn settings(
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-        if !same_files || !file.metadata().ok()?.is_file() {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        file.take(goenv::FILE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        same_files.then(|| regular::read(path, goenv::FILE_LIMIT as u64)).flatten()
     };
     let Go { version, binary, cgo, .. } = of_binary;
     let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };

@@ -373,7 +373,12 @@ pub fn late_and_loss() -> State {
     });
     scene.at(190 * MS, Body::Reset(ResetMark { command: 1, connection: on, received: true }));
     scene.idle(&[(10 * MS, 2_000 * MS)], None);
-    let loss = Loss { kernel_events_lost: 12, events_undecoded: 1, connections_joined_late: 1 };
+    let loss = Loss {
+        kernel_events_lost: 12,
+        events_undecoded: 1,
+        connections_joined_late: 1,
+        programs_unexamined: 0,
+    };
     scene.at(2_000 * MS, Body::Loss(loss));
     scene.state()
 }

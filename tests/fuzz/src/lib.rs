@@ -9,6 +9,8 @@ pub mod target;
 pub mod diagnose;
 #[path = "../../../observer/src/model/mod.rs"]
 pub mod model;
+#[path = "../../../observer/src/redact/mod.rs"]
+pub mod redact;
 #[path = "../../../observer/src/source"]
 pub mod source {
     pub mod record;

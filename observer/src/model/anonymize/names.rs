@@ -102,6 +102,7 @@ enum Kind {
     Address,
     Path,
     Program,
+    Commit,
 }
 
 impl Names {
@@ -238,9 +239,16 @@ impl Names {
         std::iter::once(shown).chain(words).collect()
     }
 
-    /// Versions stay, for they are public or say little; a branch's name does not.
-    pub(super) fn version(version: &str) -> String {
-        if is_version(version) { version.to_owned() } else { "…".to_owned() }
+    /// Versions stay, for they are public or say little; a branch's name does not, and the commit
+    /// in a pseudo-version becomes another of the same length.
+    pub(super) fn version(&mut self, version: &str) -> String {
+        let (numbers, end) =
+            version.split_at(version.strip_suffix("+incompatible").map_or(version.len(), str::len));
+        match crate::redact::commit_at(numbers) {
+            _ if !is_version(version) => "…".to_owned(),
+            Some(at) => format!("{}{:012x}{end}", &numbers[..at], self.number(Kind::Commit, &numbers[at..])),
+            None => version.to_owned(),
+        }
     }
 
     fn word(&mut self, word: &str) -> String {
@@ -262,7 +270,9 @@ impl Names {
             first.contains('.') && !first.starts_with('.') && !word.contains("://") && !word.contains(':');
         match version {
             None if looks && module.contains('/') => self.module(module),
-            Some(version) if looks && is_version(version) => format!("{}@{version}", self.module(module)),
+            Some(version) if looks && is_version(version) => {
+                format!("{}@{}", self.module(module), self.version(version))
+            }
             _ => "…".to_owned(),
         }
     }
@@ -283,7 +293,7 @@ impl Names {
             None => format!("/{end}"),
         };
         let module = module.map(|module| self.module(module));
-        let version = version.map(Self::version);
+        let version = version.map(|version| self.version(version));
         let file = |end: &str| match (&module, &version) {
             (Some(module), Some(version)) => format!("/{module}/@v/{version}.{end}"),
             _ => "/…".to_owned(),

@@ -27,7 +27,7 @@ impl log::Log for Stderr {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        eprintln!("goobserve: bpf: {}", record.args());
+        crate::say::line(&format!("bpf: {}", record.args()));
     }
 
     fn flush(&self) {}

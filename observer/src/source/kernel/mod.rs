@@ -80,6 +80,32 @@ pub struct Probes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attached(u64);
 
+/// Has the kernel verify every program, with all that `watch --all-go` takes, and attaches none: how many
+/// there are.
+pub fn verify() -> Result<usize> {
+    load(true, Some(0)).map(|(loaded, _)| loaded.programs.len())
+}
+
+/// Loads the programs that this kernel has a use for, and says which tracepoints bytes are seen at.
+fn load(follow_go: bool, all_go: Option<u32>) -> Result<(object::Loaded, &'static [&'static str])> {
+    let layout = {
+        let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
+        btf::layout(&data)?
+    };
+    let (bytes, unused): (&'static [_], &[_]) =
+        if layout.lengths { (&LENGTHS, &CALLS) } else { (&CALLS, &LENGTHS) };
+    let follow = u32::from(follow_go);
+    let all_go = all_go.unwrap_or(UNKNOWN32);
+    let globals = HashMap::from([
+        ("OFFSETS", (layout.offsets.as_bytes(), true)),
+        ("FOLLOW_GO", (follow.as_bytes(), true)),
+        ("ALL_GO_UID", (all_go.as_bytes(), true)),
+    ]);
+    let loaded =
+        object::load(OBJECT, globals, &|name| unused.iter().any(|tracepoint| tracepoint.ends_with(name)))?;
+    Ok((loaded, bytes))
+}
+
 /// The loaded and attached object. Dropping it detaches everything.
 pub struct Kernel {
     maps: HashMap<String, Map>,
@@ -113,22 +139,7 @@ impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree;
     /// `all_go`: so does every Go program of that user.
     pub fn load(follow_go: bool, all_go: Option<u32>) -> Result<Self> {
-        let layout = {
-            let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
-            btf::layout(&data)?
-        };
-        let (bytes, unused) =
-            if layout.lengths { (&LENGTHS[..], &CALLS[..]) } else { (&CALLS[..], &LENGTHS[..]) };
-        let follow = u32::from(follow_go);
-        let all_go = all_go.unwrap_or(UNKNOWN32);
-        let globals = HashMap::from([
-            ("OFFSETS", (layout.offsets.as_bytes(), true)),
-            ("FOLLOW_GO", (follow.as_bytes(), true)),
-            ("ALL_GO_UID", (all_go.as_bytes(), true)),
-        ]);
-        let mut loaded = object::load(OBJECT, globals, &|name| {
-            unused.iter().any(|tracepoint| tracepoint.ends_with(name))
-        })?;
+        let (mut loaded, bytes) = load(follow_go, all_go)?;
         let mut program =
             |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
         let uprobes: HashMap<_, OwnedFd> =
@@ -167,6 +178,14 @@ impl Kernel {
             _ => Err(anyhow!("the object has no map {name}")),
         };
         Ok(Shared { ring: ring.fd().as_fd().try_clone_to_owned()?, trees: map("TREES")?, lost: map("LOST")? })
+    }
+
+    /// The processes that are followed, for another process to look up in; read-only.
+    pub fn followed_processes(&self) -> Result<OwnedFd> {
+        match self.maps.get("PROCESSES") {
+            Some(Map::HashMap(map)) => read_only(map),
+            _ => Err(anyhow!("the object has no map PROCESSES")),
+        }
     }
 
     /// Says what the BPF programs had to say.

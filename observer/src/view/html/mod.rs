@@ -54,6 +54,7 @@ pub fn html(report: &Report, state: &State) -> String {
         let _ = writeln!(out, "<h1>{}</h1>", escape(&title));
     }
     if commands.len() > 1 {
+        missed(&mut out, report, None);
         index(&mut out, report, &commands);
     }
     let shown = commands.len().clamp(1, SECTIONS);
@@ -153,6 +154,7 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     let many = report.commands.len() > 1;
     let (number, level) = if many { (format!("#{} ", command.id), 2) } else { (String::new(), 1) };
     let _ = writeln!(out, "<h{level}>{number}<code>{name}</code></h{level}>");
+    missed(out, report, Some(command.id));
     let answer = answer(command);
     let _ = write!(out, r#"<p class="answer">"#);
     if failed(command) {
@@ -187,6 +189,13 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     tables::connections(out, report, command, room.rows);
     tables::processes(out, report, command, room.rows);
     out.push_str("</section>\n");
+}
+
+/// Whoever reads on must know that what is below is not all.
+fn missed(out: &mut String, report: &Report, command: Option<u32>) {
+    if let Some(missed) = loss::missed(report, command) {
+        let _ = writeln!(out, r#"<p class="bad">{missed}</p>"#);
+    }
 }
 
 fn drawing(out: &mut String, command: &Command, waterfall: &crate::view::waterfall::Waterfall) {

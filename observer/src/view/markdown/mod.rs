@@ -27,7 +27,10 @@ pub fn markdown(report: &Report) -> String {
     match commands.len() {
         0 => out.push_str("### No go command was observed\n"),
         1 => {}
-        n => index(&mut out, n, &commands),
+        n => {
+            index(&mut out, n, &commands);
+            missed(&mut out, report, None);
+        }
     }
     for command in commands.iter().take(COMMANDS) {
         chapter(&mut out, report, command);
@@ -65,6 +68,7 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
     let ending = words::ending(command.ended, command.exit_code, command.signal);
     let (name, wall) = (code(&words::argv(&command.argv)), duration(command.wall_ns));
     let _ = writeln!(out, "### {name}: {wall}, {ending}\n");
+    missed(out, report, Some(command.id));
     let answer = answer(command);
     let _ = write!(out, "**{}**", prose(&answer.time));
     match answer.worst {
@@ -84,6 +88,13 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
     }
     phases(out, command);
     details(out, report, command);
+}
+
+/// Whoever reads on must know that what is below is not all.
+fn missed(out: &mut String, report: &Report, command: Option<u32>) {
+    if let Some(missed) = loss::missed(report, command) {
+        let _ = writeln!(out, "⚠️ **{missed}**\n");
+    }
 }
 
 fn stall(out: &mut String, command: &Command, stall: &Stall) {

@@ -21,8 +21,11 @@ pub fn text(report: &Report, options: Options) -> String {
     if !report.remedies.is_empty() {
         page.line(0, PLAIN, &format!("With {}", report.remedies.join(" + ")));
     }
+    if report.commands.len() > 1 {
+        missed(&mut page, report, None);
+    }
     for command in &report.commands {
-        header(&mut page, command, report.commands.len() > 1);
+        header(&mut page, report, command);
         time::phases(&mut page, command);
         stalls::stalls(&mut page, command);
         time::hosts(&mut page, command);
@@ -36,10 +39,11 @@ pub fn text(report: &Report, options: Options) -> String {
     page.finish()
 }
 
-fn header(page: &mut Page, command: &Command, numbered: bool) {
+fn header(page: &mut Page, report: &Report, command: &Command) {
     page.gap();
-    let number = if numbered { format!("#{} ", command.id) } else { String::new() };
+    let number = if report.commands.len() > 1 { format!("#{} ", command.id) } else { String::new() };
     page.line(0, HEADING, &format!("{number}{}", words::argv(&command.argv)));
+    missed(page, report, Some(command.id));
     let failed = command.exit_code.is_some_and(|code| code != 0) || command.signal.is_some();
     let ending = words::ending(command.ended, command.exit_code, command.signal);
     let style = if failed { BAD } else { PLAIN };
@@ -65,6 +69,13 @@ fn header(page: &mut Page, command: &Command, numbered: bool) {
     let known: Vec<String> = known.into_iter().chain(unknown).collect();
     if !known.is_empty() {
         page.line(0, DIM, &known.join("  "));
+    }
+}
+
+/// Whoever reads on must know that what is below is not all.
+fn missed(page: &mut Page, report: &Report, command: Option<u32>) {
+    if let Some(missed) = super::loss::missed(report, command) {
+        page.line(0, BAD, &missed);
     }
 }
 

@@ -57,13 +57,17 @@ pub fn draw(
 /// What is lost of an observation, in red when something is.
 pub fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) -> u16 {
     let lost = loss.kernel_events_lost + loss.events_undecoded;
-    let text = match (lost, loss.connections_joined_late) {
-        (0, 0) => "unseen 0".to_owned(),
-        (lost, 0) => format!(" UNSEEN {lost} events "),
-        (0, late) => format!(" {late} joined late "),
-        (lost, late) => format!(" UNSEEN {lost} events, {late} joined late "),
+    let parts = [
+        (lost, format!("UNSEEN {lost} events")),
+        (loss.connections_joined_late, format!("{} joined late", loss.connections_joined_late)),
+        (loss.programs_unexamined, format!("{} not examined", loss.programs_unexamined)),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(_, text)| text).collect();
+    let (text, style) = if parts.is_empty() {
+        ("unseen 0".to_owned(), theme.dim())
+    } else {
+        (format!(" {} ", parts.join(", ")), theme.alarm())
     };
-    let style = if lost + loss.connections_joined_late > 0 { theme.alarm() } else { theme.dim() };
     put_right(buffer, place, place.y, &text, style);
     width(&text) as u16
 }

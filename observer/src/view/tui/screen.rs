@@ -43,17 +43,28 @@ impl Tty {
 
 impl Write for Tty {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             Self::Stdout(stdout) => stdout.write(bytes),
             Self::Controlling(file) => file.write(bytes),
-        }
+        };
+        gone_takes_all(written, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
+        let flushed = match self {
             Self::Stdout(stdout) => stdout.flush(),
             Self::Controlling(file) => file.flush(),
-        }
+        };
+        gone_takes_all(flushed, ())
+    }
+}
+
+/// A terminal that has gone takes everything: ratatui would complain on stderr, which has gone with
+/// it, and panic; that it has gone the keys say.
+fn gone_takes_all<T>(done: io::Result<T>, all: T) -> io::Result<T> {
+    match done {
+        Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => Ok(all),
+        other => other,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The end of an observation: what is still to be told, files, and the report.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
@@ -14,6 +13,8 @@ use crate::model::operations::is_go;
 use crate::model::record::{Ns, Process};
 use crate::model::report::report;
 use crate::model::state::CommandState;
+use crate::redact;
+use crate::say;
 use crate::view::{json, markdown, page, text};
 
 impl Observer {
@@ -32,8 +33,8 @@ impl Observer {
 
     /// CMD could not be started: no trace is left.
     pub fn abandon(self) {
-        if let Some(path) = &self.task.output.record {
-            let _ = std::fs::remove_file(path); // it was empty
+        if let Some(recorder) = self.recorder {
+            recorder.into_inner().abandon();
         }
     }
 
@@ -41,7 +42,7 @@ impl Observer {
     fn settle(&mut self) -> Ns {
         self.correlator.flush(self.settled(), &mut self.events);
         let at_ns = self.now();
-        let loss = self.correlator.loss(self.kernel_lost);
+        let loss = self.loss();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
         self.take();
         let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new());
@@ -72,10 +73,12 @@ impl Observer {
             return Ok(());
         }
         let report = report(&self.state);
+        // What cannot be written is said behind the report, which may be all there is.
+        let mut written = Ok(());
         if let Some(file) = self.json.take() {
             let mut bytes = json::json(&report)?.into_bytes();
             bytes.push(b'\n');
-            file.finish(&bytes)?;
+            written = file.finish(&bytes);
         }
         let output = &self.task.output;
         let told = match output.report {
@@ -85,18 +88,19 @@ impl Observer {
                 text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
             }
         };
-        std::io::stderr().write_all(told.as_bytes())?;
+        say::put(&told); // to a terminal that has gone it does not matter
+
         if !self.task.output.quiet {
             self.refusals(binaries);
         }
-        Ok(())
+        Ok(written?)
     }
 
     /// Says why requests are missing, when a program could not be probed.
     fn refusals(&self, binaries: &Binaries) {
         for binary in binaries.refusals() {
             let reason = binary.refused.as_deref().unwrap_or_default();
-            eprintln!("goobserve: {}: not probed: {reason}", binary.path);
+            say::line(&format!("{}: not probed: {reason}", redact::file(&binary.path)));
         }
         // A short one has gone before it can be looked at, and one of which records were lost is not known.
         let may_be_go = |command: &CommandState| {
@@ -108,10 +112,10 @@ impl Observer {
         let go = binaries.any_go() || self.state.commands().any(|(_, command)| may_be_go(command));
         let foreign = self.task.argv.first().filter(|_| !go);
         if let Some(name) = foreign {
-            eprintln!(
-                "goobserve: {name} is not a Go program, and none was seen below it: DNS, TCP and TLS hellos are shown, \
+            say::line(&format!(
+                "{name} is not a Go program, and none was seen below it: DNS, TCP and TLS hellos are shown, \
                  requests inside TLS cannot be"
-            );
+            ));
         }
     }
 }

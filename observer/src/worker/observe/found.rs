@@ -24,9 +24,10 @@ impl Observer {
 
     /// Threads of such processes wait for locks.
     pub(super) fn found_locks(&mut self, root: u32, at_ns: u64, waits: Vec<FoundLock>) {
+        let mut looked = locks::Looked::default();
         for wait in waits {
             self.correlator.found_lock(root, at_ns, &wait, &mut self.events);
-            let facts = locks::facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
+            let facts = looked.facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
             self.correlator.lock_facts(wait.tid, facts, &mut self.events);
         }
         self.take();
@@ -35,8 +36,8 @@ impl Observer {
     /// The kernel's diagnostics alone say how sockets are that were there already.
     pub(super) fn ask_for_sockets(&self, seam: &Seam) {
         for root in self.correlator.found_trees() {
-            // A failure shows at the next receive: the agent has gone.
-            let _ = seam.send(&ToAgent::Sockets { root }, &[]);
+            // Without room they are asked about a little later.
+            let _ = seam.offer(&ToAgent::Sockets { root }, &[]);
         }
     }
 
