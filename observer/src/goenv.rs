@@ -16,6 +16,9 @@ pub const FILE_LIMIT: usize = 64 * 1024;
 /// Characters of a value that are kept.
 const VALUE_LIMIT: usize = 4096;
 
+/// Variables that name a forward proxy.
+pub const FORWARD: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
 /// What the settings are worked out from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -32,30 +35,52 @@ pub struct Source<'a> {
 pub struct GoEnv {
     env: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
+    /// The user's settings file was read, or there is none
+    file_known: bool,
 }
 
 impl GoEnv {
     /// Gathers them. `read` gives a file's content, [`FILE_LIMIT`] bytes at most, or `None` when
-    /// it cannot be read; it is asked for two or three files at most.
+    /// it cannot be read (an empty one when there is none, if the caller can tell); it is asked for two
+    /// or three files at most.
     pub fn gather(source: &Source<'_>, mut read: impl FnMut(&Path) -> Option<Vec<u8>>) -> Self {
         let env = variables(source.environ);
         let mut files = BTreeMap::new();
-        if let Some(path) = user_file(&env) {
-            merge(&mut files, read(&path));
-        }
+        let user = user_file(&env);
+        let content = user.as_deref().map(&mut read);
+        let file_known = set(&env, "GOENV") == Some("off") || matches!(content, Some(Some(_)));
+        merge(&mut files, content.flatten());
         let named_root = set(&files, "GOROOT").or_else(|| set(&env, "GOROOT"));
         for root in roots(named_root, source.binary) {
-            if let Some(content) = read(&root.join("go.env")) {
+            if let Some(content) = read(&root.join("go.env")).filter(|content| !content.is_empty()) {
                 merge(&mut files, Some(content));
                 break;
             }
         }
-        Self { env, files }
+        Self { env, files, file_known }
     }
 
     /// A variable, or what a file says; `None` when neither does.
     pub fn get(&self, name: &str) -> Option<&str> {
         set(&self.env, name).or_else(|| set(&self.files, name))
+    }
+
+    /// A list of patterns, whole, to be appended to: empty when nothing sets it, `None` when that is not
+    /// known. `environ` is what this was gathered from.
+    fn patterns(&self, name: &str, environ: &[u8]) -> Option<String> {
+        let is_whole = |value: &str| value.chars().count() < VALUE_LIMIT && !value.contains('\u{fffd}');
+        let whole = |value: &str| is_whole(value).then(|| value.to_owned());
+        if let Some(value) = set(&self.env, name) {
+            return whole(value);
+        }
+        // A value that is no text is not among the variables, and an environment that could not be
+        // read, or not whole, has none of them or not all.
+        let is_it = |entry: &[u8]| {
+            entry.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.len() > 1 && rest[0] == b'=')
+        };
+        let hidden = environ.split(|byte| *byte == 0).any(is_it);
+        let known = environ.last() == Some(&0) && self.file_known && !hidden;
+        known.then(|| self.get(name).unwrap_or_default()).and_then(whole)
     }
 
     /// GOPATH, a list of folders.
@@ -87,6 +112,7 @@ pub fn first(gopath: &str) -> Option<String> {
 pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>) -> record::Go {
     let go = GoEnv::gather(source, read);
     let gomaxprocs = set(&go.env, "GOMAXPROCS").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+    let patterns = |name| Some(redact::variable(name, &go.patterns(name, source.environ)?));
     record::Go {
         version: None,
         cgo: None,
@@ -100,6 +126,11 @@ pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>)
         gomodcache: go.gomodcache(),
         gocache: go.gocache(),
         caches_shared: None,
+        goprivate: patterns("GOPRIVATE"),
+        gonoproxy: patterns("GONOPROXY"),
+        gonosumdb: patterns("GONOSUMDB"),
+        forward_proxy: (!source.environ.is_empty())
+            .then(|| FORWARD.iter().any(|name| set(&go.env, name).is_some())),
     }
 }
 
@@ -267,9 +298,39 @@ mod tests {
     }
 
     #[test]
+    fn private_patterns_are_whole_or_not_known() {
+        let file = |content| ("/home/u/.config/go/env", content);
+        let of = |environ: &str, files: &[(&str, &str)]| go(environ, "/go", files).goprivate;
+        let private = file("GOPRIVATE=a.test,b.test\n");
+        assert_eq!(of("HOME=/home/u\0", &[private]).as_deref(), Some("a.test,b.test"));
+        assert_eq!(of("HOME=/home/u\0GOPRIVATE=c.test\0", &[private]).as_deref(), Some("c.test"));
+        assert_eq!(of("HOME=/home/u\0GOPRIVATE=c.test\0", &[]).as_deref(), Some("c.test"));
+        assert_eq!(of("HOME=/home/u\0", &[file("")]).as_deref(), Some(""));
+        assert_eq!(of("GOENV=off\0", &[]).as_deref(), Some(""));
+        // A file or an environment that was not read, or not whole.
+        assert_eq!(of("HOME=/home/u\0", &[]), None);
+        assert_eq!(of("GOENV=off\0PATH=/us", &[]), None);
+        assert_eq!(of("", &[]), None);
+        let long = format!("GOENV=off\0GOPRIVATE={}\0", "a.test,".repeat(VALUE_LIMIT));
+        assert_eq!(of(&long, &[]), None);
+        let source = Source { environ: b"GOENV=off\0GOPRIVATE=\xff\0", binary: None, cpus: None };
+        assert_eq!(settings(&source, |_| None).goprivate, None);
+    }
+
+    #[test]
+    fn a_forward_proxy_is_known_by_its_variables() {
+        assert_eq!(go("https_proxy=http://proxy.test\0", "/go", &[]).forward_proxy, Some(true));
+        assert_eq!(go("HTTPS_PROXY=\0", "/go", &[]).forward_proxy, Some(false));
+        assert_eq!(go("", "/go", &[]).forward_proxy, None);
+    }
+
+    #[test]
     fn bytes_that_are_no_environment_are_left_out() {
         let source = Source { environ: b"\xff\xfe=1\0noequals\0=\0GOFLAGS=-x", binary: None, cpus: None };
         let found = settings(&source, |_| Some(vec![0xff; FILE_LIMIT * 2]));
-        assert_eq!(found, record::Go { goflags: Some("-x".into()), ..record::Go::default() });
+        assert_eq!(
+            found,
+            record::Go { goflags: Some("-x".into()), forward_proxy: Some(false), ..record::Go::default() }
+        );
     }
 }

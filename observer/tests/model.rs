@@ -111,7 +111,7 @@ fn phases_add_up_whatever_is_seen_of_a_recording() {
 #[test]
 fn a_report_has_exactly_the_contracts_fields() {
     let mut report = reported();
-    report.commands[0].stalls.push(stall());
+    report.commands[0].stalls.insert(0, stall());
     let value = serde_json::to_value(&report).unwrap();
     let expect = |pointer: &str, fields: &str| {
         let object = value.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")).as_object().unwrap();
@@ -300,7 +300,7 @@ fn the_published_schemas_are_those_of_the_code() {
 fn a_report_is_valid_and_a_wrong_one_is_not() {
     let validator = jsonschema::validator_for(&published("report")).unwrap();
     let mut report = reported();
-    report.commands[0].stalls.push(stall());
+    report.commands[0].stalls.insert(0, stall());
     report.commands[0].hosts.push(HostShare {
         host: "h".into(),
         blocked_ns: 0,

@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
-use crate::lab::{GIT_HOST, Lab, RESET_HOST, SSH_HOST};
+use crate::lab::{CODE_HOST, GIT_HOST, Lab, RESET_HOST, SSH_HOST};
 use crate::proxy::Proxy;
 use crate::store::Store;
 use crate::{paths, wait};
@@ -82,9 +82,9 @@ fn page(module: &str, url: &str) -> Bytes {
     format!("<html><head><meta name=\"go-import\" content=\"{module} git {url}\"></head></html>").into()
 }
 
-/// A module at [`GIT_HOST`], with its repository there.
-fn library(name: &str, served: &mut HashMap<String, Bytes>) -> Result<()> {
-    let module = format!("{GIT_HOST}/{name}");
+/// A module at that host, with its repository there.
+fn library(host: &str, name: &str, served: &mut HashMap<String, Bytes>) -> Result<()> {
+    let module = format!("{host}/{name}");
     files(&Repository::of_module(&module)?.path(), &format!("{name}.git"), served)?;
     served.insert(name.to_owned(), page(&module, &format!("https://{module}.git")));
     Ok(())
@@ -92,10 +92,12 @@ fn library(name: &str, served: &mut HashMap<String, Bytes>) -> Result<()> {
 
 impl Lab {
     /// Serves at [`GIT_HOST`]: `lib`, a module whose repository is there too; `over-ssh`, whose
-    /// repository is `ssh` at [`SSH_HOST`]; `reset`, whose repository is at [`RESET_HOST`].
+    /// repository is `ssh` at [`SSH_HOST`]; `reset`, whose repository is at [`RESET_HOST`]. At
+    /// [`CODE_HOST`], which is the same server: `tool`, a module with its repository.
     pub fn git_host(&self, ssh: Option<&Repository>) -> Result<Proxy> {
         let mut served = HashMap::new();
-        library("lib", &mut served)?;
+        library(GIT_HOST, "lib", &mut served)?;
+        library(CODE_HOST, "tool", &mut served)?;
         let mut point = |name: &str, url: String| {
             served.insert(name.to_owned(), page(&format!("{GIT_HOST}/{name}"), &url));
         };
@@ -109,7 +111,7 @@ impl Lab {
     /// Serves modules of these names at [`GIT_HOST`], each with a repository of its own there.
     pub fn git_libraries(&self, names: &[&str]) -> Result<Proxy> {
         let mut served = HashMap::new();
-        names.iter().try_for_each(|name| library(name, &mut served))?;
+        names.iter().try_for_each(|name| library(GIT_HOST, name, &mut served))?;
         self.git_files(served)
     }
 

@@ -33,6 +33,8 @@ pub const PROXY_HOST: &str = "proxy.test";
 pub const SUMDB_HOST: &str = "sumdb.test";
 /// Host of git repositories over https; see [`crate::git`].
 pub const GIT_HOST: &str = "git.test";
+/// Another host of git repositories over https.
+pub const CODE_HOST: &str = "code.test";
 /// Host of git repositories over ssh.
 pub const SSH_HOST: &str = "ssh.test";
 /// A host that resets every connection.
@@ -70,7 +72,7 @@ impl Lab {
     pub fn start_in(place: Place) -> Result<Self> {
         let store = Store::shared()?;
         let dir = paths::temp("goobserve-lab-").context("make the lab's folder")?;
-        let authority = Authority::new(&[PROXY_HOST, SUMDB_HOST, GIT_HOST])?;
+        let authority = Authority::new(&[PROXY_HOST, SUMDB_HOST, GIT_HOST, CODE_HOST])?;
         let ca = dir.path().join("ca.pem");
         fs::write(&ca, &authority.pem).context("write the lab's authority")?;
 
@@ -86,6 +88,7 @@ impl Lab {
                 (PROXY_HOST, net.proxy),
                 (SUMDB_HOST, net.sumdb),
                 (GIT_HOST, net.free(5)),
+                (CODE_HOST, net.free(5)),
                 (SSH_HOST, net.free(6)),
                 (RESET_HOST, net.free(7)),
                 (REFUSED_HOST, net.free(8)),

@@ -222,12 +222,20 @@ impl Observation for Observed {
 /// message, and holds secrets that nobody needs.
 fn environ(invoker: &Invoker) -> String {
     let wanted = |name: &str| name.starts_with("GO") || name.starts_with("XDG_") || name == "HOME";
-    let mut text = String::new();
+    let (mut text, mut whole) = (String::new(), true);
     for (name, value) in &invoker.env {
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-        if wanted(&name) && text.len() + name.len() + value.len() < ENVIRON_MAX {
+        if crate::goenv::FORWARD.contains(&&*name) && !value.is_empty() {
+            // That there is one is known; its address may hold a password.
+            text.push_str(&format!("{name}=…\0"));
+        } else if wanted(&name) && text.len() + name.len() + value.len() < ENVIRON_MAX {
             text.push_str(&format!("{name}={value}\0"));
+        } else {
+            whole &= !wanted(&name);
         }
+    }
+    if !whole {
+        text.pop(); // without its last NUL it is known to be cut
     }
     text
 }

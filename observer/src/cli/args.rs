@@ -51,7 +51,7 @@ Exit status: 0 answered, whatever the answer; 2 wrong use; 4 any failure, CMD's 
 Examples:
   sudo goobserve compare --with concurrency=16 -- go mod download
   sudo goobserve compare --with http1 --with concurrency=16 --versus concurrency=16 -- go mod download
-  sudo goobserve compare --with 'resolv=options timeout:1 attempts:3' --runs 10 -- go mod download";
+  sudo goobserve compare --with 'resolv=options timeout:2 attempts:5' --runs 10 -- go mod download";
 
 const REPLAY_EXAMPLES: &str = "\
 Keys: space plays and pauses, < and > change the speed, , and . seek, ? helps, q ends.

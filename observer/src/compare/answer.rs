@@ -333,7 +333,7 @@ fn stalls(pairs: &[[Report; 2]], remedies: &[String]) -> Vec<StallChange> {
         let remedy = |remedy: &crate::model::report::Remedy| Tried {
             name: remedy.name.clone(),
             attempt: remedy.attempt.clone(),
-            tried: remedies.contains(&remedy.name),
+            tried: remedy.name.split(" + ").all(|name| remedies.iter().any(|tried| tried == name)),
         };
         found.push(StallChange {
             kind: stall.kind.clone(),

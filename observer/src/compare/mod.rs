@@ -3,6 +3,9 @@
 
 pub mod answer;
 
+/// Runs of the command when nothing else is asked for: each way, and one that warms up.
+pub const RUNS_IN_ALL: u64 = 2 * answer::FEWEST as u64 + 1;
+
 #[cfg(target_os = "linux")]
 mod asked;
 

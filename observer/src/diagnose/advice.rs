@@ -15,7 +15,7 @@ pub fn next_step(stall: &Stall) -> Option<(&'static str, &str)> {
 pub fn advice(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "dns-timeout" => {
-            "if it happens again, take that server out of /etc/resolv.conf, or mend the way to it"
+            "if it happens again, take that server out of /etc/resolv.conf, or fix the way to it"
         }
         "dns-aaaa-silent" => "have the device mended that drops AAAA questions, or ask another name server",
         "dns-slow" => "use a faster name server, or a cache on this machine: go asks again in each command",
@@ -32,7 +32,9 @@ pub fn advice(kind: &str) -> Option<&'static str> {
         "tls-intercepted" => "nothing, unless downloads are slow: each at once needs a connection of its own",
         "handshake-wasted" => "nothing: it cost one handshake beside another",
         "h2-loss-blocks-all" => "mend the loss on the way to that host",
-        "h2-silent" => "use another proxy; in scripts set a limit: timeout 300 go mod download",
+        "h2-silent" => {
+            "use another proxy that may see your modules; in scripts set a limit: timeout 300 go mod download"
+        }
         "path-dead" => {
             "run it again; if it happens again, look for a NAT, firewall or VPN that drops connections"
         }
@@ -42,14 +44,20 @@ pub fn advice(kind: &str) -> Option<&'static str> {
         "zero-window" => "tell the owner of that server: it reads too slowly",
         "proxy-slow" => "use another proxy, or ask its owner why it answers late",
         "transfer-slow" => "use another proxy, or ask its owner whether it limits the rate",
-        "toolchain-download" => "install that Go beforehand, in CI in the image",
-        "proxy-fallback-direct" => "for private modules set GOPRIVATE; for a wrong version mend go.mod",
-        "mirror-private" => "set GOPRIVATE to the prefix of your modules",
+        "toolchain-download" => {
+            "install that Go beforehand, in CI in the image; GOTOOLCHAIN=local helps if go.mod needs no newer one"
+        }
+        "proxy-fallback-direct" => {
+            "append private modules to GOPRIVATE, and GONOPROXY and GONOSUMDB where set; a wrong version: fix go.mod"
+        }
+        "mirror-private" => {
+            "append your modules' prefix to GOPRIVATE, and to GONOPROXY and GONOSUMDB where set: they win over it"
+        }
         "duplicate-request" => "mend what is missing there, if it should not be",
         "sumdb-slow" => "commit a complete go.sum (go mod tidy): the database is then asked nothing",
         "sumdb-unreachable" => "commit a complete go.sum, or use a proxy that serves the database",
         "sumdb-proxy-broken" => {
-            "have the proxy mended: it must answer /supported with 404, or serve the database"
+            "have the proxy fixed: it must answer /supported with 404, or serve the database"
         }
         "stacked-timeouts" => "mend one of the two, and the time halves",
         "concurrency-limited" => "set GOMAXPROCS for this command: GOMAXPROCS=16 go mod download",
@@ -61,7 +69,9 @@ pub fn advice(kind: &str) -> Option<&'static str> {
             "CPU: keep the module cache between runs; disk: a faster one for GOMODCACHE; waiting \
              for a CPU: fewer jobs beside it"
         }
-        "vcs-waiting" => "give git its credentials (a key without a passphrase, a token in .netrc)",
+        "vcs-waiting" => {
+            "give git its credentials (a key without a passphrase, a token in .netrc); ssh -oBatchMode=yes shows if it asks"
+        }
         _ => return None,
     })
 }

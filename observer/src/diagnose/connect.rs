@@ -1,14 +1,14 @@
 //! TCP handshakes that were lost, refused or sent into nothing.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, Span, hull};
 use super::finding::Finding;
 use super::index::ids;
+use super::offer::Offer;
 use super::thresholds as at;
 use crate::model::operations::Subject;
-use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use crate::model::record::{Class, Connection, ConnectionOutcome, Ns, Phase, Request};
 use crate::view::human::{count, duration};
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -112,7 +112,8 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         (c.start_ns, handshake_end(case, c).saturating_sub(way))
     };
     let mut finding = finding(case, "syn-lost", host, connections, &fault, summary);
-    finding.remedies = around(case, host);
+    // A SYN that is lost now and then is lost on the way to another proxy, too.
+    finding.remedies = if came { Vec::new() } else { around(case, host) };
     finding.advice =
         came.then_some("run it again; if it happens again, look for loss on the way to that host");
     finding
@@ -131,32 +132,60 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
 }
 
 /// Ways around a host that is slow or cannot be reached.
-pub fn around(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
+pub fn around(case: &Case<'_>, host: &str) -> Vec<Offer> {
     if super::sumdb::is_database(case, host) { super::sumdb::around(case) } else { other_proxy(case, host) }
 }
 
-/// GOPROXY without that host, or the modules' own hosts. Nothing when the host is no proxy of it:
-/// then it cannot be left out.
-pub fn other_proxy(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
-    let direct = ("proxy=direct".to_owned(), "asks the modules' own hosts instead of that proxy");
-    let Some(list) = case.record.go.goproxy.as_deref() else { return vec![direct] };
+/// GOPROXY without that host: what the user named to come after it, and nothing else. None where the
+/// host is no proxy of it, where nothing is left, and where names would reach whom they did not reach.
+pub fn other_proxy(case: &Case<'_>, host: &str) -> Vec<Offer> {
+    let go = &case.record.go;
+    let list = go.goproxy.as_deref().unwrap_or_default();
     let host = bare(host);
     let is_host = |item: &&str| bare(authority(url(item))) == host;
-    let named = list.split_inclusive([',', '|']).any(|item| is_host(&item));
-    // An address may be anybody's.
-    if !named && host.parse::<IpAddr>().is_err() {
-        return Vec::new();
-    }
     let items = list.split_inclusive([',', '|']).filter(|item| !is_host(item) && !url(item).is_empty());
     let rest: String = items.collect();
     let rest = rest.trim_end_matches([',', '|']);
+    let next = url(rest.split_inclusive([',', '|']).next().unwrap_or_default());
+    let named = list.split_inclusive([',', '|']).any(|item| is_host(&item));
     // What was taken out before it was shown cannot be tried.
-    let others = named && !matches!(rest, "" | "direct" | "off") && !rest.contains('…');
-    vec![if others {
-        (format!("proxy={rest}"), "asks what comes next in GOPROXY instead of that proxy")
-    } else {
-        direct
-    }]
+    if !named || rest.contains('…') {
+        return Vec::new();
+    }
+    match next {
+        "" | "off" => Vec::new(),
+        // A forward proxy is in the way of the modules' own hosts as it is of this one.
+        "direct" if go.forward_proxy == Some(true) || refused_lookup(case, host) => Vec::new(),
+        "direct" => {
+            let why = "asks the modules' own hosts and the checksum database instead of that proxy";
+            vec![Offer::new("proxy=direct", why)]
+        }
+        next if shows_nothing_new(case, host, bare(authority(next))) => {
+            let why = "asks what comes next in GOPROXY at once, where go asked in the end";
+            vec![Offer::new(format!("proxy={rest}"), why)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// That proxy refused to ask the checksum database for something: it may keep private names in.
+fn refused_lookup(case: &Case<'_>, host: &str) -> bool {
+    case.requests().any(|request| {
+        request.class.phase() == Phase::Sumdb
+            && request.class != Class::SumdbSupported
+            && request.status.is_some_and(|status| (400..500).contains(&status))
+            && request.authority.as_deref().is_some_and(|authority| bare(authority) == host)
+    })
+}
+
+/// Whether `next` was asked in this run, for every module that `host` was asked for, too.
+fn shows_nothing_new(case: &Case<'_>, host: &str, next: &str) -> bool {
+    let asked = |host: &str| -> BTreeSet<&str> {
+        let of = |request: &&Request| request.authority.as_deref().is_some_and(|one| bare(one) == host);
+        case.requests().filter(of).filter_map(|request| request.module.as_deref()).collect()
+    };
+    let next = asked(next);
+    !next.is_empty() && asked(host).is_subset(&next)
 }
 
 /// An entry of GOPROXY without what parts it from the next.

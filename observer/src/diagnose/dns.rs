@@ -1,26 +1,21 @@
 //! Questions that were answered late, wrongly or never.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::case::{Case, hull, whole};
 use super::finding::Finding;
 use super::index::{ids, is_suffixed};
+use super::offer::Offer;
 use super::thresholds as at;
+use super::waits;
 use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
 use crate::view::human::{count, duration};
 
-const AGAIN: (&str, &str) =
-    ("resolv=options timeout:1 attempts:3", "asks again after one second instead of five");
-
-/// Where go asks again after a second already.
-const ONCE: (&str, &str) = ("resolv=options attempts:1", "waits once for what never comes");
-const MORE: (&str, &str) =
-    ("resolv=options attempts:4", "asks more often before it gives up, where answers are lost");
-
-const ONE_BY_ONE: (&str, &str) =
-    ("resolv=options single-request", "asks for A, then for AAAA: something may drop one of two at once");
+/// What to do where a resolver on this machine stands between.
+const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
+                        as long as it does";
 
 pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
@@ -108,15 +103,13 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
         finding.fatal = case.connections().next().is_none();
-        let remedy = match (asks_soon(&questions), silent) {
-            (false, _) => Some(AGAIN),
-            (true, true) => Some(ONCE),
-            (true, false) => Some(MORE).filter(|_| finding.fatal && case.failed()),
-        };
-        finding.remedies = remedy.map(|(name, why)| (name.to_owned(), why)).into_iter().collect();
-        // Of two questions sent at once, one was answered.
-        if !silent && questions.iter().any(|(dns, _)| other_type_answered(case, dns)) {
-            finding.remedies.push((ONE_BY_ONE.0.to_owned(), ONE_BY_ONE.1));
+        let behind = behind(case, &questions);
+        if is_local(server) || !behind.is_empty() {
+            // It asks others by itself, and takes the time that takes.
+            finding.summary.push_str(&passed_on(&behind));
+            finding.advice = Some(OF_LOCAL);
+        } else {
+            finding.remedies.extend(waits::remedies(case, &questions, silent));
         }
         finding.remedies.extend(other_server(case, server));
         found.push(finding);
@@ -142,34 +135,60 @@ fn answered_later(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> bool {
     })
 }
 
-/// The time-out is a second already: that is how long questions were waited for.
-fn asks_soon(questions: &[(&Dns, Option<Ns>)]) -> bool {
-    let waited = questions.iter().filter(|(dns, _)| dns.timed_out);
-    let longest = waited.filter_map(|(dns, end)| Some((*end)?.saturating_sub(dns.start_ns))).max();
-    longest.is_some_and(|longest| longest < at::DNS_UNANSWERED_NS)
-}
-
-/// The same name was asked of the same server for the other type, at the same time, with success.
-fn other_type_answered(case: &Case<'_>, dns: &Dns) -> bool {
-    case.questions().any(|(other, _)| {
-        other.server == dns.server
-            && other.qtype != dns.qtype
-            && other.name.eq_ignore_ascii_case(&dns.name)
-            && other.attempt == dns.attempt
-            && other.rcode.is_some()
+/// A resolver on this machine, or on this machine's own link: it asks others by itself.
+fn is_local(server: &str) -> bool {
+    server.parse::<SocketAddr>().is_ok_and(|server| match server.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified(),
     })
 }
 
+/// What a local resolver asked on behalf of those questions.
+fn behind<'a>(case: &Case<'a>, questions: &[(&Dns, Option<Ns>)]) -> Vec<&'a Dns> {
+    let of = ids(questions.iter().map(|(dns, _)| dns.id));
+    let of = |dns: &&Dns| dns.on_behalf_of.is_some_and(|id| of.contains(&id));
+    case.command.dns.values().map(|question| &question.record).filter(of).collect()
+}
+
+/// Whom a local resolver waited for, the one that took longest first.
+fn passed_on(behind: &[&Dns]) -> String {
+    let slow = |dns: &&&Dns| match dns.end_ns {
+        Some(end) if dns.rcode.is_some() => end.saturating_sub(dns.start_ns),
+        _ => Ns::MAX,
+    };
+    let Some(worst) = behind.iter().max_by_key(slow) else { return String::new() };
+    match slow(&worst) {
+        Ns::MAX => format!(": it asked {}, which did not answer", worst.server),
+        took => format!(": it asked {}, which took {}", worst.server, duration(took)),
+    }
+}
+
 /// A server that answered well in this run, instead of that one.
-fn other_server(case: &Case<'_>, server: &str) -> Option<(String, &'static str)> {
-    let good = case.questions().find(|(dns, end)| {
-        dns.server != server
-            && dns.rcode.as_deref() == Some("NOERROR")
+fn other_server(case: &Case<'_>, server: &str) -> Option<Offer> {
+    let answered = |dns: &Dns| dns.rcode.as_deref() == Some("NOERROR") && dns.answers.is_some_and(|n| n > 0);
+    let of_name = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    // Name servers differ in what they know: the other one has to know every name that any of them did.
+    let names: BTreeSet<&str> =
+        case.questions().filter(|(dns, _)| answered(dns)).map(|(dns, _)| dns.name.as_str()).collect();
+    let knows = |other: &str, name: &&str| {
+        case.questions().any(|(dns, _)| dns.server == other && answered(dns) && of_name(&dns.name, name))
+    };
+    let well = |dns: &Dns, end: Option<Ns>| {
+        dns.rcode.as_deref() == Some("NOERROR")
             && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
+    };
+    let all_well = |other: &str| case.questions().all(|(dns, end)| dns.server != other || well(dns, end));
+    let others: BTreeSet<&str> = case.questions().map(|(dns, _)| dns.server.as_str()).collect();
+    let other = others.into_iter().find(|other| {
+        *other != server
+            && !names.is_empty()
+            && all_well(other)
+            && names.iter().all(|name| knows(other, name))
     });
-    let address = good?.0.server.strip_suffix(":53")?;
+    let address = other?.strip_suffix(":53")?;
     let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-    Some((format!("resolv=nameserver {address}"), "asks only the server that answered well in this run"))
+    let why = "asks only the server that answered well in this run";
+    Some(Offer::new(format!("resolv=nameserver {address}"), why))
 }
 
 /// What questions cost that had no answer. What else was asked for the same name meanwhile, A beside
@@ -222,16 +241,12 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
             names(&questions)
         );
         let mut finding = finding(case, "dns-slow", server, &questions, summary);
-        let of = ids(questions.iter().map(|(dns, _)| dns.id));
-        let behind = case.command.dns.values().map(|question| &question.record);
-        let behind = behind.filter(|dns| dns.on_behalf_of.is_some_and(|id| of.contains(&id)));
-        let behind: Vec<&Dns> = behind.collect();
-        if let Some(first) = behind.first() {
-            let took = first.end_ns.map(|end| format!(", which took {}", duration(end - first.start_ns)));
-            finding.summary =
-                format!("{}: it asked {}{}", finding.summary, first.server, took.unwrap_or_default());
-            finding.advice =
-                Some("give that stub another server: `resolvectl status` shows them, `resolvectl dns` sets");
+        let behind = behind(case, &questions);
+        if !behind.is_empty() {
+            finding.summary.push_str(&passed_on(&behind));
+        }
+        if is_local(server) || !behind.is_empty() {
+            finding.advice = Some(OF_LOCAL);
         }
         finding.evidence.extend(behind.iter().take(3).map(|dns| {
             let took = dns
@@ -255,9 +270,25 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
             count(questions.len() as u64, "question")
         );
         let mut finding = finding(case, "dns-search", server, &questions, summary);
-        finding.remedies = vec![("resolv=options ndots:1".to_owned(), "asks for the name as it is first")];
+        if first_helps(case, &questions) {
+            finding.remedies.push(Offer::new("resolv=options ndots:1", "asks for the name as it is first"));
+        }
         found.push(finding);
     }
+}
+
+/// Each of those names is known without its suffix, and was asked for that way later.
+fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<Ns>)]) -> bool {
+    suffixed.iter().all(|(dns, _)| {
+        let name = dns.name.to_ascii_lowercase();
+        case.questions().any(|(plain, _)| {
+            let rest = name.strip_prefix(&plain.name.to_ascii_lowercase());
+            rest.is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
+                && plain.rcode.as_deref() == Some("NOERROR")
+                && plain.answers.is_some_and(|answers| answers > 0)
+                && plain.start_ns >= dns.start_ns
+        })
+    })
 }
 
 fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::advice::advice;
 use super::case::{Case, Span};
+use super::offer::Offer;
 use super::thresholds as at;
 use crate::model::record::{Gap, Ns, Phase};
-use crate::model::report::{Remedy, Severity, Stall};
+use crate::model::report::{Severity, Stall};
 use crate::view::human::duration;
 
 /// What a detector found.
@@ -27,8 +28,8 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// What to do, where it is not the same for all of a kind
     pub advice: Option<&'static str>,
-    /// Remedies as in `--with`, and why each may help
-    pub remedies: Vec<(String, &'static str)>,
+    /// What may be tried
+    pub remedies: Vec<Offer>,
     /// What it is about failed for good: when the command failed, that is likely why
     pub fatal: bool,
     /// Never more than information
@@ -74,12 +75,6 @@ impl Finding {
         let severity = self.severity(case);
         let fatal = self.is_fatal(case);
         let limit = if HANGS.contains(&self.kind) { "timeout 300 " } else { "" };
-        let command = format!("{limit}{}", quoted(&case.record.argv));
-        let remedy = |(name, why): (String, &str)| Remedy {
-            attempt: format!("goobserve compare --with {} -- {command}", word(&name)),
-            name,
-            why: why.to_owned(),
-        };
         Stall {
             kind: self.kind.to_owned(),
             phase: self.phase,
@@ -92,7 +87,7 @@ impl Finding {
             evidence: self.evidence,
             advice: self.advice.or_else(|| advice(self.kind)).unwrap_or_default().to_owned(),
             fatal,
-            remedies: self.remedies.into_iter().map(remedy).collect(),
+            remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
         }
     }
 
@@ -123,29 +118,4 @@ const HANGS: [&str; 2] = ["h2-silent", "path-dead"];
 /// Requests whose wait is explained already.
 pub fn explained(found: &[Finding]) -> BTreeSet<u32> {
     found.iter().flat_map(|finding| finding.explains.iter().copied()).collect()
-}
-
-/// A command line that a shell takes apart as it was.
-fn quoted(argv: &[String]) -> String {
-    argv.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" ")
-}
-
-fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,~".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_line_survives_the_shell() {
-        let argv = ["go", "get", "a b", "it's", ""].map(str::to_owned);
-        assert_eq!(quoted(&argv), r"go get 'a b' 'it'\''s' ''");
-    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::case::{Case, Span, hull};
 use super::finding::Finding;
 use super::index::ids;
+use super::offer::Offer;
 use super::thresholds as at;
 use crate::model::event::{Mark, WindowMark};
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
@@ -191,7 +192,7 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         out_of_order,
         duration_or_unknown(connection.rtt_ns)
     )];
-    finding.remedies = vec![("http1".to_owned(), "a connection a request: a loss holds up one")];
+    finding.remedies = vec![Offer::new("http1", "a connection a request: a loss holds up one")];
     Some(finding)
 }
 
@@ -321,10 +322,33 @@ fn limits(case: &Case<'_>) -> Vec<Finding> {
                 )
             })
             .collect();
-        finding.remedies = vec![("http1".to_owned(), "a connection a request, kept for the next one")];
+        // With HTTP/1.1 go dials as many as there are requests at once, and keeps two.
+        if connections.len() > most_open(case, &host) {
+            finding.remedies.push(Offer::new("http1", "a connection a request, kept for the next one"));
+        }
         findings.push(finding);
     }
     findings
+}
+
+/// Requests to that host at once, at the most.
+fn most_open(case: &Case<'_>, host: &str) -> usize {
+    let of_host = |request: &&Request| request.authority.as_deref() == Some(host);
+    most_at_once(&case.requests().filter(of_host).collect::<Vec<_>>(), case.wall.1)
+}
+
+/// Requests at once, at the most; what has not ended is open until `end`.
+pub fn most_at_once(requests: &[&Request], end: Ns) -> usize {
+    let edges = requests.iter().flat_map(|r| [(r.start_ns, 1), (r.end_ns.unwrap_or(end), -1)]);
+    let mut edges: Vec<(Ns, i64)> = edges.collect();
+    // What ends at a moment makes room for what begins at it.
+    edges.sort_unstable();
+    let mut open = 0;
+    let counts = edges.into_iter().map(|(_, change)| {
+        open += change;
+        open
+    });
+    usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0)
 }
 
 fn resets(case: &Case<'_>) -> Vec<Finding> {
@@ -358,7 +382,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             cost_ns: case.cost_of_requests(requests.iter().copied(), None),
             summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
             evidence: requests.iter().take(5).map(|request| what(request)).collect(),
-            remedies: super::connect::around(case, host),
+            remedies: if all { Vec::new() } else { super::connect::around(case, host) },
             advice: all.then_some("nothing, unless it happens often: go asked again by itself"),
             fatal: !all,
             ..Finding::of(

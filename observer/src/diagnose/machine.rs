@@ -3,6 +3,7 @@
 use super::case::{Case, Span, hull, whole};
 use super::finding::Finding;
 use super::index::ids;
+use super::offer::Offer;
 use super::thresholds as at;
 use crate::model::operations::Subject;
 use crate::model::record::{Class, Ns, Phase, Request, RequestOutcome};
@@ -18,7 +19,11 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 /// As many downloads in flight as go allows itself, while this machine had nothing to do.
 fn concurrency(case: &Case<'_>) -> Option<Finding> {
     let limit = u64::from(case.record.go.gomaxprocs?);
-    if limit >= at::CONCURRENCY {
+    // A server that refuses for being asked too much is not to be asked more.
+    let refused = |request: &Request| {
+        matches!(request.status, Some(429 | 503)) || request.reset_code.as_deref() == Some("REFUSED_STREAM")
+    };
+    if limit >= at::CONCURRENCY || case.failed() || case.requests().any(refused) {
         return None;
     }
     let download = |class: Class| !matches!(class, Class::Toolchain | Class::GoGet | Class::Other);
@@ -75,7 +80,10 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
                 percent(idle, case.wall_ns())
             ),
         ],
-        remedies: vec![(format!("concurrency={}", at::CONCURRENCY), "downloads 16 modules at once")],
+        remedies: vec![Offer::new(
+            format!("concurrency={}", at::CONCURRENCY),
+            "downloads 16 modules at once",
+        )],
         ..Finding::of("concurrency-limited", Phase::Proxy, hull(full.iter().copied())?)
     })
 }

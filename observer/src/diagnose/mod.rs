@@ -12,17 +12,21 @@ mod http2;
 mod index;
 pub mod live;
 mod machine;
+mod offer;
+mod private;
 mod proxy;
 mod sumdb;
 mod thresholds;
 mod tls;
 mod vcs;
+mod waits;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use case::Case;
 use finding::Finding;
+pub use offer::from_here;
 
 use crate::model::operations::{Flight, Subject, Threads};
 use crate::model::phases::Split;

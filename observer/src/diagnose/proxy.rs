@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::case::{Case, Span, hull};
 use super::finding::{Finding, explained};
-use super::http2::what;
+use super::http2::{most_at_once, what};
+use super::offer::Offer;
 use super::thresholds as at;
 use crate::model::operations::{Flight, Subject};
 use crate::model::record::{Class, Ns, Phase, Request, RequestOutcome};
@@ -181,6 +182,17 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         let size = request.bytes.map_or_else(|| "?".to_owned(), bytes);
         format!("{}: {size} in {}", request.path.as_deref().unwrap_or("?"), duration(to - from))
     };
+    // More connections help where several responses share one.
+    let share = most_at_once(requests, case.wall.1) > 1
+        && connection.is_some_and(|c| c.alpn.as_deref() == Some("h2"));
+    let remedies = match (lossy, closed) {
+        (true, _) if share => vec![Offer::new("http1", "a loss holds up one response only")],
+        (false, false) if share => {
+            vec![Offer::new("http1", "one connection for each download: helps where each is limited")]
+        }
+        (false, false) => super::connect::other_proxy(case, host),
+        _ => Vec::new(),
+    };
     Finding {
         host: Some(host.to_owned()),
         cost_ns,
@@ -190,16 +202,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
             bytes(u64::try_from(rate).unwrap_or(u64::MAX))
         ),
         evidence: requests.iter().take(5).map(line).collect(),
-        remedies: if lossy {
-            vec![("http1".to_owned(), "a loss holds up one response only")]
-        } else if !closed && requests.len() > 1 && connection.is_some_and(|c| c.alpn.as_deref() == Some("h2"))
-        {
-            vec![("http1".to_owned(), "one connection for each download: helps where each is limited")]
-        } else if !closed {
-            super::connect::other_proxy(case, host)
-        } else {
-            Vec::new()
-        },
+        remedies,
         ..Finding::of(
             "transfer-slow",
             requests[0].class.phase(),
@@ -210,6 +213,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
 
 fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let version = requests.iter().find_map(|request| request.version.as_deref()).unwrap_or("another version");
+    let came = !case.failed() || requests.iter().any(|request| request.outcome == RequestOutcome::Ok);
     Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_requests(requests.iter().copied(), None),
@@ -222,10 +226,15 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
                 .map_or_else(|| "has not answered".to_owned(), |status| format!("answered with {status}"))
         ),
         evidence: requests.iter().take(3).map(|request| what(request)).collect(),
-        remedies: vec![(
-            "env=GOTOOLCHAIN=local".to_owned(),
-            "uses the toolchain that is there; fails when go.mod cannot do with it",
-        )],
+        // While it is to be had, to refuse it may only make the command fail.
+        remedies: if came {
+            Vec::new()
+        } else {
+            vec![Offer::new(
+                "env=GOTOOLCHAIN=local",
+                "uses the toolchain that is there, if go.mod can do with it",
+            )]
+        },
         ..Finding::of(
             "toolchain-download",
             Phase::Toolchain,
@@ -247,8 +256,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         modules.sort_unstable();
         modules.dedup();
         let names = modules.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-        let private =
-            format!("env=GOPRIVATE={}", modules.iter().take(8).copied().collect::<Vec<_>>().join(","));
+        let private = super::private::offer(case, &requests);
         let sumdb = requests.iter().any(|request| request.class.phase() == Phase::Sumdb);
         let phase = if sumdb { Phase::Sumdb } else { Phase::Proxy };
         let finding = |kind, summary| Finding {
@@ -260,7 +268,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
                 .take(5)
                 .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
                 .collect(),
-            remedies: vec![(private.clone(), "asks the module's own host at once, and nobody else")],
+            remedies: private.iter().cloned().collect(),
             ..Finding::of(
                 kind,
                 phase,

@@ -7,6 +7,7 @@ use super::connect::{authority, bare, handshake_end};
 use super::finding::{Finding, explained};
 use super::http2::what;
 use super::index::ids;
+use super::offer::Offer;
 use super::proxy::{by_host, is_late, late};
 use super::thresholds as at;
 use crate::model::operations::{Flight, Subject};
@@ -52,29 +53,41 @@ pub fn is_database(case: &Case<'_>, host: &str) -> bool {
 }
 
 /// What is asked nothing costs nothing.
-pub const OFF: (&str, &str) =
-    ("sumdb=off", "shows what the checksum database costs; gives up its protection, so not to keep");
+fn off() -> Offer {
+    Offer::new("sumdb=off", "shows what the checksum database costs; gives up its protection, so not to keep")
+}
 
 /// Ways around the database's host.
-pub fn around(case: &Case<'_>) -> Vec<(String, &'static str)> {
+pub fn around(case: &Case<'_>) -> Vec<Offer> {
     let mut ways = Vec::new();
     if let Some((name, Some(url))) = setting(case)
         && host_of_name(name) != bare(authority(url))
+        && !name.contains('…')
+        && answers_all(case, bare(authority(url)))
     {
-        ways.push((format!("sumdb={name}"), "asks the database by its own name instead of that host"));
+        let why = "asks the database by its own name instead of that host";
+        ways.push(Offer::new(format!("sumdb={name}"), why));
     }
-    ways.push((OFF.0.to_owned(), OFF.1));
+    ways.push(off());
     ways
 }
 
+/// Whether that mirror answered every lookup: what it answers the database knows. Of a name that it
+/// did not answer for the database would hear for the first time.
+fn answers_all(case: &Case<'_>, mirror: &str) -> bool {
+    let mut lookups = case.requests().filter(|request| {
+        request.class == Class::SumdbLookup
+            && request.authority.as_deref().is_some_and(|authority| bare(authority) == mirror)
+    });
+    let first = lookups.next();
+    first.into_iter().chain(lookups).all(|request| request.status == Some(200)) && first.is_some()
+}
+
 /// Ways around whoever serves the database: itself, or a proxy.
-pub fn ways(case: &Case<'_>, host: &str) -> Vec<(String, &'static str)> {
+pub fn ways(case: &Case<'_>, host: &str) -> Vec<Offer> {
     let mut ways = super::connect::around(case, host);
-    for (_, why) in ways.iter_mut().filter(|(name, _)| name == "proxy=direct") {
-        *why = "asks the checksum database itself, and the modules' own hosts";
-    }
-    if ways.iter().all(|(name, _)| name != OFF.0) {
-        ways.push((OFF.0.to_owned(), OFF.1));
+    if !ways.contains(&off()) {
+        ways.push(off());
     }
     ways
 }
@@ -201,7 +214,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
             .take(5)
             .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
             .collect(),
-        remedies: vec![("proxy=direct".to_owned(), "asks the checksum database itself")],
+        remedies: super::connect::other_proxy(case, host),
         fatal: true,
         ..Finding::of(
             "sumdb-proxy-broken",

@@ -36,7 +36,15 @@ impl World {
             argv: vec!["go".into(), "mod".into(), "download".into()],
             wall_ns: Some(10 * S),
             exit_code: Some(0),
-            go: Go { gosumdb: Some("sumdb.test".into()), gomaxprocs: Some(2), ..Go::default() },
+            go: Go {
+                goproxy: Some("https://proxy.test,direct".into()),
+                gosumdb: Some("sumdb.test".into()),
+                gomaxprocs: Some(2),
+                goprivate: Some(String::new()),
+                gonoproxy: Some(String::new()),
+                gonosumdb: Some(String::new()),
+                ..Go::default()
+            },
             local: Some(Local::default()),
             ..Command::default()
         };
@@ -158,6 +166,14 @@ impl World {
     fn elsewhere(mut self) {
         self.1.go.goproxy = Some("https://proxy.test|https://mirror.test,direct".into());
         self.judged();
+        // What failed there was asked of the next one, too.
+        let asked: Vec<Request> =
+            self.0.command(1).unwrap().requests.values().map(|request| Request::clone(request)).collect();
+        for (request, id) in asked.into_iter().zip(1_000..) {
+            let mirror = Request { id, authority: Some("mirror.test".into()), ..request };
+            self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(mirror) });
+        }
+        self.judged();
         for sumdb in ["sumdb.example.test https://sumdb.test", "sumdb.test https://proxy.test"] {
             self.1.go.gosumdb = Some(sumdb.into());
             self.judged();
@@ -170,6 +186,11 @@ impl World {
             }
             self.judged();
         }
+        for request in requests {
+            self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(request) });
+        }
+        self.1.go.gonoproxy = Some("corp.test".into());
+        self.judged();
     }
 
     #[track_caller]
@@ -236,4 +257,22 @@ fn hello_only(connection: &mut Connection) {
 fn open(request: &mut Request) {
     (request.status, request.first_byte_ns, request.end_ns) = (None, None, None);
     (request.bytes, request.outcome) = (None, RequestOutcome::Open);
+}
+
+/// A stall without anything in it.
+pub fn no_stall() -> Stall {
+    Stall {
+        kind: String::new(),
+        phase: Phase::Proxy,
+        host: None,
+        severity: Severity::Info,
+        start_ns: 0,
+        end_ns: 0,
+        cost_ns: 0,
+        summary: String::new(),
+        evidence: Vec::new(),
+        advice: String::new(),
+        fatal: false,
+        remedies: Vec::new(),
+    }
 }

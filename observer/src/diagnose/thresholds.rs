@@ -33,6 +33,8 @@ pub const FALLBACK_NS: Ns = 250 * MS;
 pub const FALLBACK_MAX_NS: Ns = 1_500 * MS;
 /// A `ClientHello` unanswered for so long: two retransmissions of it have been in vain.
 pub const HELLO_UNANSWERED_NS: Ns = 2 * S;
+/// The first `go1.N` with the setting `tlsmlkem`, and with the key share that it leaves out.
+pub const TLSMLKEM_MINOR: u32 = 24;
 /// Round trips that a TLS handshake may take: 1 for TLS 1.3, 2 for TLS 1.2, 1 for a retry, and
 /// as many to spare.
 pub const TLS_ROUND_TRIPS: u64 = 6;

@@ -4,6 +4,7 @@ use super::case::{Case, hull};
 use super::connect::{around, by_host};
 use super::finding::Finding;
 use super::index::ids;
+use super::offer::Offer;
 use super::thresholds as at;
 use crate::model::operations::Subject;
 use crate::model::record::{Connection, ConnectionOutcome, Ns, Phase};
@@ -81,9 +82,36 @@ fn finding(
     }
 }
 
+/// Bytes of a hello that surely fits one packet.
+const HELLO_FITS: u32 = 1_400;
+
 /// A hello that is not known to fit one packet of 1,500 bytes.
 fn may_be_large(connection: &Connection) -> bool {
-    connection.hello_bytes.is_none_or(|bytes| bytes > 1_400)
+    connection.hello_bytes.is_none_or(|bytes| bytes > HELLO_FITS)
+}
+
+/// Whether a smaller hello may be answered. It is not where a small one was unanswered too or a
+/// large one was answered, where what is missing is the answer's large segments, and where this go
+/// sends a small one already or does not know the setting.
+fn smaller_may_help(case: &Case<'_>, host: &str, unanswered: &[&Connection]) -> bool {
+    let go = &case.record.go;
+    let knows = go.version.as_deref().and_then(minor).is_none_or(|minor| minor >= at::TLSMLKEM_MINOR);
+    let off = go.godebug.as_deref().is_some_and(|debug| debug.split(',').any(|pair| pair == "tlsmlkem=0"));
+    let answer_cut = |c: &&Connection| {
+        c.received_out_of_order.unwrap_or(0) > 0 || c.bytes_received.is_some_and(|bytes| bytes > 0)
+    };
+    let large_came =
+        |c: &Connection| c.tls_version.is_some() && c.hello_bytes.is_some_and(|bytes| bytes > HELLO_FITS);
+    knows
+        && !off
+        && unanswered.iter().all(|c| may_be_large(c) && !answer_cut(c))
+        && !case.connections().any(|c| large_came(c) && case.host(c) == host)
+}
+
+/// `26` of `go1.26.8`.
+fn minor(version: &str) -> Option<u32> {
+    let rest = version.strip_prefix("go1.")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn hello(connection: &Connection) -> String {
@@ -91,7 +119,7 @@ fn hello(connection: &Connection) -> String {
 }
 
 fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let may_be_size = connections.iter().any(|c| may_be_large(c));
+    let may_be_size = smaller_may_help(case, host, connections);
     let why = if may_be_size {
         "filtered by name, or dropped for being larger than one packet"
     } else {
@@ -113,7 +141,7 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
         })
         .collect();
     if may_be_size {
-        finding.remedies.push(("no-mlkem".to_owned(), "sends a ClientHello that fits one packet"));
+        finding.remedies.push(Offer::new("no-mlkem", "sends a ClientHello that fits one packet"));
         finding.advice = Some(
             "if no-mlkem helps, have the firewall mended; else have the host let through, or use a mirror",
         );

@@ -65,16 +65,6 @@ fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<u32, Vec<Span
     let whom = host.as_deref().unwrap_or("an unknown host");
     // The youngest is what the others wait for.
     let last = tree.last().unwrap_or(top);
-    let mut remedies = vec![
-        (
-            "env=GIT_SSH_COMMAND=ssh -oBatchMode=yes".to_owned(),
-            "lets ssh fail at once instead of asking: shows that it asks",
-        ),
-        ("env=GIT_ASKPASS=true".to_owned(), "gives git an empty answer at once: shows that it asks"),
-    ];
-    if tree.iter().all(|process| process.comm != "ssh") {
-        remedies.reverse();
-    }
     Some(Finding {
         summary: format!(
             "{} for {whom} waited {} without any traffic: likely for somebody to type a password",
@@ -85,7 +75,6 @@ fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<u32, Vec<Span
             format!("{} (pid {}), {}", top.comm, top.pid, "no question, no connection and no CPU in use"),
             format!("waits for: {} (pid {})", last.args.join(" "), last.pid),
         ],
-        remedies,
         host,
         cost_ns,
         fatal: true,

@@ -123,6 +123,11 @@ impl Anonymizer {
             gomodcache,
             gocache,
             caches_shared,
+            // Patterns of private names: a pseudonym would not say what they cover.
+            goprivate: _,
+            gonoproxy: _,
+            gonosumdb: _,
+            forward_proxy,
         } = whole;
         Go {
             version,
@@ -136,6 +141,10 @@ impl Anonymizer {
             gomodcache: gomodcache.map(|path| self.names.path(&path)),
             gocache: gocache.map(|path| self.names.path(&path)),
             caches_shared,
+            goprivate: None,
+            gonoproxy: None,
+            gonosumdb: None,
+            forward_proxy,
         }
     }
 
@@ -390,7 +399,8 @@ impl Anonymizer {
         };
         let remedies = remedies.into_iter().map(|Remedy { name, why, attempt: _ }| Remedy {
             name: remedy(&name),
-            why,
+            // What a variable holds now follows, which may be names.
+            why: why.split("; ").next().unwrap_or_default().to_owned(),
             attempt: String::new(),
         });
         Stall {

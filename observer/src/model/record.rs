@@ -118,6 +118,19 @@ pub struct Go {
     /// Both caches are one folder, by device and inode; absent when they are not, or it is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caches_shared: Option<bool>,
+    /// GOPRIVATE; empty when it is not set, absent when that is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goprivate: Option<String>,
+    /// GONOPROXY, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gonoproxy: Option<String>,
+    /// GONOSUMDB, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gonosumdb: Option<String>,
+    /// `HTTPS_PROXY` or `HTTP_PROXY` is set, so that other hosts are reached the same way; absent when it
+    /// is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_proxy: Option<bool>,
 }
 
 impl Go {

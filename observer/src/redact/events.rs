@@ -81,6 +81,10 @@ fn go(whole: Go) -> Go {
         gomodcache,
         gocache,
         caches_shared,
+        goprivate,
+        gonoproxy,
+        gonosumdb,
+        forward_proxy,
     } = whole;
     Go {
         version: version.as_deref().map(text),
@@ -94,6 +98,10 @@ fn go(whole: Go) -> Go {
         gomodcache: gomodcache.as_deref().map(url::file),
         gocache: gocache.as_deref().map(url::file),
         caches_shared,
+        goprivate: goprivate.map(|patterns| settings::variable("GOPRIVATE", &patterns)),
+        gonoproxy: gonoproxy.map(|patterns| settings::variable("GONOPROXY", &patterns)),
+        gonosumdb: gonosumdb.map(|patterns| settings::variable("GONOSUMDB", &patterns)),
+        forward_proxy,
     }
 }
 
@@ -358,7 +366,9 @@ fn stall(whole: Stall) -> Stall {
 
 fn stall_remedy(whole: Remedy) -> Remedy {
     let Remedy { name, why, attempt } = whole;
-    Remedy { name: settings::remedy(&name), why: text(&why), attempt: text(&attempt) }
+    // Those that only help together have a plus between.
+    let name: Vec<String> = name.split(" + ").map(settings::remedy).collect();
+    Remedy { name: name.join(" + "), why: text(&why), attempt: text(&attempt) }
 }
 
 fn stall_update(whole: StallUpdate) -> StallUpdate {

@@ -104,7 +104,9 @@ impl Remedy {
     pub fn keeping(&self) -> Option<String> {
         match &self.kind {
             Kind::Setting(setting) => setting.warning().is_none().then(|| setting.keeping()),
-            Kind::Switch(switch) => Some(format!("GODEBUG={}=0 in its environment", switch.key())),
+            Kind::Switch(switch) => {
+                Some(format!("{}=0 appended to GODEBUG in its environment", switch.key()))
+            }
             Kind::Line(line) => Some(format!("\"{line}\" in {RESOLV_CONF}")),
         }
     }

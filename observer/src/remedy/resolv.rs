@@ -26,7 +26,7 @@ impl Line {
         let wrong = |what: &str| {
             Refusal::new(
                 format!("{:?}: {what}", redact::remedy(&format!("resolv={text}"))),
-                "see resolv.conf(5); --with resolv='options timeout:1 attempts:3'",
+                "see resolv.conf(5); --with resolv='options timeout:2 attempts:5'",
             )
         };
         if text.chars().any(|c| c.is_control() && c != '\t') {

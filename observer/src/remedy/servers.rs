@@ -6,7 +6,7 @@ use crate::cli::options::Refusal;
 /// The refusal of a remedy that this version has not.
 pub fn not_here(name: &str) -> Option<Refusal> {
     let instead = match name {
-        "dns-cache" => "try --with resolv='options timeout:1 attempts:3'",
+        "dns-cache" => "try --with resolv='nameserver ADDRESS' with a nearer name server",
         "gateway" => "try --with proxy=URL with another mirror, or --with http1",
         "deadline" => "try `timeout 60 CMD`",
         _ => return None,

@@ -150,13 +150,20 @@ impl Setting {
     /// What makes it last.
     pub fn keeping(&self) -> String {
         let (name, value) = (&self.variable, self.shown());
-        let value = if value.contains([' ', '|']) { format!("'{value}'") } else { value };
+        // A line with a hole in it is none to be pasted.
+        if value != self.value {
+            return format!("the value tried for {name} in its environment");
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
+        let quoted = format!("'{}'", value.replace('\'', r"'\''"));
+        let value = if value.chars().all(plain) { value } else { quoted };
         match name.as_str() {
             // Builds and tests would use as many threads, too.
             "GOMAXPROCS" => format!("{name}={value} in front of this command alone"),
-            // `go env -w` refuses GOWORK; GODEBUG is for other Go programs, too.
-            name if SHOWN.contains(&name) && !matches!(name, "GODEBUG" | "GOWORK") => {
-                format!("go env -w {name}={value}")
+            "GODEBUG" => format!("{value} appended to GODEBUG in its environment"),
+            // `go env -w` refuses GOWORK, and what it writes gives way to the environment.
+            name if SHOWN.contains(&name) && name != "GOWORK" => {
+                format!("go env -w {name}={value}, or where the environment sets {name}, there")
             }
             _ => format!("{name}={value} in its environment"),
         }

@@ -129,15 +129,22 @@ fn what_is_given_up_is_said() {
 fn how_to_keep_it_is_said_unless_a_protection_is_given_up() {
     for (word, keeping) in [
         ("concurrency=16", Some("GOMAXPROCS=16 in front of this command alone")),
-        ("no-mlkem", Some("GODEBUG=tlsmlkem=0 in its environment")),
+        ("no-mlkem", Some("tlsmlkem=0 appended to GODEBUG in its environment")),
         (
             "proxy=https://user:secret@proxy.test|direct",
-            Some("go env -w GOPROXY='https://…@proxy.test|direct'"),
+            Some("the value tried for GOPROXY in its environment"),
         ),
-        ("env=GOTOOLCHAIN=local", Some("go env -w GOTOOLCHAIN=local")),
-        ("env=GODEBUG=netdns=go", Some("GODEBUG=netdns=go in its environment")),
+        (
+            "env=GOPRIVATE=a.test,*.b.test",
+            Some("go env -w GOPRIVATE='a.test,*.b.test', or where the environment sets GOPRIVATE, there"),
+        ),
+        (
+            "env=GOTOOLCHAIN=local",
+            Some("go env -w GOTOOLCHAIN=local, or where the environment sets GOTOOLCHAIN, there"),
+        ),
+        ("env=GODEBUG=netdns=go", Some("netdns=go appended to GODEBUG in its environment")),
         ("env=GOWORK=off", Some("GOWORK=off in its environment")),
-        ("env=TOKEN=secret", Some("TOKEN=… in its environment")),
+        ("env=TOKEN=secret", Some("the value tried for TOKEN in its environment")),
         ("resolv=options ndots:1", Some("\"options ndots:1\" in /etc/resolv.conf")),
         ("sumdb=off", None),
     ] {

@@ -226,12 +226,13 @@ fn stalls(page: &mut Page, answer: &Answer) {
         page.line(2, PLAIN, &format!("{what}: {baseline} {before}; {tried} {after}"));
         page.line(4, DIM, &stall.summary);
         for remedy in &stall.remedies {
-            let line = if remedy.tried {
-                format!("tried: {}", headline(answer).into_iter().next().unwrap_or_default())
+            if remedy.tried {
+                let came = headline(answer).into_iter().next().unwrap_or_default();
+                page.line(4, PLAIN, &format!("tried: {came}"));
             } else {
-                format!("try: {}", remedy.attempt)
-            };
-            page.line(4, PLAIN, &line);
+                page.line(4, PLAIN, &format!("try {}:", remedy.name));
+                page.command(6, PLAIN, &remedy.attempt);
+            }
         }
     }
 }

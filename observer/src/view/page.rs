@@ -80,6 +80,14 @@ impl Page {
         self.put(lead, style, &current);
     }
 
+    /// A line for a shell, if there is one: on a line of its own, whole however long it is, so that it
+    /// can be pasted.
+    pub fn command(&mut self, indent: usize, style: Style, text: &str) {
+        if !text.is_empty() {
+            self.put(indent, style, &clean(text));
+        }
+    }
+
     /// A table, indented by two columns.
     pub fn table(&mut self, table: &Table) {
         for row in table.layout(self.width - 2) {
@@ -124,6 +132,15 @@ mod tests {
         assert!(text.lines().all(|line| width(line) <= 40), "{text}");
         assert_eq!(text.lines().count(), 3);
         assert!(text.lines().nth(1).unwrap().starts_with("    "));
+    }
+
+    #[test]
+    fn a_line_for_a_shell_is_not_broken() {
+        let mut page = Page::new(Options { width: 40, color: false });
+        let line = format!("goobserve compare -- {}", "word ".repeat(30).trim_end());
+        page.command(6, PLAIN, &line);
+        page.command(6, PLAIN, "");
+        assert_eq!(page.finish(), format!("      {line}\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A go command's binary and environment in, its settings out.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -73,7 +73,9 @@ pub fn settings(
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
-        same_files.then(|| regular::read(path, goenv::FILE_LIMIT as u64)).flatten()
+        let content = same_files.then(|| regular::read(path, goenv::FILE_LIMIT as u64))?;
+        let is_missing = || std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        content.or_else(|| is_missing().then(Vec::new))
     };
     let Go { version, binary, cgo, .. } = of_binary;
     let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };

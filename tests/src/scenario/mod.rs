@@ -13,5 +13,5 @@ mod spec;
 
 pub use self::check::{DEPTH, Depth, check, report};
 pub use self::files::{all, named, pairs, recording_file};
-pub use self::observe::{Ran, observe};
+pub use self::observe::{Ran, apply, observe};
 pub use self::spec::{CommandSpec, Expect, Scenario};

@@ -39,10 +39,22 @@ pub struct Ran {
     pub report: Value,
     /// The recording, with a neutral name for the run's folder
     pub recording: String,
+    /// Paths that the module proxy and the checksum database were asked for, by their log
+    pub asked: Vec<String>,
 }
 
 /// Runs it once with that round-trip time. Needs root.
 pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
+    observed(scenario, rtt, None)
+}
+
+/// Runs it once as a report of its recording proposes: `line` is pasted into a shell, in which
+/// `goobserve compare` runs the command once with what it tries. Needs root.
+pub fn apply(scenario: &Scenario, rtt: Duration, line: &str) -> Result<Ran> {
+    observed(scenario, rtt, Some(line))
+}
+
+fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ran> {
     let lab = Lab::start_in(Place::Wire)?;
     let wire = lab.net.wire.as_ref().context("a lab without a wire")?;
     wire.set_faults(scenario.wire.faults(&lab, rtt)?);
@@ -74,8 +86,11 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
     let lock = lock.transpose()?;
     let [json, record] = ["report.json", "recording.jsonl"].map(|name| run.file(name));
     let mut command = wrapped(scenario, &run)?;
-    command.arg("run").arg("--json").arg(&json).arg("--record").arg(&record);
-    command.args(["--report", "none", "--"]).args(argv(scenario, &modules));
+    command.arg("run").arg("--json").arg(&json).arg("--record").arg(&record).args(["--report", "none"]);
+    match line {
+        Some(line) => command = pasted(&command, &run, line),
+        None => drop(command.arg("--").args(argv(scenario, &modules))),
+    }
     if let Some(writers) = &writers {
         command.env("GOMODCACHE", writers.folder()?);
     }
@@ -111,7 +126,21 @@ pub fn observe(scenario: &Scenario, rtt: Duration) -> Result<Ran> {
         |file| fs::read_to_string(file).with_context(|| format!("{} and said {stderr}", output.status));
     let report = serde_json::from_str(&read(&json)?).context("parse the report")?;
     let recording = neutral(&read(&record)?, &run)?;
-    Ok(Ran { rtt, status: output.status, stderr, report, recording })
+    let asked = lab.proxy.log().requests().into_iter().map(|request| request.path).collect();
+    Ok(Ran { rtt, status: output.status, stderr, report, recording, asked })
+}
+
+/// A shell with that line, in which `goobserve compare` is `goobserve` with its arguments.
+fn pasted(goobserve: &Command, run: &GoRun, line: &str) -> Command {
+    let line = line.replacen(&format!("cd {NEUTRAL}/"), &format!("cd {}/", run.dir().display()), 1);
+    let words = std::iter::once(goobserve.get_program()).chain(goobserve.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let with = words.join(" ");
+    let script = format!("goobserve() {{ shift; {with} \"$@\"; }}\nsudo() {{ \"$@\"; }}\n{line}");
+    let mut command = run.command("sh");
+    command.args(["-c", &script]);
+    command.envs(goobserve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
 }
 
 /// The recording without what it says of the machine: folders and the kernel.

@@ -7,7 +7,9 @@ fn a_syn_that_is_sent_again_was_lost() {
     let lost = |c: &mut Connection| {
         (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
     };
-    near(World::new().connection(lost).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 3 * S);
+    let stall = World::new().connection(lost).finds("syn-lost", Phase::Connect, Some("proxy.test"));
+    near(stall.cost_ns, 3 * S);
+    assert_eq!(names(&stall), [""; 0], "what is lost now and then is lost on every way");
     // … of which the way itself takes its part.
     let far = |c: &mut Connection| {
         lost(c);
@@ -114,4 +116,31 @@ fn a_handshake_without_a_request_is_wasted() {
     let unused = |c: &mut Connection| (c.outcome, c.requests) = (ConnectionOutcome::Unused, 0);
     World::new().connection(unused).finds("handshake-wasted", Phase::Tls, Some("proxy.test"));
     World::new().connection(|_| {}).finds_no("handshake-wasted");
+}
+
+#[test]
+fn a_smaller_hello_is_not_offered_where_size_is_not_the_cause() {
+    let of = |world: World| {
+        let stall = world.finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
+        names(&stall).contains(&"no-mlkem")
+    };
+    let dead = || World::new().connection(hello_only);
+    assert!(of(dead()));
+    let small = |c: &mut Connection| {
+        hello_only(c);
+        c.hello_bytes = Some(300);
+    };
+    assert!(!of(dead().connection(small)), "a small one was unanswered, too");
+    assert!(!of(dead().connection(|_| {})), "a large one was answered");
+    let other = |c: &mut Connection| c.server_name = Some("sumdb.test".into());
+    assert!(of(dead().connection(other)), "… by another host");
+    let cut = |c: &mut Connection| {
+        hello_only(c);
+        c.received_out_of_order = Some(1);
+    };
+    assert!(!of(World::new().connection(cut)), "the answer's large segments are missing");
+    let version =
+        |version: &'static str| of(dead().command(move |command| command.go.version = Some(version.into())));
+    assert!(version("go1.24.3") && version("go1.26.8") && !version("go1.23.9"));
+    assert!(!of(dead().command(|command| command.go.godebug = Some("netdns=go,tlsmlkem=0".into()))));
 }

@@ -20,6 +20,9 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
         (r.start_ns, r.first_byte_ns, r.end_ns, r.outcome) = (0, None, None, RequestOutcome::Open);
     });
     near(never.finds("concurrency-limited", Phase::Proxy, None).cost_ns, stall.cost_ns);
+    two_at_a_time(40).command(|c| c.exit_code = Some(1)).finds_no("concurrency-limited");
+    let refused = |r: &mut Request| (r.status, r.outcome) = (Some(429), RequestOutcome::Error);
+    two_at_a_time(40).request(refused).finds_no("concurrency-limited");
     two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no("concurrency-limited");
 }
 

@@ -132,7 +132,15 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     };
     let stall = world().finds("proxy-fallback-direct", Phase::Vcs, Some("git.test"));
     assert_eq!(stall.remedies[0].name, "env=GOPRIVATE=example.com/m1");
-    world().finds("mirror-private", Phase::Proxy, Some("proxy.test"));
+    let with = |private: Option<&'static str>| {
+        let world = world().command(move |command| command.go.goprivate = private.map(str::to_owned));
+        names(&world.finds("mirror-private", Phase::Proxy, Some("proxy.test"))).join(" ")
+    };
+    assert_eq!(with(Some("git.corp.test")), "env=GOPRIVATE=git.corp.test,example.com/m1");
+    assert_eq!(with(None), "", "what it holds is not known");
+    let served = world().request(|r| r.module = Some("example.com/m1".into()));
+    let stall = served.finds("mirror-private", Phase::Proxy, Some("proxy.test"));
+    assert_eq!(names(&stall), [""; 0], "the proxy has it in another version");
     World::new().connection(|_| {}).request(missing).finds_no("proxy-fallback-direct");
     World::new().connection(|_| {}).request(missing).finds_no("mirror-private");
 }
@@ -171,19 +179,76 @@ fn the_way_around_a_proxy_is_what_else_goproxy_has() {
         let stall = world.finds("syn-lost", Phase::Connect, Some(host));
         names(&stall).join(" ")
     };
-    assert_eq!(offered(None, "proxy.test"), "proxy=direct");
-    assert_eq!(offered(Some("https://proxy.test"), "proxy.test"), "proxy=direct");
     assert_eq!(offered(Some("https://proxy.test,direct"), "proxy.test"), "proxy=direct");
-    assert_eq!(offered(Some("https://proxy.test:8443/x,off"), "proxy.test"), "proxy=direct");
-    assert_eq!(
-        offered(Some("https://a.test|https://proxy.test/x|https://b.test,direct"), "proxy.test"),
-        "proxy=https://a.test|https://b.test,direct"
-    );
-    assert_eq!(offered(Some("https://proxy.test,https://…@b.test"), "proxy.test"), "proxy=direct");
-    assert_eq!(offered(Some("https://proxy.test,,https://b.test,"), "proxy.test"), "proxy=https://b.test");
+    // Nothing that the user did not name, and nobody who would hear of names for the first time.
+    assert_eq!(offered(None, "proxy.test"), "");
+    assert_eq!(offered(Some("https://proxy.test"), "proxy.test"), "");
+    assert_eq!(offered(Some("https://proxy.test:8443/x,off"), "proxy.test"), "");
+    assert_eq!(offered(Some("https://proxy.test,https://…@b.test"), "proxy.test"), "");
+    assert_eq!(offered(Some("https://proxy.test|https://b.test,direct"), "proxy.test"), "");
     // Neither is there a proxy to leave out.
     assert_eq!(offered(Some("https://proxy.test,direct"), "git.test"), "");
     assert_eq!(offered(Some("direct"), "git.test"), "");
+}
+
+#[test]
+fn the_next_proxy_is_offered_where_it_was_asked_the_same() {
+    let list = |command: &mut Command| {
+        command.go.goproxy = Some("https://a.test|https://proxy.test/x|https://b.test,direct".into());
+    };
+    let slow = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
+    let of = |at: &'static str, module: &'static str| {
+        let next = move |r: &mut Request| {
+            (r.authority, r.module) = (Some(at.into()), Some(module.into()));
+        };
+        let world = World::new().command(list).connection(|_| {}).request(slow).request(next);
+        names(&world.finds("proxy-slow", Phase::Proxy, Some("proxy.test"))).join(" ")
+    };
+    assert_eq!(of("a.test", "example.com/m1"), "proxy=https://a.test|https://b.test,direct");
+    assert_eq!(of("a.test", "example.com/m2"), "", "it was asked for something else");
+    assert_eq!(of("b.test", "example.com/m1"), "", "the one in front was not asked");
+}
+
+#[test]
+fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refusal() {
+    let slow = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
+    let world = || World::new().connection(|_| {}).request(slow);
+    let of = |world: World| names(&world.finds("proxy-slow", Phase::Proxy, Some("proxy.test"))).join(" ");
+    assert_eq!(of(world()), "proxy=direct");
+    assert_eq!(of(world().command(|command| command.go.forward_proxy = Some(true))), "");
+    let refused = |r: &mut Request| {
+        (r.class, r.status, r.outcome) = (Class::SumdbLookup, Some(403), RequestOutcome::Error);
+    };
+    assert_eq!(of(world().request(refused)), "", "it keeps names from the database");
+}
+
+#[test]
+fn a_toolchain_that_comes_is_not_refused() {
+    let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(4 * S));
+    let of = |world: World| {
+        names(&world.finds("toolchain-download", Phase::Toolchain, Some("proxy.test"))).join(" ")
+    };
+    assert_eq!(of(World::new().connection(|_| {}).request(toolchain)), "");
+    let refused = move |r: &mut Request| {
+        toolchain(r);
+        (r.status, r.outcome) = (Some(404), RequestOutcome::Error);
+    };
+    let failed = World::new().command(|command| command.exit_code = Some(1)).connection(|_| {});
+    assert_eq!(of(failed.request(refused)), "env=GOTOOLCHAIN=local");
+}
+
+#[test]
+fn a_private_module_of_a_proxy_is_only_kept_from_the_database() {
+    let lookup = |r: &mut Request| {
+        (r.class, r.status, r.outcome) = (Class::SumdbLookup, Some(404), RequestOutcome::Error);
+        (r.authority, r.module) = (Some("sumdb.test".into()), Some("example.com/m1".into()));
+    };
+    let stall = World::new().connection(|_| {}).request(|_| {}).request(lookup).finds(
+        "mirror-private",
+        Phase::Sumdb,
+        Some("sumdb.test"),
+    );
+    assert_eq!(names(&stall), ["env=GONOSUMDB=example.com/m1"]);
 }
 
 #[test]
@@ -198,7 +263,39 @@ fn a_mirror_of_the_database_can_be_left_out() {
         let stall = world.finds("sumdb-unreachable", Phase::Tls, Some("mirror.test"));
         names(&stall).join(" ")
     };
-    assert_eq!(offered("sumdb.test+key https://mirror.test/x"), "sumdb=sumdb.test+key sumdb=off");
+    assert_eq!(offered("sumdb.test+key https://mirror.test/x"), "sumdb=off");
     assert_eq!(offered("mirror.test+key https://mirror.test"), "sumdb=off");
     assert_eq!(offered("mirror.test"), "sumdb=off");
+    // What the mirror answered the database knows.
+    let answered = |status| {
+        let lookup = move |r: &mut Request| {
+            (r.class, r.authority, r.status) = (Class::SumdbLookup, Some("mirror.test".into()), status);
+            (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
+        };
+        let gosumdb = Some("sumdb.test+key https://mirror.test/x".to_owned());
+        let world = World::new().command(|command| command.go.gosumdb = gosumdb).connection(|_| {});
+        names(&world.request(lookup).finds("sumdb-slow", Phase::Sumdb, Some("mirror.test"))).join(" ")
+    };
+    assert_eq!(answered(Some(200)), "sumdb=sumdb.test+key sumdb=off");
+    assert_eq!(answered(Some(403)), "sumdb=off");
+}
+
+#[test]
+fn lists_that_win_over_goprivate_are_appended_to_as_well() {
+    let missing = |r: &mut Request| {
+        (r.class, r.status, r.outcome) = (Class::SumdbLookup, Some(404), RequestOutcome::Error);
+    };
+    let lists = |command: &mut Command| {
+        command.go.gonoproxy = Some("a.test".into());
+        command.go.gonosumdb = Some("b.test".into());
+    };
+    let stall = World::new().command(lists).connection(|_| {}).request(missing).finds(
+        "mirror-private",
+        Phase::Sumdb,
+        Some("proxy.test"),
+    );
+    let all = "env=GOPRIVATE=example.com/m1 + env=GONOPROXY=a.test,example.com/m1 + \
+               env=GONOSUMDB=b.test,example.com/m1";
+    assert_eq!(names(&stall), [all]);
+    assert!(stall.remedies[0].why.contains("GONOSUMDB is b.test now, which is kept"), "{stall:?}");
 }

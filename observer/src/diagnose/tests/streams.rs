@@ -96,6 +96,15 @@ fn goaway_and_resets_are_told_with_their_codes() {
         Some("proxy.test"),
     );
     assert!(stall.summary.contains("REFUSED_STREAM"));
+    assert_eq!(names(&stall), ["proxy=direct"]);
+    let again =
+        |r: &mut Request| (r.path, r.start_ns) = (Some("/example.com/m1/@v/v1.0.0.zip".into()), 3 * S);
+    let stall = World::new().connection(|_| {}).request(reset).request(again).finds(
+        "h2-stream-reset",
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
+    assert_eq!(names(&stall), [""; 0], "go asked again by itself");
     let healthy = || World::new().connection(|_| {}).request(|_| {});
     healthy().finds_no("h2-goaway");
     healthy().finds_no("h2-stream-reset");
@@ -110,6 +119,11 @@ fn a_small_limit_of_streams_matters_when_it_made_go_dial() {
         Some("proxy.test"),
     );
     World::new().connection(limited).finds_no("h2-stream-limit");
+    let two = || World::new().connection(limited).connection(limited);
+    let of =
+        |world: World| names(&world.finds("h2-stream-limit", Phase::Proxy, Some("proxy.test"))).join(" ");
+    assert_eq!(of(two().request(|_| {})), "http1");
+    assert_eq!(of(two().request(|_| {}).request(|_| {})), "", "HTTP/1.1 would dial as many");
     let usual = |c: &mut Connection| c.stream_limit = Some(200);
     World::new().connection(usual).connection(usual).finds_no("h2-stream-limit");
 }

@@ -42,6 +42,9 @@ fn events() -> Vec<Event> {
             goflags: text("-mod=mod -ldflags=-X=acme"),
             gomodcache: text("/home/alice/go/pkg/mod"),
             gocache: text("/home/alice/.cache/go-build"),
+            goprivate: text("git.corp/Acme"),
+            gonoproxy: text("git.corp/Acme"),
+            gonosumdb: text("git.corp/Acme"),
             ..Go::default()
         },
         ..Command::default()
@@ -97,7 +100,7 @@ fn events() -> Vec<Event> {
         fatal: false,
         remedies: vec![Remedy {
             name: "proxy=https://proxy.corp".into(),
-            why: "another".into(),
+            why: "another; GOPROXY is https://proxy.corp now".into(),
             attempt: "goobserve compare --with proxy=https://proxy.corp -- go get git.corp/acme".into(),
         }],
     };

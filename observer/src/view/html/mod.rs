@@ -174,7 +174,7 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
         None => out.push_str(" No stall was found."),
     }
     out.push_str("</p>\n");
-    if let Some(remedy) = answer.remedy() {
+    if let Some(remedy) = answer.remedy().filter(|remedy| !remedy.attempt.is_empty()) {
         let _ = writeln!(out, "<p>Try:</p>\n<pre>{}</pre>", escape(&remedy.attempt));
     }
     tables::settings(out, command);

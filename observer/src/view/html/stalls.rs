@@ -55,13 +55,10 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         let _ = writeln!(out, "<p><b>do</b>: {}</p>", escape(&stall.advice));
     }
     for remedy in stall.remedies.iter().take(PIECES) {
-        let _ = writeln!(
-            out,
-            "<p><b>{}</b>: {}</p>\n<pre>{}</pre>",
-            escape(&remedy.name),
-            escape(&remedy.why),
-            escape(&remedy.attempt)
-        );
+        let _ = writeln!(out, "<p><b>{}</b>: {}</p>", escape(&remedy.name), escape(&remedy.why));
+        if !remedy.attempt.is_empty() {
+            let _ = writeln!(out, "<pre>{}</pre>", escape(&remedy.attempt));
+        }
     }
     out.push_str("</div>\n");
 }

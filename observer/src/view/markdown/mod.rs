@@ -122,7 +122,9 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     }
     if let Some(remedy) = stall.remedies.first() {
         let _ = write!(out, "\nTry {}: {}\n\n", code(&remedy.name), prose(remedy.why.trim()));
-        out.push_str(&block(&remedy.attempt));
+        if !remedy.attempt.is_empty() {
+            out.push_str(&block(&remedy.attempt));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::report::{Command, Severity, Stall};
 use crate::view::human::{duration, percent};
-use crate::view::page::{BAD, DIM, PLAIN, Page};
+use crate::view::page::{BAD, BAR, DIM, PLAIN, Page};
 
 /// Findings shown with their evidence.
 const MOST: usize = 5;
@@ -27,8 +27,8 @@ pub(super) fn stalls(page: &mut Page, command: &Command) {
             page.line(4, PLAIN, &format!("do: {}", stall.advice));
         }
         for remedy in &stall.remedies {
-            page.line(4, PLAIN, &format!("try: {}", remedy.attempt));
-            page.line(6, DIM, &remedy.why);
+            page.line(4, PLAIN, &format!("try {}: {}", remedy.name, remedy.why));
+            page.command(6, BAR, &remedy.attempt);
         }
     }
     super::rest(page, found.len(), MOST, "finding", "findings");

@@ -72,13 +72,16 @@ impl Observer {
         if self.task.child.is_none() {
             return Ok(());
         }
-        let report = report(&self.state);
+        let mut report = report(&self.state);
         // What cannot be written is said behind the report, which may be all there is.
         let mut written = Ok(());
         if let Some(file) = self.json.take() {
             let mut bytes = json::json(&report)?.into_bytes();
             bytes.push(b'\n');
             written = file.finish(&bytes);
+        }
+        if let Ok(here) = std::env::current_dir() {
+            crate::diagnose::from_here(&mut report, &here);
         }
         let output = &self.task.output;
         let told = match output.report {
