@@ -48,7 +48,9 @@ impl GoEnv {
         let mut files = BTreeMap::new();
         let user = user_file(&env);
         let content = user.as_deref().map(&mut read);
-        let file_known = set(&env, "GOENV") == Some("off") || matches!(content, Some(Some(_)));
+        // Without a folder for it there is none, and so with `off`; of a relative one nothing is known.
+        let none = set(&env, "GOENV").is_none_or(|file| file == "off") && user.is_none();
+        let file_known = none || matches!(content, Some(Some(_)));
         merge(&mut files, content.flatten());
         let named_root = set(&files, "GOROOT").or_else(|| set(&env, "GOROOT"));
         for root in roots(named_root, source.binary) {
@@ -112,7 +114,6 @@ pub fn first(gopath: &str) -> Option<String> {
 pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>) -> record::Go {
     let go = GoEnv::gather(source, read);
     let gomaxprocs = set(&go.env, "GOMAXPROCS").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
-    let patterns = |name| Some(redact::variable(name, &go.patterns(name, source.environ)?));
     record::Go {
         version: None,
         cgo: None,
@@ -126,9 +127,9 @@ pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>)
         gomodcache: go.gomodcache(),
         gocache: go.gocache(),
         caches_shared: None,
-        goprivate: patterns("GOPRIVATE"),
-        gonoproxy: patterns("GONOPROXY"),
-        gonosumdb: patterns("GONOSUMDB"),
+        goprivate: go.patterns("GOPRIVATE", source.environ),
+        gonoproxy: go.patterns("GONOPROXY", source.environ),
+        gonosumdb: go.patterns("GONOSUMDB", source.environ),
         forward_proxy: (!source.environ.is_empty())
             .then(|| FORWARD.iter().any(|name| set(&go.env, name).is_some())),
     }

@@ -95,7 +95,8 @@ fn draw(random: &mut Random, session: &[Run], runs: usize, factor: f64) -> Vec<R
 }
 
 fn recording(runs: Vec<Run>) -> Recording {
-    let request = Requests { class: Class::Zip, host: None, status: Some(200), module: None, count: 10 };
+    let request =
+        Requests { class: Class::Zip, host: None, status: Some(200), module: None, version: None, count: 10 };
     Recording {
         started_unix_ns: 0,
         machine: Machine::default(),

@@ -46,6 +46,7 @@ fn baseline() -> Baseline {
         host: Some("proxy.test".into()),
         status: Some(200),
         module: Some("example.com/a".into()),
+        version: None,
         count: 1,
     };
     let recording = Recording {

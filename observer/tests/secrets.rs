@@ -240,8 +240,8 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
     };
     let outcome = judge(&question);
     all.push(("baseline", baseline.text()));
-    all.push(("gate", gate_text::text(&outcome, options)));
-    all.push(("gate's markdown", gate_markdown::markdown(&outcome)));
+    all.push(("gate", gate_text::text(&outcome, FailOn::default(), options)));
+    all.push(("gate's markdown", gate_markdown::markdown(&outcome, FailOn::default())));
     all.push(("gate's junit", junit::junit(&outcome, FailOn::default())));
     all.push(("gate's annotations", annotations::annotations(&outcome, FailOn::default())));
     all.push(("gate's json", serde_json::to_string(&outcome).unwrap()));

@@ -29,6 +29,8 @@ use crate::tls::Authority;
 
 /// Host of the module proxy.
 pub const PROXY_HOST: &str = "proxy.test";
+/// Another name of the module proxy: a proxy with the same modules.
+pub const MIRROR_HOST: &str = "mirror.test";
 /// Host of the checksum database, when it is asked directly.
 pub const SUMDB_HOST: &str = "sumdb.test";
 /// Host of git repositories over https; see [`crate::git`].
@@ -72,7 +74,7 @@ impl Lab {
     pub fn start_in(place: Place) -> Result<Self> {
         let store = Store::shared()?;
         let dir = paths::temp("goobserve-lab-").context("make the lab's folder")?;
-        let authority = Authority::new(&[PROXY_HOST, SUMDB_HOST, GIT_HOST, CODE_HOST])?;
+        let authority = Authority::new(&[PROXY_HOST, MIRROR_HOST, SUMDB_HOST, GIT_HOST, CODE_HOST])?;
         let ca = dir.path().join("ca.pem");
         fs::write(&ca, &authority.pem).context("write the lab's authority")?;
 
@@ -86,6 +88,7 @@ impl Lab {
         let names: HashMap<String, Ipv4Addr> = HashMap::from(
             [
                 (PROXY_HOST, net.proxy),
+                (MIRROR_HOST, net.proxy),
                 (SUMDB_HOST, net.sumdb),
                 (GIT_HOST, net.free(5)),
                 (CODE_HOST, net.free(5)),

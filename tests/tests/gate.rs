@@ -114,6 +114,101 @@ fn a_class_more_is_found_by_one_run() {
     );
 }
 
+/// A copy of the project beside it, `../base`, whose go.mod lacks those modules.
+fn base_without(run: &GoRun, lacks: &[&str]) {
+    let base = run.file("base");
+    fs::create_dir(&base).unwrap();
+    for name in ["go.mod", "go.sum", "main.go"] {
+        fs::copy(run.project().join(name), base.join(name)).unwrap();
+    }
+    let all = fs::read_to_string(base.join("go.mod")).unwrap();
+    let kept = all.lines().filter(|line| !lacks.iter().any(|name| line.contains(name)));
+    fs::write(base.join("go.mod"), kept.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+}
+
+const BASE: &str = "cd ../base && go mod download";
+const NEW: &str = "go mod download";
+
+#[test]
+fn an_added_or_removed_module_is_listed_and_no_regression() {
+    let Some((lab, run)) = ready("an_added_or_removed_module_is_listed_and_no_regression") else { return };
+    base_without(&run, &["google/uuid", "gorilla/mux"]);
+    let common = ["ab", "--runs", "2", "--json", "gate.json"];
+    for (a, b, list) in [(BASE, NEW, "modules_added"), (NEW, BASE, "modules_removed")] {
+        let output = gate(&lab, &run, 0, &[&common[..], &["--a", a, "--b", b]].concat());
+        let outcome = json(&run, "gate.json");
+        assert_eq!(outcome["exact"]["verdict"], "passed", "{}", stdout(&output));
+        let named = ["github.com/google/uuid", "github.com/gorilla/mux"];
+        assert_eq!(outcome["exact"][list], serde_json::json!(named), "{}", stdout(&output));
+        assert!(stdout(&output).contains("go.mod changed"), "{}", stdout(&output));
+    }
+    // What both sides ask for is judged all the same.
+    let twice = "go mod download && rm -r $GOMODCACHE/cache/download/github.com/gorilla && go mod download";
+    let output = gate(&lab, &run, 1, &[&common[..], &["--a", BASE, "--b", twice]].concat());
+    assert!(stdout(&output).contains("zip of github.com/gorilla/websocket"), "{}", stdout(&output));
+}
+
+#[test]
+fn two_proxies_with_the_same_modules_are_compared_by_what_they_are() {
+    let test = "two_proxies_with_the_same_modules_are_compared_by_what_they_are";
+    let Some((lab, run)) = ready(test) else { return };
+    let mirror = "GOPROXY=https://mirror.test/b~ go mod download";
+    let args = ["ab", "--runs", "2", "--json", "gate.json", "--a", NEW, "--b", mirror];
+    let output = gate(&lab, &run, 0, &args);
+    let outcome = json(&run, "gate.json");
+    assert_eq!(outcome["exact"]["verdict"], "passed", "{}", stdout(&output));
+    assert!(outcome["exact"]["more"].as_array().unwrap().is_empty());
+    assert_eq!(outcome["roles"][0]["label"], "mirror.test (was proxy.test)");
+    let hosts = outcome["time"]["parts"].as_array().unwrap();
+    assert!(hosts.iter().any(|part| part["host"] == "mirror.test (was proxy.test)"), "{hosts:?}");
+
+    // The checksum database asked itself, not through the proxy.
+    fs::remove_file(run.project().join("go.sum")).unwrap();
+    let direct = "GOPROXY=https://mirror.test/b~ GOSUMDB=\"$GOSUMDB https://sumdb.test\" go mod download";
+    let args = ["ab", "--runs", "2", "--a", NEW, "--b", direct];
+    let output = gate(&lab, &run, 0, &args);
+    let words = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("sumdb-lookup: 10 at sumdb.test; before: 10 at proxy.test"), "{words}");
+}
+
+#[test]
+fn checksums_that_go_sum_lacks_are_one_line() {
+    let Some((lab, run)) = ready("checksums_that_go_sum_lacks_are_one_line") else { return };
+    base_without(&run, &[]);
+    fs::remove_file(run.project().join("go.sum")).unwrap();
+    let args = ["ab", "--runs", "2", "--json", "gate.json", "--a", BASE, "--b", NEW];
+    gate(&lab, &run, 1, &args);
+    let outcome = json(&run, "gate.json");
+    let of_exact = |reason: &&Value| reason["tier"] == "exact";
+    let reasons: Vec<&Value> = outcome["reasons"].as_array().unwrap().iter().filter(of_exact).collect();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(
+        reasons[0]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("go.sum does not have them: sumdb-lookup of 10 modules")
+    );
+    assert!(!run.project().join("go.sum").exists());
+}
+
+#[test]
+fn a_time_out_judges_what_is_known_and_leaves_nothing() {
+    let Some((lab, run)) = ready("a_time_out_judges_what_is_known_and_leaves_nothing") else { return };
+    let go_mod = fs::read(run.project().join("go.mod")).unwrap();
+    let hang = "trap '' TERM; echo x >> go.mod; setsid sleep 1000.5 & sleep 1000.5; go version";
+    let args = ["ab", "--timeout", "4s", "--json", "gate.json", "--a", hang, "--b", hang];
+    let output = gate(&lab, &run, 0, &args);
+    let outcome = json(&run, "gate.json");
+    assert_eq!(outcome["verdict"], "inconclusive", "{}", stdout(&output));
+    assert!(outcome["reasons"][0]["text"].as_str().unwrap().starts_with("--timeout ended it after 4.00 s"));
+    gate(&lab, &run, 3, &[&args[..], &["--fail-on", "inconclusive"]].concat());
+    assert_eq!(fs::read(run.project().join("go.mod")).unwrap(), go_mod);
+    let left = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+        fs::read(process.path().join("cmdline")).is_ok_and(|words| words.ends_with(b"sleep\x001000.5\0"))
+    });
+    assert_eq!(left.count(), 0);
+}
+
 #[test]
 fn pairs_find_a_slowdown_and_pass_without_one() {
     let Some((lab, run)) = ready("pairs_find_a_slowdown_and_pass_without_one") else { return };
@@ -138,9 +233,13 @@ fn pairs_find_a_slowdown_and_pass_without_one() {
 fn too_few_pairs_are_inconclusive() {
     let Some((lab, run)) = ready("too_few_pairs_are_inconclusive") else { return };
     let args = ["ab", "--runs", "3", "--a", "go mod download", "--b", "go mod download"];
-    let output = gate(&lab, &run, 3, &args);
+    let output = gate(&lab, &run, 0, &args);
     // Lines end where they are full.
     let words = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("inconclusive does not fail the build"), "{words}");
+    assert!(stderr(&output).contains("8 runs with what warms up"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("each run makes about "), "{}", stderr(&output));
+    gate(&lab, &run, 3, &[&args[..], &["--fail-on", "inconclusive"]].concat());
     assert!(words.contains("about 3 more runs of each side would decide it"), "{}", stdout(&output));
 }
 
@@ -180,6 +279,8 @@ fn wrong_use_is_2() {
         &["ab", "--a", "true"][..],
         &["ab", "--a", "true", "--b", "true", "--runs", "9", "--max-runs", "3"],
         &["ab", "--a", "true", "--b", "true", "--fail-on", "tuesdays"],
+        &["ab", "--a", "true", "--b", "true", "--fail-on", "none,exact"],
+        &["ab", "--a", "true", "--b", "true", "--timeout", "0"],
         &["ab", "--a", "true", "--b", "true", "--warm", "--cache", "memory"],
         &["compare", "one.json"],
         &["compare", "a", "b", "--floor", "much"],

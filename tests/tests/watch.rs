@@ -202,7 +202,7 @@ fn what_outlives_a_command_is_let_go_and_its_go_commands_are_their_own() {
     options.read(true).write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
     let mut again = options.open(&fifo).unwrap();
     fs::write(run.project().join("generate.go"), "package main\n\n//go:generate sh generate.sh\n").unwrap();
-    let marked = format!("LOOP_{}", std::process::id());
+    let marked = format!("example.test/loop{}", std::process::id());
     let script = format!(
         "(read line; while [ \"$line\" = again ]; do go env {marked}; read line; done) <again >/dev/null 2>&1 &\n"
     );

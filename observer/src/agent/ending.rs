@@ -26,11 +26,12 @@ pub const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks whether a child has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The signals that mean "end"; one that was ignored at the start stays so, for `nohup`.
+/// The signals that mean "end". A hang-up that was ignored at the start stays so, for `nohup`; an
+/// interrupt does not, for a shell ignores it in whatever it starts with `&`.
 pub fn signals() -> SigSet {
-    let inherited = Inherited::at_start();
-    let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-    ending.into_iter().filter(|signal| !inherited.ignores(*signal as i32)).collect()
+    let hang_up = !Inherited::at_start().ignores(Signal::SIGHUP as i32);
+    let ending = [Signal::SIGINT, Signal::SIGTERM];
+    ending.into_iter().chain(hang_up.then_some(Signal::SIGHUP)).collect()
 }
 
 /// Those of them that are blocked, as a descriptor.

@@ -36,9 +36,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of an opened file.
+    /// The place of an opened file: where it lies in our own namespace, if it does.
     pub fn of(file: &File) -> io::Result<Self> {
         let mount = mount_id(file.as_fd()).unwrap_or_default();
+        let own = if line_of("self", mount).is_none() { in_own_namespace(file) } else { None };
+        match own {
+            Some(own) => Self::by(&own, mount_id(own.as_fd()).unwrap_or_default()),
+            None => Self::by(file, mount),
+        }
+    }
+
+    fn by(file: &File, mount: u64) -> io::Result<Self> {
         let here = line_of("self", mount);
         let keeper = if here.is_none() { process_with(mount) } else { None };
         let line = here.or_else(|| line_of(&keeper?.to_string(), mount));
@@ -98,6 +106,19 @@ impl AsFd for Place {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// A file of another mount namespace by its path in our own, where that leads to the same file: what
+/// is mounted there for a while (a service's, a job's private namespace) is no reason to let go of it.
+fn in_own_namespace(file: &File) -> Option<File> {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    // Of the same file system, so the names are known already; whatever else is there is not asked.
+    let flags = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(flags);
+    let root = File::open("/").ok()?;
+    let found = File::from(openat2(&root, &path, how).ok()?);
+    let (one, other) = (file.metadata().ok()?, found.metadata().ok()?);
+    (one.dev() == other.dev() && one.ino() == other.ino()).then_some(found)
 }
 
 /// The same file, through a copy of its mount that is nowhere mounted. Only of mounts of our own

@@ -8,6 +8,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::args::{ExperimentArgs, duration};
 use super::options::{Common, GateAction, GateOptions, GateOutputs, Refusal};
+use crate::gate::fail_on::Tiers;
 use crate::gate::{FailOn, Floors};
 
 pub const EXAMPLES: &str = "\
@@ -15,13 +16,24 @@ Every run is cold unless --warm is given: fresh caches, removed afterwards; go.m
 put back. `ab` runs both sides in one job, in random order: the sound way on noisy machines.
 A stored baseline judges time from five recordings on, each made by a call of `record --append`.
 
-Exit status: 0 passed, 1 regressed, 2 wrong use, 3 inconclusive, 4 invalid or any other failure.
+A change of go.mod is a cause: modules that it brings or takes are listed and not judged. Where the
+proxy or the checksum database is what differs, requests are compared by module and class, hosts by
+what they are.
+
+--fail-on takes verdicts and tiers, with commas: of verdicts regressed, invalid, inconclusive (the
+other two as well), unjudged (a tier could not be judged), or none; of tiers exact (requests), bounded
+(counts), time. Without a verdict it is regressed,invalid; without a tier all of them.
+
+Exit status: 0 passed, or inconclusive (a notice says so); 1 regressed; 2 wrong use; 3 inconclusive with
+--fail-on inconclusive; 4 invalid or any other failure. The outputs name the verdict in any case.
 
 Examples:
   sudo goobserve gate record --append --out base.json -- go mod download
   sudo goobserve gate run --baseline base.json --junit gate.xml -- go mod download
   goobserve gate compare base.json new.json
-  sudo goobserve gate ab --a 'git checkout -q main && go mod download' --b 'git checkout -q - && go mod download'";
+  sudo goobserve gate ab --timeout 20m --a 'cd ../base && go mod download' --b 'go mod download'
+  sudo goobserve gate ab --a 'go mod download' --b 'GOPROXY=https://mirror.test go mod download'
+  goobserve gate compare base.json new.json --fail-on regressed,exact";
 
 /// What the gate is to do.
 #[derive(Subcommand, Debug)]
@@ -35,6 +47,9 @@ pub enum Gate {
         /// Add a recording to the baseline there is, instead of beginning anew
         #[arg(long)]
         append: bool,
+        /// End whatever runs then; what is known is judged
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
@@ -51,6 +66,9 @@ pub enum Gate {
         /// Write the new runs as a baseline of their own
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// End whatever runs then; what is known is judged
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
@@ -84,6 +102,9 @@ pub enum Gate {
         /// The command that is
         #[arg(long, value_name = "CMD")]
         b: OsString,
+        /// End whatever runs then; what is known is judged
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
@@ -99,8 +120,8 @@ pub enum Gate {
 /// How to judge, and where to say it.
 #[derive(clap::Args, Debug)]
 pub struct JudgeArgs {
-    /// What fails the build [default: regressed,inconclusive,invalid]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "VERDICTS")]
+    /// What fails the build: verdicts, and the tiers they count of [default: regressed,invalid]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "VERDICT|TIER")]
     pub fail_on: Vec<FailOnArg>,
     /// What does not matter, a share (5%) or a time (50ms); both may be given
     /// [default: 10ms, and 5% for `ab`, 30% for a stored baseline]
@@ -122,12 +143,18 @@ pub struct JudgeArgs {
 pub enum FailOnArg {
     /// It got worse
     Regressed,
-    /// More runs are needed
+    /// More runs are needed; regressed and invalid as well
     Inconclusive,
     /// What was measured cannot be compared
     Invalid,
     /// A tier could not be judged
     Unjudged,
+    /// Requests only, unless other tiers are named
+    Exact,
+    /// Likewise: counts
+    Bounded,
+    /// Likewise: times
+    Time,
     /// Nothing: only failures do
     None,
 }
@@ -157,22 +184,23 @@ const RUNS: u32 = 10;
 /// What is meant.
 pub fn options(gate: Gate, common: Common) -> Result<GateOptions, Refusal> {
     let none = JudgeArgs { fail_on: vec![], floor: vec![], json: None, markdown: None, junit: None };
-    let (action, judge, experiment, max_runs, floors) = match gate {
-        Gate::Record { out, append, experiment, command } => {
-            (GateAction::Record { out, append, command }, none, Some(experiment), None, Floors::RECORDINGS)
+    let (action, judge, experiment, max_runs, timeout, floors) = match gate {
+        Gate::Record { out, append, timeout, experiment, command } => {
+            let action = GateAction::Record { out, append, command };
+            (action, none, Some(experiment), None, timeout, Floors::RECORDINGS)
         }
-        Gate::Run { baseline, out, experiment, judge, max_runs, command } => {
+        Gate::Run { baseline, out, timeout, experiment, judge, max_runs, command } => {
             let action = GateAction::Run { baseline, out, command };
-            (action, judge, Some(experiment), max_runs, Floors::RECORDINGS)
+            (action, judge, Some(experiment), max_runs, timeout, Floors::RECORDINGS)
         }
         Gate::Compare { baseline, new, judge } => {
-            (GateAction::Compare { baseline, new }, judge, None, None, Floors::RECORDINGS)
+            (GateAction::Compare { baseline, new }, judge, None, None, None, Floors::RECORDINGS)
         }
-        Gate::Ab { a, b, experiment, judge, max_runs } => {
+        Gate::Ab { a, b, timeout, experiment, judge, max_runs } => {
             if let Some((name, _)) = [("--a", &a), ("--b", &b)].iter().find(|(_, side)| side.is_empty()) {
                 return Err(Refusal::new(format!("{name} is no command"), "goobserve gate --help"));
             }
-            (GateAction::Ab { a, b }, judge, Some(experiment), max_runs, Floors::PAIRS)
+            (GateAction::Ab { a, b }, judge, Some(experiment), max_runs, timeout, Floors::PAIRS)
         }
     };
     let mut experiment = experiment.map(|args| super::experiment(&args)).unwrap_or_default();
@@ -190,22 +218,26 @@ pub fn options(gate: Gate, common: Common) -> Result<GateOptions, Refusal> {
         Floor::Absolute(time) => Floors { absolute_ns: time.as_nanos() as u64, ..floors },
     });
     let outputs = GateOutputs { json, markdown, junit };
-    Ok(GateOptions { action, experiment, max_runs, floors, fail_on: fails(&fail_on)?, outputs, common })
+    let fail_on = fails(&fail_on)?;
+    Ok(GateOptions { action, experiment, max_runs, timeout, floors, fail_on, outputs, common })
 }
 
 fn fails(named: &[FailOnArg]) -> Result<FailOn, Refusal> {
+    use FailOnArg::{Bounded, Exact, Inconclusive, Invalid, None, Regressed, Time, Unjudged};
     let has = |one| named.contains(&one);
-    if named.is_empty() {
-        return Ok(FailOn::default());
-    }
-    if has(FailOnArg::None) && named.len() > 1 {
+    if has(None) && named.len() > 1 {
         return Err(Refusal::new("--fail-on none stands alone", "leave the others out"));
     }
+    let default = FailOn::default();
+    let verdicts = [Regressed, Inconclusive, Invalid, Unjudged, None].into_iter().any(has);
+    let tiers = Tiers { exact: has(Exact), bounded: has(Bounded), time: has(Time) };
     Ok(FailOn {
-        regressed: has(FailOnArg::Regressed),
-        inconclusive: has(FailOnArg::Inconclusive),
-        invalid: has(FailOnArg::Invalid),
-        unjudged: has(FailOnArg::Unjudged),
+        tiers: if [Exact, Bounded, Time].into_iter().any(has) { tiers } else { default.tiers },
+        // Whoever does not let pass what may be a regression does not let pass one.
+        regressed: if verdicts { has(Regressed) || has(Inconclusive) } else { default.regressed },
+        invalid: if verdicts { has(Invalid) || has(Inconclusive) } else { default.invalid },
+        inconclusive: has(Inconclusive),
+        unjudged: has(Unjudged),
     })
 }
 
@@ -220,5 +252,20 @@ mod tests {
         for wrong in ["", "%", "-1%", "NaN%", "5 apples"] {
             assert!(floor(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn verdicts_and_tiers_are_named_in_one_list() {
+        use FailOnArg::{Exact, Inconclusive, Invalid, None, Regressed, Time};
+        let default = FailOn::default();
+        assert_eq!(fails(&[]), Ok(default));
+        assert_eq!(fails(&[Regressed]), Ok(FailOn { invalid: false, ..default }));
+        assert_eq!(fails(&[Inconclusive]), Ok(FailOn { inconclusive: true, ..default }));
+        let tiers = Tiers { bounded: false, ..Tiers::ALL };
+        assert_eq!(fails(&[Exact, Time]), Ok(FailOn { tiers, ..default }));
+        assert_eq!(fails(&[Exact, Invalid, Time]), Ok(FailOn { tiers, regressed: false, ..default }));
+        let nothing = fails(&[None]).unwrap();
+        assert!(!nothing.regressed && !nothing.invalid && !nothing.inconclusive);
+        assert_eq!(fails(&[None, Exact]).unwrap_err().what, "--fail-on none stands alone");
     }
 }

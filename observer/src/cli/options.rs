@@ -176,6 +176,8 @@ pub struct GateOptions {
     pub experiment: ExperimentOptions,
     /// Runs before the last look
     pub max_runs: u32,
+    /// How long all of it may take
+    pub timeout: Option<Duration>,
     /// What does not matter
     pub floors: Floors,
     /// What fails the build

@@ -155,12 +155,13 @@ fn the_gates_four_ways_are_understood() {
     assert_eq!((record.experiment.runs, record.max_runs), (Some(3), 3));
     let run = gate("gate run --baseline b.json --max-runs 30 --fail-on regressed,unjudged -- go version");
     assert_eq!((run.experiment.runs, run.max_runs, run.floors), (Some(10), 30, Floors::RECORDINGS));
-    let fail_on = FailOn { regressed: true, inconclusive: false, invalid: false, unjudged: true };
+    let fail_on = FailOn { invalid: false, unjudged: true, ..FailOn::default() };
     assert_eq!(run.fail_on, fail_on);
     let compare = gate("gate compare a.json b.json --floor 7% --floor 1s --junit j.xml");
     assert_eq!(compare.floors, Floors { relative: 0.07, absolute_ns: 1_000_000_000 });
     assert_eq!((compare.outputs.junit, compare.fail_on), (Some("j.xml".into()), FailOn::default()));
-    let ab = gate("gate ab --a one --b two --cache memory");
+    let ab = gate("gate ab --timeout 20m --a one --b two --cache memory");
+    assert_eq!(ab.timeout, Some(Duration::from_mins(20)));
     assert_eq!((ab.floors, ab.action), (Floors::PAIRS, GateAction::Ab { a: "one".into(), b: "two".into() }));
 }
 
@@ -172,6 +173,9 @@ fn a_gate_that_makes_no_sense_is_wrong_use() {
         "gate ab --a one --b two --runs 10 --max-runs 5",
         "gate ab --a one --b two --fail-on none,regressed",
         "gate ab --a one --b two --fail-on never",
+        "gate ab --a one --b two --fail-on none,exact",
+        "gate ab --a one --b two --timeout soon",
+        "gate compare a.json b.json --timeout 5m",
         "gate compare a.json b.json --floor wide",
         "gate compare a.json",
         "gate record --out b.json",

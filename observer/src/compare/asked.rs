@@ -81,6 +81,7 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, Refusal> {
         rounds: rounds as usize,
         warm_up: true,
         cache: options.experiment.cache,
+        until: None,
         common: options.common,
     };
     let about = About {
@@ -109,7 +110,7 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, Refusal> {
                 failures = runs.iter().map(|run| failure(run, &about.names)).collect();
                 break;
             }
-            Round::Interrupted => {
+            Round::Interrupted | Round::TimedOut => {
                 end = End::Interrupted;
                 break;
             }

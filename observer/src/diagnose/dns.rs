@@ -145,8 +145,8 @@ fn is_local(server: &str) -> bool {
 
 /// What a local resolver asked on behalf of those questions.
 fn behind<'a>(case: &Case<'a>, questions: &[(&Dns, Option<Ns>)]) -> Vec<&'a Dns> {
-    let of = ids(questions.iter().map(|(dns, _)| dns.id));
-    let of = |dns: &&Dns| dns.on_behalf_of.is_some_and(|id| of.contains(&id));
+    let asked = ids(questions.iter().map(|(dns, _)| dns.id));
+    let of = |dns: &&Dns| dns.on_behalf_of.is_some_and(|id| asked.contains(&id));
     case.command.dns.values().map(|question| &question.record).filter(of).collect()
 }
 

@@ -52,6 +52,11 @@ impl Guardian {
         let _ = self.pipe.write_all(&pid.cast_signed().to_ne_bytes());
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// All has been done: the guardian goes.
     pub fn done(mut self) {
         let _ = self.pipe.write_all(&DONE.to_ne_bytes());

@@ -8,9 +8,12 @@
 
 mod folders;
 mod guardian;
+pub mod modules;
 mod originals;
+mod place;
 mod progress;
 mod run;
+mod timeout;
 pub mod user;
 mod writers;
 
@@ -28,6 +31,7 @@ use crate::run::program;
 use crate::say;
 use folders::Folders;
 use guardian::Guardian;
+use modules::ModuleFiles;
 use originals::{NotBack, Originals};
 use progress::Progress;
 use run::Ran;
@@ -56,6 +60,8 @@ pub struct Plan {
     pub warm_up: bool,
     /// Caches
     pub cache: Cache,
+    /// When whatever runs is ended; `None`: never
+    pub until: Option<Instant>,
     /// Common flags
     pub common: Common,
 }
@@ -82,6 +88,8 @@ pub enum Round {
     Failed(Vec<Ended>),
     /// Ctrl-C, or a signal that means the same
     Interrupted,
+    /// [`Plan::until`] came
+    TimedOut,
 }
 
 /// An experiment that goes on. Dropped, it puts everything back.
@@ -93,6 +101,9 @@ pub struct Experiment<'a> {
     folders: Folders,
     originals: Originals,
     writers: Writers,
+    /// By arm
+    modules: Vec<Option<ModuleFiles>>,
+    go: GoEnv,
     guardian: Option<Guardian>,
     progress: Progress,
     order: Order,
@@ -109,7 +120,7 @@ impl<'a> Experiment<'a> {
         let signals = Signals::take().map_err(|error| {
             Refusal::new(format!("cannot take signals: {error}"), "check the limit on open files (ulimit -n)")
         })?;
-        let (folders, originals) = prepare(&plan, invoker)?;
+        let Prepared { folders, originals, modules, go } = prepare(&plan, invoker)?;
         let writers = Writers::of(originals.folders());
         let mut experiment = Self {
             order: Order::new(),
@@ -120,6 +131,8 @@ impl<'a> Experiment<'a> {
             folders,
             originals,
             writers,
+            modules,
+            go,
             guardian: None,
             progress,
             rounds: 0,
@@ -140,14 +153,16 @@ impl<'a> Experiment<'a> {
             }
         };
         experiment.guardian = Some(guardian);
+        if experiment.plan.until.is_some() {
+            timeout::adopt();
+        }
         Ok(experiment)
     }
 
     /// Runs every arm once, in random order; before the first round that counts, one that does not.
     pub fn round(&mut self) -> Result<Round, Refusal> {
-        if !self.warm {
-            self.warm = true;
-            match self.runs(None)? {
+        if let Some(round) = self.warm_up()? {
+            match round {
                 Round::Measured(_) => {}
                 other => return Ok(other),
             }
@@ -155,6 +170,24 @@ impl<'a> Experiment<'a> {
         let round = self.runs(Some(self.rounds))?;
         self.rounds += 1;
         Ok(round)
+    }
+
+    /// Makes the round that does not count, where one is to be made and none was yet.
+    pub fn warm_up(&mut self) -> Result<Option<Round>, Refusal> {
+        if std::mem::replace(&mut self.warm, true) {
+            return Ok(None);
+        }
+        self.runs(None).map(Some)
+    }
+
+    /// In how many ways is run.
+    pub fn arms(&self) -> usize {
+        self.plan.arms.len()
+    }
+
+    /// The module files that an arm's go finds; `None` when its words do not say where it works.
+    pub fn modules(&self, arm: usize) -> Option<&ModuleFiles> {
+        self.modules.get(arm)?.as_ref()
     }
 
     /// Puts everything back.
@@ -173,6 +206,7 @@ impl<'a> Experiment<'a> {
             match self.run(round, arm, &ran)? {
                 Ran::Ended(run) => ended.push(*run),
                 Ran::Interrupted => return Ok(Round::Interrupted),
+                Ran::TimedOut => return Ok(Round::TimedOut),
             }
             self.progress.ran(arm, began.elapsed());
             ran.push(arm);
@@ -241,8 +275,15 @@ pub fn wall_ns(report: &Report) -> u64 {
     report.commands.first().map_or(0, |command| command.wall_ns)
 }
 
+struct Prepared {
+    folders: Folders,
+    originals: Originals,
+    modules: Vec<Option<ModuleFiles>>,
+    go: GoEnv,
+}
+
 /// Makes the folders and keeps the files, with the user's rights.
-fn prepare(plan: &Plan, invoker: &Invoker) -> Result<(Folders, Originals), Refusal> {
+fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, Refusal> {
     let _user = AsUser::take(invoker)?;
     let go = go_env(plan, invoker);
     if let Some(left) = folders::left_behind(&go).first() {
@@ -257,12 +298,14 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<(Folders, Originals), Refus
     let cwd = std::env::current_dir().map_err(|error| {
         Refusal::new(format!("the working folder is not known: {error}"), "go to a folder that is there")
     })?;
-    let mut kept = Originals::default();
+    let (mut kept, mut modules) = (Originals::default(), Vec::new());
     for arm in &plan.arms {
         let argv: Vec<String> = arm.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        kept.add(&cwd, &argv, &go).map_err(|error| {
+        let place = place::place(&cwd, &argv);
+        kept.add(&place.folder, &argv, &go).map_err(|error| {
             Refusal::new(format!("cannot read {error}"), "check that the calling user may read it")
         })?;
+        modules.push(ModuleFiles::read(&place, &argv, &go));
     }
     if let Some(other) = folders::in_use(&go, &kept) {
         return Err(Refusal::new(
@@ -280,7 +323,7 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<(Folders, Originals), Refus
             "check that the disk is not full",
         ));
     }
-    Ok((folders, kept))
+    Ok(Prepared { folders, originals: kept, modules, go })
 }
 
 /// The user's settings of go: those of the go that the command is, or else of the one in PATH.

@@ -268,7 +268,7 @@ pub fn create(path: &Path, mode: u32) -> io::Result<File> {
 }
 
 /// The files that the go command may rewrite when it is called in `cwd`.
-fn files(cwd: &Path, argv: &[String], go: &GoEnv) -> Vec<PathBuf> {
+pub(super) fn files(cwd: &Path, argv: &[String], go: &GoEnv) -> Vec<PathBuf> {
     let cwd = match flag(argv.iter(), "-C") {
         Some(folder) => cwd.join(folder),
         None => cwd.to_path_buf(),
@@ -302,7 +302,7 @@ fn files(cwd: &Path, argv: &[String], go: &GoEnv) -> Vec<PathBuf> {
 }
 
 /// The value of a flag in Go's two forms: `-C dir`, `-C=dir`; also with two dashes.
-fn flag<'a>(mut words: impl Iterator<Item = &'a String>, name: &str) -> Option<&'a str> {
+pub(super) fn flag<'a>(mut words: impl Iterator<Item = &'a String>, name: &str) -> Option<&'a str> {
     while let Some(word) = words.next() {
         let word = word.strip_prefix('-').filter(|word| word.starts_with('-')).unwrap_or(word);
         match word.strip_prefix(name) {

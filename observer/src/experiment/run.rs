@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 
+use super::guardian::Guardian;
+use super::modules::ModuleFiles;
 use super::originals::NotBack;
 use super::user::AsUser;
-use super::{Ended, Experiment, folders};
+use super::{Ended, Experiment, folders, place, timeout};
 use crate::cli::options::Refusal;
 use crate::model::report::Report;
 use crate::redact;
@@ -38,6 +40,8 @@ pub(super) enum Ran {
     Ended(Box<Ended>),
     /// We were told to stop
     Interrupted,
+    /// The time is over
+    TimedOut,
 }
 
 impl Experiment<'_> {
@@ -67,10 +71,14 @@ impl Experiment<'_> {
         let _user = AsUser::take(self.invoker)?;
         let report = read(&report);
         self.writers.ran(Some(child.id()), report.as_ref().ok());
+        if round.is_none() {
+            self.see_modules(arm);
+        }
         self.put_back()?;
         if self.interrupted()? {
             return Ok(Ran::Interrupted);
         }
+        let Some(status) = status else { return Ok(Ran::TimedOut) };
         let said = tail(&output).unwrap_or_default();
         let report = report.map_err(|error| {
             let last = said.lines().last().unwrap_or_default().to_owned();
@@ -130,20 +138,38 @@ impl Experiment<'_> {
         command.spawn()
     }
 
-    /// Waits for the run, passing signals on to it.
+    /// A command may change go.mod before it calls go (`git checkout`, `go get`): what it leaves is
+    /// what it worked with. A go.sum alone was completed by go itself, and was not there before.
+    fn see_modules(&mut self, arm: usize) {
+        let Some(before) = self.modules[arm].as_mut() else { return };
+        let argv: Vec<String> =
+            self.plan.arms[arm].command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let Ok(cwd) = std::env::current_dir() else { return };
+        let now = ModuleFiles::read(&place::place(&cwd, &argv), &argv, &self.go);
+        if let Some(now) = now.filter(|now| now.modules != before.modules) {
+            *before = now;
+        }
+    }
+
+    /// Waits for the run, passing signals on to it; `None`: its time was over, and it was ended.
     fn wait(
         &mut self,
         child: &Child,
         round: Option<usize>,
         arm: usize,
         ran: &[usize],
-    ) -> Result<i32, Refusal> {
+    ) -> Result<Option<i32>, Refusal> {
         let began = Instant::now();
         let job = Job::new(Pid::from_raw(child.id().cast_signed()), &self.signals);
         loop {
             self.progress.tick(round, arm, ran, began);
-            match job.wait(None, Some(TICK)) {
-                Ok(Some(ended)) => return Ok(exit_status(ended)),
+            let left = self.plan.until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                timeout::end(child, &job, self.guardian.as_ref().map(Guardian::pid));
+                return Ok(None);
+            }
+            match job.wait(None, Some(left.map_or(TICK, |left| left.min(TICK)))) {
+                Ok(Some(ended)) => return Ok(Some(exit_status(ended))),
                 Ok(None) => {}
                 Err(error) => return Err(Refusal::new(format!("a run cannot be waited for: {error}"), "")),
             }

@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
 use super::baseline::{Baseline, SCHEMA};
 use super::files::{self, Answers};
-use super::measure::{self, Around};
+use super::measure;
 use super::outcome::{Reason, Tier};
 use super::verdict::{Question, Verdict, judge};
-use super::{Design, Outcome, stats};
+use super::{Design, Outcome, estimate, stats};
 use crate::cli::options::{Cache, GateAction, GateOptions, Refusal};
 use crate::compare::answer::CacheKind;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round};
@@ -16,6 +17,7 @@ use crate::model::report::Report;
 use crate::redact;
 use crate::remedy::Remedies;
 use crate::run::Invoker;
+use crate::say;
 use crate::view::gate::{annotations, text};
 use crate::view::{human, page, words};
 
@@ -48,11 +50,15 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
         if *append && files::is_there(out, invoker)? { Some(files::read(out, invoker)?) } else { None };
     let file = files::create(out, invoker)?;
     let mut experiment = begin(options, invoker, &[("new", command.clone())])?;
-    let around = files::around(invoker)?;
     let mut measured = Measured::default();
-    let end = measured.go_on(&mut experiment, options.max_runs as usize)?;
+    let mut end = measured.begin(&mut experiment, options, &[options.max_runs as usize])?;
+    if end.is_none() {
+        end = measured.go_on(&mut experiment, options.max_runs as usize)?;
+    }
+    let new = measured.side(options, &experiment, 0, command);
     experiment.end()?;
-    let Some(new) = measured.side(options, &around, 0, command) else {
+    // What was recorded until a time-out is a recording with fewer runs.
+    let Some(new) = new else {
         return Err(end.map_or_else(|| Refusal::new("no run was made", ""), End::refusal));
     };
     let baseline = match known {
@@ -91,7 +97,8 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
         );
     }
     let page = if options.common.quiet { String::new() } else { page };
-    Ok(Answered { page, status: 0, refusal: end.map(End::refusal) })
+    let refusal = end.filter(|end| !matches!(end, End::TimedOut { .. })).map(End::refusal);
+    Ok(Answered { page, status: 0, refusal })
 }
 
 fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
@@ -108,7 +115,7 @@ fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     let width = if terminal { usize::from(crate::worker::columns()) } else { 80 };
     let mut page = String::new();
     if !options.common.quiet {
-        page = text::text(&outcome, page::Options { width, color });
+        page = text::text(&outcome, options.fail_on, page::Options { width, color });
     }
     if invoker.var("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         page = annotations::harmless(&page) + &annotations::annotations(&outcome, options.fail_on);
@@ -175,20 +182,37 @@ fn look(
     let runs = options.experiment.runs.unwrap_or(options.max_runs) as usize;
     let looks = stats::looks(runs, options.max_runs as usize);
     let mut experiment = begin(options, invoker, arms)?;
-    let around = files::around(invoker)?;
     let mut measured = Measured::default();
+    let mut end = measured.begin(&mut experiment, options, &looks)?;
     let mut answer = None;
-    for (look, alpha) in looks.iter().zip(stats::spending(&looks, ALPHA)) {
-        let end = measured.go_on(&mut experiment, *look)?;
+    let mut spent = 0.0;
+    for (look, mut alpha) in looks.iter().zip(stats::spending(&looks, ALPHA)) {
+        if end.is_none() {
+            end = measured.go_on(&mut experiment, *look)?;
+        }
+        let ended_early = end.as_ref().filter(|end| matches!(end, End::TimedOut { .. })).map(End::text);
+        if ended_early.is_some() {
+            // Time, not what was seen, made this look the last: it may spend what is left.
+            alpha = ALPHA - spent;
+        }
+        spent += alpha;
         let of = |(arm, (_, command)): (usize, &(&str, Vec<OsString>))| {
-            measured.side(options, &around, arm, command)
+            measured.side(options, &experiment, arm, command)
         };
         let (before, after) = sides(arms.iter().enumerate().filter_map(of).collect());
-        let after = after.unwrap_or_else(|| empty(options, &before.command));
-        let question = Question { before: &before, after: &after, design, floors: options.floors, alpha };
-        let mut outcome = judge(&question);
+        let mut outcome = match (&after, &ended_early) {
+            (None, Some(why)) => {
+                Outcome { reasons: vec![Reason::of(Tier::All, why)], ..Outcome::new(Verdict::Inconclusive) }
+            }
+            _ => {
+                let after = after.unwrap_or_else(|| empty(options, &before.command));
+                let floors = options.floors;
+                judge(&Question { before: &before, after: &after, design, floors, alpha })
+            }
+        };
         let stop = end.is_some() || outcome.verdict != Verdict::Inconclusive;
-        let refusal = end.map(End::refusal);
+        let refusal = end.take().filter(|_| ended_early.is_none()).map(End::refusal);
+        outcome.ended_early = ended_early;
         if let Some(refusal) = &refusal {
             // What was measured is shown; a look that was not planned decides nothing.
             outcome.verdict = Verdict::Invalid;
@@ -207,15 +231,29 @@ fn look(
 #[derive(Default)]
 struct Measured {
     reports: [Vec<Report>; 2],
+    timeout: Option<Duration>,
 }
 
 /// Why runs ended early.
 enum End {
     Failed { arm: usize, status: i32, said: String },
     Interrupted { runs: usize },
+    TimedOut { runs: usize, after: Duration },
 }
 
 impl End {
+    fn text(&self) -> String {
+        match self {
+            Self::Failed { status, .. } => format!("the command failed with status {status}"),
+            Self::Interrupted { runs } => format!("interrupted after {}", human::count(*runs as u64, "run")),
+            Self::TimedOut { runs, after } => format!(
+                "--timeout ended it after {}, with {} of each side measured",
+                human::duration(after.as_nanos() as u64),
+                human::count(*runs as u64, "run")
+            ),
+        }
+    }
+
     fn refusal(self) -> Refusal {
         match self {
             Self::Failed { arm, status, said } => {
@@ -228,15 +266,39 @@ impl End {
                     "try it with `goobserve run`; a failed run says nothing about time",
                 )
             }
-            Self::Interrupted { runs } => Refusal::new(
-                format!("interrupted after {}", human::count(runs as u64, "run")),
-                "what was measured until then is told",
-            ),
+            Self::Interrupted { .. } => Refusal::new(self.text(), "what was measured until then is told"),
+            Self::TimedOut { .. } => Refusal::new(self.text(), "give it more time, or fewer --runs"),
         }
     }
 }
 
 impl Measured {
+    /// The round that warms up, and what is to be expected of the others.
+    fn begin(
+        &mut self,
+        experiment: &mut Experiment<'_>,
+        options: &GateOptions,
+        looks: &[usize],
+    ) -> Result<Option<End>, Refusal> {
+        let tell = |text: String| {
+            if !options.common.quiet {
+                say::line(&text);
+            }
+        };
+        let arms = experiment.arms();
+        tell(estimate::before(looks, arms, options.timeout));
+        let began = Instant::now();
+        self.timeout = options.timeout;
+        let round = experiment.warm_up()?;
+        if let Some(Round::Measured(reports)) = &round {
+            tell(estimate::after(looks, began.elapsed(), reports));
+        }
+        Ok(match round {
+            Some(Round::Measured(_)) | None => None,
+            Some(other) => self.end_of(other),
+        })
+    }
+
     /// Runs until there are so many of each arm.
     fn go_on(&mut self, experiment: &mut Experiment<'_>, runs: usize) -> Result<Option<End>, Refusal> {
         while self.reports[0].len() < runs {
@@ -244,29 +306,34 @@ impl Measured {
                 Round::Measured(reports) => {
                     self.reports.iter_mut().zip(reports).for_each(|(arm, report)| arm.push(report));
                 }
-                Round::Failed(ended) => {
-                    let failed = ended.into_iter().find(|ended| ended.status != 0);
-                    return Ok(failed.map(|Ended { arm, status, said, .. }| End::Failed {
-                        arm,
-                        status,
-                        said,
-                    }));
-                }
-                Round::Interrupted => return Ok(Some(End::Interrupted { runs: self.reports[0].len() })),
+                other => return Ok(self.end_of(other)),
             }
         }
         Ok(None)
+    }
+
+    fn end_of(&self, round: Round) -> Option<End> {
+        let runs = self.reports[0].len();
+        match round {
+            Round::Measured(_) => None,
+            Round::Failed(ended) => {
+                let failed = ended.into_iter().find(|ended| ended.status != 0);
+                failed.map(|Ended { arm, status, said, .. }| End::Failed { arm, status, said })
+            }
+            Round::Interrupted => Some(End::Interrupted { runs }),
+            Round::TimedOut => Some(End::TimedOut { runs, after: self.timeout.unwrap_or_default() }),
+        }
     }
 
     /// An arm's runs as a baseline; `None` without any.
     fn side(
         &self,
         options: &GateOptions,
-        around: &Around,
+        experiment: &Experiment<'_>,
         arm: usize,
         command: &[OsString],
     ) -> Option<Baseline> {
-        let recording = measure::recording(&self.reports[arm], around)?;
+        let recording = measure::recording(&self.reports[arm], &files::around(experiment.modules(arm)))?;
         let words = redact::args(&redact::words(command));
         Some(Baseline { recordings: vec![recording], ..empty(options, &words) })
     }
@@ -302,6 +369,7 @@ fn begin<'a>(
         rounds: options.experiment.runs.unwrap_or(options.max_runs) as usize,
         warm_up: true,
         cache: options.experiment.cache,
+        until: options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         common: options.common,
     };
     Experiment::begin(plan, invoker)

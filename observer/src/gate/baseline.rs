@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::module::Module;
 use crate::cli::options::Refusal;
 use crate::compare::answer::CacheKind;
 use crate::model::json;
@@ -68,6 +69,12 @@ pub struct Settings {
     pub go_mod: Option<String>,
     /// Hash of the go.sum there was
     pub go_sum: Option<String>,
+    /// What go.mod asks for
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<Module>,
+    /// The go commands, without the folders they are called in
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub go_command: Option<String>,
 }
 
 /// Requests of one kind.
@@ -81,6 +88,9 @@ pub struct Requests {
     pub status: Option<u16>,
     /// The module they are about
     pub module: Option<String>,
+    /// Its version
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// How many
     pub count: u64,
 }
@@ -216,6 +226,8 @@ fn redacted(mut baseline: Baseline) -> Baseline {
             godebug,
             go_mod: _,
             go_sum: _,
+            module: _,
+            go_command,
         } = &mut recording.settings;
         let rule = |setting: &mut Option<String>, rule: fn(&str) -> String| {
             *setting = setting.as_deref().map(rule);
@@ -224,6 +236,7 @@ fn redacted(mut baseline: Baseline) -> Baseline {
         rule(gosumdb, redact::sumdb);
         rule(goflags, redact::goflags);
         rule(godebug, redact::godebug);
+        rule(go_command, redact::text);
         recording.findings.iter_mut().for_each(|finding| finding.summary = redact::text(&finding.summary));
     }
     baseline

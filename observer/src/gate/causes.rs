@@ -1,10 +1,16 @@
 //! What differs between two recordings besides their runs. In: both. Out: causes, which explain a
 //! difference and are listed, and obstacles, which make times incomparable.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::Recording;
+use super::module::Module;
+
+/// Lines of go.mod that are named.
+const LINES: usize = 5;
 
 /// Something that was changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +26,7 @@ pub struct Change {
 impl Change {
     /// `GOPROXY was a, is b`; files just changed.
     pub fn text(&self) -> String {
-        if self.what.starts_with("go.") {
+        if matches!(self.what.as_str(), "go.mod" | "go.sum") {
             return format!("{} changed", self.what);
         }
         let text = |value: &Option<String>| match value.as_deref() {
@@ -55,7 +61,40 @@ pub fn causes(before: &Recording, after: &Recording) -> Vec<Change> {
             ("resolver", Some(resolver)),
         ]
     };
-    changes(of(before), of(after))
+    let mut all = changes(of(before), of(after));
+    all.extend(lines(before, after));
+    all
+}
+
+/// Lines of go.mod, and go's own words: with `gate ab` each side has its own.
+fn lines(before: &Recording, after: &Recording) -> Vec<Change> {
+    let (old, new) = (&before.settings, &after.settings);
+    let mut all = Vec::new();
+    // Older baselines do not have these.
+    if old.go_command.is_some() && new.go_command.is_some() {
+        all.extend(changes(
+            [("go command", old.go_command.clone())],
+            [("go command", new.go_command.clone())],
+        ));
+    }
+    if let (Some(old), Some(new)) = (&old.module, &new.module) {
+        let none = || Some("none".to_owned());
+        let of = |module: &Module, other: &Module| {
+            let only = |own: &BTreeSet<String>, other: &BTreeSet<String>| {
+                let lines: Vec<&str> = own.difference(other).take(LINES).map(String::as_str).collect();
+                if lines.is_empty() { none() } else { Some(lines.join(", ")) }
+            };
+            [
+                ("go line", module.go.clone().or_else(none)),
+                ("toolchain line", module.toolchain.clone().or_else(none)),
+                ("replace", only(&module.replace, &other.replace)),
+                ("exclude", only(&module.exclude, &other.exclude)),
+                ("vendor folder", Some(if module.vendor { "there" } else { "none" }.to_owned())),
+            ]
+        };
+        all.extend(changes(of(old, new), of(new, old)));
+    }
+    all
 }
 
 /// Obstacles: another machine, kernel or GOMAXPROCS. A machine is its CPU and their number: of two
@@ -125,5 +164,19 @@ mod tests {
         let all = ["kernel", "architecture", "CPU", "CPUs", "GOMAXPROCS"];
         assert_eq!(names(&obstacles(&before, &after)), all);
         assert!(causes(&before, &after).is_empty());
+    }
+
+    #[test]
+    fn lines_of_go_mod_and_other_words_of_go_are_causes() {
+        let (before, mut after) = (sample::recording(1), sample::recording(1));
+        after.settings.go_command = Some("go build ./...".into());
+        let module = after.settings.module.as_mut().unwrap();
+        module.add("toolchain go1.27.1\nreplace a.test/x => ../x\nexclude a.test/y v1.0.0\n");
+        module.vendor = true;
+        let found = causes(&before, &after);
+        assert_eq!(names(&found), ["go command", "toolchain line", "replace", "exclude", "vendor folder"]);
+        assert_eq!(found[1].text(), "toolchain line was none, is go1.27.1");
+        after.settings.module = None;
+        assert_eq!(names(&causes(&before, &after)), ["go command"], "an older baseline does not say");
     }
 }

@@ -2,16 +2,17 @@
 //! go.mod and go.sum.
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::baseline::{Baseline, LIMIT};
 use super::measure::Around;
+use super::module::Module;
 use super::{FailOn, Outcome};
 use crate::cli::options::{GateOutputs, Refusal};
+use crate::experiment::modules::ModuleFiles;
 use crate::experiment::user::AsUser;
 use crate::model::json;
 use crate::run::Invoker;
@@ -67,8 +68,7 @@ pub struct Answers {
 impl Answers {
     /// Opens them.
     pub fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, Refusal> {
-        let open =
-            |path: &Option<std::path::PathBuf>| path.as_deref().map(|path| create(path, invoker)).transpose();
+        let open = |path: &Option<PathBuf>| path.as_deref().map(|path| create(path, invoker)).transpose();
         Ok(Self {
             json: open(&outputs.json)?,
             markdown: open(&outputs.markdown)?,
@@ -78,7 +78,7 @@ impl Answers {
 
     /// Writes the answer into each, and to the job's page.
     pub fn write(self, outcome: &Outcome, fail_on: FailOn, invoker: &Invoker) -> Result<(), Refusal> {
-        let markdown = markdown::markdown(outcome);
+        let markdown = markdown::markdown(outcome, fail_on);
         let put = |file: Option<Whole>, text: &str| file.map_or(Ok(()), |file| finish(file, text, invoker));
         let json = json::pretty(outcome).map(|text| text + "\n").unwrap_or_default();
         // One that fails keeps none of the others from being written.
@@ -103,27 +103,26 @@ fn append(path: &OsStr, text: &str, invoker: &Invoker) -> Result<(), Refusal> {
     })
 }
 
-/// What a recording needs and reports do not tell.
-pub fn around(invoker: &Invoker) -> Result<Around, Refusal> {
+/// What a recording of an arm needs and reports do not tell.
+pub fn around(modules: Option<&ModuleFiles>) -> Around {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cpu = name.map(|(_, name)| name.trim().to_owned());
-    let _user = AsUser::take(invoker)?;
-    let folder = std::env::current_dir().ok();
-    let folder =
-        folder.as_deref().into_iter().flat_map(Path::ancestors).find(|up| up.join("go.mod").is_file());
-    let hashed = |name: &str| fnv(&folder?.join(name));
-    Ok(Around { cpu, go_mod: hashed("go.mod"), go_sum: hashed("go.sum") })
+    let Some(files) = modules.filter(|files| !files.modules.is_empty()) else {
+        return Around { cpu, ..Around::default() };
+    };
+    let mut module = Module { vendor: files.vendor, ..Module::default() };
+    files.modules.iter().for_each(|(_, content)| module.add(&String::from_utf8_lossy(content)));
+    let hashed = |all: &[(PathBuf, Vec<u8>)]| {
+        (!all.is_empty()).then(|| fnv(all.iter().flat_map(|(_, content)| content)))
+    };
+    Around { cpu, go_mod: hashed(&files.modules), go_sum: hashed(&files.sums), module: Some(module) }
 }
 
-/// 64-bit FNV-1a of a file: tells two files apart, protects nothing.
-fn fnv(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
+/// 64-bit FNV-1a: tells two contents apart, protects nothing.
+fn fnv<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let mut text = "fnv1a:".to_owned();
-    let _ = write!(text, "{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, step));
-    Some(text)
+    format!("fnv1a:{:016x}", bytes.fold(0xcbf2_9ce4_8422_2325, step))
 }
 
 #[cfg(test)]
@@ -132,10 +131,20 @@ mod tests {
 
     #[test]
     fn a_hash_is_the_published_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("go.mod");
-        std::fs::write(&file, "foobar").unwrap();
-        assert_eq!(fnv(&file).unwrap(), "fnv1a:85944171f73967e8");
-        assert_eq!(fnv(&folder.path().join("none")), None);
+        assert_eq!(fnv(b"foobar".iter()), "fnv1a:85944171f73967e8");
+    }
+
+    #[test]
+    fn what_go_mod_asks_for_is_kept_with_its_hash() {
+        let file = |name: &str, text: &str| (PathBuf::from(name), text.as_bytes().to_vec());
+        let files = ModuleFiles {
+            modules: vec![file("/w/go.mod", "go 1.24\nrequire a.test/x v1.0.0\n")],
+            sums: vec![],
+            vendor: false,
+        };
+        let found = around(Some(&files));
+        assert!(found.go_mod.is_some() && found.go_sum.is_none());
+        assert_eq!(found.module.unwrap().require.len(), 1);
+        assert_eq!(around(None).go_mod, None);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::baseline::{Finding, Recording, Requests, Run, Settings};
+use super::module::Module;
 use crate::model::record::Class;
 use crate::model::report::{Connection, Report};
 
@@ -15,6 +16,8 @@ pub struct Around {
     pub go_mod: Option<String>,
     /// Hash of go.sum
     pub go_sum: Option<String>,
+    /// What go.mod asks for
+    pub module: Option<Module>,
 }
 
 /// The recording of some runs; `None` without any.
@@ -53,7 +56,30 @@ fn settings(report: &Report, around: &Around) -> Settings {
         godebug: go.godebug,
         go_mod: around.go_mod.clone(),
         go_sum: around.go_sum.clone(),
+        module: around.module.clone(),
+        go_command: go_command(report),
     }
+}
+
+/// The topmost go commands, without `-C FOLDER`: with the same words both sides do the same.
+fn go_command(report: &Report) -> Option<String> {
+    let is_go = |args: &[String]| args.first().is_some_and(|word| word == "go" || word.ends_with("/go"));
+    let all: Vec<_> = report.processes.iter().filter(|process| is_go(&process.args)).collect();
+    let below = |ppid: u32| all.iter().any(|other| other.pid == ppid);
+    let mut texts: Vec<String> = Vec::new();
+    for process in all.iter().filter(|process| !below(process.ppid)) {
+        let mut words = process.args.iter().skip(1).map(String::as_str).peekable();
+        let mut text = "go".to_owned();
+        if let Some(flag) =
+            words.next_if(|word| word.trim_start_matches('-').starts_with('C') && word.starts_with('-'))
+            && !flag.contains('=')
+        {
+            words.next();
+        }
+        words.for_each(|word| text = format!("{text} {word}"));
+        texts.push(text);
+    }
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 fn run(report: &Report, requests: usize) -> Run {
@@ -91,10 +117,18 @@ fn run(report: &Report, requests: usize) -> Run {
 fn requests(report: &Report) -> Vec<Requests> {
     let mut counts: BTreeMap<_, u64> = BTreeMap::new();
     for request in &report.requests {
-        let key = (request.class, request.authority.clone(), request.status, request.module.clone());
+        let module = (request.module.clone(), request.version.clone());
+        let key = (request.class, request.authority.clone(), request.status, module);
         *counts.entry(key).or_default() += 1;
     }
-    let requests = |((class, host, status, module), count)| Requests { class, host, status, module, count };
+    let requests = |((class, host, status, (module, version)), count)| Requests {
+        class,
+        host,
+        status,
+        module,
+        version,
+        count,
+    };
     counts.into_iter().map(requests).collect()
 }
 

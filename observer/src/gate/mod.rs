@@ -6,6 +6,8 @@
 //!
 //! **Exact** ([`exact`]): with a complete go.sum a command makes the same requests each time, so
 //! one more is a regression, shown by one run; runs of a side that differ make the result invalid.
+//! What a change explains is listed instead: modules that a changed go.mod brought ([`modules`]),
+//! hosts that have the role of others ([`roles`]).
 //!
 //! **Bounded** ([`bounded`]): connections, DNS questions, tiles, retransmissions. A count regresses
 //! when it is shown to lie more than its floor above the baseline's.
@@ -15,7 +17,8 @@
 //! *Passed*: one of them lies below its floor. Else *inconclusive*. Phases and hosts are tested
 //! against the same floors; Holm's correction covers all of them together that took longer than
 //! the absolute floor in some run of either side: no others can be named. They name the cause and
-//! decide nothing: a phase that grew while the total did not is no regression.
+//! decide nothing: a phase that grew while the total did not is no regression. When go.mod brought
+//! modules or versions, a total or a count that grew is not judged: it may be theirs.
 //!
 //! # What is assumed
 //! - `gate ab` runs both sides in pairs, in random order. Under "no difference" the sides of a pair
@@ -40,12 +43,17 @@ pub mod asked;
 pub mod baseline;
 pub mod bounded;
 pub mod causes;
+#[cfg(target_os = "linux")]
+mod estimate;
 pub mod exact;
 pub mod fail_on;
 #[cfg(target_os = "linux")]
 mod files;
 pub mod measure;
+pub mod module;
+pub mod modules;
 pub mod outcome;
+pub mod roles;
 #[cfg(test)]
 pub mod sample;
 pub mod stats;

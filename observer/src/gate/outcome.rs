@@ -8,9 +8,10 @@ use super::baseline::{Baseline, Finding, Settings};
 use super::bounded::Bounded;
 use super::causes::Change;
 use super::exact::Exact;
+use super::roles::RoleChange;
 use super::time::{Time, Unit};
 use super::verdict::Verdict;
-use crate::model::record::Phase;
+use crate::model::record::{Class, Phase};
 use crate::view::human::{count, duration};
 
 /// The schema's name.
@@ -35,6 +36,12 @@ pub struct Outcome {
     pub causes: Vec<Change>,
     /// What makes times incomparable
     pub obstacles: Vec<Change>,
+    /// Hosts that have the role of others, and are compared with them
+    #[serde(default)]
+    pub roles: Vec<RoleChange>,
+    /// Why there are fewer runs than were wanted; `None`: there are not
+    #[serde(default)]
+    pub ended_early: Option<String>,
     /// Stalls that the new side has more of
     pub evidence: Vec<Finding>,
     /// The side that was; `None` when it could not be measured
@@ -70,7 +77,10 @@ impl Side {
             command: baseline.command.clone(),
             recordings: baseline.recordings.len() as u32,
             runs: latest.map_or(0, |recording| recording.runs.len() as u32),
-            settings: latest.map(|recording| recording.settings.clone()).unwrap_or_default(),
+            // What go.mod asks for is in the baselines; what of it changed is among the causes.
+            settings: latest
+                .map(|recording| Settings { module: None, ..recording.settings.clone() })
+                .unwrap_or_default(),
         }
     }
 }
@@ -132,6 +142,8 @@ impl Outcome {
             unjudged: Vec::new(),
             causes: Vec::new(),
             obstacles: Vec::new(),
+            roles: Vec::new(),
+            ended_early: None,
             evidence: Vec::new(),
             before: None,
             after: None,
@@ -177,27 +189,52 @@ fn explain_exact(exact: &Exact, verdict: Verdict, reasons: &mut Vec<Reason>, unj
         (None, Some(why)) => unjudged.push(Reason::of(Tier::Exact, why)),
         (Some(of), Some(why)) if of == verdict => reasons.push(Reason::of(Tier::Exact, why)),
         (Some(of), None) if of == verdict && of == Verdict::Regressed => {
-            reasons.extend(exact.more.iter().take(DIFFERENCES).map(|difference| Reason {
+            let lines = exact.regressions();
+            reasons.extend(lines.iter().take(DIFFERENCES).map(|difference| Reason {
                 tier: Tier::Exact,
                 phase: Some(difference.phase()),
                 host: difference.host.clone(),
-                text: difference.text(),
+                text: match difference.class {
+                    Class::SumdbLookup => format!("go.sum does not have them: {}", difference.text()),
+                    _ => difference.text(),
+                },
             }));
-            let rest = exact.more.len().saturating_sub(DIFFERENCES);
+            let rest = lines.len().saturating_sub(DIFFERENCES);
             if rest > 0 {
                 let text = format!("and {} more", count(rest as u64, "difference"));
                 reasons.push(Reason::of(Tier::Exact, text));
             }
         }
         (Some(Verdict::Passed), None) if verdict == Verdict::Passed => {
-            let fewer = match exact.fewer.len() {
+            let same = match exact.fewer.len() {
                 0 => "the same requests".to_owned(),
                 fewer => format!("no request more, {} fewer", count(fewer as u64, "kind")),
             };
-            reasons.push(Reason::of(Tier::Exact, fewer));
+            let apart = apart(exact);
+            let besides = if apart.is_empty() { String::new() } else { format!(", besides {apart}") };
+            reasons.push(Reason::of(Tier::Exact, same + &besides));
         }
         _ => {}
     }
+}
+
+/// What is listed and not judged: `1 added module and 2 changed ones`
+fn apart(exact: &Exact) -> String {
+    let added = exact.modules_added.len() + exact.modules_reached.len();
+    let all = [
+        (added, "added module"),
+        (exact.modules_changed.len(), "changed module"),
+        (exact.modules_removed.len(), "removed module"),
+        (exact.ways.len(), "class of requests that goes another way"),
+    ];
+    let named = all.into_iter().filter(|(number, _)| *number > 0);
+    let texts: Vec<String> = named
+        .map(|(number, what)| match what.split_once(" of ") {
+            Some((one, rest)) if number > 1 => format!("{number} {one}es of {}", rest.replace("goes", "go")),
+            _ => count(number as u64, what),
+        })
+        .collect();
+    texts.join(", ")
 }
 
 fn explain_bounded(
@@ -262,7 +299,9 @@ fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudg
     reasons.insert(at.unwrap_or(reasons.len()), reason);
 }
 
-/// `total 10.2 s to 11.9 s, 1.16 times as long (95 %: 1.12 to 1.21)`
+/// `total 1.160 times as long (95 %: 1.120 to 1.210) as 10.2 s before`: the estimate of the rule, which
+/// is of pairs or recordings. The median of the new side is left to the table: it is of that side by
+/// itself, and may lie on the other side of the median before.
 pub fn total(time: &Time) -> String {
     let total = &time.total;
     let interval = match (total.ratio_low, total.ratio_high) {
@@ -271,12 +310,7 @@ pub fn total(time: &Time) -> String {
         }
         _ => String::new(),
     };
-    format!(
-        "total {} to {}, {:.3} times as long{interval}",
-        duration(total.before_ns),
-        duration(total.after_ns),
-        total.ratio
-    )
+    format!("total {:.3} times as long{interval} as {} before", total.ratio, duration(total.before_ns))
 }
 
 /// `95 %`, `98.75 %`

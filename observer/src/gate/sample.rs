@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::baseline::{Baseline, Recording, Requests, Run, SCHEMA, Settings};
+use super::module::Module;
 use crate::compare::answer::CacheKind;
 use crate::model::record::{Class, Machine, Phase};
 
@@ -32,6 +33,7 @@ pub fn recording(runs: usize) -> Recording {
         host: Some("proxy.test".into()),
         status: Some(200),
         module: Some(module.into()),
+        version: Some("v1.0.0".into()),
         count: 1,
     };
     Recording {
@@ -47,6 +49,8 @@ pub fn recording(runs: usize) -> Recording {
             godebug: Some(String::new()),
             go_mod: Some("fnv1a:1".into()),
             go_sum: Some("fnv1a:2".into()),
+            module: Some(Module::default()),
+            go_command: Some("go mod download".into()),
         },
         requests: vec![vec![
             request(Class::Info, "example.com/a"),

@@ -321,6 +321,14 @@ fn part(
 }
 
 impl Time {
+    /// Leaves what is not passed unjudged, and says why.
+    pub fn excuse(&mut self, why: &str) {
+        if matches!(self.verdict, Some(Verdict::Regressed | Verdict::Inconclusive)) {
+            (self.verdict, self.more) = (None, None);
+            self.why = Some(why.to_owned());
+        }
+    }
+
     /// The phase or host that is named and grew most; else the one that grew most at all.
     pub fn most(&self, host: bool) -> Option<&Part> {
         let grown = |part: &&Part| part.host.is_some() == host && part.shift_ns > 0;

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, Finding, Recording};
+use super::exact::Scope;
 use super::outcome::{Outcome, Side, Tier};
-use super::{Design, Floors, bounded, causes, exact, time};
+use super::{Design, Floors, bounded, causes, exact, roles, time};
 
 /// What is said of a change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
@@ -81,12 +82,28 @@ pub fn judge(question: &Question<'_>) -> Outcome {
         // Pairs share their machine: what is otherwise there is what is tried.
         causes.extend(causes::obstacles(old, new));
     }
-    let modules_changed =
-        causes.iter().any(|change| change.what.starts_with("go.mod") || change.what == "go.sum");
-    let exact = exact::exact(old, new, modules_changed);
-    let bounded = bounded::bounded(question);
-    let time = time::time(question);
+    let changed = |names: &[&str]| causes.iter().any(|change| names.contains(&change.what.as_str()));
+    // Where go.mod is not known on either side, it may be another.
+    let go_mod = changed(&["go.mod", "vendor folder"]) || new.settings.go_mod.is_none();
+    let scope = Scope {
+        modules: go_mod || changed(&["go command", "go version", "GOFLAGS"]),
+        hosts: changed(&["GOPROXY", "GOSUMDB"]),
+        classes: changed(&["go command"]),
+    };
+    let aligned = roles::align(before, after);
+    let question = match &aligned {
+        Some((before, after, _)) => &Question { before, after, ..*question },
+        None => question,
+    };
+    let exact = exact::exact(old, new, scope);
+    let (mut bounded, mut time) = (bounded::bounded(question), time::time(question));
+    if go_mod && exact.more_work() {
+        bounded.excuse(MORE_WORK);
+        time.excuse(MORE_WORK);
+    }
+    let (old, new) = (question.before.latest().unwrap_or(old), question.after.latest().unwrap_or(new));
     Outcome {
+        roles: aligned.as_ref().map(|(_, _, changes)| changes.clone()).unwrap_or_default(),
         before: Some(Side::of(before)),
         after: Some(Side::of(after)),
         obstacles: time.obstacles.clone(),
@@ -97,9 +114,12 @@ pub fn judge(question: &Question<'_>) -> Outcome {
     .with(exact, bounded, time)
 }
 
+/// Why a total or a count that grew is not judged.
+const MORE_WORK: &str = "go.mod brought modules or versions, and this may be theirs";
+
 /// The tiers' verdicts as one. A tier that is not judged, and a time that is invalid because the
 /// machine is another, say nothing.
-fn together(exact: Option<Verdict>, bounded: Option<Verdict>, time: Option<Verdict>) -> Verdict {
+pub fn together(exact: Option<Verdict>, bounded: Option<Verdict>, time: Option<Verdict>) -> Verdict {
     let judged: Vec<Verdict> =
         [exact, bounded, time.filter(|verdict| *verdict != Verdict::Invalid)].into_iter().flatten().collect();
     let any = |verdict| judged.contains(&verdict);

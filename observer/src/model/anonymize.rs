@@ -399,8 +399,7 @@ impl Anonymizer {
         };
         let remedies = remedies.into_iter().map(|Remedy { name, why, attempt: _ }| Remedy {
             name: remedy(&name),
-            // What a variable holds now follows, which may be names.
-            why: why.split("; ").next().unwrap_or_default().to_owned(),
+            why,
             attempt: String::new(),
         });
         Stall {

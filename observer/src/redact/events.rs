@@ -98,9 +98,9 @@ fn go(whole: Go) -> Go {
         gomodcache: gomodcache.as_deref().map(url::file),
         gocache: gocache.as_deref().map(url::file),
         caches_shared,
-        goprivate: goprivate.map(|patterns| settings::variable("GOPRIVATE", &patterns)),
-        gonoproxy: gonoproxy.map(|patterns| settings::variable("GONOPROXY", &patterns)),
-        gonosumdb: gonosumdb.map(|patterns| settings::variable("GONOSUMDB", &patterns)),
+        goprivate: goprivate.as_deref().map(url::patterns),
+        gonoproxy: gonoproxy.as_deref().map(url::patterns),
+        gonosumdb: gonosumdb.as_deref().map(url::patterns),
         forward_proxy,
     }
 }
@@ -366,9 +366,7 @@ fn stall(whole: Stall) -> Stall {
 
 fn stall_remedy(whole: Remedy) -> Remedy {
     let Remedy { name, why, attempt } = whole;
-    // Those that only help together have a plus between.
-    let name: Vec<String> = name.split(" + ").map(settings::remedy).collect();
-    Remedy { name: name.join(" + "), why: text(&why), attempt: text(&attempt) }
+    Remedy { name: settings::remedy(&name), why: text(&why), attempt: text(&attempt) }
 }
 
 fn stall_update(whole: StallUpdate) -> StallUpdate {

@@ -51,6 +51,17 @@ pub fn host(text: &str) -> String {
     host.split('.').map(label).collect::<Vec<_>>().join(".")
 }
 
+/// A list of module path patterns (GOPRIVATE and its kin), separated by commas: what is none is hidden.
+pub fn patterns(list: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._*?[]-~!+".contains(c);
+    let name = |name: &str| {
+        let shown = name.chars().all(plain) && !is_secret(name, NAME_MIN);
+        if shown { name.to_owned() } else { HIDDEN.to_owned() }
+    };
+    let pattern = |pattern: &str| pattern.split('/').map(name).collect::<Vec<_>>().join("/");
+    list.split(',').map(pattern).collect::<Vec<_>>().join(",")
+}
+
 /// `[user[:password]@]host[:port][/path]`, as settings take it without a scheme, and scp's
 /// `user@host:path`.
 pub fn bare(text: &str) -> String {
@@ -155,6 +166,14 @@ pub fn file(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_stay_and_what_is_none_does_not() {
+        for list in ["", "*.corp.test", "git.corp.test/team/*,code.corp.test", "none"] {
+            assert_eq!(patterns(list), list);
+        }
+        assert_eq!(patterns("git.corp.test,u:hunter2@git.corp.test"), "git.corp.test,…");
+    }
 
     #[test]
     fn the_host_stays_and_what_lets_in_goes() {

@@ -10,6 +10,12 @@ use super::words;
 use crate::compare::answer::{Answer, CacheKind, Change, End, FEWEST, PhaseChange, Ratio, Side, Verdict};
 use crate::remedy::Remedy;
 
+/// Marks what [`opposed`] finds.
+pub(super) const OPPOSED: &str = "(*)";
+/// What it means.
+const WHY_OPPOSED: &str =
+    "each side's median, by itself, moved the other way; the shift is of runs that belong together";
+
 /// Runs whose times are listed.
 const RUNS_SHOWN: usize = 30;
 
@@ -77,7 +83,12 @@ fn tried(answer: &Answer) -> String {
 }
 
 fn verdict(answer: &Answer, total: &Change, ratio: &Ratio) -> String {
-    let from_to = format!("{} to {}", duration(total.baseline_ns), duration(total.tried_ns));
+    // Medians are of each side by itself: they may move the other way than the pairs.
+    let from_to = if opposed(total.baseline_ns, total.tried_ns, total.shift_ns) {
+        format!("{} in pairs, from {}", signed(total.shift_ns), duration(total.baseline_ns))
+    } else {
+        format!("{} to {}", duration(total.baseline_ns), duration(total.tried_ns))
+    };
     let interval = match (ratio.low, ratio.high) {
         (Some(low), Some(high)) => format!("95 % interval {} to {}", times(low), times(high)),
         _ => String::new(),
@@ -142,6 +153,16 @@ fn signed(ns: i64) -> String {
     format!("{sign}{}", duration(ns.unsigned_abs()))
 }
 
+/// Whether both medians say the contrary of the shift of pairs.
+pub(super) const fn opposed(before: u64, after: u64, shift: i64) -> bool {
+    (after > before && shift < 0) || (after < before && shift > 0)
+}
+
+/// What explains [`OPPOSED`], when a row has it.
+pub(super) fn footnote(rows: &[[String; 5]]) -> Option<String> {
+    rows.iter().any(|row| row[4].ends_with(OPPOSED)).then(|| format!("{OPPOSED} {WHY_OPPOSED}"))
+}
+
 /// Rows of the table: a name, both medians, the change, its interval.
 fn rows(answer: &Answer) -> Vec<[String; 5]> {
     let row = |name: &str, change: &Change| {
@@ -149,6 +170,8 @@ fn rows(answer: &Answer) -> Vec<[String; 5]> {
             (Some(low), Some(high)) => format!("{} to {}", signed(low), signed(high)),
             _ => String::new(),
         };
+        let mark = if opposed(change.baseline_ns, change.tried_ns, change.shift_ns) { OPPOSED } else { "" };
+        let interval = format!("{interval} {mark}").trim().to_owned();
         let (baseline, tried) = (duration(change.baseline_ns), duration(change.tried_ns));
         [name.to_owned(), baseline, tried, signed(change.shift_ns), interval]
     };
@@ -164,10 +187,11 @@ fn changes(page: &mut Page, answer: &Answer) {
     let interval = if answer.runs as usize >= FEWEST { "95 % interval" } else { "" };
     let titles = ["", &answer.baseline.name, &answer.tried.name, "change", interval];
     table.styled(titles.map(|title| (title.to_owned(), DIM)));
-    for row in rows(answer) {
-        table.row(row);
-    }
+    let rows = rows(answer);
+    let footnote = footnote(&rows);
+    rows.into_iter().for_each(|row| table.row(row));
     page.table(&table);
+    footnote.into_iter().for_each(|line| page.line(2, DIM, &line));
 }
 
 const fn caches(cache: CacheKind) -> &'static str {
@@ -257,9 +281,12 @@ pub fn markdown(answer: &Answer) -> String {
             &format!("{command}: medians of {runs} each way in random order, {}.\n\n", caches(answer.cache));
         let (baseline, tried) = (escaped(&answer.baseline.name), escaped(&answer.tried.name));
         out += &format!("| | {baseline} | {tried} | change | 95 % interval |\n|---|---:|---:|---:|---|\n");
-        for row in rows(answer) {
+        let rows = rows(answer);
+        let footnote = footnote(&rows);
+        for row in rows {
             out += &format!("| {} |\n", row.map(|cell| escaped(&cell)).join(" | "));
         }
+        out += &footnote.map_or_else(String::new, |line| format!("\n{}\n", escaped(&line)));
     }
     for stall in &answer.stalls {
         let after = if stall.gone() { "gone".to_owned() } else { format!("in {} runs", stall.tried_runs) };

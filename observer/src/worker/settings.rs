@@ -1,7 +1,7 @@
 //! A go command's binary and environment in, its settings out.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -46,6 +46,11 @@ fn has_memory(stat: &str) -> Option<bool> {
     Some(flags & EXITING == 0 && size > 0)
 }
 
+/// Whether there is no such file, as far as can be told.
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
 pub fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
@@ -73,9 +78,8 @@ pub fn settings(
     let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
-        let content = same_files.then(|| regular::read(path, goenv::FILE_LIMIT as u64))?;
-        let is_missing = || std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        content.or_else(|| is_missing().then(Vec::new))
+        let content = || regular::read(path, goenv::FILE_LIMIT as u64);
+        same_files.then(|| content().or_else(|| is_missing(path).then(Vec::new))).flatten()
     };
     let Go { version, binary, cgo, .. } = of_binary;
     let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };

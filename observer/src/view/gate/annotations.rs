@@ -11,12 +11,15 @@ const MOST: usize = 10;
 /// The lines.
 pub fn annotations(outcome: &Outcome, fail_on: FailOn) -> String {
     let kind = match outcome.verdict {
-        Verdict::Passed => "notice",
-        verdict if fail_on.fails(verdict) => "error",
-        _ => "warning",
+        _ if fail_on.status(outcome) != 0 => "error",
+        Verdict::Passed | Verdict::Inconclusive => "notice",
+        Verdict::Regressed | Verdict::Invalid => "warning",
     };
     let title = format!("goobserve gate {}", outcome.verdict.name());
     let mut out = String::new();
+    for text in fail_on.notice(outcome).into_iter().chain(outcome.ended_early.clone()) {
+        out += &format!("::notice title={title}::{}\n", data(&text));
+    }
     let reasons = if outcome.verdict == Verdict::Passed { 1 } else { MOST };
     for reason in outcome.reasons.iter().take(reasons) {
         out += &format!("::{kind} title={title}::{}\n", data(&placed(reason)));

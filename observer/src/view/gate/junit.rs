@@ -1,5 +1,5 @@
 //! For a CI's test tab: a test case a tier. What fails the build is a failure (a regression, an
-//! inconclusive time) or an error (invalid); what does not is passed or skipped.
+//! inconclusive time) or an error (invalid); what does not is passed or skipped, with its verdict.
 
 use super::{placed, tiers};
 use crate::gate::outcome::{Reason, Tier};
@@ -22,7 +22,7 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
         let result = match verdict {
             Some(Verdict::Passed) => String::new(),
             // A machine that is another makes the time tier invalid and fails nothing.
-            Some(verdict) if fail_on.fails(*verdict) && !alone(*tier, *verdict) => {
+            Some(verdict) if fail_on.fails(*tier, *verdict) && !alone(*tier, *verdict) => {
                 let tag = if *verdict == Verdict::Invalid { "error" } else { "failure" };
                 *(if tag == "error" { &mut errors } else { &mut failures }) += 1;
                 let (kind, first) = (verdict.name(), why.first().map_or("", String::as_str));
@@ -33,9 +33,10 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
                     all.join("\n")
                 )
             }
-            Some(_) | None => {
+            not_failing => {
                 skipped += 1;
-                format!("\n      <skipped message=\"{}\"/>\n    ", escaped(&why.join("; ")))
+                let name = not_failing.map_or("not judged", Verdict::name);
+                format!("\n      <skipped message=\"{name}: {}\"/>\n    ", escaped(&why.join("; ")))
             }
         };
         body += &format!(
@@ -46,8 +47,10 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
     let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len());
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"goobserve gate\" {counts}>\n  \
-         <testsuite name=\"goobserve gate\" {counts} skipped=\"{skipped}\">\n{body}  \
-         </testsuite>\n</testsuites>\n"
+         <testsuite name=\"goobserve gate\" {counts} skipped=\"{skipped}\">\n    <properties>\n      \
+         <property name=\"verdict\" value=\"{}\"/>\n    </properties>\n{body}  \
+         </testsuite>\n</testsuites>\n",
+        outcome.verdict.name()
     )
 }
 

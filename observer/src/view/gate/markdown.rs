@@ -1,13 +1,16 @@
 //! For a pull request's or a job's page.
 
-use super::{placed, rows, tiers};
-use crate::gate::Outcome;
+use super::{apart, footnote, placed, rows, tiers};
 use crate::gate::verdict::Verdict;
+use crate::gate::{FailOn, Outcome};
 use crate::view::compare::escaped;
 
 /// The Markdown.
-pub fn markdown(outcome: &Outcome) -> String {
+pub fn markdown(outcome: &Outcome, fail_on: FailOn) -> String {
     let mut out = format!("### goobserve gate: {}\n\n", escaped(&outcome.headline()));
+    for line in fail_on.notice(outcome).into_iter().chain(outcome.ended_early.clone()) {
+        out += &format!("{}.\n\n", escaped(&line));
+    }
     if outcome.exact.is_some() {
         out += "| tier | verdict |\n|---|---|\n";
         for (tier, verdict) in tiers(outcome) {
@@ -25,18 +28,22 @@ pub fn markdown(outcome: &Outcome) -> String {
     list("Why:", outcome.reasons.iter().map(placed).collect());
     list("Not judged:", outcome.unjudged.iter().map(|r| format!("{}: {}", r.tier.name(), r.text)).collect());
     list("Changed besides:", outcome.causes.iter().map(crate::gate::causes::Change::text).collect());
+    list("What differs and is not judged:", apart(outcome));
     let stall = |finding: &crate::gate::baseline::Finding| format!("{}: {}", finding.kind, finding.summary);
     list("Stalls that were not there before:", outcome.evidence.iter().map(stall).collect());
     if let Some(time) = &outcome.time {
         out += "| | before | after | shift | |\n|---|---:|---:|---:|---|\n";
-        for row in rows(time) {
+        let rows = rows(time);
+        let footnote = footnote(&rows);
+        for row in rows {
             out += &format!("| {} |\n", row.map(|cell| escaped(&cell)).join(" | "));
         }
+        out += &footnote.map_or_else(String::new, |line| format!("\n{}\n", escaped(&line)));
         out.push('\n');
     }
     if let Some(bounded) = &outcome.bounded {
         bounded.counts.iter().for_each(|count| out += &format!("- {}\n", escaped(&count.text())));
         out.push('\n');
     }
-    out
+    out.trim_end().to_owned() + "\n"
 }

@@ -36,6 +36,7 @@ pub(crate) fn all() -> Vec<(&'static str, Outcome)> {
         host: Some("other.test\u{1b}[2J|<b>::error::".into()),
         status: Some(404),
         module: Some("example.com/a".into()),
+        version: None,
         count: 2,
     });
     more.recordings[0].settings.goproxy = Some("https://other.test,https://proxy.test".into());
@@ -66,6 +67,7 @@ pub(crate) fn all() -> Vec<(&'static str, Outcome)> {
         host: Some("proxy.test".into()),
         status: Some(200),
         module: Some("example.com/new".into()),
+        version: Some("v1.2.0".into()),
         count: 1,
     });
     let empty = Baseline { recordings: vec![], ..before.clone() };
@@ -95,8 +97,8 @@ fn every_verdict_reads_well_in_every_output() {
     insta::with_settings!({ snapshot_path => "../../../tests/data/gate", prepend_module_to_snapshot => false }, {
         for (name, outcome) in all() {
             let parts = [
-                text::text(&outcome, Options::default()),
-                markdown::markdown(&outcome),
+                text::text(&outcome, FailOn::default(), Options::default()),
+                markdown::markdown(&outcome, FailOn::default()),
                 junit::junit(&outcome, FailOn::default()),
                 annotations::annotations(&outcome, FailOn::default()),
             ];
@@ -126,23 +128,52 @@ fn nothing_foreign_acts_in_any_output() {
     for (name, outcome) in all() {
         let hidden = |c: char| c != '\n' && json::is_hidden(c);
         let annotations = annotations::annotations(&outcome, FailOn::default());
-        let page = annotations::harmless(&text::text(&outcome, Options::default()));
+        let page = annotations::harmless(&text::text(&outcome, FailOn::default(), Options::default()));
         assert!(!page.contains("::"), "{name}: {page}");
         assert!(annotations.lines().all(|line| line.starts_with("::")), "{name}");
         let xml = junit::junit(&outcome, FailOn::default());
         assert!(!xml.contains("<b>"), "{name}");
-        for out in [page, annotations, xml, markdown::markdown(&outcome), json::pretty(&outcome).unwrap()] {
+        for out in [
+            page,
+            annotations,
+            xml,
+            markdown::markdown(&outcome, FailOn::default()),
+            json::pretty(&outcome).unwrap(),
+        ] {
             assert!(!out.contains(hidden), "{name}: {out}");
         }
     }
 }
 
 #[test]
-fn what_does_not_fail_is_skipped_and_warned() {
-    let lenient = FailOn { inconclusive: false, ..FailOn::default() };
+fn an_inconclusive_gate_is_a_notice_and_skipped_unless_it_is_to_fail() {
     let outcome = pairs(100 * MS);
-    let xml = junit::junit(&outcome, lenient);
-    assert!(xml.contains("<skipped") && xml.contains("failures=\"0\""), "{xml}");
-    assert!(annotations::annotations(&outcome, lenient).starts_with("::warning "));
-    assert!(junit::junit(&outcome, FailOn::default()).contains("failures=\"1\""));
+    let xml = junit::junit(&outcome, FailOn::default());
+    assert!(xml.contains("<skipped message=\"inconclusive: ") && xml.contains("failures=\"0\""), "{xml}");
+    assert!(xml.contains("name=\"verdict\" value=\"inconclusive\""), "{xml}");
+    assert!(annotations::annotations(&outcome, FailOn::default()).starts_with("::notice "));
+    let strict = FailOn { inconclusive: true, ..FailOn::default() };
+    assert!(junit::junit(&outcome, strict).contains("failures=\"1\""));
+    let errors = annotations::annotations(&outcome, strict);
+    assert!(errors.lines().all(|line| line.starts_with("::error ")), "{errors}");
+}
+
+#[test]
+fn medians_that_move_the_other_way_than_the_pairs_are_explained() {
+    // Most pairs are a little slower, and the medians of the sides fall.
+    let (before, mut after) = (sample::baseline(1, 9), sample::baseline(1, 9));
+    let walls = |side: &mut Baseline, ms: [u64; 9]| {
+        let runs = side.recordings[0].runs.iter_mut();
+        runs.zip(ms).for_each(|(run, ms)| run.wall_ns = ms * MS);
+    };
+    let mut before = before;
+    walls(&mut before, [100, 200, 300, 400, 500, 600, 700, 800, 900]);
+    walls(&mut after, [120, 220, 320, 420, 499, 620, 720, 820, 920]);
+    let outcome = judged(&before, &after, Design::Pairs);
+    let total = outcome.time.as_ref().unwrap().total;
+    assert!(total.after_ns < total.before_ns && total.shift_ns > 0 && total.ratio > 1.0, "{total:?}");
+    let page = text::text(&outcome, FailOn::default(), Options { width: 200, color: false });
+    assert!(page.contains("(*) each side's median, by itself, moved the other way"), "{page}");
+    assert!(!outcome.headline().contains("to 499 ms"), "{}", outcome.headline());
+    assert!(markdown::markdown(&outcome, FailOn::default()).contains("moved the other way"));
 }

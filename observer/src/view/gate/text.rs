@@ -1,21 +1,24 @@
 //! For people: the answer in the first line, then why, then the figures.
 
-use super::{placed, rows, tiers};
-use crate::gate::Outcome;
+use super::{apart, footnote, placed, rows, tiers};
 use crate::gate::verdict::Verdict;
+use crate::gate::{FailOn, Outcome};
 use crate::view::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
 use crate::view::table::{Column, Table};
 
 /// The page.
-pub fn text(outcome: &Outcome, options: Options) -> String {
+pub fn text(outcome: &Outcome, fail_on: FailOn, options: Options) -> String {
     let mut page = Page::new(options);
-    let style = if outcome.verdict == Verdict::Passed { HEADING } else { BAD };
+    let style = if fail_on.status(outcome) == 0 { HEADING } else { BAD };
     page.line(0, style, &outcome.headline());
     if outcome.exact.is_some() {
         let named = tiers(outcome).map(|(tier, verdict)| {
             format!("{} {}", tier.name(), verdict.map_or("not judged", Verdict::name))
         });
         page.line(2, DIM, &named.join(", "));
+    }
+    for line in fail_on.notice(outcome).into_iter().chain(outcome.ended_early.clone()) {
+        page.line(2, DIM, &line);
     }
     let mut section = |heading: &str, lines: Vec<String>| {
         if !lines.is_empty() {
@@ -37,22 +40,17 @@ pub fn text(outcome: &Outcome, options: Options) -> String {
         format!("{}{host}, in {} runs: {}", finding.kind, finding.runs, finding.summary)
     };
     section("Stalls that were not there before", outcome.evidence.iter().map(stall).collect());
-    if let Some(exact) = &outcome.exact {
-        let names = |what: &str, modules: &[String]| match modules {
-            [] => None,
-            modules => Some(format!("{what}: {}", modules.join(", "))),
-        };
-        let added = names("added", &exact.modules_added);
-        let removed = names("removed", &exact.modules_removed);
-        section("Modules that do not count", added.into_iter().chain(removed).collect());
-    }
+    section("What differs and is not judged", apart(outcome));
     if let Some(time) = &outcome.time {
         page.heading("Times");
         let mut table =
             Table::new(&[Column::Flexible, Column::Right, Column::Right, Column::Right, Column::Tail]);
         table.row(["", "before", "after", "shift", ""].map(Into::into));
-        rows(time).into_iter().for_each(|row| table.row(row));
+        let rows = rows(time);
+        let footnote = footnote(&rows);
+        rows.into_iter().for_each(|row| table.row(row));
         page.table(&table);
+        footnote.into_iter().for_each(|line| page.line(2, DIM, &line));
     }
     if let Some(bounded) = &outcome.bounded {
         page.heading("Counts");
