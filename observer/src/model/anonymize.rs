@@ -400,7 +400,8 @@ impl Anonymizer {
         };
         let remedies = remedies.into_iter().map(|Remedy { name, why, attempt: _ }| Remedy {
             name: remedy(&name),
-            why,
+            // What a variable holds now follows, which may be names.
+            why: why.split("; ").next().unwrap_or_default().to_owned(),
             attempt: String::new(),
         });
         Stall {

@@ -367,10 +367,30 @@ fn stall(whole: Stall) -> Stall {
 
 fn stall_remedy(whole: Remedy) -> Remedy {
     let Remedy { name, why, attempt } = whole;
-    Remedy { name: settings::remedy(&name), why: text(&why), attempt: text(&attempt) }
+    // Those that only help together have a plus between.
+    let names: Vec<String> = name.split(" + ").map(settings::remedy).collect();
+    Remedy { name: names.join(" + "), why: text(&why), attempt: text(&attempt) }
 }
 
 fn stall_update(whole: StallUpdate) -> StallUpdate {
     let StallUpdate { command, id, state, stall } = whole;
     StallUpdate { command, id, state, stall: self::stall(stall) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_that_help_together_stay_but_for_credentials() {
+        let of = |name: &str| {
+            let remedy = Remedy { name: name.into(), why: String::new(), attempt: String::new() };
+            stall_remedy(remedy).name
+        };
+        let both = "env=GOPRIVATE=git.test/a + env=GONOSUMDB=b.test,git.test/a";
+        assert_eq!(of(both), both);
+        let shown = "proxy=https://…@proxy.test + sumdb=off";
+        assert_eq!(of("proxy=https://u:hunter2@proxy.test + sumdb=off"), shown);
+        assert_eq!(of(shown), shown);
+    }
 }

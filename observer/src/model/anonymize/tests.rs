@@ -100,7 +100,7 @@ fn events() -> Vec<Event> {
         fatal: false,
         remedies: vec![Remedy {
             name: "proxy=https://proxy.corp".into(),
-            why: "another".into(),
+            why: "another; GOPROXY is https://proxy.corp now".into(),
             attempt: "goobserve compare --with proxy=https://proxy.corp -- go get git.corp/acme".into(),
         }],
     };
