@@ -52,9 +52,13 @@ pub fn is_database(case: &Case<'_>, host: &str) -> bool {
     !own.is_empty() && own == bare(host)
 }
 
-/// What is asked nothing costs nothing.
-fn off() -> Offer {
-    Offer::new("sumdb=off", "shows what the checksum database costs; gives up its protection, so not to keep")
+/// What is asked nothing costs nothing. Not where a lookup was refused: the command would get past that,
+/// and ask the proxy for more of a module that is private.
+fn off(case: &Case<'_>) -> Option<Offer> {
+    let refused = |status: u16| (400..500).contains(&status);
+    let lookup = |request: &Request| request.class == Class::SumdbLookup && request.status.is_some_and(refused);
+    let why = "shows what the checksum database costs; gives up its protection, so not to keep";
+    (!case.requests().any(lookup)).then(|| Offer::new("sumdb=off", why))
 }
 
 /// Ways around the database's host.
@@ -68,7 +72,7 @@ pub fn around(case: &Case<'_>) -> Vec<Offer> {
         let why = "asks the database by its own name instead of that host";
         ways.push(Offer::new(format!("sumdb={name}"), why));
     }
-    ways.push(off());
+    ways.extend(off(case));
     ways
 }
 
@@ -86,9 +90,8 @@ fn answers_all(case: &Case<'_>, mirror: &str) -> bool {
 /// Ways around whoever serves the database: itself, or a proxy.
 pub fn ways(case: &Case<'_>, host: &str) -> Vec<Offer> {
     let mut ways = super::connect::around(case, host);
-    if !ways.contains(&off()) {
-        ways.push(off());
-    }
+    let off = off(case).filter(|off| !ways.contains(off));
+    ways.extend(off);
     ways
 }
 

@@ -91,11 +91,6 @@ impl Binaries {
         self.known.get(&self.first?)
     }
 
-    /// Whether a Go program was among them.
-    pub fn any_go(&self) -> bool {
-        self.known.values().any(|binary| !binary.foreign)
-    }
-
     /// How many were too large to look at.
     pub const fn too_large(&self) -> u64 {
         self.too_large

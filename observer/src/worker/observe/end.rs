@@ -112,7 +112,9 @@ impl Observer {
                 || command.processes.values().any(is_go)
                 || !command.gaps.is_empty()
         };
-        let go = binaries.any_go() || self.state.commands().any(|(_, command)| may_be_go(command));
+        // The others were found beforehand, and need not have run.
+        let cmd_is_go = binaries.first().is_some_and(|binary| !binary.foreign);
+        let go = cmd_is_go || self.state.commands().any(|(_, command)| may_be_go(command));
         let foreign = self.task.argv.first().filter(|_| !go);
         if let Some(name) = foreign {
             say::line(&format!(
