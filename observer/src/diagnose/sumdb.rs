@@ -52,11 +52,12 @@ pub fn is_database(case: &Case<'_>, host: &str) -> bool {
     !own.is_empty() && own == bare(host)
 }
 
-/// What is asked nothing costs nothing. Not where a lookup was refused: the command would get past that,
-/// and ask the proxy for more of a module that is private.
+/// What is asked nothing costs nothing. Not where a module is unknown to the database: the command would
+/// get past that, and ask the proxy for more of what may be private.
 fn off(case: &Case<'_>) -> Option<Offer> {
-    let refused = |status: u16| (400..500).contains(&status);
-    let lookup = |request: &Request| request.class == Class::SumdbLookup && request.status.is_some_and(refused);
+    let unknown = |status: u16| matches!(status, 404 | 410);
+    let lookup =
+        |request: &Request| request.class == Class::SumdbLookup && request.status.is_some_and(unknown);
     let why = "shows what the checksum database costs; gives up its protection, so not to keep";
     (!case.requests().any(lookup)).then(|| Offer::new("sumdb=off", why))
 }

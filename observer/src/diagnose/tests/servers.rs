@@ -59,6 +59,22 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
 }
 
 #[test]
+fn switching_the_database_off_is_not_offered_past_a_refused_lookup() {
+    let slow = |r: &mut Request| {
+        (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S));
+    };
+    let offers = |world: World| {
+        let found = world.finds("sumdb-slow", Phase::Sumdb, Some("proxy.test"));
+        names(&found).contains(&"sumdb=off")
+    };
+    assert!(offers(World::new().connection(|_| {}).request(slow)));
+    let refused = World::new().connection(|_| {}).request(slow).request(|r| {
+        (r.class, r.status) = (Class::SumdbLookup, Some(404));
+    });
+    assert!(!offers(refused));
+}
+
+#[test]
 fn the_databases_host_is_known_from_gosumdb() {
     let dead = |c: &mut Connection| {
         hello_only(c);
