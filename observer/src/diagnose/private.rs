@@ -45,7 +45,8 @@ fn of<'a>(requests: impl Iterator<Item = &'a Request>, phase: Option<Phase>) -> 
 }
 
 /// The shortest of those paths that cover the others, without what go asks when it looks for a
-/// module's root: hosts, and prefixes of what is somebody else's.
+/// module's root: hosts, and prefixes of what is somebody else's. Of too many one more than
+/// [`MODULES_MAX`].
 fn patterns<'a>(modules: impl Iterator<Item = &'a str>, served: &BTreeSet<&str>) -> Vec<&'a str> {
     let covers = |prefix: &str, path: &str| {
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -61,6 +62,9 @@ fn patterns<'a>(modules: impl Iterator<Item = &'a str>, served: &BTreeSet<&str>)
             && !kept.iter().any(|prefix| covers(prefix, module))
         {
             kept.push(module);
+            if kept.len() > MODULES_MAX {
+                break;
+            }
         }
     }
     kept
