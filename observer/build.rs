@@ -1,7 +1,7 @@
 //! Compiles `observer-ebpf` for the BPF target and leaves the object in `OUT_DIR`, where
 //! `source/kernel` embeds it. Nothing is built when the program itself is not for Linux.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
@@ -15,7 +15,9 @@ fn main() -> Result<()> {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
         return Ok(());
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace folder")?;
+    // Read when it runs: a target folder that is moved keeps the build script, with its paths.
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?);
+    let root = manifest.parent().context("the workspace folder")?;
     // The linker that `cargo xtask` installs; a bpf-linker on PATH does as well.
     let installed = root.join("target/tools/bin/bpf-linker");
     println!("cargo:rerun-if-changed={}", installed.display());

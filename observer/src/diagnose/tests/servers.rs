@@ -267,6 +267,22 @@ fn a_private_module_of_a_proxy_is_only_kept_from_the_database() {
     assert_eq!(names(&stall), ["env=GONOSUMDB=example.com/m1"]);
 }
 
+/// Also beside a healthy handshake, and whatever the TCP handshake before it took.
+#[test]
+fn one_wait_for_the_database_is_counted_once() {
+    let dead = |c: &mut Connection| {
+        hello_only(c);
+        c.server_name = Some("sumdb.test".into());
+    };
+    let healthy = |c: &mut Connection| {
+        (c.start_ns, c.tls_start_ns) = (7 * S, Some(7 * S + 20 * MS));
+        c.server_hello_ns = Some(7 * S + 40 * MS);
+    };
+    let stalls = World::new().connection(dead).connection(healthy).stalls();
+    let cost = |kind: &str| stalls.iter().find(|stall| stall.kind == kind).map(|stall| stall.cost_ns);
+    assert_eq!((cost("sumdb-unreachable"), cost("tls-hello-unanswered")), (Some(5 * S), Some(0)));
+}
+
 #[test]
 fn a_mirror_of_the_database_can_be_left_out() {
     let offered = |setting: &'static str| {
