@@ -19,6 +19,11 @@ use observer::view::tui::replay::{self, Recording};
 use observer::view::tui::theme::{Depth, Theme};
 use observer::view::{html, json, markdown, page, perfetto, text};
 
+/// In place of musl's, which maps and unmaps memory for nearly every event of a recording.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Events of a recording that are played: it is held in memory, about half a kilobyte each.
 const EVENTS_MAX: usize = 2_000_000;
 

@@ -76,25 +76,6 @@ struct Probe {
     schema: Option<String>,
 }
 
-/// Event types that this version knows.
-const KNOWN: [&str; 15] = [
-    "session",
-    "command",
-    "process",
-    "dns",
-    "connection",
-    "request",
-    "retransmission",
-    "reset",
-    "window",
-    "lock",
-    "dns_wait",
-    "waiting",
-    "stall",
-    "loss",
-    "end",
-];
-
 impl<R: BufRead> Replay<R> {
     /// Reads the session line and refuses what is no recording of this version.
     pub fn new(input: R) -> Result<Self, ReplayError> {
@@ -119,9 +100,9 @@ impl<R: BufRead> Replay<R> {
             (Some("session"), Some(found)) => return Err(ReplayError::Schema { found }),
             _ => return Err(ReplayError::Foreign),
         }
-        let event: Event = serde_json::from_slice(&replay.buffer)
-            .map_err(|cause| ReplayError::Broken { line: replay.line, cause })?;
-        if let Body::Session(session) = event.body {
+        let event =
+            Event::parse(&replay.buffer).map_err(|cause| ReplayError::Broken { line: replay.line, cause })?;
+        if let Some(Event { body: Body::Session(session), .. }) = event {
             replay.redacted = session.redacted;
             replay.session = Some(session);
         }
@@ -160,17 +141,14 @@ impl<R: BufRead> Replay<R> {
         }
         loop {
             let Some(whole) = self.read()? else { return Ok(None) };
-            let cause = match serde_json::from_slice(&self.buffer) {
-                Ok(event) => return Ok(Some(event)),
-                Err(cause) => cause,
-            };
-            match serde_json::from_slice::<Probe>(&self.buffer) {
-                Ok(Probe { kind: Some(kind), .. }) if !KNOWN.contains(&kind.as_str()) => self.skipped += 1,
-                _ if !whole => {
+            match Event::parse(&self.buffer) {
+                Ok(None) => self.skipped += 1,
+                Ok(event) => return Ok(event),
+                Err(_) if !whole => {
                     self.cut = true;
                     return Ok(None);
                 }
-                _ => return Err(ReplayError::Broken { line: self.line, cause }),
+                Err(cause) => return Err(ReplayError::Broken { line: self.line, cause }),
             }
         }
     }

@@ -1,20 +1,24 @@
-//! How long reports of large recordings take, and how much memory: `report_scale [REQUESTS…]`. For each
-//! number of requests, recordings of several shapes, in memory, through `goobserve report`.
+//! How long reports of large recordings take, and how much memory: `report_scale [COUNT]`. For that
+//! many requests, or else 75,000 and 300,000, recordings of several shapes, in memory, through
+//! `goobserve report`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::resource::{UsageWho, getrusage};
 use observer::model::event::{Body, CommandUpdate, End, Event, Session};
 use observer::model::record::{self, Class, Command, Connection, Local, Machine, Request, RequestOutcome};
 use observer::source::record::{Recorder, SCHEMA};
 use tests::bench::args::Args;
+use tests::bench::process::peak_memory;
 
 const MS: u64 = 1_000_000;
+/// How often its memory is read: what it takes in its last moment is not seen.
+const SAMPLE_EVERY: Duration = Duration::from_millis(5);
 /// Shapes: name, connections for that many requests, status of an answer, different paths.
 const SHAPES: [(&str, u64, u16, u64); 4] = [
     ("one connection", u64::MAX, 200, u64::MAX),
@@ -24,12 +28,10 @@ const SHAPES: [(&str, u64, u16, u64); 4] = [
 ];
 
 fn main() -> Result<()> {
-    let args = Args::read("report_scale [REQUESTS…]")?;
-    let mut sizes: Vec<u64> =
-        args.names.iter().map(|n| n.parse().with_context(|| format!("{n}?"))).collect::<Result<_>>()?;
-    if sizes.is_empty() {
-        sizes = vec![75_000, 300_000];
-    }
+    let sizes = match Args::read("report_scale [COUNT]")?.count {
+        Some(requests) => vec![requests as u64],
+        None => vec![75_000, 300_000],
+    };
     let folder = tempfile::tempdir_in("/dev/shm").context("no folder in memory")?;
     let file = folder.path().join("recording.jsonl");
     println!("{:>9} {:<30} {:<9} {:>8} {:>11}", "requests", "shape", "format", "seconds", "MB at most");
@@ -45,14 +47,22 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Seconds, and the largest peak of all reports so far in megabytes.
-fn report(file: &Path, format: &str) -> Result<(f64, i64)> {
+/// Seconds, and the peak of its memory in megabytes.
+fn report(file: &Path, format: &str) -> Result<(f64, u64)> {
     let begun = Instant::now();
     let mut report = Process::new(tests::goobserve::binary()?);
     report.args(["report", "--format", format]).arg(file).stdout(Stdio::null());
-    ensure!(report.status()?.success(), "no report as {format}");
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok((seconds, getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() / 1024))
+    let mut child = report.spawn().context("goobserve does not start")?;
+    let mut peak = 0;
+    let status = loop {
+        peak = peak_memory(child.id()).unwrap_or(0).max(peak);
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => sleep(SAMPLE_EVERY),
+        }
+    };
+    ensure!(status.success(), "no report as {format}");
+    Ok((begun.elapsed().as_secs_f64(), peak >> 20))
 }
 
 /// A recording of a cold download of that many requests, 2 ms each.
