@@ -40,7 +40,7 @@ pub fn report_of(text: &str) -> (Report, State) {
         .map(|event| {
             let mut value = serde_json::to_value(event).unwrap();
             replace(&mut value, "", text);
-            serde_json::from_value(value).unwrap()
+            Event::parse(&serde_json::to_vec(&value).unwrap()).unwrap().unwrap()
         })
         .collect();
     let state = made::state(&events);
