@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{cmd, packages, perfetto_ui};
+use crate::{cmd, packages, perfetto_ui, tools};
 
 /// Later versions want LLVM's development packages; this one uses rustc's own LLVM.
 const BPF_LINKER: &str = "0.10.4";
@@ -20,6 +20,7 @@ pub const STATIC_TARGET: &str =
 pub fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
     packages::install();
+    tools::get(workspace, "cargo-nextest")?;
     perfetto_ui::install(workspace);
     tracefs();
     Ok(())
