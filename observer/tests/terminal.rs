@@ -24,6 +24,7 @@ mod linux {
     use std::time::{Duration, Instant};
 
     use libtest_mimic::{Arguments, Trial};
+    use model::refusal::Refusal;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::pty::{ForkptyResult, Winsize, forkpty};
@@ -31,8 +32,7 @@ mod linux {
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::{Pid, tcsetpgrp};
-
-    use observer::cli::options::{Refusal, RunOptions};
+    use observer::cli::options::RunOptions;
     use observer::run::procfs::Live;
     use observer::run::progress::Progress;
     use observer::run::{Attach, Observation, Target, execute, invoker};

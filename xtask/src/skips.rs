@@ -2,8 +2,6 @@
 //! that it cannot run. In: the file tests write their skips to (`GOOBSERVE_SKIPS`), what ran,
 //! tests/skips.toml. Out: the totals.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
