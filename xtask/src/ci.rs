@@ -60,3 +60,70 @@ pub fn ci(workspace: &Workspace, step: Option<Step>) -> Result<u8> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use yaml_rust2::{Yaml, YamlLoader};
+
+    use super::*;
+
+    const CI: &str = include_str!("../../.github/workflows/ci.yml");
+    const RELEASE: &str = include_str!("../../.github/workflows/release.yml");
+    const EXAMPLE: &str = include_str!("../../docs/ci/github.yml");
+    const RUN: &str = include_str!("../../.ci/run");
+
+    /// The steps of a workflow's jobs.
+    fn steps(text: &str) -> Vec<Yaml> {
+        let [workflow] = &YamlLoader::load_from_str(text).unwrap()[..] else { panic!("one document") };
+        let jobs = workflow["jobs"].as_hash().unwrap().values();
+        let each = |job: &Yaml| {
+            assert!(job["runs-on"].as_str().is_some());
+            job["steps"].as_vec().unwrap().clone()
+        };
+        jobs.flat_map(each).collect()
+    }
+
+    /// What `cargo xtask ci` is called with in its scripts.
+    fn called(text: &str) -> BTreeSet<String> {
+        let steps = steps(text);
+        let scripts = steps.iter().filter_map(|step| step["run"].as_str());
+        let calls = scripts.filter_map(|script| script.rsplit_once("cargo xtask ")?.1.strip_prefix("ci "));
+        calls.map(|step| step.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_workflows_call_every_step_and_no_other() {
+        let known: BTreeSet<String> = Step::value_variants()
+            .iter()
+            .map(|step| step.to_possible_value().unwrap().get_name().to_owned())
+            .collect();
+        assert_eq!(called(CI).union(&called(RELEASE)).cloned().collect::<BTreeSet<_>>(), known);
+        assert!(RUN.ends_with("\ncargo xtask ci\n"));
+    }
+
+    #[test]
+    fn every_action_is_pinned_to_a_version() {
+        for step in [CI, RELEASE].iter().flat_map(|text| steps(text)) {
+            let Some(action) = step["uses"].as_str() else { continue };
+            let (_, version) = action.rsplit_once("@v").unwrap();
+            assert_eq!(version.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{action}");
+        }
+    }
+
+    #[test]
+    fn no_job_runs_without_a_limit_and_none_may_write_but_the_release() {
+        let [workflow] = &YamlLoader::load_from_str(CI).unwrap()[..] else { panic!("one document") };
+        assert_eq!(workflow["permissions"]["contents"].as_str(), Some("read"));
+        for (name, job) in workflow["jobs"].as_hash().unwrap() {
+            assert!(job["timeout-minutes"].as_i64().is_some(), "{name:?}");
+            assert!(job["permissions"].is_badvalue(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_example_for_other_projects_can_be_read() {
+        assert!(!steps(EXAMPLE).is_empty());
+    }
+}

@@ -112,7 +112,7 @@ fn phases_add_up_whatever_is_seen_of_a_recording() {
     }
 }
 
-/// The text of CONTRACT's fields for each object of a report.
+/// The fields of each object of a report, which scripts rely on (docs/contract.md).
 #[test]
 fn a_report_has_exactly_the_contracts_fields() {
     let mut report = reported();
