@@ -1,4 +1,4 @@
-//! What ran and how it ended. In: the JUnit file and the list of cargo-nextest, and the output of
+//! What ran and how it ended. In: the `JUnit` file and the list of cargo-nextest, and the output of
 //! `cargo test --doc`. Out: numbers and names.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Reads a JUnit file.
+    /// Reads a `JUnit` file.
     pub fn junit(text: &str) -> Result<Self> {
         let document = Document::parse(text).context("the JUnit file is not understood")?;
         let mut ran = Self::default();

@@ -58,7 +58,7 @@ enum Task {
     /// Run the tests; the last line is `N passed, N failed, N skipped`
     ///
     /// By cargo-nextest, as .config/nextest.toml says; the line before the last says which slow tests were
-    /// left out. JUnit: target/nextest/default/junit.xml. With CI=true a test may only be skipped if
+    /// left out. `JUnit`: target/nextest/default/junit.xml. With CI=true a test may only be skipped if
     /// tests/skips.toml lists it.
     Test {
         /// Only tests whose name contains this, slow ones included

@@ -1,5 +1,5 @@
 //! `cargo xtask test`. In: which tests. Out: the output of cargo-nextest and of the doctests as it
-//! comes, a JUnit file (`target/nextest/default/junit.xml`), then every skip with its reason, what was left
+//! comes, a `JUnit` file (`target/nextest/default/junit.xml`), then every skip with its reason, what was left
 //! out, and the count line; the status is 1 when anything failed. How tests run (what is alone, what is slow,
 //! limits) is in .config/nextest.toml.
 

@@ -15,7 +15,11 @@ use crate::say;
 /// exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>, services: &dyn Services) -> i32 {
     match parse(args) {
-        Ok((request, common)) => dispatch(&request, common, services),
+        Ok((request, common)) => {
+            #[cfg(target_os = "linux")]
+            linux::log(&request, common);
+            dispatch(&request, common, services)
+        }
         Err(stop) => {
             if stop.status == 0 {
                 // Help and version, coloured for the terminal by clap when it may be.
@@ -121,14 +125,17 @@ mod linux {
     use std::io::{self, IsTerminal as _};
     use std::path::Path;
 
-    use super::{Common, Refusal, Services, colored, complain, refused, status_of, write_out};
+    use super::{Common, Refusal, Request, Services, colored, complain, refused, status_of, write_out};
     use crate::check::{self, Check};
-    use crate::cli::options::{CompareOptions, GateAction, GateOptions, RunOptions, WatchOptions};
+    use crate::cli::options::{
+        CompareOptions, GateAction, GateOptions, RunOptions, WatchOptions, WatchOutput,
+    };
     use crate::commands::{compare, gate};
     use crate::experiment::user;
     use crate::run::procfs::Live;
     use crate::run::session::Note;
     use crate::run::{Invoker, child::NEVER_STARTED, invoker};
+    use crate::verbose;
     use crate::worker::distinct;
 
     /// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.
@@ -174,6 +181,19 @@ mod linux {
                 }
             }
             Err(refusal) => refused(common, &refusal, 3),
+        }
+    }
+
+    /// Begins to log what observing does, as `-v` asks. On a terminal that shows the dashboard nothing is
+    /// logged, for lines would tear it; `2> FILE` has them then, too.
+    pub fn log(request: &Request, common: Common) {
+        let dashboard = match request {
+            Request::Watch(options) => options.output == WatchOutput::Auto && io::stdout().is_terminal(),
+            Request::Run(options) => options.tui,
+            _ => return,
+        };
+        if !(dashboard && io::stderr().is_terminal()) {
+            verbose::begin("agent", common.verbose);
         }
     }
 

@@ -114,7 +114,8 @@ fn the_contract_has_the_phases_events_and_remedies_of_the_program_in_order() {
     assert_eq!(first_column("type"), events);
 
     for remedy in first_column("remedy") {
-        let example = remedy.replace("=N", "=4").replace("=URL", "=https://proxy.test").replace("=VALUE", "=off");
+        let example =
+            remedy.replace("=N", "=4").replace("=URL", "=https://proxy.test").replace("=VALUE", "=off");
         let example = example.replace("NAME=off", "NAME=x").replace("=LINE", "=options timeout:1");
         let line = ["goobserve", "run", "--with", &example, "--", "true"];
         let parsed = super::parse(line.map(OsString::from));
@@ -126,9 +127,8 @@ fn the_contract_has_the_phases_events_and_remedies_of_the_program_in_order() {
 fn the_contracts_statuses_are_the_programs() {
     use stats::gate::verdict::Verdict;
     let rows = table("command | status");
-    let has = |command: &str, status: i32| {
-        rows.iter().any(|row| row[0] == command && row[1] == status.to_string())
-    };
+    let has =
+        |command: &str, status: i32| rows.iter().any(|row| row[0] == command && row[1] == status.to_string());
     for verdict in [Verdict::Passed, Verdict::Regressed, Verdict::Inconclusive, Verdict::Invalid] {
         assert!(has("gate", verdict.status()), "{verdict:?}");
     }
