@@ -11,7 +11,7 @@ pub mod event;
 pub mod human;
 pub mod json;
 pub mod kept;
-pub mod late;
+mod late;
 pub mod operations;
 pub mod phases;
 pub mod record;
