@@ -18,7 +18,7 @@ use super::waits;
 const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
                         as long as it does";
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
     slow(case, found);
     search(case, found);

@@ -18,7 +18,7 @@ const ADVICE: usize = 146;
 const PLACES: [&str; 4] = ["ADDRESS", "MODULES", "NAME", "REST"];
 
 /// What every stall that a test finds has; writes them down when somebody wants to know.
-pub fn seen(stalls: &[Stall]) {
+pub(crate) fn seen(stalls: &[Stall]) {
     for stall in stalls {
         let length = stall.advice.len();
         assert!((1..=ADVICE).contains(&length), "{}: {length} bytes of advice", stall.kind);

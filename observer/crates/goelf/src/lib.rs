@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing is read but the file that is given, nothing of it is run. Offsets that a plan
 //! holds lie inside the file's machine code; an agent with privileges need only check that.
+#![deny(unreachable_pub)]
 
 mod build_info;
 mod code;

@@ -1,4 +1,5 @@
 //! Reports and events in, what people and programs read out.
+#![deny(unreachable_pub)]
 
 pub mod again;
 mod answer;

@@ -1,8 +1,8 @@
 //! The waterfall. In: lanes and the part of the time that is looked at. Out: an axis, a row a
 //! span, and a line about the span under the cursor.
 
-pub mod detail;
-pub mod lanes;
+pub(super) mod detail;
+pub(super) mod lanes;
 
 use model::human::duration;
 use model::record::{Ns, Phase};
@@ -72,7 +72,7 @@ pub struct Chart {
 }
 
 /// Draws it.
-pub fn draw(
+pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View,
