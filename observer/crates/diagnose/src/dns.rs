@@ -11,8 +11,7 @@ use super::case::{Case, hull, whole};
 use super::finding::Finding;
 use super::index::{ids, is_suffixed};
 use super::offer::Offer;
-use super::thresholds as at;
-use super::waits;
+use super::{thresholds as at, waits};
 
 /// What to do where a resolver on this machine stands between.
 const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \

@@ -26,16 +26,14 @@ mod waits;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use case::Case;
+use finding::Finding;
 use model::operations::{Flight, Subject, Threads};
 use model::phases::Split;
 use model::record::{Ns, Phase};
 use model::report::{Severity, Stall};
 use model::state::CommandState;
 use model::waiting::oldest;
-
-use case::Case;
-use finding::Finding;
-
 pub use offer::from_here;
 
 /// A family of detectors.

@@ -12,12 +12,10 @@ mod refusal;
 mod search;
 mod symbols;
 
-use object::ReadRef;
-
+pub use build_info::BuildInfo;
 use code::Shape;
 use image::{Extent, Image};
-
-pub use build_info::BuildInfo;
+use object::ReadRef;
 pub use refusal::Refusal;
 
 /// A TLS client's handshake, from its first byte sent to its last one received.

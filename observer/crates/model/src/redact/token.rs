@@ -1,9 +1,8 @@
 //! One argument in, the same out as far as it may be shown. Shown is what cannot be a credential by
 //! the way it is made: numbers, words, versions, modules, files, refs, URLs without user info.
 
-use super::settings;
 use super::shape::{self, FILE_MIN, HIDDEN, NAME_MIN, is_host, is_secret, is_version};
-use super::url;
+use super::{settings, url};
 
 /// Longest argument that is looked at, bytes.
 const LENGTH_MAX: usize = 4096;

@@ -5,6 +5,7 @@ mod late;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use late::tcp_state;
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::record::{Connection, ConnectionOutcome, Ns};
 use observer_common::{
@@ -14,7 +15,6 @@ use observer_common::{
 
 use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
-use late::tcp_state;
 
 /// States of `include/net/tcp_states.h`.
 mod state {

@@ -4,6 +4,7 @@
 pub(super) mod detail;
 pub(super) mod lanes;
 
+use lanes::{Bar, Lane, label};
 use model::human::duration;
 use model::record::{Ns, Phase};
 use model::state::CommandState;
@@ -14,7 +15,6 @@ use ratatui::style::Style;
 use super::canvas::{below, line, put, put_right, words};
 use super::theme::{Theme, fill, letter, short};
 use super::view::{Focus, View};
-use lanes::{Bar, Lane, label};
 
 /// The shortest time that is shown.
 const LENGTH_MIN: Ns = 1_000_000;
