@@ -4,6 +4,7 @@
 //! Lines name processes, files by their numbers, and messages by their names, never what is in
 //! them: nothing of a command's can be in a log that a report would not show.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -15,6 +16,14 @@ use crate::say;
 struct Half {
     name: &'static str,
     begun: Instant,
+}
+
+/// Begins to log what the agent does. On a terminal that shows the dashboard nothing is logged, for lines
+/// would tear it; `2> FILE` has them then, too.
+pub fn of_agent(level: u8, dashboard: bool) {
+    if !(dashboard && std::io::stderr().is_terminal()) {
+        begin("agent", level);
+    }
 }
 
 /// Begins to log: with 1 what is done, with more every message between the halves and what aya says.
