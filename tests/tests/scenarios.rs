@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
     for (name, scenario) in scenarios.into_iter().filter(|(_, scenario)| scenario.is_recorded()) {
         let test = format!("the_report_of_a_recording_is_as_its_scenario_expects::{name}");
-        trials.push(Trial::test(test, move || is_right(recorded(&name, &scenario))));
+        trials.push(Trial::test(test, move || is_right(&recorded(&name, &scenario))));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -42,7 +42,7 @@ fn first(scenario: &Scenario) -> u64 {
 }
 
 /// Fails with all that is wrong.
-fn is_right(wrong: Vec<String>) -> Result<(), Failed> {
+fn is_right(wrong: &[String]) -> Result<(), Failed> {
     if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong:#?}").into()) }
 }
 
@@ -54,7 +54,7 @@ fn trial(test: String, scenario: &Scenario, rtt_ms: u64) -> Trial {
             return Ok(());
         }
         let ran = observe(&scenario, Duration::from_millis(rtt_ms)).map_err(|error| format!("{error:#}"))?;
-        is_right(check(&scenario, &ran, DEPTH))
+        is_right(&check(&scenario, &ran, DEPTH))
     })
 }
 
