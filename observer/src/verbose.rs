@@ -26,7 +26,7 @@ pub fn of_agent(level: u8, dashboard: bool) {
     }
 }
 
-/// Begins to log: with 1 what is done, with more every message between the halves and what aya says.
+/// Begins to log: with 1 what is done, with more every message between the halves.
 pub fn begin(name: &'static str, level: u8) {
     static HALF: OnceLock<Half> = OnceLock::new();
     if level == 0 {
@@ -56,7 +56,9 @@ pub fn level(option: &str) -> u8 {
 
 impl Log for Half {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        // What aya does with each relocation helps only aya's own authors.
+        let ours = metadata.target().starts_with("observer");
+        metadata.level() <= if ours { log::max_level() } else { LevelFilter::Info }
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -220,10 +220,11 @@ impl Seam {
     }
 }
 
-/// A message's name: the first word of its JSON. What is in it is nobody's business.
+/// A message's name, where it is one of several: the first word of its JSON. What is in it is nobody's business.
 fn name(bytes: &[u8]) -> &str {
     let mut parts = bytes.split(|byte| *byte == b'"');
-    parts.nth(1).and_then(|word| std::str::from_utf8(word).ok()).unwrap_or("a message")
+    let word = parts.nth(1).filter(|word| word.first().is_some_and(u8::is_ascii_uppercase));
+    word.and_then(|word| std::str::from_utf8(word).ok()).unwrap_or("a message")
 }
 
 fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
