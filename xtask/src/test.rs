@@ -208,6 +208,28 @@ mod tests {
         assert_eq!(checked(ran, &listed, true).failed.len(), 1);
     }
 
+    /// A test of another name would run in every build again, and nobody would know why it is slow.
+    #[test]
+    fn every_test_that_the_default_filter_names_is_there() {
+        let config = include_str!("../../.config/nextest.toml");
+        let names: Vec<_> =
+            config.split("test(=").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)).collect();
+        assert!(names.len() > 3);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut text = String::new();
+        let mut open: Vec<_> = ["tests/tests", "observer"].map(|folder| root.join(folder)).into();
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text += &fs::read_to_string(path).unwrap();
+            }
+        }
+        for name in names {
+            assert!(text.contains(&format!("fn {name}(")), "{name}");
+        }
+    }
+
     #[test]
     fn the_count_line_is_exactly_this() {
         let totals = Totals { passed: 12, failed: 0, skipped: 3, skips: Vec::new(), refused: Vec::new() };
