@@ -37,7 +37,7 @@ impl Machine for Fake {
     }
     fn exe(&self, pid: u32) -> Option<(PathBuf, u32)> {
         let found = self.processes.get(&pid)?;
-        Some((found.1.into(), found.2)).filter(|_| !found.1.is_empty())
+        (!found.1.is_empty()).then_some((found.1.into(), found.2))
     }
     fn account(&self, uid: u32) -> Option<Account> {
         self.accounts.iter().find(|account| account.uid == uid).cloned()
