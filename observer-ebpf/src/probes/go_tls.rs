@@ -120,8 +120,11 @@ pub fn handshake_return(ctx: ProbeContext) -> u32 {
     let _ = CALLS.remove(&key);
     // The result is an error: its type word is nil when there is none.
     let failed = u32::from(regs.first != 0);
-    let handshake = Handshake { tls, conn, fd: -1, failed };
-    emit::event(Kind::Handshake, HANDSHAKE_END, task, emit::now(), handshake);
+    emit::made(Kind::Handshake, HANDSHAKE_END, |to: *mut Handshake| {
+        // SAFETY: the place of the body in a reserved record.
+        unsafe { to.write(Handshake { tls, conn, fd: -1, failed }) };
+        (task, emit::now())
+    });
     0
 }
 
