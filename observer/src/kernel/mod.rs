@@ -17,13 +17,11 @@ use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
+use diagnostics::Diagnostics;
+pub use found::FoundTask;
+use mapped::Mapped;
 use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, UNKNOWN32};
 use zerocopy::IntoBytes as _;
-
-use diagnostics::Diagnostics;
-use mapped::Mapped;
-
-pub use found::FoundTask;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));

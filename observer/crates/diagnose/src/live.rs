@@ -11,8 +11,7 @@ use model::report::{Severity, Stall};
 use model::state::{CommandState, State};
 use model::waiting::EVERY_NS;
 
-use super::look;
-use super::thresholds as at;
+use super::{look, thresholds as at};
 
 /// Something is over when it was not found waiting for so long: one slow answer after another is
 /// one stall.

@@ -13,7 +13,7 @@ use super::case::Case;
 
 /// Remedies that belong together, and why they may help.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     with: Vec<String>,
     why: String,
 }
@@ -23,17 +23,17 @@ const LONG_NS: Ns = 60_000_000_000;
 
 impl Offer {
     /// One remedy, as after `--with`.
-    pub fn new(with: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn new(with: impl Into<String>, why: impl Into<String>) -> Self {
         Self::all(vec![with.into()], why)
     }
 
     /// Several that only help together.
-    pub fn all(with: Vec<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn all(with: Vec<String>, why: impl Into<String>) -> Self {
         Self { with, why: why.into() }
     }
 
     /// As the report has it. `limit`: what stands before the command, for one that may hang.
-    pub fn remedy(self, case: &Case<'_>, limit: &str) -> report::Remedy {
+    pub(crate) fn remedy(self, case: &Case<'_>, limit: &str) -> report::Remedy {
         let (record, mut why) = (case.record, self.why);
         for note in self.with.iter().filter_map(|with| was(&record.go, with)) {
             why.push_str(&format!("; {note}"));

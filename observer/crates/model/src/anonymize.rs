@@ -8,11 +8,12 @@
 
 mod names;
 
+use names::Names;
+
 use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
 use super::record::{Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
 use crate::redact;
-use names::Names;
 
 /// Replaces names, consistently. Each record is taken apart field by field, without `..`: a new
 /// field does not compile until somebody has decided what becomes of it.

@@ -4,7 +4,7 @@ use model::record::Ns;
 
 /// Puts each span, in order of its start, into the first lane where nothing is in its way; at most
 /// `most` lanes. Out: the lane of each span, `None` where there was no room.
-pub fn lanes(spans: impl IntoIterator<Item = (Ns, Ns)>, most: usize) -> Vec<Option<usize>> {
+pub(crate) fn lanes(spans: impl IntoIterator<Item = (Ns, Ns)>, most: usize) -> Vec<Option<usize>> {
     let mut free: Vec<Ns> = Vec::new();
     let mut place = |(start, end): (Ns, Ns)| {
         let end = end.max(start);

@@ -5,6 +5,7 @@ mod late;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use late::tcp_state;
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::record::{Connection, ConnectionOutcome, Ns};
 use observer_common::{
@@ -14,19 +15,18 @@ use observer_common::{
 
 use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
-use late::tcp_state;
 
 /// States of `include/net/tcp_states.h`.
 mod state {
-    pub const ESTABLISHED: u8 = 1;
-    pub const SYN_SENT: u8 = 2;
-    pub const CLOSE: u8 = 7;
+    pub(super) const ESTABLISHED: u8 = 1;
+    pub(super) const SYN_SENT: u8 = 2;
+    pub(super) const CLOSE: u8 = 7;
 }
 /// Linux error numbers of a socket that ended.
 mod errno {
-    pub const RESET: u32 = 104;
-    pub const TIMED_OUT: u32 = 110;
-    pub const REFUSED: u32 = 111;
+    pub(super) const RESET: u32 = 104;
+    pub(super) const TIMED_OUT: u32 = 110;
+    pub(super) const REFUSED: u32 = 111;
 }
 
 /// That payload comes in is told at most this often.

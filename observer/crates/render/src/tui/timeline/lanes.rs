@@ -108,7 +108,7 @@ impl Lane {
 }
 
 /// All lanes, in the order in which they began.
-pub fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
+pub(crate) fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
     let flights = command.flights(command.wall(now).1);
     let mut bars: Vec<(Bar, &Flight<'_>)> =
         flights.iter().map(|flight| (bar(flight), flight)).filter(|(bar, _)| bar.start <= now).collect();
@@ -306,7 +306,7 @@ fn pack(rows: &mut Vec<Vec<Bar>>, bar: Bar, rows_max: usize) {
 }
 
 /// What a bar is, in a few words.
-pub fn label(command: &CommandState, id: Id) -> String {
+pub(crate) fn label(command: &CommandState, id: Id) -> String {
     match id {
         Id::Dns(id) => command.dns.get(&id).map_or_else(String::new, |question| {
             let dns = &question.record;
