@@ -1,5 +1,51 @@
 //! goobserve's BPF programs: tracepoints and uprobes in, events of `observer-common` out.
 //! This file holds the maps; `probes` has one file an attach family.
+//!
+//! # How it sees what it sees
+//!
+//! Raw tracepoints and uprobes, nothing else. Raw tracepoints need no tracefs, build no record, and
+//! detach at once. Uprobes are attached by multi links (Linux 6.6): one a program and file, so that a
+//! start takes a tenth of a second and an end less; before that by perf events, which take two
+//! seconds to go. Offsets of kernel structures come from BTF, read once by a scanner of our own
+//! (`kernel/btf.rs`): aya-obj keeps every type and does not tell members. aya loads and attaches
+//! the object; ours is that programs are verified side by side, one on each CPU (`kernel/load.rs`).
+//! Kernel memory is read without branching on failure (a failed read is zero), for the verifier's sake.
+//!
+//! - **Thread states.** A thread has one entry with its state; a tree has one 64-bit word that counts
+//!   its threads by state, so one atomic addition moves a thread. When the tree's state (busiest of
+//!   its threads) changes, the time since the last change is booked: state and time are one word,
+//!   swapped at once. Idle spells of 50 µs and more are events; shorter gaps belong to the CPU time
+//!   around them.
+//! - **Sockets.** A connection's number is made at SYN_SENT, which comes in the connecting thread;
+//!   the descriptor is in the registers of the system call it is in. Bytes of DNS messages and hellos
+//!   are seen at `sock_send_length` and `sock_recv_length` (Linux 6.3), which name the socket, and read
+//!   from the caller's buffer, which the same registers name; before 6.3 at `sys_exit`, with the
+//!   socket found by its descriptor. No hook costs anything where no socket is used. A socket's end can
+//!   be missed: a program is not run where it interrupts itself, and one kernel was seen that runs none
+//!   in the context of its `init`, softirqs that interrupt it included. So when a socket begins at the
+//!   address of one that is followed, that one is told as ended.
+//! - **Small frames.** A program of a uprobe can be preempted and run by another task on the same CPU. From
+//!   Linux 6.13 on a function with 64 bytes of stack and more has them in memory of the program's and the
+//!   CPU's, which both would write to: a panic. So none that a uprobe runs has more than 48 (a test measures
+//!   the object's), and what a step needs lies in the map value of its walk. Raw tracepoints are counted by
+//!   CPU: the kernel skips a second run.
+//! - **Go's crypto/tls.** Entry probes sit behind the stack check (a probe on the first byte fires
+//!   again when the stack grows); results are read at each RET. The place in the frames lives in a map
+//!   value, one a direction of a connection. DATA is counted by stream and told when the stream ends;
+//!   of HTTP/1.1 the head is searched for its end in the kernel and nothing behind it is copied.
+//! - **The ring.** Variable parts are read straight into it, in one of two sizes. The worker looks
+//!   every 20 ms and is woken only by an exec or an exit, or when a megabyte waits. Records are held
+//!   back 6 ms and sorted: a program takes its time before it takes its place.
+//!
+//! Where these pages differ from the plan they began with: no classic tracepoints (so no tracefs, and
+//! no `format` files) and no hooks on system calls (two on every call cost 33 ms of the 50 ms that BPF
+//! took of a download; connects, closes and descriptors need not be followed when the socket is the
+//! key). A question without an answer is given up when it is asked again, or after the resolver's
+//! time-out, not at the `close` of its socket. What a stub resolver asks is a command's when the stub
+//! listens where the command asked, or another stub asked it on the command's behalf. Peers' windows
+//! are read from the segment, because `tcp_probe` runs before the socket has them; retransmissions that
+//! failed are not counted (Linux 6.17 tells them through the same tracepoint); HPACK and DNS readers are our own (the crates were
+//! refused for cost or because they refuse cut messages; they are the fuzzers' oracles).
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch, core_intrinsics)]

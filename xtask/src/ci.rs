@@ -124,6 +124,6 @@ mod tests {
 
     #[test]
     fn the_example_for_other_projects_can_be_read() {
-        assert!(!steps(EXAMPLE).is_empty());
+        assert!(steps(EXAMPLE).len() > 1);
     }
 }

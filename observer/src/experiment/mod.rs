@@ -5,6 +5,22 @@
 //!
 //! A run is `goobserve run` in a process of its own: what fails there does not fail here. This
 //! process has one thread, works on files with the user's rights only, and has a [`guardian`].
+//!
+//! # How everything is put back
+//!
+//! A run is `goobserve run` in a process of its own: what fails there fails alone. The process that
+//! runs them has one thread, works on files with the caller's rights only (a user can change every
+//! folder it works in), and has a guardian: a fork that waits at a pipe and, when the pipe closes
+//! without a word, puts go.mod and go.sum back and removes the folders. Copies with a note lie in the
+//! experiment's folder, beside the user's module cache, for the case that both are killed; the next
+//! experiment finds them and refuses to go on. A private resolv.conf is a file in a tmpfs that is
+//! mounted and let go inside the child's mount namespace, so it is never anywhere else. Folders have random
+//! names, and go.mod and go.sum are reached by the descriptors of their folders; who wrote to them is known by
+//! fanotify, and what was no process of a run stays, with the original beside it.
+//!
+//! Cold is a fresh GOMODCACHE and a fresh first folder of GOPATH, which has `pkg/sumdb`; the build
+//! cache is the experiment's own and shared by its runs, so that the user's stays as it is and the run
+//! that warms up fills it. Of two rounds the second runs in the reverse of the first's random order.
 
 mod folders;
 mod guardian;

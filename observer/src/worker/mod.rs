@@ -1,5 +1,17 @@
 //! The half without privileges: reads the ring, decodes, correlates, reports. It runs as the
 //! invoking user and asks the agent for what that user may not open.
+//!
+//! # While it lasts
+//!
+//! The detectors look at a command that has waited for a quarter of a second every 450 ms, at one that moves
+//! every two seconds, and never for more than 2 % of a core. `diagnose/live.rs` says which findings are told,
+//! as `stall` events and in words; until a command has ended no share of its time counts, or each first hiccup
+//! would be critical. A report ignores these events: the detectors say it again from the spans.
+//!
+//! The dashboard draws what is new at once, 40 ms apart at least, and spends a tenth of the time on it. From
+//! 2,000 spans on a thread works out totals, lanes and rows from a copy of the command (requests are shared,
+//! so a copy is cheap), and the frames show them a little later. Commands that ended are let go of but for the
+//! last twenty (`model/kept.rs`).
 
 mod announce;
 mod binaries;

@@ -1,5 +1,14 @@
 //! Events in, everything that is known out. The same events give the same state, live or not.
 //! Every history has a limit; what does not fit is counted as loss.
+//!
+//! # Bounds
+//!
+//! Maps, ring, histories and parsers have limits (`observer-common/src/limits.rs`,
+//! `model/state.rs::Limits`, constants beside each parser). What does not fit is counted in `loss`.
+//! Of a table that users can fill, one user gets as much as is left for the others (`agent/quota.rs`).
+//! Of one ELF file at most 80 MB are read.
+//! When the ring overflows, every HTTP/2 header table is given up before the records behind the gap
+//! are decoded: a path is then unknown, never wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
