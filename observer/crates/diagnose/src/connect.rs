@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::human::{count, duration};
 use model::operations::Subject;
 use model::record::{Class, Connection, ConnectionOutcome, Ns, Phase, Request};
+use model::stall::StallKind;
 
 use super::case::{Case, Span, hull};
 use super::finding::Finding;
@@ -52,7 +53,7 @@ type Fault<'a> = &'a dyn Fn(&Connection) -> Span;
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     host: &str,
     connections: &[&Connection],
     fault: Fault<'_>,
@@ -112,7 +113,7 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         let way = c.connect_ns.and(c.rtt_ns).unwrap_or(0);
         (c.start_ns, handshake_end(case, c).saturating_sub(way))
     };
-    let mut finding = finding(case, "syn-lost", host, connections, &fault, summary);
+    let mut finding = finding(case, StallKind::SynLost, host, connections, &fault, summary);
     // A SYN that is lost now and then is lost on the way to another proxy, too.
     finding.remedies = if came { Vec::new() } else { around(case, host) };
     finding.advice =
@@ -127,7 +128,7 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
         connections[0].remote
     );
     let fault = |c: &Connection| (c.start_ns, handshake_end(case, c));
-    let mut finding = finding(case, "connect-refused", host, connections, &fault, summary);
+    let mut finding = finding(case, StallKind::ConnectRefused, host, connections, &fault, summary);
     finding.remedies = around(case, host);
     finding
 }
@@ -237,5 +238,8 @@ fn ipv6(case: &Case<'_>, holes: &[&Connection], found: &mut Vec<Finding>) {
     let summary = format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms");
     // From then on IPv4 takes the time that it takes.
     let fault = |c: &Connection| (c.start_ns, fallback_ns(case, c).unwrap_or(c.start_ns));
-    found.push(Finding { fatal: false, ..finding(case, "ipv6-blackhole", &host, holes, &fault, summary) });
+    found.push(Finding {
+        fatal: false,
+        ..finding(case, StallKind::Ipv6Blackhole, &host, holes, &fault, summary)
+    });
 }

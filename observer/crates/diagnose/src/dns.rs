@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::human::{count, duration};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
+use model::stall::StallKind;
 
 use super::case::{Case, hull, whole};
 use super::finding::Finding;
@@ -39,7 +40,7 @@ fn by_server<'a>(
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     server: &str,
     questions: &[(&Dns, Option<Ns>)],
     summary: String,
@@ -96,9 +97,12 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         let how_many = count(questions.len() as u64, "question");
         let then = if answered_later(case, &questions) { ", and answered when asked again" } else { "" };
         let (kind, summary) = if silent {
-            ("dns-aaaa-silent", format!("{server} answers A and never AAAA for {names}: go waits for both"))
+            (
+                StallKind::DnsAaaaSilent,
+                format!("{server} answers A and never AAAA for {names}: go waits for both"),
+            )
         } else {
-            ("dns-timeout", format!("{server} left {how_many} for {names} unanswered{then}"))
+            (StallKind::DnsTimeout, format!("{server} left {how_many} for {names} unanswered{then}"))
         };
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
@@ -240,7 +244,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
             count(questions.len() as u64, "question"),
             names(&questions)
         );
-        let mut finding = finding(case, "dns-slow", server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsSlow, server, &questions, summary);
         let behind = behind(case, &questions);
         if !behind.is_empty() {
             finding.summary.push_str(&passed_on(&behind));
@@ -269,7 +273,7 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
             "{} with a suffix of the search list came first: {server} knows no such name",
             count(questions.len() as u64, "question")
         );
-        let mut finding = finding(case, "dns-search", server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsSearch, server, &questions, summary);
         if first_helps(case, &questions) {
             finding.remedies.push(Offer::new("resolv=options ndots:1", "asks for the name as it is first"));
         }
@@ -309,7 +313,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
             what.push(format!("cut answers for {names} short, so that go asked {asked} over TCP"));
         }
         let summary = format!("{server} {}", what.join(" and "));
-        let mut finding = finding(case, "dns-error", server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsError, server, &questions, summary);
         finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         if codes.is_empty() {
@@ -334,6 +338,6 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
             go.binary.as_deref().unwrap_or("the binary")
         )],
         info: true,
-        ..Finding::of("netdns-ignored", Phase::Dns, case.wall)
+        ..Finding::of(StallKind::NetdnsIgnored, Phase::Dns, case.wall)
     });
 }

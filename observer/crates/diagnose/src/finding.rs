@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use model::human::duration;
 use model::record::{Gap, Ns, Phase};
 use model::report::{Severity, Stall};
+use model::stall::StallKind;
 
-use super::advice::advice;
 use super::case::{Case, Span};
 use super::offer::Offer;
 use super::thresholds as at;
@@ -14,7 +14,7 @@ use super::thresholds as at;
 /// What a detector found.
 pub(crate) struct Finding {
     /// Its name in the catalogue
-    pub kind: &'static str,
+    pub kind: StallKind,
     /// The phase it is in
     pub phase: Phase,
     /// Whom it is about
@@ -43,7 +43,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// What was found in a phase, of which nothing more is known yet.
-    pub(crate) fn of(kind: &'static str, phase: Phase, span: Span) -> Self {
+    pub(crate) fn of(kind: StallKind, phase: Phase, span: Span) -> Self {
         Self {
             kind,
             phase,
@@ -73,11 +73,12 @@ impl Finding {
 
     /// The stall it is.
     pub(crate) fn stall(self, case: &Case<'_>) -> Stall {
+        debug_assert!(self.kind.phases().contains(&self.phase), "{} in {:?}", self.kind, self.phase);
         let severity = self.severity(case);
         let fatal = self.is_fatal(case);
-        let limit = if HANGS.contains(&self.kind) { "timeout 300 " } else { "" };
+        let limit = if self.kind.hangs() { "timeout 300 " } else { "" };
         Stall {
-            kind: self.kind.to_owned(),
+            kind: self.kind.into(),
             phase: self.phase,
             host: self.host,
             severity,
@@ -86,7 +87,7 @@ impl Finding {
             cost_ns: self.cost_ns,
             summary: self.summary,
             evidence: self.evidence,
-            advice: self.advice.or_else(|| advice(self.kind)).unwrap_or_default().to_owned(),
+            advice: self.advice.unwrap_or_else(|| self.kind.advice()).to_owned(),
             fatal,
             remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
         }
@@ -112,9 +113,6 @@ impl Finding {
         }
     }
 }
-
-/// What go waits for without a time-out of its own: an attempt is not to hang, too.
-const HANGS: [&str; 2] = ["h2-silent", "path-dead"];
 
 /// Requests whose wait is explained already.
 pub(crate) fn explained(found: &[Finding]) -> BTreeSet<u32> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::event::{Mark, WindowMark};
 use model::human::{bytes, count, duration, duration_or_unknown};
 use model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
+use model::stall::StallKind;
 use model::state::Moment;
 
 use super::case::{Case, Span, hull};
@@ -53,7 +54,7 @@ fn phase_of(requests: &[&Request]) -> Phase {
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     connection: &Connection,
     phase: Phase,
     span: Span,
@@ -110,11 +111,11 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         let summary = format!(
             "the path to {host} is dead: {waiting} unanswered for {took}, and nothing is acknowledged"
         );
-        finding(case, "path-dead", connection, phase, (since, until), summary)
+        finding(case, StallKind::PathDead, connection, phase, (since, until), summary)
     } else {
         let summary =
             format!("{host} fell silent: {waiting} without a byte for {took}, the connection is alive");
-        finding(case, "h2-silent", connection, phase, (since, until), summary)
+        finding(case, StallKind::H2Silent, connection, phase, (since, until), summary)
     };
     finding.evidence = vec![format!(
         "{} to {}: {} retransmissions meanwhile, RTT {}, {} received in all",
@@ -184,7 +185,8 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         case.host(connection),
         count(most as u64, "stream")
     );
-    let mut finding = finding(case, "h2-loss-blocks-all", connection, phase_of(requests), span, summary);
+    let mut finding =
+        finding(case, StallKind::H2LossBlocksAll, connection, phase_of(requests), span, summary);
     finding.cost_ns = cost_within(case, connection, &spans);
     finding.evidence = vec![format!(
         "{}: {} sent again, {} received out of order, RTT {}",
@@ -232,7 +234,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         };
         let summary = format!("{side} receive window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
-        let mut finding = finding(case, "zero-window", connection, phase_of(requests), span, summary);
+        let mut finding = finding(case, StallKind::ZeroWindow, connection, phase_of(requests), span, summary);
         finding.about |= u64::from(ours);
         finding.advice =
             ours.then_some("give GOMODCACHE a faster disk, or this machine less to do beside it");
@@ -275,7 +277,7 @@ fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
         count(failed.len() as u64, "request")
     );
     let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
-    let mut finding = finding(case, "h2-goaway", connection, phase_of(requests), span, summary);
+    let mut finding = finding(case, StallKind::H2Goaway, connection, phase_of(requests), span, summary);
     finding.cost_ns = case.cost_of_requests(failed.iter().copied(), None);
     finding.evidence = vec![format!(
         "{}: GOAWAY {code} after {}",
@@ -307,7 +309,8 @@ fn limits(case: &Case<'_>) -> Vec<Finding> {
         );
         let span = hull(connections.iter().map(|c| (c.start_ns, c.start_ns + c.connect_ns.unwrap_or(0))))
             .unwrap_or(case.wall);
-        let mut finding = finding(case, "h2-stream-limit", connections[0], Phase::Proxy, span, summary);
+        let mut finding =
+            finding(case, StallKind::H2StreamLimit, connections[0], Phase::Proxy, span, summary);
         // What the limit costs is the handshakes of the further connections.
         let others = ids(connections.iter().skip(1).map(|c| c.id));
         let further = |c: &Connection| c.requests > 0 && others.contains(&c.id);
@@ -387,7 +390,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             advice: all.then_some("nothing, unless it happens often: go asked again by itself"),
             fatal: !all,
             ..Finding::of(
-                "h2-stream-reset",
+                StallKind::H2StreamReset,
                 phase_of(&requests),
                 hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
                     .unwrap_or(case.wall),

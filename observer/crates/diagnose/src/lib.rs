@@ -32,6 +32,7 @@ use model::operations::{Flight, Subject, Threads};
 use model::phases::Split;
 use model::record::{Ns, Phase};
 use model::report::{Severity, Stall};
+use model::stall::StallName;
 use model::state::CommandState;
 use model::waiting::oldest;
 pub use offer::from_here;
@@ -95,19 +96,16 @@ pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
     Look { found, because }
 }
 
-/// Kinds that say what others cost together, or what would be saved of it.
-pub const OVER_OTHERS: [&str; 3] = ["concurrency-limited", "stacked-timeouts", "toolchain-download"];
-
 /// What several findings explain costs once: where those of a phase cost more than the phase, the small
 /// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
 /// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
 fn within_phases(split: &Split, found: &mut [Found]) {
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
     // Another name for the same wait costs nothing more.
-    let mut waits: HashMap<_, (String, Ns, Ns)> = HashMap::new();
+    let mut waits: HashMap<_, (StallName, Ns, Ns)> = HashMap::new();
     for stall in found.iter_mut().map(|found| &mut found.stall) {
         stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
-        if stall.severity == Severity::Info || OVER_OTHERS.contains(&stall.kind.as_str()) {
+        if stall.severity == Severity::Info || stall.kind.is_over_others() {
             continue;
         }
         let wait = (stall.phase, stall.host.clone(), stall.cost_ns);

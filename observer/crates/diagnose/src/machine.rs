@@ -3,6 +3,7 @@
 use model::human::{count, duration, percent};
 use model::operations::Subject;
 use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use model::stall::StallKind;
 
 use super::case::{Case, Span, hull, whole};
 use super::finding::Finding;
@@ -85,7 +86,7 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
             format!("concurrency={}", at::CONCURRENCY),
             "downloads 16 modules at once",
         )],
-        ..Finding::of("concurrency-limited", Phase::Proxy, hull(full.iter().copied())?)
+        ..Finding::of(StallKind::ConcurrencyLimited, Phase::Proxy, hull(full.iter().copied())?)
     })
 }
 
@@ -132,7 +133,7 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
             })
             .collect(),
         ..Finding::of(
-            "cache-lock-wait",
+            StallKind::CacheLockWait,
             Phase::Lock,
             hull(waits.iter().map(|wait| (wait.start_ns, end(wait))))?,
         )
@@ -151,7 +152,7 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
             .to_owned(),
         evidence: vec![format!("GOMODCACHE={modules}"), format!("GOCACHE={builds}")],
         info: true,
-        ..Finding::of("cache-shared", Phase::Local, case.wall)
+        ..Finding::of(StallKind::CacheShared, Phase::Local, case.wall)
     })
 }
 
@@ -178,6 +179,6 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         ),
         evidence: parts.iter().map(|(ns, what)| format!("{} {what}", duration(*ns))).collect(),
         info: true,
-        ..Finding::of("local-bound", Phase::Local, case.wall)
+        ..Finding::of(StallKind::LocalBound, Phase::Local, case.wall)
     })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::human::{bytes, count, duration, duration_or_unknown};
 use model::operations::{Flight, Subject};
 use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use model::stall::StallKind;
 
 use super::case::{Case, Span, hull};
 use super::finding::{Finding, explained};
@@ -18,7 +19,7 @@ pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
         request.class.phase() == Phase::Proxy && is_late(case, request) && !explained.contains(&request.id)
     };
     for (host, requests) in by_host(case, is_slow) {
-        found.push(late(case, "proxy-slow", Phase::Proxy, host, &requests));
+        found.push(late(case, StallKind::ProxySlow, Phase::Proxy, host, &requests));
     }
     let bodies = Bodies::new(case);
     let crawls = |request: &Request| is_crawling(case, request, &bodies) && !explained.contains(&request.id);
@@ -63,7 +64,7 @@ fn head(case: &Case<'_>, request: &Request) -> Ns {
 /// Requests whose heads came late.
 pub(crate) fn late(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     phase: Phase,
     host: &str,
     requests: &[&Request],
@@ -214,7 +215,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         evidence: requests.iter().take(5).map(line).collect(),
         remedies,
         ..Finding::of(
-            "transfer-slow",
+            StallKind::TransferSlow,
             requests[0].class.phase(),
             hull(requests.iter().map(|request| body(request))).unwrap_or(case.wall),
         )
@@ -246,7 +247,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
             )]
         },
         ..Finding::of(
-            "toolchain-download",
+            StallKind::ToolchainDownload,
             Phase::Toolchain,
             hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         )
@@ -288,7 +289,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         if direct {
             let mut finding = finding(
-                "proxy-fallback-direct",
+                StallKind::ProxyFallbackDirect,
                 format!("{host} does not have {names}: go asked there first, then the module's own host"),
             );
             finding.cost_ns += case
@@ -306,7 +307,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         let goes_out = direct || sumdb;
         if goes_out {
             found.push(finding(
-                "mirror-private",
+                StallKind::MirrorPrivate,
                 format!("{host} was asked for {names}, which it does not have: if it is private, its name has left the company"),
             ));
         }
@@ -335,7 +336,7 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
             evidence: again.iter().take(5).map(|request| what(request)).collect(),
             info: true,
             ..Finding::of(
-                "duplicate-request",
+                StallKind::DuplicateRequest,
                 again[0].class.phase(),
                 hull(again.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
                     .unwrap_or(case.wall),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use model::human::{count, duration, percent};
 use model::operations::{Flight, Subject};
 use model::record::{Class, Connection, ConnectionOutcome, Phase, Request};
+use model::stall::StallKind;
 
 use super::case::{Case, Span, hull, whole};
 use super::connect::{authority, bare, handshake_end};
@@ -23,7 +24,7 @@ pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let slow = by_host(case, is_slow);
     let none = slow.is_empty();
     for (host, requests) in slow {
-        found.push(late(case, "sumdb-slow", Phase::Sumdb, host, &requests));
+        found.push(late(case, StallKind::SumdbSlow, Phase::Sumdb, host, &requests));
     }
     if none {
         share(case, found);
@@ -126,7 +127,7 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
         ..Finding::of(
-            "sumdb-slow",
+            StallKind::SumdbSlow,
             Phase::Sumdb,
             hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         )
@@ -190,7 +191,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
             .collect(),
         remedies: around(case),
         fatal: true,
-        ..Finding::of("sumdb-unreachable", if tls { Phase::Tls } else { Phase::Connect }, span)
+        ..Finding::of(StallKind::SumdbUnreachable, if tls { Phase::Tls } else { Phase::Connect }, span)
     });
 }
 
@@ -223,7 +224,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         remedies: super::connect::other_proxy(case, host),
         fatal: true,
         ..Finding::of(
-            "sumdb-proxy-broken",
+            StallKind::SumdbProxyBroken,
             Phase::Sumdb,
             hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         )
@@ -277,6 +278,6 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         ],
         remedies: ways(case, &case.host(proxy[0].0)),
         fatal: true,
-        ..Finding::of("stacked-timeouts", Phase::Tls, (first.0.min(second.0), first.1.max(second.1)))
+        ..Finding::of(StallKind::StackedTimeouts, Phase::Tls, (first.0.min(second.0), first.1.max(second.1)))
     });
 }

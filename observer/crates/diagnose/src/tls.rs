@@ -3,6 +3,7 @@
 use model::human::{count, duration, duration_or_unknown};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use model::stall::StallKind;
 
 use super::case::{Case, hull};
 use super::connect::{around, by_host};
@@ -68,7 +69,7 @@ fn is_intercepted(connection: &Connection) -> bool {
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     host: &str,
     connections: &[&Connection],
     summary: String,
@@ -127,7 +128,7 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
         "likely filtered by name"
     };
     let summary = format!("{host} did not answer {}: {why}", count(connections.len() as u64, "ClientHello"));
-    let mut finding = finding(case, "tls-hello-unanswered", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsHelloUnanswered, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(6)
@@ -155,7 +156,7 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
 fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let summary =
         format!("the connection to {host} was reset as soon as its name was sent: likely a filter by name");
-    let mut finding = finding(case, "tls-reset-by-sni", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsResetBySni, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(6)
@@ -188,7 +189,7 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         1 => format!("the TLS handshake with {host} took {all}{half}, at an RTT of {rtt}"),
         many => format!("{many} TLS handshakes with {host} took up to {all}{half}, at an RTT of {rtt}"),
     };
-    let mut finding = finding(case, "tls-slow", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsSlow, host, connections, summary);
     finding.advice = advice;
     // A round trip is what a handshake takes at the least.
     finding.cost_ns = case.cost(|flight| match flight.subject {
@@ -223,7 +224,7 @@ fn answered(connection: &Connection) -> Option<Ns> {
 
 fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let summary = format!("{host} was offered HTTP/2 and spoke HTTP/1.1: something may stand in between");
-    let mut finding = finding(case, "tls-intercepted", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsIntercepted, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(3)
@@ -243,7 +244,7 @@ fn wasted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         "{} with {host} carried no request: go dials twice at the start and HTTP/2 needs one",
         count(connections.len() as u64, "connection")
     );
-    let mut finding = finding(case, "handshake-wasted", host, connections, summary);
+    let mut finding = finding(case, StallKind::HandshakeWasted, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(3)

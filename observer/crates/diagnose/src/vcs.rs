@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use model::human::duration;
 use model::record::{Phase, Process};
+use model::stall::StallKind;
 
 use super::case::{Case, Span};
 use super::finding::Finding;
@@ -80,7 +81,7 @@ fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<u32, Vec<Span
         cost_ns,
         fatal: true,
         about: u64::from(top.pid),
-        ..Finding::of("vcs-waiting", Phase::Vcs, longest)
+        ..Finding::of(StallKind::VcsWaiting, Phase::Vcs, longest)
     })
 }
 

@@ -13,6 +13,7 @@ use names::Names;
 use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
 use super::record::{Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
+use super::stall::StallName;
 use crate::redact;
 
 /// Replaces names, consistently. Each record is taken apart field by field, without `..`: a new
@@ -395,9 +396,13 @@ impl Anonymizer {
             Ok(_) => self.names.address(&host),
             Err(_) => self.names.host(&host),
         });
+        let kind = match kind {
+            known @ StallName::Known(_) => known,
+            StallName::Unknown(_) => StallName::Unknown(redact::HIDDEN.to_owned()),
+        };
         let summary = match &host {
             Some(host) => format!("{kind} of {host}"),
-            None => kind.clone(),
+            None => kind.to_string(),
         };
         let remedies = remedies.into_iter().map(|Remedy { name, why, attempt: _ }| Remedy {
             name: remedy(&name),

@@ -20,6 +20,7 @@ pub mod redact;
 pub mod refusal;
 pub mod remedy;
 pub mod report;
+pub mod stall;
 pub mod state;
 pub mod waiting;
 pub mod words;

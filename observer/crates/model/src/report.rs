@@ -11,6 +11,7 @@ use super::record::{
     self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process, Protocol, RequestOutcome,
     Transport,
 };
+use super::stall::StallName;
 
 /// The report's schema.
 pub const SCHEMA: &str = "goobserve.report/1";
@@ -152,7 +153,7 @@ pub enum Severity {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Stall {
     /// Its name in the catalogue
-    pub kind: String,
+    pub kind: StallName,
     /// The phase it is in
     pub phase: Phase,
     /// Whom it is about

@@ -166,7 +166,7 @@ impl Writer {
                 ("evidence", stall.evidence.iter().map(|piece| text(piece)).collect()),
                 ("try", json!(attempt)),
             ];
-            self.complete(pid, track, &stall.kind, "stall", (stall.start_ns, stall.end_ns), args);
+            self.complete(pid, track, stall.kind.as_str(), "stall", (stall.start_ns, stall.end_ns), args);
         }
     }
 

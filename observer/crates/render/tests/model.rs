@@ -10,6 +10,7 @@ use diagnose::report::report;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event};
 use model::report::{Command, HostShare, Remedy, Severity, Stall};
+use model::stall::StallKind;
 use model::{Report, State, clean};
 use pipeline::record::Recorder;
 use pipeline::replay::{Replay, ReplayError};
@@ -257,7 +258,7 @@ fn an_anonymized_report_tells_the_same_times_and_no_names() {
 
 fn stall() -> Stall {
     Stall {
-        kind: "dns-timeout".into(),
+        kind: StallKind::DnsTimeout.into(),
         phase: model::record::Phase::Dns,
         host: None,
         severity: Severity::Critical,

@@ -5,6 +5,7 @@ use crate::event::StallState;
 use crate::json;
 use crate::record::Class;
 use crate::report::Severity;
+use crate::stall::StallKind;
 
 /// Every private name of the events below.
 const SECRETS: [&str; 13] = [
@@ -87,7 +88,7 @@ fn events() -> Vec<Event> {
         because: text("proxy.test took long"),
     };
     let stall = Stall {
-        kind: "proxy-slow".into(),
+        kind: StallKind::ProxySlow.into(),
         phase: Phase::Proxy,
         host: text("proxy.test"),
         severity: Severity::Warning,

@@ -7,6 +7,7 @@ use super::{args, settings, url};
 use crate::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
 use crate::record::{Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
 use crate::report::{Remedy, Stall};
+use crate::stall::StallName;
 
 /// An event as it may be shown. Applied twice it does what it does once.
 pub fn event(event: Event) -> Event {
@@ -350,7 +351,7 @@ fn stall(whole: Stall) -> Stall {
         remedies,
     } = whole;
     Stall {
-        kind: text(&kind),
+        kind: stall_name(kind),
         phase,
         host: host.as_deref().map(url::host),
         severity,
@@ -362,6 +363,14 @@ fn stall(whole: Stall) -> Stall {
         advice: text(&advice),
         fatal,
         remedies: remedies.into_iter().map(stall_remedy).collect(),
+    }
+}
+
+/// A kind that this version does not know is another's word.
+fn stall_name(name: StallName) -> StallName {
+    match name {
+        known @ StallName::Known(_) => known,
+        StallName::Unknown(other) => StallName::Unknown(text(&other)),
     }
 }
 

@@ -4,6 +4,7 @@ use diagnose::report::report;
 use model::event::{Body, CommandUpdate, Event, Mark};
 use model::record::{Class, Command, Connection, Local, Ns, Phase, Request, RequestOutcome};
 use model::report::{Remedy, Severity, Stall};
+use model::stall::StallKind;
 use model::{Report, State};
 use pipeline::replay::Replay;
 
@@ -30,7 +31,7 @@ pub(crate) fn small() -> (Report, State) {
 
 pub(crate) fn stall(name: &str) -> Stall {
     Stall {
-        kind: "dns-timeout".into(),
+        kind: StallKind::DnsTimeout.into(),
         phase: Phase::Dns,
         host: Some(name.into()),
         severity: Severity::Critical,
