@@ -1,8 +1,6 @@
 //! What a detector found, and the stall that the report shows.
 
-use std::collections::BTreeSet;
-
-use model::human::duration;
+use model::evidence::Evidence;
 use model::record::{Gap, Ns, Phase};
 use model::report::{Severity, Stall};
 use model::stall::StallKind;
@@ -26,7 +24,7 @@ pub(crate) struct Finding {
     /// In one sentence
     pub summary: String,
     /// What was seen
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Evidence>,
     /// What to do, where it is not the same for all of a kind
     pub advice: Option<&'static str>,
     /// What may be tried
@@ -35,7 +33,7 @@ pub(crate) struct Finding {
     pub fatal: bool,
     /// Never more than information
     pub info: bool,
-    /// Requests whose wait it explains: findings of later families leave them out
+    /// Requests whose wait it explains: findings about answers that came late leave them out
     pub explains: Vec<u32>,
     /// Which one it is, of several of a kind and host: stays the same while the command runs
     pub about: u64,
@@ -67,7 +65,7 @@ impl Finding {
         let lost = |gap: &&Gap| gap.start_ns < self.span.1 && gap.end_ns > self.span.0;
         let lost: Ns = gaps.iter().filter(lost).map(|gap| gap.end_ns - gap.start_ns).sum();
         if lost > 0 {
-            self.evidence.insert(0, format!("records of {} of this time were lost", duration(lost)));
+            self.evidence.insert(0, Evidence::RecordsLost { lost_ns: lost });
         }
     }
 
@@ -112,9 +110,4 @@ impl Finding {
             Severity::Info
         }
     }
-}
-
-/// Requests whose wait is explained already.
-pub(crate) fn explained(found: &[Finding]) -> BTreeSet<u32> {
-    found.iter().flat_map(|finding| finding.explains.iter().copied()).collect()
 }

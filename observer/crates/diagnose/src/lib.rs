@@ -5,29 +5,28 @@
 
 pub mod advice;
 mod case;
-mod connect;
 mod cost;
-mod dns;
+mod detectors;
+mod explained;
 mod finding;
-mod http2;
+mod handshakes;
+mod hosts;
 mod index;
 pub mod live;
-mod machine;
 mod offer;
 mod private;
-mod proxy;
 pub mod report;
-mod sumdb;
+mod requests;
 mod thresholds;
-mod tls;
-mod vcs;
 mod waits;
+mod ways;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use case::Case;
 use finding::Finding;
+use model::evidence::Evidence;
 use model::operations::{Flight, Subject, Threads};
 use model::phases::Split;
 use model::record::{Ns, Phase};
@@ -36,12 +35,6 @@ use model::stall::StallName;
 use model::state::CommandState;
 use model::waiting::oldest;
 pub use offer::from_here;
-
-/// A family of detectors.
-type Family = fn(&Case<'_>, &mut Vec<Finding>);
-
-const FAMILIES: [Family; 8] =
-    [dns::find, connect::find, tls::find, http2::find, proxy::find, sumdb::find, machine::find, vcs::find];
 
 /// What slowed a command down, seen at `now`; the worst first, then the costliest.
 pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
@@ -71,10 +64,13 @@ pub struct Found {
 
 /// Looks at a command at `now`.
 pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
+    look_by(command, now, threads, detectors::find)
+}
+
+fn look_by(command: &CommandState, now: Ns, threads: Threads, find: fn(&Case<'_>) -> Vec<Finding>) -> Look {
     let certain = command.certain();
     let Some(case) = Case::new(&certain, now, threads) else { return Look::default() };
-    let mut findings = Vec::new();
-    FAMILIES.iter().for_each(|find| find(&case, &mut findings));
+    let mut findings = find(&case);
     findings.iter_mut().for_each(|finding| finding.mark_gaps(&case));
     let found = findings.into_iter().map(|finding| Found {
         about: finding.about,
@@ -117,7 +113,7 @@ fn within_phases(split: &Split, found: &mut [Found]) {
                 let (kind, start_ns, end_ns) = same.get();
                 let overlap = *start_ns < stall.end_ns && stall.start_ns < *end_ns;
                 if overlap && stall.cost_ns > 0 && *kind != stall.kind {
-                    stall.evidence.push(format!("its time is counted as {kind}"));
+                    stall.evidence.push(Evidence::CountedAs { stall: kind.clone() });
                     stall.cost_ns = 0;
                 }
             }

@@ -7,6 +7,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use model::event::{Body, Event, StallState, StallUpdate};
+use model::evidence::Evidence;
+use model::redact;
 use model::remedy::Remedy;
 use model::report::Stall;
 use model::stall::StallKind;
@@ -23,6 +26,17 @@ pub(crate) fn seen(stalls: &[Stall]) {
     for stall in stalls {
         let length = stall.advice.len();
         assert!((1..=ADVICE).contains(&length), "{}: {length} bytes of advice", stall.kind);
+        let text = serde_json::to_string(stall).unwrap();
+        let read: Stall = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.evidence, stall.evidence, "read back from {text}");
+        assert!(
+            !read.evidence.iter().any(|fact| matches!(fact, Evidence::Words { .. })),
+            "only words in {text}"
+        );
+        let update = StallUpdate { command: 1, id: 1, state: StallState::Over, stall: read };
+        let shown = redact::event(Event { at_ns: 0, body: Body::Stall(update) });
+        let Body::Stall(shown) = shown.body else { panic!("{shown:?}") };
+        assert_eq!(shown.stall.evidence, stall.evidence, "hidden, and no credential");
     }
     let Some(file) = std::env::var_os(SEEN) else { return };
     let lines = stalls.iter().map(|stall| serde_json::to_string(stall).unwrap() + "\n");

@@ -9,6 +9,7 @@ pub mod anonymize;
 mod certain;
 pub mod clean;
 pub mod event;
+pub mod evidence;
 pub mod human;
 pub mod json;
 pub mod kept;

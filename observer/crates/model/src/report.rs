@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::{self, Evidence};
 use super::phases::Split;
 use super::record::{
     self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process, Protocol, RequestOutcome,
@@ -169,7 +170,9 @@ pub struct Stall {
     /// In one sentence
     pub summary: String,
     /// What was seen
-    pub evidence: Vec<String>,
+    #[serde(with = "evidence")]
+    #[schemars(with = "Vec<evidence::Entry<'static>>")]
+    pub evidence: Vec<Evidence>,
     /// What to do, in a sentence, for who reads it here and now: in no file
     #[serde(skip)]
     pub advice: String,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use diagnose::report::report;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event};
+use model::evidence::Evidence;
 use model::report::{Command, HostShare, Remedy, Severity, Stall};
 use model::stall::StallKind;
 use model::{Report, State, clean};
@@ -266,7 +267,7 @@ fn stall() -> Stall {
         end_ns: 2,
         cost_ns: 1,
         summary: "s".into(),
-        evidence: vec!["e".into()],
+        evidence: vec![Evidence::Words { words: "e".into() }],
         advice: String::new(),
         fatal: false,
         remedies: vec![Remedy { name: "dns-cache".into(), why: "w".into(), attempt: "t".into() }],

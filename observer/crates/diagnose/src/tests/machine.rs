@@ -61,7 +61,7 @@ fn a_git_without_traffic_waits_for_a_person() {
     let stall = World::new().tell(S, git(10, "git")).tell(2 * S, asks).stalls();
     let told: Vec<_> = stall.iter().filter(|stall| stall.kind == StallKind::VcsWaiting).collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].evidence[1].contains("credential-x get (pid 12)"), "{told:?}");
+    assert!(told[0].evidence[1].to_string().contains("credential-x get (pid 12)"), "{told:?}");
     let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
     World::new().tell(S, git(10, "git")).connection(busy).finds_no(StallKind::VcsWaiting);
 }

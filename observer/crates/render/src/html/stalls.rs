@@ -45,7 +45,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     if !stall.evidence.is_empty() {
         out.push_str("<ul>\n");
         for piece in stall.evidence.iter().take(PIECES) {
-            let _ = writeln!(out, "<li>{}</li>", escape(piece));
+            let _ = writeln!(out, "<li>{}</li>", escape(&piece.to_string()));
         }
         if stall.evidence.len() > PIECES {
             let _ = writeln!(out, "<li class=\"soft\">and {} more</li>", stall.evidence.len() - PIECES);

@@ -116,7 +116,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         out.push('\n');
     }
     for piece in stall.evidence.iter().take(ROWS) {
-        let _ = writeln!(out, "- {}", prose(piece));
+        let _ = writeln!(out, "- {}", prose(&piece.to_string()));
     }
     if !stall.advice.is_empty() {
         let _ = write!(out, "\nDo: {}\n", prose(&sentence(&stall.advice)));

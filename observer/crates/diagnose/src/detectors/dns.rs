@@ -3,22 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use model::evidence::Evidence;
 use model::human::{count, duration};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
 use model::stall::StallKind;
 
-use super::case::{Case, hull, whole};
-use super::finding::Finding;
-use super::index::{ids, is_suffixed};
-use super::offer::Offer;
-use super::{thresholds as at, waits};
+use crate::case::{Case, hull, whole};
+use crate::finding::Finding;
+use crate::index::{ids, is_suffixed};
+use crate::offer::Offer;
+use crate::{thresholds as at, waits};
 
 /// What to do where a resolver on this machine stands between.
 const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
                         as long as it does";
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
     slow(case, found);
     search(case, found);
@@ -60,14 +61,17 @@ fn finding(
     }
 }
 
-fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> String {
-    let took = duration(end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns));
-    let what = match (&dns.rcode, end) {
-        (Some(rcode), _) => format!("{rcode} after {took}"),
-        (None, Some(_)) => format!("no answer, given up after {took}"),
-        (None, None) => format!("no answer for {took}"),
-    };
-    format!("{} ({}), attempt {}, asked {}: {what}", dns.name, dns.qtype, dns.attempt, dns.server)
+fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> Evidence {
+    Evidence::Query {
+        query: dns.id,
+        name: dns.name.clone(),
+        qtype: dns.qtype.clone(),
+        attempt: dns.attempt,
+        server: dns.server.clone(),
+        rcode: dns.rcode.clone(),
+        ended: end.is_some(),
+        took_ns: end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns),
+    }
 }
 
 /// Not answered, and asked again, or for long enough that it will not be.
@@ -252,11 +256,11 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
         if is_local(server) || !behind.is_empty() {
             finding.advice = Some(OF_LOCAL);
         }
-        finding.evidence.extend(behind.iter().take(3).map(|dns| {
-            let took = dns
-                .end_ns
-                .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
-            format!("{} passed it on to {}, which answered {took}", dns.comm, dns.server)
+        finding.evidence.extend(behind.iter().take(3).map(|dns| Evidence::QueryForwarded {
+            query: dns.id,
+            comm: dns.comm.clone(),
+            server: dns.server.clone(),
+            took_ns: dns.end_ns.map(|end| end.saturating_sub(dns.start_ns)),
         }));
         finding.remedies.extend(other_server(case, server));
         found.push(finding);
@@ -318,7 +322,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         if codes.is_empty() {
             finding.advice =
-                Some("have that server send answers of 1,232 bytes over UDP (EDNS), or ask another one");
+                Some("have that server send answers of 1,232 bytes over UDP (EDNS), or use another one");
         }
         found.push(finding);
     }
@@ -333,10 +337,7 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
     let (Some(set), Some(false)) = (set, go.cgo) else { return };
     found.push(Finding {
         summary: format!("GODEBUG={set} has no effect: this go is built without cgo"),
-        evidence: vec![format!(
-            "{} is built with CGO_ENABLED=0 and has its own resolver only",
-            go.binary.as_deref().unwrap_or("the binary")
-        )],
+        evidence: vec![Evidence::BuiltWithoutCgo { path: go.binary.clone() }],
         info: true,
         ..Finding::of(StallKind::NetdnsIgnored, Phase::Dns, case.wall)
     });
