@@ -311,7 +311,7 @@ fn a_report_is_valid_and_a_wrong_one_is_not() {
     });
     let value = serde_json::to_value(&report).unwrap();
     if let Err(error) = validator.validate(&value) {
-        panic!("{error} at {}", error.instance_path);
+        panic!("{error} at {}", error.instance_path());
     }
     for (pointer, wrong) in [
         ("/commands/0/wall_ns", Value::from("soon")),
