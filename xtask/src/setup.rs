@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{cmd, packages, perfetto_ui};
+use crate::{cmd, packages, perfetto_ui, tools};
 
 /// Later versions want LLVM's development packages; this one opens the LLVM of the rustc that it links
 /// for, whichever that is (22 of Rust 1.95, 23 of 1.99).
@@ -21,6 +21,7 @@ pub const STATIC_TARGET: &str =
 pub fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
     packages::install();
+    tools::get(workspace, "cargo-nextest")?;
     perfetto_ui::install(workspace);
     tracefs();
     Ok(())

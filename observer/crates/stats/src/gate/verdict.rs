@@ -33,7 +33,7 @@ impl Verdict {
         }
     }
 
-    /// The exit status of CONTRACT.
+    /// The exit status, as docs/contract.md has it.
     pub const fn status(self) -> i32 {
         match self {
             Self::Passed => 0,
