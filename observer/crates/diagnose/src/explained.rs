@@ -1,4 +1,4 @@
-//! Requests whose wait some finding explains: who judges late answers leaves them out.
+//! Requests whose wait some finding explains: who judges slow answers leaves them out.
 
 use std::collections::BTreeSet;
 

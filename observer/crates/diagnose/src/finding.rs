@@ -33,7 +33,7 @@ pub(crate) struct Finding {
     pub fatal: bool,
     /// Never more than information
     pub info: bool,
-    /// Requests whose wait it explains: findings about answers that came late leave them out
+    /// Requests whose wait it explains: findings about slow answers leave them out
     pub explains: Vec<u32>,
     /// Which one it is, of several of a kind and host: stays the same while the command runs
     pub about: u64,

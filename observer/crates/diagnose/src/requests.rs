@@ -1,4 +1,4 @@
-//! Requests: which were answered late, what that cost, how many there were at once, and one as evidence.
+//! Requests: which were answered slowly, what that cost, how many there were at once, and one as evidence.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ pub(crate) fn rtt(case: &Case<'_>, request: &Request) -> Option<Ns> {
 }
 
 /// The head came far later than the way takes.
-pub(crate) fn is_late(case: &Case<'_>, request: &Request) -> bool {
+pub(crate) fn answered_slowly(case: &Case<'_>, request: &Request) -> bool {
     let head = request.first_byte_ns.unwrap_or_else(|| request.end_ns.unwrap_or(case.wall.1));
     let allowed = at::HEAD_WORK_NS + at::HEAD_ROUND_TRIPS * rtt(case, request).unwrap_or(0);
     head.saturating_sub(request.start_ns) > allowed
@@ -50,8 +50,8 @@ pub(crate) fn head(case: &Case<'_>, request: &Request) -> Ns {
     request.first_byte_ns.or(request.end_ns).unwrap_or(case.wall.1)
 }
 
-/// Requests whose heads came late.
-pub(crate) fn late(
+/// Requests whose heads came slowly, as a finding.
+pub(crate) fn slow_answers(
     case: &Case<'_>,
     kind: StallKind,
     phase: Phase,

@@ -3,7 +3,7 @@
 //! [`crate::handshakes`]).
 //!
 //! There is one order, and this is the place for it. What a wait was really for is found first; then those
-//! who judge how late an answer came leave out requests whose wait is explained. Within either round the
+//! who judge how slow an answer was leave out requests whose wait is explained. Within either round the
 //! order means nothing (a test turns it around).
 
 mod connect;

@@ -12,15 +12,17 @@ use crate::case::{Case, Span, hull};
 use crate::explained::Explained;
 use crate::finding::Finding;
 use crate::offer::Offer;
-use crate::requests::{head, is_late, late, most_at_once, rtt, seen};
+use crate::requests::{answered_slowly, head, most_at_once, rtt, seen, slow_answers};
 use crate::{hosts, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     let is_slow = |request: &Request| {
-        request.class.phase() == Phase::Proxy && is_late(case, request) && !explained.contains(request.id)
+        request.class.phase() == Phase::Proxy
+            && answered_slowly(case, request)
+            && !explained.contains(request.id)
     };
     for (host, requests) in hosts::requests(case, is_slow) {
-        found.push(late(case, StallKind::ProxySlow, Phase::Proxy, host, &requests));
+        found.push(slow_answers(case, StallKind::ProxySlow, Phase::Proxy, host, &requests));
     }
     let bodies = Bodies::new(case);
     let crawls = |request: &Request| is_crawling(case, request, &bodies) && !explained.contains(request.id);

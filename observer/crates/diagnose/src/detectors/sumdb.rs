@@ -14,17 +14,19 @@ use crate::finding::Finding;
 use crate::handshakes::{tcp_end, tls_unanswered};
 use crate::hosts::is_database;
 use crate::index::ids;
-use crate::requests::{is_late, late};
+use crate::requests::{answered_slowly, slow_answers};
 use crate::{hosts, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     let is_slow = |request: &Request| {
-        request.class.phase() == Phase::Sumdb && is_late(case, request) && !explained.contains(request.id)
+        request.class.phase() == Phase::Sumdb
+            && answered_slowly(case, request)
+            && !explained.contains(request.id)
     };
     let slow = hosts::requests(case, is_slow);
     let none = slow.is_empty();
     for (host, requests) in slow {
-        found.push(late(case, StallKind::SumdbSlow, Phase::Sumdb, host, &requests));
+        found.push(slow_answers(case, StallKind::SumdbSlow, Phase::Sumdb, host, &requests));
     }
     if none {
         share(case, found);
