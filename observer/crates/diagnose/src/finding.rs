@@ -1,12 +1,10 @@
 //! What a detector found, and the stall that the report shows.
 
-use std::collections::BTreeSet;
-
-use model::human::duration;
+use model::evidence::Evidence;
 use model::record::{Gap, Ns, Phase};
 use model::report::{Severity, Stall};
+use model::stall::StallKind;
 
-use super::advice::advice;
 use super::case::{Case, Span};
 use super::offer::Offer;
 use super::thresholds as at;
@@ -14,7 +12,7 @@ use super::thresholds as at;
 /// What a detector found.
 pub(crate) struct Finding {
     /// Its name in the catalogue
-    pub kind: &'static str,
+    pub kind: StallKind,
     /// The phase it is in
     pub phase: Phase,
     /// Whom it is about
@@ -26,7 +24,7 @@ pub(crate) struct Finding {
     /// In one sentence
     pub summary: String,
     /// What was seen
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Evidence>,
     /// What to do, where it is not the same for all of a kind
     pub advice: Option<&'static str>,
     /// What may be tried
@@ -35,7 +33,7 @@ pub(crate) struct Finding {
     pub fatal: bool,
     /// Never more than information
     pub info: bool,
-    /// Requests whose wait it explains: findings of later families leave them out
+    /// Requests whose wait it explains: findings about slow answers leave them out
     pub explains: Vec<u32>,
     /// Which one it is, of several of a kind and host: stays the same while the command runs
     pub about: u64,
@@ -43,7 +41,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// What was found in a phase, of which nothing more is known yet.
-    pub(crate) fn of(kind: &'static str, phase: Phase, span: Span) -> Self {
+    pub(crate) fn of(kind: StallKind, phase: Phase, span: Span) -> Self {
         Self {
             kind,
             phase,
@@ -67,17 +65,18 @@ impl Finding {
         let lost = |gap: &&Gap| gap.start_ns < self.span.1 && gap.end_ns > self.span.0;
         let lost: Ns = gaps.iter().filter(lost).map(|gap| gap.end_ns - gap.start_ns).sum();
         if lost > 0 {
-            self.evidence.insert(0, format!("records of {} of this time were lost", duration(lost)));
+            self.evidence.insert(0, Evidence::RecordsLost { lost_ns: lost });
         }
     }
 
     /// The stall it is.
     pub(crate) fn stall(self, case: &Case<'_>) -> Stall {
+        debug_assert!(self.kind.phases().contains(&self.phase), "{} in {:?}", self.kind, self.phase);
         let severity = self.severity(case);
         let fatal = self.is_fatal(case);
-        let limit = if HANGS.contains(&self.kind) { "timeout 300 " } else { "" };
+        let limit = if self.kind.hangs() { "timeout 300 " } else { "" };
         Stall {
-            kind: self.kind.to_owned(),
+            kind: self.kind.into(),
             phase: self.phase,
             host: self.host,
             severity,
@@ -86,7 +85,7 @@ impl Finding {
             cost_ns: self.cost_ns,
             summary: self.summary,
             evidence: self.evidence,
-            advice: self.advice.or_else(|| advice(self.kind)).unwrap_or_default().to_owned(),
+            advice: self.advice.unwrap_or_else(|| self.kind.advice()).to_owned(),
             fatal,
             remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
         }
@@ -111,12 +110,4 @@ impl Finding {
             Severity::Info
         }
     }
-}
-
-/// What go waits for without a time-out of its own: an attempt is not to hang, too.
-const HANGS: [&str; 2] = ["h2-silent", "path-dead"];
-
-/// Requests whose wait is explained already.
-pub(crate) fn explained(found: &[Finding]) -> BTreeSet<u32> {
-    found.iter().flat_map(|finding| finding.explains.iter().copied()).collect()
 }

@@ -5,42 +5,36 @@
 
 pub mod advice;
 mod case;
-mod connect;
 mod cost;
-mod dns;
+mod detectors;
+mod explained;
 mod finding;
-mod http2;
+mod handshakes;
+mod hosts;
 mod index;
 pub mod live;
-mod machine;
 mod offer;
 mod private;
-mod proxy;
 pub mod report;
-mod sumdb;
+mod requests;
 mod thresholds;
-mod tls;
-mod vcs;
 mod waits;
+mod ways;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use case::Case;
 use finding::Finding;
+use model::evidence::Evidence;
 use model::operations::{Flight, Subject, Threads};
 use model::phases::Split;
 use model::record::{Ns, Phase};
 use model::report::{Severity, Stall};
+use model::stall::StallName;
 use model::state::CommandState;
 use model::waiting::oldest;
 pub use offer::from_here;
-
-/// A family of detectors.
-type Family = fn(&Case<'_>, &mut Vec<Finding>);
-
-const FAMILIES: [Family; 8] =
-    [dns::find, connect::find, tls::find, http2::find, proxy::find, sumdb::find, machine::find, vcs::find];
 
 /// What slowed a command down, seen at `now`; the worst first, then the costliest.
 pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
@@ -70,10 +64,13 @@ pub struct Found {
 
 /// Looks at a command at `now`.
 pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
+    look_by(command, now, threads, detectors::find)
+}
+
+fn look_by(command: &CommandState, now: Ns, threads: Threads, find: fn(&Case<'_>) -> Vec<Finding>) -> Look {
     let certain = command.certain();
     let Some(case) = Case::new(&certain, now, threads) else { return Look::default() };
-    let mut findings = Vec::new();
-    FAMILIES.iter().for_each(|find| find(&case, &mut findings));
+    let mut findings = find(&case);
     findings.iter_mut().for_each(|finding| finding.mark_gaps(&case));
     let found = findings.into_iter().map(|finding| Found {
         about: finding.about,
@@ -95,19 +92,16 @@ pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
     Look { found, because }
 }
 
-/// Kinds that say what others cost together, or what would be saved of it.
-pub const OVER_OTHERS: [&str; 3] = ["concurrency-limited", "stacked-timeouts", "toolchain-download"];
-
 /// What several findings explain costs once: where those of a phase cost more than the phase, the small
 /// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
 /// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
 fn within_phases(split: &Split, found: &mut [Found]) {
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
     // Another name for the same wait costs nothing more.
-    let mut waits: HashMap<_, (String, Ns, Ns)> = HashMap::new();
+    let mut waits: HashMap<_, (StallName, Ns, Ns)> = HashMap::new();
     for stall in found.iter_mut().map(|found| &mut found.stall) {
         stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
-        if stall.severity == Severity::Info || OVER_OTHERS.contains(&stall.kind.as_str()) {
+        if stall.severity == Severity::Info || stall.kind.is_over_others() {
             continue;
         }
         let wait = (stall.phase, stall.host.clone(), stall.cost_ns);
@@ -119,7 +113,7 @@ fn within_phases(split: &Split, found: &mut [Found]) {
                 let (kind, start_ns, end_ns) = same.get();
                 let overlap = *start_ns < stall.end_ns && stall.start_ns < *end_ns;
                 if overlap && stall.cost_ns > 0 && *kind != stall.kind {
-                    stall.evidence.push(format!("its time is counted as {kind}"));
+                    stall.evidence.push(Evidence::CountedAs { stall: kind.clone() });
                     stall.cost_ns = 0;
                 }
             }

@@ -8,6 +8,7 @@ use model::event::{StallState, StallUpdate};
 use model::operations::Threads;
 use model::record::Ns;
 use model::report::{Severity, Stall};
+use model::stall::{StallKind, StallName};
 use model::state::{CommandState, State};
 use model::waiting::EVERY_NS;
 
@@ -22,11 +23,9 @@ const MOVES_NS: Ns = 2_000_000_000;
 const STALLS_MAX: usize = 64;
 /// How often one is told while its command runs. Its end is always told, with the command's.
 const TELLINGS_MAX: u32 = 8;
-/// Predictions over the whole command: told when it has ended, for until then they come and go.
-const OF_THE_WHOLE: [&str; 1] = ["concurrency-limited"];
 
 /// Kind, host, and which one of several.
-type Key = (String, Option<String>, u64);
+type Key = (StallName, Option<String>, u64);
 
 /// Says which stalls are to be told.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -141,7 +140,7 @@ fn is_told(stall: &Stall, lasts: bool, runs: bool) -> bool {
         return bad;
     }
     let long = lasts && stall.cost_ns > 0 && stall.end_ns - stall.start_ns >= EVERY_NS;
-    (bad || long) && !OF_THE_WHOLE.contains(&stall.kind.as_str())
+    (bad || long) && !stall.kind.kind().is_some_and(StallKind::of_the_whole)
 }
 
 /// How bad it is as long as nobody knows how long the command takes: a share of what has passed by

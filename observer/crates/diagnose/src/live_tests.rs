@@ -64,7 +64,7 @@ impl Live {
     }
 
     /// What is told until then: when, which kind, how.
-    fn until(&mut self, time: Ns) -> Vec<(Ns, String, StallState, Severity)> {
+    fn until(&mut self, time: Ns) -> Vec<(Ns, StallName, StallState, Severity)> {
         let mut told = Vec::new();
         while self.now < time {
             self.now += S / 2;
@@ -87,8 +87,8 @@ impl Live {
     }
 }
 
-fn hello(at: Ns, state: StallState, severity: Severity) -> (Ns, String, StallState, Severity) {
-    (at, "tls-hello-unanswered".into(), state, severity)
+fn hello(at: Ns, state: StallState, severity: Severity) -> (Ns, StallName, StallState, Severity) {
+    (at, StallKind::TlsHelloUnanswered.into(), state, severity)
 }
 
 #[test]

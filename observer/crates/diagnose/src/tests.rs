@@ -12,6 +12,7 @@ use model::record::{
     RequestOutcome, Transport,
 };
 use model::report::Severity;
+use model::stall::StallKind;
 use model::state::State;
 
 use super::*;
@@ -22,6 +23,9 @@ const S: Ns = 1_000_000_000;
 /// As the report has it; the page's test wants to know.
 fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
     let stalls = super::stalls(command, now);
+    let reversed = look_by(command, now, Threads::Unknown, detectors::find_reversed).found;
+    let reversed: Vec<Stall> = reversed.into_iter().map(|found| found.stall).collect();
+    assert_eq!(stalls, reversed, "the order of detectors matters");
     page_tests::seen(&stalls);
     stalls
 }
@@ -195,7 +199,7 @@ impl World {
     }
 
     #[track_caller]
-    fn finds(self, kind: &str, phase: Phase, host: Option<&str>) -> Stall {
+    fn finds(self, kind: StallKind, phase: Phase, host: Option<&str>) -> Stall {
         let stalls = self.stalls();
         let kinds: Vec<&str> = stalls.iter().map(|stall| stall.kind.as_str()).collect();
         let stall =
@@ -206,7 +210,7 @@ impl World {
     }
 
     #[track_caller]
-    fn finds_no(self, kind: &str) {
+    fn finds_no(self, kind: StallKind) {
         let stalls = self.stalls();
         assert!(stalls.iter().all(|stall| stall.kind != kind), "{stalls:?}");
     }
@@ -233,8 +237,8 @@ fn what_lasts_is_found_and_costs_while_it_lasts() {
     let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, S)], gaps: Vec::new() };
     world.0.apply(&Event { at_ns: 2 * S, body: Body::Command(update) });
     let at = |now| stalls(world.0.command(1).unwrap(), now);
-    assert!(at(4 * S).iter().all(|stall| stall.kind != "h2-silent"));
-    let stall = at(8 * S).into_iter().find(|stall| stall.kind == "h2-silent").unwrap();
+    assert!(at(4 * S).iter().all(|stall| stall.kind != StallKind::H2Silent));
+    let stall = at(8 * S).into_iter().find(|stall| stall.kind == StallKind::H2Silent).unwrap();
     near(stall.cost_ns, 6 * S);
 }
 
@@ -263,7 +267,7 @@ fn open(request: &mut Request) {
 /// A stall without anything in it.
 pub(crate) fn no_stall() -> Stall {
     Stall {
-        kind: String::new(),
+        kind: StallName::Unknown(String::new()),
         phase: Phase::Proxy,
         host: None,
         severity: Severity::Info,

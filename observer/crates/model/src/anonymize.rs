@@ -11,8 +11,10 @@ mod names;
 use names::Names;
 
 use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
-use super::record::{Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
+use super::evidence::Words;
+use super::record::{Class, Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
+use super::stall::StallName;
 use crate::redact;
 
 /// Replaces names, consistently. Each record is taken apart field by field, without `..`: a new
@@ -375,7 +377,7 @@ impl Anonymizer {
         Waiting { command, phase, host, since_ns, earlier, summary, because: None }
     }
 
-    /// What was seen holds names: the kind and whom it is about are left.
+    /// Words hold names: of those only what was seen is left, said anew from its values.
     fn stall(&mut self, whole: Stall) -> Stall {
         let Stall {
             kind,
@@ -386,7 +388,7 @@ impl Anonymizer {
             end_ns,
             cost_ns,
             summary: _,
-            evidence: _,
+            evidence,
             advice,
             fatal,
             remedies,
@@ -395,9 +397,10 @@ impl Anonymizer {
             Ok(_) => self.names.address(&host),
             Err(_) => self.names.host(&host),
         });
+        let kind = stall_name(kind);
         let summary = match &host {
             Some(host) => format!("{kind} of {host}"),
-            None => kind.clone(),
+            None => kind.to_string(),
         };
         let remedies = remedies.into_iter().map(|Remedy { name, why, attempt: _ }| Remedy {
             name: remedy(&name),
@@ -414,7 +417,7 @@ impl Anonymizer {
             end_ns,
             cost_ns,
             summary,
-            evidence: Vec::new(),
+            evidence: evidence.into_iter().filter_map(|fact| fact.shown(&mut self.names)).collect(),
             advice,
             fatal,
             remedies: remedies.collect(),
@@ -424,6 +427,65 @@ impl Anonymizer {
     fn stall_update(&mut self, whole: &StallUpdate) -> StallUpdate {
         let StallUpdate { command, id, state, stall } = whole.clone();
         StallUpdate { command, id, state, stall: self.stall(stall) }
+    }
+}
+
+/// A kind that this version does not know is another's word.
+fn stall_name(name: StallName) -> StallName {
+    match name {
+        known @ StallName::Known(_) => known,
+        StallName::Unknown(_) => StallName::Unknown(redact::HIDDEN.to_owned()),
+    }
+}
+
+/// The words of evidence, as those of the records that they are made of.
+impl Words for Names {
+    fn host(&mut self, host: &str) -> String {
+        Self::host(self, host)
+    }
+
+    fn address(&mut self, address: &str) -> String {
+        Self::address(self, address)
+    }
+
+    fn path(&mut self, path: &str) -> String {
+        Self::path(self, path)
+    }
+
+    fn program(&mut self, comm: &str) -> String {
+        Self::program(self, comm)
+    }
+
+    fn args(&mut self, args: &[String]) -> Vec<String> {
+        self.argv(args)
+    }
+
+    fn code(&mut self, code: &str) -> String {
+        code.to_owned()
+    }
+
+    fn protocol(&mut self, name: &str) -> String {
+        protocol(name)
+    }
+
+    fn target(
+        &mut self,
+        path: Option<&str>,
+        class: Class,
+        module: Option<&str>,
+        version: Option<&str>,
+    ) -> [Option<String>; 3] {
+        let path = path.map(|path| self.request_path(path, class, module, version));
+        [path, module.map(|module| self.module(module)), version.map(|version| self.version(version))]
+    }
+
+    fn stall(&mut self, name: StallName) -> StallName {
+        stall_name(name)
+    }
+
+    /// It may hold any name.
+    fn sentence(&mut self, _: &str) -> Option<String> {
+        None
     }
 }
 

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::{self, Evidence};
 use super::phases::Split;
 use super::record::{
     self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process, Protocol, RequestOutcome,
     Transport,
 };
+use super::stall::StallName;
 
 /// The report's schema.
 pub const SCHEMA: &str = "goobserve.report/1";
@@ -152,7 +154,7 @@ pub enum Severity {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Stall {
     /// Its name in the catalogue
-    pub kind: String,
+    pub kind: StallName,
     /// The phase it is in
     pub phase: Phase,
     /// Whom it is about
@@ -168,7 +170,9 @@ pub struct Stall {
     /// In one sentence
     pub summary: String,
     /// What was seen
-    pub evidence: Vec<String>,
+    #[serde(with = "evidence")]
+    #[schemars(with = "Vec<evidence::Entry<'static>>")]
+    pub evidence: Vec<Evidence>,
     /// What to do, in a sentence, for who reads it here and now: in no file
     #[serde(skip)]
     pub advice: String,

@@ -75,6 +75,7 @@ fn time(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use model::report::{HostShare, PhaseShare, Severity};
+    use model::stall::StallKind;
 
     use super::*;
 
@@ -95,7 +96,7 @@ mod tests {
 
     fn stall(severity: Severity, cost_ns: Ns) -> Stall {
         Stall {
-            kind: "sumdb-slow".into(),
+            kind: StallKind::SumdbSlow.into(),
             phase: Phase::Sumdb,
             host: None,
             severity,

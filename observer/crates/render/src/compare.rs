@@ -239,8 +239,10 @@ fn stalls(page: &mut Page, answer: &Answer) {
     }
     page.heading("Stalls");
     for stall in &answer.stalls {
-        let what =
-            stall.host.as_ref().map_or_else(|| stall.kind.clone(), |host| format!("{} ({host})", stall.kind));
+        let what = stall
+            .host
+            .as_ref()
+            .map_or_else(|| stall.kind.to_string(), |host| format!("{} ({host})", stall.kind));
         let of = |runs: u32, cost: Option<u64>| {
             let cost = cost.map_or_else(String::new, |cost| format!(", {}", duration(cost)));
             format!("in {runs} of {} runs{cost}", answer.runs)
@@ -312,6 +314,7 @@ pub(super) fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::stall::StallKind;
     use stats::compare::{Failure, answer};
     use stats::sample::compare::{about, of, pairs, stall};
 
@@ -329,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_page_reads_well() {
-        let stalls = [stall("concurrency-limited", 900 * MS)];
+        let stalls = [stall(StallKind::ConcurrencyLimited, 900 * MS)];
         insta::assert_snapshot!("compare_page", page(&of(&pairs(3000, 1000, &stalls))));
         insta::assert_snapshot!("compare_markdown", markdown(&of(&pairs(3000, 1000, &stalls))));
     }

@@ -305,6 +305,7 @@ mod tests {
     use model::event::{CommandUpdate, Mark, Waiting};
     use model::record::{Class, Phase};
     use model::report::{Remedy, Severity, Stall};
+    use model::stall::StallKind;
 
     use super::*;
 
@@ -425,7 +426,7 @@ mod tests {
     fn a_stall_is_a_line_when_it_begins_and_when_it_is_over() {
         let remedy = Remedy { name: "http1".into(), why: "x".into(), attempt: "goobserve compare".into() };
         let stall = Stall {
-            kind: "h2-silent".into(),
+            kind: StallKind::H2Silent.into(),
             phase: Phase::Proxy,
             host: None,
             severity: Severity::Warning,

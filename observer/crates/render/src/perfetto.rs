@@ -163,10 +163,10 @@ impl Writer {
             let args = vec![
                 ("summary", text(&stall.summary).into()),
                 ("cost_ns", stall.cost_ns.into()),
-                ("evidence", stall.evidence.iter().map(|piece| text(piece)).collect()),
+                ("evidence", stall.evidence.iter().map(|fact| text(&fact.to_string())).collect()),
                 ("try", json!(attempt)),
             ];
-            self.complete(pid, track, &stall.kind, "stall", (stall.start_ns, stall.end_ns), args);
+            self.complete(pid, track, stall.kind.as_str(), "stall", (stall.start_ns, stall.end_ns), args);
         }
     }
 

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use diagnose::report::report;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event};
+use model::evidence::Evidence;
 use model::report::{Command, HostShare, Remedy, Severity, Stall};
+use model::stall::StallKind;
 use model::{Report, State, clean};
 use pipeline::record::Recorder;
 use pipeline::replay::{Replay, ReplayError};
@@ -259,7 +261,7 @@ fn an_anonymized_report_tells_the_same_times_and_no_names() {
 
 fn stall() -> Stall {
     Stall {
-        kind: "dns-timeout".into(),
+        kind: StallKind::DnsTimeout.into(),
         phase: model::record::Phase::Dns,
         host: None,
         severity: Severity::Critical,
@@ -267,7 +269,7 @@ fn stall() -> Stall {
         end_ns: 2,
         cost_ns: 1,
         summary: "s".into(),
-        evidence: vec!["e".into()],
+        evidence: vec![Evidence::Words { words: "e".into() }],
         advice: String::new(),
         fatal: false,
         remedies: vec![Remedy { name: "dns-cache".into(), why: "w".into(), attempt: "t".into() }],

@@ -153,7 +153,15 @@ fn planted() -> (String, Vec<String>) {
                 "kind": "vcs-waiting", "phase": "vcs", "host": plant("u:PASS@git.test"), "severity": "critical",
                 "start_ns": 1_000_000, "end_ns": 2_000_000, "cost_ns": 1_000_000,
                 "summary": plant("git for https://u:PASS@git.test waited; Authorization: Basic PASS"),
-                "evidence": [plant("waits for: git ls-remote https://u:PASS@git.test?x=PASS TOKEN=PASS TOKEN (pid 3)")],
+                "evidence": [
+                    plant("waits for: git ls-remote https://u:PASS@git.test?x=PASS TOKEN=PASS TOKEN (pid 3)"),
+                    {"text": plant("TOKEN PASS"), "kind": "process-waited-for", "pid": 3,
+                        "args": ["git", "ls-remote", plant("https://u:PASS@git.test?x=PASS"), plant("TOKEN=PASS")]},
+                    {"text": plant("PASS"), "kind": "request", "request": 1, "host": plant("u:PASS@proxy.test"),
+                        "path": plant("/TOKEN/x.test/m/@v/v1.0.0.zip?sig=PASS&PASS"), "class": "zip", "status": 200},
+                    {"text": plant("PASS"), "kind": "folder", "name": "GOCACHE", "path": plant("/home/u:PASS@git.test/c")},
+                    {"text": plant("u:PASS@git.test"), "kind": "of-tomorrow", "url": plant("https://u:PASS@git.test")},
+                ],
                 "remedies": [{"name": plant("proxy=https://u:PASS@proxy.test"), "why": "x",
                     "try": plant("goobserve compare --with proxy=https://u:PASS@proxy.test -- go get x")}]});
             writeln!(lines, "{stall}").unwrap();

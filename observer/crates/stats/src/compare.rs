@@ -3,6 +3,7 @@
 
 use model::record::{Machine, Ns, Phase};
 use model::report::{Command, Report, Stall};
+use model::stall::StallName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +159,7 @@ pub struct PhaseChange {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StallChange {
     /// Its name in the catalogue
-    pub kind: String,
+    pub kind: StallName,
     /// Whom it is about
     pub host: Option<String>,
     /// What one of the baseline's reports said of it, or else the tried side's

@@ -2,6 +2,8 @@
 
 use model::record::Loss;
 
+use model::stall::StallKind;
+
 use super::*;
 use crate::sample::compare::{of, pairs, report, stall};
 
@@ -54,7 +56,7 @@ fn stalls_that_are_gone_are_told_and_their_remedy_is_tried() {
     let answer = of(&pairs(
         3000,
         1000,
-        &[stall("concurrency-limited", 900 * MS), stall("concurrency-limited", 100 * MS)],
+        &[stall(StallKind::ConcurrencyLimited, 900 * MS), stall(StallKind::ConcurrencyLimited, 100 * MS)],
     ));
     let [stall] = &answer.stalls[..] else { panic!("{:?}", answer.stalls) };
     assert!(stall.gone());

@@ -7,14 +7,14 @@ fn a_question_that_is_asked_again_after_five_seconds_is_a_timeout() {
     let world = World::new()
         .unanswered(|_| {})
         .dns(|dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, 6 * S, Some(6 * S + MS)));
-    let stall = world.finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    let stall = world.finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"));
     near(stall.cost_ns, 5 * S);
     assert_eq!(stall.severity, Severity::Critical);
     assert_eq!(
         stall.remedies[0].attempt,
         "sudo goobserve compare --with 'resolv=options timeout:2 attempts:5' -- go mod download"
     );
-    World::new().dns(|_| {}).finds_no("dns-timeout");
+    World::new().dns(|_| {}).finds_no(StallKind::DnsTimeout);
 }
 
 #[test]
@@ -27,12 +27,13 @@ fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
             .dns(first)
             .dns(move |dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, S + ms * MS, Some(3 * S)))
     };
-    near(after(1000).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
+    near(after(1000).finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
     // What was asked beside it had its answer in time, and bears nothing of it.
     let beside = |dns: &mut Dns| (dns.qtype, dns.end_ns) = ("AAAA".into(), Some(S + 140 * MS));
-    let cost_ns = after(1000).dns(beside).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")).cost_ns;
+    let cost_ns =
+        after(1000).dns(beside).finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53")).cost_ns;
     assert_eq!(cost_ns, S);
-    after(400).finds_no("dns-timeout");
+    after(400).finds_no(StallKind::DnsTimeout);
 }
 
 #[test]
@@ -42,46 +43,46 @@ fn an_aaaa_that_never_comes_is_told_from_a_lost_answer() {
         World::new()
             .dns(|_| {})
             .unanswered(aaaa)
-            .finds("dns-aaaa-silent", Phase::Dns, Some("192.0.2.53:53"))
+            .finds(StallKind::DnsAaaaSilent, Phase::Dns, Some("192.0.2.53:53"))
             .cost_ns,
         5 * S,
     );
-    World::new().unanswered(aaaa).finds_no("dns-aaaa-silent");
+    World::new().unanswered(aaaa).finds_no(StallKind::DnsAaaaSilent);
     let other = |dns: &mut Dns| (dns.qtype, dns.name) = ("AAAA".into(), "sumdb.test".into());
-    World::new().dns(|_| {}).unanswered(aaaa).dns(other).finds_no("dns-aaaa-silent");
+    World::new().dns(|_| {}).unanswered(aaaa).dns(other).finds_no(StallKind::DnsAaaaSilent);
 }
 
 #[test]
 fn a_late_answer_is_slow_and_an_early_one_is_not() {
     let after = |ms: Ns| World::new().dns(move |dns| dns.end_ns = Some(dns.start_ns + ms * MS));
-    near(after(400).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 400 * MS);
-    after(149).finds_no("dns-slow");
+    near(after(400).finds(StallKind::DnsSlow, Phase::Dns, Some("192.0.2.53:53")).cost_ns, 400 * MS);
+    after(149).finds_no(StallKind::DnsSlow);
     let far = |ms| after(ms).connection(|c| c.rtt_ns = Some(200 * MS));
-    far(349).finds_no("dns-slow");
-    near(far(600).finds("dns-slow", Phase::Dns, Some("192.0.2.53:53")).cost_ns, 600 * MS);
+    far(349).finds_no(StallKind::DnsSlow);
+    near(far(600).finds(StallKind::DnsSlow, Phase::Dns, Some("192.0.2.53:53")).cost_ns, 600 * MS);
 }
 
 #[test]
 fn suffixes_of_the_search_list_are_seen_by_the_name_without_them() {
     let suffixed =
         |dns: &mut Dns| (dns.name, dns.rcode) = ("proxy.test.corp.test".into(), Some("NXDOMAIN".into()));
-    World::new().dns(suffixed).dns(|_| {}).finds("dns-search", Phase::Dns, Some("192.0.2.53:53"));
-    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no("dns-search");
+    World::new().dns(suffixed).dns(|_| {}).finds(StallKind::DnsSearch, Phase::Dns, Some("192.0.2.53:53"));
+    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no(StallKind::DnsSearch);
 }
 
 #[test]
 fn failures_of_a_resolver_name_it() {
     World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())).finds(
-        "dns-error",
+        StallKind::DnsError,
         Phase::Dns,
         Some("192.0.2.53:53"),
     );
     World::new().dns(|dns| dns.transport = Transport::Tcp).finds(
-        "dns-error",
+        StallKind::DnsError,
         Phase::Dns,
         Some("192.0.2.53:53"),
     );
-    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no("dns-error");
+    World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no(StallKind::DnsError);
 }
 
 #[test]
@@ -91,15 +92,15 @@ fn netdns_without_cgo_has_no_effect() {
             (command.go.godebug, command.go.cgo) = (Some("http2client=0,netdns=cgo".into()), cgo);
         })
     };
-    with(Some(false)).finds("netdns-ignored", Phase::Dns, None);
-    with(Some(true)).finds_no("netdns-ignored");
-    with(None).finds_no("netdns-ignored");
+    with(Some(false)).finds(StallKind::NetdnsIgnored, Phase::Dns, None);
+    with(Some(true)).finds_no(StallKind::NetdnsIgnored);
+    with(None).finds_no(StallKind::NetdnsIgnored);
 }
 
 #[test]
 fn a_server_that_answered_in_the_same_run_is_offered_instead_of_a_bad_one() {
     let good = |dns: &mut Dns| dns.server = "[2001:db8::53]:53".into();
-    let offers = |world: fn() -> World, kind: &str| {
+    let offers = |world: fn() -> World, kind: StallKind| {
         let stall = world().dns(good).finds(kind, Phase::Dns, Some("192.0.2.53:53"));
         assert_eq!(names(&stall).last(), Some(&"resolv=nameserver 2001:db8::53"), "{stall:?}");
         // A name that it was not asked for may be one that it does not know.
@@ -107,13 +108,16 @@ fn a_server_that_answered_in_the_same_run_is_offered_instead_of_a_bad_one() {
         let stall = world().dns(good).dns(own).finds(kind, Phase::Dns, Some("192.0.2.53:53"));
         assert!(names(&stall).iter().all(|name| !name.contains("nameserver")), "{stall:?}");
     };
-    offers(|| World::new().unanswered(|_| {}), "dns-timeout");
-    offers(|| World::new().dns(|_| {}).unanswered(|dns| dns.qtype = "AAAA".into()), "dns-aaaa-silent");
-    offers(|| World::new().dns(|dns| dns.end_ns = Some(2 * S)), "dns-slow");
-    offers(|| World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())), "dns-error");
+    offers(|| World::new().unanswered(|_| {}), StallKind::DnsTimeout);
+    offers(|| World::new().dns(|_| {}).unanswered(|dns| dns.qtype = "AAAA".into()), StallKind::DnsAaaaSilent);
+    offers(|| World::new().dns(|dns| dns.end_ns = Some(2 * S)), StallKind::DnsSlow);
+    offers(|| World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())), StallKind::DnsError);
     let slow = |dns: &mut Dns| (dns.server, dns.end_ns) = ("192.0.2.54:53".into(), Some(2 * S));
-    let stall =
-        World::new().unanswered(|_| {}).dns(slow).finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    let stall = World::new().unanswered(|_| {}).dns(slow).finds(
+        StallKind::DnsTimeout,
+        Phase::Dns,
+        Some("192.0.2.53:53"),
+    );
     assert_eq!(names(&stall), ["resolv=options timeout:2 attempts:5"]);
 }
 
@@ -123,7 +127,7 @@ fn one_question_at_a_time_is_offered_when_one_of_two_was_answered() {
         World::new()
             .unanswered(|_| {})
             .dns(move |dns| (dns.qtype, dns.answers) = (qtype.into(), Some(0)))
-            .finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"))
+            .finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"))
     };
     assert!(names(&with("AAAA")).contains(&"resolv=options single-request"));
     let aaaa = |dns: &mut Dns| (dns.qtype, dns.answers) = ("AAAA".into(), Some(0));
@@ -132,7 +136,7 @@ fn one_question_at_a_time_is_offered_when_one_of_two_was_answered() {
         aaaa(dns);
         both("sumdb.test")(dns);
     });
-    let stall = world.finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    let stall = world.finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"));
     assert!(!names(&stall).contains(&"resolv=options single-request"), "two at once came through");
     assert!(!names(&with("A")).contains(&"resolv=options single-request"));
 }
@@ -145,7 +149,7 @@ fn a_time_out_that_is_short_already_is_not_offered() {
         dns.qtype = "AAAA".into();
     };
     let once = || World::new().unanswered(soon);
-    let of = |world: World| world.finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"));
+    let of = |world: World| world.finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"));
     assert_eq!(names(&of(once())), [""; 0], "it went on all the same");
     let failed = once().command(|command| command.exit_code = Some(1));
     assert_eq!(names(&of(failed)), ["resolv=options attempts:5"]);
@@ -156,7 +160,7 @@ fn a_time_out_that_is_short_already_is_not_offered() {
     let failed = often.command(|command| command.exit_code = Some(1));
     assert_eq!(names(&of(failed)), [""; 0], "it asks as often already");
     let silent = World::new().dns(|_| {}).unanswered(aaaa);
-    let stall = silent.finds("dns-aaaa-silent", Phase::Dns, Some("192.0.2.53:53"));
+    let stall = silent.finds(StallKind::DnsAaaaSilent, Phase::Dns, Some("192.0.2.53:53"));
     assert_eq!(names(&stall), ["resolv=options attempts:1"]);
 }
 
@@ -175,17 +179,21 @@ fn waits(stall: &Stall) -> bool {
 #[test]
 fn no_wait_is_shortened_behind_a_resolver_of_this_machine() {
     for server in ["127.0.0.53:53", "127.0.0.1:53", "[::1]:53", "169.254.20.10:53"] {
-        let stall = lost_once(server).finds("dns-timeout", Phase::Dns, Some(server));
+        let stall = lost_once(server).finds(StallKind::DnsTimeout, Phase::Dns, Some(server));
         assert!(!waits(&stall) && stall.advice.contains("local resolver"), "{stall:?}");
     }
-    assert!(waits(&lost_once("192.0.2.53:53").finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53"))));
+    assert!(waits(&lost_once("192.0.2.53:53").finds(
+        StallKind::DnsTimeout,
+        Phase::Dns,
+        Some("192.0.2.53:53")
+    )));
     // One with another address is known by what it asks.
     let upstream = |dns: &mut Dns| {
         (dns.on_behalf_of, dns.pid, dns.comm) = (Some(1), 99, "unbound".into());
         dns.server = "192.0.2.61:53".into();
     };
     let stall = lost_once("192.0.2.53:53").unanswered(upstream).finds(
-        "dns-timeout",
+        StallKind::DnsTimeout,
         Phase::Dns,
         Some("192.0.2.53:53"),
     );
@@ -195,7 +203,7 @@ fn no_wait_is_shortened_behind_a_resolver_of_this_machine() {
 
 #[test]
 fn no_wait_is_shorter_than_an_answer_took() {
-    let of = |world: World| waits(&world.finds("dns-timeout", Phase::Dns, Some("192.0.2.53:53")));
+    let of = |world: World| waits(&world.finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53")));
     assert!(of(lost_once("192.0.2.53:53")));
     // An answer that took longer than half the new time-out, of whatever name.
     let slow = |dns: &mut Dns| (dns.name, dns.end_ns) = ("git.test".into(), Some(dns.start_ns + 1_500 * MS));
@@ -214,7 +222,7 @@ fn a_silent_aaaa_is_waited_for_less_only_where_all_else_is_answered_soon() {
     let aaaa = |dns: &mut Dns| dns.qtype = "AAAA".into();
     let of = |ms: Ns| {
         let world = World::new().dns(move |dns| dns.end_ns = Some(dns.start_ns + ms * MS)).unanswered(aaaa);
-        waits(&world.finds("dns-aaaa-silent", Phase::Dns, Some("192.0.2.53:53")))
+        waits(&world.finds(StallKind::DnsAaaaSilent, Phase::Dns, Some("192.0.2.53:53")))
     };
     assert!(of(100) && !of(800));
 }
@@ -224,7 +232,7 @@ fn a_name_that_only_its_suffix_makes_known_keeps_the_search_list_first() {
     let suffixed =
         |dns: &mut Dns| (dns.name, dns.rcode) = ("proxy.test.corp.test".into(), Some("NXDOMAIN".into()));
     let with = |change: fn(&mut Dns)| {
-        World::new().dns(suffixed).dns(change).finds("dns-search", Phase::Dns, Some("192.0.2.53:53"))
+        World::new().dns(suffixed).dns(change).finds(StallKind::DnsSearch, Phase::Dns, Some("192.0.2.53:53"))
     };
     assert_eq!(names(&with(|_| {})), ["resolv=options ndots:1"]);
     assert_eq!(names(&with(|dns| dns.answers = Some(0))), [""; 0]);

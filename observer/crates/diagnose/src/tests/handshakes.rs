@@ -7,7 +7,7 @@ fn a_syn_that_is_sent_again_was_lost() {
     let lost = |c: &mut Connection| {
         (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
     };
-    let stall = World::new().connection(lost).finds("syn-lost", Phase::Connect, Some("proxy.test"));
+    let stall = World::new().connection(lost).finds(StallKind::SynLost, Phase::Connect, Some("proxy.test"));
     near(stall.cost_ns, 3 * S);
     assert_eq!(names(&stall), [""; 0], "what is lost now and then is lost on every way");
     // … of which the way itself takes its part.
@@ -15,8 +15,11 @@ fn a_syn_that_is_sent_again_was_lost() {
         lost(c);
         c.rtt_ns = Some(S);
     };
-    near(World::new().connection(far).finds("syn-lost", Phase::Connect, Some("proxy.test")).cost_ns, 2 * S);
-    World::new().connection(|_| {}).finds_no("syn-lost");
+    near(
+        World::new().connection(far).finds(StallKind::SynLost, Phase::Connect, Some("proxy.test")).cost_ns,
+        2 * S,
+    );
+    World::new().connection(|_| {}).finds_no(StallKind::SynLost);
 }
 
 #[test]
@@ -25,16 +28,20 @@ fn a_refused_connection_is_named_after_what_was_looked_up_before_it() {
         no_hello(c);
         (c.outcome, c.start_ns, c.end_ns) = (ConnectionOutcome::Refused, 2 * S, Some(2 * S + MS));
     };
-    World::new().dns(|_| {}).connection(refused).finds("connect-refused", Phase::Connect, Some("proxy.test"));
-    World::new().connection(refused).finds("connect-refused", Phase::Connect, Some("192.0.2.1:443"));
+    World::new().dns(|_| {}).connection(refused).finds(
+        StallKind::ConnectRefused,
+        Phase::Connect,
+        Some("proxy.test"),
+    );
+    World::new().connection(refused).finds(StallKind::ConnectRefused, Phase::Connect, Some("192.0.2.1:443"));
     // A name server as far away as who refuses is not slow.
     let far = |c: &mut Connection| {
         refused(c);
         (c.rtt_ns, c.end_ns) = (None, Some(2 * S + 200 * MS));
     };
     let late = |dns: &mut Dns| dns.end_ns = Some(dns.start_ns + 200 * MS);
-    World::new().dns(late).connection(far).finds_no("dns-slow");
-    World::new().connection(|_| {}).finds_no("connect-refused");
+    World::new().dns(late).connection(far).finds_no(StallKind::DnsSlow);
+    World::new().connection(|_| {}).finds_no(StallKind::ConnectRefused);
 }
 
 #[test]
@@ -49,24 +56,28 @@ fn ipv6_that_leads_nowhere_is_seen_by_the_ipv4_after_it() {
         World::new()
             .connection(v6)
             .connection(v4)
-            .finds("ipv6-blackhole", Phase::Connect, Some("[2001:db8::1]:443"))
+            .finds(StallKind::Ipv6Blackhole, Phase::Connect, Some("[2001:db8::1]:443"))
             .cost_ns,
         300 * MS,
     );
-    World::new().connection(v6).finds_no("ipv6-blackhole");
+    World::new().connection(v6).finds_no(StallKind::Ipv6Blackhole);
 }
 
 #[test]
 fn a_hello_without_an_answer_proposes_a_smaller_one_unless_it_was_small() {
-    let stall =
-        World::new().connection(hello_only).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
+    let stall = World::new().connection(hello_only).finds(
+        StallKind::TlsHelloUnanswered,
+        Phase::Tls,
+        Some("proxy.test"),
+    );
     near(stall.cost_ns, 5 * S);
     assert_eq!(stall.remedies[0].name, "no-mlkem");
     let small = |c: &mut Connection| {
         hello_only(c);
         c.hello_bytes = Some(300);
     };
-    let stall = World::new().connection(small).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
+    let stall =
+        World::new().connection(small).finds(StallKind::TlsHelloUnanswered, Phase::Tls, Some("proxy.test"));
     assert!(stall.remedies.iter().all(|remedy| remedy.name != "no-mlkem"));
     assert!(stall.summary.ends_with("did not answer 1 ClientHello: likely filtered by name"));
     let unknown = |c: &mut Connection| {
@@ -74,9 +85,9 @@ fn a_hello_without_an_answer_proposes_a_smaller_one_unless_it_was_small() {
         c.hello_bytes = None;
     };
     let stall =
-        World::new().connection(unknown).finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
+        World::new().connection(unknown).finds(StallKind::TlsHelloUnanswered, Phase::Tls, Some("proxy.test"));
     assert_eq!(stall.remedies[0].name, "no-mlkem");
-    World::new().connection(|c| c.tls_ns = Some(5 * S)).finds_no("tls-hello-unanswered");
+    World::new().connection(|c| c.tls_ns = Some(5 * S)).finds_no(StallKind::TlsHelloUnanswered);
 }
 
 #[test]
@@ -85,8 +96,8 @@ fn a_reset_after_the_hello_is_a_filter_by_name() {
         hello_only(c);
         (c.outcome, c.tls_ns) = (ConnectionOutcome::Reset, Some(30 * MS));
     };
-    World::new().connection(reset).finds("tls-reset-by-sni", Phase::Tls, Some("proxy.test"));
-    World::new().connection(|c| c.outcome = ConnectionOutcome::Reset).finds_no("tls-reset-by-sni");
+    World::new().connection(reset).finds(StallKind::TlsResetBySni, Phase::Tls, Some("proxy.test"));
+    World::new().connection(|c| c.outcome = ConnectionOutcome::Reset).finds_no(StallKind::TlsResetBySni);
 }
 
 #[test]
@@ -94,34 +105,34 @@ fn a_handshake_of_many_round_trips_is_slow_and_a_far_one_is_not() {
     let took = |ms: Ns, rtt: Ns| {
         World::new().connection(move |c| (c.tls_ns, c.rtt_ns) = (Some(ms * MS), Some(rtt * MS)))
     };
-    near(took(800, 20).finds("tls-slow", Phase::Tls, Some("proxy.test")).cost_ns, 800 * MS);
-    took(800, 200).finds_no("tls-slow");
+    near(took(800, 20).finds(StallKind::TlsSlow, Phase::Tls, Some("proxy.test")).cost_ns, 800 * MS);
+    took(800, 200).finds_no(StallKind::TlsSlow);
 }
 
 #[test]
 fn http1_where_http2_was_offered_is_worth_knowing() {
     let stall = World::new().connection(|c| c.alpn = Some("http/1.1".into())).finds(
-        "tls-intercepted",
+        StallKind::TlsIntercepted,
         Phase::Tls,
         Some("proxy.test"),
     );
     assert_eq!(stall.severity, Severity::Info);
     let not_offered =
         |c: &mut Connection| (c.alpn, c.alpn_offered) = (Some("http/1.1".into()), Some(Vec::new()));
-    World::new().connection(not_offered).finds_no("tls-intercepted");
+    World::new().connection(not_offered).finds_no(StallKind::TlsIntercepted);
 }
 
 #[test]
 fn a_handshake_without_a_request_is_wasted() {
     let unused = |c: &mut Connection| (c.outcome, c.requests) = (ConnectionOutcome::Unused, 0);
-    World::new().connection(unused).finds("handshake-wasted", Phase::Tls, Some("proxy.test"));
-    World::new().connection(|_| {}).finds_no("handshake-wasted");
+    World::new().connection(unused).finds(StallKind::HandshakeWasted, Phase::Tls, Some("proxy.test"));
+    World::new().connection(|_| {}).finds_no(StallKind::HandshakeWasted);
 }
 
 #[test]
 fn a_smaller_hello_is_not_offered_where_size_is_not_the_cause() {
     let of = |world: World| {
-        let stall = world.finds("tls-hello-unanswered", Phase::Tls, Some("proxy.test"));
+        let stall = world.finds(StallKind::TlsHelloUnanswered, Phase::Tls, Some("proxy.test"));
         names(&stall).contains(&"no-mlkem")
     };
     let dead = || World::new().connection(hello_only);

@@ -13,17 +13,17 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
             })
         })
     };
-    let stall = two_at_a_time(40).finds("concurrency-limited", Phase::Proxy, None);
+    let stall = two_at_a_time(40).finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
     assert_eq!(stall.remedies[0].name, "concurrency=16");
-    two_at_a_time(7).finds_no("concurrency-limited");
+    two_at_a_time(7).finds_no(StallKind::ConcurrencyLimited);
     let never = two_at_a_time(40).request(|r| {
         (r.start_ns, r.first_byte_ns, r.end_ns, r.outcome) = (0, None, None, RequestOutcome::Open);
     });
-    near(never.finds("concurrency-limited", Phase::Proxy, None).cost_ns, stall.cost_ns);
-    two_at_a_time(40).command(|c| c.exit_code = Some(1)).finds_no("concurrency-limited");
+    near(never.finds(StallKind::ConcurrencyLimited, Phase::Proxy, None).cost_ns, stall.cost_ns);
+    two_at_a_time(40).command(|c| c.exit_code = Some(1)).finds_no(StallKind::ConcurrencyLimited);
     let refused = |r: &mut Request| (r.status, r.outcome) = (Some(429), RequestOutcome::Error);
-    two_at_a_time(40).request(refused).finds_no("concurrency-limited");
-    two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no("concurrency-limited");
+    two_at_a_time(40).request(refused).finds_no(StallKind::ConcurrencyLimited);
+    two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no(StallKind::ConcurrencyLimited);
 }
 
 #[test]
@@ -41,10 +41,13 @@ fn a_git_without_traffic_waits_for_a_person() {
         })
     };
     near(
-        World::new().tell(S, git(10, "git")).finds("vcs-waiting", Phase::Vcs, Some("git.test")).cost_ns,
+        World::new()
+            .tell(S, git(10, "git"))
+            .finds(StallKind::VcsWaiting, Phase::Vcs, Some("git.test"))
+            .cost_ns,
         8 * S,
     );
-    World::new().tell(S, git(10, "compile")).finds_no("vcs-waiting");
+    World::new().tell(S, git(10, "compile")).finds_no(StallKind::VcsWaiting);
     let asks = Body::Process(Process {
         command: 1,
         pid: 12,
@@ -56,11 +59,11 @@ fn a_git_without_traffic_waits_for_a_person() {
         ..Process::default()
     });
     let stall = World::new().tell(S, git(10, "git")).tell(2 * S, asks).stalls();
-    let told: Vec<_> = stall.iter().filter(|stall| stall.kind == "vcs-waiting").collect();
+    let told: Vec<_> = stall.iter().filter(|stall| stall.kind == StallKind::VcsWaiting).collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].evidence[1].contains("credential-x get (pid 12)"), "{told:?}");
+    assert!(told[0].evidence[1].to_string().contains("credential-x get (pid 12)"), "{told:?}");
     let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
-    World::new().tell(S, git(10, "git")).connection(busy).finds_no("vcs-waiting");
+    World::new().tell(S, git(10, "git")).connection(busy).finds_no(StallKind::VcsWaiting);
 }
 
 #[test]
@@ -77,10 +80,10 @@ fn a_lock_is_told_with_its_holder() {
             joined_late: false,
         })
     };
-    let stall = World::new().tell(S, lock(4 * S)).finds("cache-lock-wait", Phase::Lock, None);
+    let stall = World::new().tell(S, lock(4 * S)).finds(StallKind::CacheLockWait, Phase::Lock, None);
     near(stall.cost_ns, 3 * S);
     assert!(stall.summary.contains("pid 77"));
-    World::new().tell(S, lock(S + MS)).finds_no("cache-lock-wait");
+    World::new().tell(S, lock(S + MS)).finds_no(StallKind::CacheLockWait);
 }
 
 #[test]
@@ -91,9 +94,9 @@ fn caches_in_one_folder_are_told_by_path_and_by_inode() {
                 (Some(modules.into()), Some(builds.into()), shared);
         })
     };
-    caches("/c", "/c/", None).finds("cache-shared", Phase::Local, None);
-    caches("/c", "/link", Some(true)).finds("cache-shared", Phase::Local, None);
-    caches("/c", "/d", None).finds_no("cache-shared");
+    caches("/c", "/c/", None).finds(StallKind::CacheShared, Phase::Local, None);
+    caches("/c", "/link", Some(true)).finds(StallKind::CacheShared, Phase::Local, None);
+    caches("/c", "/d", None).finds_no(StallKind::CacheShared);
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn a_busy_machine_is_information() {
     let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, 2 * S)], gaps: Vec::new() };
     world.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
     let stalls = stalls(world.0.command(1).unwrap(), 10 * S);
-    let stall = stalls.iter().find(|stall| stall.kind == "local-bound").unwrap();
+    let stall = stalls.iter().find(|stall| stall.kind == StallKind::LocalBound).unwrap();
     assert_eq!((stall.severity, stall.cost_ns), (Severity::Info, 8 * S));
-    World::new().finds_no("local-bound");
+    World::new().finds_no(StallKind::LocalBound);
 }

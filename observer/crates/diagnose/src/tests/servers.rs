@@ -8,8 +8,8 @@ fn a_head_far_above_the_round_trip_is_slow() {
         let world = World::new().connection(move |c| c.rtt_ns = Some(rtt * MS));
         world.request(move |r| (r.first_byte_ns, r.end_ns) = (Some(2 * S + ms * MS), Some(2 * S + ms * MS)))
     };
-    near(after(900, 20).finds("proxy-slow", Phase::Proxy, Some("proxy.test")).cost_ns, 900 * MS);
-    after(900, 200).finds_no("proxy-slow");
+    near(after(900, 20).finds(StallKind::ProxySlow, Phase::Proxy, Some("proxy.test")).cost_ns, 900 * MS);
+    after(900, 200).finds_no(StallKind::ProxySlow);
 }
 
 #[test]
@@ -17,21 +17,21 @@ fn a_crawling_body_is_told_with_what_it_is_not() {
     let body = |bytes| {
         World::new().connection(|_| {}).request(move |r| (r.end_ns, r.bytes) = (Some(4 * S), Some(bytes)))
     };
-    let one = body(100_000).finds("transfer-slow", Phase::Proxy, Some("proxy.test"));
+    let one = body(100_000).finds(StallKind::TransferSlow, Phase::Proxy, Some("proxy.test"));
     near(one.cost_ns, 2 * S);
     assert_eq!(names(&one), ["proxy=direct"], "one download gains nothing from more connections");
     let two = body(100_000).request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(100_000)));
-    let two = two.finds("transfer-slow", Phase::Proxy, Some("proxy.test"));
+    let two = two.finds(StallKind::TransferSlow, Phase::Proxy, Some("proxy.test"));
     assert_eq!(names(&two), ["http1"], "{}", two.summary);
-    body(100_000_000).finds_no("transfer-slow");
+    body(100_000_000).finds_no(StallKind::TransferSlow);
     // A connection that begins needs a round trip for each doubling.
     let far = World::new().connection(|c| c.rtt_ns = Some(200 * MS));
-    far.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000))).finds_no("transfer-slow");
+    far.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000))).finds_no(StallKind::TransferSlow);
     // Ten at once share the line.
     let shared = (0..10).fold(World::new().connection(|_| {}), |world, _| {
         world.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000)))
     });
-    shared.finds_no("transfer-slow");
+    shared.finds_no(StallKind::TransferSlow);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
         World::new()
             .connection(|_| {})
             .request(lookup)
-            .finds("sumdb-slow", Phase::Sumdb, Some("proxy.test"))
+            .finds(StallKind::SumdbSlow, Phase::Sumdb, Some("proxy.test"))
             .cost_ns,
         S,
     );
@@ -54,8 +54,8 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
                 (Class::SumdbLookup, start, Some(start + 205 * MS), Some(start + 205 * MS));
         })
     });
-    assert_eq!(many.finds("sumdb-slow", Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
-    World::new().connection(|_| {}).request(|r| r.class = Class::SumdbLookup).finds_no("sumdb-slow");
+    assert_eq!(many.finds(StallKind::SumdbSlow, Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
+    World::new().connection(|_| {}).request(|r| r.class = Class::SumdbLookup).finds_no(StallKind::SumdbSlow);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn switching_the_database_off_is_not_offered_past_a_refused_lookup() {
         (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S));
     };
     let offers = |world: World| {
-        let found = world.finds("sumdb-slow", Phase::Sumdb, Some("proxy.test"));
+        let found = world.finds(StallKind::SumdbSlow, Phase::Sumdb, Some("proxy.test"));
         names(&found).contains(&"sumdb=off")
     };
     assert!(offers(World::new().connection(|_| {}).request(slow)));
@@ -81,14 +81,21 @@ fn the_databases_host_is_known_from_gosumdb() {
         c.server_name = Some("sumdb.test".into());
     };
     near(
-        World::new().connection(dead).finds("sumdb-unreachable", Phase::Tls, Some("sumdb.test")).cost_ns,
+        World::new()
+            .connection(dead)
+            .finds(StallKind::SumdbUnreachable, Phase::Tls, Some("sumdb.test"))
+            .cost_ns,
         5 * S,
     );
-    World::new().connection(hello_only).finds_no("sumdb-unreachable");
+    World::new().connection(hello_only).finds_no(StallKind::SumdbUnreachable);
     let url = |command: &mut Command| {
         command.go.gosumdb = Some("sum.example.test https://sumdb.test:8443/x".into());
     };
-    World::new().command(url).connection(dead).finds("sumdb-unreachable", Phase::Tls, Some("sumdb.test"));
+    World::new().command(url).connection(dead).finds(
+        StallKind::SumdbUnreachable,
+        Phase::Tls,
+        Some("sumdb.test"),
+    );
 }
 
 #[test]
@@ -96,8 +103,8 @@ fn a_proxy_that_says_it_serves_the_database_and_does_not_is_broken() {
     let supported = |r: &mut Request| r.class = Class::SumdbSupported;
     let lookup = |status| move |r: &mut Request| (r.class, r.status) = (Class::SumdbLookup, Some(status));
     let world = |status| World::new().connection(|_| {}).request(supported).request(lookup(status));
-    world(500).finds("sumdb-proxy-broken", Phase::Sumdb, Some("proxy.test"));
-    world(200).finds_no("sumdb-proxy-broken");
+    world(500).finds(StallKind::SumdbProxyBroken, Phase::Sumdb, Some("proxy.test"));
+    world(200).finds_no(StallKind::SumdbProxyBroken);
 }
 
 #[test]
@@ -116,11 +123,11 @@ fn timeouts_one_after_the_other_add_up() {
         World::new()
             .connection(proxy)
             .connection(sumdb(5 * S))
-            .finds("stacked-timeouts", Phase::Tls, None)
+            .finds(StallKind::StackedTimeouts, Phase::Tls, None)
             .cost_ns,
         6 * S,
     );
-    World::new().connection(proxy).connection(sumdb(S)).finds_no("stacked-timeouts");
+    World::new().connection(proxy).connection(sumdb(S)).finds_no(StallKind::StackedTimeouts);
 }
 
 #[test]
@@ -146,19 +153,19 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
             .connection(git)
             .request(missing)
     };
-    let stall = world().finds("proxy-fallback-direct", Phase::Vcs, Some("git.test"));
+    let stall = world().finds(StallKind::ProxyFallbackDirect, Phase::Vcs, Some("git.test"));
     assert_eq!(stall.remedies[0].name, "env=GOPRIVATE=example.com/m1");
     let with = |private: Option<&'static str>| {
         let world = world().command(move |command| command.go.goprivate = private.map(str::to_owned));
-        names(&world.finds("mirror-private", Phase::Proxy, Some("proxy.test"))).join(" ")
+        names(&world.finds(StallKind::MirrorPrivate, Phase::Proxy, Some("proxy.test"))).join(" ")
     };
     assert_eq!(with(Some("git.corp.test")), "env=GOPRIVATE=git.corp.test,example.com/m1");
     assert_eq!(with(None), "", "what it holds is not known");
     let served = world().request(|r| r.module = Some("example.com/m1".into()));
-    let stall = served.finds("mirror-private", Phase::Proxy, Some("proxy.test"));
+    let stall = served.finds(StallKind::MirrorPrivate, Phase::Proxy, Some("proxy.test"));
     assert_eq!(names(&stall), [""; 0], "the proxy has it in another version");
-    World::new().connection(|_| {}).request(missing).finds_no("proxy-fallback-direct");
-    World::new().connection(|_| {}).request(missing).finds_no("mirror-private");
+    World::new().connection(|_| {}).request(missing).finds_no(StallKind::ProxyFallbackDirect);
+    World::new().connection(|_| {}).request(missing).finds_no(StallKind::MirrorPrivate);
 }
 
 #[test]
@@ -168,19 +175,19 @@ fn another_toolchain_and_repeated_requests_are_told() {
         World::new()
             .connection(|_| {})
             .request(toolchain)
-            .finds("toolchain-download", Phase::Toolchain, Some("proxy.test"))
+            .finds(StallKind::ToolchainDownload, Phase::Toolchain, Some("proxy.test"))
             .cost_ns,
         2 * S,
     );
     let same = |r: &mut Request| r.path = Some("/same".into());
     World::new().connection(|_| {}).request(same).request(same).finds(
-        "duplicate-request",
+        StallKind::DuplicateRequest,
         Phase::Proxy,
         Some("proxy.test"),
     );
     let healthy = || World::new().connection(|_| {}).request(|_| {}).request(|_| {});
-    healthy().finds_no("toolchain-download");
-    healthy().finds_no("duplicate-request");
+    healthy().finds_no(StallKind::ToolchainDownload);
+    healthy().finds_no(StallKind::DuplicateRequest);
 }
 
 #[test]
@@ -192,7 +199,7 @@ fn the_way_around_a_proxy_is_what_else_goproxy_has() {
             (c.syn_retransmits, c.server_name) = (1, Some(host.into()));
         };
         let world = World::new().command(|command| command.go.goproxy = list).connection(lost);
-        let stall = world.finds("syn-lost", Phase::Connect, Some(host));
+        let stall = world.finds(StallKind::SynLost, Phase::Connect, Some(host));
         names(&stall).join(" ")
     };
     assert_eq!(offered(Some("https://proxy.test,direct"), "proxy.test"), "proxy=direct");
@@ -218,7 +225,7 @@ fn the_next_proxy_is_offered_where_it_was_asked_the_same() {
             (r.authority, r.module) = (Some(at.into()), Some(module.into()));
         };
         let world = World::new().command(list).connection(|_| {}).request(slow).request(next);
-        names(&world.finds("proxy-slow", Phase::Proxy, Some("proxy.test"))).join(" ")
+        names(&world.finds(StallKind::ProxySlow, Phase::Proxy, Some("proxy.test"))).join(" ")
     };
     assert_eq!(of("a.test", "example.com/m1"), "proxy=https://a.test|https://b.test,direct");
     assert_eq!(of("a.test", "example.com/m2"), "", "it was asked for something else");
@@ -229,7 +236,8 @@ fn the_next_proxy_is_offered_where_it_was_asked_the_same() {
 fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refusal() {
     let slow = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
     let world = || World::new().connection(|_| {}).request(slow);
-    let of = |world: World| names(&world.finds("proxy-slow", Phase::Proxy, Some("proxy.test"))).join(" ");
+    let of =
+        |world: World| names(&world.finds(StallKind::ProxySlow, Phase::Proxy, Some("proxy.test"))).join(" ");
     assert_eq!(of(world()), "proxy=direct");
     assert_eq!(of(world().command(|command| command.go.forward_proxy = Some(true))), "");
     let refused = |r: &mut Request| {
@@ -242,7 +250,7 @@ fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refus
 fn a_toolchain_that_comes_is_not_refused() {
     let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(4 * S));
     let of = |world: World| {
-        names(&world.finds("toolchain-download", Phase::Toolchain, Some("proxy.test"))).join(" ")
+        names(&world.finds(StallKind::ToolchainDownload, Phase::Toolchain, Some("proxy.test"))).join(" ")
     };
     assert_eq!(of(World::new().connection(|_| {}).request(toolchain)), "");
     let refused = move |r: &mut Request| {
@@ -260,7 +268,7 @@ fn a_private_module_of_a_proxy_is_only_kept_from_the_database() {
         (r.authority, r.module) = (Some("sumdb.test".into()), Some("example.com/m1".into()));
     };
     let stall = World::new().connection(|_| {}).request(|_| {}).request(lookup).finds(
-        "mirror-private",
+        StallKind::MirrorPrivate,
         Phase::Sumdb,
         Some("sumdb.test"),
     );
@@ -279,8 +287,11 @@ fn one_wait_for_the_database_is_counted_once() {
         c.server_hello_ns = Some(7 * S + 40 * MS);
     };
     let stalls = World::new().connection(dead).connection(healthy).stalls();
-    let cost = |kind: &str| stalls.iter().find(|stall| stall.kind == kind).map(|stall| stall.cost_ns);
-    assert_eq!((cost("sumdb-unreachable"), cost("tls-hello-unanswered")), (Some(5 * S), Some(0)));
+    let cost = |kind: StallKind| stalls.iter().find(|stall| stall.kind == kind).map(|stall| stall.cost_ns);
+    assert_eq!(
+        (cost(StallKind::SumdbUnreachable), cost(StallKind::TlsHelloUnanswered)),
+        (Some(5 * S), Some(0))
+    );
 }
 
 #[test]
@@ -292,7 +303,7 @@ fn a_mirror_of_the_database_can_be_left_out() {
         };
         let world =
             World::new().command(|command| command.go.gosumdb = Some(setting.into())).connection(dead);
-        let stall = world.finds("sumdb-unreachable", Phase::Tls, Some("mirror.test"));
+        let stall = world.finds(StallKind::SumdbUnreachable, Phase::Tls, Some("mirror.test"));
         names(&stall).join(" ")
     };
     assert_eq!(offered("sumdb.test+key https://mirror.test/x"), "sumdb=off");
@@ -306,7 +317,7 @@ fn a_mirror_of_the_database_can_be_left_out() {
         };
         let gosumdb = Some("sumdb.test+key https://mirror.test/x".to_owned());
         let world = World::new().command(|command| command.go.gosumdb = gosumdb).connection(|_| {});
-        names(&world.request(lookup).finds("sumdb-slow", Phase::Sumdb, Some("mirror.test"))).join(" ")
+        names(&world.request(lookup).finds(StallKind::SumdbSlow, Phase::Sumdb, Some("mirror.test"))).join(" ")
     };
     assert_eq!(answered(Some(200)), "sumdb=sumdb.test+key sumdb=off");
     assert_eq!(answered(Some(403)), "sumdb=off");
@@ -322,7 +333,7 @@ fn lists_that_win_over_goprivate_are_appended_to_as_well() {
         command.go.gonosumdb = Some("b.test".into());
     };
     let stall = World::new().command(lists).connection(|_| {}).request(missing).finds(
-        "mirror-private",
+        StallKind::MirrorPrivate,
         Phase::Sumdb,
         Some("proxy.test"),
     );

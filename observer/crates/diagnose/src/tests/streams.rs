@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn silence_with_a_living_peer_and_a_dead_path_are_told_apart() {
     let silent = || World::new().connection(|_| {}).request(open);
-    let stall = silent().finds("h2-silent", Phase::Proxy, Some("proxy.test"));
+    let stall = silent().finds(StallKind::H2Silent, Phase::Proxy, Some("proxy.test"));
     near(stall.cost_ns, 8 * S);
     let attempt = &stall.remedies[0].attempt;
     assert!(
@@ -13,10 +13,10 @@ fn silence_with_a_living_peer_and_a_dead_path_are_told_apart() {
         "what hangs is tried with a limit: {attempt}"
     );
     let dead = || silent().retransmitted(&[2 * S + 200 * MS, 2 * S + 600 * MS, 3 * S + 400 * MS, 5 * S]);
-    near(dead().finds("path-dead", Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
-    dead().finds_no("h2-silent");
+    near(dead().finds(StallKind::PathDead, Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
+    dead().finds_no(StallKind::H2Silent);
     let late = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S + MS));
-    World::new().connection(|_| {}).request(late).finds_no("h2-silent");
+    World::new().connection(|_| {}).request(late).finds_no(StallKind::H2Silent);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_body_that_stops_is_silence_from_its_head_on() {
         World::new()
             .connection(|_| {})
             .request(stopped)
-            .finds("h2-silent", Phase::Proxy, Some("proxy.test"))
+            .finds(StallKind::H2Silent, Phase::Proxy, Some("proxy.test"))
             .cost_ns,
         8 * S,
     );
@@ -36,8 +36,8 @@ fn a_body_that_stops_is_silence_from_its_head_on() {
 fn a_body_that_goes_on_is_not_silent_however_long_it_takes() {
     let goes_on = |r: &mut Request| (r.end_ns, r.bytes, r.outcome) = (None, None, RequestOutcome::Open);
     let received = |at_ns| World::new().connection(move |c| c.received_ns = Some(at_ns)).request(goes_on);
-    received(9 * S).finds_no("h2-silent");
-    near(received(5 * S).finds("h2-silent", Phase::Proxy, Some("proxy.test")).cost_ns, 5 * S);
+    received(9 * S).finds_no(StallKind::H2Silent);
+    near(received(5 * S).finds(StallKind::H2Silent, Phase::Proxy, Some("proxy.test")).cost_ns, 5 * S);
 }
 
 #[test]
@@ -45,25 +45,29 @@ fn a_loss_matters_when_several_streams_wait_behind_it() {
     let long =
         |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(2 * S + 500 * MS), Some(2 * S + 600 * MS));
     let two = World::new().connection(|_| {}).request(long).request(long).retransmitted(&[2 * S + 300 * MS]);
-    near(two.finds("h2-loss-blocks-all", Phase::Proxy, Some("proxy.test")).cost_ns, 200 * MS);
+    near(two.finds(StallKind::H2LossBlocksAll, Phase::Proxy, Some("proxy.test")).cost_ns, 200 * MS);
     World::new()
         .connection(|_| {})
         .request(long)
         .retransmitted(&[2 * S + 300 * MS])
-        .finds_no("h2-loss-blocks-all");
+        .finds_no(StallKind::H2LossBlocksAll);
     // What had arrived was not lost: the sender was impatient.
     let arrived = |c: &mut Connection| c.spurious_retransmits = Some(1);
     let of = |times: &[Ns]| World::new().connection(arrived).request(long).request(long).retransmitted(times);
-    of(&[2 * S + 300 * MS]).finds_no("h2-loss-blocks-all");
-    of(&[2 * S + 250 * MS, 2 * S + 300 * MS]).finds("h2-loss-blocks-all", Phase::Proxy, Some("proxy.test"));
+    of(&[2 * S + 300 * MS]).finds_no(StallKind::H2LossBlocksAll);
+    of(&[2 * S + 250 * MS, 2 * S + 300 * MS]).finds(
+        StallKind::H2LossBlocksAll,
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
 }
 
 #[test]
 fn a_segment_that_was_overtaken_is_no_loss() {
     let out_of_order = |n| World::new().connection(move |c| c.received_out_of_order = Some(n));
     let two = |world: World| world.request(|_| {}).request(|_| {});
-    two(out_of_order(2)).finds_no("h2-loss-blocks-all");
-    two(out_of_order(3)).finds("h2-loss-blocks-all", Phase::Proxy, Some("proxy.test"));
+    two(out_of_order(2)).finds_no(StallKind::H2LossBlocksAll);
+    two(out_of_order(3)).finds(StallKind::H2LossBlocksAll, Phase::Proxy, Some("proxy.test"));
 }
 
 #[test]
@@ -73,25 +77,34 @@ fn a_closed_window_costs_while_it_is_closed() {
     let slow = |r: &mut Request| r.end_ns = Some(5 * S);
     let world =
         World::new().connection(|_| {}).request(slow).tell(3 * S, window(true)).tell(4 * S, window(false));
-    near(world.finds("zero-window", Phase::Proxy, Some("proxy.test")).cost_ns, S);
+    near(world.finds(StallKind::ZeroWindow, Phase::Proxy, Some("proxy.test")).cost_ns, S);
     let late = |r: &mut Request| {
         (r.start_ns, r.first_byte_ns, r.end_ns) = (3 * S, Some(4 * S), Some(4 * S + 10 * MS));
     };
     let world =
         World::new().connection(|_| {}).request(late).tell(3 * S, window(true)).tell(4 * S, window(false));
-    world.finds_no("proxy-slow");
-    World::new().connection(|_| {}).request(late).finds("proxy-slow", Phase::Proxy, Some("proxy.test"));
-    World::new().connection(|_| {}).request(slow).finds_no("zero-window");
+    world.finds_no(StallKind::ProxySlow);
+    World::new().connection(|_| {}).request(late).finds(
+        StallKind::ProxySlow,
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
+    World::new().connection(|_| {}).request(slow).finds_no(StallKind::ZeroWindow);
 }
 
 #[test]
 fn goaway_and_resets_are_told_with_their_codes() {
     let stall = World::new().connection(|c| c.goaway = Some("ENHANCE_YOUR_CALM".into())).request(|_| {});
-    assert!(stall.finds("h2-goaway", Phase::Proxy, Some("proxy.test")).summary.contains("ENHANCE_YOUR_CALM"));
+    assert!(
+        stall
+            .finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"))
+            .summary
+            .contains("ENHANCE_YOUR_CALM")
+    );
     let reset =
         |r: &mut Request| (r.outcome, r.reset_code) = (RequestOutcome::Reset, Some("REFUSED_STREAM".into()));
     let stall = World::new().connection(|_| {}).request(reset).finds(
-        "h2-stream-reset",
+        StallKind::H2StreamReset,
         Phase::Proxy,
         Some("proxy.test"),
     );
@@ -100,32 +113,33 @@ fn goaway_and_resets_are_told_with_their_codes() {
     let again =
         |r: &mut Request| (r.path, r.start_ns) = (Some("/example.com/m1/@v/v1.0.0.zip".into()), 3 * S);
     let stall = World::new().connection(|_| {}).request(reset).request(again).finds(
-        "h2-stream-reset",
+        StallKind::H2StreamReset,
         Phase::Proxy,
         Some("proxy.test"),
     );
     assert_eq!(names(&stall), [""; 0], "go asked again by itself");
     let healthy = || World::new().connection(|_| {}).request(|_| {});
-    healthy().finds_no("h2-goaway");
-    healthy().finds_no("h2-stream-reset");
+    healthy().finds_no(StallKind::H2Goaway);
+    healthy().finds_no(StallKind::H2StreamReset);
 }
 
 #[test]
 fn a_small_limit_of_streams_matters_when_it_made_go_dial() {
     let limited = |c: &mut Connection| c.stream_limit = Some(2);
     World::new().connection(limited).connection(limited).finds(
-        "h2-stream-limit",
+        StallKind::H2StreamLimit,
         Phase::Proxy,
         Some("proxy.test"),
     );
-    World::new().connection(limited).finds_no("h2-stream-limit");
+    World::new().connection(limited).finds_no(StallKind::H2StreamLimit);
     let two = || World::new().connection(limited).connection(limited);
-    let of =
-        |world: World| names(&world.finds("h2-stream-limit", Phase::Proxy, Some("proxy.test"))).join(" ");
+    let of = |world: World| {
+        names(&world.finds(StallKind::H2StreamLimit, Phase::Proxy, Some("proxy.test"))).join(" ")
+    };
     assert_eq!(of(two().request(|_| {})), "http1");
     assert_eq!(of(two().request(|_| {}).request(|_| {})), "", "HTTP/1.1 would dial as many");
     let usual = |c: &mut Connection| c.stream_limit = Some(200);
-    World::new().connection(usual).connection(usual).finds_no("h2-stream-limit");
+    World::new().connection(usual).connection(usual).finds_no(StallKind::H2StreamLimit);
 }
 
 #[test]
@@ -135,8 +149,8 @@ fn a_goaway_that_cost_requests_offers_another_proxy() {
             (r.status, r.first_byte_ns, r.outcome) = (None, None, outcome);
         })
     };
-    let stall = world(RequestOutcome::Error).finds("h2-goaway", Phase::Proxy, Some("proxy.test"));
+    let stall = world(RequestOutcome::Error).finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"));
     assert_eq!(names(&stall), ["proxy=direct"]);
-    let stall = world(RequestOutcome::Ok).finds("h2-goaway", Phase::Proxy, Some("proxy.test"));
+    let stall = world(RequestOutcome::Ok).finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"));
     assert_eq!((names(&stall).len(), stall.severity), (0, Severity::Info));
 }

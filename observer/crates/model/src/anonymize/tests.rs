@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::event::StallState;
+use crate::evidence::{Evidence, RequestSeen};
 use crate::json;
 use crate::record::Class;
 use crate::report::Severity;
+use crate::stall::StallKind;
 
 /// Every private name of the events below.
 const SECRETS: [&str; 13] = [
@@ -87,7 +89,7 @@ fn events() -> Vec<Event> {
         because: text("proxy.test took long"),
     };
     let stall = Stall {
-        kind: "proxy-slow".into(),
+        kind: StallKind::ProxySlow.into(),
         phase: Phase::Proxy,
         host: text("proxy.test"),
         severity: Severity::Warning,
@@ -95,7 +97,27 @@ fn events() -> Vec<Event> {
         end_ns: 1,
         cost_ns: 1,
         summary: "proxy.test took long before 1 answer".into(),
-        evidence: words("/acme/x: no head"),
+        evidence: vec![
+            Evidence::Words { words: "/acme/x: no head".into() },
+            Evidence::RequestRefused(RequestSeen::from(&request)),
+            Evidence::ProcessWaitedFor { args: words("/opt/acme/tool-x --token s3cret alice@corp"), pid: 3 },
+            Evidence::Query {
+                query: 1,
+                name: "proxy.test".into(),
+                qtype: "A".into(),
+                attempt: 1,
+                server: "[fd00::7]:53".into(),
+                rcode: None,
+                ended: true,
+                took_ns: 5,
+            },
+            Evidence::LockWait {
+                pid: 1,
+                path: text("/home/alice/go/pkg/mod/cache/lock"),
+                holder_pid: None,
+                waited_ns: 1,
+            },
+        ],
         advice: String::new(),
         fatal: false,
         remedies: vec![Remedy {

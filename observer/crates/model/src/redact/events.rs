@@ -5,8 +5,10 @@ use super::shape::{self, FILE_MIN, HIDDEN, is_secret};
 use super::text::text;
 use super::{args, settings, url};
 use crate::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
-use crate::record::{Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
+use crate::evidence::Words;
+use crate::record::{Class, Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
 use crate::report::{Remedy, Stall};
+use crate::stall::StallName;
 
 /// An event as it may be shown. Applied twice it does what it does once.
 pub fn event(event: Event) -> Event {
@@ -350,7 +352,7 @@ fn stall(whole: Stall) -> Stall {
         remedies,
     } = whole;
     Stall {
-        kind: text(&kind),
+        kind: stall_name(kind),
         phase,
         host: host.as_deref().map(url::host),
         severity,
@@ -358,10 +360,69 @@ fn stall(whole: Stall) -> Stall {
         end_ns,
         cost_ns,
         summary: text(&summary),
-        evidence: evidence.iter().map(|line| text(line)).collect(),
+        evidence: evidence.into_iter().filter_map(|fact| fact.shown(&mut Shown)).collect(),
         advice: text(&advice),
         fatal,
         remedies: remedies.into_iter().map(stall_remedy).collect(),
+    }
+}
+
+/// A kind that this version does not know is another's word.
+fn stall_name(name: StallName) -> StallName {
+    match name {
+        known @ StallName::Known(_) => known,
+        StallName::Unknown(other) => StallName::Unknown(text(&other)),
+    }
+}
+
+/// The rule for the words of evidence: that of the records that they are made of.
+struct Shown;
+
+impl Words for Shown {
+    fn host(&mut self, host: &str) -> String {
+        url::host(host)
+    }
+
+    fn address(&mut self, address: &str) -> String {
+        url::host(address)
+    }
+
+    fn path(&mut self, path: &str) -> String {
+        url::file(path)
+    }
+
+    fn program(&mut self, comm: &str) -> String {
+        args::program_name(comm)
+    }
+
+    fn args(&mut self, args: &[String]) -> Vec<String> {
+        args::shown(args)
+    }
+
+    fn code(&mut self, code: &str) -> String {
+        word(code)
+    }
+
+    fn protocol(&mut self, name: &str) -> String {
+        word(name)
+    }
+
+    fn target(
+        &mut self,
+        path: Option<&str>,
+        _: Class,
+        module: Option<&str>,
+        version: Option<&str>,
+    ) -> [Option<String>; 3] {
+        [path.map(url::target), module.map(self::module), version.map(self::module)]
+    }
+
+    fn stall(&mut self, name: StallName) -> StallName {
+        stall_name(name)
+    }
+
+    fn sentence(&mut self, words: &str) -> Option<String> {
+        Some(text(words))
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn all() -> Vec<(&'static str, Outcome)> {
     });
     more.recordings[0].settings.goproxy = Some("https://other.test,https://proxy.test".into());
     more.recordings[0].findings.push(Finding {
-        kind: "proxy-fallback".into(),
+        kind: model::stall::StallKind::ProxyFallbackDirect.into(),
         phase: Phase::Proxy,
         host: Some("other.test".into()),
         summary: "every module is asked of a proxy that does not have it".into(),

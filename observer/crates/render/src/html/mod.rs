@@ -107,9 +107,9 @@ fn failed(command: &Command) -> bool {
 fn index(out: &mut String, report: &Report, commands: &[&Command]) {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for stall in commands.iter().filter_map(|command| answer::worst(command)) {
-        match kinds.iter_mut().find(|known| known.0 == stall.kind) {
+        match kinds.iter_mut().find(|known| known.0 == stall.kind.as_str()) {
             Some(known) => known.1 += 1,
-            None => kinds.push((&stall.kind, 1)),
+            None => kinds.push((stall.kind.as_str(), 1)),
         }
     }
     kinds.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
@@ -134,7 +134,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
             .raw(&number)
             .text(&words::argv(&command.argv))
             .cell(&duration(command.wall_ns))
-            .cell(answer::worst(command).map_or("none", |stall| &stall.kind));
+            .cell(answer::worst(command).map_or("none", |stall| stall.kind.as_str()));
         match answer::most(command) {
             Some((phase, ns)) => table.raw(&format!(
                 "{}{} {}",

@@ -35,7 +35,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         out,
         "<div class=\"stall {severity}\">\n<h3>{}</h3>\n<p><span class=\"tag\">{severity}</span> · {} · cost {} ({}) · {}{} to {} s</p>",
         escape(&sentence(&stall.summary)),
-        escape(&stall.kind),
+        escape(stall.kind.as_str()),
         duration(stall.cost_ns),
         escape(&percent(stall.cost_ns, command.wall_ns)),
         stall.host.as_ref().map_or_else(String::new, |host| format!("{} · ", escape(host))),
@@ -45,7 +45,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     if !stall.evidence.is_empty() {
         out.push_str("<ul>\n");
         for piece in stall.evidence.iter().take(PIECES) {
-            let _ = writeln!(out, "<li>{}</li>", escape(piece));
+            let _ = writeln!(out, "<li>{}</li>", escape(&piece.to_string()));
         }
         if stall.evidence.len() > PIECES {
             let _ = writeln!(out, "<li class=\"soft\">and {} more</li>", stall.evidence.len() - PIECES);

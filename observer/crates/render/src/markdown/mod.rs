@@ -51,7 +51,7 @@ fn index(out: &mut String, n: usize, commands: &[&Command]) {
         let most = answer::most(command).map_or_else(String::new, |(phase, ns)| {
             format!("{} {}", phase.name(), percent(ns, command.wall_ns))
         });
-        let stall = answer::worst(command).map_or_else(String::new, |stall| code(&stall.kind));
+        let stall = answer::worst(command).map_or_else(String::new, |stall| code(stall.kind.as_str()));
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {most} | {stall} |",
@@ -107,7 +107,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     let _ = writeln!(
         out,
         "\n{sign} {} cost {} ({}): {}",
-        code(&stall.kind),
+        code(stall.kind.as_str()),
         duration(stall.cost_ns),
         percent(stall.cost_ns, command.wall_ns),
         prose(&sentence(&stall.summary))
@@ -116,7 +116,7 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         out.push('\n');
     }
     for piece in stall.evidence.iter().take(ROWS) {
-        let _ = writeln!(out, "- {}", prose(piece));
+        let _ = writeln!(out, "- {}", prose(&piece.to_string()));
     }
     if !stall.advice.is_empty() {
         let _ = write!(out, "\nDo: {}\n", prose(&sentence(&stall.advice)));

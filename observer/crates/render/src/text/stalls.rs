@@ -21,8 +21,8 @@ pub(super) fn stalls(page: &mut Page, command: &Command) {
         let share = percent(stall.cost_ns, command.wall_ns);
         let line = format!("{}  {}, {share}  {}", stall.kind, duration(stall.cost_ns), stall.summary);
         page.line(2, style, &line);
-        for line in stall.evidence.iter().take(MOST_EVIDENCE) {
-            page.line(4, DIM, line);
+        for fact in stall.evidence.iter().take(MOST_EVIDENCE) {
+            page.line(4, DIM, &fact.to_string());
         }
         if !stall.advice.is_empty() {
             page.line(4, PLAIN, &format!("do: {}", stall.advice));

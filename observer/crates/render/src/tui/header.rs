@@ -355,6 +355,7 @@ fn step(buffer: &mut Buffer, area: Rect, how: &str, text: &str, style: Style, th
 #[cfg(test)]
 mod tests {
     use model::phases::{Input, split};
+    use model::stall::StallKind;
 
     use super::*;
 
@@ -391,7 +392,7 @@ mod tests {
                     .into(),
         };
         let stall = Stall {
-            kind: "dns-timeout".into(),
+            kind: StallKind::DnsTimeout.into(),
             phase: Phase::Dns,
             host: Some("127.77.1.1:53".into()),
             severity: Severity::Critical,
@@ -422,7 +423,7 @@ mod tests {
     #[test]
     fn only_what_likely_made_a_command_fail_is_said_to() {
         let mut stall = Stall {
-            kind: "dns-error".into(),
+            kind: StallKind::DnsError.into(),
             phase: Phase::Dns,
             host: None,
             severity: Severity::Critical,
@@ -458,7 +459,7 @@ mod tests {
             format!("goobserve compare --with http1 -- go mod download{}", " a.test/m@v1.0.0".repeat(20));
         let remedy = model::report::Remedy { name: "http1".into(), why: "a connection each".into(), attempt };
         let stall = Stall {
-            kind: "h2-loss".into(),
+            kind: StallKind::H2LossBlocksAll.into(),
             phase: Phase::Proxy,
             host: None,
             severity: Severity::Warning,

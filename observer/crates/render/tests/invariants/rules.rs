@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use diagnose::OVER_OTHERS;
 use model::Report;
 use model::record::{ConnectionOutcome, Ns, Phase, RequestOutcome};
 use model::report::{Command, Severity};
@@ -62,7 +61,7 @@ fn command(wrong: &mut Wrong, report: &Report, command: &Command) {
     }
     let mut costs: BTreeMap<Phase, Ns> = BTreeMap::new();
     for stall in &command.stalls {
-        let own = stall.severity > Severity::Info && !OVER_OTHERS.contains(&stall.kind.as_str());
+        let own = stall.severity > Severity::Info && !stall.kind.is_over_others();
         wrong.unless(stall.cost_ns <= blocked(stall.phase), || format!("#{id}: {stall:?}"));
         *costs.entry(stall.phase).or_default() += if own { stall.cost_ns } else { 0 };
         wrong.unless(stall.start_ns <= stall.end_ns, || format!("#{id}: {stall:?}"));

@@ -2,6 +2,7 @@
 
 use diagnose::report::report;
 use model::event::Event;
+use model::stall::StallName;
 use model::{Report, State};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -48,7 +49,8 @@ pub(crate) fn report_of(text: &str) -> (Report, State) {
     let mut report = report(&state);
     let mut stall = made::stall(text);
     let remedy = &mut stall.remedies[0];
-    for field in [&mut stall.kind, &mut remedy.name, &mut remedy.why, &mut remedy.attempt] {
+    stall.kind = StallName::from(text.to_owned());
+    for field in [&mut remedy.name, &mut remedy.why, &mut remedy.attempt] {
         text.clone_into(field);
     }
     // What is found depends on the strings: of folders that are the same, of a host that is a proxy.

@@ -2,8 +2,10 @@
 
 use diagnose::report::report;
 use model::event::{Body, CommandUpdate, Event, Mark};
+use model::evidence::Evidence;
 use model::record::{Class, Command, Connection, Local, Ns, Phase, Request, RequestOutcome};
 use model::report::{Remedy, Severity, Stall};
+use model::stall::StallKind;
 use model::{Report, State};
 use pipeline::replay::Replay;
 
@@ -30,7 +32,7 @@ pub(crate) fn small() -> (Report, State) {
 
 pub(crate) fn stall(name: &str) -> Stall {
     Stall {
-        kind: "dns-timeout".into(),
+        kind: StallKind::DnsTimeout.into(),
         phase: Phase::Dns,
         host: Some(name.into()),
         severity: Severity::Critical,
@@ -39,8 +41,12 @@ pub(crate) fn stall(name: &str) -> Stall {
         cost_ns: 5 * SECOND - 6_000_000,
         summary: format!("the name server 127.77.1.1:53 left a question for {name} unanswered for 5 s"),
         evidence: vec![
-            format!("{name} AAAA asked at 0.006 s, asked again at 5.006 s, answered after 12.0 ms"),
-            "resolv.conf: timeout 5 s, 2 attempts".into(),
+            Evidence::Words {
+                words: format!(
+                    "{name} AAAA asked at 0.006 s, asked again at 5.006 s, answered after 12.0 ms"
+                ),
+            },
+            Evidence::Words { words: "resolv.conf: timeout 5 s, 2 attempts".into() },
         ],
         advice: String::new(),
         fatal: false,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use model::record::{Class, Machine, Ns, Phase};
 use model::refusal::Refusal;
+use model::stall::StallName;
 use model::{json, redact};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,7 +122,7 @@ pub struct Run {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Its name in the catalogue
-    pub kind: String,
+    pub kind: StallName,
     /// The phase it is in
     pub phase: Phase,
     /// Whom it is about

@@ -147,6 +147,7 @@ fn evidence(before: &Recording, after: &Recording) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use Verdict::{Inconclusive, Invalid, Passed, Regressed};
+    use model::stall::StallKind;
 
     use super::*;
     use crate::sample::gate as sample;
@@ -228,7 +229,7 @@ mod tests {
         let before = sample::baseline(1, 10);
         let mut after = before.clone();
         after.recordings[0].findings.push(Finding {
-            kind: "dns-timeout".into(),
+            kind: StallKind::DnsTimeout.into(),
             phase: model::record::Phase::Dns,
             host: None,
             summary: "one answer was lost".into(),

@@ -2,6 +2,7 @@
 
 use model::record::{Ns, Phase};
 use model::report::{Command, PhaseShare, Remedy, Report, Severity, Stall};
+use model::stall::StallKind;
 
 use crate::compare::{About, Answer, CacheKind, End, answer};
 
@@ -26,9 +27,9 @@ pub fn report(proxy_ms: u64, stalls: Vec<Stall>) -> Report {
     Report { commands: vec![command], started_unix_ns: proxy_ms, ..Report::default() }
 }
 
-pub fn stall(kind: &str, cost_ns: Ns) -> Stall {
+pub fn stall(kind: StallKind, cost_ns: Ns) -> Stall {
     Stall {
-        kind: kind.to_owned(),
+        kind: kind.into(),
         phase: Phase::Proxy,
         host: Some("proxy.test".to_owned()),
         severity: Severity::Warning,

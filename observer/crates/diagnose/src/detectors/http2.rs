@@ -3,20 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::event::{Mark, WindowMark};
-use model::human::{bytes, count, duration, duration_or_unknown};
+use model::evidence::Evidence;
+use model::human::{count, duration};
 use model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
+use model::stall::StallKind;
 use model::state::Moment;
 
-use super::case::{Case, Span, hull};
-use super::finding::Finding;
-use super::index::ids;
-use super::offer::Offer;
-use super::thresholds as at;
+use crate::case::{Case, Span, hull};
+use crate::finding::Finding;
+use crate::index::ids;
+use crate::offer::Offer;
+use crate::requests::{most_at_once, seen};
+use crate::{hosts, thresholds as at, ways};
 
 /// Spells of one connection that are added up; each takes a walk over all that was in flight.
 const SPANS_MAX: usize = 64;
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for connection in case.connections() {
         let lost = losses(case, connection);
         if let Some(silence) = silence(case, connection, &lost) {
@@ -53,7 +56,7 @@ fn phase_of(requests: &[&Request]) -> Phase {
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     connection: &Connection,
     phase: Phase,
     span: Span,
@@ -110,40 +113,25 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         let summary = format!(
             "the path to {host} is dead: {waiting} unanswered for {took}, and nothing is acknowledged"
         );
-        finding(case, "path-dead", connection, phase, (since, until), summary)
+        finding(case, StallKind::PathDead, connection, phase, (since, until), summary)
     } else {
         let summary =
             format!("{host} fell silent: {waiting} without a byte for {took}, the connection is alive");
-        finding(case, "h2-silent", connection, phase, (since, until), summary)
+        finding(case, StallKind::H2Silent, connection, phase, (since, until), summary)
     };
-    finding.evidence = vec![format!(
-        "{} to {}: {} retransmissions meanwhile, RTT {}, {} received in all",
-        connection.local,
-        connection.remote,
-        again,
-        duration_or_unknown(connection.rtt_ns),
-        connection.bytes_received.map_or_else(|| "?".to_owned(), bytes)
-    )];
-    finding.evidence.extend(silent.iter().take(4).map(|request| what(request)));
-    finding.remedies = super::connect::around(case, &host);
+    finding.evidence = vec![Evidence::ConnectionSilent {
+        connection: connection.id,
+        local: connection.local.clone(),
+        remote: connection.remote.clone(),
+        retransmits: again as u64,
+        rtt_ns: connection.rtt_ns,
+        received_bytes: connection.bytes_received,
+    }];
+    finding.evidence.extend(silent.iter().take(4).map(|request| seen(request)));
+    finding.remedies = ways::around(case, &host);
     finding.fatal = true;
     finding.explains = silent.iter().map(|request| request.id).collect();
     Some(finding)
-}
-
-/// A request in words.
-pub(crate) fn what(request: &Request) -> String {
-    let path = request.path.as_deref().unwrap_or("a path that is not known");
-    let stream = request.stream.map_or_else(String::new, |stream| format!("stream {stream}, "));
-    let first = match request.first_byte_ns {
-        Some(first) => format!("head after {}", duration(first.saturating_sub(request.start_ns))),
-        None => "no head".to_owned(),
-    };
-    let end = request.end_ns.map_or_else(
-        || "not ended".to_owned(),
-        |end| format!("ended after {}", duration(end.saturating_sub(request.start_ns))),
-    );
-    format!("{stream}{path}: {first}, {end}")
 }
 
 /// Segments were lost, and several streams waited behind them.
@@ -184,15 +172,16 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         case.host(connection),
         count(most as u64, "stream")
     );
-    let mut finding = finding(case, "h2-loss-blocks-all", connection, phase_of(requests), span, summary);
+    let mut finding =
+        finding(case, StallKind::H2LossBlocksAll, connection, phase_of(requests), span, summary);
     finding.cost_ns = cost_within(case, connection, &spans);
-    finding.evidence = vec![format!(
-        "{}: {} sent again, {} received out of order, RTT {}",
-        connection.remote,
-        count(lost.len() as u64, "segment"),
+    finding.evidence = vec![Evidence::ConnectionLossy {
+        connection: connection.id,
+        remote: connection.remote.clone(),
+        retransmits: lost.len() as u64,
         out_of_order,
-        duration_or_unknown(connection.rtt_ns)
-    )];
+        rtt_ns: connection.rtt_ns,
+    }];
     finding.remedies = vec![Offer::new("http1", "a connection a request: a loss holds up one")];
     Some(finding)
 }
@@ -232,19 +221,19 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         };
         let summary = format!("{side} receive window was closed for {}", duration(total));
         let requests = requests_of(case, connection);
-        let mut finding = finding(case, "zero-window", connection, phase_of(requests), span, summary);
+        let mut finding = finding(case, StallKind::ZeroWindow, connection, phase_of(requests), span, summary);
         finding.about |= u64::from(ours);
         finding.advice =
             ours.then_some("give GOMODCACHE a faster disk, or this machine less to do beside it");
         finding.explains = requests.iter().filter(|r| held_up(case, r, &spans)).map(|r| r.id).collect();
         finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
-        finding.evidence = vec![format!(
-            "{}: {} window was 0 {}, the longest {}",
-            connection.remote,
-            if ours { "our" } else { "the peer's" },
-            count(spans.len() as u64, "time"),
-            duration(spans.iter().map(|(from, to)| to - from).max().unwrap_or_default())
-        )];
+        finding.evidence = vec![Evidence::WindowClosed {
+            connection: connection.id,
+            remote: connection.remote.clone(),
+            ours,
+            times: spans.len() as u64,
+            longest_ns: spans.iter().map(|(from, to)| to - from).max().unwrap_or_default(),
+        }];
         findings.push(finding);
     }
     findings
@@ -275,25 +264,25 @@ fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
         count(failed.len() as u64, "request")
     );
     let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
-    let mut finding = finding(case, "h2-goaway", connection, phase_of(requests), span, summary);
+    let mut finding = finding(case, StallKind::H2Goaway, connection, phase_of(requests), span, summary);
     finding.cost_ns = case.cost_of_requests(failed.iter().copied(), None);
-    finding.evidence = vec![format!(
-        "{}: GOAWAY {code} after {}",
-        connection.remote,
-        count(u64::from(connection.requests), "request")
-    )];
-    finding.evidence.extend(failed.iter().take(4).map(|request| what(request)));
+    finding.evidence = vec![Evidence::Goaway {
+        connection: connection.id,
+        remote: connection.remote.clone(),
+        code: code.to_owned(),
+        requests: connection.requests,
+    }];
+    finding.evidence.extend(failed.iter().take(4).map(|request| seen(request)));
     finding.info = failed.is_empty();
     if !finding.info {
-        finding.remedies = super::connect::around(case, &host);
+        finding.remedies = ways::around(case, &host);
     }
     Some(finding)
 }
 
 /// A small limit of streams made the command dial more connections.
 fn limits(case: &Case<'_>) -> Vec<Finding> {
-    let hosts =
-        super::connect::by_host(case, |c| c.stream_limit.is_some_and(|limit| limit < at::STREAM_LIMIT));
+    let hosts = hosts::connections(case, |c| c.stream_limit.is_some_and(|limit| limit < at::STREAM_LIMIT));
     let mut findings = Vec::new();
     for (host, connections) in hosts {
         let used = connections.iter().filter(|c| c.requests > 0).count();
@@ -307,7 +296,8 @@ fn limits(case: &Case<'_>) -> Vec<Finding> {
         );
         let span = hull(connections.iter().map(|c| (c.start_ns, c.start_ns + c.connect_ns.unwrap_or(0))))
             .unwrap_or(case.wall);
-        let mut finding = finding(case, "h2-stream-limit", connections[0], Phase::Proxy, span, summary);
+        let mut finding =
+            finding(case, StallKind::H2StreamLimit, connections[0], Phase::Proxy, span, summary);
         // What the limit costs is the handshakes of the further connections.
         let others = ids(connections.iter().skip(1).map(|c| c.id));
         let further = |c: &Connection| c.requests > 0 && others.contains(&c.id);
@@ -315,12 +305,11 @@ fn limits(case: &Case<'_>) -> Vec<Finding> {
         finding.evidence = connections
             .iter()
             .take(4)
-            .map(|c| {
-                format!(
-                    "{}: SETTINGS_MAX_CONCURRENT_STREAMS {limit}, {}",
-                    c.local,
-                    count(u64::from(c.requests), "request")
-                )
+            .map(|c| Evidence::StreamLimit {
+                connection: c.id,
+                local: c.local.clone(),
+                limit,
+                requests: c.requests,
             })
             .collect();
         // With HTTP/1.1 go dials as many as there are requests at once, and keeps two.
@@ -336,20 +325,6 @@ fn limits(case: &Case<'_>) -> Vec<Finding> {
 fn most_open(case: &Case<'_>, host: &str) -> usize {
     let of_host = |request: &&Request| request.authority.as_deref() == Some(host);
     most_at_once(&case.requests().filter(of_host).collect::<Vec<_>>(), case.wall.1)
-}
-
-/// Requests at once, at the most; what has not ended is open until `end`.
-pub(crate) fn most_at_once(requests: &[&Request], end: Ns) -> usize {
-    let edges = requests.iter().flat_map(|r| [(r.start_ns, 1), (r.end_ns.unwrap_or(end), -1)]);
-    let mut edges: Vec<(Ns, i64)> = edges.collect();
-    // What ends at a moment makes room for what begins at it.
-    edges.sort_unstable();
-    let mut open = 0;
-    let counts = edges.into_iter().map(|(_, change)| {
-        open += change;
-        open
-    });
-    usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0)
 }
 
 fn resets(case: &Case<'_>) -> Vec<Finding> {
@@ -382,12 +357,12 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             host: Some(host.to_owned()),
             cost_ns: case.cost_of_requests(requests.iter().copied(), None),
             summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
-            evidence: requests.iter().take(5).map(|request| what(request)).collect(),
-            remedies: if all { Vec::new() } else { super::connect::around(case, host) },
+            evidence: requests.iter().take(5).map(|request| seen(request)).collect(),
+            remedies: if all { Vec::new() } else { ways::around(case, host) },
             advice: all.then_some("nothing, unless it happens often: go asked again by itself"),
             fatal: !all,
             ..Finding::of(
-                "h2-stream-reset",
+                StallKind::H2StreamReset,
                 phase_of(&requests),
                 hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
                     .unwrap_or(case.wall),

@@ -2,109 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use model::human::{bytes, count, duration, duration_or_unknown};
+use model::evidence::{Evidence, RequestSeen};
+use model::human::{bytes, count};
 use model::operations::{Flight, Subject};
 use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use model::stall::StallKind;
 
-use super::case::{Case, Span, hull};
-use super::finding::{Finding, explained};
-use super::http2::{most_at_once, what};
-use super::offer::Offer;
-use super::thresholds as at;
+use crate::case::{Case, Span, hull};
+use crate::explained::Explained;
+use crate::finding::Finding;
+use crate::offer::Offer;
+use crate::requests::{answered_slowly, head, most_at_once, rtt, seen, slow_answers};
+use crate::{hosts, thresholds as at, ways};
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let explained = explained(found);
+pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     let is_slow = |request: &Request| {
-        request.class.phase() == Phase::Proxy && is_late(case, request) && !explained.contains(&request.id)
+        request.class.phase() == Phase::Proxy
+            && answered_slowly(case, request)
+            && !explained.contains(request.id)
     };
-    for (host, requests) in by_host(case, is_slow) {
-        found.push(late(case, "proxy-slow", Phase::Proxy, host, &requests));
+    for (host, requests) in hosts::requests(case, is_slow) {
+        found.push(slow_answers(case, StallKind::ProxySlow, Phase::Proxy, host, &requests));
     }
     let bodies = Bodies::new(case);
-    let crawls = |request: &Request| is_crawling(case, request, &bodies) && !explained.contains(&request.id);
-    for (host, requests) in by_host(case, crawls) {
+    let crawls = |request: &Request| is_crawling(case, request, &bodies) && !explained.contains(request.id);
+    for (host, requests) in hosts::requests(case, crawls) {
         found.push(crawling(case, host, &requests));
     }
-    for (host, requests) in by_host(case, |request| request.class == Class::Toolchain) {
+    for (host, requests) in hosts::requests(case, |request| request.class == Class::Toolchain) {
         found.push(toolchain(case, host, &requests));
     }
     missing(case, found);
     twice(case, found);
-}
-
-/// Requests by host.
-pub(crate) fn by_host<'a>(
-    case: &Case<'a>,
-    which: impl Fn(&Request) -> bool,
-) -> BTreeMap<&'a str, Vec<&'a Request>> {
-    let mut hosts: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for request in case.requests().filter(|request| which(request)) {
-        hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
-    }
-    hosts
-}
-
-fn rtt(case: &Case<'_>, request: &Request) -> Option<Ns> {
-    case.command.connections.get(&request.connection?)?.rtt_ns
-}
-
-/// The head came far later than the way takes.
-pub(crate) fn is_late(case: &Case<'_>, request: &Request) -> bool {
-    let head = request.first_byte_ns.unwrap_or_else(|| request.end_ns.unwrap_or(case.wall.1));
-    let allowed = at::HEAD_WORK_NS + at::HEAD_ROUND_TRIPS * rtt(case, request).unwrap_or(0);
-    head.saturating_sub(request.start_ns) > allowed
-}
-
-/// Until when its head was waited for.
-fn head(case: &Case<'_>, request: &Request) -> Ns {
-    request.first_byte_ns.or(request.end_ns).unwrap_or(case.wall.1)
-}
-
-/// Requests whose heads came late.
-pub(crate) fn late(
-    case: &Case<'_>,
-    kind: &'static str,
-    phase: Phase,
-    host: &str,
-    requests: &[&Request],
-) -> Finding {
-    let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
-    let longest =
-        requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();
-    let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();
-    let cost_ns = case.cost(|flight| match flight.subject {
-        Subject::Request(request) if ids.contains(&request.id) => {
-            // The way there and back takes its time, whoever answers.
-            Some((request.start_ns + self::rtt(case, request).unwrap_or(0), head(case, request)))
-        }
-        _ => None,
-    });
-    let whom = match phase {
-        Phase::Sumdb if super::sumdb::is_database(case, host) => format!("the checksum database, {host},"),
-        Phase::Sumdb => format!("the checksum database, asked through {host},"),
-        _ => host.to_owned(),
-    };
-    let up_to = if requests.len() == 1 { "" } else { "up to " };
-    let answers = count(requests.len() as u64, "request");
-    let took = format!("took {up_to}{} before it answered {answers}", duration(longest));
-    let mut evidence: Vec<String> = requests.iter().take(5).map(|request| what(request)).collect();
-    evidence.push(format!("RTT {}", duration_or_unknown(rtt)));
-    Finding {
-        host: Some(host.to_owned()),
-        cost_ns,
-        summary: format!("{whom} {took}, at an RTT of {}", duration_or_unknown(rtt)),
-        evidence,
-        remedies: if phase == Phase::Sumdb {
-            super::sumdb::ways(case, host)
-        } else {
-            super::connect::other_proxy(case, host)
-        },
-        ..Finding::of(
-            kind,
-            phase,
-            hull(requests.iter().map(|request| (request.start_ns, head(case, request)))).unwrap_or(case.wall),
-        )
-    }
 }
 
 /// The body came far slower than the window allows, and than a line carries.
@@ -189,8 +118,16 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let rate = u128::from(size) * 1_000_000_000 / u128::from(time.max(1));
     let line = |request: &&Request| {
         let (from, to) = body(request);
-        let size = request.bytes.map_or_else(|| "?".to_owned(), bytes);
-        format!("{}: {size} in {}", request.path.as_deref().unwrap_or("?"), duration(to - from))
+        Evidence::ResponseBody {
+            request: request.id,
+            host: request.authority.clone(),
+            path: request.path.clone(),
+            class: request.class,
+            module: request.module.clone(),
+            version: request.version.clone(),
+            body_bytes: request.bytes,
+            took_ns: to - from,
+        }
     };
     // More connections help where several responses share one.
     let share = most_at_once(requests, case.wall.1) > 1
@@ -200,7 +137,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         (false, false) if share => {
             vec![Offer::new("http1", "one connection for each download: helps where each is limited")]
         }
-        (false, false) => super::connect::other_proxy(case, host),
+        (false, false) => ways::other_proxy(case, host),
         _ => Vec::new(),
     };
     Finding {
@@ -214,7 +151,7 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
         evidence: requests.iter().take(5).map(line).collect(),
         remedies,
         ..Finding::of(
-            "transfer-slow",
+            StallKind::TransferSlow,
             requests[0].class.phase(),
             hull(requests.iter().map(|request| body(request))).unwrap_or(case.wall),
         )
@@ -235,7 +172,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
                 .next_back()
                 .map_or_else(|| "has not answered".to_owned(), |status| format!("answered with {status}"))
         ),
-        evidence: requests.iter().take(3).map(|request| what(request)).collect(),
+        evidence: requests.iter().take(3).map(|request| seen(request)).collect(),
         // While it is to be had, to refuse it may only make the command fail.
         remedies: if came {
             Vec::new()
@@ -246,7 +183,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
             )]
         },
         ..Finding::of(
-            "toolchain-download",
+            StallKind::ToolchainDownload,
             Phase::Toolchain,
             hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         )
@@ -260,13 +197,13 @@ fn is_missing(request: &Request) -> bool {
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
     let direct = case.flights.iter().any(|flight| flight.operation.phase == Phase::Vcs);
-    for (host, requests) in by_host(case, is_missing) {
+    for (host, requests) in hosts::requests(case, is_missing) {
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();
         modules.sort_unstable();
         modules.dedup();
         let names = modules.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-        let private = super::private::offer(case, &requests);
+        let private = crate::private::offer(case, &requests);
         let sumdb = requests.iter().any(|request| request.class.phase() == Phase::Sumdb);
         let phase = if sumdb { Phase::Sumdb } else { Phase::Proxy };
         let finding = |kind, summary| Finding {
@@ -276,7 +213,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             evidence: requests
                 .iter()
                 .take(5)
-                .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
+                .map(|r| Evidence::RequestRefused(RequestSeen::from(*r)))
                 .collect(),
             remedies: private.iter().cloned().collect(),
             ..Finding::of(
@@ -288,11 +225,11 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         if direct {
             let mut finding = finding(
-                "proxy-fallback-direct",
+                StallKind::ProxyFallbackDirect,
                 format!("{host} does not have {names}: go asked there first, then the module's own host"),
             );
             finding.cost_ns += case
-                .cost(|flight| (flight.operation.phase == Phase::Vcs).then_some(super::case::whole(flight)));
+                .cost(|flight| (flight.operation.phase == Phase::Vcs).then_some(crate::case::whole(flight)));
             finding.phase = Phase::Vcs;
             // Not the name server that was asked for it.
             let is_own = |flight: &&Flight<'_>| {
@@ -306,7 +243,7 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
         let goes_out = direct || sumdb;
         if goes_out {
             found.push(finding(
-                "mirror-private",
+                StallKind::MirrorPrivate,
                 format!("{host} was asked for {names}, which it does not have: if it is private, its name has left the company"),
             ));
         }
@@ -332,10 +269,10 @@ fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
             host: Some(host.to_owned()),
             cost_ns: case.cost_of_requests(again.iter().copied(), None),
             summary: format!("{host} was asked {} more than once", count(again.len() as u64, "time")),
-            evidence: again.iter().take(5).map(|request| what(request)).collect(),
+            evidence: again.iter().take(5).map(|request| seen(request)).collect(),
             info: true,
             ..Finding::of(
-                "duplicate-request",
+                StallKind::DuplicateRequest,
                 again[0].class.phase(),
                 hull(again.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
                     .unwrap_or(case.wall),

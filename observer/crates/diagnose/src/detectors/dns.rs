@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use model::evidence::Evidence;
 use model::human::{count, duration};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
+use model::stall::StallKind;
 
-use super::case::{Case, hull, whole};
-use super::finding::Finding;
-use super::index::{ids, is_suffixed};
-use super::offer::Offer;
-use super::{thresholds as at, waits};
+use crate::case::{Case, hull, whole};
+use crate::finding::Finding;
+use crate::index::{ids, is_suffixed};
+use crate::offer::Offer;
+use crate::{thresholds as at, waits};
 
 /// What to do where a resolver on this machine stands between.
 const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
                         as long as it does";
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
     slow(case, found);
     search(case, found);
@@ -39,7 +41,7 @@ fn by_server<'a>(
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     server: &str,
     questions: &[(&Dns, Option<Ns>)],
     summary: String,
@@ -59,14 +61,17 @@ fn finding(
     }
 }
 
-fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> String {
-    let took = duration(end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns));
-    let what = match (&dns.rcode, end) {
-        (Some(rcode), _) => format!("{rcode} after {took}"),
-        (None, Some(_)) => format!("no answer, given up after {took}"),
-        (None, None) => format!("no answer for {took}"),
-    };
-    format!("{} ({}), attempt {}, asked {}: {what}", dns.name, dns.qtype, dns.attempt, dns.server)
+fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> Evidence {
+    Evidence::Query {
+        query: dns.id,
+        name: dns.name.clone(),
+        qtype: dns.qtype.clone(),
+        attempt: dns.attempt,
+        server: dns.server.clone(),
+        rcode: dns.rcode.clone(),
+        ended: end.is_some(),
+        took_ns: end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns),
+    }
 }
 
 /// Not answered, and asked again, or for long enough that it will not be.
@@ -96,9 +101,12 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         let how_many = count(questions.len() as u64, "question");
         let then = if answered_later(case, &questions) { ", and answered when asked again" } else { "" };
         let (kind, summary) = if silent {
-            ("dns-aaaa-silent", format!("{server} answers A and never AAAA for {names}: go waits for both"))
+            (
+                StallKind::DnsAaaaSilent,
+                format!("{server} answers A and never AAAA for {names}: go waits for both"),
+            )
         } else {
-            ("dns-timeout", format!("{server} left {how_many} for {names} unanswered{then}"))
+            (StallKind::DnsTimeout, format!("{server} left {how_many} for {names} unanswered{then}"))
         };
         let mut finding = finding(case, kind, server, &questions, summary);
         finding.cost_ns = cost_of_unanswered(case, &questions);
@@ -240,7 +248,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
             count(questions.len() as u64, "question"),
             names(&questions)
         );
-        let mut finding = finding(case, "dns-slow", server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsSlow, server, &questions, summary);
         let behind = behind(case, &questions);
         if !behind.is_empty() {
             finding.summary.push_str(&passed_on(&behind));
@@ -248,11 +256,11 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
         if is_local(server) || !behind.is_empty() {
             finding.advice = Some(OF_LOCAL);
         }
-        finding.evidence.extend(behind.iter().take(3).map(|dns| {
-            let took = dns
-                .end_ns
-                .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
-            format!("{} passed it on to {}, which answered {took}", dns.comm, dns.server)
+        finding.evidence.extend(behind.iter().take(3).map(|dns| Evidence::QueryForwarded {
+            query: dns.id,
+            comm: dns.comm.clone(),
+            server: dns.server.clone(),
+            took_ns: dns.end_ns.map(|end| end.saturating_sub(dns.start_ns)),
         }));
         finding.remedies.extend(other_server(case, server));
         found.push(finding);
@@ -269,7 +277,7 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
             "{} with a suffix of the search list came first: {server} knows no such name",
             count(questions.len() as u64, "question")
         );
-        let mut finding = finding(case, "dns-search", server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsSearch, server, &questions, summary);
         if first_helps(case, &questions) {
             finding.remedies.push(Offer::new("resolv=options ndots:1", "asks for the name as it is first"));
         }
@@ -309,12 +317,12 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
             what.push(format!("cut answers for {names} short, so that go asked {asked} over TCP"));
         }
         let summary = format!("{server} {}", what.join(" and "));
-        let mut finding = finding(case, "dns-error", server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsError, server, &questions, summary);
         finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         if codes.is_empty() {
             finding.advice =
-                Some("have that server send answers of 1,232 bytes over UDP (EDNS), or ask another one");
+                Some("have that server send answers of 1,232 bytes over UDP (EDNS), or use another one");
         }
         found.push(finding);
     }
@@ -329,11 +337,8 @@ fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
     let (Some(set), Some(false)) = (set, go.cgo) else { return };
     found.push(Finding {
         summary: format!("GODEBUG={set} has no effect: this go is built without cgo"),
-        evidence: vec![format!(
-            "{} is built with CGO_ENABLED=0 and has its own resolver only",
-            go.binary.as_deref().unwrap_or("the binary")
-        )],
+        evidence: vec![Evidence::BuiltWithoutCgo { path: go.binary.clone() }],
         info: true,
-        ..Finding::of("netdns-ignored", Phase::Dns, case.wall)
+        ..Finding::of(StallKind::NetdnsIgnored, Phase::Dns, case.wall)
     });
 }

@@ -2,28 +2,31 @@
 
 use std::collections::HashMap;
 
+use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, percent};
 use model::operations::{Flight, Subject};
 use model::record::{Class, Connection, ConnectionOutcome, Phase, Request};
+use model::stall::StallKind;
 
-use super::case::{Case, Span, hull, whole};
-use super::connect::{authority, bare, handshake_end};
-use super::finding::{Finding, explained};
-use super::http2::what;
-use super::index::ids;
-use super::offer::Offer;
-use super::proxy::{by_host, is_late, late};
-use super::thresholds as at;
+use crate::case::{Case, Span, hull, whole};
+use crate::explained::Explained;
+use crate::finding::Finding;
+use crate::handshakes::{tcp_end, tls_unanswered};
+use crate::hosts::is_database;
+use crate::index::ids;
+use crate::requests::{answered_slowly, slow_answers};
+use crate::{hosts, thresholds as at, ways};
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let explained = explained(found);
+pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     let is_slow = |request: &Request| {
-        request.class.phase() == Phase::Sumdb && is_late(case, request) && !explained.contains(&request.id)
+        request.class.phase() == Phase::Sumdb
+            && answered_slowly(case, request)
+            && !explained.contains(request.id)
     };
-    let slow = by_host(case, is_slow);
+    let slow = hosts::requests(case, is_slow);
     let none = slow.is_empty();
     for (host, requests) in slow {
-        found.push(late(case, "sumdb-slow", Phase::Sumdb, host, &requests));
+        found.push(slow_answers(case, StallKind::SumdbSlow, Phase::Sumdb, host, &requests));
     }
     if none {
         share(case, found);
@@ -31,70 +34,6 @@ pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unreachable(case, found);
     broken(case, found);
     stacked(case, found);
-}
-
-/// Name, with or without key, and URL of GOSUMDB: `name`, `name+key`, `name url`.
-fn setting<'a>(case: &Case<'a>) -> Option<(&'a str, Option<&'a str>)> {
-    let mut words = case.record.go.gosumdb.as_deref()?.split_whitespace();
-    Some((words.next()?, words.next()))
-}
-
-fn host_of_name(name: &str) -> &str {
-    bare(name.split('+').next().unwrap_or_default())
-}
-
-/// Whether that host is the checksum database's own, by GOSUMDB.
-pub(crate) fn is_database(case: &Case<'_>, host: &str) -> bool {
-    let own = match setting(case) {
-        Some((_, Some(url))) => bare(authority(url)),
-        Some((name, None)) => host_of_name(name),
-        None => return false,
-    };
-    !own.is_empty() && own == bare(host)
-}
-
-/// What is asked nothing costs nothing. Not where a module is unknown to the database: the command would
-/// get past that, and ask the proxy for more of what may be private.
-fn off(case: &Case<'_>) -> Option<Offer> {
-    let unknown = |status: u16| matches!(status, 404 | 410);
-    let lookup =
-        |request: &Request| request.class == Class::SumdbLookup && request.status.is_some_and(unknown);
-    let why = "shows what the checksum database costs; gives up its protection, so not to keep";
-    (!case.requests().any(lookup)).then(|| Offer::new("sumdb=off", why))
-}
-
-/// Ways around the database's host.
-pub(crate) fn around(case: &Case<'_>) -> Vec<Offer> {
-    let mut ways = Vec::new();
-    if let Some((name, Some(url))) = setting(case)
-        && host_of_name(name) != bare(authority(url))
-        && !name.contains('…')
-        && answers_all(case, bare(authority(url)))
-    {
-        let why = "asks the database by its own name instead of that host";
-        ways.push(Offer::new(format!("sumdb={name}"), why));
-    }
-    ways.extend(off(case));
-    ways
-}
-
-/// Whether that mirror answered every lookup: what it answers the database knows. Of a name that it
-/// did not answer for the database would hear for the first time.
-fn answers_all(case: &Case<'_>, mirror: &str) -> bool {
-    let mut lookups = case.requests().filter(|request| {
-        request.class == Class::SumdbLookup
-            && request.authority.as_deref().is_some_and(|authority| bare(authority) == mirror)
-    });
-    let first = lookups.next();
-    first.into_iter().chain(lookups).all(|request| request.status == Some(200)) && first.is_some()
-}
-
-/// Ways around whoever serves the database: itself, or a proxy.
-pub(crate) fn ways(case: &Case<'_>, host: &str) -> Vec<Offer> {
-    let mut ways = super::connect::around(case, host);
-    let off = off(case).filter(|off| !ways.contains(off));
-    ways.extend(off);
-    ways
 }
 
 /// Much of the time went there although each answer came as fast as the way allows.
@@ -106,7 +45,7 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
     if of.blocked_ns < at::WARNING_NS || of.blocked_ns * 100 < case.wall_ns() * at::CRITICAL_PERCENT {
         return;
     }
-    let host = by_host(case, |request| request.class.phase() == Phase::Sumdb)
+    let host = hosts::requests(case, |request| request.class.phase() == Phase::Sumdb)
         .into_iter()
         .max_by_key(|(_, requests)| requests.len());
     let Some((host, requests)) = host else { return };
@@ -117,16 +56,16 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
             "{} of the time was waiting for the checksum database: a complete go.sum asks it nothing",
             percent(of.blocked_ns, case.wall_ns())
         ),
-        evidence: vec![format!(
-            "{} to {host}, half of them within {}",
-            count(of.count, "request"),
-            of.durations.map_or_else(|| "?".to_owned(), |durations| duration(durations.p50_ns))
-        )],
-        remedies: ways(case, host),
+        evidence: vec![Evidence::Requests {
+            host: host.to_owned(),
+            requests: of.count,
+            median_ns: of.durations.map(|durations| durations.p50_ns),
+        }],
+        remedies: ways::to_database(case, host),
         // Each answer was as fast as the way there: nothing is wrong.
         info: true,
         ..Finding::of(
-            "sumdb-slow",
+            StallKind::SumdbSlow,
             Phase::Sumdb,
             hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         )
@@ -137,10 +76,10 @@ fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
 fn in_vain(case: &Case<'_>, connection: &Connection) -> bool {
     let tcp = connection.connect_ns.is_none()
         || matches!(connection.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused);
-    let long = handshake_end(case, connection) - connection.start_ns >= at::TIMED_OUT_NS;
+    let long = tcp_end(case, connection) - connection.start_ns >= at::TIMED_OUT_NS;
     let refused = connection.outcome == ConnectionOutcome::Refused;
     connection.tls_start_ns.is_none() && tcp && (long || refused)
-        || super::tls::is_unanswered(case, connection)
+        || tls_unanswered(case, connection)
         || connection.tls_start_ns.is_some()
             && connection.tls_version.is_none()
             && connection.outcome == ConnectionOutcome::Reset
@@ -179,18 +118,16 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
         evidence: failed
             .iter()
             .take(5)
-            .map(|c| {
-                let what = if c.tls_start_ns.is_some() { "ClientHello" } else { "SYN" };
-                format!(
-                    "{what} to {} unanswered, {} retransmitted",
-                    c.remote,
-                    c.syn_retransmits + c.retransmits
-                )
+            .map(|c| Evidence::HandshakeUnanswered {
+                connection: c.id,
+                remote: c.remote.clone(),
+                tls: c.tls_start_ns.is_some(),
+                retransmits: c.syn_retransmits + c.retransmits,
             })
             .collect(),
-        remedies: around(case),
+        remedies: ways::around_database(case),
         fatal: true,
-        ..Finding::of("sumdb-unreachable", if tls { Phase::Tls } else { Phase::Connect }, span)
+        ..Finding::of(StallKind::SumdbUnreachable, if tls { Phase::Tls } else { Phase::Connect }, span)
     });
 }
 
@@ -215,15 +152,11 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
             "{host} says that it serves the checksum database, and answers its requests with {}",
             first.status.unwrap_or_default()
         ),
-        evidence: failed
-            .iter()
-            .take(5)
-            .map(|r| format!("{} {}", r.status.unwrap_or_default(), what(r)))
-            .collect(),
-        remedies: super::connect::other_proxy(case, host),
+        evidence: failed.iter().take(5).map(|r| Evidence::RequestRefused(RequestSeen::from(*r))).collect(),
+        remedies: ways::other_proxy(case, host),
         fatal: true,
         ..Finding::of(
-            "sumdb-proxy-broken",
+            StallKind::SumdbProxyBroken,
             Phase::Sumdb,
             hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
         )
@@ -259,6 +192,10 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
         let of = ids(list.iter().map(|(connection, _)| connection.id));
         case.cost(|flight| of_connection(flight, |connection| of.contains(&connection.id)))
     };
+    let unanswered = |list: &[(&Connection, Span)]| Evidence::HandshakesUnanswered {
+        host: case.host(list[0].0),
+        handshakes: list.len() as u64,
+    };
     let (of_proxy, of_sumdb) = (cost(&proxy), cost(&sumdb));
     let overlap = first.1.min(second.1).saturating_sub(first.0.max(second.0));
     if overlap * 2 > (first.1 - first.0).min(second.1 - second.0) {
@@ -271,12 +208,9 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
             duration(of_proxy),
             duration(of_sumdb)
         ),
-        evidence: vec![
-            format!("{}: {} unanswered", case.host(proxy[0].0), count(proxy.len() as u64, "handshake")),
-            format!("{}: {} unanswered", case.host(sumdb[0].0), count(sumdb.len() as u64, "handshake")),
-        ],
-        remedies: ways(case, &case.host(proxy[0].0)),
+        evidence: vec![unanswered(&proxy), unanswered(&sumdb)],
+        remedies: ways::to_database(case, &case.host(proxy[0].0)),
         fatal: true,
-        ..Finding::of("stacked-timeouts", Phase::Tls, (first.0.min(second.0), first.1.max(second.1)))
+        ..Finding::of(StallKind::StackedTimeouts, Phase::Tls, (first.0.min(second.0), first.1.max(second.1)))
     });
 }

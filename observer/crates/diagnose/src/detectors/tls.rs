@@ -1,53 +1,36 @@
 //! TLS handshakes that went unanswered, were reset, or took long.
 
+use model::evidence::Evidence;
 use model::human::{count, duration, duration_or_unknown};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use model::stall::StallKind;
 
-use super::case::{Case, hull};
-use super::connect::{around, by_host};
-use super::finding::Finding;
-use super::index::ids;
-use super::offer::Offer;
-use super::thresholds as at;
+use crate::case::{Case, hull};
+use crate::finding::Finding;
+use crate::handshakes::{tls_end, tls_took};
+use crate::index::ids;
+use crate::offer::Offer;
+use crate::{handshakes, hosts, thresholds as at, ways};
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    for (host, connections) in by_host(case, |c| is_unanswered(case, c)) {
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (host, connections) in hosts::connections(case, |c| handshakes::tls_unanswered(case, c)) {
         found.push(unanswered(case, &host, &connections));
     }
-    for (host, connections) in by_host(case, is_reset) {
+    for (host, connections) in hosts::connections(case, is_reset) {
         found.push(reset(case, &host, &connections));
     }
-    for (host, connections) in by_host(case, is_slow) {
+    for (host, connections) in hosts::connections(case, is_slow) {
         found.push(slow(case, &host, &connections));
     }
-    for (host, connections) in by_host(case, is_intercepted) {
+    for (host, connections) in hosts::connections(case, is_intercepted) {
         found.push(intercepted(case, &host, &connections));
     }
-    for (host, connections) in
-        by_host(case, |c| c.outcome == ConnectionOutcome::Unused && c.tls_ns.is_some() && !c.tls_failed)
-    {
+    for (host, connections) in hosts::connections(case, |c| {
+        c.outcome == ConnectionOutcome::Unused && c.tls_ns.is_some() && !c.tls_failed
+    }) {
         found.push(wasted(case, &host, &connections));
     }
-}
-
-fn end(case: &Case<'_>, connection: &Connection) -> Ns {
-    let start = connection.tls_start_ns.unwrap_or(connection.start_ns);
-    connection.tls_ns.map(|took| start + took).or(connection.end_ns).unwrap_or(case.wall.1)
-}
-
-fn took(case: &Case<'_>, connection: &Connection) -> Ns {
-    end(case, connection).saturating_sub(connection.tls_start_ns.unwrap_or(connection.start_ns))
-}
-
-/// The hello was sent, and nothing came.
-pub(crate) fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
-    connection.tls_start_ns.is_some()
-        && !connection.joined_late
-        && connection.tls_version.is_none()
-        && connection.outcome != ConnectionOutcome::Reset
-        && (connection.tls_ns.is_none() || connection.tls_failed)
-        && took(case, connection) >= at::HELLO_UNANSWERED_NS
 }
 
 fn is_reset(connection: &Connection) -> bool {
@@ -68,13 +51,13 @@ fn is_intercepted(connection: &Connection) -> bool {
 
 fn finding(
     case: &Case<'_>,
-    kind: &'static str,
+    kind: StallKind,
     host: &str,
     connections: &[&Connection],
     summary: String,
 ) -> Finding {
     let of = ids(connections.iter().map(|c| c.id));
-    let spans = connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), end(case, c)));
+    let spans = connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), tls_end(case, c)));
     Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_handshakes(true, |c| of.contains(&c.id)),
@@ -115,10 +98,6 @@ fn minor(version: &str) -> Option<u32> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-fn hello(connection: &Connection) -> String {
-    connection.hello_bytes.map_or_else(|| "of unknown size".to_owned(), |bytes| format!("of {bytes} bytes"))
-}
-
 fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let may_be_size = smaller_may_help(case, host, connections);
     let why = if may_be_size {
@@ -127,27 +106,25 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
         "likely filtered by name"
     };
     let summary = format!("{host} did not answer {}: {why}", count(connections.len() as u64, "ClientHello"));
-    let mut finding = finding(case, "tls-hello-unanswered", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsHelloUnanswered, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(6)
-        .map(|c| {
-            let again = if c.retransmits == 0 {
-                "not sent again: the peer acknowledged it".to_owned()
-            } else {
-                format!("{} sent again: nothing acknowledged it", count(u64::from(c.retransmits), "segment"))
-            };
-            let for_ = duration(took(case, c));
-            format!("ClientHello {} to {}, {again}; no ServerHello for {for_}", hello(c), c.remote)
+        .map(|c| Evidence::ClientHelloUnanswered {
+            connection: c.id,
+            remote: c.remote.clone(),
+            hello_bytes: c.hello_bytes,
+            retransmits: c.retransmits,
+            waited_ns: tls_took(case, c),
         })
         .collect();
     if may_be_size {
         finding.remedies.push(Offer::new("no-mlkem", "sends a ClientHello that fits one packet"));
         finding.advice = Some(
-            "if no-mlkem helps, have the firewall mended; else have the host let through, or use a mirror",
+            "if no-mlkem helps, have the firewall fixed; else have the host let through, or use a mirror",
         );
     }
-    finding.remedies.extend(around(case, host));
+    finding.remedies.extend(ways::around(case, host));
     finding.fatal = true;
     finding
 }
@@ -155,22 +132,24 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
 fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let summary =
         format!("the connection to {host} was reset as soon as its name was sent: likely a filter by name");
-    let mut finding = finding(case, "tls-reset-by-sni", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsResetBySni, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(6)
-        .map(|c| {
-            let name = c.server_name.as_deref().unwrap_or("no name");
-            format!("RST from {} {} after the ClientHello for {name}", c.remote, duration(took(case, c)))
+        .map(|c| Evidence::ResetAfterHello {
+            connection: c.id,
+            remote: c.remote.clone(),
+            server_name: c.server_name.clone(),
+            after_ns: tls_took(case, c),
         })
         .collect();
-    finding.remedies = around(case, host);
+    finding.remedies = ways::around(case, host);
     finding.fatal = true;
     finding
 }
 
 fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let longest = connections.iter().map(|c| (took(case, c), answered(c))).max().unwrap_or_default();
+    let longest = connections.iter().map(|c| (tls_took(case, c), answered(c))).max().unwrap_or_default();
     let (half, advice) = match longest {
         (all, Some(answered)) if answered < all / 2 => (
             format!(", {} of it after the server had answered", duration(all - answered)),
@@ -188,7 +167,7 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         1 => format!("the TLS handshake with {host} took {all}{half}, at an RTT of {rtt}"),
         many => format!("{many} TLS handshakes with {host} took up to {all}{half}, at an RTT of {rtt}"),
     };
-    let mut finding = finding(case, "tls-slow", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsSlow, host, connections, summary);
     finding.advice = advice;
     // A round trip is what a handshake takes at the least.
     finding.cost_ns = case.cost(|flight| match flight.subject {
@@ -202,14 +181,13 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         .take(6)
         .map(|c| {
             let answered = answered(c);
-            let rest = answered.map(|answered| took(case, c).saturating_sub(answered));
-            format!(
-                "{}: ServerHello after {}, {} until the handshake was done; RTT {}",
-                c.remote,
-                duration_or_unknown(answered),
-                duration_or_unknown(rest),
-                duration_or_unknown(c.rtt_ns)
-            )
+            Evidence::TlsHandshake {
+                connection: c.id,
+                remote: c.remote.clone(),
+                server_hello_ns: answered,
+                rest_ns: answered.map(|answered| tls_took(case, c).saturating_sub(answered)),
+                rtt_ns: c.rtt_ns,
+            }
         })
         .collect();
     finding
@@ -223,14 +201,16 @@ fn answered(connection: &Connection) -> Option<Ns> {
 
 fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let summary = format!("{host} was offered HTTP/2 and spoke HTTP/1.1: something may stand in between");
-    let mut finding = finding(case, "tls-intercepted", host, connections, summary);
+    let mut finding = finding(case, StallKind::TlsIntercepted, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(3)
-        .map(|c| {
-            let offered = c.alpn_offered.as_ref().map_or_else(String::new, |offers| offers.join(", "));
-            let version = c.tls_version.as_deref().unwrap_or("of unknown version");
-            format!("{}: offered {offered}, spoken http/1.1, TLS {version}", c.remote)
+        .map(|c| Evidence::ProtocolDowngraded {
+            connection: c.id,
+            remote: c.remote.clone(),
+            offered: c.alpn_offered.clone().unwrap_or_default(),
+            spoken: c.alpn.clone().unwrap_or_default(),
+            tls_version: c.tls_version.clone(),
         })
         .collect();
     finding.cost_ns = 0;
@@ -243,11 +223,15 @@ fn wasted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         "{} with {host} carried no request: go dials twice at the start and HTTP/2 needs one",
         count(connections.len() as u64, "connection")
     );
-    let mut finding = finding(case, "handshake-wasted", host, connections, summary);
+    let mut finding = finding(case, StallKind::HandshakeWasted, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(3)
-        .map(|c| format!("{}: {} of handshake", c.local, duration(took(case, c))))
+        .map(|c| Evidence::HandshakeUnused {
+            connection: c.id,
+            local: c.local.clone(),
+            took_ns: tls_took(case, c),
+        })
         .collect();
     finding.info = true;
     finding

@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use model::evidence::Evidence;
 use model::human::duration;
 use model::record::{Phase, Process};
+use model::stall::StallKind;
 
-use super::case::{Case, Span};
-use super::finding::Finding;
-use super::thresholds as at;
+use crate::case::{Case, Span};
+use crate::finding::Finding;
+use crate::thresholds as at;
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let fetcher = |process: &Process| case.command.fetcher(process);
     let of_go = |process: &Process| {
         !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))
     };
     let mut in_flight: HashMap<u32, Vec<Span>> = HashMap::new();
     for flight in &case.flights {
-        in_flight.entry(flight.subject.pid()).or_default().push(super::case::whole(flight));
+        in_flight.entry(flight.subject.pid()).or_default().push(crate::case::whole(flight));
     }
     for process in case.command.processes.values() {
         if fetcher(process) && of_go(process) {
@@ -73,14 +75,14 @@ fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<u32, Vec<Span
             duration(cost_ns)
         ),
         evidence: vec![
-            format!("{} (pid {}), {}", top.comm, top.pid, "no question, no connection and no CPU in use"),
-            format!("waits for: {} (pid {})", last.args.join(" "), last.pid),
+            Evidence::ProcessIdle { comm: top.comm.clone(), pid: top.pid },
+            Evidence::ProcessWaitedFor { args: last.args.clone(), pid: last.pid },
         ],
         host,
         cost_ns,
         fatal: true,
         about: u64::from(top.pid),
-        ..Finding::of("vcs-waiting", Phase::Vcs, longest)
+        ..Finding::of(StallKind::VcsWaiting, Phase::Vcs, longest)
     })
 }
 

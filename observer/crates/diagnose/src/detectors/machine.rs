@@ -1,16 +1,18 @@
 //! This machine: how many downloads at once, locks, caches in one folder, its own work.
 
+use model::evidence::{Cache, Evidence, LocalPart};
 use model::human::{count, duration, percent};
 use model::operations::Subject;
 use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use model::stall::StallKind;
 
-use super::case::{Case, Span, hull, whole};
-use super::finding::Finding;
-use super::index::ids;
-use super::offer::Offer;
-use super::thresholds as at;
+use crate::case::{Case, Span, hull, whole};
+use crate::finding::Finding;
+use crate::index::ids;
+use crate::offer::Offer;
+use crate::thresholds as at;
 
-pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(concurrency(case));
     found.extend(locks(case));
     found.extend(shared(case));
@@ -71,21 +73,14 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
             duration(gain)
         ),
         evidence: vec![
-            format!(
-                "GOMAXPROCS {limit}: that many downloads at once, {} asked for",
-                count(modules.len() as u64, "module")
-            ),
-            format!(
-                "{} ({}) with {limit} in flight and no thread at work",
-                duration(idle),
-                percent(idle, case.wall_ns())
-            ),
+            Evidence::DownloadsAllowed { gomaxprocs: limit, modules: modules.len() as u64 },
+            Evidence::DownloadsFull { in_flight: limit, idle_ns: idle, wall_ns: case.wall_ns() },
         ],
         remedies: vec![Offer::new(
             format!("concurrency={}", at::CONCURRENCY),
             "downloads 16 modules at once",
         )],
-        ..Finding::of("concurrency-limited", Phase::Proxy, hull(full.iter().copied())?)
+        ..Finding::of(StallKind::ConcurrencyLimited, Phase::Proxy, hull(full.iter().copied())?)
     })
 }
 
@@ -119,20 +114,15 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         evidence: waits
             .iter()
             .take(5)
-            .map(|wait| {
-                let holder = wait
-                    .holder
-                    .map_or_else(|| "holder unknown".to_owned(), |pid| format!("held by pid {pid}"));
-                let path = wait.path.as_deref().unwrap_or("?");
-                format!(
-                    "pid {} waited {} for {path}, {holder}",
-                    wait.pid,
-                    duration(end(wait) - wait.start_ns)
-                )
+            .map(|wait| Evidence::LockWait {
+                pid: wait.pid,
+                path: wait.path.clone(),
+                holder_pid: wait.holder,
+                waited_ns: end(wait) - wait.start_ns,
             })
             .collect(),
         ..Finding::of(
-            "cache-lock-wait",
+            StallKind::CacheLockWait,
             Phase::Lock,
             hull(waits.iter().map(|wait| (wait.start_ns, end(wait))))?,
         )
@@ -149,9 +139,12 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
     Some(Finding {
         summary: "GOCACHE and GOMODCACHE are one folder: cleaning the modules deletes the builds, too"
             .to_owned(),
-        evidence: vec![format!("GOMODCACHE={modules}"), format!("GOCACHE={builds}")],
+        evidence: vec![
+            Evidence::Folder { name: Cache::Modules, path: modules },
+            Evidence::Folder { name: Cache::Builds, path: builds },
+        ],
         info: true,
-        ..Finding::of("cache-shared", Phase::Local, case.wall)
+        ..Finding::of(StallKind::CacheShared, Phase::Local, case.wall)
     })
 }
 
@@ -164,9 +157,9 @@ fn local(case: &Case<'_>) -> Option<Finding> {
     }
     let local = case.split().local?;
     let parts = [
-        (local.cpu_ns, "on a CPU: unpacking and hashing"),
-        (local.runqueue_ns, "waiting for a CPU: too few, or taken by others"),
-        (local.disk_ns, "waiting for the disk"),
+        (local.cpu_ns, LocalPart::Cpu),
+        (local.runqueue_ns, LocalPart::Runqueue),
+        (local.disk_ns, LocalPart::Disk),
     ];
     let most = parts.iter().max_by_key(|part| part.0)?;
     Some(Finding {
@@ -174,10 +167,10 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         summary: format!(
             "{} of the time was this machine's own work, most of it {}",
             percent(share, case.wall_ns()),
-            most.1
+            most.1.words()
         ),
-        evidence: parts.iter().map(|(ns, what)| format!("{} {what}", duration(*ns))).collect(),
+        evidence: parts.map(|(took_ns, part)| Evidence::LocalTime { part, took_ns }).to_vec(),
         info: true,
-        ..Finding::of("local-bound", Phase::Local, case.wall)
+        ..Finding::of(StallKind::LocalBound, Phase::Local, case.wall)
     })
 }

@@ -1,0 +1,153 @@
+//! TCP handshakes that were lost, refused or sent into nothing.
+
+use model::evidence::{Evidence, HandshakeEnd};
+use model::human::count;
+use model::operations::Subject;
+use model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use model::stall::StallKind;
+
+use crate::case::{Case, Span, hull};
+use crate::finding::Finding;
+use crate::handshakes::tcp_end;
+use crate::index::ids;
+use crate::{hosts, thresholds as at, ways};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let holes: Vec<&Connection> = case.connections().filter(|hole| blackhole(case, hole)).collect();
+    if !holes.is_empty() {
+        ipv6(case, &holes, found);
+    }
+    let hole_ids = ids(holes.iter().map(|hole| hole.id));
+    let is_hole = |connection: &Connection| hole_ids.contains(&connection.id);
+    for (host, connections) in hosts::connections(case, |c| c.syn_retransmits > 0 && !is_hole(c)) {
+        found.push(lost(case, &host, &connections));
+    }
+    for (host, connections) in
+        hosts::connections(case, |c| c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0)
+    {
+        found.push(refused(case, &host, &connections));
+    }
+}
+
+/// The part of a handshake that a fault is to blame for.
+type Fault<'a> = &'a dyn Fn(&Connection) -> Span;
+
+fn finding(
+    case: &Case<'_>,
+    kind: StallKind,
+    host: &str,
+    connections: &[&Connection],
+    fault: Fault<'_>,
+    summary: String,
+) -> Finding {
+    let spans = connections.iter().map(|c| (c.start_ns, tcp_end(case, c)));
+    let of = ids(connections.iter().map(|c| c.id));
+    Finding {
+        host: Some(host.to_owned()),
+        cost_ns: case.cost(|flight| match flight.subject {
+            Subject::Connect(c) if of.contains(&c.id) => Some(fault(c)),
+            _ => None,
+        }),
+        summary,
+        evidence: connections.iter().take(6).map(|c| evidence(case, c)).collect(),
+        fatal: connections
+            .iter()
+            .all(|c| matches!(c.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Refused)),
+        ..Finding::of(kind, Phase::Connect, hull(spans).unwrap_or(case.wall))
+    }
+}
+
+fn evidence(case: &Case<'_>, connection: &Connection) -> Evidence {
+    let end = match connection.outcome {
+        ConnectionOutcome::Refused => HandshakeEnd::Refused,
+        ConnectionOutcome::TimedOut => HandshakeEnd::GivenUp,
+        _ if connection.connect_ns.is_some() => HandshakeEnd::Established,
+        _ => HandshakeEnd::Unanswered,
+    };
+    Evidence::TcpHandshake {
+        connection: connection.id,
+        remote: connection.remote.clone(),
+        retransmits: connection.syn_retransmits,
+        end,
+        took_ns: tcp_end(case, connection) - connection.start_ns,
+    }
+}
+
+fn times(n: u32) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let sent: u32 = connections.iter().map(|c| c.syn_retransmits).sum();
+    let through = connections
+        .iter()
+        .filter(|c| c.connect_ns.is_some() && c.outcome != ConnectionOutcome::TimedOut)
+        .count();
+    let came = through == connections.len();
+    let again = times(sent);
+    let summary = if came {
+        format!("{host} answered only after the SYN was retransmitted {again}: lost on the way")
+    } else {
+        format!(
+            "{host} did not answer the SYN, retransmitted {again}: a firewall drops it, or the host is down"
+        )
+    };
+    // The SYN that arrived takes a round trip like any other.
+    let fault = |c: &Connection| {
+        let way = c.connect_ns.and(c.rtt_ns).unwrap_or(0);
+        (c.start_ns, tcp_end(case, c).saturating_sub(way))
+    };
+    let mut finding = finding(case, StallKind::SynLost, host, connections, &fault, summary);
+    // A SYN that is lost now and then is lost on the way to another proxy, too.
+    finding.remedies = if came { Vec::new() } else { ways::around(case, host) };
+    finding.advice =
+        came.then_some("run it again; if it happens again, look for loss on the way to that host");
+    finding
+}
+
+fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!(
+        "{host} refused {}: nothing listens at {}, or a firewall refuses",
+        count(connections.len() as u64, "connection"),
+        connections[0].remote
+    );
+    let fault = |c: &Connection| (c.start_ns, tcp_end(case, c));
+    let mut finding = finding(case, StallKind::ConnectRefused, host, connections, &fault, summary);
+    finding.remedies = ways::around(case, host);
+    finding
+}
+
+fn is_v6(connection: &Connection) -> bool {
+    connection.remote.starts_with('[')
+}
+
+/// When IPv4 was tried after it.
+fn fallback_ns(case: &Case<'_>, connection: &Connection) -> Option<Ns> {
+    let others = case.connections().filter(|other| !is_v6(other) && other.pid == connection.pid);
+    let after = |other: &Connection| other.start_ns.saturating_sub(connection.start_ns);
+    let others = others.filter(|other| (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after(other)));
+    others.map(|other| other.start_ns).min()
+}
+
+/// No answer over IPv6, and IPv4 tried after it.
+fn blackhole(case: &Case<'_>, connection: &Connection) -> bool {
+    let end = tcp_end(case, connection);
+    let unanswered = connection.connect_ns.is_none()
+        || matches!(connection.outcome, ConnectionOutcome::TimedOut | ConnectionOutcome::Unused);
+    is_v6(connection)
+        && unanswered
+        && connection.tls_start_ns.is_none()
+        && end - connection.start_ns >= at::FALLBACK_NS
+        && fallback_ns(case, connection).is_some()
+}
+
+fn ipv6(case: &Case<'_>, holes: &[&Connection], found: &mut Vec<Finding>) {
+    let host = case.host(holes[0]);
+    let summary = format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms");
+    // From then on IPv4 takes the time that it takes.
+    let fault = |c: &Connection| (c.start_ns, fallback_ns(case, c).unwrap_or(c.start_ns));
+    found.push(Finding {
+        fatal: false,
+        ..finding(case, StallKind::Ipv6Blackhole, &host, holes, &fault, summary)
+    });
+}

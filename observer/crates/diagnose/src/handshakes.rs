@@ -1,0 +1,33 @@
+//! Handshakes of TCP and TLS: when one ended, how long it took, and whether it was answered.
+
+use model::record::{Connection, ConnectionOutcome, Ns};
+
+use crate::case::Case;
+use crate::thresholds as at;
+
+/// When the TCP handshake ended, however.
+pub(crate) fn tcp_end(case: &Case<'_>, connection: &Connection) -> Ns {
+    let took = connection.connect_ns.map(|took| connection.start_ns + took);
+    took.or(connection.end_ns).unwrap_or(case.wall.1)
+}
+
+/// When the TLS handshake ended, however.
+pub(crate) fn tls_end(case: &Case<'_>, connection: &Connection) -> Ns {
+    let start = connection.tls_start_ns.unwrap_or(connection.start_ns);
+    connection.tls_ns.map(|took| start + took).or(connection.end_ns).unwrap_or(case.wall.1)
+}
+
+/// How long the TLS handshake took, or takes so far.
+pub(crate) fn tls_took(case: &Case<'_>, connection: &Connection) -> Ns {
+    tls_end(case, connection).saturating_sub(connection.tls_start_ns.unwrap_or(connection.start_ns))
+}
+
+/// The hello was sent, and nothing came.
+pub(crate) fn tls_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
+    connection.tls_start_ns.is_some()
+        && !connection.joined_late
+        && connection.tls_version.is_none()
+        && connection.outcome != ConnectionOutcome::Reset
+        && (connection.tls_ns.is_none() || connection.tls_failed)
+        && tls_took(case, connection) >= at::HELLO_UNANSWERED_NS
+}

@@ -1,0 +1,98 @@
+//! Requests: which were answered slowly, what that cost, how many there were at once, and one as evidence.
+
+use std::collections::BTreeSet;
+
+use model::evidence::{Evidence, RequestSeen};
+use model::human::{count, duration, duration_or_unknown};
+use model::operations::Subject;
+use model::record::{Ns, Phase, Request};
+use model::stall::StallKind;
+
+use crate::case::{Case, hull};
+use crate::finding::Finding;
+use crate::hosts::is_database;
+use crate::thresholds as at;
+use crate::ways;
+
+/// A request as evidence.
+pub(crate) fn seen(request: &Request) -> Evidence {
+    Evidence::Request(RequestSeen::from(request))
+}
+
+/// Requests at once, at the most; what has not ended is open until `end`.
+pub(crate) fn most_at_once(requests: &[&Request], end: Ns) -> usize {
+    let edges = requests.iter().flat_map(|r| [(r.start_ns, 1), (r.end_ns.unwrap_or(end), -1)]);
+    let mut edges: Vec<(Ns, i64)> = edges.collect();
+    // What ends at a moment makes room for what begins at it.
+    edges.sort_unstable();
+    let mut open = 0;
+    let counts = edges.into_iter().map(|(_, change)| {
+        open += change;
+        open
+    });
+    usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0)
+}
+
+/// The round trip of a request's connection.
+pub(crate) fn rtt(case: &Case<'_>, request: &Request) -> Option<Ns> {
+    case.command.connections.get(&request.connection?)?.rtt_ns
+}
+
+/// The head came far later than the way takes.
+pub(crate) fn answered_slowly(case: &Case<'_>, request: &Request) -> bool {
+    let head = request.first_byte_ns.unwrap_or_else(|| request.end_ns.unwrap_or(case.wall.1));
+    let allowed = at::HEAD_WORK_NS + at::HEAD_ROUND_TRIPS * rtt(case, request).unwrap_or(0);
+    head.saturating_sub(request.start_ns) > allowed
+}
+
+/// Until when its head was waited for.
+pub(crate) fn head(case: &Case<'_>, request: &Request) -> Ns {
+    request.first_byte_ns.or(request.end_ns).unwrap_or(case.wall.1)
+}
+
+/// Requests whose heads came slowly, as a finding.
+pub(crate) fn slow_answers(
+    case: &Case<'_>,
+    kind: StallKind,
+    phase: Phase,
+    host: &str,
+    requests: &[&Request],
+) -> Finding {
+    let ids: BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
+    let longest =
+        requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();
+    let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();
+    let cost_ns = case.cost(|flight| match flight.subject {
+        Subject::Request(request) if ids.contains(&request.id) => {
+            // The way there and back takes its time, whoever answers.
+            Some((request.start_ns + self::rtt(case, request).unwrap_or(0), head(case, request)))
+        }
+        _ => None,
+    });
+    let whom = match phase {
+        Phase::Sumdb if is_database(case, host) => format!("the checksum database, {host},"),
+        Phase::Sumdb => format!("the checksum database, asked through {host},"),
+        _ => host.to_owned(),
+    };
+    let up_to = if requests.len() == 1 { "" } else { "up to " };
+    let answers = count(requests.len() as u64, "request");
+    let took = format!("took {up_to}{} before it answered {answers}", duration(longest));
+    let mut evidence: Vec<Evidence> = requests.iter().take(5).map(|request| seen(request)).collect();
+    evidence.push(Evidence::RoundTrip { rtt_ns: rtt });
+    Finding {
+        host: Some(host.to_owned()),
+        cost_ns,
+        summary: format!("{whom} {took}, at an RTT of {}", duration_or_unknown(rtt)),
+        evidence,
+        remedies: if phase == Phase::Sumdb {
+            ways::to_database(case, host)
+        } else {
+            ways::other_proxy(case, host)
+        },
+        ..Finding::of(
+            kind,
+            phase,
+            hull(requests.iter().map(|request| (request.start_ns, head(case, request)))).unwrap_or(case.wall),
+        )
+    }
+}

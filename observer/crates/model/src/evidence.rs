@@ -1,0 +1,826 @@
+//! What was seen of a stall: facts in, with their values and whom they are about, words out. Words are
+//! made when a fact is shown, so that scripts have the values and people the sentence.
+//!
+//! In JSON a fact is an object: `text` is the sentence, `kind` the sort of fact, and the other fields are
+//! its values, the unit at the end of the name (`_ns`, `_bytes`); `null` is "not known". Recordings of
+//! earlier versions have the sentence alone, which is read as [`Evidence::Words`].
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::human::{bytes, count, duration, duration_or_unknown, percent};
+use crate::record::{Class, Ns, Request};
+use crate::stall::StallName;
+
+/// One thing that was seen.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Evidence {
+    /// A sentence of which nothing more is known: of an earlier version, or a sort of fact of a later one
+    Words {
+        /// The sentence
+        #[serde(skip)]
+        words: String,
+    },
+    /// Records of a part of the time were lost
+    RecordsLost {
+        /// How much of it
+        lost_ns: Ns,
+    },
+    /// The wait is another stall's, too, and counted there
+    CountedAs {
+        /// The other one's kind
+        stall: StallName,
+    },
+    /// One query to a name server
+    Query {
+        /// Its number in `dns`
+        query: u32,
+        /// The name
+        name: String,
+        /// The record's type
+        qtype: String,
+        /// From 1
+        attempt: u32,
+        /// Who was asked
+        server: String,
+        /// The answer's code; `null` without an answer
+        rcode: Option<String>,
+        /// Whether it was waited for no longer
+        ended: bool,
+        /// Until the answer, or for as long as it was waited for
+        took_ns: Ns,
+    },
+    /// A local resolver passed a query on
+    QueryForwarded {
+        /// Its number in `dns`
+        query: u32,
+        /// The resolver's name
+        comm: String,
+        /// Whom it asked
+        server: String,
+        /// Until that server's answer
+        took_ns: Option<Ns>,
+    },
+    /// The go command is built without cgo
+    BuiltWithoutCgo {
+        /// Its file
+        path: Option<String>,
+    },
+    /// A TCP handshake
+    TcpHandshake {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// SYNs that were retransmitted
+        retransmits: u32,
+        /// How it turned out
+        end: HandshakeEnd,
+        /// How long it took
+        took_ns: Ns,
+    },
+    /// A `ClientHello` without an answer
+    ClientHelloUnanswered {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// The size of the hello
+        hello_bytes: Option<u32>,
+        /// Segments that were retransmitted; without any, the peer acknowledged the hello
+        retransmits: u32,
+        /// For how long nothing came
+        waited_ns: Ns,
+    },
+    /// A reset after a `ClientHello`
+    ResetAfterHello {
+        /// Its number in `connections`
+        connection: u32,
+        /// From whom
+        remote: String,
+        /// The name in the hello
+        server_name: Option<String>,
+        /// How long after the hello
+        after_ns: Ns,
+    },
+    /// A TLS handshake and its halves
+    TlsHandshake {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// From the hello to the server's
+        server_hello_ns: Option<Ns>,
+        /// From there until it was done
+        rest_ns: Option<Ns>,
+        /// Round trip
+        rtt_ns: Option<Ns>,
+    },
+    /// A protocol was offered and not chosen
+    ProtocolDowngraded {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// What ALPN offered
+        offered: Vec<String>,
+        /// What was chosen
+        spoken: String,
+        /// `1.3`, …
+        tls_version: Option<String>,
+    },
+    /// A handshake for nothing
+    HandshakeUnused {
+        /// Its number in `connections`
+        connection: u32,
+        /// From where
+        local: String,
+        /// How long it took
+        took_ns: Ns,
+    },
+    /// A connection on which nothing comes
+    ConnectionSilent {
+        /// Its number in `connections`
+        connection: u32,
+        /// From where
+        local: String,
+        /// Where to
+        remote: String,
+        /// Segments that were retransmitted meanwhile
+        retransmits: u64,
+        /// Round trip
+        rtt_ns: Option<Ns>,
+        /// What had come in all
+        received_bytes: Option<u64>,
+    },
+    /// A connection with loss
+    ConnectionLossy {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// Segments that were retransmitted
+        retransmits: u64,
+        /// Segments that came out of order
+        out_of_order: u32,
+        /// Round trip
+        rtt_ns: Option<Ns>,
+    },
+    /// A receive window was closed
+    WindowClosed {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// Ours, not the peer's
+        ours: bool,
+        /// How often
+        times: u64,
+        /// The longest time
+        longest_ns: Ns,
+    },
+    /// The peer ended a connection
+    Goaway {
+        /// Its number in `connections`
+        connection: u32,
+        /// Who
+        remote: String,
+        /// The code's name
+        code: String,
+        /// Requests that the connection had carried
+        requests: u32,
+    },
+    /// The peer's limit of streams
+    StreamLimit {
+        /// Its number in `connections`
+        connection: u32,
+        /// From where
+        local: String,
+        /// `SETTINGS_MAX_CONCURRENT_STREAMS`
+        limit: u32,
+        /// Requests that the connection carried
+        requests: u32,
+    },
+    /// A round trip, beside what took longer
+    RoundTrip {
+        /// The longest of those that are known
+        rtt_ns: Option<Ns>,
+    },
+    /// A request and how far it came
+    Request(RequestSeen),
+    /// A request that was answered with an error
+    RequestRefused(RequestSeen),
+    /// The body of a response
+    ResponseBody {
+        /// Its number in `requests`
+        request: u32,
+        /// Whom it was asked of
+        host: Option<String>,
+        /// Its path
+        path: Option<String>,
+        /// What it is for
+        class: Class,
+        /// Module path
+        module: Option<String>,
+        /// Module version
+        version: Option<String>,
+        /// Its size
+        body_bytes: Option<u64>,
+        /// From the head to the end
+        took_ns: Ns,
+    },
+    /// Many requests
+    Requests {
+        /// Whom they were asked of
+        host: String,
+        /// How many
+        requests: u64,
+        /// Half of them took no longer
+        median_ns: Option<Ns>,
+    },
+    /// A handshake of TCP or TLS without an answer
+    HandshakeUnanswered {
+        /// Its number in `connections`
+        connection: u32,
+        /// Where to
+        remote: String,
+        /// A `ClientHello`, not a SYN
+        tls: bool,
+        /// SYNs and segments that were retransmitted
+        retransmits: u32,
+    },
+    /// Handshakes with a host without an answer
+    HandshakesUnanswered {
+        /// Whom with
+        host: String,
+        /// How many
+        handshakes: u64,
+    },
+    /// As many downloads at once as GOMAXPROCS allows
+    DownloadsAllowed {
+        /// GOMAXPROCS
+        gomaxprocs: u64,
+        /// Modules that were asked for
+        modules: u64,
+    },
+    /// That many in flight, and this machine idle
+    DownloadsFull {
+        /// In flight
+        in_flight: u64,
+        /// With no thread at work
+        idle_ns: Ns,
+        /// Of so much
+        wall_ns: Ns,
+    },
+    /// A wait for a file lock
+    LockWait {
+        /// Who waited
+        pid: u32,
+        /// The file
+        path: Option<String>,
+        /// Who held it
+        holder_pid: Option<u32>,
+        /// How long
+        waited_ns: Ns,
+    },
+    /// A setting that is a folder
+    Folder {
+        /// The variable
+        name: Cache,
+        /// The folder
+        path: String,
+    },
+    /// Time of this machine's own
+    LocalTime {
+        /// Spent on what
+        part: LocalPart,
+        /// How much
+        took_ns: Ns,
+    },
+    /// A process without network or CPU
+    ProcessIdle {
+        /// The kernel's name of it
+        comm: String,
+        /// Pid
+        pid: u32,
+    },
+    /// The process that others wait for
+    ProcessWaitedFor {
+        /// Its arguments
+        args: Vec<String>,
+        /// Pid
+        pid: u32,
+    },
+}
+
+/// How a TCP handshake turned out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandshakeEnd {
+    /// A reset answered it
+    Refused,
+    /// Nobody waits any longer
+    GivenUp,
+    /// It came through
+    Established,
+    /// Not yet answered
+    Unanswered,
+}
+
+/// A cache of go's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum Cache {
+    /// Of modules
+    #[serde(rename = "GOMODCACHE")]
+    Modules,
+    /// Of builds
+    #[serde(rename = "GOCACHE")]
+    Builds,
+}
+
+impl Cache {
+    /// The variable that names its folder.
+    pub const fn variable(self) -> &'static str {
+        match self {
+            Self::Modules => "GOMODCACHE",
+            Self::Builds => "GOCACHE",
+        }
+    }
+}
+
+/// What this machine spends time on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LocalPart {
+    /// On a CPU
+    Cpu,
+    /// Waiting for one
+    Runqueue,
+    /// Waiting for the disk
+    Disk,
+}
+
+/// A request as evidence.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RequestSeen {
+    /// Its number in `requests`
+    pub request: u32,
+    /// Whom it was asked of
+    pub host: Option<String>,
+    /// HTTP/2 stream
+    pub stream: Option<u32>,
+    /// Its path
+    pub path: Option<String>,
+    /// What it is for
+    pub class: Class,
+    /// Module path
+    pub module: Option<String>,
+    /// Module version
+    pub version: Option<String>,
+    /// Status code
+    pub status: Option<u16>,
+    /// From its start to the response's head
+    pub head_ns: Option<Ns>,
+    /// From its start to its end
+    pub took_ns: Option<Ns>,
+}
+
+impl From<&Request> for RequestSeen {
+    fn from(request: &Request) -> Self {
+        let after = |at: Ns| at.saturating_sub(request.start_ns);
+        Self {
+            request: request.id,
+            host: request.authority.clone(),
+            stream: request.stream,
+            path: request.path.clone(),
+            class: request.class,
+            module: request.module.clone(),
+            version: request.version.clone(),
+            status: request.status,
+            head_ns: request.first_byte_ns.map(after),
+            took_ns: request.end_ns.map(after),
+        }
+    }
+}
+
+impl fmt::Display for RequestSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(stream) = self.stream {
+            write!(f, "stream {stream}, ")?;
+        }
+        write!(f, "{}: ", self.path.as_deref().unwrap_or("a path that is not known"))?;
+        match self.head_ns {
+            Some(head) => write!(f, "head after {}, ", duration(head))?,
+            None => f.write_str("no head, ")?,
+        }
+        match self.took_ns {
+            Some(took) => write!(f, "ended after {}", duration(took)),
+            None => f.write_str("not ended"),
+        }
+    }
+}
+
+/// The sentence.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words { words } => f.write_str(words),
+            Self::RecordsLost { lost_ns } => {
+                write!(f, "records of {} of this time were lost", duration(*lost_ns))
+            }
+            Self::CountedAs { stall } => write!(f, "its time is counted as {stall}"),
+            Self::Query { query: _, name, qtype, attempt, server, rcode, ended, took_ns } => {
+                let took = duration(*took_ns);
+                write!(f, "{name} ({qtype}), attempt {attempt}, asked {server}: ")?;
+                match (rcode, ended) {
+                    (Some(rcode), _) => write!(f, "{rcode} after {took}"),
+                    (None, true) => write!(f, "no answer, given up after {took}"),
+                    (None, false) => write!(f, "no answer for {took}"),
+                }
+            }
+            Self::QueryForwarded { query: _, comm, server, took_ns } => {
+                write!(f, "{comm} passed it on to {server}, which ")?;
+                match took_ns {
+                    Some(took) => write!(f, "answered after {}", duration(*took)),
+                    None => f.write_str("did not answer"),
+                }
+            }
+            Self::BuiltWithoutCgo { path } => {
+                let path = path.as_deref().unwrap_or("the binary");
+                write!(f, "{path} is built with CGO_ENABLED=0 and has its own resolver only")
+            }
+            Self::TcpHandshake { connection: _, remote, retransmits, end, took_ns } => {
+                let how = match end {
+                    HandshakeEnd::Refused => "reset after",
+                    HandshakeEnd::GivenUp => "given up after",
+                    HandshakeEnd::Established => "established after",
+                    HandshakeEnd::Unanswered => "unanswered for",
+                };
+                write!(f, "SYN to {remote}")?;
+                match retransmits {
+                    0 => {}
+                    1 => f.write_str(", retransmitted once")?,
+                    n => write!(f, ", retransmitted {n} times")?,
+                }
+                write!(f, ": {how} {}", duration(*took_ns))
+            }
+            Self::ClientHelloUnanswered { connection: _, remote, hello_bytes, retransmits, waited_ns } => {
+                match hello_bytes {
+                    Some(bytes) => write!(f, "ClientHello of {bytes} bytes to {remote}, ")?,
+                    None => write!(f, "ClientHello of unknown size to {remote}, ")?,
+                }
+                match retransmits {
+                    0 => f.write_str("not retransmitted: the peer acknowledged it")?,
+                    n => {
+                        let segments = count(u64::from(*n), "segment");
+                        write!(f, "{segments} retransmitted: nothing acknowledged it")?;
+                    }
+                }
+                write!(f, "; no ServerHello for {}", duration(*waited_ns))
+            }
+            Self::ResetAfterHello { connection: _, remote, server_name, after_ns } => {
+                let name = server_name.as_deref().unwrap_or("no name");
+                write!(f, "RST from {remote} {} after the ClientHello for {name}", duration(*after_ns))
+            }
+            Self::TlsHandshake { connection: _, remote, server_hello_ns, rest_ns, rtt_ns } => write!(
+                f,
+                "{remote}: ServerHello after {}, {} until the handshake was done; RTT {}",
+                duration_or_unknown(*server_hello_ns),
+                duration_or_unknown(*rest_ns),
+                duration_or_unknown(*rtt_ns)
+            ),
+            Self::ProtocolDowngraded { connection: _, remote, offered, spoken, tls_version } => {
+                let version = tls_version.as_deref().unwrap_or("of unknown version");
+                write!(f, "{remote}: offered {}, spoken {spoken}, TLS {version}", offered.join(", "))
+            }
+            Self::HandshakeUnused { connection: _, local, took_ns } => {
+                write!(f, "{local}: {} of handshake", duration(*took_ns))
+            }
+            Self::ConnectionSilent { connection: _, local, remote, retransmits, rtt_ns, received_bytes } => {
+                write!(
+                    f,
+                    "{local} to {remote}: {retransmits} retransmissions meanwhile, RTT {}, {} received in all",
+                    duration_or_unknown(*rtt_ns),
+                    received_bytes.map_or_else(|| "?".to_owned(), bytes)
+                )
+            }
+            Self::ConnectionLossy { connection: _, remote, retransmits, out_of_order, rtt_ns } => write!(
+                f,
+                "{remote}: {} retransmitted, {out_of_order} received out of order, RTT {}",
+                count(*retransmits, "segment"),
+                duration_or_unknown(*rtt_ns)
+            ),
+            Self::WindowClosed { connection: _, remote, ours, times, longest_ns } => write!(
+                f,
+                "{remote}: {} window was 0 {}, the longest {}",
+                if *ours { "our" } else { "the peer's" },
+                count(*times, "time"),
+                duration(*longest_ns)
+            ),
+            Self::Goaway { connection: _, remote, code, requests } => {
+                write!(f, "{remote}: GOAWAY {code} after {}", count(u64::from(*requests), "request"))
+            }
+            Self::StreamLimit { connection: _, local, limit, requests } => write!(
+                f,
+                "{local}: SETTINGS_MAX_CONCURRENT_STREAMS {limit}, {}",
+                count(u64::from(*requests), "request")
+            ),
+            Self::RoundTrip { rtt_ns } => write!(f, "RTT {}", duration_or_unknown(*rtt_ns)),
+            Self::Request(request) => request.fmt(f),
+            Self::RequestRefused(request) => {
+                write!(f, "{} {request}", request.status.unwrap_or_default())
+            }
+            Self::ResponseBody {
+                request: _,
+                host: _,
+                path,
+                class: _,
+                module: _,
+                version: _,
+                body_bytes,
+                took_ns,
+            } => {
+                let size = body_bytes.map_or_else(|| "?".to_owned(), bytes);
+                write!(f, "{}: {size} in {}", path.as_deref().unwrap_or("?"), duration(*took_ns))
+            }
+            Self::Requests { host, requests, median_ns } => write!(
+                f,
+                "{} to {host}, half of them within {}",
+                count(*requests, "request"),
+                median_ns.map_or_else(|| "?".to_owned(), duration)
+            ),
+            Self::HandshakeUnanswered { connection: _, remote, tls, retransmits } => {
+                let what = if *tls { "ClientHello" } else { "SYN" };
+                write!(f, "{what} to {remote} unanswered, {retransmits} retransmitted")
+            }
+            Self::HandshakesUnanswered { host, handshakes } => {
+                write!(f, "{host}: {} unanswered", count(*handshakes, "handshake"))
+            }
+            Self::DownloadsAllowed { gomaxprocs, modules } => write!(
+                f,
+                "GOMAXPROCS {gomaxprocs}: that many downloads at once, {} asked for",
+                count(*modules, "module")
+            ),
+            Self::DownloadsFull { in_flight, idle_ns, wall_ns } => write!(
+                f,
+                "{} ({}) with {in_flight} in flight and no thread at work",
+                duration(*idle_ns),
+                percent(*idle_ns, *wall_ns)
+            ),
+            Self::LockWait { pid, path, holder_pid, waited_ns } => {
+                let path = path.as_deref().unwrap_or("?");
+                write!(f, "pid {pid} waited {} for {path}, ", duration(*waited_ns))?;
+                match holder_pid {
+                    Some(holder) => write!(f, "held by pid {holder}"),
+                    None => f.write_str("holder unknown"),
+                }
+            }
+            Self::Folder { name, path } => write!(f, "{}={path}", name.variable()),
+            Self::LocalTime { part, took_ns } => write!(f, "{} {}", duration(*took_ns), part.words()),
+            Self::ProcessIdle { comm, pid } => {
+                write!(f, "{comm} (pid {pid}), no query, no connection and no CPU in use")
+            }
+            Self::ProcessWaitedFor { args, pid } => {
+                write!(f, "waits for: {} (pid {pid})", args.join(" "))
+            }
+        }
+    }
+}
+
+impl LocalPart {
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Cpu => "on a CPU: unpacking and hashing",
+            Self::Runqueue => "waiting for a CPU: too few, or taken by others",
+            Self::Disk => "waiting for the disk",
+        }
+    }
+}
+
+/// What becomes of each sort of foreign word in evidence, where it is redacted or anonymized.
+pub(crate) trait Words {
+    /// A host, with or without port
+    fn host(&mut self, host: &str) -> String;
+    /// An address with port
+    fn address(&mut self, address: &str) -> String;
+    /// A file or folder
+    fn path(&mut self, path: &str) -> String;
+    /// The kernel's name of a program
+    fn program(&mut self, comm: &str) -> String;
+    /// A command line
+    fn args(&mut self, args: &[String]) -> Vec<String>;
+    /// A protocol's or code's name, of whatever protocol
+    fn code(&mut self, code: &str) -> String;
+    /// A protocol as ALPN names it
+    fn protocol(&mut self, name: &str) -> String;
+    /// A request's path, and the module and version in it
+    fn target(
+        &mut self,
+        path: Option<&str>,
+        class: Class,
+        module: Option<&str>,
+        version: Option<&str>,
+    ) -> [Option<String>; 3];
+    /// A stall's kind
+    fn stall(&mut self, name: StallName) -> StallName;
+    /// A sentence; `None` when no sentence may be shown
+    fn sentence(&mut self, words: &str) -> Option<String>;
+}
+
+impl Evidence {
+    /// The same with every foreign word as `by` shows it; `None` when nothing is left. Each fact is taken
+    /// apart without `..`: a new field does not compile until somebody has decided what becomes of it.
+    pub(crate) fn shown(self, by: &mut impl Words) -> Option<Self> {
+        Some(match self {
+            Self::Words { words } => Self::Words { words: by.sentence(&words)? },
+            Self::CountedAs { stall } => Self::CountedAs { stall: by.stall(stall) },
+            Self::Query { query, name, qtype, attempt, server, rcode, ended, took_ns } => Self::Query {
+                query,
+                name: by.host(&name),
+                qtype: by.code(&qtype),
+                attempt,
+                server: by.address(&server),
+                rcode: rcode.map(|code| by.code(&code)),
+                ended,
+                took_ns,
+            },
+            Self::QueryForwarded { query, comm, server, took_ns } => {
+                Self::QueryForwarded { query, comm: by.program(&comm), server: by.address(&server), took_ns }
+            }
+            Self::BuiltWithoutCgo { path } => Self::BuiltWithoutCgo { path: path.map(|path| by.path(&path)) },
+            Self::TcpHandshake { connection, remote, retransmits, end, took_ns } => {
+                Self::TcpHandshake { connection, remote: by.address(&remote), retransmits, end, took_ns }
+            }
+            Self::ClientHelloUnanswered { connection, remote, hello_bytes, retransmits, waited_ns } => {
+                let remote = by.address(&remote);
+                Self::ClientHelloUnanswered { connection, remote, hello_bytes, retransmits, waited_ns }
+            }
+            Self::ResetAfterHello { connection, remote, server_name, after_ns } => Self::ResetAfterHello {
+                connection,
+                remote: by.address(&remote),
+                server_name: server_name.map(|name| by.host(&name)),
+                after_ns,
+            },
+            Self::TlsHandshake { connection, remote, server_hello_ns, rest_ns, rtt_ns } => {
+                let remote = by.address(&remote);
+                Self::TlsHandshake { connection, remote, server_hello_ns, rest_ns, rtt_ns }
+            }
+            Self::ProtocolDowngraded { connection, remote, offered, spoken, tls_version } => {
+                Self::ProtocolDowngraded {
+                    connection,
+                    remote: by.address(&remote),
+                    offered: offered.iter().map(|name| by.protocol(name)).collect(),
+                    spoken: by.protocol(&spoken),
+                    tls_version: tls_version.map(|version| by.code(&version)),
+                }
+            }
+            Self::HandshakeUnused { connection, local, took_ns } => {
+                Self::HandshakeUnused { connection, local: by.address(&local), took_ns }
+            }
+            Self::ConnectionSilent { connection, local, remote, retransmits, rtt_ns, received_bytes } => {
+                let (local, remote) = (by.address(&local), by.address(&remote));
+                Self::ConnectionSilent { connection, local, remote, retransmits, rtt_ns, received_bytes }
+            }
+            Self::ConnectionLossy { connection, remote, retransmits, out_of_order, rtt_ns } => {
+                let remote = by.address(&remote);
+                Self::ConnectionLossy { connection, remote, retransmits, out_of_order, rtt_ns }
+            }
+            Self::WindowClosed { connection, remote, ours, times, longest_ns } => {
+                Self::WindowClosed { connection, remote: by.address(&remote), ours, times, longest_ns }
+            }
+            Self::Goaway { connection, remote, code, requests } => {
+                Self::Goaway { connection, remote: by.address(&remote), code: by.code(&code), requests }
+            }
+            Self::StreamLimit { connection, local, limit, requests } => {
+                Self::StreamLimit { connection, local: by.address(&local), limit, requests }
+            }
+            Self::Request(request) => Self::Request(request.shown(by)),
+            Self::RequestRefused(request) => Self::RequestRefused(request.shown(by)),
+            Self::ResponseBody { request, host, path, class, module, version, body_bytes, took_ns } => {
+                let host = host.map(|host| by.host(&host));
+                let [path, module, version] =
+                    by.target(path.as_deref(), class, module.as_deref(), version.as_deref());
+                Self::ResponseBody { request, host, path, class, module, version, body_bytes, took_ns }
+            }
+            Self::Requests { host, requests, median_ns } => {
+                Self::Requests { host: by.host(&host), requests, median_ns }
+            }
+            Self::HandshakeUnanswered { connection, remote, tls, retransmits } => {
+                Self::HandshakeUnanswered { connection, remote: by.address(&remote), tls, retransmits }
+            }
+            Self::HandshakesUnanswered { host, handshakes } => {
+                Self::HandshakesUnanswered { host: by.host(&host), handshakes }
+            }
+            Self::LockWait { pid, path, holder_pid, waited_ns } => {
+                Self::LockWait { pid, path: path.map(|path| by.path(&path)), holder_pid, waited_ns }
+            }
+            Self::Folder { name, path } => Self::Folder { name, path: by.path(&path) },
+            Self::ProcessIdle { comm, pid } => Self::ProcessIdle { comm: by.program(&comm), pid },
+            Self::ProcessWaitedFor { args, pid } => Self::ProcessWaitedFor { args: by.args(&args), pid },
+            // Numbers alone.
+            Self::RecordsLost { lost_ns } => Self::RecordsLost { lost_ns },
+            Self::RoundTrip { rtt_ns } => Self::RoundTrip { rtt_ns },
+            Self::DownloadsAllowed { gomaxprocs, modules } => Self::DownloadsAllowed { gomaxprocs, modules },
+            Self::DownloadsFull { in_flight, idle_ns, wall_ns } => {
+                Self::DownloadsFull { in_flight, idle_ns, wall_ns }
+            }
+            Self::LocalTime { part, took_ns } => Self::LocalTime { part, took_ns },
+        })
+    }
+}
+
+impl RequestSeen {
+    fn shown(self, by: &mut impl Words) -> Self {
+        let Self { request, host, stream, path, class, module, version, status, head_ns, took_ns } = self;
+        let host = host.map(|host| by.host(&host));
+        let [path, module, version] =
+            by.target(path.as_deref(), class, module.as_deref(), version.as_deref());
+        Self { request, host, stream, path, class, module, version, status, head_ns, took_ns }
+    }
+}
+
+/// What was seen: a fact in a sentence, its sort, and its values.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Evidence")]
+pub(crate) struct Entry<'a> {
+    /// The fact in a sentence
+    text: String,
+    #[serde(flatten)]
+    fact: &'a Evidence,
+}
+
+/// For `#[serde(with)]`.
+pub(crate) fn serialize<S: Serializer>(evidence: &[Evidence], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(evidence.iter().map(|fact| Entry { text: fact.to_string(), fact }))
+}
+
+/// For `#[serde(with)]`.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Evidence>, D::Error> {
+    let entries = Vec::<Value>::deserialize(from)?;
+    entries
+        .into_iter()
+        .map(|entry| read(entry).ok_or_else(|| D::Error::custom("evidence without text")))
+        .collect()
+}
+
+/// A sentence alone, a fact, or the sentence of a fact that this version does not know.
+fn read(entry: Value) -> Option<Evidence> {
+    let words = match &entry {
+        Value::String(words) => return Some(Evidence::Words { words: words.clone() }),
+        entry => entry.get("text")?.as_str()?.to_owned(),
+    };
+    match serde_json::from_value(entry) {
+        Ok(Evidence::Words { .. }) | Err(_) => Some(Evidence::Words { words }),
+        Ok(fact) => Some(fact),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read_all(entries: Value) -> Vec<Evidence> {
+        deserialize(entries).unwrap()
+    }
+
+    fn written(evidence: &[Evidence]) -> Value {
+        serialize(evidence, serde_json::value::Serializer).unwrap()
+    }
+
+    #[test]
+    fn a_fact_is_written_with_its_sentence_its_sort_and_its_values() {
+        let fact = Evidence::TcpHandshake {
+            connection: 4,
+            remote: "192.0.2.1:443".into(),
+            retransmits: 2,
+            end: HandshakeEnd::Established,
+            took_ns: 3_000_000_000,
+        };
+        let entry = json!([{
+            "text": "SYN to 192.0.2.1:443, retransmitted 2 times: established after 3.00 s",
+            "kind": "tcp-handshake", "connection": 4, "remote": "192.0.2.1:443", "retransmits": 2,
+            "end": "established", "took_ns": 3_000_000_000_u64,
+        }]);
+        assert_eq!(written(std::slice::from_ref(&fact)), entry);
+        assert_eq!(read_all(entry), [fact]);
+    }
+
+    #[test]
+    fn sentences_of_other_versions_stay_sentences() {
+        let earlier = json!(["SYN to 192.0.2.1:443, sent again once: unanswered for 1.00 s"]);
+        let [Evidence::Words { words }] = &read_all(earlier)[..] else { panic!() };
+        assert!(words.starts_with("SYN to"), "{words}");
+        let later = json!([{"text": "all is well", "kind": "weather", "sky": "blue"}]);
+        let later = read_all(later);
+        assert_eq!(written(&later), json!([{"text": "all is well", "kind": "words"}]));
+        assert_eq!(read_all(written(&later)), later);
+    }
+}

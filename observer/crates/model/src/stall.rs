@@ -1,0 +1,416 @@
+//! The catalogue of stalls: every kind with all that is decided about it. A kind in; its name, the
+//! phases that it is reported in, what to do about it, and where `docs/stalls.md` explains it, out.
+//!
+//! Each property is a `match` without `_`: a new kind does not compile until somebody has decided.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+use super::record::Phase;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What kind of stall it is.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum StallKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl StallKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// Its name, as scripts see it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            /// The section of `docs/stalls.md` about it.
+            pub const fn anchor(self) -> &'static str {
+                match self {
+                    $(Self::$kind => concat!("docs/stalls.md#", $name),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A name server left queries unanswered
+    DnsTimeout = "dns-timeout",
+    /// A name server answers A and never AAAA
+    DnsAaaaSilent = "dns-aaaa-silent",
+    /// A name server answered slowly
+    DnsSlow = "dns-slow",
+    /// Names with a suffix of the search list were asked for first
+    DnsSearch = "dns-search",
+    /// A name server answered with an error, or with a truncated answer
+    DnsError = "dns-error",
+    /// `GODEBUG=netdns=cgo` with a go command without cgo
+    NetdnsIgnored = "netdns-ignored",
+    /// SYNs were lost or dropped
+    SynLost = "syn-lost",
+    /// A connection was refused
+    ConnectRefused = "connect-refused",
+    /// Nothing comes back over IPv6
+    Ipv6Blackhole = "ipv6-blackhole",
+    /// A `ClientHello` was not answered
+    TlsHelloUnanswered = "tls-hello-unanswered",
+    /// A connection was reset right after its `ClientHello`
+    TlsResetBySni = "tls-reset-by-sni",
+    /// A TLS handshake took many round trips
+    TlsSlow = "tls-slow",
+    /// HTTP/2 was offered and HTTP/1.1 chosen
+    TlsIntercepted = "tls-intercepted",
+    /// A connection shook hands and carried no request
+    HandshakeWasted = "handshake-wasted",
+    /// Loss on one connection held up several streams
+    H2LossBlocksAll = "h2-loss-blocks-all",
+    /// Requests without a byte of an answer on a connection that is alive
+    H2Silent = "h2-silent",
+    /// Nothing that is sent is acknowledged any more
+    PathDead = "path-dead",
+    /// The peer allows few streams on a connection
+    H2StreamLimit = "h2-stream-limit",
+    /// The peer ended a connection with GOAWAY
+    H2Goaway = "h2-goaway",
+    /// The peer reset streams
+    H2StreamReset = "h2-stream-reset",
+    /// One side did not read what it was sent
+    ZeroWindow = "zero-window",
+    /// The module proxy took long before it answered
+    ProxySlow = "proxy-slow",
+    /// A body came slowly
+    TransferSlow = "transfer-slow",
+    /// Another Go was downloaded
+    ToolchainDownload = "toolchain-download",
+    /// A proxy does not have a module, and its own host was asked
+    ProxyFallbackDirect = "proxy-fallback-direct",
+    /// A proxy or checksum database was asked for what may be private
+    MirrorPrivate = "mirror-private",
+    /// The same URL was requested more than once
+    DuplicateRequest = "duplicate-request",
+    /// The checksum database took long, or much of the time
+    SumdbSlow = "sumdb-slow",
+    /// The checksum database cannot be reached
+    SumdbUnreachable = "sumdb-unreachable",
+    /// A proxy says that it serves the checksum database, and fails to
+    SumdbProxyBroken = "sumdb-proxy-broken",
+    /// Proxy and checksum database timed out one after the other
+    StackedTimeouts = "stacked-timeouts",
+    /// Fewer downloads at once than the path would carry
+    ConcurrencyLimited = "concurrency-limited",
+    /// Another process held a file lock
+    CacheLockWait = "cache-lock-wait",
+    /// GOCACHE and GOMODCACHE are one folder
+    CacheShared = "cache-shared",
+    /// Most of the time was this machine's own work
+    LocalBound = "local-bound",
+    /// git or a helper of its waits without any traffic
+    VcsWaiting = "vcs-waiting",
+}
+
+/// The phases of requests.
+const REQUESTS: &[Phase] = &[Phase::Proxy, Phase::Sumdb, Phase::Toolchain, Phase::Vcs];
+
+impl StallKind {
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// The phases in which it is reported.
+    pub const fn phases(self) -> &'static [Phase] {
+        match self {
+            Self::DnsTimeout
+            | Self::DnsAaaaSilent
+            | Self::DnsSlow
+            | Self::DnsSearch
+            | Self::DnsError
+            | Self::NetdnsIgnored => &[Phase::Dns],
+            Self::SynLost | Self::ConnectRefused | Self::Ipv6Blackhole => &[Phase::Connect],
+            Self::TlsHelloUnanswered
+            | Self::TlsResetBySni
+            | Self::TlsSlow
+            | Self::TlsIntercepted
+            | Self::HandshakeWasted
+            | Self::StackedTimeouts => &[Phase::Tls],
+            Self::H2LossBlocksAll
+            | Self::H2Silent
+            | Self::PathDead
+            | Self::H2Goaway
+            | Self::H2StreamReset
+            | Self::ZeroWindow
+            | Self::TransferSlow
+            | Self::DuplicateRequest => REQUESTS,
+            Self::H2StreamLimit | Self::ProxySlow | Self::ConcurrencyLimited => &[Phase::Proxy],
+            Self::MirrorPrivate => &[Phase::Proxy, Phase::Sumdb],
+            Self::SumdbSlow | Self::SumdbProxyBroken => &[Phase::Sumdb],
+            Self::SumdbUnreachable => &[Phase::Connect, Phase::Tls],
+            Self::ToolchainDownload => &[Phase::Toolchain],
+            Self::ProxyFallbackDirect | Self::VcsWaiting => &[Phase::Vcs],
+            Self::CacheLockWait => &[Phase::Lock],
+            Self::CacheShared | Self::LocalBound => &[Phase::Local],
+        }
+    }
+
+    /// What a person can do about it, in a sentence: the short form of what `docs/stalls.md` says,
+    /// where its detector has none that fits the case better.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::DnsTimeout => {
+                "if it happens again, take that server out of /etc/resolv.conf, or fix the way to it"
+            }
+            Self::DnsAaaaSilent => "fix the device that drops AAAA queries, or use another name server",
+            Self::DnsSlow => {
+                "use a faster name server, or a cache on this machine: go asks again in each command"
+            }
+            Self::DnsSearch => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
+            Self::DnsError => "report it to the owner of that name server, or use another one",
+            Self::NetdnsIgnored => "take netdns out of GODEBUG",
+            Self::SynLost => {
+                "see whether that host is up and the firewall open for it, or use one that can be reached"
+            }
+            Self::ConnectRefused => "fix GOPROXY or GOSUMDB, whichever names it, or start the server",
+            Self::Ipv6Blackhole => {
+                "fix IPv6 on this network or switch it off: go has no setting to prefer IPv4"
+            }
+            Self::TlsHelloUnanswered | Self::TlsResetBySni => {
+                "have the host let through, or use a mirror that is"
+            }
+            Self::TlsSlow => "ask the server's owner why it answers slowly",
+            Self::TlsIntercepted => {
+                "nothing, unless downloads are slow: each at once needs a connection of its own"
+            }
+            Self::HandshakeWasted => "nothing: it cost one handshake beside another",
+            Self::H2LossBlocksAll => "fix the loss on the way to that host",
+            Self::H2Silent => {
+                "use another proxy that may see your modules; in scripts set a limit: timeout 300 go mod download"
+            }
+            Self::PathDead => {
+                "run it again; if it happens again, look for a NAT, firewall or VPN that drops connections"
+            }
+            Self::H2StreamLimit => "raise the limit at the proxy",
+            Self::H2Goaway => "raise the limit (nginx: keepalive_requests), or use another proxy",
+            Self::H2StreamReset => "look into the server's log at that time, or use another proxy",
+            Self::ZeroWindow => "report it to the owner of that server: it reads too slowly",
+            Self::ProxySlow => "use another proxy, or ask its owner why it answers slowly",
+            Self::TransferSlow => "use another proxy, or ask its owner whether it limits the rate",
+            Self::ToolchainDownload => {
+                "install that Go beforehand, in CI in the image; GOTOOLCHAIN=local helps if go.mod needs no newer one"
+            }
+            Self::ProxyFallbackDirect => {
+                "append private modules to GOPRIVATE, and GONOPROXY and GONOSUMDB where set; a wrong version: fix go.mod"
+            }
+            Self::MirrorPrivate => {
+                "append your modules' prefix to GOPRIVATE, and to GONOPROXY and GONOSUMDB where set: they win over it"
+            }
+            Self::DuplicateRequest => "add what is missing there, if it should not be",
+            Self::SumdbSlow => "commit a complete go.sum (go mod tidy): the database is then asked nothing",
+            Self::SumdbUnreachable => "commit a complete go.sum, or use a proxy that serves the database",
+            Self::SumdbProxyBroken => {
+                "have the proxy fixed: it must answer /supported with 404, or serve the database"
+            }
+            Self::StackedTimeouts => "fix one of the two, and the time halves",
+            Self::ConcurrencyLimited => "set GOMAXPROCS for this command: GOMAXPROCS=16 go mod download",
+            Self::CacheLockWait => {
+                "wait for that process, or end it if it hangs; in CI give jobs that run at once a GOMODCACHE each"
+            }
+            Self::CacheShared => "give GOCACHE and GOMODCACHE a folder each",
+            Self::LocalBound => {
+                "CPU: keep the module cache between runs; disk: a faster one for GOMODCACHE; waiting \
+                 for a CPU: fewer jobs beside it"
+            }
+            Self::VcsWaiting => {
+                "give git its credentials (a key without a passphrase, a token in .netrc); ssh -oBatchMode=yes shows if it asks"
+            }
+        }
+    }
+
+    /// What else is to be known of it, but for its words.
+    const fn traits(self) -> Traits {
+        const PLAIN: Traits = Traits { hangs: false, over_others: false, of_the_whole: false };
+        match self {
+            Self::H2Silent | Self::PathDead => Traits { hangs: true, ..PLAIN },
+            Self::StackedTimeouts | Self::ToolchainDownload => Traits { over_others: true, ..PLAIN },
+            Self::ConcurrencyLimited => Traits { over_others: true, of_the_whole: true, ..PLAIN },
+            Self::DnsTimeout
+            | Self::DnsAaaaSilent
+            | Self::DnsSlow
+            | Self::DnsSearch
+            | Self::DnsError
+            | Self::NetdnsIgnored
+            | Self::SynLost
+            | Self::ConnectRefused
+            | Self::Ipv6Blackhole
+            | Self::TlsHelloUnanswered
+            | Self::TlsResetBySni
+            | Self::TlsSlow
+            | Self::TlsIntercepted
+            | Self::HandshakeWasted
+            | Self::H2LossBlocksAll
+            | Self::H2StreamLimit
+            | Self::H2Goaway
+            | Self::H2StreamReset
+            | Self::ZeroWindow
+            | Self::ProxySlow
+            | Self::TransferSlow
+            | Self::ProxyFallbackDirect
+            | Self::MirrorPrivate
+            | Self::DuplicateRequest
+            | Self::SumdbSlow
+            | Self::SumdbUnreachable
+            | Self::SumdbProxyBroken
+            | Self::CacheLockWait
+            | Self::CacheShared
+            | Self::LocalBound
+            | Self::VcsWaiting => PLAIN,
+        }
+    }
+
+    /// go waits for it without a time-out of its own: an attempt is not to hang, too.
+    pub const fn hangs(self) -> bool {
+        self.traits().hangs
+    }
+
+    /// It says what others cost together, or what would be saved of it: its cost is not added to theirs.
+    pub const fn over_others(self) -> bool {
+        self.traits().over_others
+    }
+
+    /// A prediction over the whole command: reported when it has ended, for until then it comes and goes.
+    pub const fn of_the_whole(self) -> bool {
+        self.traits().of_the_whole
+    }
+}
+
+struct Traits {
+    hangs: bool,
+    over_others: bool,
+    of_the_whole: bool,
+}
+
+impl fmt::Display for StallKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A kind's name as a record has it: of this catalogue, or of another version's.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum StallName {
+    /// In this catalogue
+    Known(StallKind),
+    /// In another version's
+    Unknown(String),
+}
+
+impl StallName {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(kind) => kind.name(),
+            Self::Unknown(name) => name,
+        }
+    }
+
+    /// The kind, where this version knows it.
+    pub const fn kind(&self) -> Option<StallKind> {
+        match self {
+            Self::Known(kind) => Some(*kind),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// Whether its cost is one over those of others ([`StallKind::over_others`]).
+    pub fn is_over_others(&self) -> bool {
+        self.kind().is_some_and(StallKind::over_others)
+    }
+}
+
+impl From<StallKind> for StallName {
+    fn from(kind: StallKind) -> Self {
+        Self::Known(kind)
+    }
+}
+
+impl From<String> for StallName {
+    fn from(name: String) -> Self {
+        StallKind::named(&name).map_or(Self::Unknown(name), Self::Known)
+    }
+}
+
+impl From<StallName> for String {
+    fn from(name: StallName) -> Self {
+        match name {
+            StallName::Known(kind) => kind.name().to_owned(),
+            StallName::Unknown(name) => name,
+        }
+    }
+}
+
+impl PartialEq<StallKind> for StallName {
+    fn eq(&self, kind: &StallKind) -> bool {
+        self.kind() == Some(*kind)
+    }
+}
+
+/// By name, as a person looks it up.
+impl Ord for StallName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for StallName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for StallName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A string like any other: what names there are is no part of the schema.
+impl JsonSchema for StallName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_back_as_its_kind_and_one_of_another_version_stays_as_it_is() {
+        for kind in StallKind::ALL {
+            let text = format!("\"{}\"", kind.name());
+            let name: StallName = serde_json::from_str(&text).unwrap();
+            assert_eq!(name, *kind);
+            assert_eq!(serde_json::to_string(&name).unwrap(), text);
+            assert!(!kind.phases().is_empty() && !kind.advice().is_empty(), "{kind}");
+        }
+        let name: StallName = serde_json::from_str("\"quantum-slow\"").unwrap();
+        assert_eq!((name.as_str(), name.kind()), ("quantum-slow", None));
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"quantum-slow\"");
+    }
+}
