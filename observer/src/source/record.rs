@@ -9,7 +9,10 @@ use crate::model::event::{Body, Event, Session};
 use crate::model::json;
 
 /// A recording's schema.
-pub const SCHEMA: &str = "goobserve.recording/1";
+pub const SCHEMA: &str = "goobserve.recording/2";
+
+/// An earlier one that is read as well.
+pub const EARLIER: &str = "goobserve.recording/1";
 
 /// Bytes gathered before they are written without being asked to.
 const BATCH: usize = 64 << 10;

@@ -40,7 +40,7 @@ impl Observer {
 
     /// Everything seen by now is told, and what was found of it, as the report will have it; the time.
     fn settle(&mut self) -> Ns {
-        self.correlator.flush(self.settled(), &mut self.events);
+        self.correlator.settle(self.settled(), &mut self.events);
         let at_ns = self.now();
         let loss = self.loss();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
