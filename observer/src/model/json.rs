@@ -29,6 +29,21 @@ pub fn line<T: Serialize>(value: &T) -> serde_json::Result<String> {
     serde_json::to_string(value).map(escape)
 }
 
+/// Appends `value` on one line, without the line's end. After an error what was appended is to be
+/// taken off.
+pub fn append<T: Serialize>(to: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
+    let from = to.len();
+    serde_json::to_writer(&mut *to, value)?;
+    // Nearly every line is plain ASCII, of which serde_json escapes all that is hidden but DEL.
+    let odd = |byte: u8| byte & 0x80 | u8::from(byte == 0x7f);
+    if to[from..].iter().fold(0, |any, byte| any | odd(*byte)) != 0 {
+        let text = String::from_utf8_lossy(&to[from..]).into_owned();
+        to.truncate(from);
+        to.extend_from_slice(escape(text).as_bytes());
+    }
+    Ok(())
+}
+
 /// `value` indented, for people.
 pub fn pretty<T: Serialize>(value: &T) -> serde_json::Result<String> {
     serde_json::to_string_pretty(value).map(escape)
@@ -64,6 +79,15 @@ mod tests {
         let text = line(&nasty).unwrap();
         assert!(!text.contains(is_hidden), "{text:?}");
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), nasty);
+    }
+
+    #[test]
+    fn what_is_appended_is_the_line() {
+        for text in ["plain", "zürich", "a\u{1b}[31m\u{9b}2J\u{202e}b\u{e0041}\n", "\u{7f}"] {
+            let mut to = b"before ".to_vec();
+            append(&mut to, &text).unwrap();
+            assert_eq!(to, format!("before {}", line(&text).unwrap()).into_bytes());
+        }
     }
 
     #[test]

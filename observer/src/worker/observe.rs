@@ -349,7 +349,9 @@ impl Observer {
         for pid in strays {
             let _ = seam.offer(&ToAgent::Unfollow { pid }, &[]);
         }
-        self.kernel_lost = ring.lost();
+        if all {
+            self.kernel_lost = ring.lost();
+        }
         self.too_large = binaries.too_large();
         self.looks.ask(self.now(), seam);
         self.take();
@@ -408,6 +410,7 @@ impl Observer {
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
         let told = announcements.tick(state, now, asleep, monotonic_ns);
         self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
+        self.kernel_lost = ring.lost();
         let loss = self.loss();
         if loss != self.state.loss() {
             self.events.push(Event { at_ns: now, body: Body::Loss(loss) });
