@@ -13,13 +13,14 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
+use model::redact;
+use model::refusal::Refusal;
+use model::remedy::{Remedies, Remedy};
 
-use crate::redact;
-use crate::remedy::{Remedies, Remedy};
 use args::{Args, Command, WatchArgs};
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, Refusal, ReplayOptions,
-    ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, ReplayOptions, ReportFormat,
+    ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
 /// Variables that say where caches are: each cold run has its own.

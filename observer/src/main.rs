@@ -7,17 +7,23 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::exit;
 
+use diagnose::report::report;
+use model::State;
+use model::anonymize::Anonymizer;
+use model::refusal::Refusal;
 #[cfg(target_os = "linux")]
 use observer::check::Unverified;
-use observer::cli::options::{Refusal, ReplayOptions, ReportFormat, ReportOptions, WatchOptions};
+use observer::cli::options::{ReplayOptions, ReportFormat, ReportOptions, WatchOptions};
 use observer::cli::services::Services;
-use observer::model::State;
-use observer::model::anonymize::Anonymizer;
-use observer::model::report::report;
-use observer::source::replay::Replay;
-use observer::view::tui::replay::{self, Recording};
-use observer::view::tui::theme::{Depth, Theme};
-use observer::view::{html, json, markdown, page, perfetto, text};
+use pipeline::replay::Replay;
+use render::html;
+use render::json;
+use render::markdown;
+use render::page;
+use render::perfetto;
+use render::text;
+use render::tui::replay::{self, Recording};
+use render::tui::theme::{Depth, Theme};
 
 /// In place of musl's, which maps and unmaps memory for nearly every event of a recording.
 #[cfg(target_env = "musl")]
@@ -49,18 +55,17 @@ struct Program;
 impl Services for Program {
     #[cfg(target_os = "linux")]
     fn tracepoints(&self) -> (&[&str], &[&str]) {
-        observer::source::kernel::tracepoints()
+        observer::kernel::tracepoints()
     }
 
     #[cfg(target_os = "linux")]
     fn verify(&self) -> Result<usize, Unverified> {
-        observer::source::kernel::verify().map_err(|error| Unverified::new(&error))
+        observer::kernel::verify().map_err(|error| Unverified::new(&error))
     }
 
     fn plan(&self, binary: &Path) -> Result<String, String> {
         let file = File::open(binary).map_err(|error| error.to_string())?;
-        let plan =
-            observer::target::plan(&object::ReadCache::new(file)).map_err(|refusal| refusal.to_string())?;
+        let plan = goelf::plan(&object::ReadCache::new(file)).map_err(|refusal| refusal.to_string())?;
         Ok(plan.build.go_version)
     }
 

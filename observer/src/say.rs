@@ -5,9 +5,8 @@
 use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-
-use crate::cli::options::Refusal;
-use crate::view::clean::clean;
+use model::clean::clean;
+use model::refusal::Refusal;
 
 /// One line.
 pub fn line(what: &str) {

@@ -23,6 +23,7 @@ mod linux {
     use std::process::{Command, ExitStatus, Stdio, exit};
     use std::time::{Duration, Instant};
 
+    use model::refusal::Refusal;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::pty::{ForkptyResult, Winsize, forkpty};
@@ -30,8 +31,7 @@ mod linux {
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::{Pid, tcsetpgrp};
-
-    use observer::cli::options::{Refusal, RunOptions};
+    use observer::cli::options::RunOptions;
     use observer::run::procfs::Live;
     use observer::run::progress::Progress;
     use observer::run::{Attach, Observation, Target, execute, invoker};

@@ -127,7 +127,7 @@ pub fn programs(folder: &Path, count: u32, uid: u32) -> Result<Vec<PathBuf>> {
 mod tests {
     #[test]
     fn it_is_a_go_program_with_a_tls_client() {
-        let plan = observer::target::plan(&super::program(1)[..]).unwrap();
+        let plan = goelf::plan(&super::program(1)[..]).unwrap();
         assert_eq!(plan.build.main_path.as_deref(), Some("example.test/tiny"));
         assert_ne!(super::program(1), super::program(2));
     }

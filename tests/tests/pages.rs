@@ -13,7 +13,8 @@ use tests::lab::Lab;
 use tests::site::Site;
 use tests::{paths, skip};
 
-const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../observer/tests/data/download.jsonl");
+const RECORDING: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../observer/crates/render/tests/data/download.jsonl");
 
 fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -20,7 +20,7 @@ pub fn bench(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<u8>
 /// Renders README's pictures by the test that compares them.
 pub fn pictures(workspace: &Workspace) -> Result<u8> {
     let mut run = workspace.cargo();
-    run.args(["test", "--quiet", "--package=observer", "--test=pictures"]).env("UPDATE_PICTURES", "1");
+    run.args(["test", "--quiet", "--package=render", "--test=pictures"]).env("UPDATE_PICTURES", "1");
     Ok(cmd::code(cmd::status_of(&mut run)?))
 }
 

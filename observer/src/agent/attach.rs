@@ -7,6 +7,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use model::redact;
+use model::refusal::Refusal;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -18,13 +20,12 @@ use super::targets::Targets;
 use super::waiting::Waiting;
 use super::watch::search;
 use super::{Agent, Turn, files, stubs};
-use crate::cli::options::{Refusal, RunOptions};
-use crate::redact;
+use crate::cli::options::RunOptions;
+use crate::kernel::{Kernel, monotonic_ns};
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
 use crate::run::terminal::Terminal;
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
-use crate::source::kernel::{Kernel, monotonic_ns};
 use crate::worker::descriptors;
 
 /// How long the worker may take to attach before the command is not started.

@@ -21,23 +21,23 @@ mod targets;
 mod waiting;
 mod watch;
 
-pub use attach::Bpf;
-pub use spawn::{SEAM_FD, WORKER};
-pub use watch::watch;
-
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-
+use model::refusal::Refusal;
 use observer_common::ProgramKey;
+use pipeline::correlate::found::StubProcess;
 
-use crate::cli::options::{Common, Refusal};
-use crate::correlate::found::StubProcess;
+use crate::cli::options::Common;
+use crate::kernel::Kernel;
 use crate::run::progress;
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
-use crate::source::kernel::Kernel;
+
+pub use attach::Bpf;
+pub use spawn::{SEAM_FD, WORKER};
+pub use watch::watch;
 
 /// The kernel, the worker, and the files between them.
 struct Agent {

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use observer_common::ThreadState;
-
-use crate::correlate::found::FoundLock;
+use pipeline::correlate::found::FoundLock;
 
 /// Descriptors of one process that are looked at.
 const DESCRIPTORS_MAX: usize = 16_384;

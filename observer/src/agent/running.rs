@@ -9,13 +9,13 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use observer_common::{ARGS_MAX, FOUND_TREES, FoundSocket as Entry};
+use pipeline::correlate::found::{FoundLock, FoundProcess, FoundSocket, FoundSockets};
 
 use super::processes::{Stat, age, descriptors, lock_of, processes, space, threads, tree};
 use super::{Agent, quota, sockdiag};
-use crate::correlate::found::{FoundLock, FoundProcess, FoundSocket, FoundSockets};
+use crate::kernel::{FoundTask, monotonic_ns};
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::ToWorker;
-use crate::source::kernel::{FoundTask, monotonic_ns};
 
 /// Trees that are entered; the kernel side's maps have room for as many processes.
 const TREES_MAX: usize = 1024;

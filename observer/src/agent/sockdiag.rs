@@ -13,8 +13,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeVal;
-
-use crate::correlate::found::Tcp;
+use pipeline::correlate::found::Tcp;
 
 /// `SOCK_DIAG_BY_FAMILY`
 const BY_FAMILY: u16 = 20;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::correlate::found::StubProcess;
+use pipeline::correlate::found::StubProcess;
 
 /// Of `/proc/net/udp` that much is read, bytes; a line is 128.
 const TABLE_MAX: u64 = 1 << 20;

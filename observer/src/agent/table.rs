@@ -18,8 +18,8 @@ use nix::sys::statfs::OVERLAYFS_SUPER_MAGIC;
 use super::mounts;
 use super::place::Place;
 use super::quota::{self, Held, Room};
+use crate::kernel::{Attached, Kernel, Probes};
 use crate::seam::FileId;
-use crate::source::kernel::{Attached, Kernel, Probes};
 
 /// A machine has a handful of go toolchains; `go test` makes any number of programs.
 const FILES_MAX: usize = 256;

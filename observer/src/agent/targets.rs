@@ -7,14 +7,14 @@ use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use model::refusal::Refusal;
 use observer_common::ProgramKey;
 
 use super::processes::{self, Stat};
 use super::{Agent, files};
-use crate::cli::options::Refusal;
+use crate::kernel::monotonic_ns;
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::{FileId, ToWorker};
-use crate::source::kernel::monotonic_ns;
 
 /// Programs that the worker has not judged yet; more are asked about when they exec again.
 const CANDIDATES_MAX: usize = 1024;

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use model::refusal::Refusal;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -17,12 +18,12 @@ use super::running::Running;
 use super::table::Table;
 use super::targets::Targets;
 use super::{Agent, Turn, ending, files, finder, stubs};
-use crate::cli::options::{Refusal, WatchOptions, WatchOutput};
+use crate::cli::options::{WatchOptions, WatchOutput};
+use crate::kernel::Kernel;
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
 use crate::run::terminal::Terminal;
 use crate::seam::{Output, Programs, Seam, Task, ToWorker};
-use crate::source::kernel::Kernel;
 
 /// How often deleted binaries are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);

@@ -7,7 +7,8 @@ pub mod view;
 
 use std::io;
 
-use crate::cli::options::Refusal;
+use model::refusal::Refusal;
+
 pub use machine::{Root, checks};
 
 /// The oldest kernel goobserve works on.

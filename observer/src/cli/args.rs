@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-
-use super::options::Refusal;
-use crate::remedy::Remedy;
+use model::refusal::Refusal;
+use model::remedy::Remedy;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use super::options::{Common, Refusal};
+use model::refusal::Refusal;
+
+use super::options::Common;
 use super::services::Services;
 use super::{Request, parse, text};
 use crate::say;
@@ -122,12 +124,12 @@ mod linux {
     use super::{Common, Refusal, Services, colored, complain, refused, status_of, write_out};
     use crate::check::{self, Check};
     use crate::cli::options::{CompareOptions, GateAction, GateOptions, RunOptions, WatchOptions};
+    use crate::commands::{compare, gate};
     use crate::experiment::user;
     use crate::run::procfs::Live;
     use crate::run::session::Note;
     use crate::run::{Invoker, child::NEVER_STARTED, invoker};
     use crate::worker::distinct;
-    use crate::{compare, gate};
 
     /// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.
     pub fn as_caller() -> Result<(), Refusal> {
@@ -233,7 +235,7 @@ mod linux {
                 .iter()
                 .for_each(|what| complain(common, &format!("not restored: {what}"), ""));
         }
-        let answered = gate::asked::gate(options, &invoker, &|| preflight(services));
+        let answered = gate::gate(options, &invoker, &|| preflight(services));
         match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
             (0, None) => answered.status,
             (failed, None) => failed,

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
+use model::refusal::Refusal;
+use stats::gate::fail_on::Tiers;
+use stats::gate::{FailOn, Floors};
 
 use super::args::{ExperimentArgs, duration};
-use super::options::{Common, GateAction, GateOptions, GateOutputs, Refusal};
-use crate::gate::fail_on::Tiers;
-use crate::gate::{FailOn, Floors};
+use super::options::{Common, GateAction, GateOptions, GateOutputs};
 
 pub const EXAMPLES: &str = "\
 Every run is cold unless --warm is given: fresh caches, removed afterwards; go.mod and go.sum are

@@ -4,28 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::remedy::Remedies;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-use crate::gate::{FailOn, Floors};
-use crate::remedy::Remedies;
-
-/// Something could not be done: what is wrong, and what to do about it, a line each.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("{what}")]
-pub struct Refusal {
-    /// What is wrong
-    pub what: String,
-    /// What to do; empty when there is nothing
-    pub mend: String,
-}
-
-impl Refusal {
-    /// Makes one of two lines.
-    pub fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: mend.into() }
-    }
-}
+use stats::gate::{FailOn, Floors};
 
 /// What every command takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use model::refusal::Refusal;
+
 #[cfg(target_os = "linux")]
 use super::options::WatchOptions;
-use super::options::{Refusal, ReplayOptions, ReportOptions};
+use super::options::{ReplayOptions, ReportOptions};
 #[cfg(target_os = "linux")]
 use crate::check::Unverified;
 

@@ -143,8 +143,9 @@ fn the_colour_is_known_even_when_the_rest_is_wrong() {
 
 #[test]
 fn the_gates_four_ways_are_understood() {
+    use stats::gate::{FailOn, Floors};
+
     use super::options::GateAction;
-    use crate::gate::{FailOn, Floors};
     let gate = |line: &str| match ask(line).unwrap().0 {
         Request::Gate(options) => options,
         other => panic!("{other:?}"),

@@ -2,9 +2,9 @@
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use model::refusal::Refusal;
 
 use super::args::Args;
-use super::options::Refusal;
 
 /// The completion script of a shell.
 pub fn completions(shell: Shell) -> Vec<u8> {

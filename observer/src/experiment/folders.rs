@@ -8,11 +8,12 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use model::refusal::Refusal;
 use nix::unistd::geteuid;
 
 use super::ORIGINALS;
 use super::originals::{self, NOTE, Originals, create};
-use crate::cli::options::{Cache, Refusal};
+use crate::cli::options::Cache;
 use crate::goenv::{self, GoEnv};
 use crate::unique;
 

@@ -21,10 +21,12 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Instant;
 
-use crate::cli::options::{Cache, Common, Refusal};
+use model::refusal::Refusal;
+use model::remedy::Remedies;
+use model::report::Report;
+
+use crate::cli::options::{Cache, Common};
 use crate::goenv::{FILE_LIMIT, GoEnv, Source};
-use crate::model::report::Report;
-use crate::remedy::Remedies;
 use crate::run::Invoker;
 use crate::run::job::Signals;
 use crate::run::program;

@@ -4,8 +4,9 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
+use model::human;
+
 use crate::say;
-use crate::view::human;
 
 /// Progress of one experiment.
 #[derive(Debug)]

@@ -9,6 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use model::redact;
+use model::refusal::Refusal;
+use model::report::Report;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 
@@ -17,9 +20,6 @@ use super::modules::ModuleFiles;
 use super::originals::NotBack;
 use super::user::AsUser;
 use super::{Ended, Experiment, folders, place, timeout};
-use crate::cli::options::Refusal;
-use crate::model::report::Report;
-use crate::redact;
 use crate::run::inherited::{self, LAST_SIGNAL};
 use crate::run::job::{Job, exit_status};
 

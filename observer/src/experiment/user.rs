@@ -3,9 +3,9 @@
 
 use std::process::abort;
 
+use model::refusal::Refusal;
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
 
-use crate::cli::options::Refusal;
 use crate::run::Invoker;
 
 /// While it lives, this process has the user's file rights. It needs a process of one thread, and

@@ -5,12 +5,12 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
+use model::report::Report;
 use nix::errno::Errno;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::stat::fstat;
 
 use super::originals::Inode;
-use crate::model::report::Report;
 
 /// Number of the pid namespace that the kernel starts with: only there pids mean the same to the
 /// kernel side, which reports a run's processes, and to us.

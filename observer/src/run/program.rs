@@ -6,9 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use model::redact;
 use thiserror::Error;
-
-use crate::redact;
 
 /// What is searched when there is no PATH, as in libc.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";

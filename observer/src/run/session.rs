@@ -7,6 +7,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use model::refusal::Refusal;
+use model::remedy::{self, RESOLV_CONF, Remedies};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFd;
@@ -16,8 +18,7 @@ use super::child::{HeldChild, NEVER_STARTED};
 use super::invoker::Invoker;
 use super::job::{Job, Signals, exit_status};
 use super::program;
-use crate::cli::options::{Refusal, RunOptions};
-use crate::remedy::{self, RESOLV_CONF, Remedies};
+use crate::cli::options::RunOptions;
 
 /// Longest resolv.conf that is made private, bytes: it goes to the worker in one message.
 const RESOLV_CONF_MAX: usize = 16 * 1024;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnose::live::Teller;
-use crate::model::State;
-use crate::model::event::Body;
-use crate::model::record::Ns;
-use crate::model::waiting::Announcer;
+use diagnose::live::Teller;
+use model::State;
+use model::event::Body;
+use model::record::Ns;
+use model::waiting::Announcer;
 
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const WAITS_TICKS: u32 = 3;

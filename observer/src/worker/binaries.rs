@@ -5,12 +5,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::Result;
+use goelf::{self, BuildInfo, Function, Plan, Refusal};
+use model::record::Go;
 use observer_common::Exec;
 
-use crate::model::record::Go;
+use crate::kernel::Probes;
 use crate::seam::{FileId, Seam, ToAgent};
-use crate::source::kernel::Probes;
-use crate::target::{self, BuildInfo, Function, Plan, Refusal};
 
 /// What is known of a binary.
 pub struct Binary {
@@ -41,9 +41,9 @@ impl Binaries {
             let cache = object::ReadCache::new(opened);
             let mut binary =
                 Binary { path: path.to_owned(), build: None, refused: None, foreign: false, asked: false };
-            match target::plan(&cache) {
+            match goelf::plan(&cache) {
                 Ok(plan) => {
-                    if cfg!(target_arch = "x86_64") && plan.arch == target::Arch::Amd64 {
+                    if cfg!(target_arch = "x86_64") && plan.arch == goelf::Arch::Amd64 {
                         seam.send(&ToAgent::Probe { file, probes: probes(&plan) }, &[])?;
                         binary.asked = true;
                     } else {
@@ -54,7 +54,7 @@ impl Binaries {
                 Err(refusal) => {
                     binary.foreign = matches!(refusal, Refusal::NotGo | Refusal::NotElf);
                     self.too_large += u64::from(matches!(refusal, Refusal::TooLarge { .. }));
-                    binary.build = target::build_info(&cache).ok();
+                    binary.build = goelf::build_info(&cache).ok();
                     binary.refused = Some(refusal.to_string());
                 }
             }

@@ -7,17 +7,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
+use model::State;
+use model::event::{Body, CommandUpdate, Event};
+use model::record::Ns;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Uid, User};
-
-use crate::model::State;
-use crate::model::event::{Body, CommandUpdate, Event};
-use crate::model::record::Ns;
-use crate::view::lines::Lines;
-use crate::view::tui::View;
-use crate::view::tui::keys::{self, Act};
-use crate::view::tui::screen::Screen;
-use crate::view::tui::theme::{Depth, Theme};
+use render::lines::Lines;
+use render::tui::View;
+use render::tui::keys::{self, Act};
+use render::tui::screen::Screen;
+use render::tui::theme::{Depth, Theme};
 
 /// From frame to frame at least, when something is new: with the time that records are held back an
 /// event is on the screen well within a tenth of a second.
@@ -281,7 +280,7 @@ mod tests {
 
     #[test]
     fn users_have_their_names_and_strangers_their_numbers() {
-        use crate::model::record::Command;
+        use model::record::Command;
         let mut state = State::new();
         for (id, uid) in [(1, Some(0)), (2, Some(4_000_000_001)), (3, None)] {
             let command = Command { id, uid, ..Command::default() };

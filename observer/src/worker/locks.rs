@@ -8,8 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use observer_common::Lock;
-
-use crate::correlate::LockFacts;
+use pipeline::correlate::LockFacts;
 
 /// Longest `/proc/locks` that is read, bytes; a line is about 60.
 const LOCKS_MAX: u64 = 1 << 20;

@@ -3,10 +3,10 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use model::record::Ns;
 use nix::sys::stat::{major, minor};
 use observer_common::{Header, STUBS};
 
-use crate::model::record::Ns;
 use crate::seam::{FileId, Seam, ToAgent};
 
 /// Questions to the agent without an answer.

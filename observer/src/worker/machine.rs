@@ -1,6 +1,6 @@
 //! The machine a report is about.
 
-use crate::model::record::{Machine, Resolver};
+use model::record::{Machine, Resolver};
 
 /// Longest resolv.conf that is read, bytes.
 const RESOLV_MAX: usize = 64 * 1024;

@@ -15,15 +15,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use model::refusal::Refusal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::cli::options::Refusal;
+use crate::kernel::ring::Ring;
 use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
-use crate::source::kernel::ring::Ring;
-
 use binaries::Binaries;
 use observe::Observer;
 

@@ -9,7 +9,21 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
+use model::State;
+use model::anonymize::Anonymizer;
+use model::event::{Body, Event, Session};
+use model::human;
+use model::kept::{Kept, SHOWN_MAX};
+use model::record::{Loss, Ns};
+use model::redact;
+use model::waiting::waiting;
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
+use pipeline::correlate::{Correlator, Facts};
+use pipeline::decode::wire::{self, Body as Wire};
+use pipeline::record::{Recorder, SCHEMA};
+use render::again::Again;
+use render::lines::Lines;
+use render::status;
 
 use super::announce::Announcements;
 use super::binaries::{Binaries, Binary};
@@ -19,24 +33,11 @@ use super::looks::{Looks, StubLooks};
 use super::machine::machine;
 use super::output::{Growing, Whole};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
-use crate::correlate::{Correlator, Facts};
-use crate::decode::wire::{self, Body as Wire};
-use crate::model::State;
-use crate::model::anonymize::Anonymizer;
-use crate::model::event::{Body, Event, Session};
-use crate::model::kept::{Kept, SHOWN_MAX};
-use crate::model::record::{Loss, Ns};
-use crate::model::waiting::waiting;
-use crate::redact;
+use crate::kernel::ring::{HOLD_NS, Ring};
+use crate::kernel::{RUN, monotonic_ns};
 use crate::run::progress::{self, Progress};
 use crate::say;
 use crate::seam::{Seam, Task, ToAgent, ToWorker};
-use crate::source::kernel::ring::{HOLD_NS, Ring};
-use crate::source::kernel::{RUN, monotonic_ns};
-use crate::source::record::{Recorder, SCHEMA};
-use crate::view::again::Again;
-use crate::view::lines::Lines;
-use crate::view::{human, status};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;

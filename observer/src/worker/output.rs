@@ -12,15 +12,16 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use model::refusal::Refusal;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use crate::cli::options::Refusal;
 use crate::unique;
 use stream::Stream;
 use target::{Place, Target, cannot, named_by};
+
 pub use target::{descriptors, distinct};
 
 /// Permissions of every file.

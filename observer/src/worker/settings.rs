@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use goelf::BuildInfo;
+use model::record::Go;
+
 use super::binaries::{Binaries, Binary};
 use crate::goenv;
-use crate::model::record::Go;
 use crate::run::regular;
 use crate::seam::Task;
-use crate::target::BuildInfo;
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! Any arguments: the rule for what of them is shown keeps its own result, and their number.
 #![no_main]
 
-use fuzz::redact;
+use model::redact;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|argv: Vec<String>| {

@@ -1,7 +1,7 @@
 //! Any message: what is kept of it is small, and what a shorter copy of it gives is no more.
 #![no_main]
 
-use fuzz::decode::dns::message;
+use pipeline::decode::dns::message;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! Any stream: the same messages come out of it at once and byte by byte; and any cuts.
 #![no_main]
 
-use fuzz::decode::dns::DnsTcp;
+use pipeline::decode::dns::DnsTcp;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<(Vec<u8>, u16)>, Vec<u8>)| {

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use fuzz::target::{build_info, plan};
+use goelf::{build_info, plan};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

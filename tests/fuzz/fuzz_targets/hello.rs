@@ -1,7 +1,7 @@
 //! Any stream: the same answer at once and in pieces.
 #![no_main]
 
-use fuzz::decode::tls_hello::{HelloBuffer, Progress};
+use pipeline::decode::tls_hello::{HelloBuffer, Progress};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! Any header blocks: where both decoders take a block, ours gives the pairs that the other does.
 #![no_main]
 
-use fuzz::decode::http2::hpack::{SIZE_MAX, Table};
+use pipeline::decode::http2::hpack::{SIZE_MAX, Table};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|blocks: Vec<Vec<u8>>| {

@@ -1,7 +1,7 @@
 //! Any head, and any calls on a connection.
 #![no_main]
 
-use fuzz::decode::http1::{Exchange, Http1Event, request_head, response_head};
+use pipeline::decode::http1::{Exchange, Http1Event, request_head, response_head};
 use libfuzzer_sys::fuzz_target;
 use observer_common::Http1;
 use zerocopy::FromZeros;

@@ -1,7 +1,7 @@
 //! Any frame events on both directions: a table that is lost stays lost.
 #![no_main]
 
-use fuzz::decode::http2::{Body, Connection};
+use pipeline::decode::http2::{Body, Connection};
 use libfuzzer_sys::fuzz_target;
 use observer_common::{FRAME_LAST, FRAME_READ, Frame};
 use zerocopy::FromZeros;

@@ -2,11 +2,12 @@
 //! of phases adds up, and nothing in it reaches a terminal or a page as it is.
 #![no_main]
 
-use fuzz::model::json::is_hidden;
-use fuzz::model::report::{Report, report};
-use fuzz::model::state::State;
-use fuzz::source::replay::Replay;
-use fuzz::view::{html::html, json::json, lines::Lines, markdown::markdown, page, perfetto::perfetto, text::text};
+use model::json::is_hidden;
+use diagnose::report::report;
+use model::report::Report;
+use model::State;
+use pipeline::replay::Replay;
+use render::{html::html, json::json, lines::Lines, markdown::markdown, page, perfetto::perfetto, text::text};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

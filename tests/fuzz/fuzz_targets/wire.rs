@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = fuzz::decode::wire::record(bytes);
+    let _ = pipeline::decode::wire::record(bytes);
 });

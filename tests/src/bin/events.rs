@@ -54,7 +54,10 @@ fn main() -> Result<()> {
     let lab = Lab::start()?;
     let now = binary()?;
     let (mut befores, mut nows) = (Vec::new(), Vec::new());
-    println!("{:>4} {:>28} {:>28} {:>28} {:>20}", "", "bytes a request", "during µs", "in all µs", "start ms");
+    println!(
+        "{:>4} {:>28} {:>28} {:>28} {:>20}",
+        "", "bytes a request", "during µs", "in all µs", "start ms"
+    );
     for number in 0..=pairs {
         let (first, second) = match &before {
             Some(before) => {
@@ -79,7 +82,12 @@ fn main() -> Result<()> {
     }
     types(&befores, &nows);
     let column = |runs: &[Run], n: usize| runs.iter().map(|run| run.figures()[n]).collect::<Vec<_>>();
-    let names = ["recording, bytes a request", "worker, µs a request, during", "worker, µs a request, in all", "start to exec, ms"];
+    let names = [
+        "recording, bytes a request",
+        "worker, µs a request, during",
+        "worker, µs a request, in all",
+        "start to exec, ms",
+    ];
     println!();
     for (n, name) in names.into_iter().enumerate() {
         let (before, now) = (median(&column(&befores, n)), median(&column(&nows, n)));

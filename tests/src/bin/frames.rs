@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use observer::model::State;
-use observer::model::event::{Body, CommandUpdate, Event};
-use observer::model::record::{Class, Command, Connection, Ns, Request, RequestOutcome};
-use observer::view::tui::{Cache, Tab, View, draw};
+use model::State;
+use model::event::{Body, CommandUpdate, Event};
+use model::record::{Class, Command, Connection, Ns, Request, RequestOutcome};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use render::tui::{Cache, Tab, View, draw};
 
 const SPANS: u32 = 100_000;
 const FRAMES: u64 = 300;

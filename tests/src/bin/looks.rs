@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use diagnose::live::Teller;
+use model::State;
+use model::event::{Body, CommandUpdate, Event};
+use model::record::{Class, Command, Connection, Go, Local, Process, Protocol, Request, RequestOutcome};
 use nix::time::{ClockId, clock_gettime};
-use observer::diagnose::live::Teller;
-use observer::model::State;
-use observer::model::event::{Body, CommandUpdate, Event};
-use observer::model::record::{
-    Class, Command, Connection, Go, Local, Process, Protocol, Request, RequestOutcome,
-};
 use tests::bench::args::Args;
 
 const MS: u64 = 1_000_000;

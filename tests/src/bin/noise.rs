@@ -1,7 +1,7 @@
 //! The lab's own noise: `noise [RUNS] [--sessions N] [--json FILE]`. In each session a lab of its
 //! own answers RUNS cold, observed `go mod download`s, one more before that does not count. Out:
 //! wall time and blocked time by phase of every run, which the gate's tests draw from
-//! (`observer/tests/data/gate/runs.json`). Every request is answered 10 ms late, as by a proxy
+//! (`observer/crates/stats/tests/data/runs.json`). Every request is answered 10 ms late, as by a proxy
 //! that is near; a dozen modules without dependencies keep a run below a second.
 
 use std::collections::BTreeMap;

@@ -10,9 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use observer::model::event::{Body, CommandUpdate, End, Event, Session};
-use observer::model::record::{self, Class, Command, Connection, Local, Machine, Request, RequestOutcome};
-use observer::source::record::{Recorder, SCHEMA};
+use model::event::{Body, CommandUpdate, End, Event, Session};
+use model::record::{self, Class, Command, Connection, Local, Machine, Request, RequestOutcome};
+use pipeline::record::{Recorder, SCHEMA};
 use tests::bench::args::Args;
 use tests::bench::process::peak_memory;
 

@@ -5,17 +5,20 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 use anyhow::Result;
+use diagnose::report::report;
+use model::event::{Body, End, Event};
+use model::operations::is_go;
+use model::record::{Ns, Process};
+use model::redact;
+use model::state::CommandState;
+use render::json;
+use render::markdown;
+use render::page;
+use render::text;
 
 use super::{Binaries, Observer};
 use crate::cli::options::RunReport;
-use crate::model::event::{Body, End, Event};
-use crate::model::operations::is_go;
-use crate::model::record::{Ns, Process};
-use crate::model::report::report;
-use crate::model::state::CommandState;
-use crate::redact;
 use crate::say;
-use crate::view::{json, markdown, page, text};
 
 impl Observer {
     /// The agent was killed: the recording is kept as far as it came.
@@ -81,7 +84,7 @@ impl Observer {
             written = file.finish(&bytes);
         }
         if let Ok(here) = std::env::current_dir() {
-            crate::diagnose::from_here(&mut report, &here);
+            diagnose::from_here(&mut report, &here);
         }
         let output = &self.task.output;
         let told = match output.report {

@@ -1,11 +1,11 @@
 //! What the agent found running, and which programs may be followed.
 
+use model::clean::clean;
 use observer_common::Lock;
+use pipeline::correlate::found::{FoundLock, FoundProcess};
 
 use super::{Binary, Observer, locks};
-use crate::correlate::found::{FoundLock, FoundProcess};
 use crate::seam::{Programs, Seam, ToAgent};
-use crate::view::clean::clean;
 
 /// Why a program cannot be followed; `None` when it can.
 pub(super) fn judge(binary: &Binary) -> Option<String> {

@@ -1,0 +1,340 @@
+//! Questions that were answered late, wrongly or never.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use model::human::{count, duration};
+use model::operations::Subject;
+use model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
+
+use super::case::{Case, hull, whole};
+use super::finding::Finding;
+use super::index::{ids, is_suffixed};
+use super::offer::Offer;
+use super::thresholds as at;
+use super::waits;
+
+/// What to do where a resolver on this machine stands between.
+const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
+                        as long as it does";
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    unanswered(case, found);
+    slow(case, found);
+    search(case, found);
+    errors(case, found);
+    ignored(case, found);
+}
+
+/// Questions by server, each list in order.
+fn by_server<'a>(
+    case: &Case<'a>,
+    which: impl Fn(&Dns, Option<Ns>) -> bool,
+) -> BTreeMap<&'a str, Vec<(&'a Dns, Option<Ns>)>> {
+    let mut servers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (dns, end) in case.questions().filter(|(dns, end)| which(dns, *end)) {
+        servers.entry(dns.server.as_str()).or_default().push((dns, end));
+    }
+    servers
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    server: &str,
+    questions: &[(&Dns, Option<Ns>)],
+    summary: String,
+) -> Finding {
+    let ids: BTreeSet<u32> = questions.iter().map(|(dns, _)| dns.id).collect();
+    let cost_ns = case.cost(|flight| match flight.subject {
+        Subject::Dns(question) if ids.contains(&question.record.id) => Some(whole(flight)),
+        _ => None,
+    });
+    let spans = questions.iter().map(|(dns, end)| (dns.start_ns, end.unwrap_or(case.wall.1)));
+    Finding {
+        host: Some(server.to_owned()),
+        cost_ns,
+        summary,
+        evidence: questions.iter().take(6).map(|(dns, end)| evidence(case, dns, *end)).collect(),
+        ..Finding::of(kind, Phase::Dns, hull(spans).unwrap_or(case.wall))
+    }
+}
+
+fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> String {
+    let took = duration(end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns));
+    let what = match (&dns.rcode, end) {
+        (Some(rcode), _) => format!("{rcode} after {took}"),
+        (None, Some(_)) => format!("no answer, given up after {took}"),
+        (None, None) => format!("no answer for {took}"),
+    };
+    format!("{} ({}), attempt {}, asked {}: {what}", dns.name, dns.qtype, dns.attempt, dns.server)
+}
+
+/// Not answered, and asked again, or for long enough that it will not be.
+fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
+    let again = dns.timed_out || dns.attempt > 1;
+    let enough = if again { at::DNS_AGAIN_NS } else { at::DNS_UNANSWERED_NS };
+    dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
+}
+
+fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (server, questions) in by_server(case, |dns, end| is_unanswered(case, dns, end)) {
+        // Some server's AAAA never comes although its A does.
+        let a_answered = |dns: &Dns| {
+            case.questions().any(|(other, _)| {
+                other.server == dns.server
+                    && other.qtype == "A"
+                    && other.name.eq_ignore_ascii_case(&dns.name)
+                    && other.rcode.as_deref() == Some("NOERROR")
+            })
+        };
+        let aaaa_answered = case
+            .questions()
+            .any(|(other, _)| other.server == server && other.qtype == "AAAA" && other.rcode.is_some());
+        let silent =
+            !aaaa_answered && questions.iter().all(|(dns, _)| dns.qtype == "AAAA" && a_answered(dns));
+        let names = names(&questions);
+        let how_many = count(questions.len() as u64, "question");
+        let then = if answered_later(case, &questions) { ", and answered when asked again" } else { "" };
+        let (kind, summary) = if silent {
+            ("dns-aaaa-silent", format!("{server} answers A and never AAAA for {names}: go waits for both"))
+        } else {
+            ("dns-timeout", format!("{server} left {how_many} for {names} unanswered{then}"))
+        };
+        let mut finding = finding(case, kind, server, &questions, summary);
+        finding.cost_ns = cost_of_unanswered(case, &questions);
+        finding.fatal = case.connections().next().is_none();
+        let behind = behind(case, &questions);
+        if is_local(server) || !behind.is_empty() {
+            // It asks others by itself, and takes the time that takes.
+            finding.summary.push_str(&passed_on(&behind));
+            finding.advice = Some(OF_LOCAL);
+        } else {
+            finding.remedies.extend(waits::remedies(case, &questions, silent));
+        }
+        finding.remedies.extend(other_server(case, server));
+        found.push(finding);
+    }
+}
+
+/// The names asked for, the first few.
+fn names(questions: &[(&Dns, Option<Ns>)]) -> String {
+    let names: BTreeSet<&str> = questions.iter().map(|(dns, _)| dns.name.as_str()).collect();
+    names.into_iter().take(3).collect::<Vec<_>>().join(", ")
+}
+
+/// Each of them had its answer from the same server in the end.
+fn answered_later(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> bool {
+    questions.iter().all(|(dns, _)| {
+        case.questions().any(|(other, _)| {
+            other.server == dns.server
+                && other.qtype == dns.qtype
+                && other.name.eq_ignore_ascii_case(&dns.name)
+                && other.attempt > dns.attempt
+                && other.rcode.is_some()
+        })
+    })
+}
+
+/// A resolver on this machine, or on this machine's own link: it asks others by itself.
+fn is_local(server: &str) -> bool {
+    server.parse::<SocketAddr>().is_ok_and(|server| match server.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified(),
+    })
+}
+
+/// What a local resolver asked on behalf of those questions.
+fn behind<'a>(case: &Case<'a>, questions: &[(&Dns, Option<Ns>)]) -> Vec<&'a Dns> {
+    let asked = ids(questions.iter().map(|(dns, _)| dns.id));
+    let of = |dns: &&Dns| dns.on_behalf_of.is_some_and(|id| asked.contains(&id));
+    case.command.dns.values().map(|question| &question.record).filter(of).collect()
+}
+
+/// Whom a local resolver waited for, the one that took longest first.
+fn passed_on(behind: &[&Dns]) -> String {
+    let slow = |dns: &&&Dns| match dns.end_ns {
+        Some(end) if dns.rcode.is_some() => end.saturating_sub(dns.start_ns),
+        _ => Ns::MAX,
+    };
+    let Some(worst) = behind.iter().max_by_key(slow) else { return String::new() };
+    match slow(&worst) {
+        Ns::MAX => format!(": it asked {}, which did not answer", worst.server),
+        took => format!(": it asked {}, which took {}", worst.server, duration(took)),
+    }
+}
+
+/// A server that answered well in this run, instead of that one.
+fn other_server(case: &Case<'_>, server: &str) -> Option<Offer> {
+    let answered = |dns: &Dns| dns.rcode.as_deref() == Some("NOERROR") && dns.answers.is_some_and(|n| n > 0);
+    let of_name = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    // Name servers differ in what they know: the other one has to know every name that any of them did.
+    let names: BTreeSet<&str> =
+        case.questions().filter(|(dns, _)| answered(dns)).map(|(dns, _)| dns.name.as_str()).collect();
+    let knows = |other: &str, name: &&str| {
+        case.questions().any(|(dns, _)| dns.server == other && answered(dns) && of_name(&dns.name, name))
+    };
+    let well = |dns: &Dns, end: Option<Ns>| {
+        dns.rcode.as_deref() == Some("NOERROR")
+            && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
+    };
+    let all_well = |other: &str| case.questions().all(|(dns, end)| dns.server != other || well(dns, end));
+    let others: BTreeSet<&str> = case.questions().map(|(dns, _)| dns.server.as_str()).collect();
+    let other = others.into_iter().find(|other| {
+        *other != server
+            && !names.is_empty()
+            && all_well(other)
+            && names.iter().all(|name| knows(other, name))
+    });
+    let address = other?.strip_suffix(":53")?;
+    let address: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    let why = "asks only the server that answered well in this run";
+    Some(Offer::new(format!("resolv=nameserver {address}"), why))
+}
+
+/// What questions cost that had no answer. What else was asked for the same name meanwhile, A beside
+/// AAAA, had its answer in time and bears nothing, unless it was slow itself.
+fn cost_of_unanswered(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> Ns {
+    let enough = slow_from(case);
+    case.cost(|flight| {
+        let Subject::Dns(question) = flight.subject else { return None };
+        let dns = &question.record;
+        if questions.iter().any(|(unanswered, _)| unanswered.id == dns.id) {
+            return Some(whole(flight));
+        }
+        let (start, end) = whole(flight);
+        if end - start > enough {
+            return None;
+        }
+        let beside = questions.iter().find(|(unanswered, given_up)| {
+            unanswered.pid == dns.pid
+                && unanswered.name.eq_ignore_ascii_case(&dns.name)
+                && unanswered.start_ns < end
+                && start < given_up.unwrap_or(case.wall.1)
+        });
+        beside.map(|(unanswered, given_up)| {
+            (start.max(unanswered.start_ns), end.min(given_up.unwrap_or(case.wall.1)))
+        })
+    })
+}
+
+/// Later than this is slow. Where everything is far, the name server may be, too.
+fn slow_from(case: &Case<'_>) -> Ns {
+    let refused = |c: &Connection| {
+        let end = c.end_ns.filter(|_| c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0);
+        end.map(|end| end - c.start_ns)
+    };
+    let rtt = case.connections().filter_map(|c| c.rtt_ns.or_else(|| refused(c))).min().unwrap_or(0);
+    at::DNS_SLOW_NS + rtt
+}
+
+fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let enough = slow_from(case);
+    let is_slow = |dns: &Dns, end: Option<Ns>| {
+        dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > enough)
+    };
+    for (server, questions) in by_server(case, is_slow) {
+        let longest = questions.iter().filter_map(|(dns, end)| end.map(|end| end - dns.start_ns)).max();
+        let summary = format!(
+            "{server} took up to {} to answer {} for {}",
+            duration(longest.unwrap_or_default()),
+            count(questions.len() as u64, "question"),
+            names(&questions)
+        );
+        let mut finding = finding(case, "dns-slow", server, &questions, summary);
+        let behind = behind(case, &questions);
+        if !behind.is_empty() {
+            finding.summary.push_str(&passed_on(&behind));
+        }
+        if is_local(server) || !behind.is_empty() {
+            finding.advice = Some(OF_LOCAL);
+        }
+        finding.evidence.extend(behind.iter().take(3).map(|dns| {
+            let took = dns
+                .end_ns
+                .map_or_else(|| "not".to_owned(), |end| format!("after {}", duration(end - dns.start_ns)));
+            format!("{} passed it on to {}, which answered {took}", dns.comm, dns.server)
+        }));
+        finding.remedies.extend(other_server(case, server));
+        found.push(finding);
+    }
+}
+
+fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let names: BTreeSet<String> = case.questions().map(|(dns, _)| dns.name.to_ascii_lowercase()).collect();
+    // A name with something of the search list behind it.
+    let suffixed = |dns: &Dns| is_suffixed(&dns.name.to_ascii_lowercase(), &names);
+    let in_vain = |dns: &Dns, _: Option<Ns>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
+    for (server, questions) in by_server(case, in_vain) {
+        let summary = format!(
+            "{} with a suffix of the search list came first: {server} knows no such name",
+            count(questions.len() as u64, "question")
+        );
+        let mut finding = finding(case, "dns-search", server, &questions, summary);
+        if first_helps(case, &questions) {
+            finding.remedies.push(Offer::new("resolv=options ndots:1", "asks for the name as it is first"));
+        }
+        found.push(finding);
+    }
+}
+
+/// Each of those names is known without its suffix, and was asked for that way later.
+fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<Ns>)]) -> bool {
+    suffixed.iter().all(|(dns, _)| {
+        let name = dns.name.to_ascii_lowercase();
+        case.questions().any(|(plain, _)| {
+            let rest = name.strip_prefix(&plain.name.to_ascii_lowercase());
+            rest.is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
+                && plain.rcode.as_deref() == Some("NOERROR")
+                && plain.answers.is_some_and(|answers| answers > 0)
+                && plain.start_ns >= dns.start_ns
+        })
+    })
+}
+
+fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let failed = |dns: &Dns, _: Option<Ns>| {
+        dns.rcode.as_deref().is_some_and(|rcode| !matches!(rcode, "NOERROR" | "NXDOMAIN"))
+            || dns.transport == Transport::Tcp
+    };
+    for (server, questions) in by_server(case, failed) {
+        let codes: BTreeSet<&str> = questions
+            .iter()
+            .filter_map(|(dns, _)| dns.rcode.as_deref().filter(|rcode| *rcode != "NOERROR"))
+            .collect();
+        let again = questions.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
+        let names = names(&questions);
+        let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code} for {names}")).collect();
+        if again > 0 {
+            let asked = count(again, "more question");
+            what.push(format!("cut answers for {names} short, so that go asked {asked} over TCP"));
+        }
+        let summary = format!("{server} {}", what.join(" and "));
+        let mut finding = finding(case, "dns-error", server, &questions, summary);
+        finding.remedies.extend(other_server(case, server));
+        finding.fatal = !codes.is_empty() && case.connections().next().is_none();
+        if codes.is_empty() {
+            finding.advice =
+                Some("have that server send answers of 1,232 bytes over UDP (EDNS), or ask another one");
+        }
+        found.push(finding);
+    }
+}
+
+fn ignored(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let go = &case.record.go;
+    let set = go
+        .godebug
+        .as_deref()
+        .and_then(|debug| debug.split(',').find(|setting| setting.starts_with("netdns=cgo")));
+    let (Some(set), Some(false)) = (set, go.cgo) else { return };
+    found.push(Finding {
+        summary: format!("GODEBUG={set} has no effect: this go is built without cgo"),
+        evidence: vec![format!(
+            "{} is built with CGO_ENABLED=0 and has its own resolver only",
+            go.binary.as_deref().unwrap_or("the binary")
+        )],
+        info: true,
+        ..Finding::of("netdns-ignored", Phase::Dns, case.wall)
+    });
+}

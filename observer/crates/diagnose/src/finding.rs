@@ -1,0 +1,122 @@
+//! What a detector found, and the stall that the report shows.
+
+use std::collections::BTreeSet;
+
+use model::human::duration;
+use model::record::{Gap, Ns, Phase};
+use model::report::{Severity, Stall};
+
+use super::advice::advice;
+use super::case::{Case, Span};
+use super::offer::Offer;
+use super::thresholds as at;
+
+/// What a detector found.
+pub struct Finding {
+    /// Its name in the catalogue
+    pub kind: &'static str,
+    /// The phase it is in
+    pub phase: Phase,
+    /// Whom it is about
+    pub host: Option<String>,
+    /// From when to when
+    pub span: Span,
+    /// Blocked time
+    pub cost_ns: Ns,
+    /// In one sentence
+    pub summary: String,
+    /// What was seen
+    pub evidence: Vec<String>,
+    /// What to do, where it is not the same for all of a kind
+    pub advice: Option<&'static str>,
+    /// What may be tried
+    pub remedies: Vec<Offer>,
+    /// What it is about failed for good: when the command failed, that is likely why
+    pub fatal: bool,
+    /// Never more than information
+    pub info: bool,
+    /// Requests whose wait it explains: findings of later families leave them out
+    pub explains: Vec<u32>,
+    /// Which one it is, of several of a kind and host: stays the same while the command runs
+    pub about: u64,
+}
+
+impl Finding {
+    /// What was found in a phase, of which nothing more is known yet.
+    pub fn of(kind: &'static str, phase: Phase, span: Span) -> Self {
+        Self {
+            kind,
+            phase,
+            span,
+            host: None,
+            cost_ns: 0,
+            summary: String::new(),
+            evidence: Vec::new(),
+            advice: None,
+            remedies: Vec::new(),
+            fatal: false,
+            info: false,
+            explains: Vec::new(),
+            about: 0,
+        }
+    }
+
+    /// Says so where records were lost meanwhile.
+    pub fn mark_gaps(&mut self, case: &Case<'_>) {
+        let gaps = &case.command.gaps;
+        let lost = |gap: &&Gap| gap.start_ns < self.span.1 && gap.end_ns > self.span.0;
+        let lost: Ns = gaps.iter().filter(lost).map(|gap| gap.end_ns - gap.start_ns).sum();
+        if lost > 0 {
+            self.evidence.insert(0, format!("records of {} of this time were lost", duration(lost)));
+        }
+    }
+
+    /// The stall it is.
+    pub fn stall(self, case: &Case<'_>) -> Stall {
+        let severity = self.severity(case);
+        let fatal = self.is_fatal(case);
+        let limit = if HANGS.contains(&self.kind) { "timeout 300 " } else { "" };
+        Stall {
+            kind: self.kind.to_owned(),
+            phase: self.phase,
+            host: self.host,
+            severity,
+            start_ns: self.span.0,
+            end_ns: self.span.1,
+            cost_ns: self.cost_ns,
+            summary: self.summary,
+            evidence: self.evidence,
+            advice: self.advice.or_else(|| advice(self.kind)).unwrap_or_default().to_owned(),
+            fatal,
+            remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
+        }
+    }
+
+    fn is_fatal(&self, case: &Case<'_>) -> bool {
+        self.fatal && !self.info && case.failed()
+    }
+
+    fn severity(&self, case: &Case<'_>) -> Severity {
+        let share = |percent: u64| {
+            self.cost_ns > 0
+                && u128::from(self.cost_ns) * 100 >= u128::from(case.wall_ns()) * u128::from(percent)
+        };
+        if self.info {
+            Severity::Info
+        } else if self.is_fatal(case) || self.cost_ns >= at::CRITICAL_NS || share(at::CRITICAL_PERCENT) {
+            Severity::Critical
+        } else if self.cost_ns >= at::WARNING_NS || share(at::WARNING_PERCENT) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    }
+}
+
+/// What go waits for without a time-out of its own: an attempt is not to hang, too.
+const HANGS: [&str; 2] = ["h2-silent", "path-dead"];
+
+/// Requests whose wait is explained already.
+pub fn explained(found: &[Finding]) -> BTreeSet<u32> {
+    found.iter().flat_map(|finding| finding.explains.iter().copied()).collect()
+}

@@ -1,0 +1,398 @@
+//! What happens to streams that share a connection: loss, silence, limits, resets, windows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use model::event::{Mark, WindowMark};
+use model::human::{bytes, count, duration, duration_or_unknown};
+use model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
+use model::state::Moment;
+
+use super::case::{Case, Span, hull};
+use super::finding::Finding;
+use super::index::ids;
+use super::offer::Offer;
+use super::thresholds as at;
+
+/// Spells of one connection that are added up; each takes a walk over all that was in flight.
+const SPANS_MAX: usize = 64;
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for connection in case.connections() {
+        let lost = losses(case, connection);
+        if let Some(silence) = silence(case, connection, &lost) {
+            found.push(silence);
+        } else if let Some(finding) = blocked(case, connection, &lost) {
+            found.push(finding);
+        }
+        found.extend(windows(case, connection));
+        found.extend(goaway(case, connection));
+    }
+    found.extend(limits(case));
+    found.extend(resets(case));
+}
+
+/// When segments of established connections were sent again.
+fn losses(case: &Case<'_>, connection: &Connection) -> Vec<Ns> {
+    let of = |(at, moment): &(Ns, Moment)| match moment {
+        Moment::Retransmission(Mark { syn: false, .. }) => Some(*at),
+        _ => None,
+    };
+    case.index.moments(connection.id).iter().copied().filter_map(of).collect()
+}
+
+fn requests_of<'c, 'a>(case: &'c Case<'a>, connection: &Connection) -> &'c [&'a Request] {
+    case.index.requests(connection.id)
+}
+
+/// The phase that most of these requests belong to.
+fn phase_of(requests: &[&Request]) -> Phase {
+    let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+    requests.iter().for_each(|request| *phases.entry(request.class.phase()).or_default() += 1);
+    phases.into_iter().max_by_key(|(_, count)| *count).map_or(Phase::Proxy, |(phase, _)| phase)
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    connection: &Connection,
+    phase: Phase,
+    span: Span,
+    summary: String,
+) -> Finding {
+    Finding {
+        host: Some(case.host(connection)),
+        cost_ns: cost_within(case, connection, &[span]),
+        summary,
+        about: u64::from(connection.id) << 1,
+        ..Finding::of(kind, phase, span)
+    }
+}
+
+/// Blocked time of the connection's requests within spans that do not overlap.
+fn cost_within(case: &Case<'_>, connection: &Connection, spans: &[Span]) -> Ns {
+    let requests = || requests_of(case, connection).iter().copied();
+    let cost = |span: &Span| case.cost_of_requests(requests(), Some(*span));
+    spans.iter().map(cost).sum()
+}
+
+/// Requests that got nothing for long: nothing at all, or the rest of a body. Told apart by
+/// whether the peer still acknowledges what it is sent.
+fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
+    let requests = requests_of(case, connection);
+    let waits = |request: &&&Request| {
+        // What failed was still waited for, and so is what is open.
+        let over = request.end_ns.is_some() && request.outcome == RequestOutcome::Ok;
+        let end = request.end_ns.unwrap_or(case.wall.1);
+        !over
+            && request.first_byte_ns.is_none_or(|first| end.saturating_sub(first) >= at::SILENT_NS)
+            && end.saturating_sub(request.start_ns) >= at::SILENT_NS
+    };
+    let silent: Vec<&Request> = requests.iter().filter(waits).copied().collect();
+    let since = silent.iter().map(|request| request.first_byte_ns.unwrap_or(request.start_ns)).max()?;
+    // The latest thing that did come.
+    let came = requests.iter().flat_map(|request| {
+        [request.first_byte_ns, request.end_ns.filter(|_| request.outcome == RequestOutcome::Ok)]
+    });
+    let came = came.chain([connection.received_ns]);
+    let since =
+        came.flatten().max().unwrap_or(since).max(silent.iter().map(|request| request.start_ns).min()?);
+    let until = silent.iter().map(|request| request.end_ns.unwrap_or(case.wall.1)).max()?;
+    if until.saturating_sub(since) < at::SILENT_NS {
+        return None;
+    }
+    let again = lost.iter().filter(|lost| (since..=until).contains(lost)).count();
+    let dead = again >= at::DEAD_RETRANSMISSIONS || connection.outcome == ConnectionOutcome::TimedOut;
+    let host = case.host(connection);
+    let waiting = count(silent.len() as u64, "request");
+    let took = duration(until - since);
+    let phase = phase_of(&silent);
+    let mut finding = if dead {
+        let summary = format!(
+            "the path to {host} is dead: {waiting} unanswered for {took}, and nothing is acknowledged"
+        );
+        finding(case, "path-dead", connection, phase, (since, until), summary)
+    } else {
+        let summary =
+            format!("{host} fell silent: {waiting} without a byte for {took}, the connection is alive");
+        finding(case, "h2-silent", connection, phase, (since, until), summary)
+    };
+    finding.evidence = vec![format!(
+        "{} to {}: {} retransmissions meanwhile, RTT {}, {} received in all",
+        connection.local,
+        connection.remote,
+        again,
+        duration_or_unknown(connection.rtt_ns),
+        connection.bytes_received.map_or_else(|| "?".to_owned(), bytes)
+    )];
+    finding.evidence.extend(silent.iter().take(4).map(|request| what(request)));
+    finding.remedies = super::connect::around(case, &host);
+    finding.fatal = true;
+    finding.explains = silent.iter().map(|request| request.id).collect();
+    Some(finding)
+}
+
+/// A request in words.
+pub fn what(request: &Request) -> String {
+    let path = request.path.as_deref().unwrap_or("a path that is not known");
+    let stream = request.stream.map_or_else(String::new, |stream| format!("stream {stream}, "));
+    let first = match request.first_byte_ns {
+        Some(first) => format!("head after {}", duration(first.saturating_sub(request.start_ns))),
+        None => "no head".to_owned(),
+    };
+    let end = request.end_ns.map_or_else(
+        || "not ended".to_owned(),
+        |end| format!("ended after {}", duration(end.saturating_sub(request.start_ns))),
+    );
+    format!("{stream}{path}: {first}, {end}")
+}
+
+/// Segments were lost, and several streams waited behind them.
+fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
+    let out_of_order = connection.received_out_of_order.unwrap_or(0);
+    // What had arrived and was sent again, by a sender that became impatient, held up nobody.
+    let spurious = connection.spurious_retransmits.unwrap_or(0) as usize;
+    let lost = if spurious >= lost.len() { &[] } else { lost };
+    if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order < at::REORDERED {
+        return None;
+    }
+    let requests = requests_of(case, connection);
+    let open = |at_ns: Ns| {
+        requests.iter().filter(|r| r.start_ns <= at_ns && r.end_ns.is_none_or(|end| end > at_ns)).count()
+    };
+    let most = lost.iter().map(|at_ns| open(*at_ns)).max();
+    // What the peer sent again has no moment of its own.
+    let most =
+        most.unwrap_or_else(|| requests.iter().map(|request| open(request.start_ns)).max().unwrap_or(0));
+    if most < at::LOSS_STREAMS {
+        return None;
+    }
+    let holds = at::LOSS_HOLDS_NS.max(2 * connection.rtt_ns.unwrap_or(0));
+    // The segment was lost before it was sent again.
+    let mut spans: Vec<Span> = Vec::new();
+    for at_ns in lost {
+        let span = (at_ns.saturating_sub(holds), *at_ns);
+        if let Some(last) = spans.last_mut().filter(|last| last.1 >= span.0) {
+            last.1 = span.1;
+        } else if spans.len() < SPANS_MAX {
+            spans.push(span);
+        }
+    }
+    let span = hull(spans.iter().copied())
+        .or_else(|| hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))))?;
+    let summary = format!(
+        "segments were lost on the one connection to {}: up to {} waited behind them",
+        case.host(connection),
+        count(most as u64, "stream")
+    );
+    let mut finding = finding(case, "h2-loss-blocks-all", connection, phase_of(requests), span, summary);
+    finding.cost_ns = cost_within(case, connection, &spans);
+    finding.evidence = vec![format!(
+        "{}: {} sent again, {} received out of order, RTT {}",
+        connection.remote,
+        count(lost.len() as u64, "segment"),
+        out_of_order,
+        duration_or_unknown(connection.rtt_ns)
+    )];
+    finding.remedies = vec![Offer::new("http1", "a connection a request: a loss holds up one")];
+    Some(finding)
+}
+
+/// A window was closed: somebody does not read.
+fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
+    let marks = case.index.moments(connection.id).iter().filter_map(|(at_ns, moment)| match moment {
+        Moment::Window(mark) => Some((*at_ns, mark)),
+        _ => None,
+    });
+    let marks: Vec<(Ns, &WindowMark)> = marks.collect();
+    let mut findings = Vec::new();
+    for ours in [false, true] {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut closed = None;
+        let zeros: BTreeSet<Ns> =
+            marks.iter().filter(|(_, mark)| mark.ours == ours && mark.zero).map(|(at, _)| *at).collect();
+        for (at_ns, mark) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
+            let zero = zeros.contains(at_ns);
+            match (zero, closed) {
+                (true, None) => closed = Some(mark.since_ns.unwrap_or(*at_ns)),
+                (false, Some(from)) => {
+                    spans.push((from, *at_ns));
+                    closed = None;
+                }
+                _ => {}
+            }
+        }
+        spans.extend(closed.map(|from| (from, connection.end_ns.unwrap_or(case.wall.1))));
+        let Some(span) = hull(spans.iter().copied()) else { continue };
+        let total: Ns = spans.iter().map(|(from, to)| to - from).sum();
+        let host = case.host(connection);
+        let side = if ours {
+            format!("it is this machine that reads too slowly what {host} sends: its")
+        } else {
+            format!("{host} does not read what it is sent: its")
+        };
+        let summary = format!("{side} receive window was closed for {}", duration(total));
+        let requests = requests_of(case, connection);
+        let mut finding = finding(case, "zero-window", connection, phase_of(requests), span, summary);
+        finding.about |= u64::from(ours);
+        finding.advice =
+            ours.then_some("give GOMODCACHE a faster disk, or this machine less to do beside it");
+        finding.explains = requests.iter().filter(|r| held_up(case, r, &spans)).map(|r| r.id).collect();
+        finding.cost_ns = cost_within(case, connection, &spans[..spans.len().min(SPANS_MAX)]);
+        finding.evidence = vec![format!(
+            "{}: {} window was 0 {}, the longest {}",
+            connection.remote,
+            if ours { "our" } else { "the peer's" },
+            count(spans.len() as u64, "time"),
+            duration(spans.iter().map(|(from, to)| to - from).max().unwrap_or_default())
+        )];
+        findings.push(finding);
+    }
+    findings
+}
+
+/// Most of what the request took, or of the wait for its head, lies within the spans.
+fn held_up(case: &Case<'_>, request: &Request, spans: &[Span]) -> bool {
+    let (start, end) = (request.start_ns, request.end_ns.unwrap_or(case.wall.1));
+    [end, request.first_byte_ns.unwrap_or(end)].into_iter().any(|end| {
+        let within = |(from, to): &Span| (*to).min(end).saturating_sub((*from).max(start));
+        2 * spans.iter().map(within).sum::<Ns>() > end.saturating_sub(start)
+    })
+}
+
+fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
+    let code = connection.goaway.as_deref()?;
+    let requests = requests_of(case, connection);
+    let failed: Vec<&Request> = requests
+        .iter()
+        .copied()
+        .filter(|r| r.outcome == RequestOutcome::Error && r.status.is_none())
+        .collect();
+    let end = connection.end_ns.unwrap_or(case.wall.1);
+    let host = case.host(connection);
+    // In order, nothing was open and nobody noticed.
+    let summary = format!(
+        "{host} ended the connection with GOAWAY ({code}): {} had to be asked again",
+        count(failed.len() as u64, "request")
+    );
+    let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
+    let mut finding = finding(case, "h2-goaway", connection, phase_of(requests), span, summary);
+    finding.cost_ns = case.cost_of_requests(failed.iter().copied(), None);
+    finding.evidence = vec![format!(
+        "{}: GOAWAY {code} after {}",
+        connection.remote,
+        count(u64::from(connection.requests), "request")
+    )];
+    finding.evidence.extend(failed.iter().take(4).map(|request| what(request)));
+    finding.info = failed.is_empty();
+    if !finding.info {
+        finding.remedies = super::connect::around(case, &host);
+    }
+    Some(finding)
+}
+
+/// A small limit of streams made the command dial more connections.
+fn limits(case: &Case<'_>) -> Vec<Finding> {
+    let hosts =
+        super::connect::by_host(case, |c| c.stream_limit.is_some_and(|limit| limit < at::STREAM_LIMIT));
+    let mut findings = Vec::new();
+    for (host, connections) in hosts {
+        let used = connections.iter().filter(|c| c.requests > 0).count();
+        let limit = connections.iter().filter_map(|c| c.stream_limit).min().unwrap_or_default();
+        if used < 2 {
+            continue; // the limit was never reached
+        }
+        let summary = format!(
+            "{host} allows {} at once on a connection: go opened {used}",
+            count(u64::from(limit), "stream")
+        );
+        let span = hull(connections.iter().map(|c| (c.start_ns, c.start_ns + c.connect_ns.unwrap_or(0))))
+            .unwrap_or(case.wall);
+        let mut finding = finding(case, "h2-stream-limit", connections[0], Phase::Proxy, span, summary);
+        // What the limit costs is the handshakes of the further connections.
+        let others = ids(connections.iter().skip(1).map(|c| c.id));
+        let further = |c: &Connection| c.requests > 0 && others.contains(&c.id);
+        finding.cost_ns = case.cost_of_handshakes(false, further) + case.cost_of_handshakes(true, further);
+        finding.evidence = connections
+            .iter()
+            .take(4)
+            .map(|c| {
+                format!(
+                    "{}: SETTINGS_MAX_CONCURRENT_STREAMS {limit}, {}",
+                    c.local,
+                    count(u64::from(c.requests), "request")
+                )
+            })
+            .collect();
+        // With HTTP/1.1 go dials as many as there are requests at once, and keeps two.
+        if connections.len() > most_open(case, &host) {
+            finding.remedies.push(Offer::new("http1", "a connection a request, kept for the next one"));
+        }
+        findings.push(finding);
+    }
+    findings
+}
+
+/// Requests to that host at once, at the most.
+fn most_open(case: &Case<'_>, host: &str) -> usize {
+    let of_host = |request: &&Request| request.authority.as_deref() == Some(host);
+    most_at_once(&case.requests().filter(of_host).collect::<Vec<_>>(), case.wall.1)
+}
+
+/// Requests at once, at the most; what has not ended is open until `end`.
+pub fn most_at_once(requests: &[&Request], end: Ns) -> usize {
+    let edges = requests.iter().flat_map(|r| [(r.start_ns, 1), (r.end_ns.unwrap_or(end), -1)]);
+    let mut edges: Vec<(Ns, i64)> = edges.collect();
+    // What ends at a moment makes room for what begins at it.
+    edges.sort_unstable();
+    let mut open = 0;
+    let counts = edges.into_iter().map(|(_, change)| {
+        open += change;
+        open
+    });
+    usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0)
+}
+
+fn resets(case: &Case<'_>) -> Vec<Finding> {
+    let mut hosts: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
+    let reset =
+        |request: &&Request| request.protocol == Protocol::H2 && request.outcome == RequestOutcome::Reset;
+    // When each path was asked for last.
+    let mut last: HashMap<&str, Ns> = HashMap::new();
+    for request in case.requests() {
+        let last = last.entry(request.path.as_deref().unwrap_or_default()).or_default();
+        *last = request.start_ns.max(*last);
+    }
+    for request in case.requests().filter(reset) {
+        hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
+    }
+    let one = |(host, requests): (&str, Vec<&Request>)| {
+        let code =
+            requests.iter().find_map(|request| request.reset_code.as_deref()).unwrap_or("code unknown");
+        let again = requests.iter().filter(|request| {
+            last.get(request.path.as_deref().unwrap_or_default()).is_some_and(|last| *last > request.start_ns)
+        });
+        let again = again.count();
+        let all = again == requests.len();
+        let asked = match again {
+            0 => "not asked again".to_owned(),
+            _ if all => "asked again".to_owned(),
+            some => format!("{some} of them asked again"),
+        };
+        Finding {
+            host: Some(host.to_owned()),
+            cost_ns: case.cost_of_requests(requests.iter().copied(), None),
+            summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
+            evidence: requests.iter().take(5).map(|request| what(request)).collect(),
+            remedies: if all { Vec::new() } else { super::connect::around(case, host) },
+            advice: all.then_some("nothing, unless it happens often: go asked again by itself"),
+            fatal: !all,
+            ..Finding::of(
+                "h2-stream-reset",
+                phase_of(&requests),
+                hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))))
+                    .unwrap_or(case.wall),
+            )
+        }
+    };
+    hosts.into_iter().map(one).collect()
+}

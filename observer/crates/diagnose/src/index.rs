@@ -1,0 +1,89 @@
+//! A command's records by what detectors ask for, so that none of them walks over all records once for
+//! each of them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use model::operations::{Flight, Subject};
+use model::record::{Ns, Request};
+use model::state::{CommandState, Moment};
+
+/// Records by number.
+#[derive(Default)]
+pub struct Index<'a> {
+    /// Requests by connection
+    requests: HashMap<u32, Vec<&'a Request>>,
+    /// What happened at connections
+    moments: HashMap<u32, Vec<&'a (Ns, Moment)>>,
+    /// Where a request's operation is among those in flight
+    flights: HashMap<u32, usize>,
+    /// By process, names that it looked up with success, and when they were answered, in order
+    names: HashMap<u32, Vec<(Ns, &'a str)>>,
+}
+
+impl<'a> Index<'a> {
+    /// Of a command and what it had in flight.
+    pub fn new(command: &'a CommandState, flights: &[Flight<'a>]) -> Self {
+        let mut index = Self::default();
+        for request in command.requests.values() {
+            if let Some(connection) = request.connection {
+                index.requests.entry(connection).or_default().push(request);
+            }
+        }
+        for moment in &command.moments {
+            let connection = match &moment.1 {
+                Moment::Retransmission(mark) => mark.connection,
+                Moment::Reset(mark) => mark.connection,
+                Moment::Window(mark) => mark.connection,
+            };
+            index.moments.entry(connection).or_default().push(moment);
+        }
+        for (at, flight) in flights.iter().enumerate() {
+            if let Subject::Request(request) = flight.subject {
+                index.flights.insert(request.id, at);
+            }
+        }
+        for question in command.dns.values().filter(|question| question.record.on_behalf_of.is_none()) {
+            let dns = &question.record;
+            let found =
+                dns.rcode.as_deref() == Some("NOERROR") && dns.answers.is_some_and(|answers| answers > 0);
+            if let Some(end) = dns.end_ns.or(question.given_up_ns).filter(|_| found) {
+                index.names.entry(dns.pid).or_default().push((end, &dns.name));
+            }
+        }
+        index.names.values_mut().for_each(|names| names.sort_by_key(|(end, _)| *end));
+        index
+    }
+
+    /// Requests of a connection.
+    pub fn requests(&self, connection: u32) -> &[&'a Request] {
+        self.requests.get(&connection).map_or(&[], Vec::as_slice)
+    }
+
+    /// What happened at a connection.
+    pub fn moments(&self, connection: u32) -> &[&'a (Ns, Moment)] {
+        self.moments.get(&connection).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where a request's operation is among those in flight.
+    pub fn flight(&self, request: u32) -> Option<usize> {
+        self.flights.get(&request).copied()
+    }
+
+    /// The name that a process looked up last by `at`.
+    pub fn name(&self, pid: u32, at: Ns) -> Option<&'a str> {
+        let names = self.names.get(&pid)?;
+        let after = names.partition_point(|(end, _)| *end <= at);
+        Some(names[after.checked_sub(1)?].1)
+    }
+}
+
+/// Numbers of records, to ask whether one is among them.
+pub fn ids(of: impl IntoIterator<Item = u32>) -> HashSet<u32> {
+    of.into_iter().collect()
+}
+
+/// Names with which one of `names` ends after a dot: those that something was put behind.
+pub fn is_suffixed(name: &str, names: &BTreeSet<String>) -> bool {
+    let dots = name.match_indices('.').map(|(at, _)| at).filter(|at| at + 1 < name.len());
+    dots.into_iter().any(|at| names.contains(&name[..at]))
+}

@@ -1,0 +1,177 @@
+//! A command's spans in, stalls out: what cost time, why, and what may help. Pure, the same live
+//! and from a recording. One file a family; every threshold is in [`thresholds`]. [`live`] says
+//! which of them are to be told while the command runs.
+
+pub mod advice;
+mod case;
+mod connect;
+mod cost;
+mod dns;
+mod finding;
+mod http2;
+mod index;
+pub mod live;
+mod machine;
+mod offer;
+mod private;
+mod proxy;
+pub mod report;
+mod sumdb;
+mod thresholds;
+mod tls;
+mod vcs;
+mod waits;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use model::operations::{Flight, Subject, Threads};
+use model::phases::Split;
+use model::record::{Ns, Phase};
+use model::report::{Severity, Stall};
+use model::state::CommandState;
+use model::waiting::oldest;
+
+use case::Case;
+use finding::Finding;
+
+pub use offer::from_here;
+
+/// A family of detectors.
+type Family = fn(&Case<'_>, &mut Vec<Finding>);
+
+const FAMILIES: [Family; 8] =
+    [dns::find, connect::find, tls::find, http2::find, proxy::find, sumdb::find, machine::find, vcs::find];
+
+/// What slowed a command down, seen at `now`; the worst first, then the costliest.
+pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
+    look(command, now, Threads::Unknown).found.into_iter().map(|found| found.stall).collect()
+}
+
+/// A command at one moment.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Look {
+    /// The worst first, then the costliest
+    pub found: Vec<Found>,
+    /// Why it waits for what it waits for now, in words; `None` when it does not wait, or no
+    /// detector knows
+    pub because: Option<String>,
+}
+
+/// A stall that was found.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Found {
+    /// Which one it is, of several of a kind and host
+    pub about: u64,
+    /// Nothing is wrong: it is never more than information
+    pub info: bool,
+    /// The stall
+    pub stall: Stall,
+}
+
+/// Looks at a command at `now`.
+pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
+    let certain = command.certain();
+    let Some(case) = Case::new(&certain, now, threads) else { return Look::default() };
+    let mut findings = Vec::new();
+    FAMILIES.iter().for_each(|find| find(&case, &mut findings));
+    findings.iter_mut().for_each(|finding| finding.mark_gaps(&case));
+    let found = findings.into_iter().map(|finding| Found {
+        about: finding.about,
+        info: finding.info,
+        stall: finding.stall(&case),
+    });
+    let mut found: Vec<Found> = found.collect();
+    found.sort_by(|a, b| {
+        let rank = |found: &Found| (found.stall.severity, found.stall.cost_ns);
+        let name = |found: &Found| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
+        rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
+    });
+    if command.gaps.is_empty() {
+        within_phases(case.split(), &mut found);
+    } else {
+        within_phases(&command.split(now, threads), &mut found);
+    }
+    let because = because(&case, &found);
+    Look { found, because }
+}
+
+/// Kinds that say what others cost together, or what would be saved of it.
+pub const OVER_OTHERS: [&str; 3] = ["concurrency-limited", "stacked-timeouts", "toolchain-download"];
+
+/// What several findings explain costs once: where those of a phase cost more than the phase, the small
+/// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
+/// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
+fn within_phases(split: &Split, found: &mut [Found]) {
+    let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
+    // Another name for the same wait costs nothing more.
+    let mut waits: HashMap<_, (String, Ns, Ns)> = HashMap::new();
+    for stall in found.iter_mut().map(|found| &mut found.stall) {
+        stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
+        if stall.severity == Severity::Info || OVER_OTHERS.contains(&stall.kind.as_str()) {
+            continue;
+        }
+        let wait = (stall.phase, stall.host.clone(), stall.cost_ns);
+        match waits.entry(wait) {
+            Entry::Vacant(first) => {
+                first.insert((stall.kind.clone(), stall.start_ns, stall.end_ns));
+            }
+            Entry::Occupied(same) => {
+                let (kind, start_ns, end_ns) = same.get();
+                let overlap = *start_ns < stall.end_ns && stall.start_ns < *end_ns;
+                if overlap && stall.cost_ns > 0 && *kind != stall.kind {
+                    stall.evidence.push(format!("its time is counted as {kind}"));
+                    stall.cost_ns = 0;
+                }
+            }
+        }
+        by_phase.entry(stall.phase).or_default().push(stall);
+    }
+    for (phase, mut stalls) in by_phase {
+        stalls.sort_by_key(|stall| stall.cost_ns);
+        let (mut left, mut others) = (split.phase(phase).blocked_ns, stalls.len() as u64);
+        for stall in stalls {
+            stall.cost_ns = stall.cost_ns.min(left / others);
+            left -= stall.cost_ns;
+            others -= 1;
+        }
+    }
+}
+
+/// The summary of what was found about the wait that lasts.
+fn because(case: &Case<'_>, found: &[Found]) -> Option<String> {
+    if case.record.wall_ns.is_some() {
+        return None;
+    }
+    let flight = oldest(&case.flights, case.wall.1)?;
+    let whom = whom(case, flight);
+    let explains = |stall: &Stall| {
+        let of_it = stall.host.as_ref().is_none_or(|host| whom.contains(host));
+        stall.end_ns >= case.wall.1 && stall.phase == flight.operation.phase && of_it
+    };
+    let why = found.iter().find(|found| !found.info && explains(&found.stall))?;
+    Some(why.stall.summary.clone())
+}
+
+/// The names by which findings are about the operation's peer.
+fn whom(case: &Case<'_>, flight: &Flight<'_>) -> Vec<String> {
+    match flight.subject {
+        Subject::Dns(question) => vec![question.record.server.clone()],
+        Subject::DnsWait(wait) => vec![wait.server.clone()],
+        Subject::Connect(connection)
+        | Subject::Tls(connection)
+        | Subject::Helper(connection)
+        | Subject::Late(connection) => vec![case.host(connection)],
+        Subject::Request(request) => {
+            let connection = request.connection.and_then(|id| case.command.connections.get(&id));
+            let connection = connection.map(|connection| case.host(connection));
+            request.authority.clone().into_iter().chain(connection).collect()
+        }
+        Subject::Lock(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! What is found in commands that run in, what is to be told of it out: a stall when it begins,
+//! when it gets worse, and when it is over. Bounded: however often something comes and goes, little
+//! is told of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use model::event::{StallState, StallUpdate};
+use model::operations::Threads;
+use model::record::Ns;
+use model::report::{Severity, Stall};
+use model::state::{CommandState, State};
+use model::waiting::EVERY_NS;
+
+use super::look;
+use super::thresholds as at;
+
+/// Something is over when it was not found waiting for so long: one slow answer after another is
+/// one stall.
+const QUIET_NS: Ns = 1_000_000_000;
+/// From look to look at a command of which nothing hangs.
+const MOVES_NS: Ns = 2_000_000_000;
+/// Stalls told of one command; the report has the others.
+const STALLS_MAX: usize = 64;
+/// How often one is told while its command runs. Its end is always told, with the command's.
+const TELLINGS_MAX: u32 = 8;
+/// Predictions over the whole command: told when it has ended, for until then they come and go.
+const OF_THE_WHOLE: [&str; 1] = ["concurrency-limited"];
+
+/// Kind, host, and which one of several.
+type Key = (String, Option<String>, u64);
+
+/// Says which stalls are to be told.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Teller {
+    commands: HashMap<u32, Known>,
+    /// Stalls told so far
+    numbers: u32,
+}
+
+/// A command that was looked at.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Known {
+    /// Events it had taken in, and when
+    changes: u64,
+    looked_ns: Option<Ns>,
+    because: Option<String>,
+    told: BTreeMap<Key, Told>,
+}
+
+/// A stall that was told.
+#[derive(Clone, PartialEq, Debug)]
+struct Told {
+    update: StallUpdate,
+    times: u32,
+    /// When it was last found waiting
+    waited_ns: Ns,
+}
+
+impl Teller {
+    /// Looks at every command that waits or has news at `now`. `asleep`: of commands that run, since
+    /// when every thread sleeps, where one does not. `waits_since`: since when a command waits for
+    /// something, as far as that is known.
+    pub fn due(
+        &mut self,
+        state: &State,
+        now: Ns,
+        asleep: &BTreeMap<u32, Option<Ns>>,
+        waits_since: impl Fn(u32) -> Option<Ns>,
+    ) -> Vec<StallUpdate> {
+        self.commands.retain(|id, _| state.command(*id).is_some());
+        let mut due = Vec::new();
+        for (id, command) in state.commands() {
+            let threads = Threads::from(asleep.get(&id));
+            let asleep = asleep.get(&id).copied().flatten();
+            let known = self.commands.entry(id).or_default();
+            if known.changes == command.changes && (asleep.is_none() || has_ended(command)) {
+                continue;
+            }
+            // What moves cannot have begun to hang: it is looked at now and then, for what is over.
+            let waits = [asleep, waits_since(id)].into_iter().flatten();
+            let hangs = waits.min().is_some_and(|since| now.saturating_sub(since) >= at::WARNING_NS);
+            if !hangs && !has_ended(command) && known.looked_ns.is_some_and(|at| now < at + MOVES_NS) {
+                continue;
+            }
+            (known.changes, known.looked_ns) = (command.changes, Some(now));
+            known.look(command, (id, now), threads, &mut self.numbers, &mut due);
+        }
+        due
+    }
+
+    /// Why that command waits for what it waits for, as of the last look.
+    pub fn because(&self, command: u32) -> Option<&str> {
+        self.commands.get(&command)?.because.as_deref()
+    }
+}
+
+fn has_ended(command: &CommandState) -> bool {
+    command.record.as_ref().is_some_and(|record| record.wall_ns.is_some())
+}
+
+impl Known {
+    fn look(
+        &mut self,
+        command: &CommandState,
+        (id, now): (u32, Ns),
+        threads: Threads,
+        numbers: &mut u32,
+        due: &mut Vec<StallUpdate>,
+    ) {
+        let runs = !has_ended(command);
+        let look = look(command, now, threads);
+        self.because = look.because;
+        let mut gone: Vec<Key> = self.told.keys().cloned().collect();
+        for found in look.found.into_iter().filter(|found| !found.info) {
+            let (about, mut stall) = (found.about, found.stall);
+            if runs {
+                stall.severity = so_far(&stall);
+            }
+            let lasts = runs && stall.end_ns >= now;
+            let key = (stall.kind.clone(), stall.host.clone(), about);
+            gone.retain(|other| *other != key);
+            if let Some(told) = self.told.get_mut(&key) {
+                due.extend(told.again(stall, lasts, runs, now));
+            } else if is_told(&stall, lasts, runs) && self.told.len() < STALLS_MAX {
+                *numbers += 1;
+                let state = if lasts { StallState::Lasts } else { StallState::Over };
+                let update = StallUpdate { command: id, id: *numbers, state, stall };
+                due.push(update.clone());
+                self.told.insert(key, Told { update, times: 1, waited_ns: now });
+            }
+        }
+        for (_, told) in self.told.iter_mut().filter(|(key, _)| gone.contains(key)) {
+            due.extend(told.gone(runs, now));
+        }
+    }
+}
+
+/// Whether what was not told yet is to be.
+fn is_told(stall: &Stall, lasts: bool, runs: bool) -> bool {
+    let bad = stall.severity >= Severity::Warning;
+    if !runs {
+        return bad;
+    }
+    let long = lasts && stall.cost_ns > 0 && stall.end_ns - stall.start_ns >= EVERY_NS;
+    (bad || long) && !OF_THE_WHOLE.contains(&stall.kind.as_str())
+}
+
+/// How bad it is as long as nobody knows how long the command takes: a share of what has passed by
+/// now would call each first hiccup critical.
+fn so_far(stall: &Stall) -> Severity {
+    let by_cost = match stall.cost_ns {
+        at::CRITICAL_NS.. => Severity::Critical,
+        at::WARNING_NS.. => Severity::Warning,
+        _ => Severity::Info,
+    };
+    by_cost.min(stall.severity)
+}
+
+impl Told {
+    /// It was found again.
+    fn again(&mut self, stall: Stall, lasts: bool, runs: bool, now: Ns) -> Option<StallUpdate> {
+        let before = &self.update;
+        if lasts {
+            self.waited_ns = now;
+        }
+        let state = if lasts || runs && now - self.waited_ns < QUIET_NS && before.state == StallState::Lasts {
+            StallState::Lasts
+        } else {
+            StallState::Over
+        };
+        let told = if runs {
+            let worse = stall.severity > before.stall.severity;
+            // What comes back is told once it has cost as much again as is worth telling.
+            let back = before.state != StallState::Lasts
+                && state == StallState::Lasts
+                && stall.cost_ns >= before.stall.cost_ns + at::WARNING_NS;
+            let over = before.state == StallState::Lasts && state == StallState::Over;
+            self.times < TELLINGS_MAX && (worse || back || over)
+        } else {
+            before.state != state || before.stall != stall
+        };
+        told.then(|| self.tell(StallUpdate { state, stall, ..self.update.clone() }))
+    }
+
+    /// It was not found any more: another finding explains what was seen.
+    fn gone(&mut self, runs: bool, now: Ns) -> Option<StallUpdate> {
+        let quiet = !runs || now - self.waited_ns >= QUIET_NS && self.times < TELLINGS_MAX;
+        let told = self.update.state != StallState::Withdrawn && quiet;
+        told.then(|| self.tell(StallUpdate { state: StallState::Withdrawn, ..self.update.clone() }))
+    }
+
+    fn tell(&mut self, update: StallUpdate) -> StallUpdate {
+        self.times += 1;
+        self.update = update.clone();
+        update
+    }
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

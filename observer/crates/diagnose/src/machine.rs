@@ -1,0 +1,183 @@
+//! This machine: how many downloads at once, locks, caches in one folder, its own work.
+
+use model::human::{count, duration, percent};
+use model::operations::Subject;
+use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+
+use super::case::{Case, Span, hull, whole};
+use super::finding::Finding;
+use super::index::ids;
+use super::offer::Offer;
+use super::thresholds as at;
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    found.extend(concurrency(case));
+    found.extend(locks(case));
+    found.extend(shared(case));
+    found.extend(local(case));
+}
+
+/// As many downloads in flight as go allows itself, while this machine had nothing to do.
+fn concurrency(case: &Case<'_>) -> Option<Finding> {
+    let limit = u64::from(case.record.go.gomaxprocs?);
+    // A server that refuses for being asked too much is not to be asked more.
+    let refused = |request: &Request| {
+        matches!(request.status, Some(429 | 503)) || request.reset_code.as_deref() == Some("REFUSED_STREAM")
+    };
+    if limit >= at::CONCURRENCY || case.failed() || case.requests().any(refused) {
+        return None;
+    }
+    let download = |class: Class| !matches!(class, Class::Toolchain | Class::GoGet | Class::Other);
+    // What never came is another finding's, not a download that others wait for.
+    let came = |request: &&Request| download(request.class) && request.outcome == RequestOutcome::Ok;
+    let requests: Vec<&Request> = case.requests().filter(came).collect();
+    let mut modules: Vec<&str> = requests.iter().filter_map(|r| r.module.as_deref()).collect();
+    modules.sort_unstable();
+    modules.dedup();
+    // Fewer modules than could be asked for at once would not gain what is predicted.
+    let possible = at::CONCURRENCY.min(modules.len() as u64);
+    if possible <= limit || possible < at::CONCURRENCY_MODULES {
+        return None;
+    }
+    let mut edges: Vec<(Ns, bool)> = requests
+        .iter()
+        .flat_map(|r| [(r.start_ns, true), (r.end_ns.unwrap_or(case.wall.1), false)])
+        .collect();
+    edges.sort_unstable();
+    let (mut open, mut since, mut full): (u64, Ns, Vec<Span>) = (0, 0, Vec::new());
+    for (time, begins) in edges {
+        if begins {
+            open += 1;
+            if open == limit {
+                since = time;
+            }
+        } else {
+            if open == limit && since < time {
+                full.push((since, time));
+            }
+            open = open.saturating_sub(1);
+        }
+    }
+    let idle = within(case, &full);
+    let gain = idle - idle * limit / possible;
+    if gain * 100 < case.wall_ns() * at::CONCURRENCY_GAIN_PERCENT {
+        return None;
+    }
+    Some(Finding {
+        cost_ns: gain,
+        summary: format!(
+            "only {} at once while this machine was idle: {possible} might save {}",
+            count(limit, "download"),
+            duration(gain)
+        ),
+        evidence: vec![
+            format!(
+                "GOMAXPROCS {limit}: that many downloads at once, {} asked for",
+                count(modules.len() as u64, "module")
+            ),
+            format!(
+                "{} ({}) with {limit} in flight and no thread at work",
+                duration(idle),
+                percent(idle, case.wall_ns())
+            ),
+        ],
+        remedies: vec![Offer::new(
+            format!("concurrency={}", at::CONCURRENCY),
+            "downloads 16 modules at once",
+        )],
+        ..Finding::of("concurrency-limited", Phase::Proxy, hull(full.iter().copied())?)
+    })
+}
+
+/// Idle time within spans that are in order.
+fn within(case: &Case<'_>, spans: &[Span]) -> Ns {
+    spans.iter().map(|span| case.idle_within(*span)).sum()
+}
+
+fn locks(case: &Case<'_>) -> Option<Finding> {
+    let end = |wait: &model::event::LockWait| wait.end_ns.unwrap_or(case.wall.1);
+    let waits: Vec<_> = case
+        .command
+        .locks
+        .values()
+        .filter(|wait| end(wait).saturating_sub(wait.start_ns) >= at::LOCK_NS)
+        .collect();
+    let of = ids(waits.iter().map(|wait| wait.id));
+    let longest = waits.iter().max_by_key(|wait| end(wait) - wait.start_ns)?;
+    let holder = longest.holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
+    let has = if longest.end_ns.is_none() { "has" } else { "had" };
+    let lock = longest
+        .path
+        .as_deref()
+        .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
+    Some(Finding {
+        cost_ns: case.cost(|flight| match flight.subject {
+            Subject::Lock(wait) if of.contains(&wait.id) => Some(whole(flight)),
+            _ => None,
+        }),
+        summary: format!("{holder} {has} {lock}"),
+        evidence: waits
+            .iter()
+            .take(5)
+            .map(|wait| {
+                let holder = wait
+                    .holder
+                    .map_or_else(|| "holder unknown".to_owned(), |pid| format!("held by pid {pid}"));
+                let path = wait.path.as_deref().unwrap_or("?");
+                format!(
+                    "pid {} waited {} for {path}, {holder}",
+                    wait.pid,
+                    duration(end(wait) - wait.start_ns)
+                )
+            })
+            .collect(),
+        ..Finding::of(
+            "cache-lock-wait",
+            Phase::Lock,
+            hull(waits.iter().map(|wait| (wait.start_ns, end(wait))))?,
+        )
+    })
+}
+
+fn shared(case: &Case<'_>) -> Option<Finding> {
+    let go = &case.record.go;
+    let trim = |path: &str| path.trim_end_matches('/').to_owned();
+    let (modules, builds) = (trim(go.gomodcache.as_deref()?), trim(go.gocache.as_deref()?));
+    if modules.is_empty() || !(modules == builds || go.caches_shared == Some(true)) {
+        return None;
+    }
+    Some(Finding {
+        summary: "GOCACHE and GOMODCACHE are one folder: cleaning the modules deletes the builds, too"
+            .to_owned(),
+        evidence: vec![format!("GOMODCACHE={modules}"), format!("GOCACHE={builds}")],
+        info: true,
+        ..Finding::of("cache-shared", Phase::Local, case.wall)
+    })
+}
+
+fn local(case: &Case<'_>) -> Option<Finding> {
+    case.record.wall_ns?;
+    let share = case.split().phase(Phase::Local).blocked_ns;
+    // A command that waited for nothing at all has nothing to be compared with.
+    if share * 100 < case.wall_ns() * at::LOCAL_PERCENT || share == case.wall_ns() {
+        return None;
+    }
+    let local = case.split().local?;
+    let parts = [
+        (local.cpu_ns, "on a CPU: unpacking and hashing"),
+        (local.runqueue_ns, "waiting for a CPU: too few, or taken by others"),
+        (local.disk_ns, "waiting for the disk"),
+    ];
+    let most = parts.iter().max_by_key(|part| part.0)?;
+    Some(Finding {
+        cost_ns: share,
+        summary: format!(
+            "{} of the time was this machine's own work, most of it {}",
+            percent(share, case.wall_ns()),
+            most.1
+        ),
+        evidence: parts.iter().map(|(ns, what)| format!("{} {what}", duration(*ns))).collect(),
+        info: true,
+        ..Finding::of("local-bound", Phase::Local, case.wall)
+    })
+}

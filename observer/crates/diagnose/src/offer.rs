@@ -1,0 +1,137 @@
+//! What may be tried against a finding. In: a remedy and why it may help. Out: the report's entry,
+//! with what the variable was until now and a line that can be pasted into a shell.
+
+use std::path::Path;
+
+use model::clean::clean;
+use model::human::duration;
+use model::record::{Command, Go, Ns};
+use model::remedy::{RUNS_IN_ALL, Remedy};
+use model::report;
+
+use super::case::Case;
+
+/// Remedies that belong together, and why they may help.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    with: Vec<String>,
+    why: String,
+}
+
+/// A command that takes longer than this when it is compared is said to, nanoseconds.
+const LONG_NS: Ns = 60_000_000_000;
+
+impl Offer {
+    /// One remedy, as after `--with`.
+    pub fn new(with: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::all(vec![with.into()], why)
+    }
+
+    /// Several that only help together.
+    pub fn all(with: Vec<String>, why: impl Into<String>) -> Self {
+        Self { with, why: why.into() }
+    }
+
+    /// As the report has it. `limit`: what stands before the command, for one that may hang.
+    pub fn remedy(self, case: &Case<'_>, limit: &str) -> report::Remedy {
+        let (record, mut why) = (case.record, self.why);
+        for note in self.with.iter().filter_map(|with| was(&record.go, with)) {
+            why.push_str(&format!("; {note}"));
+        }
+        let with: Vec<String> = self.with.iter().map(|with| format!("--with {}", word(with))).collect();
+        let with = with.join(" ");
+        let attempt = line(record, &with, limit);
+        if attempt.is_none() {
+            why.push_str(&format!(
+                "; its command line is not shown whole: repeat it behind goobserve compare {with} --"
+            ));
+        } else if let Some(often) = often(record, case.wall_ns()) {
+            why.push_str(&format!("; {often}"));
+        }
+        report::Remedy { name: self.with.join(" + "), why, attempt: attempt.unwrap_or_default() }
+    }
+}
+
+/// What the variable is that a remedy sets, for the reader to see what is kept and what is not.
+fn was(go: &Go, with: &str) -> Option<String> {
+    let remedy: Remedy = with.parse().ok()?;
+    let name = remedy.variable()?;
+    let now = |value: Option<String>| Some(format!("{name} is {} now", value?));
+    let kept = |value: &str| match value {
+        "" => format!("{name} is not set now"),
+        value => format!("{name} is {value} now, which is kept"),
+    };
+    match name {
+        "GODEBUG" => {
+            Some(go.godebug.as_deref().map_or_else(|| "what GODEBUG holds is kept".to_owned(), kept))
+        }
+        "GOMAXPROCS" => now(go.gomaxprocs.map(|n| n.to_string())),
+        "GOPROXY" => now(go.goproxy.clone()),
+        "GOSUMDB" => now(go.gosumdb.clone()),
+        "GOPRIVATE" => go.goprivate.as_deref().map(kept),
+        "GONOPROXY" => go.gonoproxy.as_deref().map(kept),
+        "GONOSUMDB" => go.gonosumdb.as_deref().map(kept),
+        _ => None,
+    }
+}
+
+/// How often `compare` runs the command, where that takes long or does more than download.
+fn often(record: &Command, wall_ns: Ns) -> Option<String> {
+    let all_ns = wall_ns.saturating_mul(RUNS_IN_ALL);
+    let downloads = record.argv.windows(2).any(|pair| pair[0] == "mod" && pair[1] == "download");
+    if downloads && all_ns < LONG_NS {
+        return None;
+    }
+    let about = if all_ns < LONG_NS { String::new() } else { format!(", up to {}", duration(all_ns)) };
+    Some(format!("compare runs the command {} times{about}", RUNS_IN_ALL))
+}
+
+/// The line that tries it, from any folder. `None` when the command is not known whole, or has
+/// characters in it that a terminal does not show as they are.
+fn line(record: &Command, with: &str, limit: &str) -> Option<String> {
+    let folder = record.cwd.as_deref().map(|folder| format!("cd {} && ", word(folder)));
+    // Who was root already may have no sudo.
+    let sudo = if record.uid == Some(0) { "" } else { "sudo " };
+    let line = format!(
+        "{}{sudo}goobserve compare {with} -- {limit}{}",
+        folder.unwrap_or_default(),
+        quoted(&record.argv)
+    );
+    let whole = !record.argv.is_empty() && !line.contains(['…', '\u{fffd}']) && clean(&line) == line;
+    whole.then_some(line)
+}
+
+/// Takes the way to the command's folder out of lines for a reader who is there.
+pub fn from_here(report: &mut report::Report, here: &Path) {
+    for command in &mut report.commands {
+        let Some(folder) = command.cwd.as_deref().filter(|folder| Path::new(folder) == here) else {
+            continue;
+        };
+        let way = format!("cd {} && ", word(folder));
+        for remedy in command.stalls.iter_mut().flat_map(|stall| &mut stall.remedies) {
+            if let Some(rest) = remedy.attempt.strip_prefix(&way) {
+                remedy.attempt = rest.to_owned();
+            }
+        }
+    }
+}
+
+/// A command line that a shell takes apart as it was.
+fn quoted(argv: &[String]) -> String {
+    argv.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word for a POSIX shell.
+fn word(text: &str) -> String {
+    // A `~` would become a home folder, and a `=` in front a program's path (zsh).
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
+    if !text.is_empty() && !text.starts_with('=') && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+#[path = "offer_tests.rs"]
+mod tests;

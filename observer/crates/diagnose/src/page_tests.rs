@@ -1,0 +1,132 @@
+//! `docs/stalls.md` beside what detectors tell. The tests of the detectors are run once more, in a
+//! process of their own, and write down every stall: what they never tell may not be on the page.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use model::report::Stall;
+
+/// Names the file that stalls are written to.
+const SEEN: &str = "GOOBSERVE_TEST_STALLS";
+/// Two lines of the dashboard at 80 columns.
+const ADVICE: usize = 146;
+/// Words in place of values of a run.
+const PLACES: [&str; 4] = ["ADDRESS", "MODULES", "NAME", "REST"];
+
+/// What every stall that a test finds has; writes them down when somebody wants to know.
+pub fn seen(stalls: &[Stall]) {
+    for stall in stalls {
+        let length = stall.advice.len();
+        assert!((1..=ADVICE).contains(&length), "{}: {length} bytes of advice", stall.kind);
+    }
+    let Some(file) = std::env::var_os(SEEN) else { return };
+    let lines = stalls.iter().map(|stall| serde_json::to_string(stall).unwrap() + "\n");
+    let mut file = fs::OpenOptions::new().append(true).open(file).unwrap();
+    file.write_all(lines.collect::<String>().as_bytes()).unwrap();
+}
+
+/// A kind's section: what stands in its first line.
+#[derive(Default)]
+struct Section {
+    phases: BTreeSet<String>,
+    remedies: BTreeSet<String>,
+}
+
+fn page() -> BTreeMap<String, Section> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/stalls.md");
+    let text = fs::read_to_string(file).unwrap();
+    let mut sections: BTreeMap<String, Section> = BTreeMap::new();
+    for part in text.split("\n## ").skip(1) {
+        let (kind, rest) = part.split_once('\n').unwrap();
+        let line = rest.trim_start().lines().next().unwrap();
+        let (phases, remedies) = line.split_once(". Remedies: ").unwrap_or_else(|| panic!("{kind}: {line}"));
+        assert!(phases.starts_with("Phase `"), "{kind}: {line}");
+        let ticked = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let section = Section { phases: ticked(phases), remedies: ticked(remedies) };
+        for of in ["You see", "It means", "Check", "Do"] {
+            assert!(rest.contains(&format!("\n- **{of}** ")), "{kind} lacks {of:?}");
+        }
+        assert_eq!(section.remedies.is_empty(), remedies == "none.", "{kind}: {line}");
+        let command = rest.lines().any(|line| line.starts_with("sudo "));
+        assert_eq!(section.remedies.is_empty(), !command, "{kind}: a remedy, a command");
+        assert!(sections.insert(kind.to_owned(), section).is_none(), "{kind} is there twice");
+    }
+    sections
+}
+
+/// Whether a remedy as it was told is the one on the page.
+fn is_remedy(told: &str, written: &str) -> bool {
+    let prefix = PLACES.iter().find_map(|place| written.strip_suffix(place));
+    prefix.map_or(told == written, |prefix| told.len() > prefix.len() && told.starts_with(prefix))
+}
+
+/// All that the detectors' own tests make them tell.
+fn told() -> Vec<Stall> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    let output = tests
+        .args(["tests::", "--skip=page_tests", "--test-threads=2"])
+        .env(SEEN, file.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = fs::read_to_string(file.path()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_page_says_of_each_kind_what_the_detectors_do() {
+    let (page, told) = (page(), told());
+    let of = |kind: &str| told.iter().filter(move |stall| stall.kind == kind).collect::<Vec<_>>();
+    let kinds: BTreeSet<&str> = told.iter().map(|stall| stall.kind.as_str()).collect();
+    assert_eq!(kinds, page.keys().map(String::as_str).collect(), "kinds told and kinds on the page");
+    let mut wrong = Vec::new();
+    for (kind, section) in page {
+        let phase = |stall: &&Stall| serde_json::to_value(stall.phase).unwrap().as_str().unwrap().to_owned();
+        let phases: BTreeSet<String> = of(&kind).iter().map(phase).collect();
+        if phases != section.phases {
+            wrong.push(format!("{kind} is told in {phases:?}"));
+        }
+        let offered: BTreeSet<&str> = of(&kind)
+            .into_iter()
+            .flat_map(|stall| stall.remedies.iter().flat_map(|remedy| remedy.name.split(" + ")))
+            .collect();
+        for written in &section.remedies {
+            if !offered.iter().any(|told| is_remedy(told, written)) {
+                wrong.push(format!("{kind} never offers {written}"));
+            }
+        }
+        for told in offered {
+            if !section.remedies.iter().any(|written| is_remedy(told, written)) {
+                wrong.push(format!("{kind} offers {told}, too"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Words like `dns-slow` in the detectors' sources are kinds, or remedies.
+#[test]
+fn no_kind_is_in_the_sources_alone() {
+    let page = page();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() || path.to_str().unwrap().ends_with("tests.rs") {
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let code = source.split("\n#[cfg(test)]").next().unwrap();
+        for word in code.split('"').skip(1).step_by(2) {
+            let kebab = word.contains('-')
+                && word.split('-').all(|part| {
+                    !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+                });
+            let known = page.contains_key(word) || word.parse::<model::remedy::Remedy>().is_ok();
+            assert!(!kebab || known, "{word} in {} has no section", path.display());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A state in, `goobserve.report/1` out, stalls included.
+
+use model::operations::Threads;
+use model::record::Ns;
+use model::report::{self, Command, Connection, Dns, Report, Request, SCHEMA};
+use model::state::{CommandState, State};
+
+/// The report of all that is known.
+pub fn report(state: &State) -> Report {
+    let session = state.session();
+    let mut report = Report {
+        schema: SCHEMA.to_owned(),
+        tool: session.map_or_else(String::new, |session| session.tool.clone()),
+        started_unix_ns: session.map_or(0, |session| session.started_unix_ns),
+        duration_ns: state.duration_ns(),
+        machine: session.map(|session| session.machine.clone()).unwrap_or_default(),
+        remedies: session.map(|session| session.remedies.clone()).unwrap_or_default(),
+        loss: state.loss(),
+        ..Report::default()
+    };
+    let mut dns = Vec::new();
+    let mut requests = Vec::new();
+    for (_, command) in state.commands() {
+        report.commands.extend(self::command(command, state.duration_ns()));
+        report.processes.extend(command.processes.values().cloned());
+        dns.extend(command.dns.values().map(|question| &question.record));
+        report.connections.extend(command.connections.values().map(Connection::from));
+        requests.extend(command.requests.values());
+    }
+    dns.sort_by_key(|dns| dns.id);
+    requests.sort_by_key(|request| request.id);
+    report.dns = dns.into_iter().map(Dns::from).collect();
+    report.requests = requests.into_iter().map(|request| Request::from(&**request)).collect();
+    report.connections.sort_by_key(|connection| connection.id);
+    report.processes.sort_by_key(|process| (process.start_ns, process.pid));
+    report
+}
+
+/// One command's part of the report, seen at `now`; `None` while only its spans are known.
+pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
+    let record = state.record.as_ref()?;
+    let stalls = crate::stalls(state, now);
+    let gaps = state.gaps.clone();
+    Some(Command { gaps, stalls, ..report::described(record, &state.split(now, Threads::Unknown)) })
+}

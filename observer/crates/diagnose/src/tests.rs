@@ -1,0 +1,279 @@
+//! Each detector on its fault, and silent on the healthy sibling.
+
+mod dns;
+mod handshakes;
+mod machine;
+mod servers;
+mod streams;
+
+use model::event::{Body, CommandUpdate, Event, LockWait, Mark, WindowMark};
+use model::record::{
+    Class, Command, Connection, ConnectionOutcome, Dns, Go, Local, Phase, Process, Protocol, Request,
+    RequestOutcome, Transport,
+};
+use model::report::Severity;
+use model::state::State;
+
+use super::*;
+
+const MS: Ns = 1_000_000;
+const S: Ns = 1_000_000_000;
+
+/// As the report has it; the page's test wants to know.
+fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
+    let stalls = super::stalls(command, now);
+    page_tests::seen(&stalls);
+    stalls
+}
+
+/// A command of ten seconds that slept all the time, and what is told of it.
+struct World(State, Command);
+
+impl World {
+    fn new() -> Self {
+        let command = Command {
+            id: 1,
+            pid: 10,
+            argv: vec!["go".into(), "mod".into(), "download".into()],
+            wall_ns: Some(10 * S),
+            exit_code: Some(0),
+            go: Go {
+                goproxy: Some("https://proxy.test,direct".into()),
+                gosumdb: Some("sumdb.test".into()),
+                gomaxprocs: Some(2),
+                goprivate: Some(String::new()),
+                gonoproxy: Some(String::new()),
+                gonosumdb: Some(String::new()),
+                ..Go::default()
+            },
+            local: Some(Local::default()),
+            ..Command::default()
+        };
+        Self(State::new(), command)
+    }
+
+    fn tell(mut self, at_ns: Ns, body: Body) -> Self {
+        self.0.apply(&Event { at_ns, body });
+        self
+    }
+
+    fn command(mut self, change: impl FnOnce(&mut Command)) -> Self {
+        change(&mut self.1);
+        self
+    }
+
+    fn dns(self, change: impl FnOnce(&mut Dns)) -> Self {
+        let mut dns = Dns {
+            command: 1,
+            id: self.0.command(1).map_or(1, |command| command.dns.len() as u32 + 1),
+            pid: 10,
+            server: "192.0.2.53:53".into(),
+            name: "proxy.test".into(),
+            qtype: "A".into(),
+            attempt: 1,
+            rcode: Some("NOERROR".into()),
+            answers: Some(1),
+            start_ns: S,
+            end_ns: Some(S + 10 * MS),
+            ..Dns::default()
+        };
+        change(&mut dns);
+        let given_up = dns.start_ns + 5 * S;
+        self.tell(given_up, Body::Dns(dns))
+    }
+
+    /// An unanswered question that was given up after five seconds.
+    fn unanswered(self, change: impl FnOnce(&mut Dns)) -> Self {
+        self.dns(|dns| {
+            (dns.rcode, dns.answers, dns.end_ns, dns.timed_out) = (None, None, None, true);
+            change(dns);
+        })
+    }
+
+    fn connection(self, change: impl FnOnce(&mut Connection)) -> Self {
+        let mut connection = Connection {
+            command: 1,
+            id: self.0.command(1).map_or(1, |command| command.connections.len() as u32 + 1),
+            pid: 10,
+            local: "192.0.2.10:40000".into(),
+            remote: "192.0.2.1:443".into(),
+            server_name: Some("proxy.test".into()),
+            alpn: Some("h2".into()),
+            alpn_offered: Some(vec!["h2".into(), "http/1.1".into()]),
+            tls_version: Some("1.3".into()),
+            hello_bytes: Some(1500),
+            start_ns: S,
+            connect_ns: Some(20 * MS),
+            tls_start_ns: Some(S + 20 * MS),
+            server_hello_ns: Some(S + 40 * MS),
+            tls_ns: Some(25 * MS),
+            rtt_ns: Some(20 * MS),
+            requests: 3,
+            end_ns: Some(9 * S),
+            outcome: ConnectionOutcome::Established,
+            ..Connection::default()
+        };
+        change(&mut connection);
+        self.tell(S, Body::Connection(connection))
+    }
+
+    fn request(self, change: impl FnOnce(&mut Request)) -> Self {
+        let id = self.0.command(1).map_or(1, |command| command.requests.len() as u32 + 1);
+        let mut request = Request {
+            command: 1,
+            id,
+            pid: 10,
+            connection: Some(1),
+            protocol: Protocol::H2,
+            stream: Some(2 * id + 1),
+            method: Some("GET".into()),
+            authority: Some("proxy.test".into()),
+            path: Some(format!("/example.com/m{id}/@v/v1.0.0.zip")),
+            class: Class::Zip,
+            module: Some(format!("example.com/m{id}")),
+            version: Some("v1.0.0".into()),
+            status: Some(200),
+            start_ns: 2 * S,
+            first_byte_ns: Some(2 * S + 30 * MS),
+            end_ns: Some(2 * S + 40 * MS),
+            bytes: Some(10_000),
+            outcome: RequestOutcome::Ok,
+            reset_code: None,
+        };
+        change(&mut request);
+        self.tell(2 * S, Body::Request(request))
+    }
+
+    fn retransmitted(self, times: &[Ns]) -> Self {
+        times.iter().fold(self, |world, at_ns| {
+            world.tell(*at_ns, Body::Retransmission(Mark { command: 1, connection: 1, syn: false }))
+        })
+    }
+
+    fn stalls(mut self) -> Vec<Stall> {
+        let stalls = self.judged();
+        self.elsewhere();
+        stalls
+    }
+
+    fn judged(&mut self) -> Vec<Stall> {
+        let idle = vec![(self.1.start_ns, 10 * S)];
+        let update = CommandUpdate { command: self.1.clone(), idle, gaps: Vec::new() };
+        self.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
+        stalls(self.0.command(1).unwrap(), 10 * S)
+    }
+
+    /// The same with other settings, and with requests of other classes.
+    fn elsewhere(mut self) {
+        self.1.go.goproxy = Some("https://proxy.test|https://mirror.test,direct".into());
+        self.judged();
+        // What failed there was asked of the next one, too.
+        let asked: Vec<Request> =
+            self.0.command(1).unwrap().requests.values().map(|request| Request::clone(request)).collect();
+        for (request, id) in asked.into_iter().zip(1_000..) {
+            let mirror = Request { id, authority: Some("mirror.test".into()), ..request };
+            self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(mirror) });
+        }
+        self.judged();
+        for sumdb in ["sumdb.example.test https://sumdb.test", "sumdb.test https://proxy.test"] {
+            self.1.go.gosumdb = Some(sumdb.into());
+            self.judged();
+        }
+        let requests: Vec<Request> =
+            self.0.command(1).unwrap().requests.values().map(|request| Request::clone(request)).collect();
+        for class in [Class::SumdbTile, Class::Toolchain, Class::GoGet] {
+            for request in requests.iter().cloned() {
+                self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(Request { class, ..request }) });
+            }
+            self.judged();
+        }
+        for request in requests {
+            self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(request) });
+        }
+        self.1.go.gonoproxy = Some("corp.test".into());
+        self.judged();
+    }
+
+    #[track_caller]
+    fn finds(self, kind: &str, phase: Phase, host: Option<&str>) -> Stall {
+        let stalls = self.stalls();
+        let kinds: Vec<&str> = stalls.iter().map(|stall| stall.kind.as_str()).collect();
+        let stall =
+            stalls.iter().find(|stall| stall.kind == kind).unwrap_or_else(|| panic!("{kind} in {kinds:?}"));
+        assert_eq!((stall.phase, stall.host.as_deref()), (phase, host), "{stall:?}");
+        assert!(!stall.evidence.is_empty() && stall.start_ns <= stall.end_ns, "{stall:?}");
+        stall.clone()
+    }
+
+    #[track_caller]
+    fn finds_no(self, kind: &str) {
+        let stalls = self.stalls();
+        assert!(stalls.iter().all(|stall| stall.kind != kind), "{stalls:?}");
+    }
+}
+
+#[track_caller]
+fn near(cost: Ns, wanted: Ns) {
+    assert!(cost.abs_diff(wanted) * 10 <= wanted, "{cost} is not {wanted}");
+}
+
+#[test]
+fn a_healthy_command_has_no_finding_worth_a_warning() {
+    let world = World::new().dns(|_| {}).connection(|_| {}).request(|_| {}).request(|_| {});
+    let bad: Vec<_> = world.stalls().into_iter().filter(|stall| stall.severity > Severity::Info).collect();
+    assert_eq!(bad, []);
+}
+
+#[test]
+fn what_lasts_is_found_and_costs_while_it_lasts() {
+    let mut world = World::new()
+        .command(|command| (command.wall_ns, command.exit_code) = (None, None))
+        .connection(|_| {})
+        .request(open);
+    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, S)], gaps: Vec::new() };
+    world.0.apply(&Event { at_ns: 2 * S, body: Body::Command(update) });
+    let at = |now| stalls(world.0.command(1).unwrap(), now);
+    assert!(at(4 * S).iter().all(|stall| stall.kind != "h2-silent"));
+    let stall = at(8 * S).into_iter().find(|stall| stall.kind == "h2-silent").unwrap();
+    near(stall.cost_ns, 6 * S);
+}
+
+fn names(stall: &Stall) -> Vec<&str> {
+    stall.remedies.iter().map(|remedy| remedy.name.as_str()).collect()
+}
+
+/// A connection that did not come to a hello.
+fn no_hello(connection: &mut Connection) {
+    (connection.server_name, connection.alpn, connection.alpn_offered) = (None, None, None);
+    (connection.tls_version, connection.tls_start_ns, connection.tls_ns) = (None, None, None);
+    (connection.connect_ns, connection.requests) = (None, 0);
+}
+
+/// No `ServerHello`.
+fn hello_only(connection: &mut Connection) {
+    (connection.tls_version, connection.server_hello_ns, connection.alpn) = (None, None, None);
+    (connection.tls_ns, connection.tls_failed, connection.requests) = (Some(5 * S), true, 0);
+}
+
+fn open(request: &mut Request) {
+    (request.status, request.first_byte_ns, request.end_ns) = (None, None, None);
+    (request.bytes, request.outcome) = (None, RequestOutcome::Open);
+}
+
+/// A stall without anything in it.
+pub fn no_stall() -> Stall {
+    Stall {
+        kind: String::new(),
+        phase: Phase::Proxy,
+        host: None,
+        severity: Severity::Info,
+        start_ns: 0,
+        end_ns: 0,
+        cost_ns: 0,
+        summary: String::new(),
+        evidence: Vec::new(),
+        advice: String::new(),
+        fatal: false,
+        remedies: Vec::new(),
+    }
+}

@@ -1,0 +1,254 @@
+//! TLS handshakes that went unanswered, were reset, or took long.
+
+use model::human::{count, duration, duration_or_unknown};
+use model::operations::Subject;
+use model::record::{Connection, ConnectionOutcome, Ns, Phase};
+
+use super::case::{Case, hull};
+use super::connect::{around, by_host};
+use super::finding::Finding;
+use super::index::ids;
+use super::offer::Offer;
+use super::thresholds as at;
+
+pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (host, connections) in by_host(case, |c| is_unanswered(case, c)) {
+        found.push(unanswered(case, &host, &connections));
+    }
+    for (host, connections) in by_host(case, is_reset) {
+        found.push(reset(case, &host, &connections));
+    }
+    for (host, connections) in by_host(case, is_slow) {
+        found.push(slow(case, &host, &connections));
+    }
+    for (host, connections) in by_host(case, is_intercepted) {
+        found.push(intercepted(case, &host, &connections));
+    }
+    for (host, connections) in
+        by_host(case, |c| c.outcome == ConnectionOutcome::Unused && c.tls_ns.is_some() && !c.tls_failed)
+    {
+        found.push(wasted(case, &host, &connections));
+    }
+}
+
+fn end(case: &Case<'_>, connection: &Connection) -> Ns {
+    let start = connection.tls_start_ns.unwrap_or(connection.start_ns);
+    connection.tls_ns.map(|took| start + took).or(connection.end_ns).unwrap_or(case.wall.1)
+}
+
+fn took(case: &Case<'_>, connection: &Connection) -> Ns {
+    end(case, connection).saturating_sub(connection.tls_start_ns.unwrap_or(connection.start_ns))
+}
+
+/// The hello was sent, and nothing came.
+pub fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
+    connection.tls_start_ns.is_some()
+        && !connection.joined_late
+        && connection.tls_version.is_none()
+        && connection.outcome != ConnectionOutcome::Reset
+        && (connection.tls_ns.is_none() || connection.tls_failed)
+        && took(case, connection) >= at::HELLO_UNANSWERED_NS
+}
+
+fn is_reset(connection: &Connection) -> bool {
+    connection.tls_start_ns.is_some()
+        && connection.tls_version.is_none()
+        && connection.outcome == ConnectionOutcome::Reset
+}
+
+fn is_slow(connection: &Connection) -> bool {
+    let (Some(took), Some(rtt)) = (connection.tls_ns, connection.rtt_ns) else { return false };
+    !connection.tls_failed && took > at::TLS_ROUND_TRIPS * rtt + at::TLS_COMPUTE_NS
+}
+
+fn is_intercepted(connection: &Connection) -> bool {
+    let offered = |offers: &Vec<String>| offers.iter().any(|offer| offer == "h2");
+    connection.alpn.as_deref() == Some("http/1.1") && connection.alpn_offered.as_ref().is_some_and(offered)
+}
+
+fn finding(
+    case: &Case<'_>,
+    kind: &'static str,
+    host: &str,
+    connections: &[&Connection],
+    summary: String,
+) -> Finding {
+    let of = ids(connections.iter().map(|c| c.id));
+    let spans = connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), end(case, c)));
+    Finding {
+        host: Some(host.to_owned()),
+        cost_ns: case.cost_of_handshakes(true, |c| of.contains(&c.id)),
+        summary,
+        ..Finding::of(kind, Phase::Tls, hull(spans).unwrap_or(case.wall))
+    }
+}
+
+/// Bytes of a hello that surely fits one packet.
+const HELLO_FITS: u32 = 1_400;
+
+/// A hello that is not known to fit one packet of 1,500 bytes.
+fn may_be_large(connection: &Connection) -> bool {
+    connection.hello_bytes.is_none_or(|bytes| bytes > HELLO_FITS)
+}
+
+/// Whether a smaller hello may be answered. It is not where a small one was unanswered too or a
+/// large one was answered, where what is missing is the answer's large segments, and where this go
+/// sends a small one already or does not know the setting.
+fn smaller_may_help(case: &Case<'_>, host: &str, unanswered: &[&Connection]) -> bool {
+    let go = &case.record.go;
+    let knows = go.version.as_deref().and_then(minor).is_none_or(|minor| minor >= at::TLSMLKEM_MINOR);
+    let off = go.godebug.as_deref().is_some_and(|debug| debug.split(',').any(|pair| pair == "tlsmlkem=0"));
+    let answer_cut = |c: &&Connection| {
+        c.received_out_of_order.unwrap_or(0) > 0 || c.bytes_received.is_some_and(|bytes| bytes > 0)
+    };
+    let large_came =
+        |c: &Connection| c.tls_version.is_some() && c.hello_bytes.is_some_and(|bytes| bytes > HELLO_FITS);
+    knows
+        && !off
+        && unanswered.iter().all(|c| may_be_large(c) && !answer_cut(c))
+        && !case.connections().any(|c| large_came(c) && case.host(c) == host)
+}
+
+/// `26` of `go1.26.8`.
+fn minor(version: &str) -> Option<u32> {
+    let rest = version.strip_prefix("go1.")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn hello(connection: &Connection) -> String {
+    connection.hello_bytes.map_or_else(|| "of unknown size".to_owned(), |bytes| format!("of {bytes} bytes"))
+}
+
+fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let may_be_size = smaller_may_help(case, host, connections);
+    let why = if may_be_size {
+        "filtered by name, or dropped for being larger than one packet"
+    } else {
+        "likely filtered by name"
+    };
+    let summary = format!("{host} did not answer {}: {why}", count(connections.len() as u64, "ClientHello"));
+    let mut finding = finding(case, "tls-hello-unanswered", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(6)
+        .map(|c| {
+            let again = if c.retransmits == 0 {
+                "not sent again: the peer acknowledged it".to_owned()
+            } else {
+                format!("{} sent again: nothing acknowledged it", count(u64::from(c.retransmits), "segment"))
+            };
+            let for_ = duration(took(case, c));
+            format!("ClientHello {} to {}, {again}; no ServerHello for {for_}", hello(c), c.remote)
+        })
+        .collect();
+    if may_be_size {
+        finding.remedies.push(Offer::new("no-mlkem", "sends a ClientHello that fits one packet"));
+        finding.advice = Some(
+            "if no-mlkem helps, have the firewall mended; else have the host let through, or use a mirror",
+        );
+    }
+    finding.remedies.extend(around(case, host));
+    finding.fatal = true;
+    finding
+}
+
+fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary =
+        format!("the connection to {host} was reset as soon as its name was sent: likely a filter by name");
+    let mut finding = finding(case, "tls-reset-by-sni", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(6)
+        .map(|c| {
+            let name = c.server_name.as_deref().unwrap_or("no name");
+            format!("RST from {} {} after the ClientHello for {name}", c.remote, duration(took(case, c)))
+        })
+        .collect();
+    finding.remedies = around(case, host);
+    finding.fatal = true;
+    finding
+}
+
+fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let longest = connections.iter().map(|c| (took(case, c), answered(c))).max().unwrap_or_default();
+    let (half, advice) = match longest {
+        (all, Some(answered)) if answered < all / 2 => (
+            format!(", {} of it after the server had answered", duration(all - answered)),
+            Some("see what keeps this machine busy: the server answered in time"),
+        ),
+        (_, Some(answered)) => (format!(", {} of it until the server answered", duration(answered)), None),
+        _ => (
+            String::new(),
+            Some("see in `local` whether this machine is busy; if not, ask the server's owner"),
+        ),
+    };
+    let all = duration(longest.0);
+    let rtt = duration_or_unknown(connections.iter().filter_map(|c| c.rtt_ns).max());
+    let summary = match connections.len() {
+        1 => format!("the TLS handshake with {host} took {all}{half}, at an RTT of {rtt}"),
+        many => format!("{many} TLS handshakes with {host} took up to {all}{half}, at an RTT of {rtt}"),
+    };
+    let mut finding = finding(case, "tls-slow", host, connections, summary);
+    finding.advice = advice;
+    // A round trip is what a handshake takes at the least.
+    finding.cost_ns = case.cost(|flight| match flight.subject {
+        Subject::Tls(c) if connections.iter().any(|one| one.id == c.id) => {
+            Some((flight.operation.start_ns + c.rtt_ns.unwrap_or(0), flight.operation.end_ns))
+        }
+        _ => None,
+    });
+    finding.evidence = connections
+        .iter()
+        .take(6)
+        .map(|c| {
+            let answered = answered(c);
+            let rest = answered.map(|answered| took(case, c).saturating_sub(answered));
+            format!(
+                "{}: ServerHello after {}, {} until the handshake was done; RTT {}",
+                c.remote,
+                duration_or_unknown(answered),
+                duration_or_unknown(rest),
+                duration_or_unknown(c.rtt_ns)
+            )
+        })
+        .collect();
+    finding
+}
+
+/// From the hello to the server's.
+fn answered(connection: &Connection) -> Option<Ns> {
+    let times = connection.server_hello_ns.zip(connection.tls_start_ns);
+    times.map(|(hello, start)| hello.saturating_sub(start))
+}
+
+fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!("{host} was offered HTTP/2 and spoke HTTP/1.1: something may stand in between");
+    let mut finding = finding(case, "tls-intercepted", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(3)
+        .map(|c| {
+            let offered = c.alpn_offered.as_ref().map_or_else(String::new, |offers| offers.join(", "));
+            let version = c.tls_version.as_deref().unwrap_or("of unknown version");
+            format!("{}: offered {offered}, spoken http/1.1, TLS {version}", c.remote)
+        })
+        .collect();
+    finding.cost_ns = 0;
+    finding.info = true;
+    finding
+}
+
+fn wasted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let summary = format!(
+        "{} with {host} carried no request: go dials twice at the start and HTTP/2 needs one",
+        count(connections.len() as u64, "connection")
+    );
+    let mut finding = finding(case, "handshake-wasted", host, connections, summary);
+    finding.evidence = connections
+        .iter()
+        .take(3)
+        .map(|c| format!("{}: {} of handshake", c.local, duration(took(case, c))))
+        .collect();
+    finding.info = true;
+    finding
+}

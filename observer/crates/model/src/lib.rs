@@ -1,0 +1,28 @@
+//! What goobserve knows, and how it is shown. In: events ([`event`]), as they are recorded. Out: a
+//! [`State`], how its time splits into phases ([`phases`]), and the records of a report ([`report`]).
+//!
+//! What may leave the machine is decided here ([`redact`], [`anonymize`]), and so is how figures and
+//! foreign words are written ([`human`], [`words`], [`clean`]). Pure: time comes from events only.
+
+pub mod anonymize;
+mod certain;
+pub mod clean;
+pub mod event;
+pub mod human;
+pub mod json;
+pub mod kept;
+pub mod late;
+pub mod operations;
+pub mod phases;
+pub mod record;
+pub mod redact;
+pub mod refusal;
+pub mod remedy;
+pub mod report;
+pub mod state;
+pub mod waiting;
+pub mod words;
+
+pub use event::Event;
+pub use report::Report;
+pub use state::State;

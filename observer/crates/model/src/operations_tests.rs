@@ -1,0 +1,169 @@
+//! Which record becomes which operation.
+
+use super::*;
+use crate::event::{Body, CommandUpdate, Event};
+use crate::record::{Class, Command, Dns, Process};
+use crate::state::State;
+
+const TOP: u32 = 10;
+
+fn command(bodies: impl IntoIterator<Item = Body>) -> CommandState {
+    let mut state = State::new();
+    let record = Command { id: 1, pid: TOP, wall_ns: Some(100), ..Command::default() };
+    let first = Body::Command(CommandUpdate { command: record, idle: Vec::new(), gaps: Vec::new() });
+    for body in std::iter::once(first).chain(bodies) {
+        state.apply(&Event { at_ns: 70, body });
+    }
+    state.command(1).unwrap().clone()
+}
+
+fn connection() -> Connection {
+    Connection {
+        command: 1,
+        id: 1,
+        pid: TOP,
+        comm: "go".into(),
+        remote: "192.0.2.1:443".into(),
+        start_ns: 10,
+        ..Connection::default()
+    }
+}
+
+fn git() -> Connection {
+    Connection { pid: 11, comm: "git-remote-http".into(), ..connection() }
+}
+
+/// Phase, host, start, end, failed, open.
+type Row = (Phase, Option<String>, Ns, Ns, bool, bool);
+
+fn rows(bodies: impl IntoIterator<Item = Body>) -> Vec<Row> {
+    let state = command(bodies);
+    let row = |flight: Flight<'_>| {
+        let op = flight.operation;
+        (op.phase, op.host.map(str::to_owned), op.start_ns, op.end_ns, op.error, flight.open)
+    };
+    state.flights(100).into_iter().map(row).collect()
+}
+
+fn address() -> Option<String> {
+    Some("192.0.2.1:443".into())
+}
+
+#[test]
+fn a_go_command_is_known_by_its_name() {
+    for name in ["go", "go1.26.8", "gotip"] {
+        assert!(is_go(name), "{name}");
+    }
+    for name in ["git", "gofmt", "goobserve", "git-remote-http", ""] {
+        assert!(!is_go(name), "{name}");
+    }
+}
+
+#[test]
+fn a_connection_is_a_tcp_and_a_tls_handshake_with_the_name_asked_for() {
+    let connection = Connection {
+        server_name: Some("proxy.test".into()),
+        connect_ns: Some(5),
+        tls_start_ns: Some(16),
+        tls_ns: Some(4),
+        ..connection()
+    };
+    let name = Some("proxy.test".to_owned());
+    assert_eq!(
+        rows([Body::Connection(connection)]),
+        [(Phase::Connect, name.clone(), 10, 15, false, false), (Phase::Tls, name, 16, 20, false, false)]
+    );
+}
+
+#[test]
+fn a_handshake_still_going_on_is_open() {
+    assert_eq!(rows([Body::Connection(connection())]), [(Phase::Connect, address(), 10, 100, false, true)]);
+    let greeted = Connection { connect_ns: Some(1), tls_start_ns: Some(11), ..connection() };
+    assert_eq!(rows([Body::Connection(greeted)])[1], (Phase::Tls, address(), 11, 100, false, true));
+}
+
+#[test]
+fn handshakes_that_failed_are_errors_and_end_with_their_connection() {
+    let refused = Connection { connect_ns: Some(1), outcome: ConnectionOutcome::Refused, ..connection() };
+    assert_eq!(rows([Body::Connection(refused)]), [(Phase::Connect, address(), 10, 11, true, false)]);
+    let cut = Connection {
+        connect_ns: Some(1),
+        tls_start_ns: Some(11),
+        end_ns: Some(30),
+        outcome: ConnectionOutcome::Reset,
+        ..connection()
+    };
+    assert_eq!(
+        rows([Body::Connection(cut)]),
+        [(Phase::Connect, address(), 10, 11, false, false), (Phase::Tls, address(), 11, 30, true, false)]
+    );
+}
+
+#[test]
+fn a_connection_joined_late_had_no_handshake_to_see() {
+    assert_eq!(rows([Body::Connection(Connection { joined_late: true, ..connection() })]), []);
+}
+
+#[test]
+fn a_helpers_connection_is_vcs_all_its_life() {
+    let git = Connection { connect_ns: Some(1), end_ns: Some(40), ..git() };
+    assert_eq!(rows([Body::Connection(git)]), [(Phase::Vcs, address(), 10, 40, false, false)]);
+}
+
+#[test]
+fn what_the_observed_program_does_itself_is_never_vcs() {
+    let curl = Connection { comm: "curl".into(), connect_ns: Some(1), ..connection() };
+    assert_eq!(rows([Body::Connection(curl)])[0].0, Phase::Connect);
+}
+
+#[test]
+fn a_question_ends_with_its_answer_or_when_it_was_given_up() {
+    let dns =
+        Dns { command: 1, id: 1, pid: TOP, server: "192.0.2.1:443".into(), start_ns: 5, ..Dns::default() };
+    let answered = Dns { end_ns: Some(9), rcode: Some("NXDOMAIN".into()), ..dns.clone() };
+    assert_eq!(rows([Body::Dns(answered)]), [(Phase::Dns, address(), 5, 9, true, false)]);
+    let given_up = Dns { timed_out: true, ..dns.clone() };
+    assert_eq!(rows([Body::Dns(given_up)]), [(Phase::Dns, address(), 5, 70, true, false)]);
+    assert_eq!(rows([Body::Dns(dns.clone())]), [(Phase::Dns, address(), 5, 100, false, true)]);
+    let helper = Dns { pid: 11, comm: "git-remote-http".into(), ..dns };
+    assert_eq!(rows([Body::Dns(helper)])[0].0, Phase::Vcs);
+}
+
+#[test]
+fn what_a_stub_asks_on_behalf_is_inside_the_commands_question() {
+    let own = Dns { command: 1, id: 1, pid: TOP, start_ns: 5, end_ns: Some(9), ..Dns::default() };
+    let stub = Dns { id: 2, pid: 90, on_behalf_of: Some(1), start_ns: 6, end_ns: Some(8), ..own.clone() };
+    assert_eq!(rows([Body::Dns(own), Body::Dns(stub)]), [(Phase::Dns, None, 5, 9, false, false)]);
+}
+
+#[test]
+fn a_request_is_its_classes_phase_unless_a_helper_made_it() {
+    let request = |pid| {
+        Body::Request(Request { command: 1, id: pid, pid, class: Class::SumdbTile, ..Request::default() })
+    };
+    let process =
+        |pid, comm: &str| Body::Process(Process { command: 1, pid, comm: comm.into(), ..Process::default() });
+    let rows = rows([process(11, "git-lfs"), process(12, "go"), request(TOP), request(11), request(12)]);
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [Phase::Sumdb, Phase::Vcs, Phase::Sumdb]);
+}
+
+#[test]
+fn a_lock_wait_is_lock() {
+    let wait = LockWait { command: 1, id: 1, start_ns: 3, end_ns: Some(8), ..LockWait::default() };
+    assert_eq!(rows([Body::Lock(wait)]), [(Phase::Lock, None, 3, 8, false, false)]);
+}
+
+#[test]
+fn a_live_view_can_count_the_spell_that_has_not_ended() {
+    let mut state = State::new();
+    let local = Some(crate::record::Local::default());
+    let record = Command { id: 1, local, ..Command::default() };
+    let update = CommandUpdate { command: record, idle: vec![(10, 20)], gaps: Vec::new() };
+    state.apply(&Event { at_ns: 20, body: Body::Command(update) });
+    let command = state.command(1).unwrap();
+    let idle = |threads| command.split(100, threads).phase(Phase::Unexplained).blocked_ns;
+    let since = Threads::AsleepSince;
+    assert_eq!((idle(Threads::Awake), idle(since(30)), idle(since(100))), (10, 80, 10));
+    let unknown = command.split(100, Threads::Unknown);
+    assert_eq!((unknown.phase(Phase::Local).blocked_ns, unknown.unknown_ns), (10, 80));
+}

@@ -1,0 +1,220 @@
+//! Remedies: what `--with` changes for a command. In: the words after `--with`, one user's
+//! environment and resolv.conf. Out: the environment and the private resolv.conf that the command
+//! gets. Pure: nothing on the machine is changed here, and nothing outlives the command.
+
+mod godebug;
+mod resolv;
+mod servers;
+mod setting;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::refusal::Refusal;
+use godebug::Switch;
+use resolv::Line;
+use setting::Setting;
+
+pub use resolv::RESOLV_CONF;
+
+/// One change for one command, as it was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remedy {
+    kind: Kind,
+    typed: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Kind {
+    /// A variable
+    Setting(Setting),
+    /// A key of GODEBUG
+    Switch(Switch),
+    /// A line of resolv.conf
+    Line(Line),
+}
+
+/// The fewest pairs of runs, with and without, whose shift has an interval of 95 %: the signed-rank test
+/// of five has no smaller p than 1/16.
+pub const PAIRS_MIN: usize = 6;
+/// Runs of the command when nothing else is asked for: each way, and one that warms up.
+pub const RUNS_IN_ALL: u64 = 2 * PAIRS_MIN as u64 + 1;
+
+/// Names of all remedies, for help and errors.
+pub const NAMES: &str = "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE";
+
+impl FromStr for Remedy {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        if text.contains('\0') {
+            return Err(Refusal::new("a remedy holds a NUL byte", "remove it"));
+        }
+        if let Some(refusal) = servers::not_here(name) {
+            return Err(refusal);
+        }
+        let kind = match Switch::named(name) {
+            Some(switch) if value.is_none() => Kind::Switch(switch),
+            Some(_) => return Err(Refusal::new(format!("{name} takes no value"), format!("--with {name}"))),
+            None if name == "resolv" => {
+                Kind::Line(Line::parse(needed(name, value, "resolv='options timeout:1'")?)?)
+            }
+            None => Kind::Setting(Setting::parse(name, value)?),
+        };
+        Ok(Self { kind, typed: text.to_owned() })
+    }
+}
+
+/// A value that may not be left out.
+fn needed<'a>(name: &str, value: Option<&'a str>, example: &str) -> Result<&'a str, Refusal> {
+    value
+        .filter(|value| !value.trim().is_empty())
+        .ok_or_else(|| Refusal::new(format!("{name} needs a value"), format!("--with {example}")))
+}
+
+impl Remedy {
+    /// What two of a kind would fight for; `None` for those that add up.
+    fn place(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Setting(setting) => Some(setting.variable()),
+            Kind::Switch(switch) => Some(switch.key()),
+            Kind::Line(_) => None,
+        }
+    }
+
+    /// The variable that it sets, when it is one.
+    pub fn variable(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Setting(setting) => Some(setting.variable()),
+            Kind::Switch(_) => Some("GODEBUG"),
+            Kind::Line(_) => None,
+        }
+    }
+
+    /// As it was typed: it may hold secrets.
+    pub fn typed(&self) -> &str {
+        &self.typed
+    }
+
+    /// Whether it changes resolv.conf.
+    pub const fn is_resolv(&self) -> bool {
+        matches!(self.kind, Kind::Line(_))
+    }
+
+    /// What makes it last, in words: `None` for one that gives up a protection.
+    pub fn keeping(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Setting(setting) => setting.warning().is_none().then(|| setting.keeping()),
+            Kind::Switch(switch) => {
+                Some(format!("{}=0 appended to GODEBUG in its environment", switch.key()))
+            }
+            Kind::Line(line) => Some(format!("\"{line}\" in {RESOLV_CONF}")),
+        }
+    }
+
+    /// What is given up with it, for the user to read.
+    pub fn warning(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Setting(setting) => setting.warning(),
+            Kind::Switch(_) | Kind::Line(_) => None,
+        }
+    }
+}
+
+/// As it may be shown: user info, tokens and other variables' values are left out.
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Setting(setting) => setting.fmt(f),
+            Kind::Switch(switch) => f.write_str(switch.name()),
+            Kind::Line(line) => write!(f, "resolv={line}"),
+        }
+    }
+}
+
+/// Remedies that are in force together: one arm of an experiment. None: the command as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Remedies(Vec<Remedy>);
+
+impl Remedies {
+    /// Puts them together; two that would undo each other are refused.
+    pub fn new(remedies: Vec<Remedy>) -> Result<Self, Refusal> {
+        for (index, remedy) in remedies.iter().enumerate() {
+            let same = |other: &&Remedy| other.place().is_some() && other.place() == remedy.place();
+            if let Some(other) = remedies[..index].iter().find(same) {
+                return Err(Refusal::new(
+                    format!("{other} and {remedy} set the same thing"),
+                    "leave one of them out, or compare them: --with ONE --versus OTHER",
+                ));
+            }
+        }
+        Ok(Self(remedies))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Remedy> {
+        self.0.iter()
+    }
+
+    /// Nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As they may be shown.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(Remedy::to_string).collect()
+    }
+
+    /// Changes an environment.
+    pub fn change(&self, env: &mut Vec<(OsString, OsString)>) {
+        for remedy in &self.0 {
+            match &remedy.kind {
+                Kind::Setting(setting) => setting.apply(env),
+                Kind::Switch(switch) => switch.apply(env),
+                Kind::Line(_) => {}
+            }
+        }
+    }
+
+    /// The private resolv.conf, made of the machine's; `None` when it stays as it is.
+    pub fn resolv_conf(&self, machine: &str) -> Option<String> {
+        let line = |remedy: &'_ Remedy| match &remedy.kind {
+            Kind::Line(line) => Some(line.clone()),
+            Kind::Setting(_) | Kind::Switch(_) => None,
+        };
+        let lines: Vec<Line> = self.0.iter().filter_map(line).collect();
+        (!lines.is_empty()).then(|| resolv::changed(machine, &lines))
+    }
+}
+
+impl fmt::Display for Remedies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() { f.write_str("as it is") } else { f.write_str(&self.names().join(" + ")) }
+    }
+}
+
+/// Sets a variable in its place, or adds it.
+pub fn set(env: &mut Vec<(OsString, OsString)>, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+    let (name, value) = (name.as_ref(), value.as_ref());
+    // A second entry of the same name would win in some programs and lose in others.
+    let first = env.iter().position(|(key, _)| key == name);
+    let mut index = 0;
+    env.retain(|(key, _)| {
+        index += 1;
+        key != name || first == Some(index - 1)
+    });
+    match first {
+        Some(at) => value.clone_into(&mut env[at].1),
+        None => env.push((name.to_owned(), value.to_owned())),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,381 @@
+//! A state in, `goobserve.report/1` out: exactly the fields that CONTRACT promises, in its order.
+//! Times are integer nanoseconds from the start of the observation; `None` is "not known".
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::phases::Split;
+use super::record::{self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process};
+use super::record::{Protocol, RequestOutcome, Transport};
+
+/// The report's schema.
+pub const SCHEMA: &str = "goobserve.report/1";
+
+/// What was observed.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// `goobserve.report/1`
+    pub schema: String,
+    /// `goobserve 0.1.0`
+    pub tool: String,
+    /// Wall clock at the start of the observation
+    pub started_unix_ns: u64,
+    /// Its length
+    pub duration_ns: Ns,
+    /// The machine
+    pub machine: Machine,
+    /// Remedies in force, as after `--with`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
+    /// Commands, by number
+    pub commands: Vec<Command>,
+    /// Their processes, by start
+    pub processes: Vec<Process>,
+    /// Their DNS questions, as they were asked
+    pub dns: Vec<Dns>,
+    /// Their connections, by number
+    pub connections: Vec<Connection>,
+    /// Their requests, as they were made
+    pub requests: Vec<Request>,
+    /// What was not seen
+    pub loss: Loss,
+}
+
+/// A go command (with `run`: CMD) and where its time went.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Command {
+    /// Number of the command in this observation, from 1
+    pub id: u32,
+    /// Arguments, the program first
+    pub argv: Vec<String>,
+    /// User
+    pub uid: Option<u32>,
+    /// Working folder
+    pub cwd: Option<String>,
+    /// Control group
+    pub cgroup: Option<String>,
+    /// When it began
+    pub start_ns: Ns,
+    /// How long it ran already when it was found, then at `start_ns`; absent for one whose beginning was
+    /// seen, or when nobody knows
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ns: Option<Ns>,
+    /// How long it took; of one that still ran, how long it was observed
+    pub wall_ns: Ns,
+    /// It ended; how is not known when it has neither an exit code nor a signal
+    #[serde(default)]
+    pub ended: bool,
+    /// Exit code of the topmost process; `None` when a signal ended it, it still ran, or its end was
+    /// not seen
+    pub exit_code: Option<i32>,
+    /// Signal that ended it
+    pub signal: Option<i32>,
+    /// Binary and settings
+    pub go: record::Go,
+    /// Every phase, in table order; their `blocked_ns` add up to `wall_ns`
+    pub phases: Vec<PhaseShare>,
+    /// `local` in parts; `None` when the scheduler was not observed
+    pub local: Option<Local>,
+    /// Of the time that is `unexplained`: that of which records were lost, so that what it went to is
+    /// not known
+    #[serde(default)]
+    pub unknown_ns: Ns,
+    /// When records of it were lost
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// Hosts, the costliest first
+    pub hosts: Vec<HostShare>,
+    /// Findings
+    pub stalls: Vec<Stall>,
+}
+
+impl Command {
+    /// Whether the end of something that began at `start_ns` may be among records that were lost.
+    pub fn may_miss_end(&self, start_ns: Ns) -> bool {
+        self.gaps.iter().any(|gap| gap.end_ns > start_ns)
+    }
+}
+
+/// One phase's part of a command.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseShare {
+    /// The phase
+    pub phase: Phase,
+    /// Wall time it is answerable for
+    pub blocked_ns: Ns,
+    /// Union of its operations, overlap counted once
+    pub busy_ns: Ns,
+    /// Operations
+    pub count: u64,
+    /// Of them, failed
+    pub errors: u64,
+    /// Median duration of an operation, nearest rank; `None` without operations
+    pub p50_ns: Option<Ns>,
+    /// 95th percentile
+    pub p95_ns: Option<Ns>,
+    /// 99th percentile
+    pub p99_ns: Option<Ns>,
+    /// The longest
+    pub max_ns: Option<Ns>,
+    /// Payload bytes received; `None` for phases that carry none
+    pub bytes: Option<u64>,
+}
+
+/// One host's part of a command.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct HostShare {
+    /// Name, or `address:port` where no name is known
+    pub host: String,
+    /// Wall time it is answerable for
+    pub blocked_ns: Ns,
+    /// The same by phase; a phase in which it took no part is absent
+    pub phases: BTreeMap<Phase, Ns>,
+}
+
+/// How bad a stall is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing
+    Info,
+    /// Cost time that can be saved
+    Warning,
+    /// Made the command fail, or cost much of its time
+    Critical,
+}
+
+/// A finding.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Stall {
+    /// Its name in the catalogue
+    pub kind: String,
+    /// The phase it is in
+    pub phase: Phase,
+    /// Whom it is about
+    pub host: Option<String>,
+    /// How bad it is
+    pub severity: Severity,
+    /// When it began
+    pub start_ns: Ns,
+    /// When it ended
+    pub end_ns: Ns,
+    /// Blocked time that it cost
+    pub cost_ns: Ns,
+    /// In one sentence
+    pub summary: String,
+    /// What was seen
+    pub evidence: Vec<String>,
+    /// What to do, in a sentence, for who reads it here and now: in no file
+    #[serde(skip)]
+    pub advice: String,
+    /// The command failed, likely because of it; in no file
+    #[serde(skip)]
+    pub fatal: bool,
+    /// What may help
+    pub remedies: Vec<Remedy>,
+}
+
+/// Something that may help, and how to find out.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Remedy {
+    /// As in `--with`
+    pub name: String,
+    /// Why it may help
+    pub why: String,
+    /// The command that tries it
+    #[serde(rename = "try")]
+    pub attempt: String,
+}
+
+/// One question to one name server.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in record::Dns")]
+pub struct Dns {
+    pub command: u32,
+    pub id: u32,
+    pub on_behalf_of: Option<u32>,
+    pub pid: u32,
+    pub comm: String,
+    pub server: String,
+    pub transport: Transport,
+    pub name: String,
+    pub qtype: String,
+    pub attempt: u32,
+    pub rcode: Option<String>,
+    pub answers: Option<u32>,
+    pub start_ns: Ns,
+    pub end_ns: Option<Ns>,
+    pub timed_out: bool,
+}
+
+/// A TCP connection.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in record::Connection")]
+pub struct Connection {
+    pub command: u32,
+    pub id: u32,
+    pub pid: u32,
+    pub comm: String,
+    pub local: String,
+    pub remote: String,
+    pub server_name: Option<String>,
+    pub alpn: Option<String>,
+    pub tls_version: Option<String>,
+    pub start_ns: Ns,
+    pub connect_ns: Option<Ns>,
+    pub tls_ns: Option<Ns>,
+    pub end_ns: Option<Ns>,
+    pub outcome: ConnectionOutcome,
+    pub syn_retransmits: u32,
+    pub retransmits: u32,
+    pub received_out_of_order: Option<u32>,
+    pub resets: u32,
+    pub zero_windows: u32,
+    pub rtt_ns: Option<Ns>,
+    pub bytes_sent: Option<u64>,
+    pub bytes_received: Option<u64>,
+    pub requests: u32,
+}
+
+/// A request and its response.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in record::Request")]
+pub struct Request {
+    pub command: u32,
+    pub pid: u32,
+    pub connection: Option<u32>,
+    pub protocol: Protocol,
+    pub stream: Option<u32>,
+    pub method: Option<String>,
+    pub authority: Option<String>,
+    pub path: Option<String>,
+    pub class: Class,
+    pub module: Option<String>,
+    pub version: Option<String>,
+    pub status: Option<u16>,
+    pub start_ns: Ns,
+    pub first_byte_ns: Option<Ns>,
+    pub end_ns: Option<Ns>,
+    pub bytes: Option<u64>,
+    pub outcome: RequestOutcome,
+}
+
+/// One command's part of the report, its time already split; stalls and gaps are added by whoever
+/// knows them.
+pub fn described(record: &record::Command, split: &Split) -> Command {
+    let phase = |(phase, share): (Phase, &super::phases::Share)| PhaseShare {
+        phase,
+        blocked_ns: share.blocked_ns,
+        busy_ns: share.busy_ns,
+        count: share.count,
+        errors: share.errors,
+        p50_ns: share.durations.map(|durations| durations.p50_ns),
+        p95_ns: share.durations.map(|durations| durations.p95_ns),
+        p99_ns: share.durations.map(|durations| durations.p99_ns),
+        max_ns: share.durations.map(|durations| durations.max_ns),
+        bytes: share.bytes,
+    };
+    let host = |host: &super::phases::HostShare| HostShare {
+        host: host.host.clone(),
+        blocked_ns: host.blocked_ns,
+        phases: host.phases.clone(),
+    };
+    Command {
+        id: record.id,
+        argv: record.argv.clone(),
+        uid: record.uid,
+        cwd: record.cwd.clone(),
+        cgroup: record.cgroup.clone(),
+        start_ns: record.start_ns,
+        age_ns: record.age_ns,
+        wall_ns: split.wall_ns,
+        ended: record.wall_ns.is_some(),
+        exit_code: record.exit_code,
+        signal: record.signal,
+        go: record.go.clone(),
+        phases: Phase::ALL.into_iter().zip(&split.phases).map(phase).collect(),
+        local: split.local,
+        unknown_ns: split.unknown_ns,
+        gaps: Vec::new(),
+        hosts: split.hosts.iter().map(host).collect(),
+        stalls: Vec::new(),
+    }
+}
+
+impl From<&record::Dns> for Dns {
+    fn from(dns: &record::Dns) -> Self {
+        Self {
+            command: dns.command,
+            id: dns.id,
+            on_behalf_of: dns.on_behalf_of,
+            pid: dns.pid,
+            comm: dns.comm.clone(),
+            server: dns.server.clone(),
+            transport: dns.transport,
+            name: dns.name.clone(),
+            qtype: dns.qtype.clone(),
+            attempt: dns.attempt,
+            rcode: dns.rcode.clone(),
+            answers: dns.answers,
+            start_ns: dns.start_ns,
+            end_ns: dns.end_ns,
+            timed_out: dns.timed_out,
+        }
+    }
+}
+
+impl From<&record::Connection> for Connection {
+    fn from(connection: &record::Connection) -> Self {
+        Self {
+            command: connection.command,
+            id: connection.id,
+            pid: connection.pid,
+            comm: connection.comm.clone(),
+            local: connection.local.clone(),
+            remote: connection.remote.clone(),
+            server_name: connection.server_name.clone(),
+            alpn: connection.alpn.clone(),
+            tls_version: connection.tls_version.clone(),
+            start_ns: connection.start_ns,
+            connect_ns: connection.connect_ns,
+            tls_ns: connection.tls_ns,
+            end_ns: connection.end_ns,
+            outcome: connection.outcome,
+            syn_retransmits: connection.syn_retransmits,
+            retransmits: connection.retransmits,
+            received_out_of_order: connection.received_out_of_order,
+            resets: connection.resets,
+            zero_windows: connection.zero_windows,
+            rtt_ns: connection.rtt_ns,
+            bytes_sent: connection.bytes_sent,
+            bytes_received: connection.bytes_received,
+            requests: connection.requests,
+        }
+    }
+}
+
+impl From<&record::Request> for Request {
+    fn from(request: &record::Request) -> Self {
+        Self {
+            command: request.command,
+            pid: request.pid,
+            connection: request.connection,
+            protocol: request.protocol,
+            stream: request.stream,
+            method: request.method.clone(),
+            authority: request.authority.clone(),
+            path: request.path.clone(),
+            class: request.class,
+            module: request.module.clone(),
+            version: request.version.clone(),
+            status: request.status,
+            start_ns: request.start_ns,
+            first_byte_ns: request.first_byte_ns,
+            end_ns: request.end_ns,
+            bytes: request.bytes,
+            outcome: request.outcome,
+        }
+    }
+}

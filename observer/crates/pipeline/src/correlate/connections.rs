@@ -1,0 +1,421 @@
+//! TCP connections and the hellos on them.
+
+mod late;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use model::event::{Body, Mark, ResetMark, WindowMark};
+use model::record::{Connection, ConnectionOutcome, Ns};
+use observer_common::{
+    Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats,
+    UNKNOWN32, UNKNOWN64,
+};
+
+use super::{Out, Owner};
+use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
+use late::tcp_state;
+
+/// States of `include/net/tcp_states.h`.
+mod state {
+    pub const ESTABLISHED: u8 = 1;
+    pub const SYN_SENT: u8 = 2;
+    pub const CLOSE: u8 = 7;
+}
+/// Linux error numbers of a socket that ended.
+mod errno {
+    pub const RESET: u32 = 104;
+    pub const TIMED_OUT: u32 = 110;
+    pub const REFUSED: u32 = 111;
+}
+
+/// That payload comes in is told at most this often.
+const PROGRESS_NS: Ns = 1_000_000_000;
+
+struct Live {
+    record: Connection,
+    sent: HelloBuffer,
+    received: HelloBuffer,
+    /// Go's handshake is probed: its end is known exactly
+    probed: bool,
+    /// The peer's window and ours were 0
+    zero: (bool, bool),
+    /// When a segment was last told, and when that payload comes in
+    info_ns: Ns,
+    told_ns: Ns,
+    /// It was there before it could be seen, in that tree
+    found: Option<u32>,
+    /// Records were lost meanwhile
+    gap: bool,
+    /// The record has what was not told, which alone is not worth it
+    untold: bool,
+    /// What was told of it is in doubt, for records were lost since
+    in_doubt: bool,
+}
+
+impl Live {
+    fn new(record: Connection, found: Option<u32>) -> Self {
+        let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
+        Self {
+            record,
+            sent,
+            received,
+            probed: false,
+            zero: (false, false),
+            info_ns: 0,
+            told_ns: 0,
+            found,
+            gap: false,
+            untold: false,
+            in_doubt: false,
+        }
+    }
+
+    fn tell(&mut self, out: &mut Out<'_>) {
+        (self.untold, self.in_doubt) = (false, false);
+        out.push(Body::Connection(self.record.clone()));
+    }
+}
+
+/// Every connection, by the kernel side's number.
+pub(super) struct Connections {
+    live: HashMap<u64, Live>,
+    next: u32,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self { live: HashMap::new(), next: 1 }
+    }
+
+    pub(super) fn state(&mut self, owner: Owner<'_>, event: &SockState, out: &mut Out<'_>) {
+        if event.new == state::SYN_SENT {
+            let record = Connection {
+                command: owner.command,
+                id: self.next,
+                pid: owner.pid,
+                comm: owner.comm.to_owned(),
+                remote: address(event.family, &event.remote, event.remote_port),
+                start_ns: out.at_ns,
+                ..Connection::default()
+            };
+            self.next += 1;
+            out.push(Body::Connection(record.clone()));
+            self.live.insert(event.conn, Live::new(record, None));
+            return;
+        }
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        if event.local_port != 0 {
+            // Not chosen yet, or given back already.
+            record.local = address(event.family, &event.local, event.local_port);
+        }
+        take(record, &event.stats);
+        if let (Some(found), Some(state)) = (&mut record.found, tcp_state(event.new)) {
+            found.state = state;
+        }
+        if event.old == state::SYN_SENT && live.found.is_none() {
+            record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
+        }
+        let ended = record.end_ns.is_some();
+        if event.new == state::CLOSE && event.old == state::SYN_SENT {
+            record.end_ns = Some(out.at_ns);
+            record.outcome = match event.error {
+                errno::TIMED_OUT => ConnectionOutcome::TimedOut,
+                // Given up by the process: it waited in vain, or needed it no longer.
+                0 if record.syn_retransmits > 0 => ConnectionOutcome::TimedOut,
+                0 => ConnectionOutcome::Unused,
+                _ => ConnectionOutcome::Refused,
+            };
+        } else if event.new != state::ESTABLISHED && record.end_ns.is_none() {
+            record.end_ns = Some(out.at_ns);
+            // What a program without probes (git, curl) sent through it nobody knows.
+            let none = record.requests == 0 && record.tls_start_ns.is_some() && live.probed && !live.gap;
+            record.outcome = if none { ConnectionOutcome::Unused } else { ConnectionOutcome::Established };
+        }
+        // A reset that answers a connection which was closed already takes nothing from it.
+        if matches!(event.error, errno::RESET | errno::REFUSED) && event.old != state::SYN_SENT && !ended {
+            record.outcome = ConnectionOutcome::Reset;
+        }
+        live.tell(out);
+        if event.new == state::CLOSE {
+            self.live.remove(&event.conn);
+        }
+    }
+
+    pub(super) fn mark(&mut self, event: &SockMark, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        let (command, connection) = (record.command, record.id);
+        if event.mark == WireMark::Retransmit as u32 {
+            let syn = event.state == u32::from(state::SYN_SENT);
+            if syn {
+                record.syn_retransmits += 1;
+            } else {
+                record.retransmits += 1;
+            }
+            out.push(Body::Retransmission(Mark { command, connection, syn }));
+        } else {
+            record.resets += 1;
+            let received = event.mark == WireMark::ResetReceived as u32;
+            if received && event.state != u32::from(state::SYN_SENT) && record.end_ns.is_none() {
+                record.outcome = ConnectionOutcome::Reset;
+                record.end_ns = Some(out.at_ns);
+            }
+            out.push(Body::Reset(ResetMark { command, connection, received }));
+        }
+        live.tell(out);
+    }
+
+    pub(super) fn info(&mut self, event: &TcpInfo, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        let before = (record.received_out_of_order, record.zero_windows);
+        let received = record.bytes_received;
+        take(record, &event.stats);
+        // The count is that before this segment: what raised it came by the time of the last one.
+        if record.bytes_received > received {
+            record.received_ns = Some(live.info_ns).filter(|at_ns| *at_ns > 0);
+        }
+        live.info_ns = out.at_ns;
+        let progress = record.received_ns.is_some_and(|at_ns| at_ns >= live.told_ns + PROGRESS_NS);
+        let zero = (event.stats.snd_wnd == 0, event.stats.rcv_wnd == 0);
+        let (command, connection) = (record.command, record.id);
+        // Our window was closed by what came before; the peer's by this segment, which says so.
+        let gap = Some(event.gap_ns).filter(|gap| *gap != UNKNOWN64);
+        for (ours, was, is) in [(false, live.zero.0, zero.0), (true, live.zero.1, zero.1)] {
+            if was != is {
+                record.zero_windows += u32::from(is);
+                let since_ns = gap.filter(|_| ours && is).map(|gap| out.at_ns.saturating_sub(gap));
+                out.push(Body::Window(WindowMark { command, connection, ours, zero: is, since_ns }));
+            }
+        }
+        live.zero = zero;
+        // Round-trip times and byte counts alone are told with the next event that matters.
+        if progress || before != (record.received_out_of_order, record.zero_windows) {
+            live.told_ns = record.received_ns.unwrap_or(live.told_ns);
+            live.tell(out);
+        } else {
+            live.untold = true;
+        }
+    }
+
+    pub(super) fn hello(&mut self, flags: u16, payload: &Payload, bytes: &[u8], out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&payload.conn) else { return };
+        let received = flags & PAYLOAD_RECEIVED != 0;
+        let buffer = if received { &mut live.received } else { &mut live.sent };
+        let record = &mut live.record;
+        // A client that writes again has read the server's part of the handshake. Without probes
+        // (git, curl) nothing closer to its end can be seen.
+        if !received && !live.probed && record.tls_version.is_some() && record.tls_ns.is_none() {
+            record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
+            live.tell(out);
+            return;
+        }
+        match buffer.push(bytes) {
+            Progress::Done(Hello::Client(hello)) if record.hello_bytes.is_none() => {
+                record.server_name = hello.server_name;
+                // A record's header is 5 bytes, and a hello is one record unless it is huge.
+                record.hello_bytes = u32::try_from(hello.size + 5).ok();
+                record.alpn_offered = Some(hello.alpn);
+                record.tls_start_ns.get_or_insert(out.at_ns);
+            }
+            Progress::Done(Hello::Server(hello)) if record.tls_version.is_none() => {
+                record.tls_version = Some(hello.version);
+                record.server_hello_ns = Some(out.at_ns);
+            }
+            _ => return,
+        }
+        live.tell(out);
+    }
+
+    pub(super) fn handshake(&mut self, event: &Handshake, ended: bool, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let record = &mut live.record;
+        if ended {
+            record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
+            record.tls_failed = event.failed != 0;
+        } else {
+            live.probed = true;
+            record.tls_start_ns = Some(out.at_ns);
+        }
+        live.tell(out);
+    }
+
+    /// The connection carries one request more, of that protocol. Its number and command.
+    pub(super) fn carries(
+        &mut self,
+        conn: u64,
+        protocol: &str,
+        request: bool,
+        out: &mut Out<'_>,
+    ) -> Option<u32> {
+        let live = self.live.get_mut(&conn)?;
+        let record = &mut live.record;
+        record.requests += u32::from(request);
+        let news = record.alpn.is_none();
+        if news {
+            record.alpn = Some(protocol.to_owned());
+        }
+        if news || live.in_doubt {
+            live.tell(out);
+        } else {
+            live.untold = true; // the request itself says it
+        }
+        Some(live.record.id)
+    }
+
+    /// The peer said over HTTP/2 how many streams it allows, or that it takes no new ones.
+    pub(super) fn peer_says(
+        &mut self,
+        conn: u64,
+        stream_limit: Option<u32>,
+        goaway: Option<String>,
+        out: &mut Out<'_>,
+    ) {
+        let Some(live) = self.live.get_mut(&conn) else { return };
+        let record = &mut live.record;
+        let before = (record.stream_limit, record.goaway.clone());
+        record.stream_limit = stream_limit.or(record.stream_limit);
+        record.goaway = goaway.or(record.goaway.take());
+        if before != (record.stream_limit, record.goaway.clone()) {
+            live.tell(out);
+        }
+    }
+
+    /// The connection's beginning was not seen. False when that was known.
+    pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) -> bool {
+        let Some(live) = self.live.get_mut(&conn) else { return true };
+        let news = !std::mem::replace(&mut live.record.joined_late, true);
+        if news {
+            live.tell(out);
+        }
+        news
+    }
+
+    /// The name a connection was made for, or its address.
+    pub(super) fn host(&self, conn: u64) -> Option<&str> {
+        let record = &self.live.get(&conn)?.record;
+        Some(record.server_name.as_deref().unwrap_or(&record.remote))
+    }
+
+    /// What these connections carried may be among records that were lost. What is known from before is
+    /// told before the gap is.
+    pub(super) fn behind_gap(&mut self, out: &mut Out<'_>) {
+        self.settle(None, out);
+        for live in self.live.values_mut() {
+            (live.gap, live.in_doubt) = (true, true);
+        }
+    }
+
+    /// Tells what was not told yet, of that command's connections or of all: the command, or the
+    /// observation, ends.
+    pub(super) fn settle(&mut self, command: Option<u32>, out: &mut Out<'_>) {
+        let of = |live: &&mut Live| command.is_none_or(|command| live.record.command == command);
+        let mut untold: Vec<_> = self.live.values_mut().filter(of).filter(|live| live.untold).collect();
+        untold.sort_by_key(|live| live.record.id);
+        untold.into_iter().for_each(|live| live.tell(out));
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    pub(super) fn forget(&mut self, command: u32) {
+        self.live.retain(|_, live| live.record.command != command);
+    }
+}
+
+fn take(record: &mut Connection, stats: &TcpStats) {
+    let known = |value: u32| (value != UNKNOWN32).then_some(value);
+    let known64 = |value: u64| (value != UNKNOWN64).then_some(value);
+    record.bytes_sent = known64(stats.bytes_sent).or(record.bytes_sent);
+    record.bytes_received = known64(stats.bytes_received).or(record.bytes_received);
+    record.received_out_of_order = known(stats.out_of_order).or(record.received_out_of_order);
+    record.spurious_retransmits = known(stats.duplicates).or(record.spurious_retransmits);
+    // 0 means that no segment has been measured yet.
+    let rtt = known(stats.srtt_us).filter(|rtt| *rtt > 0).map(|rtt| Ns::from(rtt) * 1000);
+    record.rtt_ns = rtt.or(record.rtt_ns);
+}
+
+/// `address:port`, IPv6 in brackets.
+pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> String {
+    let ip = if family == 2 {
+        IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
+    } else {
+        // An IPv4 peer of an IPv6 socket is written as IPv4.
+        Ipv6Addr::from(*bytes).to_canonical()
+    };
+    SocketAddr::new(ip, port).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    #[test]
+    fn payload_is_dated_by_the_segment_before_the_one_that_tells_it() {
+        const S: Ns = PROGRESS_NS;
+        let (mut connections, mut events) = (Connections::new(), Vec::new());
+        let owner = Owner { command: 1, pid: 1, comm: "go" };
+        let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
+        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        // The last but one brings the last bytes; a keepalive's answer comes much later.
+        for (at_ns, bytes_received) in [(2 * S, 10), (3 * S, 20), (30 * S, 30)] {
+            let mut info = TcpInfo { conn: 7, ..TcpInfo::new_zeroed() };
+            info.stats.bytes_received = bytes_received;
+            connections.info(&info, &mut Out { events: &mut events, at_ns });
+        }
+        let told = events.iter().filter_map(|event| match &event.body {
+            Body::Connection(connection) => connection.received_ns,
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [2 * S, 3 * S]);
+    }
+
+    #[test]
+    fn our_window_was_closed_by_the_segment_before_the_one_that_tells_it() {
+        let (mut connections, mut events) = (Connections::new(), Vec::new());
+        let owner = Owner { command: 1, pid: 1, comm: "go" };
+        let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
+        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        // The peer's probe, a quarter of a second later; then the window is open again.
+        for (at_ns, gap_ns, rcv_wnd) in [(5, UNKNOWN64, 9), (300, 250, 0), (900, 600, 9)] {
+            let mut info = TcpInfo { conn: 7, gap_ns, ..TcpInfo::new_zeroed() };
+            (info.stats.snd_wnd, info.stats.rcv_wnd) = (9, rcv_wnd);
+            connections.info(&info, &mut Out { events: &mut events, at_ns });
+        }
+        let told = events.iter().filter_map(|event| match &event.body {
+            Body::Window(mark) => Some((event.at_ns, mark.zero, mark.since_ns)),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [(300, true, Some(50)), (900, false, None)]);
+    }
+
+    #[test]
+    fn an_end_that_was_missed_says_nothing_of_the_socket() {
+        let (mut connections, mut events) = (Connections::new(), Vec::new());
+        let owner = Owner { command: 1, pid: 1, comm: "go" };
+        let [begun, open, closing, over] = [(7, 2), (2, 1), (1, 4), (4, 7)].map(|(old, new)| SockState {
+            conn: 7,
+            family: 2,
+            old,
+            new,
+            ..SockState::new_zeroed()
+        });
+        let open = SockState { local_port: 50_000, local: [10; 16], ..open };
+        let over = SockState { family: 0, stats: TcpStats::UNKNOWN, ..over };
+        for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
+            connections.state(owner, &state, &mut Out { events: &mut events, at_ns });
+        }
+        let Some(Body::Connection(last)) = events.pop().map(|event| event.body) else {
+            panic!("nothing told")
+        };
+        assert_eq!((last.local.as_str(), last.end_ns), ("10.10.10.10:50000", Some(3)));
+        assert_eq!((last.bytes_sent, last.rtt_ns), (Some(0), None));
+        assert!(connections.live.is_empty());
+    }
+}

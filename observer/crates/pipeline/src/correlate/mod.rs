@@ -1,0 +1,381 @@
+//! Decoded events in, spans out: sockets to processes, names to questions, requests to
+//! connections, everything to its command. Pure; the same records give the same events.
+
+mod connections;
+pub mod found;
+#[cfg(test)]
+mod found_tests;
+#[cfg(test)]
+mod gap_tests;
+mod locks;
+mod processes;
+mod questions;
+mod requests;
+mod stubs;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashSet, VecDeque};
+
+use model::event::{Body, Event};
+use model::record::{Loss, Ns};
+use observer_common::{EXIT_ROOT, FOUND_TREES, Header, STUBS};
+
+use crate::decode::wire::{Body as Wire, Record};
+use connections::Connections;
+use found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
+use locks::Locks;
+use processes::Processes;
+use questions::Questions;
+use requests::Requests;
+use stubs::Stubs;
+
+pub use locks::LockFacts;
+pub use processes::Facts;
+
+/// Whose event it is.
+#[derive(Clone, Copy, Debug)]
+struct Owner<'a> {
+    command: u32,
+    pid: u32,
+    comm: &'a str,
+}
+
+/// Where events go, with the time they get.
+struct Out<'a> {
+    events: &'a mut Vec<Event>,
+    at_ns: Ns,
+}
+
+impl Out<'_> {
+    fn push(&mut self, body: Body) {
+        self.events.push(Event { at_ns: self.at_ns, body });
+    }
+}
+
+/// `CLOCK_MONOTONIC` to nanoseconds from the start of the observation.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start_ns: u64,
+}
+
+impl Clock {
+    const fn ns(self, at: u64) -> Ns {
+        at.saturating_sub(self.start_ns)
+    }
+}
+
+/// From records to events.
+pub struct Correlator {
+    clock: Clock,
+    processes: Processes,
+    spans: Spans,
+    stubs: Stubs,
+    /// Trees that ran already and whose sockets have been told
+    sockets_told: HashSet<u32>,
+    /// Time of the latest record: what is added from outside is told as of then
+    latest_ns: Ns,
+    /// When records were lost, until the records behind are reached
+    gaps: VecDeque<(Ns, Ns)>,
+}
+
+/// What processes do, apart from them: their names are read meanwhile.
+struct Spans {
+    connections: Connections,
+    questions: Questions,
+    requests: Requests,
+    locks: Locks,
+    undecoded: u64,
+}
+
+impl Spans {
+    fn of_process(&mut self, owner: Owner<'_>, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
+        match body {
+            Wire::SockState(state) => self.connections.state(owner, state, out),
+            Wire::SockMark(mark) => self.connections.mark(mark, out),
+            Wire::TcpInfo(info) => self.connections.info(info, out),
+            Wire::Dns(payload, bytes) => {
+                self.undecoded += self.questions.payload(owner, header.flags, payload, bytes, out);
+            }
+            Wire::Hello(payload, bytes) => self.connections.hello(header.flags, payload, bytes, out),
+            Wire::Handshake(handshake) => {
+                let ended = header.flags & observer_common::HANDSHAKE_END != 0;
+                if !ended {
+                    self.requests.handshake(owner, handshake, out);
+                }
+                self.connections.handshake(handshake, ended, out);
+            }
+            Wire::Frame(frame, slice) => {
+                self.requests.frame(owner, header, frame, slice, &mut self.connections, out);
+            }
+            Wire::Http1(call, head) => {
+                self.requests.http1(owner, header, call, head, &mut self.connections, out);
+            }
+            Wire::Lock(lock) => self.locks.lock(owner, header, lock, out),
+            Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Spell(_) => {}
+        }
+    }
+}
+
+/// Whether a record shows that a thread of its tree ran; others come from the network.
+const fn of_thread(body: &Wire<'_>) -> bool {
+    !matches!(body, Wire::SockState(_) | Wire::SockMark(_) | Wire::TcpInfo(_))
+}
+
+impl Correlator {
+    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `dns_timeout_ns`: how long a
+    /// resolver waits for an answer (resolv.conf's `timeout`).
+    pub fn new(start_ns: u64, dns_timeout_ns: Ns) -> Self {
+        let clock = Clock { start_ns };
+        Self {
+            clock,
+            processes: Processes::new(clock),
+            spans: Spans {
+                connections: Connections::new(),
+                questions: Questions::new(dns_timeout_ns),
+                requests: Requests::new(clock),
+                locks: Locks::new(),
+                undecoded: 0,
+            },
+            stubs: Stubs::default(),
+            sockets_told: HashSet::new(),
+            latest_ns: 0,
+            gaps: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next record, in order of time, and appends what it tells.
+    pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
+        let header = &record.header;
+        let at_ns = self.clock.ns(header.at_ns);
+        self.close_gaps(at_ns, events);
+        let mut out = Out { events, at_ns };
+        self.latest_ns = self.latest_ns.max(at_ns);
+        if self.gaps.front().is_none_or(|gap| at_ns <= gap.0) && of_thread(&record.body) {
+            self.processes.alive(header.root, at_ns);
+        }
+        match &record.body {
+            body if header.root == STUBS => self.of_stub(header, body, &mut out),
+            Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
+            Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
+            Wire::Exit(exit) => {
+                if let Some(owner) = self.processes.owner(header) {
+                    self.spans.questions.process_ended(owner.pid);
+                    self.spans.requests.process_ended(owner.pid);
+                    if header.flags & EXIT_ROOT != 0 {
+                        self.spans.connections.settle(Some(owner.command), &mut out);
+                    }
+                }
+                self.processes.exit(header, exit, &mut out);
+            }
+            Wire::Spell(spell) => self.processes.spell(header, spell, &mut out),
+            body => {
+                // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
+                let Some(owner) = self.processes.owner(header) else { return };
+                self.spans.of_process(owner, header, body, &mut out);
+            }
+        }
+    }
+
+    /// Of what a stub resolver does only its questions matter, and its children that ask them.
+    fn of_stub(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
+        match body {
+            Wire::Fork(fork) => self.stubs.fork(header.pid, fork.child),
+            Wire::Dns(payload, bytes) => {
+                self.spans.undecoded +=
+                    self.spans.questions.of_stub(&self.stubs, header, payload, bytes, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The agent follows a stub resolver.
+    pub fn stub(&mut self, stub: StubProcess) {
+        self.stubs.add(stub);
+    }
+
+    /// The agent follows a process that ran already.
+    pub fn found(&mut self, process: &FoundProcess, events: &mut Vec<Event>) {
+        let mut out = self.outside(process.at_ns, events);
+        self.processes.found(process, &mut out);
+    }
+
+    /// The sockets of a tree that ran already.
+    pub fn found_sockets(&mut self, told: &FoundSockets, events: &mut Vec<Event>) {
+        let mut out = self.outside(told.at_ns, events);
+        let first = self.sockets_told.insert(told.root);
+        let owner = |pid| self.processes.owner_of(told.root, pid);
+        let new = self.spans.connections.found(told, first, owner, &mut out);
+        self.spans.questions.found(told, first, owner, &mut out);
+        self.spans.requests.found(if first { new + u64::from(told.untold) } else { 0 });
+    }
+
+    /// Threads of a tree that ran already wait for locks.
+    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &FoundLock, events: &mut Vec<Event>) {
+        let mut out = self.outside(at_ns, events);
+        if let Some(owner) = self.processes.owner_of(root, lock.pid) {
+            self.spans.locks.found(owner, lock.tid, &mut out);
+        }
+    }
+
+    /// A process that ran already has ended without a trace.
+    pub fn found_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.spans.questions.process_ended(pid);
+        self.spans.requests.process_ended(pid);
+        self.processes.gone(root, pid, &mut out);
+    }
+
+    /// Trees that ran already and have sockets of which only the kernel can be asked.
+    pub fn found_trees(&self) -> Vec<u32> {
+        let running = self.running_trees().into_iter().map(|(tree, _)| tree);
+        let found = running.filter(|tree| *tree >= FOUND_TREES);
+        found
+            .filter(|tree| self.spans.connections.any_found(*tree) || self.spans.questions.any_found(*tree))
+            .collect()
+    }
+
+    /// The number of a command's tree, when it ran already.
+    pub fn found_tree(&self, command: u32) -> Option<u32> {
+        self.processes.tree_of(command).filter(|tree| *tree >= FOUND_TREES)
+    }
+
+    /// What the agent tells, as of when it saw it.
+    fn outside<'a>(&mut self, at_ns: u64, events: &'a mut Vec<Event>) -> Out<'a> {
+        self.latest_ns = self.latest_ns.max(self.clock.ns(at_ns));
+        Out { events, at_ns: self.latest_ns }
+    }
+
+    /// What was found out about a process from outside (`/proc`, its binary).
+    pub fn facts(&mut self, pid: u32, facts: &Facts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.facts(pid, facts, &mut out);
+    }
+
+    /// Names the file whose lock a thread waits for, and who holds it.
+    pub fn lock_facts(&mut self, tid: u32, facts: LockFacts, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.spans.locks.facts(tid, facts, &mut out);
+    }
+
+    /// Tells what has been gathered since the last time, and what time alone brings: idle spells
+    /// of running commands, questions that were given up. `now`: every record until then was taken.
+    pub fn flush(&mut self, now: Ns, events: &mut Vec<Event>) {
+        self.close_gaps(now, events);
+        let mut out = Out { events, at_ns: self.latest_ns.max(now) };
+        self.spans.questions.expire(now, &mut out);
+        out.at_ns = self.latest_ns;
+        self.processes.flush(&mut out);
+    }
+
+    /// The observation ends: tells what was gathered without being worth an event.
+    pub fn settle(&mut self, now: Ns, events: &mut Vec<Event>) {
+        self.flush(now, events);
+        self.spans.connections.settle(None, &mut Out { events, at_ns: self.latest_ns });
+    }
+
+    /// Records between `from` and `to` (`CLOCK_MONOTONIC`) were lost without a trace. What depends on
+    /// every byte before is not known from here on.
+    pub fn gap(&mut self, from: u64, to: u64) {
+        self.spans.requests.gap();
+        self.gaps.push_back((self.clock.ns(from), self.clock.ns(to)));
+    }
+
+    /// Draws the conclusions from gaps that are over by `now`.
+    fn close_gaps(&mut self, now: Ns, events: &mut Vec<Event>) {
+        while let Some(gap) = self.gaps.pop_front_if(|gap| gap.1 < now) {
+            let mut out = Out { events, at_ns: self.latest_ns };
+            self.spans.questions.gap(gap.1);
+            self.spans.requests.behind_gap();
+            self.spans.connections.behind_gap(&mut out);
+            self.processes.gap(gap, &mut out);
+        }
+    }
+
+    /// The topmost process of a tree has ended without a trace.
+    pub fn ended_unseen(&mut self, root: u32, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.spans.connections.settle(None, &mut out);
+        self.processes.ended_unseen(root, &mut out);
+    }
+
+    /// What the agent waited for has ended with that exit code or signal; says so unless it is known.
+    pub fn ended(&mut self, pid: u32, status: (Option<i32>, Option<i32>), events: &mut Vec<Event>) {
+        self.close_gaps(Ns::MAX, events);
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.ended(pid, status, &mut out);
+    }
+
+    /// Another record could not be read.
+    pub fn undecoded(&mut self) {
+        self.spans.undecoded += 1;
+    }
+
+    /// Processes that run already are not followed.
+    pub fn overlooked(&mut self, processes: u32) {
+        self.spans.undecoded += u64::from(processes);
+    }
+
+    /// What was not seen; `kernel_events_lost` is counted by the kernel side.
+    pub fn loss(&self, kernel_events_lost: u64) -> Loss {
+        Loss {
+            kernel_events_lost,
+            events_undecoded: self.spans.undecoded,
+            connections_joined_late: self.spans.requests.joined_late(),
+            // The worker's to say.
+            programs_unexamined: 0,
+        }
+    }
+
+    /// The latest command whose topmost process had that pid.
+    pub fn command_of(&self, pid: u32) -> Option<u32> {
+        self.processes.command_of(pid)
+    }
+
+    /// Whether a record's tree is a command's that is not forgotten, or a stub resolver's.
+    pub fn follows(&self, header: &Header) -> bool {
+        header.root == STUBS || self.processes.owner(header).is_some()
+    }
+
+    /// Whether a command runs.
+    pub fn running(&self) -> bool {
+        self.processes.running()
+    }
+
+    /// Commands of which no end came, with the number of their tree: `(tree, command)`.
+    pub fn running_trees(&self) -> Vec<(u32, u32)> {
+        self.processes.running_trees()
+    }
+
+    /// Pids of a command's processes that have not ended.
+    pub fn pids(&self, command: u32) -> Vec<u32> {
+        self.processes.pids(command)
+    }
+
+    /// Nothing is remembered.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+            && self.spans.connections.is_empty()
+            && self.spans.questions.is_empty()
+            && self.spans.requests.is_empty()
+            && self.spans.locks.is_empty()
+            && self.sockets_told.is_empty()
+    }
+
+    /// Forgets all that belongs to an ended command.
+    pub fn forget(&mut self, command: u32) {
+        // What is known by process goes with those that outlive the command, too.
+        for pid in self.processes.pids(command) {
+            self.spans.questions.process_ended(pid);
+        }
+        if let Some(tree) = self.processes.tree_of(command) {
+            self.sockets_told.remove(&tree);
+        }
+        self.processes.forget(command);
+        self.spans.connections.forget(command);
+        self.spans.questions.forget(command);
+        self.spans.requests.forget(command);
+        self.spans.locks.forget(command);
+    }
+}

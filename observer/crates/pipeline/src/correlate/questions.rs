@@ -1,0 +1,345 @@
+//! DNS questions and their answers.
+
+use std::collections::HashMap;
+
+use model::event::{Body, DnsWait};
+use model::record::{Dns, Ns, Transport};
+use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
+
+use super::connections::address;
+use super::found::FoundSockets;
+use super::stubs::Stubs;
+use super::{Out, Owner};
+use crate::decode::dns::{self, DnsTcp, Message, Question};
+
+/// A socket of a process: pid and the generation the kernel side gave it.
+type Socket = (u32, u32);
+
+/// Names asked for in vain whose attempts are counted; the attempts at those beyond it are not,
+/// and each such question counts as not understood.
+const ASKED_MAX: usize = 16_384;
+/// DNS streams followed; those beyond it are not understood, and counted.
+const STREAMS_MAX: usize = 1024;
+
+#[derive(Default)]
+struct Streams {
+    sent: DnsTcp,
+    received: DnsTcp,
+}
+
+/// How often a process has asked for a name in vain, and for which command.
+type Asked = HashMap<(u32, String, String), (u32, u32)>;
+
+/// Every question without an answer.
+pub(super) struct Questions {
+    open: HashMap<(Socket, u16), Vec<Dns>>,
+    /// TCP connections, and for which command; `None` for a stub resolver's
+    streams: HashMap<Socket, (Option<u32>, Streams)>,
+    asked: Asked,
+    /// Sockets to name servers that were there already, by tree and cookie
+    found: HashMap<(u32, u64), DnsWait>,
+    next_found: u32,
+    next: u32,
+    timeout_ns: Ns,
+    /// What was asked before may have been answered unseen
+    gap_ns: Ns,
+}
+
+/// Whose question it is.
+#[derive(Clone, Copy)]
+enum Asker<'a> {
+    Process(Owner<'a>),
+    /// That process of a stub resolver
+    Stub(&'a Stubs, u32),
+}
+
+impl Asker<'_> {
+    const fn pid(self) -> u32 {
+        match self {
+            Self::Process(owner) => owner.pid,
+            Self::Stub(_, pid) => pid,
+        }
+    }
+}
+
+/// Connections of stub resolvers whose bytes are kept together; when there are more, a message
+/// cut by the end of a call is lost.
+const STUB_STREAMS_MAX: usize = 64;
+
+impl Questions {
+    pub(super) fn new(timeout_ns: Ns) -> Self {
+        Self {
+            open: HashMap::new(),
+            streams: HashMap::new(),
+            asked: HashMap::new(),
+            found: HashMap::new(),
+            next_found: 1,
+            next: 1,
+            timeout_ns,
+            gap_ns: 0,
+        }
+    }
+
+    /// Bytes of a message of a command's process; how many messages could not be understood.
+    pub(super) fn payload(
+        &mut self,
+        owner: Owner<'_>,
+        flags: u16,
+        payload: &Payload,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) -> u64 {
+        self.bytes(Asker::Process(owner), flags, payload, bytes, out)
+    }
+
+    /// Bytes of a message that a stub resolver exchanged with its own server. What it asks for
+    /// others than commands is dropped.
+    pub(super) fn of_stub(
+        &mut self,
+        stubs: &Stubs,
+        header: &Header,
+        payload: &Payload,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) -> u64 {
+        if !self.streams.contains_key(&(header.pid, payload.generation))
+            && self.streams.values().filter(|(command, _)| command.is_none()).count() >= STUB_STREAMS_MAX
+        {
+            self.streams.retain(|_, (command, _)| command.is_some());
+        }
+        self.bytes(Asker::Stub(stubs, header.pid), header.flags, payload, bytes, out)
+    }
+
+    fn bytes(
+        &mut self,
+        asker: Asker<'_>,
+        flags: u16,
+        payload: &Payload,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) -> u64 {
+        let socket = (asker.pid(), payload.generation);
+        let received = flags & PAYLOAD_RECEIVED != 0;
+        let tcp = flags & PAYLOAD_TCP != 0;
+        if tcp && self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&socket) {
+            return 1;
+        }
+        let messages = if tcp {
+            let command = match asker {
+                Asker::Process(owner) => Some(owner.command),
+                Asker::Stub(..) => None,
+            };
+            let (_, streams) = self.streams.entry(socket).or_insert_with(|| (command, Streams::default()));
+            let stream = if received { &mut streams.received } else { &mut streams.sent };
+            stream.push(bytes, payload.len as usize).collect()
+        } else {
+            vec![bytes.to_vec()]
+        };
+        let mut undecoded = 0;
+        for message in messages {
+            match dns::message(&message) {
+                Ok(message) if message.response == received => {
+                    if received {
+                        self.answered(socket, payload, &message, out);
+                    } else {
+                        undecoded += self.sent(asker, socket, tcp, payload, &message, out);
+                    }
+                }
+                // A stub that asks from port 53 itself answers its clients there.
+                Ok(_) if matches!(asker, Asker::Stub(..)) => {}
+                Ok(_) | Err(_) => undecoded += 1,
+            }
+        }
+        undecoded
+    }
+
+    /// The oldest open question of a command that a stub's question can be about: one that was asked
+    /// of that stub, or of another that asked this one.
+    fn behind(&self, question: &Question, stubs: &Stubs, pid: u32) -> Option<(u32, u32)> {
+        let asked = |dns: &&Dns| stubs.serves(pid, &dns.server, dns.on_behalf_of.is_some());
+        let same = |dns: &&Dns| dns.qtype == question.qtype && dns.name.eq_ignore_ascii_case(&question.name);
+        let open = self.open.values().flatten().filter(same).filter(asked);
+        open.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.on_behalf_of.unwrap_or(dns.id)))
+    }
+
+    /// A question; 1 when its attempts are not counted.
+    fn sent(
+        &mut self,
+        asker: Asker<'_>,
+        socket: Socket,
+        tcp: bool,
+        payload: &Payload,
+        message: &Message,
+        out: &mut Out<'_>,
+    ) -> u64 {
+        let Some(question) = &message.question else { return 0 };
+        let (owner, on_behalf_of) = match asker {
+            Asker::Process(owner) => (owner, None),
+            Asker::Stub(stubs, pid) => {
+                let Some((command, id)) = self.behind(question, stubs, pid) else { return 0 };
+                (stubs.owner(pid, command), Some(id))
+            }
+        };
+        // The same question once more: the former one was given up. Only a resolver that asks
+        // several servers on one socket waits for both; a stub has a socket for each.
+        let server = address(payload.family, &payload.remote, payload.remote_port);
+        let same = |of: Socket, dns: &Dns| {
+            dns.pid == owner.pid
+                && dns.name.eq_ignore_ascii_case(&question.name)
+                && dns.qtype == question.qtype
+                && (dns.server == server || (of != socket && on_behalf_of.is_none()))
+        };
+        self.give_up(same, out);
+        let asked = (owner.pid, question.name.to_ascii_lowercase(), question.qtype.clone());
+        let counts = self.asked.len() < ASKED_MAX || self.asked.contains_key(&asked);
+        let mut uncounted = (owner.command, 0);
+        let (command, attempt) = if counts { self.asked.entry(asked).or_default() } else { &mut uncounted };
+        if *command != owner.command {
+            (*command, *attempt) = (owner.command, 0);
+        }
+        *attempt += 1;
+        let dns = Dns {
+            command: owner.command,
+            id: self.next,
+            pid: owner.pid,
+            comm: owner.comm.to_owned(),
+            on_behalf_of,
+            server,
+            transport: if tcp { Transport::Tcp } else { Transport::Udp },
+            name: question.name.clone(),
+            qtype: question.qtype.clone(),
+            attempt: *attempt,
+            start_ns: out.at_ns,
+            ..Dns::default()
+        };
+        self.next += 1;
+        out.push(Body::Dns(dns.clone()));
+        self.open.entry((socket, message.id)).or_default().push(dns);
+        u64::from(!counts)
+    }
+
+    fn answered(&mut self, socket: Socket, payload: &Payload, message: &Message, out: &mut Out<'_>) {
+        let key = (socket, message.id);
+        let Some(open) = self.open.get_mut(&key) else {
+            let server = address(payload.family, &payload.remote, payload.remote_port);
+            let waits = self.found.iter().filter(|(_, wait)| wait.pid == socket.0 && wait.server == server);
+            if let Some(key) = waits.map(|(key, _)| *key).min() {
+                self.found_over(key, out);
+            }
+            return;
+        };
+        let matches = |dns: &Dns| {
+            let question = message.question.as_ref();
+            question.is_none_or(|q| q.name.eq_ignore_ascii_case(&dns.name) && q.qtype == dns.qtype)
+        };
+        let Some(at) = open.iter().position(matches) else { return };
+        let mut dns = open.remove(at);
+        if open.is_empty() {
+            self.open.remove(&key);
+        }
+        dns.end_ns = Some(out.at_ns);
+        dns.rcode = Some(message.rcode.to_string());
+        dns.answers = Some(message.answers);
+        if !message.truncated {
+            self.asked.remove(&(dns.pid, dns.name.to_ascii_lowercase(), dns.qtype.clone()));
+        }
+        out.push(Body::Dns(dns));
+    }
+
+    /// Sockets to name servers that were there already, as they are now. Told first when `first`.
+    pub(super) fn found<'a>(
+        &mut self,
+        told: &FoundSockets,
+        first: bool,
+        owner: impl Fn(u32) -> Option<Owner<'a>>,
+        out: &mut Out<'_>,
+    ) {
+        let sockets = told.sockets.iter().filter(|socket| socket.conn == 0);
+        for socket in sockets.clone().filter(|_| first) {
+            let Some(owner) = owner(socket.pid) else { continue };
+            let wait = DnsWait {
+                command: owner.command,
+                id: self.next_found,
+                pid: owner.pid,
+                comm: owner.comm.to_owned(),
+                server: socket.remote.to_string(),
+                start_ns: out.at_ns,
+                end_ns: None,
+            };
+            self.next_found += 1;
+            out.push(Body::DnsWait(wait.clone()));
+            self.found.insert((told.root, socket.cookie), wait);
+        }
+        let of_tree = self.found.keys().filter(|(root, _)| *root == told.root);
+        let there = |cookie| sockets.clone().any(|socket| socket.cookie == cookie);
+        let over: Vec<_> =
+            of_tree.copied().filter(|(_, cookie)| told.untold == 0 && !there(*cookie)).collect();
+        over.into_iter().for_each(|key| self.found_over(key, out));
+    }
+
+    fn found_over(&mut self, key: (u32, u64), out: &mut Out<'_>) {
+        if let Some(mut wait) = self.found.remove(&key) {
+            wait.end_ns = Some(out.at_ns);
+            out.push(Body::DnsWait(wait));
+        }
+    }
+
+    /// Whether a socket of that tree is still waited for.
+    pub(super) fn any_found(&self, tree: u32) -> bool {
+        self.found.keys().any(|(root, _)| *root == tree)
+    }
+
+    /// No resolver waits longer for an answer than its time-out.
+    pub(super) fn expire(&mut self, now: Ns, out: &mut Out<'_>) {
+        let timeout_ns = self.timeout_ns;
+        self.give_up(|_, dns| now.saturating_sub(dns.start_ns) >= timeout_ns, out);
+    }
+
+    fn give_up(&mut self, which: impl Fn(Socket, &Dns) -> bool, out: &mut Out<'_>) {
+        let gap_ns = self.gap_ns;
+        self.open.retain(|(socket, _), open| {
+            open.retain_mut(|dns| {
+                let gone = which(*socket, dns);
+                if gone && dns.start_ns >= gap_ns {
+                    dns.timed_out = true;
+                    out.push(Body::Dns(dns.clone()));
+                }
+                !gone
+            });
+            !open.is_empty()
+        });
+    }
+
+    /// Records until `end` were lost: a former attempt may have had its answer.
+    pub(super) fn gap(&mut self, end: Ns) {
+        self.gap_ns = end;
+        self.asked.clear();
+    }
+
+    /// A process ended: its open questions stay what they are, unanswered.
+    pub(super) fn process_ended(&mut self, pid: u32) {
+        self.open.retain(|((owner, _), _), _| *owner != pid);
+        self.found.retain(|_, wait| wait.pid != pid);
+        self.streams.retain(|(owner, _), _| *owner != pid);
+        self.asked.retain(|(owner, _, _), _| *owner != pid);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.streams.is_empty() && self.asked.is_empty() && self.found.is_empty()
+    }
+
+    pub(super) fn forget(&mut self, command: u32) {
+        self.open.retain(|_, open| {
+            open.retain(|dns| dns.command != command);
+            !open.is_empty()
+        });
+        self.streams.retain(|_, (owner, _)| *owner != Some(command));
+        self.asked.retain(|_, (owner, _)| *owner != command);
+        self.found.retain(|_, wait| wait.command != command);
+    }
+}
+
+#[cfg(test)]
+#[path = "questions_tests.rs"]
+mod tests;

@@ -1,0 +1,347 @@
+//! Requests and responses on TLS connections.
+
+use std::collections::HashMap;
+
+use model::event::{Body, RequestUpdate};
+use model::record::{Ns, Protocol, Request, RequestOutcome};
+use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1};
+
+use super::connections::Connections;
+use super::{Clock, Out, Owner};
+use crate::decode::http1::{Exchange, Http1Event};
+use crate::decode::http2::{self, Body as H2};
+use crate::decode::module_path::classify;
+
+/// A `tls.Conn` of a process.
+type Key = (u32, u64);
+
+/// Streams of one connection that are followed; the default limit of Go's server is 250.
+const STREAMS_MAX: usize = 4096;
+
+/// Connections at which those that are over are let go of: a process that lives for long (a test of
+/// a client) may make any number.
+const TLS_MAX: usize = 4096;
+
+#[derive(Default)]
+struct Tls {
+    command: u32,
+    conn: u64,
+    http2: http2::Connection,
+    http1: Exchange,
+    streams: HashMap<u32, Open>,
+    exchange: Option<Open>,
+    over: bool,
+}
+
+/// What is kept of a request until it ends: the rest was told when it began.
+struct Open {
+    id: u32,
+    status: Option<u16>,
+    answered: bool,
+    outcome: RequestOutcome,
+    reset_code: Option<String>,
+}
+
+/// Every TLS connection that speaks HTTP.
+pub(super) struct Requests {
+    clock: Clock,
+    tls: HashMap<Key, Tls>,
+    next: u32,
+    joined_late: u64,
+}
+
+impl Requests {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, tls: HashMap::new(), next: 1, joined_late: 0 }
+    }
+
+    /// Connections were there already.
+    pub(super) const fn found(&mut self, connections: u64) {
+        self.joined_late += connections;
+    }
+
+    pub(super) const fn joined_late(&self) -> u64 {
+        self.joined_late
+    }
+
+    /// A handshake begins: what was known of that address was another connection's, which is gone.
+    pub(super) fn handshake(&mut self, owner: Owner<'_>, event: &Handshake, out: &mut Out<'_>) {
+        self.closed((owner.pid, event.tls), out);
+        if self.tls.len() >= TLS_MAX {
+            self.tls.retain(|_, tls| !tls.over);
+        }
+        let tls = Tls { command: owner.command, conn: event.conn, ..Tls::default() };
+        self.tls.insert((owner.pid, event.tls), tls);
+    }
+
+    fn tls(&mut self, owner: Owner<'_>, tls: u64, conn: u64) -> &mut Tls {
+        let new = || Tls { command: owner.command, conn, ..Tls::default() };
+        let known = self.tls.entry((owner.pid, tls)).or_insert_with(new);
+        if (known.command, known.conn) != (owner.command, conn) {
+            // The records of its beginning were lost, and those of the former one's end: whatever
+            // its header table has by now is not known.
+            *known = new();
+            drop(known.http2.lose(0));
+        }
+        known
+    }
+
+    pub(super) fn frame(
+        &mut self,
+        owner: Owner<'_>,
+        header: &Header,
+        frame: &Frame,
+        slice: &[u8],
+        connections: &mut Connections,
+        out: &mut Out<'_>,
+    ) {
+        if header.flags & FRAME_JOINED_LATE != 0 {
+            self.joined_late += u64::from(connections.joined_late(frame.conn, out));
+        }
+        let received = header.flags & observer_common::FRAME_READ != 0;
+        let events =
+            self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
+        for event in events {
+            self.http2(owner, received, frame, event, connections, out);
+        }
+        if header.flags & FRAME_EOF != 0 {
+            self.closed((owner.pid, frame.tls), out);
+        }
+    }
+
+    fn http2(
+        &mut self,
+        owner: Owner<'_>,
+        received: bool,
+        of: &Frame,
+        event: http2::Event,
+        connections: &mut Connections,
+        out: &mut Out<'_>,
+    ) {
+        let start_ns = self.clock.ns(event.start_ns);
+        let next = self.next;
+        let bytes = of.stream_bytes;
+        let Some(tls) = self.tls.get_mut(&(owner.pid, of.tls)) else { return };
+        match event.body {
+            H2::Preface => {
+                connections.carries(tls.conn, "h2", false, out);
+            }
+            H2::Headers { stream, fields, .. } if !received => {
+                if tls.streams.contains_key(&stream) || tls.streams.len() >= STREAMS_MAX {
+                    return; // trailers of a request
+                }
+                self.next += 1;
+                let mut request = Request {
+                    command: owner.command,
+                    id: next,
+                    pid: owner.pid,
+                    connection: connections.carries(tls.conn, "h2", true, out),
+                    protocol: Protocol::H2,
+                    stream: Some(stream),
+                    start_ns,
+                    ..Request::default()
+                };
+                if let Some(fields) = fields {
+                    describe(&mut request, fields.method, fields.authority, fields.path);
+                } else {
+                    request.authority = connections.host(tls.conn).map(str::to_owned);
+                }
+                tls.streams.insert(stream, Open::new(&request));
+                out.push(Body::Request(request));
+            }
+            H2::Headers { stream, fields, end_stream } => {
+                let Some(request) = tls.streams.get_mut(&stream) else { return };
+                let status = fields.and_then(|fields| fields.status);
+                // 1xx is no answer yet; trailers have no status.
+                if !request.answered && status.is_none_or(|status| status >= 200) {
+                    let update = request.answered(tls.command, status, out.at_ns);
+                    out.push(Body::RequestUpdate(update));
+                }
+                if end_stream {
+                    tls.end(stream, out.at_ns, Some(bytes), None, out);
+                }
+            }
+            H2::Data { stream, end_stream, total_bytes } if received && end_stream => {
+                tls.end(stream, out.at_ns, Some(total_bytes), None, out);
+            }
+            H2::Reset { stream, code } => {
+                if let Some(request) = tls.streams.get_mut(&stream) {
+                    request.reset_code = code.map(|code| code.to_string());
+                }
+                let outcome = if received { RequestOutcome::Reset } else { RequestOutcome::Cancelled };
+                tls.end(stream, out.at_ns, Some(bytes), Some(outcome), out);
+            }
+            H2::Settings(settings) if received => {
+                connections.peer_says(tls.conn, settings.max_concurrent_streams, None, out);
+            }
+            H2::GoAway { last_stream, code } if received => {
+                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+                connections.peer_says(tls.conn, None, Some(code), out);
+                let Some(last) = last_stream else { return };
+                let refused: Vec<u32> = tls.streams.keys().copied().filter(|stream| *stream > last).collect();
+                for stream in refused {
+                    tls.end(stream, out.at_ns, None, Some(RequestOutcome::Error), out);
+                }
+            }
+            H2::Data { .. }
+            | H2::GoAway { .. }
+            | H2::Settings(_)
+            | H2::PushPromise { .. }
+            | H2::Eof
+            | H2::Lost(_) => {}
+        }
+    }
+
+    /// The connection is over: what is open gets no answer.
+    fn closed(&mut self, key: Key, out: &mut Out<'_>) {
+        let Some(tls) = self.tls.get_mut(&key) else { return };
+        tls.over = true;
+        if let Some(request) = tls.exchange.take() {
+            let update = request.ended(tls.command, out.at_ns, None, Some(RequestOutcome::Error));
+            out.push(Body::RequestUpdate(update));
+        }
+        let open: Vec<u32> = tls.streams.keys().copied().collect();
+        for stream in open {
+            tls.end(stream, out.at_ns, None, Some(RequestOutcome::Error), out);
+        }
+    }
+
+    pub(super) fn http1(
+        &mut self,
+        owner: Owner<'_>,
+        header: &Header,
+        call: &Http1,
+        head: &[u8],
+        connections: &mut Connections,
+        out: &mut Out<'_>,
+    ) {
+        let clock = self.clock;
+        let events =
+            self.tls(owner, call.tls, call.conn).http1.on_call(header.at_ns, call, header.flags, head);
+        for event in events {
+            let next = self.next;
+            let tls = self.tls(owner, call.tls, call.conn);
+            match event {
+                Http1Event::Request { at_ns, head } => {
+                    let mut request = Request {
+                        command: owner.command,
+                        id: next,
+                        pid: owner.pid,
+                        connection: connections.carries(tls.conn, "http/1.1", true, out),
+                        protocol: Protocol::Http1,
+                        start_ns: clock.ns(at_ns),
+                        ..Request::default()
+                    };
+                    match head {
+                        Some(head) => {
+                            describe(&mut request, Some(head.method), head.authority, Some(head.target));
+                        }
+                        None => request.authority = connections.host(tls.conn).map(str::to_owned),
+                    }
+                    tls.exchange = Some(Open::new(&request));
+                    out.push(Body::Request(request));
+                    self.next += 1;
+                }
+                Http1Event::Response { at_ns, status, .. } => {
+                    if let Some(request) = &mut tls.exchange {
+                        let update = request.answered(tls.command, status, clock.ns(at_ns));
+                        out.push(Body::RequestUpdate(update));
+                    }
+                }
+                Http1Event::End { at_ns, body_bytes, complete } => {
+                    if let Some(request) = tls.exchange.take() {
+                        let outcome = if complete { None } else { Some(RequestOutcome::Error) };
+                        let update = request.ended(tls.command, clock.ns(at_ns), Some(body_bytes), outcome);
+                        out.push(Body::RequestUpdate(update));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records were lost without a trace.
+    pub(super) fn gap(&mut self) {
+        for tls in self.tls.values_mut() {
+            drop(tls.http2.lose(0)); // what it tells is told by the fields that are missing
+        }
+    }
+
+    /// The answers to what is open may be among records that were lost.
+    pub(super) fn behind_gap(&mut self) {
+        for tls in self.tls.values_mut() {
+            let open = tls.streams.values_mut().chain(&mut tls.exchange);
+            open.for_each(|request| request.outcome = RequestOutcome::Unknown);
+        }
+    }
+
+    /// A process ended: its connections carry nothing more. What was in flight stays open.
+    pub(super) fn process_ended(&mut self, pid: u32) {
+        self.tls.retain(|(owner, _), _| *owner != pid);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.tls.is_empty()
+    }
+
+    pub(super) fn forget(&mut self, command: u32) {
+        self.tls.retain(|_, tls| tls.command != command);
+    }
+}
+
+impl Tls {
+    fn end(
+        &mut self,
+        stream: u32,
+        at_ns: Ns,
+        bytes: Option<u64>,
+        outcome: Option<RequestOutcome>,
+        out: &mut Out<'_>,
+    ) {
+        if let Some(request) = self.streams.remove(&stream) {
+            out.push(Body::RequestUpdate(request.ended(self.command, at_ns, bytes, outcome)));
+        }
+    }
+}
+
+impl Open {
+    fn new(request: &Request) -> Self {
+        Self { id: request.id, status: None, answered: false, outcome: request.outcome, reset_code: None }
+    }
+
+    /// The head of the response was read.
+    fn answered(&mut self, command: u32, status: Option<u16>, at_ns: Ns) -> RequestUpdate {
+        (self.status, self.answered, self.outcome) = (status, true, RequestOutcome::Open);
+        let (id, outcome, first_byte_ns) = (self.id, self.outcome, Some(at_ns));
+        RequestUpdate { command, id, status, first_byte_ns, outcome, ..RequestUpdate::default() }
+    }
+
+    fn ended(
+        self,
+        command: u32,
+        at_ns: Ns,
+        bytes: Option<u64>,
+        outcome: Option<RequestOutcome>,
+    ) -> RequestUpdate {
+        // An error's body is often not read to its end: the client cancels what is left.
+        let cancelled = outcome == Some(RequestOutcome::Cancelled);
+        let outcome = outcome.filter(|_| !(cancelled && self.status.is_some_and(|status| status >= 400)));
+        let outcome = outcome.unwrap_or(match self.status {
+            Some(400..) => RequestOutcome::Error,
+            Some(_) => RequestOutcome::Ok,
+            // The header table is lost, but the response came to its end.
+            None if self.answered => RequestOutcome::Ok,
+            None if self.outcome == RequestOutcome::Unknown => RequestOutcome::Unknown,
+            None => RequestOutcome::Error,
+        });
+        let (id, end_ns, reset_code) = (self.id, Some(at_ns), self.reset_code);
+        RequestUpdate { command, id, end_ns, bytes, outcome, reset_code, ..RequestUpdate::default() }
+    }
+}
+
+fn describe(request: &mut Request, method: Option<String>, authority: Option<String>, path: Option<String>) {
+    if let (Some(authority), Some(path)) = (&authority, &path) {
+        (request.class, request.module, request.version) = classify(authority, path, &[]);
+    }
+    (request.method, request.authority, request.path) = (method, authority, path);
+}

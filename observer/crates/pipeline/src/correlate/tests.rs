@@ -1,0 +1,193 @@
+//! Many commands whose records come mixed, late or not at all: what is told of each is its own.
+
+use model::record::{Process, Request};
+use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_LAST, Fork, Frame, Handshake, Header};
+use zerocopy::FromZeros as _;
+
+use super::*;
+
+/// HEADERS, and its flag `END_HEADERS` (RFC 9113, 6.2).
+const HEADERS: (u8, u8) = (1, 4);
+/// The newest entry of the header table (RFC 7541, 6.1).
+const NEWEST: &[u8] = &[0xbe];
+
+/// A correlator and what it told.
+struct Told {
+    correlator: Correlator,
+    events: Vec<Event>,
+    at_ns: u64,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self { correlator: Correlator::new(0, 5_000_000_000), events: Vec::new(), at_ns: 0 }
+    }
+
+    fn record(&mut self, root: u32, pid: u32, flags: u16, body: Wire<'_>) {
+        self.at_ns += 1000;
+        let header = Header { pid, tid: pid, root, flags, at_ns: self.at_ns, ..Header::new_zeroed() };
+        self.correlator.record(&Record { header, body }, &mut self.events);
+    }
+
+    fn exec(&mut self, root: u32, pid: u32, flags: u16, args: &[u8]) {
+        let exec = Exec { args_len: args.len() as u32, ..Exec::new_zeroed() };
+        self.record(root, pid, flags, Wire::Exec(exec, args));
+    }
+
+    fn fork(&mut self, root: u32, pid: u32, child: u32) {
+        self.record(root, pid, 0, Wire::Fork(Fork { child, pad: 0 }));
+    }
+
+    fn exit(&mut self, root: u32, pid: u32, flags: u16) {
+        self.record(root, pid, flags, Wire::Exit(Exit::new_zeroed()));
+    }
+
+    fn handshake(&mut self, root: u32, pid: u32, conn: u64) {
+        self.record(root, pid, 0, Wire::Handshake(Handshake { tls: 1, conn, ..Handshake::new_zeroed() }));
+    }
+
+    /// The headers of a request, on the connection of a process that has one.
+    fn headers(&mut self, root: u32, pid: u32, conn: u64, stream: u32, block: &[u8]) {
+        let (frame_type, frame_flags) = HEADERS;
+        let len = block.len() as u32;
+        let frame = Frame { tls: 1, conn, stream, len, frame_type, frame_flags, ..Frame::new_zeroed() };
+        self.record(root, pid, FRAME_LAST, Wire::Frame(frame, block));
+    }
+
+    fn requests(&self) -> Vec<&Request> {
+        let requests = self.events.iter().filter_map(|event| match &event.body {
+            Body::Request(request) => Some(request),
+            _ => None,
+        });
+        requests.collect()
+    }
+
+    fn processes(&self) -> Vec<&Process> {
+        let processes = self.events.iter().filter_map(|event| match &event.body {
+            Body::Process(process) => Some(process),
+            _ => None,
+        });
+        processes.collect()
+    }
+}
+
+/// `:path` as a literal that goes into the header table.
+fn path(path: &str) -> Vec<u8> {
+    [&[0x44, path.len() as u8][..], path.as_bytes()].concat()
+}
+
+/// Command `n` (from 1) has tree `n + 1`, process `n + 100` and connection `n`.
+fn ids(n: u32) -> (u32, u32, u64) {
+    (n + 1, n + 100, u64::from(n))
+}
+
+fn two_hundred() -> Told {
+    let mut told = Told::new();
+    (1..=200).for_each(|n| told.exec(ids(n).0, ids(n).1, EXEC_ROOT, b"go\0"));
+    (1..=200).for_each(|n| told.handshake(ids(n).0, ids(n).1, ids(n).2));
+    (1..=200).for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 1, &path(&format!("/u{n}"))));
+    told
+}
+
+#[test]
+fn two_hundred_commands_with_equal_addresses_do_not_mix() {
+    let mut told = two_hundred();
+    (1..=200).rev().for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
+    let requests = told.requests();
+    assert_eq!(requests.len(), 400);
+    for request in requests {
+        let n = request.command;
+        assert_eq!((request.pid, request.path.clone()), (ids(n).1, Some(format!("/u{n}"))));
+    }
+}
+
+#[test]
+fn after_a_gap_two_hundred_commands_have_unknown_paths_and_never_wrong_ones() {
+    let mut told = two_hundred();
+    told.correlator.gap(0, 0);
+    (1..=200).for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
+    let after: Vec<_> = told.requests().into_iter().filter(|request| request.stream == Some(3)).collect();
+    assert_eq!(after.len(), 200);
+    assert!(after.iter().all(|request| request.path.is_none()), "{after:?}");
+}
+
+#[test]
+fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_address() {
+    let mut told = Told::new();
+    told.exec(2, 10, EXEC_ROOT, b"go\0");
+    told.handshake(2, 10, 7);
+    told.headers(2, 10, 7, 1, &path("/former"));
+    told.correlator.gap(0, 0);
+    told.headers(2, 10, 8, 3, &path("/its-own"));
+    told.headers(2, 10, 8, 5, NEWEST);
+    let paths: Vec<_> = told.requests().iter().map(|request| request.path.as_deref()).collect();
+    assert_eq!(paths, [Some("/former"), None, None]);
+}
+
+#[test]
+fn a_child_that_outlives_its_command_is_the_commands_until_that_is_forgotten() {
+    let mut told = Told::new();
+    told.exec(2, 10, EXEC_ROOT, b"go\0run\0");
+    told.fork(2, 10, 11);
+    told.exit(2, 10, EXIT_ROOT);
+    told.exec(2, 11, 0, b"server\0");
+    let last = told.processes().pop().unwrap();
+    assert_eq!((last.command, last.pid, &*last.args), (1, 11, &["server".to_owned()][..]));
+    assert_eq!((told.correlator.pids(1), told.correlator.running()), (vec![11], false));
+
+    told.correlator.forget(1);
+    let told_before = told.events.len();
+    told.fork(2, 11, 12);
+    told.handshake(2, 11, 7);
+    told.headers(2, 11, 7, 1, &path("/later"));
+    told.exit(2, 11, 0);
+    assert_eq!(told.events.len(), told_before, "nobody's");
+}
+
+#[test]
+fn a_number_that_comes_again_is_another_process() {
+    let mut told = Told::new();
+    told.exec(2, 10, EXEC_ROOT, b"go\0");
+    told.fork(2, 10, 11);
+    told.handshake(2, 11, 7);
+    told.headers(2, 11, 7, 1, &path("/first"));
+    told.exit(2, 11, 0);
+    told.fork(2, 10, 11);
+    told.headers(2, 11, 8, 1, NEWEST);
+    let starts: Vec<_> =
+        told.processes().iter().filter(|p| p.pid == 11).map(|p| (p.start_ns, p.end_ns)).collect();
+    assert_eq!(starts.len(), 3);
+    assert!(starts[0].0 == starts[1].0 && starts[1].1.is_some() && starts[2].0 > starts[1].0, "{starts:?}");
+    let second = told.requests().pop().unwrap();
+    assert_eq!((second.command, second.path.as_deref()), (1, None));
+}
+
+#[test]
+fn a_process_whose_predecessors_end_was_lost_belongs_to_its_own_command() {
+    let mut told = Told::new();
+    told.exec(2, 10, EXEC_ROOT, b"go\0");
+    told.fork(2, 10, 11);
+    told.exec(3, 20, EXEC_ROOT, b"go\0");
+    told.correlator.gap(0, 0); // 11 ended, and 20 forked another 11
+    told.exec(3, 11, 0, b"git\0");
+    told.exit(3, 11, 0);
+    let commands: Vec<_> = told.processes().iter().filter(|p| p.pid == 11).map(|p| p.command).collect();
+    assert_eq!(commands, [1, 2, 2]);
+}
+
+#[test]
+fn ten_thousand_commands_leave_nothing_behind() {
+    let mut told = Told::new();
+    for n in 1..=10_000 {
+        let (root, pid, conn) = ids(n);
+        told.exec(root, pid, EXEC_ROOT, b"go\0version\0");
+        told.fork(root, pid, pid + 1);
+        told.handshake(root, pid, conn);
+        told.headers(root, pid, conn, 1, &path("/a"));
+        told.exit(root, pid + 1, 0);
+        told.exit(root, pid, EXIT_ROOT);
+        told.correlator.forget(n);
+        told.events.clear();
+    }
+    assert!(told.correlator.is_empty());
+}

@@ -1,0 +1,132 @@
+//! What is sent again: the first time of a connection or a question is said at once, from then on
+//! it is counted.
+
+use std::collections::{HashMap, HashSet};
+
+use model::State;
+use model::event::{Body, Event};
+use model::operations::host_of;
+
+/// What was told.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Again {
+    commands: HashMap<u32, Of>,
+}
+
+/// Of one command.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Of {
+    /// By connection, and whether they were SYNs
+    segments: HashMap<(u32, bool), u32>,
+    /// Questions that were asked again
+    questions: HashSet<u32>,
+    total: u64,
+}
+
+impl Again {
+    /// What is to be said of an event that `state` has taken in; `None` when it is no repetition, or
+    /// one of many: the first is told, then the second, the fourth, and so on.
+    pub fn tell(&mut self, state: &State, event: &Event) -> Option<String> {
+        match &event.body {
+            Body::Retransmission(mark) => {
+                let of = self.commands.entry(mark.command).or_default();
+                of.total += 1;
+                let times = of.segments.entry((mark.connection, mark.syn)).or_default();
+                *times += 1;
+                let what = if mark.syn { "SYN" } else { "segment" };
+                let times = times.is_power_of_two().then(|| self::times(*times))?;
+                Some(format!("{what} sent again{times}{}", to(state, mark.command, mark.connection)))
+            }
+            Body::Dns(dns) if dns.attempt > 1 && dns.end_ns.is_none() => {
+                let of = self.commands.entry(dns.command).or_default();
+                if !of.questions.insert(dns.id) {
+                    return None;
+                }
+                of.total += 1;
+                let times = dns.attempt - 1;
+                let times = times.is_power_of_two().then(|| self::times(times))?;
+                Some(format!("question asked again{times}: {} ({}) of {}", dns.name, dns.qtype, dns.server))
+            }
+            _ => None,
+        }
+    }
+
+    /// How much a command sent again.
+    pub fn total(&self, command: u32) -> u64 {
+        self.commands.get(&command).map_or(0, |of| of.total)
+    }
+
+    /// Keeps only these commands.
+    pub fn keep(&mut self, wanted: impl Fn(u32) -> bool) {
+        self.commands.retain(|id, _| wanted(*id));
+    }
+}
+
+fn times(times: u32) -> String {
+    if times == 1 { String::new() } else { format!(" {times} times") }
+}
+
+/// ` on the connection to HOST`, or nothing when the connection is not known.
+pub fn to(state: &State, command: u32, connection: u32) -> String {
+    let known = state.command(command).and_then(|command| command.connections.get(&connection));
+    known.and_then(host_of).map_or_else(String::new, |host| format!(" on the connection to {host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::event::Mark;
+    use model::record::{Connection, Dns};
+
+    use super::*;
+
+    fn told(bodies: impl IntoIterator<Item = Body>) -> Vec<String> {
+        let (mut state, mut again) = (State::new(), Again::default());
+        let events = bodies.into_iter().map(|body| Event { at_ns: 0, body });
+        let tell = |event: Event| {
+            state.apply(&event);
+            again.tell(&state, &event)
+        };
+        events.filter_map(tell).collect()
+    }
+
+    #[test]
+    fn the_first_segment_of_a_connection_is_told_at_once_and_then_each_doubling() {
+        let connection = |id| Connection {
+            command: 1,
+            id,
+            server_name: Some("proxy.test".into()),
+            ..Connection::default()
+        };
+        let again = |connection, syn| Body::Retransmission(Mark { command: 1, connection, syn });
+        let mut bodies = vec![Body::Connection(connection(1)), again(1, true)];
+        bodies.extend((0..1000).map(|_| again(1, false)));
+        bodies.push(again(2, false));
+        let told = told(bodies);
+        assert_eq!(
+            told[..3],
+            [
+                "SYN sent again on the connection to proxy.test",
+                "segment sent again on the connection to proxy.test",
+                "segment sent again 2 times on the connection to proxy.test"
+            ]
+        );
+        assert_eq!((told.len(), told.last().unwrap().as_str()), (12, "segment sent again"));
+    }
+
+    #[test]
+    fn a_question_is_told_when_it_is_asked_again_and_once() {
+        let dns = |id, attempt| {
+            let server = "192.0.2.53:53".to_owned();
+            let (name, qtype) = ("proxy.test".to_owned(), "A".to_owned());
+            Body::Dns(Dns { command: 1, id, attempt, server, name, qtype, ..Dns::default() })
+        };
+        let told = told([dns(1, 1), dns(2, 2), dns(2, 2), dns(3, 3)]);
+        assert_eq!(
+            told,
+            [
+                "question asked again: proxy.test (A) of 192.0.2.53:53",
+                "question asked again 2 times: proxy.test (A) of 192.0.2.53:53"
+            ]
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! What the gate says, for everyone who reads it: people at a terminal, a pull request's page
+//! (Markdown), a CI's test tab (`JUnit`), GitHub's annotations, programs (JSON).
+
+pub mod annotations;
+pub mod junit;
+pub mod markdown;
+pub mod text;
+
+use model::human::{count, duration};
+use model::record::{Ns, Phase};
+use stats::gate::Outcome;
+use stats::gate::exact::Way;
+use stats::gate::modules::ModuleChange;
+use stats::gate::outcome::{Reason, Tier};
+use stats::gate::roles::RoleChange;
+use stats::gate::time::{Part, Time};
+use stats::gate::verdict::Verdict;
+
+use super::compare::{OPPOSED, footnote, opposed};
+
+/// Phases and hosts that are listed.
+const PARTS: usize = 16;
+/// Modules that are named in a line.
+const MODULES: usize = 20;
+
+/// The tiers with their verdicts.
+fn tiers(outcome: &Outcome) -> [(Tier, Option<Verdict>); 3] {
+    [
+        (Tier::Exact, outcome.exact.as_ref().and_then(|exact| exact.verdict)),
+        (Tier::Bounded, outcome.bounded.as_ref().and_then(|bounded| bounded.verdict)),
+        (Tier::Time, outcome.time.as_ref().and_then(|time| time.verdict)),
+    ]
+}
+
+/// A reason with where it is: `proxy at proxy.test: …`.
+fn placed(reason: &Reason) -> String {
+    let host = reason.host.as_deref();
+    if reason.tier == Tier::Time {
+        // Its text names both, and whether they are shown to be the cause.
+        return reason.text.clone();
+    }
+    match (reason.phase.map(Phase::name), host) {
+        (None, None) => reason.text.clone(),
+        (Some(phase), None) => format!("{phase}: {}", reason.text),
+        (None, Some(host)) => format!("{host}: {}", reason.text),
+        (Some(phase), Some(host)) => format!("{phase} at {host}: {}", reason.text),
+    }
+}
+
+/// The parts that took any time, the total first: name, before, after, change, note.
+fn rows(time: &Time) -> Vec<[String; 5]> {
+    let total = &time.total;
+    let interval = match (total.low_ns, total.high_ns) {
+        (Some(low), Some(high)) => format!("{} to {}", signed(low), signed(high)),
+        _ => "no interval".to_owned(),
+    };
+    let mut rows = vec![[
+        "total".to_owned(),
+        duration(total.before_ns),
+        duration(total.after_ns),
+        signed(total.shift_ns),
+        marked(interval, total.before_ns, total.after_ns, total.shift_ns),
+    ]];
+    let mut parts: Vec<&Part> = time.parts.iter().collect();
+    parts.sort_by_key(|part| (!part.named, part.host.is_some()));
+    rows.extend(parts.into_iter().take(PARTS).map(|part| {
+        let name = part.phase.map_or_else(|| part.host.clone().unwrap_or_default(), |p| p.name().to_owned());
+        let note = if part.named { "grew" } else { "" };
+        let note = marked(note.to_owned(), part.before_ns, part.after_ns, part.shift_ns);
+        [name, duration(part.before_ns), duration(part.after_ns), signed(part.shift_ns), note]
+    }));
+    rows
+}
+
+/// Marks a row whose medians moved the other way than its shift.
+fn marked(note: String, before: Ns, after: Ns, shift: i64) -> String {
+    match (opposed(before, after, shift), note.is_empty()) {
+        (false, _) => note,
+        (true, true) => OPPOSED.to_owned(),
+        (true, false) => format!("{note} {OPPOSED}"),
+    }
+}
+
+/// What is listed and not judged, a line each.
+fn apart(outcome: &Outcome) -> Vec<String> {
+    let Some(exact) = &outcome.exact else { return Vec::new() };
+    let list = |what: &str, names: Vec<&str>| {
+        let more = names.len().saturating_sub(MODULES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown = names.iter().take(MODULES).copied().collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("{what}: {shown}{more}"))
+    };
+    let names = |modules: &Vec<String>| modules.clone();
+    let changed: Vec<String> = exact.modules_changed.iter().map(ModuleChange::text).collect();
+    let all = [
+        ("added", names(&exact.modules_added)),
+        ("reached through others", names(&exact.modules_reached)),
+        ("changed", changed),
+        ("removed", names(&exact.modules_removed)),
+    ];
+    let mut lines: Vec<String> = all
+        .iter()
+        .filter_map(|(what, names)| list(what, names.iter().map(String::as_str).collect()))
+        .collect();
+    if exact.checksums_missing > 0 {
+        let number = count(exact.checksums_missing, "checksum");
+        lines
+            .push(format!("go.sum does not have {number} of them; `go mod download` writes what is missing"));
+    }
+    lines.extend(exact.ways.iter().map(Way::text));
+    let of = |change: &RoleChange| {
+        format!("{}: {} stands for {}", change.role.name(), change.after.join(", "), change.before.join(", "))
+    };
+    lines.extend(outcome.roles.iter().map(of));
+    lines
+}
+
+/// `+1.20 s`, `-3.00 ms`, `0 ns`
+fn signed(ns: i64) -> String {
+    let sign = match ns {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    format!("{sign}{}", duration(ns.unsigned_abs()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

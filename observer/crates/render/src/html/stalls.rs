@@ -1,0 +1,65 @@
+//! A command's stalls, each with its evidence and the command to try.
+
+use std::fmt::Write as _;
+
+use model::human::{duration, moment, percent};
+use model::report::{Command, Stall};
+use model::words::severity;
+
+use crate::answer::sentence;
+use crate::markup::escape;
+
+/// Stalls shown, pieces of evidence and remedies of one.
+const MOST: usize = 30;
+const PIECES: usize = 12;
+
+pub(super) fn stalls(out: &mut String, command: &Command) {
+    if command.stalls.is_empty() {
+        return;
+    }
+    out.push_str("<h2>Stalls</h2>\n");
+    out.push_str(
+        "<p class=\"soft\">What each kind means, and what to do: docs/stalls.md of goobserve.</p>\n",
+    );
+    for stall in command.stalls.iter().take(MOST) {
+        self::stall(out, command, stall);
+    }
+    if command.stalls.len() > MOST {
+        let _ = writeln!(out, "<p class=\"soft\">and {} more</p>", command.stalls.len() - MOST);
+    }
+}
+
+fn stall(out: &mut String, command: &Command, stall: &Stall) {
+    let severity = severity(stall.severity);
+    let _ = writeln!(
+        out,
+        "<div class=\"stall {severity}\">\n<h3>{}</h3>\n<p><span class=\"tag\">{severity}</span> · {} · cost {} ({}) · {}{} to {} s</p>",
+        escape(&sentence(&stall.summary)),
+        escape(&stall.kind),
+        duration(stall.cost_ns),
+        escape(&percent(stall.cost_ns, command.wall_ns)),
+        stall.host.as_ref().map_or_else(String::new, |host| format!("{} · ", escape(host))),
+        moment(stall.start_ns.saturating_sub(command.start_ns)),
+        moment(stall.end_ns.saturating_sub(command.start_ns)),
+    );
+    if !stall.evidence.is_empty() {
+        out.push_str("<ul>\n");
+        for piece in stall.evidence.iter().take(PIECES) {
+            let _ = writeln!(out, "<li>{}</li>", escape(piece));
+        }
+        if stall.evidence.len() > PIECES {
+            let _ = writeln!(out, "<li class=\"soft\">and {} more</li>", stall.evidence.len() - PIECES);
+        }
+        out.push_str("</ul>\n");
+    }
+    if !stall.advice.is_empty() {
+        let _ = writeln!(out, "<p><b>do</b>: {}</p>", escape(&stall.advice));
+    }
+    for remedy in stall.remedies.iter().take(PIECES) {
+        let _ = writeln!(out, "<p><b>{}</b>: {}</p>", escape(&remedy.name), escape(&remedy.why));
+        if !remedy.attempt.is_empty() {
+            let _ = writeln!(out, "<pre>{}</pre>", escape(&remedy.attempt));
+        }
+    }
+    out.push_str("</div>\n");
+}

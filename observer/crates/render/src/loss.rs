@@ -1,0 +1,102 @@
+//! What was not seen in, a sentence out.
+
+use model::human::{count, duration, moment};
+use model::operations::is_go;
+use model::record::{Gap, Loss};
+use model::report::{Command, Connection, Report};
+
+/// Bytes received over TLS that no handshake has: certificates are a few kilobytes.
+const NO_HANDSHAKE: u64 = 16 << 10;
+
+/// To be said before anything else of a command: requests of it were not seen. Without a command,
+/// of all of them.
+pub fn missed(report: &Report, command: Option<u32>) -> Option<String> {
+    let of = |connection: &&Connection| command.is_none_or(|id| connection.command == id);
+    let silent =
+        report.connections.iter().filter(of).filter(|connection| is_unseen(connection)).count() as u64;
+    // Which command's these are is not in a report.
+    let late =
+        if command.is_none() || report.commands.len() == 1 { report.loss.connections_joined_late } else { 0 };
+    let (n, how) = if late >= silent { (late, "joined late") } else { (silent, "not seen into") };
+    let (was, whose) = if n == 1 { ("was", "its") } else { ("were", "their") };
+    (n > 0).then(|| format!("{} {was} {how}: {whose} requests are missing below", count(n, "connection")))
+}
+
+/// A TLS connection of go that carried something, of which nothing is known.
+fn is_unseen(connection: &Connection) -> bool {
+    let Connection { comm, tls_ns, alpn, requests, bytes_received, .. } = connection;
+    let carried = bytes_received.is_some_and(|bytes| bytes > NO_HANDSHAKE);
+    is_go(comm) && tls_ns.is_some() && alpn.is_none() && *requests == 0 && carried
+}
+
+/// In words; `None` when nothing was lost.
+pub fn sentence(loss: &Loss) -> Option<String> {
+    let parts = [
+        (loss.kernel_events_lost, "kernel event", "lost"),
+        (loss.events_undecoded, "event", "not understood or not kept"),
+        (loss.connections_joined_late, "connection", "seen only after its beginning"),
+        (loss.programs_unexamined, "program", "not examined"),
+    ];
+    let lost: Vec<String> = parts
+        .iter()
+        .filter(|part| part.0 > 0)
+        .map(|(n, what, how)| format!("{} {how}", count(*n, what)))
+        .collect();
+    (!lost.is_empty()).then(|| format!("{}; figures above may be too low.", lost.join(", ")))
+}
+
+/// When records of a command were lost, and how much of its time is not known because of it; `None`
+/// when none were.
+pub fn gaps(command: &Command) -> Option<String> {
+    let at = |gap: &Gap| {
+        let from = |at: u64| moment(at.saturating_sub(command.start_ns));
+        format!("{} s and {} s", from(gap.start_ns), from(gap.end_ns))
+    };
+    let first = command.gaps.first().map(at)?;
+    let more = match command.gaps.len() {
+        1 => String::new(),
+        n => format!(", and {}", count(n as u64 - 1, "more time")),
+    };
+    let unknown = duration(command.unknown_ns);
+    Some(format!("Records were lost between {first}{more}: what {unknown} of the time went to is not known."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(bytes_received: u64) -> Connection {
+        let of_go = model::record::Connection {
+            command: 1,
+            comm: "go".into(),
+            tls_ns: Some(1),
+            bytes_received: Some(bytes_received),
+            ..Default::default()
+        };
+        Connection::from(&of_go)
+    }
+
+    fn report(connections: Vec<Connection>) -> Report {
+        let commands = vec![Command { id: 1, ..Command::default() }];
+        Report { commands, connections, ..Report::default() }
+    }
+
+    #[test]
+    fn requests_that_were_not_seen_are_told_of_the_command_that_made_them() {
+        let mut report = report(vec![connection(900_000), connection(900_000), connection(2_000)]);
+        let told = missed(&report, Some(1)).unwrap();
+        assert_eq!(told, "2 connections were not seen into: their requests are missing below");
+        assert_eq!(missed(&report, Some(2)), None);
+        report.loss.connections_joined_late = 2;
+        let told = missed(&report, None).unwrap();
+        assert_eq!(told, "2 connections were joined late: their requests are missing below");
+    }
+
+    #[test]
+    fn nothing_is_told_of_connections_whose_requests_are_known_or_not_gos() {
+        let git = Connection { comm: "git-remote-http".into(), ..connection(900_000) };
+        let seen = Connection { alpn: Some("h2".into()), requests: 5, ..connection(900_000) };
+        let plain = Connection { tls_ns: None, ..connection(900_000) };
+        assert_eq!(missed(&report(vec![git, seen, plain, connection(2_000)]), Some(1)), None);
+    }
+}

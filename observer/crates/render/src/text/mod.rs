@@ -1,0 +1,128 @@
+//! A report in, a page for people out: what ran, where its time went, and what made it wait.
+
+mod network;
+mod requests;
+mod stalls;
+mod time;
+
+use model::human::{duration, duration_or_unknown};
+use model::operations::is_go;
+use model::report::{Command, Report};
+use model::words;
+
+use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
+use super::table::{Column, Table};
+
+/// The report as text.
+pub fn text(report: &Report, options: Options) -> String {
+    let mut page = Page::new(options);
+    if report.commands.is_empty() {
+        page.line(0, PLAIN, "No go command was observed.");
+    }
+    if !report.remedies.is_empty() {
+        page.line(0, PLAIN, &format!("With {}", report.remedies.join(" + ")));
+    }
+    if report.commands.len() > 1 {
+        missed(&mut page, report, None);
+    }
+    for command in &report.commands {
+        header(&mut page, report, command);
+        time::phases(&mut page, command);
+        stalls::stalls(&mut page, command);
+        time::hosts(&mut page, command);
+        requests::slowest(&mut page, report, command);
+        requests::sumdb(&mut page, report, command);
+        network::dns(&mut page, report, command);
+        network::connections(&mut page, report, command);
+        processes(&mut page, report, command);
+    }
+    loss(&mut page, report);
+    page.finish()
+}
+
+fn header(page: &mut Page, report: &Report, command: &Command) {
+    page.gap();
+    let number = if report.commands.len() > 1 { format!("#{} ", command.id) } else { String::new() };
+    page.line(0, HEADING, &format!("{number}{}", words::argv(&command.argv)));
+    missed(page, report, Some(command.id));
+    let failed = command.exit_code.is_some_and(|code| code != 0) || command.signal.is_some();
+    let ending = words::ending(command.ended, command.exit_code, command.signal);
+    let style = if failed { BAD } else { PLAIN };
+    let before =
+        command.age_ns.map_or_else(String::new, |age| format!(" observed, {} before", duration(age)));
+    page.line(0, style, &format!("{}{before}, {ending}", duration(command.wall_ns)));
+    let go = &command.go;
+    let settings = [
+        ("", go.version.clone()),
+        ("GOPROXY=", go.goproxy.clone()),
+        ("GOSUMDB=", go.gosumdb.clone()),
+        ("GOFLAGS=", go.goflags.clone()),
+        ("GODEBUG=", go.godebug.clone()),
+        ("downloads at once: ", go.gomaxprocs.map(|n| n.to_string())),
+    ];
+    let known: Vec<String> = settings
+        .into_iter()
+        .filter_map(|(name, value)| {
+            value.filter(|value| !value.is_empty()).map(|value| format!("{name}{value}"))
+        })
+        .collect();
+    let unknown = (go.version.is_some() && !go.has_settings()).then(|| "settings not known".to_owned());
+    let known: Vec<String> = known.into_iter().chain(unknown).collect();
+    if !known.is_empty() {
+        page.line(0, DIM, &known.join("  "));
+    }
+}
+
+/// Whoever reads on must know that what is below is not all.
+fn missed(page: &mut Page, report: &Report, command: Option<u32>) {
+    if let Some(missed) = super::loss::missed(report, command) {
+        page.line(0, BAD, &missed);
+    }
+}
+
+/// Processes other than go: git and its helpers, compilers.
+fn processes(page: &mut Page, report: &Report, command: &Command) {
+    const MOST: usize = 8;
+    let of = report.processes.iter().filter(|process| process.command == command.id);
+    let others: Vec<_> = of.filter(|process| !is_go(&process.comm)).collect();
+    if others.is_empty() {
+        return;
+    }
+    page.heading("Processes other than go");
+    let mut table = Table::new(&[Column::Left, Column::Flexible, Column::Right, Column::Left, Column::Left]);
+    for process in others.iter().take(MOST) {
+        let took = process.end_ns.map(|end| end.saturating_sub(process.start_ns));
+        let cpu = format!("CPU {}", duration_or_unknown(process.cpu_ns));
+        let ending = words::process_ending(process, command);
+        let bad = process.exit_code.is_some_and(|code| code != 0);
+        table.styled([
+            (process.comm.clone(), PLAIN),
+            (words::argv(&process.args), DIM),
+            (duration_or_unknown(took), PLAIN),
+            (ending, if bad { BAD } else { PLAIN }),
+            (cpu, PLAIN),
+        ]);
+    }
+    page.table(&table);
+    rest(page, others.len(), MOST, "process", "processes");
+}
+
+/// Says how many rows a table leaves out.
+fn rest(page: &mut Page, all: usize, shown: usize, one: &str, many: &str) {
+    if all > shown {
+        let left = all - shown;
+        let word = if left == 1 { one } else { many };
+        page.line(2, DIM, &format!("and {left} more {word}"));
+    }
+}
+
+fn loss(page: &mut Page, report: &Report) {
+    page.heading("What was not seen");
+    match super::loss::sentence(&report.loss) {
+        Some(lost) => page.line(2, BAD, &lost),
+        None => page.line(2, PLAIN, "Nothing was lost."),
+    }
+    for gaps in report.commands.iter().filter_map(super::loss::gaps) {
+        page.line(2, BAD, &gaps);
+    }
+}

@@ -1,0 +1,104 @@
+//! Large commands are worked through by a thread beside the frames, so that none waits for it. In: a
+//! copy of the command, and what is looked at. Out: its digest, lanes and rows, a little later.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use model::operations::Threads;
+use model::record::Ns;
+use model::state::CommandState;
+
+use super::digest::{Digest, LanesKey};
+use super::table::Order;
+use super::tables::{self, Look};
+use super::theme::Theme;
+use super::timeline::lanes::{self, Lane};
+use super::view::{ListView, Tab};
+
+/// What is to be worked out.
+#[derive(Debug)]
+pub struct Job {
+    /// As it is now
+    pub command: CommandState,
+    /// Its number
+    pub id: u32,
+    /// The present
+    pub now: Ns,
+    /// What its threads do
+    pub threads: Threads,
+    /// The timeline is looked at
+    pub lanes: Option<LanesKey>,
+    /// A table is
+    pub order: Option<(Tab, ListView, String)>,
+}
+
+/// What was.
+#[derive(Debug)]
+pub struct Done {
+    /// Of which command
+    pub id: u32,
+    /// Its digest
+    pub digest: Digest,
+    /// Lanes, and of when they are
+    pub lanes: Option<(LanesKey, Ns, Vec<Lane>)>,
+    /// Rows of a table
+    pub order: Option<(Tab, Order)>,
+}
+
+/// The thread: one job at a time.
+#[derive(Debug)]
+pub struct Beside {
+    jobs: SyncSender<Job>,
+    done: Receiver<Done>,
+    busy: bool,
+}
+
+impl Beside {
+    /// Starts it; `None` where there can be no thread.
+    pub fn start() -> Option<Self> {
+        let (jobs, to_do) = sync_channel::<Job>(1);
+        let (results, done) = sync_channel(1);
+        let work = move || {
+            while let Ok(job) = to_do.recv() {
+                if results.send(job.work()).is_err() {
+                    break;
+                }
+            }
+        };
+        thread::Builder::new().name("digest".into()).spawn(work).ok()?;
+        Some(Self { jobs, done, busy: false })
+    }
+
+    /// Something is being worked out.
+    pub const fn busy(&self) -> bool {
+        self.busy
+    }
+
+    /// Takes a job; only when it is not busy.
+    pub fn give(&mut self, job: Job) {
+        self.busy = self.jobs.try_send(job).is_ok();
+    }
+
+    /// What has been worked out meanwhile.
+    pub fn take(&mut self) -> Option<Done> {
+        let done = self.done.try_recv().ok()?;
+        self.busy = false;
+        Some(done)
+    }
+}
+
+impl Job {
+    fn work(self) -> Done {
+        let Self { command, id, now, threads, lanes, order } = self;
+        let digest = Digest::new(&command, id, now, threads);
+        let lanes = lanes.map(|key| {
+            let lanes = lanes::lanes(&command, now, key.focus, &key.filter);
+            (key, now, lanes)
+        });
+        let order = order.and_then(|(tab, list, filter)| {
+            let source = tables::source(tab, Look { command: &command, now, theme: Theme::default() })?;
+            Some((tab, Order::new(source.as_ref(), (id, command.changes), now, &list, &filter)))
+        });
+        Done { id, digest, lanes, order }
+    }
+}

@@ -1,0 +1,282 @@
+//! Every command, longest stuck first, and what many wait for together.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use diagnose::advice::next_step;
+use model::clean::{clean, fit, fit_middle, width};
+use model::human::{count, duration};
+use model::record::{Ns, Phase};
+use model::state::{CommandState, State};
+use model::words;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::canvas::{below, line, put, put_right};
+use super::digest::{Cache, Digest};
+use super::header::{Status, clock, loss, parts, sentence};
+use super::table::{Column, ListPlace, number, text};
+use super::theme::{Theme, letter};
+use super::view::View;
+
+const COLUMNS: [Column; 7] = [
+    text("user", 5, 0),
+    text("folder", 13, 0),
+    number("age", 7, 0),
+    text("command", 15, 0),
+    text("time went to", 20, 120),
+    number("since", 7, 0),
+    text("waiting for", 0, 0),
+];
+
+/// A row.
+struct Row<'a> {
+    id: u32,
+    command: &'a CommandState,
+    digest: Rc<Digest>,
+    /// Since when it waits, once that is worth telling
+    stuck: Option<Ns>,
+}
+
+/// Where rows were drawn, and which commands they are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Drawn {
+    /// The place of the rows
+    pub place: ListPlace,
+    /// Commands in order
+    pub ids: Vec<u32>,
+}
+
+/// Draws the list.
+pub fn draw(
+    buffer: &mut Buffer,
+    area: Rect,
+    state: &State,
+    view: &View,
+    cache: &mut Cache,
+    now: Ns,
+) -> Drawn {
+    let theme = view.theme;
+    let mut rows: Vec<Row<'_>> = state
+        .commands()
+        .filter(|(_, command)| matches(command, &view.filter))
+        .map(|(id, command)| {
+            let digest = cache.glance(command, id, now, view);
+            let wait = digest.wait.as_ref().filter(|wait| wait.tells(now));
+            let stuck = wait.map(|wait| wait.waiting.since_ns).filter(|_| !ended(command));
+            Row { id, command, digest, stuck }
+        })
+        .collect();
+    sort(&mut rows, view, now);
+    head(buffer, area, state, &rows, view, now);
+    let used = 2 + shared(buffer, below(area, 2), &rows, theme, now);
+    let table = below(area, used);
+    let widths = widths(table.width);
+    let titles = COLUMNS.iter().map(|column| (column.title.to_owned(), theme.dim())).collect::<Vec<_>>();
+    cells(buffer, line(table, 0), &widths, &titles);
+    let body = below(table, 1);
+    let chosen = view.commands.row.min(rows.len().saturating_sub(1));
+    let first = chosen.saturating_sub(usize::from(body.height).saturating_sub(1));
+    for (down, row) in rows.iter().skip(first).take(usize::from(body.height)).enumerate() {
+        let place = line(body, down as u16);
+        cells(buffer, place, &widths, &of(row, view, now));
+        if first + down == chosen {
+            buffer.set_style(place, theme.chosen());
+        }
+        strip(buffer, place, &widths, &row.digest, theme);
+    }
+    if rows.is_empty() {
+        let text = if view.starting {
+            "getting ready: what starts now is not seen yet"
+        } else if view.filter.is_empty() {
+            "no go command runs: start one in another terminal, for example `go mod download`"
+        } else {
+            "nothing matches the filter"
+        };
+        put(buffer, body, body.x, body.y, text, theme.dim());
+    }
+    let left = rows.len().saturating_sub(first + usize::from(body.height));
+    if left > 0 {
+        put_right(buffer, body, body.bottom() - 1, &format!(" {left} more below "), theme.chosen());
+    }
+    let place = ListPlace { area: body, first, rows: rows.len() };
+    Drawn { place, ids: rows.iter().map(|row| row.id).collect() }
+}
+
+fn ended(command: &CommandState) -> bool {
+    command.record.as_ref().is_some_and(|record| record.wall_ns.is_some())
+}
+
+fn matches(command: &CommandState, filter: &str) -> bool {
+    filter.is_empty()
+        || command.record.as_ref().is_some_and(|record| {
+            let cwd = record.cwd.as_deref().unwrap_or_default();
+            format!("{} {cwd} {}", words::argv(&record.argv), record.pid).to_lowercase().contains(filter)
+        })
+}
+
+/// Stuck ones first, the longest of them on top; then those that run; then the ended, latest first.
+fn sort(rows: &mut [Row<'_>], view: &View, now: Ns) {
+    let age = |row: &Row<'_>| {
+        let (start, until) = row.command.wall(now);
+        until.saturating_sub(start)
+    };
+    match view.commands.sort {
+        None => rows.sort_by_key(|row| {
+            let over = ended(row.command);
+            let when = if over { Ns::MAX - row.command.wall(now).1 } else { Ns::MAX - age(row) };
+            (row.stuck.unwrap_or(Ns::MAX), over, when)
+        }),
+        Some(0) => rows.sort_by_key(|row| row.command.record.as_ref().and_then(|record| record.uid)),
+        Some(1) => rows.sort_by_key(|row| row.command.record.as_ref().and_then(|record| record.cwd.clone())),
+        Some(2) => rows.sort_by_key(|row| Reverse(age(row))),
+        Some(_) => {
+            rows.sort_by_key(|row| row.command.record.as_ref().map(|record| words::argv(&record.argv)));
+        }
+    }
+    if view.commands.reversed {
+        rows.reverse();
+    }
+}
+
+fn head(buffer: &mut Buffer, area: Rect, state: &State, rows: &[Row<'_>], view: &View, now: Ns) {
+    let theme = view.theme;
+    let place = line(area, 0);
+    loss(buffer, place, &state.loss(), theme);
+    let running = rows.iter().filter(|row| !ended(row.command)).count();
+    let x = put(buffer, place, place.x, place.y, &count(rows.len() as u64, "command"), theme.bold());
+    let text = format!("  {running} running  {}", clock(now));
+    put(buffer, place, x, place.y, &text, theme.dim());
+    let place = line(area, 1);
+    let stuck = rows.iter().filter(|row| row.stuck.is_some());
+    let Some(worst) = stuck.clone().min_by_key(|row| row.stuck) else {
+        put(
+            buffer,
+            place,
+            place.x,
+            place.y,
+            "none is waiting for anything longer than a second",
+            theme.dim(),
+        );
+        return;
+    };
+    let text = format!(
+        "{} waiting longer than a second, the longest {}",
+        stuck.count(),
+        duration(now.saturating_sub(worst.stuck.unwrap_or(now)))
+    );
+    put(buffer, place, place.x, place.y, &text, theme.bold());
+}
+
+/// A line for each host that several wait for, at most two; and what to try about the first.
+fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: Ns) -> u16 {
+    let running = rows.iter().filter(|row| !ended(row.command)).count();
+    let mut hosts: BTreeMap<(String, Phase), Vec<&Row<'_>>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.stuck.is_some()) {
+        if let Some(wait) = &row.digest.wait {
+            let host = wait.waiting.host.clone().unwrap_or_else(|| "an unknown host".to_owned());
+            hosts.entry((host, wait.waiting.phase)).or_default().push(row);
+        }
+    }
+    let mut hosts: Vec<_> = hosts.into_iter().filter(|(_, rows)| rows.len() > 1).collect();
+    hosts.sort_by_key(|(_, rows)| Reverse(rows.len()));
+    let mut used = 0;
+    for ((host, phase), together) in hosts.iter().take(2) {
+        let place = line(area, used);
+        let sign = format!(" {} ", letter(*phase));
+        let x = put(buffer, place, place.x, place.y, &sign, theme.on_phase(*phase));
+        let since = together.iter().filter_map(|row| row.stuck).min().unwrap_or(now);
+        let waits = if *phase == Phase::Lock { "a file lock".to_owned() } else { host.clone() };
+        let text = format!(
+            " {} of {running} wait for {waits} ({}), the first since {}",
+            together.len(),
+            phase.name(),
+            duration(now.saturating_sub(since))
+        );
+        put(buffer, place, x, place.y, &text, theme.bold());
+        used += 1;
+    }
+    let stall = rows.iter().find_map(|row| row.digest.stalls.first().filter(|_| row.stuck.is_some()));
+    if let Some((how, step)) = stall.and_then(next_step) {
+        let place = line(area, used);
+        let x = put(buffer, place, place.x, place.y, &format!("{how:<5}"), theme.bold());
+        put(buffer, place, x, place.y, step, if how == "try" { theme.command() } else { Style::new() });
+        used += 1;
+    }
+    used
+}
+
+fn of(row: &Row<'_>, view: &View, now: Ns) -> Vec<(String, Style)> {
+    let theme = view.theme;
+    let record = row.command.record.as_ref();
+    let (start, until) = row.command.wall(now);
+    let user = record.and_then(|record| record.uid).map_or_else(
+        || "?".to_owned(),
+        |uid| view.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()),
+    );
+    let folder = record.and_then(|record| record.cwd.clone()).unwrap_or_else(|| "?".to_owned());
+    let argv = record.map_or_else(|| "not seen".to_owned(), |record| words::argv(&record.argv));
+    let (since, what, style) = match (&row.digest.wait, row.stuck) {
+        (Some(wait), Some(stuck)) => (
+            duration(now.saturating_sub(stuck)),
+            wait.waiting.summary.clone(),
+            theme.phase(wait.waiting.phase),
+        ),
+        _ => match sentence(view, row.command, &row.digest, now).0 {
+            Status::Waiting(phase, text) => (String::new(), text, theme.phase(phase)),
+            Status::Failed(text) => (String::new(), text, theme.bad()),
+            Status::Calm(text) => (String::new(), text, theme.dim()),
+        },
+    };
+    vec![
+        (user, theme.dim()),
+        (folder, Style::new()),
+        (duration(until.saturating_sub(start)), Style::new()),
+        (argv, theme.bold()),
+        (String::new(), Style::new()),
+        (since, theme.bold()),
+        (what, style),
+    ]
+}
+
+fn widths(room: u16) -> [u16; COLUMNS.len()] {
+    let mut widths = COLUMNS.map(|column| if column.from <= room { column.width } else { 0 });
+    if room >= 110 {
+        widths[1] += 14;
+        widths[3] += 6;
+    }
+    let used: u16 = widths.iter().filter(|width| **width > 0).map(|width| width + 1).sum();
+    widths[COLUMNS.len() - 1] = room.saturating_sub(used);
+    widths
+}
+
+fn cells(buffer: &mut Buffer, place: Rect, widths: &[u16], cells: &[(String, Style)]) {
+    let mut x = place.x;
+    for ((column, room), (text, style)) in COLUMNS.iter().zip(widths).zip(cells) {
+        if *room == 0 {
+            continue;
+        }
+        let inside = Rect { x, width: *room, ..place }.intersection(place);
+        let text = clean(text);
+        let middle = matches!(column.title, "folder");
+        let text =
+            if middle { fit_middle(&text, usize::from(*room)) } else { fit(&text, usize::from(*room)) };
+        let indent = if column.right { usize::from(*room).saturating_sub(width(&text)) as u16 } else { 0 };
+        put(buffer, inside, inside.x + indent, inside.y, &text, *style);
+        x += room + 1;
+    }
+}
+
+/// Where its time went, as letters in the phases' colours.
+fn strip(buffer: &mut Buffer, place: Rect, widths: &[u16], digest: &Digest, theme: Theme) {
+    if widths[4] == 0 {
+        return;
+    }
+    let x: u16 = widths[..4].iter().map(|width| width + 1).sum();
+    for (phase, from, columns) in parts(&digest.split, widths[4]) {
+        let text = letter(phase).to_string().repeat(usize::from(columns));
+        put(buffer, place, place.x + x + from, place.y, &text, theme.on_phase(phase));
+    }
+}

@@ -1,0 +1,204 @@
+//! Plays a recording on a terminal. In: its events. Out: the dashboard, until it is left.
+//!
+//! Time passes here by the clock of whoever looks; what the state knows comes from events alone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use model::State;
+use model::event::{Body, Event};
+use model::record::Ns;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+
+use super::keys::{self, Act};
+use super::screen::Screen;
+use super::theme::Theme;
+use super::view::{Playing, View};
+
+/// Time from frame to frame while it plays.
+const FRAME: Duration = Duration::from_millis(100);
+/// The same while it stands: only signals are looked for.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// A recording, and how far it has been played.
+pub struct Recording {
+    events: Vec<Event>,
+    /// Events that the state has taken in
+    applied: usize,
+    state: State,
+    /// By command: its spells, also those that are told only later
+    idle: BTreeMap<u32, Vec<(Ns, Ns)>>,
+    length: Ns,
+}
+
+impl Recording {
+    /// Takes its events, in order of time.
+    pub fn new(events: Vec<Event>) -> Self {
+        let mut idle: BTreeMap<u32, Vec<(Ns, Ns)>> = BTreeMap::new();
+        let mut length = 0;
+        for event in &events {
+            length = length.max(event.at_ns);
+            match &event.body {
+                Body::Command(update) if update.command.local.is_some() => {
+                    idle.entry(update.command.id).or_default().extend(&update.idle);
+                }
+                Body::Idle(update) => {
+                    idle.entry(update.command).or_default().extend(&update.idle);
+                }
+                Body::End(end) => length = length.max(end.duration_ns),
+                _ => {}
+            }
+        }
+        Self { events, applied: 0, state: State::new(), idle, length }
+    }
+
+    /// Its length.
+    pub fn length(&self) -> Ns {
+        self.length
+    }
+
+    /// What was known at a moment.
+    pub fn at(&mut self, now: Ns) -> &State {
+        let back = self.applied.checked_sub(1).is_some_and(|last| self.events[last].at_ns > now);
+        if back {
+            (self.applied, self.state) = (0, State::new());
+        }
+        while let Some(event) = self.events.get(self.applied).filter(|event| event.at_ns <= now) {
+            self.state.apply(event);
+            self.applied += 1;
+        }
+        &self.state
+    }
+
+    /// Since when a command's threads sleep at that moment. A spell is told when it is over; here
+    /// that is known beforehand.
+    pub fn asleep(&self, now: Ns) -> BTreeMap<u32, Option<Ns>> {
+        let of = |spells: &Vec<(Ns, Ns)>| {
+            let at = spells.partition_point(|(_, end)| *end <= now);
+            spells.get(at).map(|(start, _)| *start).filter(|start| *start <= now)
+        };
+        // Beyond the last spell nothing is known.
+        let known = self.idle.iter().filter(|(_, spells)| spells.last().is_some_and(|last| now < last.1));
+        known.map(|(id, spells)| (*id, of(spells))).collect()
+    }
+}
+
+/// Plays it on this process's terminal until it is left, or the process is told to end.
+pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
+    let ending = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&ending))?;
+    }
+    let playing = Playing { runs: true, speed: 1.0, length: recording.length() };
+    let mut view = View { theme, playing: Some(playing), now: Some(0), ..View::default() };
+    let mut screen = Screen::take()?;
+    match shown(recording, &mut view, &mut screen, &ending) {
+        // Nobody looks any more.
+        Err(_) if screen.gone() => Ok(()),
+        result => result,
+    }
+}
+
+fn shown(
+    recording: &mut Recording,
+    view: &mut View,
+    screen: &mut Screen,
+    ending: &AtomicBool,
+) -> io::Result<()> {
+    let length = recording.length();
+    let mut last = Instant::now();
+    let mut dirty = true;
+    while !ending.load(Ordering::SeqCst) {
+        let now = view.now.unwrap_or(0);
+        if dirty {
+            view.asleep = recording.asleep(now);
+            screen.draw(recording.at(now), view)?;
+        }
+        let runs = view.playing.is_some_and(|playing| playing.runs);
+        let mut inputs = screen.input(if runs || screen.busy() { FRAME } else { IDLE })?;
+        let passed = last.elapsed();
+        last = Instant::now();
+        dirty = runs || screen.busy();
+        if let Some(playing) = view.playing.as_mut().filter(|playing| playing.runs) {
+            let passed = (passed.as_nanos() as f64 * playing.speed) as Ns;
+            let now = now.saturating_add(passed).min(length);
+            playing.runs = now < length;
+            view.now = Some(now);
+        }
+        while let Some(event) = inputs {
+            dirty = true;
+            let stood = view.playing.is_some_and(|playing| !playing.runs);
+            match keys::input(view, screen.drawn(), &event) {
+                Act::Quit | Act::Interrupt => return Ok(()),
+                Act::Seek(at) => view.now = Some(at),
+                Act::Copy(text) => {
+                    screen.copy(&text)?;
+                    view.note = Some("copied, where the terminal allows it".to_owned());
+                }
+                Act::Suspend => {
+                    screen.leave();
+                    signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
+                    screen.again()?;
+                    last = Instant::now();
+                }
+                Act::Draw | Act::Nothing => {}
+            }
+            if stood {
+                restart(view, length);
+            }
+            inputs = screen.input(Duration::ZERO)?;
+        }
+    }
+    Ok(())
+}
+
+/// Played again at its end, it begins anew.
+fn restart(view: &mut View, length: Ns) {
+    let runs = view.playing.is_some_and(|playing| playing.runs);
+    if runs && view.now.is_some_and(|now| now >= length) {
+        view.now = Some(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::event::CommandUpdate;
+    use model::record::{Command, Local, Request};
+
+    use super::*;
+
+    fn recording() -> Recording {
+        let command = Command { id: 1, local: Some(Local::default()), ..Command::default() };
+        let update = |idle| Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() });
+        let request =
+            |end_ns| Body::Request(Request { command: 1, id: 1, start_ns: 10, end_ns, ..Request::default() });
+        let events = [(0, update(Vec::new())), (10, request(None)), (90, request(Some(90)))];
+        let last = (95, update(vec![(20, 80)]));
+        let events = events.into_iter().chain([last]).map(|(at_ns, body)| Event { at_ns, body });
+        Recording::new(events.collect())
+    }
+
+    #[test]
+    fn a_moment_knows_what_was_told_until_then_also_after_going_back() {
+        let mut recording = recording();
+        let end = |recording: &mut Recording, now| {
+            let state = recording.at(now);
+            state.command(1).and_then(|command| command.requests.get(&1)?.end_ns)
+        };
+        assert_eq!(end(&mut recording, 100), Some(90));
+        assert_eq!(end(&mut recording, 50), None);
+        assert!(recording.at(5).command(1).is_some_and(|command| command.requests.is_empty()));
+        assert_eq!((end(&mut recording, 90), recording.length()), (Some(90), 95));
+    }
+
+    #[test]
+    fn a_spell_counts_while_it_lasts_although_it_is_told_at_its_end() {
+        let recording = recording();
+        assert_eq!(recording.asleep(10), BTreeMap::from([(1, None)]));
+        assert_eq!(recording.asleep(50), BTreeMap::from([(1, Some(20))]));
+        assert_eq!(recording.asleep(85), BTreeMap::new());
+    }
+}

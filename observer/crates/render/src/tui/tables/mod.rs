@@ -1,0 +1,67 @@
+//! The tables of a command: what each row is, how it is sorted.
+
+mod connections;
+mod dns;
+mod processes;
+mod requests;
+
+use model::human::moment;
+use model::record::{Ns, Phase};
+use model::state::CommandState;
+
+use super::table::Source;
+use super::theme::{Theme, fill};
+use super::view::Tab;
+
+/// What every table looks at.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The command
+    pub command: &'a CommandState,
+    /// The present
+    pub now: Ns,
+    /// Colours
+    pub theme: Theme,
+}
+
+/// The table of a tab; `None` where it has none.
+pub fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
+    Some(match tab {
+        Tab::Requests => Box::new(requests::Requests(look)),
+        Tab::Dns => Box::new(dns::Questions(look)),
+        Tab::Connections => Box::new(connections::Connections(look)),
+        Tab::Processes => Box::new(processes::Processes::new(look)),
+        Tab::Timeline | Tab::Stalls => return None,
+    })
+}
+
+impl Look<'_> {
+    /// A moment, as seconds since the command began.
+    pub fn moment(&self, at: Ns) -> String {
+        moment(at.saturating_sub(self.command.wall(self.now).0))
+    }
+
+    /// How long something took, or takes.
+    fn took(&self, start: Ns, end: Option<Ns>) -> Ns {
+        end.unwrap_or(self.now).saturating_sub(start)
+    }
+
+    /// When something was, in the command's time: a waterfall of one row.
+    fn strip(&self, columns: u16, start: Ns, answered: Option<Ns>, end: Option<Ns>, phase: Phase) -> String {
+        let (from, until) = self.command.wall(self.now);
+        let length = u128::from(until.saturating_sub(from).max(1));
+        let column = |at: Ns| {
+            let at = u128::from(at.saturating_sub(from)) * u128::from(columns) / length;
+            at.min(u128::from(columns.saturating_sub(1)))
+        };
+        let (first, last) = (column(start), column(end.unwrap_or(self.now)));
+        let answer = answered.map_or(u128::MAX, column);
+        (0..u128::from(columns))
+            .map(|at| match at {
+                at if at < first || at > last => " ",
+                at if at == last && end.is_none() => "▶",
+                at => fill(phase, at >= answer && answer < last),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! Processes, as they began.
+
+use model::human::{duration, duration_or_unknown};
+use model::record::{Phase, Process};
+use model::words;
+use ratatui::style::Style;
+
+use super::Look;
+use crate::tui::table::{Column, Key, Source, number, text};
+
+const COLUMNS: [Column; 9] = [
+    number("start s", 8, 0),
+    number("pid", 8, 0),
+    number("parent", 8, 100),
+    text("name", 15, 0),
+    number("took", 11, 0),
+    number("cpu", 9, 0),
+    number("exit", 5, 0),
+    text("command", 0, 0),
+    text("when", 0, 120),
+];
+
+/// A command's processes; a row's number is its place among them.
+pub struct Processes<'a> {
+    look: Look<'a>,
+    all: Vec<&'a Process>,
+}
+
+impl<'a> Processes<'a> {
+    /// All of them.
+    pub fn new(look: Look<'a>) -> Self {
+        Self { look, all: look.command.processes.values().collect() }
+    }
+
+    fn get(&self, row: u64) -> Option<&Process> {
+        self.all.get(row as usize).copied()
+    }
+}
+
+impl Source for Processes<'_> {
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS
+    }
+
+    fn usual(&self) -> (usize, bool) {
+        (0, false)
+    }
+
+    fn rows(&self) -> Vec<u64> {
+        (0..self.all.len() as u64).collect()
+    }
+
+    fn key(&self, row: u64, column: usize) -> Key {
+        let Some(process) = self.get(row) else { return Key::Unknown };
+        match column {
+            1 => Key::Number(u64::from(process.pid)),
+            2 => Key::Number(u64::from(process.ppid)),
+            3 => process.comm.as_str().into(),
+            4 => Key::Number(self.look.took(process.start_ns, process.end_ns)),
+            5 => process.cpu_ns.into(),
+            6 => process.exit_code.map(|code| u64::from(code.unsigned_abs())).into(),
+            7 => Key::Text(words::argv(&process.args)),
+            _ => Key::Number(process.start_ns),
+        }
+    }
+
+    fn haystack(&self, row: u64) -> String {
+        self.get(row).map_or_else(String::new, |process| {
+            format!("{} {} {}", process.pid, process.comm, words::argv(&process.args))
+        })
+    }
+
+    fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {
+        let Some(process) = self.get(row) else { return Vec::new() };
+        let (theme, plain) = (self.look.theme, Style::new());
+        let failed = process.exit_code.is_some_and(|code| code != 0);
+        let exit = match (process.exit_code, process.end_ns) {
+            (Some(code), _) => code.to_string(),
+            (None, Some(_)) => "?".to_owned(),
+            (None, None) => "runs".to_owned(),
+        };
+        vec![
+            (self.look.moment(process.start_ns), theme.dim()),
+            (process.pid.to_string(), plain),
+            (process.ppid.to_string(), theme.dim()),
+            (process.comm.clone(), plain),
+            (duration(self.look.took(process.start_ns, process.end_ns)), plain),
+            (duration_or_unknown(process.cpu_ns), plain),
+            (exit, if failed { theme.bad() } else { plain }),
+            (words::argv(&process.args), plain),
+            (
+                self.look.strip(widths[8], process.start_ns, None, process.end_ns, Phase::Local),
+                theme.phase(Phase::Local),
+            ),
+        ]
+    }
+
+    fn detail(&self, row: u64) -> String {
+        self.get(row).map_or_else(String::new, |process| {
+            format!("pid {}, child of {}: {}", process.pid, process.ppid, words::argv(&process.args))
+        })
+    }
+
+    fn none(&self) -> &'static str {
+        "no process was seen"
+    }
+}

@@ -1,0 +1,317 @@
+//! A command's tracks in, lanes out: one for the name servers, one a connection with its TCP and
+//! TLS handshakes and its requests, one for locks. Within a lane spans that overlap are on rows
+//! of their own.
+
+use std::collections::{BTreeMap, HashMap};
+
+use model::human::count;
+use model::operations::{Flight, Subject, host_of};
+use model::record::{Class, Connection, Ns, Phase, Protocol};
+use model::state::{CommandState, Moment};
+use model::words;
+
+use super::super::view::Focus;
+use crate::tracks::{Place, Track, rows, tracks};
+
+/// Rows of a lane; spans that find none free lie over others on the last.
+const ROWS_MAX: usize = 12;
+/// The same when a family is singled out.
+const FOCUSED_ROWS_MAX: usize = 48;
+
+/// What a bar is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Id {
+    /// A question
+    Dns(u32),
+    /// A TCP handshake
+    Connect(u32),
+    /// A TLS handshake
+    Tls(u32),
+    /// A helper's connection
+    Helper(u32),
+    /// A request
+    Request(u32),
+    /// A lock
+    Lock(u32),
+    /// A question that was asked before it could be seen
+    DnsWait(u32),
+}
+
+/// A span on a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bar {
+    /// Begin
+    pub start: Ns,
+    /// End; `None` while it is open
+    pub end: Option<Ns>,
+    /// When the answer began
+    pub answered: Option<Ns>,
+    /// Whose colour it has
+    pub phase: Phase,
+    /// It failed
+    pub failed: bool,
+    /// Where it comes from
+    pub id: Id,
+}
+
+/// One moment at a connection. The later in this order, the more it says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mark {
+    /// A window opened
+    Open,
+    /// A window closed
+    Zero,
+    /// A segment was sent again
+    Again,
+    /// A reset
+    Reset,
+}
+
+impl Mark {
+    /// Its sign.
+    pub const fn sign(self) -> &'static str {
+        match self {
+            Self::Open => "o",
+            Self::Zero => "0",
+            Self::Again => "×",
+            Self::Reset => "!",
+        }
+    }
+}
+
+/// Rows that belong together.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Lane {
+    /// What it is
+    pub title: String,
+    /// More about it, shown under the title where there is a second row
+    pub note: String,
+    /// A name for each row, where rows have one
+    pub names: Vec<String>,
+    /// Its rows; within one, bars are in order
+    pub rows: Vec<Vec<Bar>>,
+    /// What happened, in order of time
+    pub marks: Vec<(Ns, Mark)>,
+}
+
+impl Lane {
+    /// Lines it takes: marks have one of their own above the bars, and the note is below the title.
+    pub fn height(&self) -> usize {
+        let least = if self.names.is_empty() { 2 } else { 1 };
+        (self.rows.len() + usize::from(!self.marks.is_empty())).max(least)
+    }
+
+    /// The bars on a line.
+    pub fn bars(&self, line: usize) -> &[Bar] {
+        let row = line.checked_sub(usize::from(!self.marks.is_empty()));
+        row.and_then(|row| self.rows.get(row)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// All lanes, in the order in which they began.
+pub fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
+    let carried = carried(command);
+    let mut flights = command.flights(command.wall(now).1);
+    flights.retain(|flight| {
+        flight.operation.start_ns <= now
+            && shown(focus, flight, &carried)
+            && (filter.is_empty() || label(command, bar(flight).id).to_lowercase().contains(filter))
+    });
+    let tracks = tracks(command, flights);
+    let lanes = tracks.iter().filter_map(|track| match focus {
+        Some(Focus::Dns) => questions(track, command),
+        _ => Some(lane(track, command, &carried, focus)),
+    });
+    lanes.collect()
+}
+
+fn bar(flight: &Flight<'_>) -> Bar {
+    let operation = &flight.operation;
+    let (id, answered) = match flight.subject {
+        Subject::Dns(question) => (Id::Dns(question.record.id), None),
+        Subject::Connect(connection) => (Id::Connect(connection.id), None),
+        Subject::Tls(connection) => (Id::Tls(connection.id), None),
+        Subject::Helper(connection) | Subject::Late(connection) => (Id::Helper(connection.id), None),
+        Subject::DnsWait(wait) => (Id::DnsWait(wait.id), None),
+        Subject::Request(request) => (Id::Request(request.id), request.first_byte_ns),
+        Subject::Lock(wait) => (Id::Lock(wait.id), None),
+    };
+    Bar {
+        start: operation.start_ns,
+        end: (!flight.open).then_some(operation.end_ns),
+        answered,
+        phase: operation.phase,
+        failed: operation.error,
+        id,
+    }
+}
+
+fn lane(
+    track: &Track<'_>,
+    command: &CommandState,
+    carried: &HashMap<u32, Carried>,
+    focus: Option<Focus>,
+) -> Lane {
+    let rows_max = if focus.is_some() { FOCUSED_ROWS_MAX } else { ROWS_MAX };
+    let mut lane = titled(track.place, command, carried);
+    let bars: Vec<Bar> = track.flights.iter().map(bar).collect();
+    let places = rows(bars.iter().map(|bar| (bar.start, bar.end)), rows_max);
+    for (bar, row) in bars.into_iter().zip(places) {
+        // What finds no room lies over others.
+        let row = row.unwrap_or(rows_max - 1);
+        if row == lane.rows.len() {
+            lane.rows.push(Vec::new());
+        }
+        lane.rows[row].push(bar);
+    }
+    lane.marks.extend(track.moments.iter().map(|(at, moment)| {
+        let mark = match moment {
+            Moment::Retransmission(_) => Mark::Again,
+            Moment::Reset(_) => Mark::Reset,
+            Moment::Window(mark) if mark.zero => Mark::Zero,
+            Moment::Window(_) => Mark::Open,
+        };
+        (*at, mark)
+    }));
+    lane
+}
+
+/// What a connection carries.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    /// HTTP/2
+    h2: bool,
+    /// Requests that have not ended
+    open: usize,
+}
+
+fn carried(command: &CommandState) -> HashMap<u32, Carried> {
+    let of = |connection: &Connection| Carried { h2: connection.alpn.as_deref() == Some("h2"), open: 0 };
+    let mut carried: HashMap<u32, Carried> =
+        command.connections.iter().map(|(id, connection)| (*id, of(connection))).collect();
+    for request in command.requests.values() {
+        if let Some(carried) = request.connection.and_then(|id| carried.get_mut(&id)) {
+            carried.h2 |= request.protocol == Protocol::H2;
+            carried.open += usize::from(request.end_ns.is_none());
+        }
+    }
+    carried
+}
+
+fn shown(focus: Option<Focus>, flight: &Flight<'_>, carried: &HashMap<u32, Carried>) -> bool {
+    let is_h2 = |id: &u32| carried.get(id).is_some_and(|carried| carried.h2);
+    match (focus, flight.subject) {
+        (None | Some(Focus::Dns), _) => true,
+        (Some(Focus::Streams), Subject::Request(request)) => request.protocol == Protocol::H2,
+        (Some(Focus::Streams), Subject::Connect(connection) | Subject::Tls(connection)) => {
+            is_h2(&connection.id)
+        }
+        (Some(Focus::Sumdb), _) => flight.operation.phase == Phase::Sumdb,
+        (Some(Focus::Streams), _) => false,
+    }
+}
+
+fn titled(place: Place<'_>, command: &CommandState, carried: &HashMap<u32, Carried>) -> Lane {
+    let (title, note) = match place {
+        Place::Locks => ("file locks".to_owned(), String::new()),
+        Place::Server(server) => (format!("dns {server}"), "name server".to_owned()),
+        Place::Nowhere("") => ("unknown host".to_owned(), "socket not seen".to_owned()),
+        Place::Nowhere(host) => (host.to_owned(), "socket not seen".to_owned()),
+        Place::Connection(id) => match command.connections.get(&id) {
+            Some(connection) => (
+                format!("{} {}", connection.alpn.as_deref().unwrap_or("tcp"), title(connection)),
+                note(connection, carried.get(&id).map_or(0, |carried| carried.open)),
+            ),
+            None => (format!("connection {id}"), String::new()),
+        },
+    };
+    Lane { title, note, ..Lane::default() }
+}
+
+/// The name asked for with the port, or the address.
+fn title(connection: &Connection) -> String {
+    match (connection.server_name.as_deref(), connection.remote.rsplit_once(':')) {
+        (Some(name), Some((_, "443"))) if !name.is_empty() => name.to_owned(),
+        (Some(name), Some((_, port))) if !name.is_empty() => format!("{name}:{port}"),
+        _ => host_of(connection).unwrap_or("unknown host").to_owned(),
+    }
+}
+
+fn note(connection: &Connection, open: usize) -> String {
+    let mut parts = Vec::new();
+    if connection.joined_late {
+        parts.push("joined late".to_owned());
+    }
+    let lost = connection.retransmits + connection.syn_retransmits;
+    if lost > 0 {
+        parts.push(format!("×{lost}"));
+    }
+    if open > 0 {
+        parts.push(format!("{open} open"));
+    }
+    if parts.is_empty() {
+        parts.push(match connection.rtt_ns {
+            Some(rtt) => format!("RTT {}", model::human::duration(rtt)),
+            None => count(u64::from(connection.requests), "request"),
+        });
+    }
+    parts.join(" · ")
+}
+
+/// Name servers: a lane a server, a row a name and type.
+fn questions(track: &Track<'_>, command: &CommandState) -> Option<Lane> {
+    let of = |flight: &Flight<'_>| matches!(flight.subject, Subject::Dns(_));
+    if !track.flights.iter().any(of) {
+        return None;
+    }
+    let mut lane = titled(track.place, command, &HashMap::new());
+    // The server's name has a line of its own.
+    (lane.names, lane.rows) = (vec![lane.title.clone()], vec![Vec::new()]);
+    let mut rows: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for flight in &track.flights {
+        let Subject::Dns(question) = flight.subject else { continue };
+        let dns = &question.record;
+        let row = *rows.entry((&dns.name, &dns.qtype)).or_insert(lane.rows.len().min(FOCUSED_ROWS_MAX - 1));
+        if row == lane.rows.len() {
+            lane.rows.push(Vec::new());
+            lane.names.push(format!("{} {}", dns.qtype, dns.name));
+        }
+        lane.rows[row].push(bar(flight));
+    }
+    Some(lane)
+}
+
+/// What a bar is, in a few words.
+pub fn label(command: &CommandState, id: Id) -> String {
+    match id {
+        Id::Dns(id) => command.dns.get(&id).map_or_else(String::new, |question| {
+            let dns = &question.record;
+            let again = if dns.attempt > 1 { format!(" attempt {}", dns.attempt) } else { String::new() };
+            format!("{} {}{again}", dns.qtype, dns.name)
+        }),
+        Id::Connect(_) => "tcp".to_owned(),
+        Id::Tls(_) => "tls".to_owned(),
+        Id::Helper(id) => command.connections.get(&id).map_or_else(String::new, |known| known.comm.clone()),
+        Id::DnsWait(_) => "asked before".to_owned(),
+        Id::Lock(id) => command.locks.get(&id).map_or_else(String::new, |wait| {
+            let holder = wait.holder.map_or_else(|| "unknown".to_owned(), |pid| format!("pid {pid}"));
+            format!("lock held by {holder}")
+        }),
+        Id::Request(id) => command.requests.get(&id).map_or_else(String::new, |request| {
+            let what = match request.class {
+                Class::SumdbLookup => "lookup",
+                Class::SumdbTile => "tile",
+                Class::SumdbLatest => "latest tree",
+                Class::SumdbSupported => "supported?",
+                class => words::class(class),
+            };
+            let of = match (&request.module, &request.version, &request.path) {
+                (Some(module), Some(version), _) => format!(" {module}@{version}"),
+                (Some(module), None, _) => format!(" {module}"),
+                (None, _, Some(path)) => format!(" {path}"),
+                (None, ..) => " path unknown".to_owned(),
+            };
+            format!("{what}{of}")
+        }),
+    }
+}

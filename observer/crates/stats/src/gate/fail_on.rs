@@ -1,0 +1,166 @@
+//! What fails the build: `--fail-on`, verdicts and tiers. In: an outcome. Out: the exit status.
+
+use super::outcome::{Outcome, Tier};
+use super::verdict::{Verdict, together};
+
+/// What fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailOn {
+    /// A regression: status 1
+    pub regressed: bool,
+    /// Status 3; a notice says it otherwise
+    pub inconclusive: bool,
+    /// Status 4
+    pub invalid: bool,
+    /// The tiers that count
+    pub tiers: Tiers,
+    /// A verdict from which a tier that counts is missing: status 4
+    pub unjudged: bool,
+}
+
+/// Tiers that can fail a build.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tiers {
+    /// Requests
+    pub exact: bool,
+    /// Counts
+    pub bounded: bool,
+    /// Times
+    pub time: bool,
+}
+
+impl Tiers {
+    /// All of them.
+    pub const ALL: Self = Self { exact: true, bounded: true, time: true };
+
+    /// Whether that one counts; what is said of the whole measurement does.
+    pub const fn has(self, tier: Tier) -> bool {
+        match tier {
+            Tier::Exact => self.exact,
+            Tier::Bounded => self.bounded,
+            Tier::Time => self.time,
+            Tier::All => true,
+        }
+    }
+}
+
+impl Default for FailOn {
+    fn default() -> Self {
+        Self { regressed: true, inconclusive: false, invalid: true, tiers: Tiers::ALL, unjudged: false }
+    }
+}
+
+impl FailOn {
+    /// Whether that verdict of that tier fails.
+    pub const fn fails(self, tier: Tier, verdict: Verdict) -> bool {
+        let named = match verdict {
+            Verdict::Passed => false,
+            Verdict::Regressed => self.regressed,
+            Verdict::Inconclusive => self.inconclusive,
+            Verdict::Invalid => self.invalid,
+        };
+        named && self.tiers.has(tier)
+    }
+
+    /// The exit status.
+    pub fn status(self, outcome: &Outcome) -> i32 {
+        let verdict = self.counted(outcome);
+        let missing = || outcome.unjudged.iter().any(|reason| self.tiers.has(reason.tier));
+        if self.fails(Tier::All, verdict) {
+            verdict.status()
+        } else if self.unjudged && missing() {
+            Verdict::Invalid.status()
+        } else {
+            0
+        }
+    }
+
+    /// What a reader must know when a verdict that is no pass does not fail the build.
+    pub fn notice(self, outcome: &Outcome) -> Option<String> {
+        if outcome.verdict == Verdict::Passed || self.status(outcome) != 0 {
+            return None;
+        }
+        let name = outcome.verdict.name();
+        Some(format!("{name} does not fail the build as --fail-on is; `--fail-on {name}` would"))
+    }
+
+    /// The verdict of the tiers that count.
+    fn counted(self, outcome: &Outcome) -> Verdict {
+        let (Some(exact), Some(bounded), Some(time)) = (&outcome.exact, &outcome.bounded, &outcome.time)
+        else {
+            return outcome.verdict;
+        };
+        if self.tiers == Tiers::ALL {
+            return outcome.verdict;
+        }
+        let of = |tier, verdict: Option<Verdict>| verdict.filter(|_| self.tiers.has(tier));
+        let tiers = [
+            of(Tier::Exact, exact.verdict),
+            of(Tier::Bounded, bounded.verdict),
+            of(Tier::Time, time.verdict),
+        ];
+        if tiers.iter().all(|verdict| verdict.is_none_or(|verdict| verdict == Verdict::Passed)) {
+            return Verdict::Passed;
+        }
+        match together(tiers[0], tiers[1], tiers[2]) {
+            // Times of another machine say nothing, also when they alone are asked.
+            Verdict::Invalid if tiers[0] != Some(Verdict::Invalid) => Verdict::Passed,
+            verdict => verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::record::Phase;
+
+    use super::*;
+    use crate::gate::outcome::Reason;
+    use crate::gate::verdict::{Question, judge};
+    use crate::gate::{Design, Floors};
+    use crate::sample::gate as sample;
+
+    const ALL: [Verdict; 4] = [Verdict::Passed, Verdict::Regressed, Verdict::Inconclusive, Verdict::Invalid];
+
+    #[test]
+    fn an_inconclusive_gate_passes_unless_it_is_asked_not_to() {
+        let status = |fail_on: FailOn| ALL.map(|verdict| fail_on.status(&Outcome::new(verdict)));
+        assert_eq!(status(FailOn::default()), [0, 1, 0, 4]);
+        assert_eq!(status(FailOn { inconclusive: true, ..FailOn::default() }), [0, 1, 3, 4]);
+        let notice = FailOn::default().notice(&Outcome::new(Verdict::Inconclusive)).unwrap();
+        assert!(notice.contains("--fail-on inconclusive"), "{notice}");
+        assert_eq!(FailOn::default().notice(&Outcome::new(Verdict::Regressed)), None);
+    }
+
+    #[test]
+    fn what_is_not_to_fail_is_0() {
+        let only = FailOn { invalid: false, ..FailOn::default() };
+        assert_eq!(ALL.map(|verdict| only.status(&Outcome::new(verdict))), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_missing_tier_fails_when_it_is_to() {
+        let mut outcome = Outcome::new(Verdict::Passed);
+        outcome.unjudged.push(Reason::of(Tier::Time, "too few recordings"));
+        assert_eq!(FailOn::default().status(&outcome), 0);
+        let unjudged = FailOn { unjudged: true, ..FailOn::default() };
+        assert_eq!(unjudged.status(&outcome), 4);
+        let exact = Tiers { bounded: false, time: false, ..Tiers::ALL };
+        assert_eq!(FailOn { tiers: exact, ..unjudged }.status(&outcome), 0);
+    }
+
+    #[test]
+    fn only_tiers_that_are_named_fail() {
+        let before = sample::baseline(1, 10);
+        let mut slow = before.clone();
+        slow.recordings[0].runs.iter_mut().for_each(|run| sample::delay(run, Phase::Proxy, 900_000_000));
+        let design = Design::Pairs;
+        let outcome =
+            judge(&Question { before: &before, after: &slow, design, floors: Floors::PAIRS, alpha: 0.05 });
+        assert_eq!(outcome.verdict, Verdict::Regressed);
+        let of = |exact, bounded, time| FailOn { tiers: Tiers { exact, bounded, time }, ..FailOn::default() };
+        assert_eq!(of(false, false, true).status(&outcome), 1);
+        assert_eq!(of(true, true, false).status(&outcome), 0);
+        assert!(of(true, true, false).notice(&outcome).unwrap().starts_with("regressed does not fail"));
+    }
+}

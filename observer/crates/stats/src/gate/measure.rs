@@ -1,0 +1,195 @@
+//! Reports of one call in, a [`Recording`] out: what of them the gate compares.
+
+use std::collections::BTreeMap;
+
+use model::record::Class;
+use model::report::{Connection, Report};
+
+use super::baseline::{Finding, Recording, Requests, Run, Settings};
+use super::module::Module;
+
+/// What reports do not tell.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Around {
+    /// The kernel's name of the CPU
+    pub cpu: Option<String>,
+    /// Hash of go.mod
+    pub go_mod: Option<String>,
+    /// Hash of go.sum
+    pub go_sum: Option<String>,
+    /// What go.mod asks for
+    pub module: Option<Module>,
+}
+
+/// The recording of some runs; `None` without any.
+pub fn recording(reports: &[Report], around: &Around) -> Option<Recording> {
+    let first = reports.first()?;
+    let mut recording = Recording {
+        started_unix_ns: first.started_unix_ns,
+        machine: first.machine.clone(),
+        cpu: around.cpu.clone(),
+        settings: settings(first, around),
+        requests: Vec::new(),
+        runs: Vec::new(),
+        findings: Vec::new(),
+    };
+    for report in reports {
+        let requests = requests(report);
+        let known = recording.requests.iter().position(|known| *known == requests);
+        let index = known.unwrap_or(recording.requests.len());
+        if known.is_none() {
+            recording.requests.push(requests);
+        }
+        recording.runs.push(run(report, index));
+        findings(&mut recording.findings, report);
+    }
+    Some(recording)
+}
+
+fn settings(report: &Report, around: &Around) -> Settings {
+    let go = report.commands.first().map(|command| command.go.clone()).unwrap_or_default();
+    Settings {
+        go_version: go.version,
+        gomaxprocs: go.gomaxprocs,
+        goproxy: go.goproxy,
+        gosumdb: go.gosumdb,
+        goflags: go.goflags,
+        godebug: go.godebug,
+        go_mod: around.go_mod.clone(),
+        go_sum: around.go_sum.clone(),
+        module: around.module.clone(),
+        go_command: go_command(report),
+    }
+}
+
+/// The topmost go commands, without `-C FOLDER`: with the same words both sides do the same.
+fn go_command(report: &Report) -> Option<String> {
+    let is_go = |args: &[String]| args.first().is_some_and(|word| word == "go" || word.ends_with("/go"));
+    let all: Vec<_> = report.processes.iter().filter(|process| is_go(&process.args)).collect();
+    let below = |ppid: u32| all.iter().any(|other| other.pid == ppid);
+    let mut texts: Vec<String> = Vec::new();
+    for process in all.iter().filter(|process| !below(process.ppid)) {
+        let mut words = process.args.iter().skip(1).map(String::as_str).peekable();
+        let mut text = "go".to_owned();
+        if let Some(flag) =
+            words.next_if(|word| word.trim_start_matches('-').starts_with('C') && word.starts_with('-'))
+            && !flag.contains('=')
+        {
+            words.next();
+        }
+        words.for_each(|word| text = format!("{text} {word}"));
+        texts.push(text);
+    }
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+fn run(report: &Report, requests: usize) -> Run {
+    let command = report.commands.first();
+    let phases = command.into_iter().flat_map(|command| &command.phases);
+    let hosts = command.into_iter().flat_map(|command| &command.hosts);
+    let tiles = report.requests.iter().filter(|request| request.class == Class::SumdbTile);
+    let again = |connection: &Connection| {
+        u64::from(connection.syn_retransmits)
+            + u64::from(connection.retransmits)
+            + u64::from(connection.received_out_of_order.unwrap_or(0))
+    };
+    let loss = report.loss;
+    let unknown = report.requests.iter().filter(|request| request.path.is_none()).count() as u64;
+    Run {
+        wall_ns: super::wall_ns(report),
+        phases: phases
+            .filter(|share| share.blocked_ns > 0)
+            .map(|share| (share.phase, share.blocked_ns))
+            .collect(),
+        hosts: hosts.map(|host| (host.host.clone(), host.blocked_ns)).collect(),
+        connections: report.connections.len() as u64,
+        dns: report.dns.iter().filter(|question| question.on_behalf_of.is_none()).count() as u64,
+        tiles: tiles.count() as u64,
+        retransmissions: report.connections.iter().map(again).sum(),
+        requests,
+        unseen: loss.kernel_events_lost
+            + loss.events_undecoded
+            + loss.connections_joined_late
+            + loss.programs_unexamined
+            + unknown,
+    }
+}
+
+fn requests(report: &Report) -> Vec<Requests> {
+    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+    for request in &report.requests {
+        let module = (request.module.clone(), request.version.clone());
+        let key = (request.class, request.authority.clone(), request.status, module);
+        *counts.entry(key).or_default() += 1;
+    }
+    let requests = |((class, host, status, (module, version)), count)| Requests {
+        class,
+        host,
+        status,
+        module,
+        version,
+        count,
+    };
+    counts.into_iter().map(requests).collect()
+}
+
+fn findings(known: &mut Vec<Finding>, report: &Report) {
+    let mut seen = Vec::new();
+    for stall in report.commands.iter().flat_map(|command| &command.stalls) {
+        let key = (stall.kind.clone(), stall.host.clone());
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        match known.iter_mut().find(|known| known.kind == stall.kind && known.host == stall.host) {
+            Some(known) => known.runs += 1,
+            None => known.push(Finding {
+                kind: stall.kind.clone(),
+                phase: stall.phase,
+                host: stall.host.clone(),
+                summary: stall.summary.clone(),
+                runs: 1,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::State;
+    use model::record::Phase;
+    use pipeline::replay::Replay;
+
+    use super::*;
+
+    fn download() -> Report {
+        let mut state = State::new();
+        let bytes: &[u8] = include_bytes!("../../../render/tests/data/download.jsonl");
+        Replay::new(bytes).unwrap().for_each(|event| state.apply(&event.unwrap()));
+        diagnose::report::report(&state)
+    }
+
+    #[test]
+    fn a_run_has_what_its_report_says() {
+        let report = download();
+        let recording = recording(&[report.clone(), report.clone()], &Around::default()).unwrap();
+        let run = &recording.runs[0];
+        assert_eq!(run.wall_ns, report.commands[0].wall_ns);
+        assert_eq!(run.phases.values().sum::<u64>(), run.wall_ns);
+        assert!(run.phases.contains_key(&Phase::Proxy) && run.hosts.contains_key("proxy.test"));
+        assert_eq!(run.connections, report.connections.len() as u64);
+        // Equal runs share their set of requests.
+        assert_eq!((recording.requests.len(), recording.runs[1].requests), (1, 0));
+        let counted: u64 = recording.requests_of(run).iter().map(|requests| requests.count).sum();
+        assert_eq!(counted, report.requests.len() as u64);
+    }
+
+    #[test]
+    fn other_requests_are_another_set() {
+        let (one, mut other) = (download(), download());
+        other.requests[0].status = Some(418);
+        let recording = recording(&[one, other], &Around::default()).unwrap();
+        assert_eq!((recording.requests.len(), recording.runs[1].requests), (2, 1));
+        assert_eq!(super::recording(&[], &Around::default()), None);
+    }
+}

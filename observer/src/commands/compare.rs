@@ -1,0 +1,133 @@
+//! The experiment of `compare`, from what was asked for to the written answer.
+
+use std::io::IsTerminal as _;
+
+use model::json;
+use model::redact;
+use model::refusal::Refusal;
+use model::report::Report;
+use render::compare as view;
+use render::page;
+use stats::compare::{About, Answer, CacheKind, End, FEWEST, Failure, answer};
+
+use crate::cli::options::{Cache, CompareOptions};
+use crate::experiment::user::AsUser;
+use crate::experiment::{Arm, Ended, Experiment, Plan, Round, wall_ns};
+use crate::run::Invoker;
+use crate::worker::Whole;
+
+/// Runs each way, unless asked otherwise: the fewest that give an interval.
+const RUNS: u32 = FEWEST as u32;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Answered {
+    /// For stdout
+    pub page: String,
+    /// Why it is no answer, or not the whole one
+    pub refusal: Option<Refusal>,
+}
+
+/// Runs the experiment and writes the files.
+pub fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, Refusal> {
+    let (json, markdown) = {
+        let _user = AsUser::take(invoker)?;
+        let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(Whole::create).transpose();
+        (open(&options.json)?, open(&options.markdown)?)
+    };
+    let answer = ask(options, invoker)?;
+    let written = {
+        let _user = AsUser::take(invoker)?;
+        let text = json::pretty(&answer).map(|text| text + "\n").unwrap_or_default();
+        let json = json.map_or(Ok(()), |file| file.finish(text.as_bytes()));
+        json.and(markdown.map_or(Ok(()), |file| file.finish(view::markdown(&answer).as_bytes())))
+    };
+    written?;
+    let no_color = std::env::var_os("NO_COLOR");
+    let terminal = std::io::stdout().is_terminal();
+    let color = options.common.color.decide(terminal, no_color.as_deref());
+    let width = if terminal { usize::from(crate::worker::columns()) } else { 80 };
+    let page = view::text(&answer, page::Options { width, color });
+    Ok(Answered { page, refusal: refusal(&answer) })
+}
+
+/// Why an answer does not count as one.
+fn refusal(answer: &Answer) -> Option<Refusal> {
+    match answer.end {
+        End::Complete => None,
+        End::Interrupted => Some(Refusal::new(
+            format!("interrupted after {} of {} rounds", answer.runs, answer.runs_wanted),
+            "what was measured until then is above",
+        )),
+        End::Failed => {
+            let failed = answer.failures.iter().find(|failure| failure.status != 0);
+            let (name, status) = failed.map_or(("", 0), |failure| (failure.side.as_str(), failure.status));
+            Some(Refusal::new(
+                format!(
+                    "the command failed ({name}: exit status {status}): times of failures are not compared"
+                ),
+                "what it printed is above; try it with `goobserve run`",
+            ))
+        }
+    }
+}
+
+fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, Refusal> {
+    let rounds = options.experiment.runs.unwrap_or(RUNS);
+    let arm = |remedies: &model::remedy::Remedies| Arm {
+        name: remedies.to_string(),
+        command: options.command.clone(),
+        remedies: remedies.clone(),
+    };
+    let plan = Plan {
+        arms: vec![arm(&options.versus), arm(&options.with)],
+        rounds: rounds as usize,
+        warm_up: true,
+        cache: options.experiment.cache,
+        until: None,
+        common: options.common,
+    };
+    let about = About {
+        command: redact::args(&redact::words(&options.command)),
+        cache: match options.experiment.cache {
+            Cache::Cold => CacheKind::Cold,
+            Cache::Memory => CacheKind::Memory,
+            Cache::Warm => CacheKind::Warm,
+        },
+        runs_wanted: rounds,
+        names: [options.versus.to_string(), options.with.to_string()],
+        remedies: [options.versus.names(), options.with.names()],
+    };
+    let mut experiment = Experiment::begin(plan, invoker)?;
+    let mut pairs: Vec<[Report; 2]> = Vec::new();
+    let mut end = End::Complete;
+    let mut failures = Vec::new();
+    while pairs.len() < rounds as usize {
+        match experiment.round()? {
+            Round::Measured(reports) => {
+                let Ok(pair) = <[Report; 2]>::try_from(reports) else { break };
+                pairs.push(pair);
+            }
+            Round::Failed(runs) => {
+                end = End::Failed;
+                failures = runs.iter().map(|run| failure(run, &about.names)).collect();
+                break;
+            }
+            Round::Interrupted | Round::TimedOut => {
+                end = End::Interrupted;
+                break;
+            }
+        }
+    }
+    experiment.end()?;
+    Ok(answer(about, &pairs, end, failures))
+}
+
+fn failure(run: &Ended, names: &[String; 2]) -> Failure {
+    Failure {
+        side: names[run.arm].clone(),
+        status: run.status,
+        wall_ns: wall_ns(&run.report),
+        said: if run.status == 0 { String::new() } else { redact::text(&run.said) },
+    }
+}

@@ -1,0 +1,383 @@
+//! `goobserve gate`, from what was asked for to the written answer.
+
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use stats::gate::baseline::{Baseline, SCHEMA};
+mod files;
+
+use model::human;
+use model::redact;
+use model::refusal::Refusal;
+use model::remedy::Remedies;
+use model::report::Report;
+use model::words;
+use render::gate::{annotations, text};
+use render::page;
+use stats::compare::CacheKind;
+use stats::estimators;
+use stats::gate::measure;
+use stats::gate::outcome::{Reason, Tier};
+use stats::gate::verdict::{Question, Verdict, judge};
+use stats::gate::{Design, Outcome, estimate};
+
+use crate::cli::options::{Cache, GateAction, GateOptions};
+use crate::experiment::{Arm, Ended, Experiment, Plan, Round};
+use crate::run::Invoker;
+use crate::say;
+use files::Answers;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// For stdout
+    pub page: String,
+    /// The exit status, when nothing failed
+    pub status: i32,
+    /// What failed
+    pub refusal: Option<Refusal>,
+}
+
+/// Does what was asked for; `able` says why this machine cannot be observed.
+pub fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), Refusal>) -> Answered {
+    let answered = match &options.action {
+        GateAction::Record { .. } => record(options, invoker, able),
+        _ => judged(options, invoker, able),
+    };
+    answered.unwrap_or_else(|refusal| Answered { refusal: Some(refusal), ..Answered::default() })
+}
+
+type Able<'a> = &'a dyn Fn() -> Result<(), Refusal>;
+
+fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
+    let GateAction::Record { out, append, command } = &options.action else { unreachable!() };
+    able()?;
+    let known =
+        if *append && files::is_there(out, invoker)? { Some(files::read(out, invoker)?) } else { None };
+    let file = files::create(out, invoker)?;
+    let mut experiment = begin(options, invoker, &[("new", command.clone())])?;
+    let mut measured = Measured::default();
+    let mut end = measured.begin(&mut experiment, options, &[options.max_runs as usize])?;
+    if end.is_none() {
+        end = measured.go_on(&mut experiment, options.max_runs as usize)?;
+    }
+    let new = measured.side(options, &experiment, 0, command);
+    experiment.end()?;
+    // What was recorded until a time-out is a recording with fewer runs.
+    let Some(new) = new else {
+        return Err(end.map_or_else(|| Refusal::new("no run was made", ""), End::refusal));
+    };
+    let baseline = match known {
+        None => new,
+        Some(mut known) => {
+            if (&known.command, known.cache) != (&new.command, new.cache) {
+                return Err(Refusal::new(
+                    format!(
+                        "{} is of `{}` with {} caches",
+                        out.display(),
+                        words::argv(&known.command),
+                        format!("{:?}", known.cache).to_lowercase()
+                    ),
+                    "name another file: a baseline is of one command",
+                ));
+            }
+            new.recordings.into_iter().for_each(|recording| known.add(recording));
+            known.tool = new.tool;
+            known
+        }
+    };
+    files::finish(file, &baseline.text(), invoker)?;
+    let latest = baseline.latest().map_or(0, |recording| recording.runs.len()) as u64;
+    let all = baseline.recordings.len();
+    let mut page = format!(
+        "{}: {} of `{}`, {}\n",
+        out.display(),
+        human::count(latest, "run"),
+        words::argv(&baseline.command),
+        human::count(all as u64, "recording"),
+    );
+    if all < stats::gate::time::FEWEST_RECORDINGS {
+        page += &format!(
+            "  {} more, at other times, and it judges time: gate record --append\n",
+            stats::gate::time::FEWEST_RECORDINGS - all
+        );
+    }
+    let page = if options.common.quiet { String::new() } else { page };
+    let refusal = end.filter(|end| !matches!(end, End::TimedOut { .. })).map(End::refusal);
+    Ok(Answered { page, status: 0, refusal })
+}
+
+fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
+    let answers = Answers::open(&options.outputs, invoker)?;
+    let (outcome, refusal) = match answer(options, invoker, able) {
+        Ok(answer) => answer,
+        // Whoever reads only the files must not take silence for a pass.
+        Err(refusal) => (Outcome::invalid(Tier::All, &refusal.what), Some(refusal)),
+    };
+    let written = answers.write(&outcome, options.fail_on, invoker);
+    let no_color = std::env::var_os("NO_COLOR");
+    let terminal = std::io::stdout().is_terminal();
+    let color = options.common.color.decide(terminal, no_color.as_deref());
+    let width = if terminal { usize::from(crate::worker::columns()) } else { 80 };
+    let mut page = String::new();
+    if !options.common.quiet {
+        page = text::text(&outcome, options.fail_on, page::Options { width, color });
+    }
+    if invoker.var("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        page = annotations::harmless(&page) + &annotations::annotations(&outcome, options.fail_on);
+    }
+    let refusal = refusal.or(written.err());
+    Ok(Answered { page, status: options.fail_on.status(&outcome), refusal })
+}
+
+fn answer(
+    options: &GateOptions,
+    invoker: &Invoker,
+    able: Able<'_>,
+) -> Result<(Outcome, Option<Refusal>), Refusal> {
+    match &options.action {
+        GateAction::Compare { baseline, new } => {
+            let (before, after) = (files::read(baseline, invoker)?, files::read(new, invoker)?);
+            let question = Question {
+                before: &before,
+                after: &after,
+                design: Design::Recordings,
+                floors: options.floors,
+                alpha: ALPHA,
+            };
+            Ok((judge(&question), None))
+        }
+        GateAction::Run { baseline, out, command } => {
+            let before = files::read(baseline, invoker)?;
+            able()?;
+            let out = out.as_deref().map(|out| files::create(out, invoker)).transpose()?;
+            let mut after = None;
+            let answer = look(options, invoker, &[("new", command.clone())], Design::Recordings, |sides| {
+                after = sides.into_iter().next();
+                (before.clone(), after.clone())
+            })?;
+            if let (Some(file), Some(after)) = (out, after) {
+                files::finish(file, &after.text(), invoker)?;
+            }
+            Ok(answer)
+        }
+        GateAction::Ab { a, b } => {
+            able()?;
+            let shell = |command: &OsString| ["sh".into(), "-c".into(), command.clone()].to_vec();
+            let arms = [("a", shell(a)), ("b", shell(b))];
+            look(options, invoker, &arms, Design::Pairs, |sides| {
+                let mut sides = sides.into_iter();
+                (sides.next().unwrap_or_else(|| empty(options, &[])), sides.next())
+            })
+        }
+        GateAction::Record { .. } => unreachable!("recording judges nothing"),
+    }
+}
+
+/// The error that is spent on both sides of an interval.
+const ALPHA: f64 = 0.05;
+
+/// Runs, and looks when it is time to.
+fn look(
+    options: &GateOptions,
+    invoker: &Invoker,
+    arms: &[(&str, Vec<OsString>)],
+    design: Design,
+    mut sides: impl FnMut(Vec<Baseline>) -> (Baseline, Option<Baseline>),
+) -> Result<(Outcome, Option<Refusal>), Refusal> {
+    let runs = options.experiment.runs.unwrap_or(options.max_runs) as usize;
+    let looks = estimators::looks(runs, options.max_runs as usize);
+    let mut experiment = begin(options, invoker, arms)?;
+    let mut measured = Measured::default();
+    let mut end = measured.begin(&mut experiment, options, &looks)?;
+    let mut answer = None;
+    let mut spent = 0.0;
+    for (look, mut alpha) in looks.iter().zip(estimators::spending(&looks, ALPHA)) {
+        if end.is_none() {
+            end = measured.go_on(&mut experiment, *look)?;
+        }
+        let ended_early = end.as_ref().filter(|end| matches!(end, End::TimedOut { .. })).map(End::text);
+        if ended_early.is_some() {
+            // Time, not what was seen, made this look the last: it may spend what is left.
+            alpha = ALPHA - spent;
+        }
+        spent += alpha;
+        let of = |(arm, (_, command)): (usize, &(&str, Vec<OsString>))| {
+            measured.side(options, &experiment, arm, command)
+        };
+        let (before, after) = sides(arms.iter().enumerate().filter_map(of).collect());
+        let mut outcome = match (&after, &ended_early) {
+            (None, Some(why)) => {
+                Outcome { reasons: vec![Reason::of(Tier::All, why)], ..Outcome::new(Verdict::Inconclusive) }
+            }
+            _ => {
+                let after = after.unwrap_or_else(|| empty(options, &before.command));
+                let floors = options.floors;
+                judge(&Question { before: &before, after: &after, design, floors, alpha })
+            }
+        };
+        let stop = end.is_some() || outcome.verdict != Verdict::Inconclusive;
+        let refusal = end.take().filter(|_| ended_early.is_none()).map(End::refusal);
+        outcome.ended_early = ended_early;
+        if let Some(refusal) = &refusal {
+            // What was measured is shown; a look that was not planned decides nothing.
+            outcome.verdict = Verdict::Invalid;
+            outcome.reasons = vec![Reason::of(Tier::All, &refusal.what)];
+        }
+        answer = Some((outcome, refusal));
+        if stop {
+            break;
+        }
+    }
+    experiment.end()?;
+    answer.ok_or_else(|| Refusal::new("no run was made", ""))
+}
+
+/// Reports, by arm.
+#[derive(Default)]
+struct Measured {
+    reports: [Vec<Report>; 2],
+    timeout: Option<Duration>,
+}
+
+/// Why runs ended early.
+enum End {
+    Failed { arm: usize, status: i32, said: String },
+    Interrupted { runs: usize },
+    TimedOut { runs: usize, after: Duration },
+}
+
+impl End {
+    fn text(&self) -> String {
+        match self {
+            Self::Failed { status, .. } => format!("the command failed with status {status}"),
+            Self::Interrupted { runs } => format!("interrupted after {}", human::count(*runs as u64, "run")),
+            Self::TimedOut { runs, after } => format!(
+                "--timeout ended it after {}, with {} of each side measured",
+                human::duration(after.as_nanos() as u64),
+                human::count(*runs as u64, "run")
+            ),
+        }
+    }
+
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Failed { arm, status, said } => {
+                let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+                let last = redact::text(&model::clean::clean(last.trim()));
+                let name = if arm == 0 { "" } else { " b" };
+                let colon = if last.is_empty() { "" } else { ": " };
+                Refusal::new(
+                    format!("the command{name} failed with status {status}{colon}{last}"),
+                    "try it with `goobserve run`; a failed run says nothing about time",
+                )
+            }
+            Self::Interrupted { .. } => Refusal::new(self.text(), "what was measured until then is told"),
+            Self::TimedOut { .. } => Refusal::new(self.text(), "give it more time, or fewer --runs"),
+        }
+    }
+}
+
+impl Measured {
+    /// The round that warms up, and what is to be expected of the others.
+    fn begin(
+        &mut self,
+        experiment: &mut Experiment<'_>,
+        options: &GateOptions,
+        looks: &[usize],
+    ) -> Result<Option<End>, Refusal> {
+        let tell = |text: String| {
+            if !options.common.quiet {
+                say::line(&text);
+            }
+        };
+        let arms = experiment.arms();
+        tell(estimate::before(looks, arms, options.timeout));
+        let began = Instant::now();
+        self.timeout = options.timeout;
+        let round = experiment.warm_up()?;
+        if let Some(Round::Measured(reports)) = &round {
+            tell(estimate::after(looks, began.elapsed(), reports));
+        }
+        Ok(match round {
+            Some(Round::Measured(_)) | None => None,
+            Some(other) => self.end_of(other),
+        })
+    }
+
+    /// Runs until there are so many of each arm.
+    fn go_on(&mut self, experiment: &mut Experiment<'_>, runs: usize) -> Result<Option<End>, Refusal> {
+        while self.reports[0].len() < runs {
+            match experiment.round()? {
+                Round::Measured(reports) => {
+                    self.reports.iter_mut().zip(reports).for_each(|(arm, report)| arm.push(report));
+                }
+                other => return Ok(self.end_of(other)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn end_of(&self, round: Round) -> Option<End> {
+        let runs = self.reports[0].len();
+        match round {
+            Round::Measured(_) => None,
+            Round::Failed(ended) => {
+                let failed = ended.into_iter().find(|ended| ended.status != 0);
+                failed.map(|Ended { arm, status, said, .. }| End::Failed { arm, status, said })
+            }
+            Round::Interrupted => Some(End::Interrupted { runs }),
+            Round::TimedOut => Some(End::TimedOut { runs, after: self.timeout.unwrap_or_default() }),
+        }
+    }
+
+    /// An arm's runs as a baseline; `None` without any.
+    fn side(
+        &self,
+        options: &GateOptions,
+        experiment: &Experiment<'_>,
+        arm: usize,
+        command: &[OsString],
+    ) -> Option<Baseline> {
+        let recording = measure::recording(&self.reports[arm], &files::around(experiment.modules(arm)))?;
+        let words = redact::args(&redact::words(command));
+        Some(Baseline { recordings: vec![recording], ..empty(options, &words) })
+    }
+}
+
+fn empty(options: &GateOptions, command: &[String]) -> Baseline {
+    Baseline {
+        schema: SCHEMA.to_owned(),
+        tool: format!("goobserve {}", env!("CARGO_PKG_VERSION")),
+        command: command.to_vec(),
+        cache: match options.experiment.cache {
+            Cache::Cold => CacheKind::Cold,
+            Cache::Memory => CacheKind::Memory,
+            Cache::Warm => CacheKind::Warm,
+        },
+        recordings: Vec::new(),
+    }
+}
+
+fn begin<'a>(
+    options: &GateOptions,
+    invoker: &'a Invoker,
+    arms: &[(&str, Vec<OsString>)],
+) -> Result<Experiment<'a>, Refusal> {
+    let arm = |(name, command): &(&str, Vec<OsString>)| Arm {
+        name: (*name).to_owned(),
+        command: command.clone(),
+        remedies: Remedies::default(),
+    };
+    debug_assert!(arms.iter().all(|(_, command)| command.first().is_some_and(|word| word != OsStr::new(""))));
+    let plan = Plan {
+        arms: arms.iter().map(arm).collect(),
+        rounds: options.experiment.runs.unwrap_or(options.max_runs) as usize,
+        warm_up: true,
+        cache: options.experiment.cache,
+        until: options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        common: options.common,
+    };
+    Experiment::begin(plan, invoker)
+}

@@ -1,0 +1,347 @@
+//! The live kernel: loads the BPF object, attaches it, names the trees to follow. Belongs to the
+//! agent; it parses nothing that comes from an observed process.
+
+mod btf;
+mod diagnostics;
+mod found;
+mod mapped;
+mod object;
+pub mod ring;
+mod sys;
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::maps::{HashMap as BpfHashMap, Map, MapData};
+use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, UNKNOWN32};
+use zerocopy::IntoBytes as _;
+
+use diagnostics::Diagnostics;
+use mapped::Mapped;
+
+pub use found::FoundTask;
+
+/// The BPF object; aligned, because its ELF headers are read in place.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));
+
+/// The number of the tree of `run`; the BPF side counts from 2.
+pub const RUN: u32 = 1;
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Raw tracepoints, `group:name`; a program has its tracepoint's name. They need no tracefs, and
+/// unlike tracepoints through perf they are detached without waiting for every CPU.
+const TRACEPOINTS: [&str; 13] = [
+    "sched:sched_switch",
+    "sched:sched_wakeup",
+    "sched:sched_wakeup_new",
+    "sched:sched_process_fork",
+    "sched:sched_process_exec",
+    "sched:sched_process_exit",
+    "sock:inet_sock_set_state",
+    "tcp:tcp_destroy_sock",
+    "tcp:tcp_retransmit_skb",
+    "tcp:tcp_receive_reset",
+    "tcp:tcp_send_reset",
+    "tcp:tcp_probe",
+    "filelock:flock_lock_inode",
+];
+
+/// Where bytes are seen that cross a socket. Unlike the system calls' tracepoints these cost
+/// nothing but where a socket is used.
+const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
+
+/// In their place before Linux 6.3.
+const CALLS: [&str; 1] = ["raw_syscalls:sys_exit"];
+
+/// Programs on functions of crypto/tls.
+const UPROBES: [&str; 5] =
+    ["handshake_enter", "handshake_return", "write_enter", "read_enter", "read_return"];
+
+/// Every tracepoint that is attached, `group:name`: those that must be there, and those that may
+/// be missing.
+pub const fn tracepoints() -> (&'static [&'static str], &'static [&'static str]) {
+    (&TRACEPOINTS, &[])
+}
+
+/// File offsets of the probes of one binary.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Probes {
+    /// `clientHandshake`: entry and returns
+    pub handshake: (u64, Vec<u64>),
+    /// `Write`: entry
+    pub write: u64,
+    /// `Read`: entry and returns
+    pub read: (u64, Vec<u64>),
+}
+
+/// The probes of one binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attached(u64);
+
+/// Has the kernel verify every program, with all that `watch --all-go` takes, and attaches none: how many
+/// there are.
+pub fn verify() -> Result<usize> {
+    load(true, Some(0)).map(|(loaded, _)| loaded.programs.len())
+}
+
+/// Loads the programs that this kernel has a use for, and says which tracepoints bytes are seen at.
+fn load(follow_go: bool, all_go: Option<u32>) -> Result<(object::Loaded, &'static [&'static str])> {
+    let layout = {
+        let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
+        btf::layout(&data)?
+    };
+    let (bytes, unused): (&'static [_], &[_]) =
+        if layout.lengths { (&LENGTHS, &CALLS) } else { (&CALLS, &LENGTHS) };
+    let follow = u32::from(follow_go);
+    let all_go = all_go.unwrap_or(UNKNOWN32);
+    let globals = HashMap::from([
+        ("OFFSETS", (layout.offsets.as_bytes(), true)),
+        ("FOLLOW_GO", (follow.as_bytes(), true)),
+        ("ALL_GO_UID", (all_go.as_bytes(), true)),
+    ]);
+    let loaded =
+        object::load(OBJECT, globals, &|name| unused.iter().any(|tracepoint| tracepoint.ends_with(name)))?;
+    Ok((loaded, bytes))
+}
+
+/// The loaded and attached object. Dropping it detaches everything.
+pub struct Kernel {
+    maps: HashMap<String, Map>,
+    /// Programs of uprobes, by name
+    uprobes: HashMap<&'static str, OwnedFd>,
+    /// The program that enters a thread; it is attached to nothing
+    found: OwnedFd,
+    /// Uprobes are attached by multi links, else by perf events (before Linux 6.6)
+    multi: bool,
+    /// What is attached to tracepoints
+    _tracepoints: Vec<OwnedFd>,
+    /// What is attached to Go binaries, a number a binary
+    probes: HashMap<Attached, Vec<OwnedFd>>,
+    /// The next such number
+    next: u64,
+    /// Diagnostics of the BPF programs, in a debug build
+    log: Option<Diagnostics>,
+}
+
+/// Descriptors for the worker.
+pub struct Shared {
+    /// The ring; its reader must be able to write the consumer's place
+    pub ring: OwnedFd,
+    /// Trees, read-only
+    pub trees: OwnedFd,
+    /// Counters of lost events, read-only
+    pub lost: OwnedFd,
+}
+
+impl Kernel {
+    /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree;
+    /// `all_go`: so does every Go program of that user.
+    pub fn load(follow_go: bool, all_go: Option<u32>) -> Result<Self> {
+        let (mut loaded, bytes) = load(follow_go, all_go)?;
+        let mut program =
+            |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
+        let uprobes: HashMap<_, OwnedFd> =
+            UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
+        let found = program("found_thread")?;
+        let mut links = Vec::with_capacity(TRACEPOINTS.len());
+        for tracepoint in TRACEPOINTS.iter().chain(bytes) {
+            let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
+            // One program for both: what it is told is the same.
+            let program = if name == "sched_wakeup_new" { "sched_wakeup" } else { name };
+            let program = loaded.programs.get(program).context("the object lacks a program")?;
+            let link = sys::attach_tracepoint(program.as_fd(), name)
+                .with_context(|| format!("cannot attach to {tracepoint}"))?;
+            links.push(link);
+        }
+        let log = uprobes.get("read_enter").and_then(|program| diagnostics::of(program.as_fd()));
+        Ok(Self {
+            maps: loaded.maps,
+            uprobes,
+            found,
+            multi: loaded.multi,
+            _tracepoints: links,
+            probes: HashMap::new(),
+            next: 0,
+            log,
+        })
+    }
+
+    /// Descriptors for the worker.
+    pub fn share(&self) -> Result<Shared> {
+        let Some(Map::RingBuf(ring)) = self.maps.get("RING") else {
+            return Err(anyhow!("the object has no RING"));
+        };
+        let map = |name: &str| match self.maps.get(name) {
+            Some(Map::HashMap(map) | Map::PerCpuArray(map)) => read_only(map),
+            _ => Err(anyhow!("the object has no map {name}")),
+        };
+        Ok(Shared { ring: ring.fd().as_fd().try_clone_to_owned()?, trees: map("TREES")?, lost: map("LOST")? })
+    }
+
+    /// The processes that are followed, for another process to look up in; read-only.
+    pub fn followed_processes(&self) -> Result<OwnedFd> {
+        match self.maps.get("PROCESSES") {
+            Some(Map::HashMap(map)) => read_only(map),
+            _ => Err(anyhow!("the object has no map PROCESSES")),
+        }
+    }
+
+    /// Says what the BPF programs had to say.
+    pub fn diagnose(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    /// Follows a process that is held before its exec, and all that it starts.
+    pub fn follow_held(&mut self, pid: u32) -> Result<()> {
+        let since_ns = monotonic_ns();
+        let tree = Tree { since: since_ns << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
+        let process = Process { root: RUN, flags: PROCESS_HELD, since_ns, threads: 1, cpu_ns: 0 };
+        let thread = Thread { root: RUN, pid, ..Thread::default() };
+        self.put("TREES", RUN, tree.as_bytes())?;
+        self.put("THREADS", pid, thread.as_bytes())?;
+        self.put("PROCESSES", pid, process.as_bytes())
+    }
+
+    /// Forgets a process that turned out to be no go command. Its threads' entries go when they
+    /// end.
+    pub fn unfollow(&mut self, pid: u32) {
+        let root = self.process(pid).map(|process| process.root);
+        for (name, key) in [("PROCESSES", Some(pid)), ("TREES", root)] {
+            if let (Some(map), Some(key)) = (self.maps.get_mut(name), key) {
+                let gone = match name {
+                    "TREES" => remove::<{ size_of::<Tree>() }>(map, key),
+                    _ => remove::<{ size_of::<Process>() }>(map, key),
+                };
+                drop(gone); // a process that ended meanwhile took its entry along
+            }
+        }
+    }
+
+    /// Follows what a local stub resolver asks. False when that process is followed already, as
+    /// whatever it is, or there is no room.
+    pub fn follow_stub(&mut self, pid: u32) -> bool {
+        /// `BPF_NOEXIST`: only what is not there
+        const NEW: u64 = 1;
+        let process = Process { root: STUBS, since_ns: monotonic_ns(), ..Process::default() };
+        let map = self.maps.get_mut("PROCESSES");
+        let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(map).ok());
+        let value: Option<[u8; size_of::<Process>()]> = process.as_bytes().try_into().ok();
+        map.zip(value).is_some_and(|(mut map, value)| map.insert(pid, value, NEW).is_ok())
+    }
+
+    /// A process that is followed as a stub resolver.
+    pub fn is_stub(&self, pid: u32) -> bool {
+        self.followed(pid).is_some_and(|process| process.root == STUBS)
+    }
+
+    /// A process that is followed, stub resolvers excepted.
+    pub fn process(&self, pid: u32) -> Option<Process> {
+        self.followed(pid).filter(|process| process.root != STUBS)
+    }
+
+    fn followed(&self, pid: u32) -> Option<Process> {
+        let map =
+            BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.maps.get("PROCESSES")?).ok()?;
+        let value = map.get(&pid, 0).ok()?;
+        zerocopy::FromBytes::read_from_bytes(&value).ok()
+    }
+
+    fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
+        let map = self.maps.get_mut(name).with_context(|| format!("the object has no map {name}"))?;
+        match value.len() {
+            n if n == size_of::<Tree>() && name == "TREES" => {
+                insert::<{ size_of::<Tree>() }>(map, key, value)
+            }
+            n if n == size_of::<Thread>() && name == "THREADS" => {
+                insert::<{ size_of::<Thread>() }>(map, key, value)
+            }
+            _ => insert::<{ size_of::<Process>() }>(map, key, value),
+        }
+        .with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Probes a Go binary. Offsets beyond its end are refused.
+    pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<Attached> {
+        let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        // Returns first: an entry without its return would wait in the map for ever.
+        let points: [(&str, &[u64]); UPROBES.len()] = [
+            ("handshake_return", &probes.handshake.1),
+            ("read_return", &probes.read.1),
+            ("handshake_enter", &[probes.handshake.0]),
+            ("read_enter", &[probes.read.0]),
+            ("write_enter", &[probes.write]),
+        ];
+        for (name, offsets) in points {
+            if let Some(at) = offsets.iter().find(|at| **at >= len) {
+                return Err(anyhow!("offset {at:#x} for {name} lies outside the file"));
+            }
+        }
+        let mut links = Vec::new();
+        for (name, offsets) in points.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
+            let program =
+                self.uprobes.get(name).with_context(|| format!("the object has no program {name}"))?;
+            let program = program.as_fd();
+            if self.multi {
+                let link = sys::attach_uprobes(program, &path, offsets)
+                    .with_context(|| format!("cannot attach {name} at {offsets:#x?}"))?;
+                links.push(link);
+            } else {
+                for &at in offsets {
+                    let link = sys::attach_uprobe(program, &path, at)
+                        .with_context(|| format!("cannot attach {name} at {at:#x}"))?;
+                    links.push(link);
+                }
+            }
+        }
+        self.next += 1;
+        let attached = Attached(self.next);
+        self.probes.insert(attached, links);
+        Ok(attached)
+    }
+
+    /// Takes the probes off a binary. Does not wait for it.
+    pub fn unprobe(&mut self, attached: Attached) {
+        for link in self.probes.remove(&attached).into_iter().flatten() {
+            // Where there is no thread, the closure is dropped, and the link with it.
+            let _ = std::thread::Builder::new().spawn(move || drop(link));
+        }
+    }
+}
+
+impl Drop for Kernel {
+    /// Closes all links of uprobes at the same time: the kernel takes a grace period for each, and
+    /// those that wait together share one. Perf events do not wait together: two seconds.
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            for link in self.probes.drain().flat_map(|(_, links)| links) {
+                // Where there is no thread, the closure is dropped, and the link with it.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
+            }
+        });
+    }
+}
+
+fn insert<const N: usize>(map: &mut Map, key: u32, value: &[u8]) -> Result<()> {
+    let value: [u8; N] = value.try_into().context("a value of another size")?;
+    Ok(BpfHashMap::<_, u32, [u8; N]>::try_from(map)?.insert(key, value, 0)?)
+}
+
+fn remove<const N: usize>(map: &mut Map, key: u32) -> Result<()> {
+    Ok(BpfHashMap::<_, u32, [u8; N]>::try_from(map)?.remove(&key)?)
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds: the clock of every event.
+pub fn monotonic_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
+/// A second descriptor of a map, through which it cannot be changed.
+fn read_only(map: &MapData) -> Result<OwnedFd> {
+    sys::read_only(map.info()?.id()).context("cannot open a map read-only")
+}

@@ -1,0 +1,197 @@
+//! The worker's end of the kernel: records from the ring in order of time, and the two maps.
+
+use std::ops::Range;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use observer_common::{DATA_MAX, Lost, RING_BYTES, Tree, TreeTimes};
+use pipeline::decode::wire;
+
+use super::monotonic_ns;
+
+/// How long a record is held back so that an earlier one of the other CPU can come in first,
+/// nanoseconds. A program takes its time stamp before it reserves its place, and may be
+/// preempted in between for a time slice.
+pub const HOLD_NS: u64 = 6_000_000;
+
+/// Records held at most, and their bytes (a ring full of them); beyond it they are handed on at once.
+const HELD_MAX: usize = 65_536;
+const HELD_BYTES: usize = RING_BYTES as usize;
+/// Memory that is kept for the next ones, bytes.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Reads the ring.
+pub struct Ring {
+    ring: RingBuf<MapData>,
+    trees: HashMap<MapData, u32, [u64; 7]>,
+    lost: PerCpuArray<MapData, u64>,
+    held: Held,
+    /// Records lost to a full ring when it was last looked
+    full: u64,
+    /// By when no more than these had been lost
+    whole_ns: u64,
+}
+
+/// Room that the longest record takes of the ring, its header of the ring's own included, bytes.
+const RECORD_MAX: usize = DATA_MAX + 512;
+/// What the ring keeps for itself before each record.
+const RING_HEADER: usize = 8;
+
+impl Ring {
+    /// From the agent's descriptors.
+    pub fn new(ring: OwnedFd, trees: OwnedFd, lost: OwnedFd) -> Result<Self> {
+        let ring = Map::RingBuf(MapData::from_fd(ring)?);
+        let trees = Map::HashMap(MapData::from_fd(trees)?);
+        let lost = Map::PerCpuArray(MapData::from_fd(lost)?);
+        Ok(Self {
+            ring: RingBuf::try_from(ring).context("cannot map the ring")?,
+            trees: HashMap::try_from(trees)?,
+            lost: PerCpuArray::try_from(lost)?,
+            held: Held::default(),
+            full: 0,
+            whole_ns: monotonic_ns(),
+        })
+    }
+
+    /// Takes what has come in off the ring; everything when `all`. Shows each record to `early`, out of
+    /// order. From when to when (`CLOCK_MONOTONIC`) others were lost because the ring was full.
+    pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> Option<(u64, u64)> {
+        let (mut taken, mut before) = (0, None);
+        while all || !self.held.is_full() {
+            let Some(item) = self.ring.next() else { break };
+            let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
+            early(&item);
+            // Nothing is lost as long as the longest record still fits in: what lies before that place
+            // was there before the first loss.
+            taken += (item.len() + RING_HEADER).next_multiple_of(8);
+            if taken <= RING_BYTES as usize - RECORD_MAX {
+                before = before.max(Some(at));
+            }
+            self.held.push(at, wire::used(&item));
+        }
+        let full = self.count(Lost::Ring);
+        let lost = full != std::mem::replace(&mut self.full, full);
+        let now = monotonic_ns();
+        let whole_ns = std::mem::replace(&mut self.whole_ns, now);
+        lost.then(|| (before.unwrap_or(whole_ns).max(whole_ns.min(now)), now))
+    }
+
+    /// Hands over what was taken, in order of time; `all` does not wait for stragglers.
+    pub fn release(&mut self, all: bool, each: impl FnMut(&[u8])) {
+        let all = all || self.held.is_full();
+        let until = if all { u64::MAX } else { monotonic_ns().saturating_sub(HOLD_NS) };
+        self.held.release(until, each);
+    }
+
+    /// Records are held back: they are to be released when their time has come.
+    pub const fn holds(&self) -> bool {
+        !self.held.records.is_empty()
+    }
+
+    /// What a tree does at this moment; `None` when it has ended.
+    pub fn tree(&self, root: u32) -> Option<Tree> {
+        let [threads, since, cpu_ns, runqueue_ns, disk_ns, idle_ns, pid] = self.trees.get(&root, 0).ok()?;
+        Some(Tree { threads, since, times: TreeTimes { cpu_ns, runqueue_ns, disk_ns, idle_ns }, pid })
+    }
+
+    /// Events lost so far, by any cause.
+    pub fn lost(&self) -> u64 {
+        [Lost::Ring, Lost::Tasks, Lost::Sockets, Lost::Streams, Lost::Memory]
+            .into_iter()
+            .map(|why| self.count(why))
+            .sum()
+    }
+
+    fn count(&self, why: Lost) -> u64 {
+        self.lost.get(&(why as u32), 0).map_or(0, |by_cpu| by_cpu.iter().sum())
+    }
+}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+/// Records that are held back, end to end in one piece of memory.
+#[derive(Default)]
+struct Held {
+    /// When each was, and where it lies
+    records: Vec<(u64, Range<usize>)>,
+    bytes: Vec<u8>,
+    /// Bytes of those that were handed on
+    dead: usize,
+}
+
+impl Held {
+    fn push(&mut self, at: u64, record: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(record);
+        self.records.push((at, from..self.bytes.len()));
+    }
+
+    const fn is_full(&self) -> bool {
+        self.records.len() >= HELD_MAX || self.bytes.len() - self.dead >= HELD_BYTES
+    }
+
+    /// Hands over those until then, in order of time; those of one time as they came.
+    fn release(&mut self, until: u64, mut each: impl FnMut(&[u8])) {
+        self.records.sort_by_key(|(at, _)| *at);
+        let ready = self.records.partition_point(|(at, _)| *at <= until);
+        for (_, place) in self.records.drain(..ready) {
+            self.dead += place.len();
+            each(&self.bytes[place]);
+        }
+        if self.records.is_empty() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_BYTES);
+            self.dead = 0;
+        } else if self.dead > self.bytes.len() / 2 {
+            // What is left is of the last few milliseconds.
+            let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead);
+            for (_, place) in &mut self.records {
+                let from = bytes.len();
+                bytes.extend_from_slice(&self.bytes[place.clone()]);
+                *place = from..bytes.len();
+            }
+            (self.bytes, self.dead) = (bytes, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn released(held: &mut Held, until: u64) -> Vec<String> {
+        let mut out = Vec::new();
+        held.release(until, |record| out.push(String::from_utf8(record.to_vec()).unwrap()));
+        out
+    }
+
+    #[test]
+    fn records_come_in_order_of_time_and_later_ones_wait() {
+        let mut held = Held::default();
+        for (at, record) in [(5, "e"), (1, "aaaa"), (3, "c"), (1, "b"), (9, "ii")] {
+            held.push(at, record.as_bytes());
+        }
+        assert_eq!(released(&mut held, 4), ["aaaa", "b", "c"]);
+        assert_eq!((held.bytes.len(), held.dead), (3, 0), "what was handed on is let go of");
+        held.push(4, b"d");
+        assert_eq!(released(&mut held, 5), ["d", "e"]);
+        assert_eq!(released(&mut held, 8), [""; 0]);
+        assert_eq!(released(&mut held, u64::MAX), ["ii"]);
+        assert!(held.bytes.is_empty() && held.records.is_empty());
+    }
+
+    #[test]
+    fn it_is_full_by_number_and_by_bytes_that_wait() {
+        let mut held = Held::default();
+        held.push(1, &vec![0; HELD_BYTES]);
+        assert!(held.is_full());
+        held.push(2, b"x");
+        held.release(1, |_| {});
+        assert!(!held.is_full());
+    }
+}

@@ -1,8 +1,0 @@
-//! A report in, indented JSON out, that is safe to show on a terminal.
-
-use crate::model::{Report, json};
-
-/// `report` as JSON text with a final line end.
-pub fn json(report: &Report) -> serde_json::Result<String> {
-    json::pretty(report).map(|text| text + "\n")
-}
