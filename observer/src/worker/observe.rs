@@ -407,9 +407,10 @@ impl Observer {
         if self.ticks.is_multiple_of(SOCKETS_TICKS) {
             self.ask_for_sockets(seam);
         }
-        let Self { announcements, state, correlator, task, .. } = self;
+        let Self { announcements, state, correlator, task, dashboard, .. } = self;
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
-        let told = announcements.tick(state, now, asleep, monotonic_ns);
+        let seen = |command| dashboard.as_ref()?.seen(command);
+        let told = announcements.tick(state, now, asleep, monotonic_ns, seen);
         self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
         self.kernel_lost = ring.lost();
         let loss = self.loss();

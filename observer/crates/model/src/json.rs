@@ -34,9 +34,7 @@ pub fn line<T: Serialize>(value: &T) -> serde_json::Result<String> {
 pub fn append<T: Serialize>(to: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
     let from = to.len();
     serde_json::to_writer(&mut *to, value)?;
-    // Nearly every line is plain ASCII, of which serde_json escapes all that is hidden but DEL.
-    let odd = |byte: u8| byte & 0x80 | u8::from(byte == 0x7f);
-    if to[from..].iter().fold(0, |any, byte| any | odd(*byte)) != 0 {
+    if !is_plain(&to[from..]) {
         let text = String::from_utf8_lossy(&to[from..]).into_owned();
         to.truncate(from);
         to.extend_from_slice(escape(text).as_bytes());
@@ -49,9 +47,18 @@ pub fn pretty<T: Serialize>(value: &T) -> serde_json::Result<String> {
     serde_json::to_string_pretty(value).map(escape)
 }
 
+/// Whether nothing is left to escape, as in nearly every line: in ASCII that is DEL alone.
+fn is_plain(json: &[u8]) -> bool {
+    let odd = |byte: u8| byte & 0x80 | u8::from(byte == 0x7f);
+    json.iter().fold(0, |any, byte| any | odd(*byte)) == 0
+}
+
 /// `serde_json` escapes the C0 characters inside strings; the line ends it writes itself between
 /// tokens are the only ones left, and stay.
 fn escape(text: String) -> String {
+    if is_plain(text.as_bytes()) {
+        return text;
+    }
     let left = |c: char| c != '\n' && is_hidden(c);
     if !text.contains(left) {
         return text;
