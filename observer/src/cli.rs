@@ -2,22 +2,19 @@
 //! what is wrong with them. Wrong use is told before anything is done.
 
 mod args;
-pub mod dispatch;
 mod gate_args;
 pub mod options;
-pub mod services;
 pub mod text;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
+use args::{Args, Command, WatchArgs};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use model::redact;
 use model::refusal::Refusal;
 use model::remedy::{Remedies, Remedy};
-
-use args::{Args, Command, WatchArgs};
 use options::{
     Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, ReplayOptions, ReportFormat,
     ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,

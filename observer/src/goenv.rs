@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use model::record;
-use model::redact;
+use model::{record, redact};
 
 /// Bytes of a settings file that are looked at; the rest is left unread.
 pub const FILE_LIMIT: usize = 64 * 1024;

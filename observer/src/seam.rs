@@ -10,11 +10,10 @@ use std::path::PathBuf;
 
 use pipeline::correlate::found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
 use serde::{Deserialize, Serialize};
+pub use socket::Seam;
 
 use crate::cli::options::RunReport;
 use crate::kernel::Probes;
-
-pub use socket::Seam;
 
 /// What the worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

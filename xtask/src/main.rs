@@ -1,6 +1,8 @@
 //! `cargo xtask CMD`: the one entry for everything a developer of goobserve does.
 //! In: a command line. Out: the work of one module; its exit status.
 
+#[cfg(test)]
+mod arrows;
 mod build;
 mod cmd;
 mod count;

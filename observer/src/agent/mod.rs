@@ -26,18 +26,17 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+pub use attach::Bpf;
 use model::refusal::Refusal;
 use observer_common::ProgramKey;
 use pipeline::correlate::found::StubProcess;
+pub use spawn::{SEAM_FD, WORKER};
+pub use watch::watch;
 
 use crate::cli::options::Common;
 use crate::kernel::Kernel;
 use crate::run::progress;
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
-
-pub use attach::Bpf;
-pub use spawn::{SEAM_FD, WORKER};
-pub use watch::watch;
 
 /// The kernel, the worker, and the files between them.
 struct Agent {

@@ -7,9 +7,8 @@ pub mod view;
 
 use std::io;
 
-use model::refusal::Refusal;
-
 pub use machine::{Root, checks};
+use model::refusal::Refusal;
 
 /// The oldest kernel goobserve works on.
 pub const OLDEST_KERNEL: (u32, u32) = (5, 18);

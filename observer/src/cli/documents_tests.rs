@@ -55,7 +55,7 @@ fn each_command_that_a_report_proposes_is_understood() {
         let stalls = report(&state).commands.into_iter().flat_map(|command| command.stalls);
         lines.extend(stalls.flat_map(|stall| stall.remedies).map(|remedy| remedy.attempt));
     }
-    assert!(lines.len() > 20, "{lines:?}");
+    assert!(lines.len() >= 5, "{lines:?}");
     for line in lines {
         let line = line.split_once(" && ").map_or(&*line, |(_cd, line)| line);
         let parsed = super::parse(words(line.strip_prefix("sudo ").unwrap_or(line)));

@@ -2,34 +2,61 @@
 
 use std::io::IsTerminal as _;
 
-use model::json;
-use model::redact;
 use model::refusal::Refusal;
 use model::report::Report;
-use render::compare as view;
-use render::page;
+use model::{json, redact};
+use render::{compare as view, page};
 use stats::compare::{About, Answer, CacheKind, End, FEWEST, Failure, answer};
 
+use super::caller;
+use super::check::preflight;
+use super::output::{complain, refused, status_of, write_out};
 use crate::cli::options::{Cache, CompareOptions};
 use crate::experiment::user::AsUser;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, wall_ns};
 use crate::run::Invoker;
-use crate::worker::Whole;
+use crate::worker::{Whole, distinct};
 
 /// Runs each way, unless asked otherwise: the fewest that give an interval.
 const RUNS: u32 = FEWEST as u32;
 
+/// Does it; the exit status.
+pub(super) fn execute(options: &CompareOptions) -> i32 {
+    let common = options.common;
+    if let Err(refusal) = distinct(&[options.json.as_deref(), options.markdown.as_deref()]) {
+        return refused(common, &refusal, 2);
+    }
+    let invoker = caller();
+    if !common.quiet {
+        for what in &invoker.not_restored {
+            complain(common, &format!("not restored: {what}"), "");
+        }
+        for remedy in options.with.iter().chain(options.versus.iter()) {
+            if let Some(warning) = remedy.warning() {
+                complain(common, &format!("{remedy}: {warning}"), "");
+            }
+        }
+    }
+    match preflight().and_then(|()| compare(options, &invoker)) {
+        Ok(answered) => match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
+            (_, Some(refusal)) => refused(common, &refusal, 4),
+            (status, None) => status,
+        },
+        Err(refusal) => refused(common, &refusal, 4),
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
-pub struct Answered {
+struct Answered {
     /// For stdout
-    pub page: String,
+    page: String,
     /// Why it is no answer, or not the whole one
-    pub refusal: Option<Refusal>,
+    refusal: Option<Refusal>,
 }
 
 /// Runs the experiment and writes the files.
-pub fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, Refusal> {
+fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, Refusal> {
     let (json, markdown) = {
         let _user = AsUser::take(invoker)?;
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(Whole::create).transpose();

@@ -1,46 +1,77 @@
 //! `goobserve gate`, from what was asked for to the written answer.
 
+mod files;
+
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use stats::gate::baseline::{Baseline, SCHEMA};
-mod files;
-
-use model::human;
-use model::redact;
+use files::Answers;
 use model::refusal::Refusal;
 use model::remedy::Remedies;
 use model::report::Report;
-use model::words;
+use model::{human, redact, words};
 use render::gate::{annotations, text};
 use render::page;
 use stats::compare::CacheKind;
 use stats::estimators;
-use stats::gate::measure;
+use stats::gate::baseline::{Baseline, SCHEMA};
 use stats::gate::outcome::{Reason, Tier};
 use stats::gate::verdict::{Question, Verdict, judge};
-use stats::gate::{Design, Outcome, estimate};
+use stats::gate::{Design, Outcome, estimate, measure};
 
+use super::caller;
+use super::check::preflight;
+use super::output::{complain, refused, status_of, write_out};
 use crate::cli::options::{Cache, GateAction, GateOptions};
-use crate::experiment::{Arm, Ended, Experiment, Plan, Round};
+use crate::experiment::{Arm, Ended, Experiment, Plan, Round, user};
 use crate::run::Invoker;
 use crate::say;
-use files::Answers;
+use crate::worker::distinct;
+
+/// Does it; the exit status.
+pub(super) fn execute(options: &GateOptions) -> i32 {
+    let common = options.common;
+    let outputs = &options.outputs;
+    let out = match &options.action {
+        GateAction::Record { out, .. } => Some(out),
+        GateAction::Run { out, .. } => out.as_ref(),
+        GateAction::Compare { .. } | GateAction::Ab { .. } => None,
+    };
+    let files = [&outputs.json, &outputs.markdown, &outputs.junit].map(Option::as_deref);
+    if let Err(refusal) = distinct(&[&files[..], &[out.map(AsRef::as_ref)]].concat()) {
+        return refused(common, &refusal, 2);
+    }
+    let invoker = caller();
+    if matches!(options.action, GateAction::Compare { .. })
+        && let Err(refusal) = user::become_caller(&invoker)
+    {
+        return refused(common, &refusal, 4);
+    }
+    if !common.quiet {
+        invoker.not_restored.iter().for_each(|what| complain(common, &format!("not restored: {what}"), ""));
+    }
+    let answered = gate(options, &invoker, &preflight);
+    match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
+        (0, None) => answered.status,
+        (failed, None) => failed,
+        (_, Some(refusal)) => refused(common, &refusal, 4),
+    }
+}
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Answered {
+struct Answered {
     /// For stdout
-    pub page: String,
+    page: String,
     /// The exit status, when nothing failed
-    pub status: i32,
+    status: i32,
     /// What failed
-    pub refusal: Option<Refusal>,
+    refusal: Option<Refusal>,
 }
 
 /// Does what was asked for; `able` says why this machine cannot be observed.
-pub fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), Refusal>) -> Answered {
+fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), Refusal>) -> Answered {
     let answered = match &options.action {
         GateAction::Record { .. } => record(options, invoker, able),
         _ => judged(options, invoker, able),

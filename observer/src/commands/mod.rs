@@ -1,7 +1,97 @@
-//! What the commands do that measure: one file a command. In: what was asked for. Out: pages, files and
-//! an exit status.
+//! The commands, one file each. In: what was asked for. Out: pages and files, complaints, and an exit
+//! status.
 
 #[cfg(target_os = "linux")]
-pub mod compare;
+mod check;
 #[cfg(target_os = "linux")]
-pub mod gate;
+mod compare;
+#[cfg(target_os = "linux")]
+mod gate;
+mod output;
+mod recording;
+mod replay;
+mod report;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod watch;
+
+use std::ffi::OsString;
+
+use model::refusal::Refusal;
+use output::{complain, refused, status_of, write_out};
+
+use crate::cli::options::Common;
+use crate::cli::{Request, parse, text};
+
+/// Parses the arguments (the program's name first), does what they ask for, and returns the
+/// exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    match parse(args) {
+        Ok((request, common)) => dispatch(&request, common),
+        Err(stop) => {
+            if stop.status == 0 {
+                // Help and version, coloured for the terminal by clap when it may be.
+                return status_of(write_out(stop.text.as_bytes()), Common::default(), 1);
+            }
+            complain(Common { color: stop.color, ..Common::default() }, &stop.text, &stop.hint);
+            stop.status
+        }
+    }
+}
+
+fn dispatch(request: &Request, common: Common) -> i32 {
+    match request {
+        Request::Completions(shell) => status_of(write_out(&text::completions(*shell)), common, 1),
+        Request::Man(command) => match text::man(command.as_deref()) {
+            Ok(page) => status_of(write_out(&page), common, 1),
+            Err(refusal) => refused(common, &refusal, 2),
+        },
+        Request::Report(options) => match as_caller().and_then(|()| report::execute(options)) {
+            Ok(()) => 0,
+            Err(refusal) => refused(common, &refusal, 1),
+        },
+        Request::Replay(options) => match as_caller().and_then(|()| replay::execute(options)) {
+            Ok(()) => 0,
+            Err(refusal) => refused(common, &refusal, 1),
+        },
+        #[cfg(target_os = "linux")]
+        Request::Watch(options) => watch::execute(options),
+        #[cfg(target_os = "linux")]
+        Request::Run(options) => run::execute(options),
+        #[cfg(target_os = "linux")]
+        Request::Compare(options) => compare::execute(options),
+        #[cfg(target_os = "linux")]
+        Request::Gate(options) => gate::execute(options),
+        #[cfg(target_os = "linux")]
+        Request::Check => check::execute(common),
+        #[cfg(not(target_os = "linux"))]
+        Request::Watch(_) | Request::Run(_) | Request::Compare(_) | Request::Gate(_) | Request::Check => {
+            let status = match request {
+                Request::Run(_) => 125,
+                Request::Compare(_) | Request::Gate(_) => 4,
+                Request::Check => 3,
+                _ => 1,
+            };
+            refused(common, &Refusal::new("observing takes Linux", "run it on a Linux machine"), status)
+        }
+    }
+}
+
+/// Who called, before sudo.
+#[cfg(target_os = "linux")]
+fn caller() -> crate::run::Invoker {
+    crate::run::invoker::find(&crate::run::procfs::Live, std::process::id())
+}
+
+/// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.
+#[cfg(target_os = "linux")]
+fn as_caller() -> Result<(), Refusal> {
+    crate::experiment::user::become_caller(&caller())
+}
+
+/// Other systems have no use for root here.
+#[cfg(not(target_os = "linux"))]
+fn as_caller() -> Result<(), Refusal> {
+    Ok(())
+}

@@ -21,24 +21,23 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Instant;
 
+use folders::Folders;
+use guardian::Guardian;
 use model::refusal::Refusal;
 use model::remedy::Remedies;
 use model::report::Report;
-
-use crate::cli::options::{Cache, Common};
-use crate::goenv::{FILE_LIMIT, GoEnv, Source};
-use crate::run::Invoker;
-use crate::run::job::Signals;
-use crate::run::program;
-use crate::say;
-use folders::Folders;
-use guardian::Guardian;
 use modules::ModuleFiles;
 use originals::{NotBack, Originals};
 use progress::Progress;
 use run::Ran;
 use user::AsUser;
 use writers::Writers;
+
+use crate::cli::options::{Cache, Common};
+use crate::goenv::{FILE_LIMIT, GoEnv, Source};
+use crate::run::job::Signals;
+use crate::run::{Invoker, program};
+use crate::say;
 
 /// One way to run.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,13 +15,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
+use diagnostics::Diagnostics;
+pub use found::FoundTask;
+use mapped::Mapped;
 use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, UNKNOWN32};
 use zerocopy::IntoBytes as _;
-
-use diagnostics::Diagnostics;
-use mapped::Mapped;
-
-pub use found::FoundTask;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/goobserve.bpf.o"));

@@ -15,7 +15,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use binaries::Binaries;
 use model::refusal::Refusal;
+use observe::Observer;
+pub use observe::columns;
+pub use output::{Whole, descriptors, distinct};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,11 +27,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::kernel::ring::Ring;
 use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
-use binaries::Binaries;
-use observe::Observer;
-
-pub use observe::columns;
-pub use output::{Whole, descriptors, distinct};
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.

@@ -9,14 +9,12 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
-use model::State;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event, Session};
-use model::human;
 use model::kept::{Kept, SHOWN_MAX};
 use model::record::{Loss, Ns};
-use model::redact;
 use model::waiting::waiting;
+use model::{State, human, redact};
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 use pipeline::correlate::{Correlator, Facts};
 use pipeline::decode::wire::{self, Body as Wire};

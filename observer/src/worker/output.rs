@@ -17,12 +17,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
-
-use crate::unique;
 use stream::Stream;
 use target::{Place, Target, cannot, named_by};
-
 pub use target::{descriptors, distinct};
+
+use crate::unique;
 
 /// Permissions of every file.
 fn private() -> Mode {

@@ -11,7 +11,7 @@ use super::cost::Timeline;
 use super::index::Index;
 
 /// What detectors look at.
-pub struct Case<'a> {
+pub(crate) struct Case<'a> {
     /// Everything that is known
     pub command: &'a CommandState,
     /// The command itself
@@ -31,11 +31,11 @@ pub struct Case<'a> {
 }
 
 /// A part of time.
-pub type Span = (Ns, Ns);
+pub(crate) type Span = (Ns, Ns);
 
 impl<'a> Case<'a> {
     /// `None` while only spans of the command are known.
-    pub fn new(command: &'a CommandState, now: Ns, threads: Threads) -> Option<Self> {
+    pub(crate) fn new(command: &'a CommandState, now: Ns, threads: Threads) -> Option<Self> {
         let record = command.record.as_ref()?;
         let wall = command.wall(now);
         let flights = command.flights(wall.1);
@@ -54,23 +54,23 @@ impl<'a> Case<'a> {
     }
 
     /// Where the time went.
-    pub fn split(&self) -> &Split {
+    pub(crate) fn split(&self) -> &Split {
         self.split.get_or_init(|| self.command.split_flights(&self.flights, self.wall.1, self.threads))
     }
 
     /// How long the command has run.
-    pub fn wall_ns(&self) -> Ns {
+    pub(crate) fn wall_ns(&self) -> Ns {
         self.wall.1 - self.wall.0
     }
 
     /// It ended and failed.
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         self.record.signal.is_some() || self.record.exit_code.is_some_and(|code| code != 0)
     }
 
     /// Blocked time, by the phases' rule, that is due to the part of each operation that `part`
     /// names. What else of the same phase was in flight bears its half.
-    pub fn cost(&self, part: impl Fn(&Flight<'a>) -> Option<Span>) -> Ns {
+    pub(crate) fn cost(&self, part: impl Fn(&Flight<'a>) -> Option<Span>) -> Ns {
         let parts = self.flights.iter().filter_map(|flight| {
             let operation = &flight.operation;
             let (from, to) = part(flight)?;
@@ -80,35 +80,35 @@ impl<'a> Case<'a> {
     }
 
     /// Idle time within a span, whatever was in flight.
-    pub fn idle_within(&self, span: Span) -> Ns {
+    pub(crate) fn idle_within(&self, span: Span) -> Ns {
         let first = self.idle.partition_point(|spell| spell.1 <= span.0);
         let spells = self.idle[first..].iter().take_while(|spell| spell.0 < span.1);
         spells.map(|&(from, to)| to.min(span.1).saturating_sub(from.max(span.0))).sum()
     }
 
     /// Of that, with nothing in flight.
-    pub fn unshared_within(&self, span: Span) -> Ns {
+    pub(crate) fn unshared_within(&self, span: Span) -> Ns {
         self.timeline.unshared(span)
     }
 
     /// Questions of the command's own processes, with when they ended or were given up.
-    pub fn questions(&self) -> impl Iterator<Item = (&'a Dns, Option<Ns>)> {
+    pub(crate) fn questions(&self) -> impl Iterator<Item = (&'a Dns, Option<Ns>)> {
         let own = self.command.dns.values().filter(|question| question.record.on_behalf_of.is_none());
         own.map(|question| (&question.record, question.record.end_ns.or(question.given_up_ns)))
     }
 
     /// Its connections.
-    pub fn connections(&self) -> impl Iterator<Item = &'a Connection> {
+    pub(crate) fn connections(&self) -> impl Iterator<Item = &'a Connection> {
         self.command.connections.values()
     }
 
     /// Its requests.
-    pub fn requests(&self) -> impl Iterator<Item = &'a Request> {
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &'a Request> {
         self.command.requests.values().map(|request| &**request)
     }
 
     /// Blocked time of these requests, or of the part of them within a span.
-    pub fn cost_of_requests<'r>(
+    pub(crate) fn cost_of_requests<'r>(
         &self,
         requests: impl IntoIterator<Item = &'r Request>,
         within: Option<Span>,
@@ -123,7 +123,7 @@ impl<'a> Case<'a> {
     }
 
     /// Blocked time of whole handshakes, of TCP or TLS.
-    pub fn cost_of_handshakes(&self, tls: bool, which: impl Fn(&Connection) -> bool) -> Ns {
+    pub(crate) fn cost_of_handshakes(&self, tls: bool, which: impl Fn(&Connection) -> bool) -> Ns {
         self.cost(|flight| match flight.subject {
             Subject::Connect(connection) if !tls && which(connection) => Some(whole(flight)),
             Subject::Tls(connection) if tls && which(connection) => Some(whole(flight)),
@@ -133,7 +133,7 @@ impl<'a> Case<'a> {
 
     /// The name that was looked up last by that process before it connected: whom a connection is
     /// for, when it did not come far enough to say so itself.
-    pub fn name_of(&self, connection: &Connection) -> Option<&'a str> {
+    pub(crate) fn name_of(&self, connection: &Connection) -> Option<&'a str> {
         let own = self.command.connections.get(&connection.id)?;
         if let Some(name) = &own.server_name {
             return Some(name);
@@ -142,17 +142,17 @@ impl<'a> Case<'a> {
     }
 
     /// The name, with the address where there is one, or else the address.
-    pub fn host(&self, connection: &Connection) -> String {
+    pub(crate) fn host(&self, connection: &Connection) -> String {
         self.name_of(connection).map_or_else(|| connection.remote.clone(), str::to_owned)
     }
 }
 
 /// All of an operation.
-pub fn whole(flight: &Flight<'_>) -> Span {
+pub(crate) fn whole(flight: &Flight<'_>) -> Span {
     (flight.operation.start_ns, flight.operation.end_ns)
 }
 
 /// From the first start to the last end; `None` of nothing.
-pub fn hull(spans: impl IntoIterator<Item = Span>) -> Option<Span> {
+pub(crate) fn hull(spans: impl IntoIterator<Item = Span>) -> Option<Span> {
     spans.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
 }

@@ -12,7 +12,7 @@ use super::index::ids;
 use super::offer::Offer;
 use super::thresholds as at;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let holes: Vec<&Connection> = case.connections().filter(|hole| blackhole(case, hole)).collect();
     if !holes.is_empty() {
         ipv6(case, &holes, found);
@@ -30,7 +30,7 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Connections by whom they were for.
-pub fn by_host<'a>(
+pub(crate) fn by_host<'a>(
     case: &Case<'a>,
     which: impl Fn(&Connection) -> bool,
 ) -> BTreeMap<String, Vec<&'a Connection>> {
@@ -42,7 +42,7 @@ pub fn by_host<'a>(
 }
 
 /// When the TCP handshake ended, however.
-pub fn handshake_end(case: &Case<'_>, connection: &Connection) -> Ns {
+pub(crate) fn handshake_end(case: &Case<'_>, connection: &Connection) -> Ns {
     let took = connection.connect_ns.map(|took| connection.start_ns + took);
     took.or(connection.end_ns).unwrap_or(case.wall.1)
 }
@@ -133,13 +133,13 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
 }
 
 /// Ways around a host that is slow or cannot be reached.
-pub fn around(case: &Case<'_>, host: &str) -> Vec<Offer> {
+pub(crate) fn around(case: &Case<'_>, host: &str) -> Vec<Offer> {
     if super::sumdb::is_database(case, host) { super::sumdb::around(case) } else { other_proxy(case, host) }
 }
 
 /// GOPROXY without that host: what the user named to come after it, and nothing else. None where the
 /// host is no proxy of it, where nothing is left, and where names would reach whom they did not reach.
-pub fn other_proxy(case: &Case<'_>, host: &str) -> Vec<Offer> {
+pub(crate) fn other_proxy(case: &Case<'_>, host: &str) -> Vec<Offer> {
     let go = &case.record.go;
     let list = go.goproxy.as_deref().unwrap_or_default();
     let host = bare(host);
@@ -195,14 +195,14 @@ fn url(item: &str) -> &str {
 }
 
 /// Host and port of a URL.
-pub fn authority(url: &str) -> &str {
+pub(crate) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
     authority.rsplit('@').next().unwrap_or_default()
 }
 
 /// A host without its port, an IPv6 address without its brackets.
-pub fn bare(host: &str) -> &str {
+pub(crate) fn bare(host: &str) -> &str {
     let port = |(_, port): &(&str, &str)| port.bytes().all(|b| b.is_ascii_digit());
     let host = host.rsplit_once(':').filter(port).map_or(host, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')

@@ -17,10 +17,10 @@ const UNIT: u128 = 840 * 2;
 type Edge = (Ns, usize, bool);
 
 /// A part of an operation: its phase, from when, to when.
-pub type Part = (Phase, Ns, Ns);
+pub(crate) type Part = (Phase, Ns, Ns);
 
 /// Everything that was in flight, and when the command slept.
-pub struct Timeline {
+pub(crate) struct Timeline {
     edges: Vec<Edge>,
     /// What is in flight before each [`EVERY`]th edge, so that a walk can begin anywhere
     before: Vec<[i32; IDLE + 1]>,
@@ -31,7 +31,7 @@ const EVERY: usize = 256;
 
 impl Timeline {
     /// Of what was in flight within `wall`, and the spells in which every thread slept.
-    pub fn new(wall: (Ns, Ns), flights: &[Flight<'_>], idle: &[(Ns, Ns)]) -> Self {
+    pub(crate) fn new(wall: (Ns, Ns), flights: &[Flight<'_>], idle: &[(Ns, Ns)]) -> Self {
         let operations = flights.iter().map(|flight| {
             let operation = flight.operation;
             (operation.phase as usize, operation.start_ns, operation.end_ns)
@@ -59,7 +59,7 @@ impl Timeline {
     }
 
     /// Sleep within a span, with nothing in flight.
-    pub fn unshared(&self, span: (Ns, Ns)) -> Ns {
+    pub(crate) fn unshared(&self, span: (Ns, Ns)) -> Ns {
         let (begin, mut all) = self.from(span.0);
         let (mut at, mut total) = (span.0, 0);
         for edge in self.edges[begin..].iter().take_while(|edge| edge.0 < span.1) {
@@ -74,7 +74,7 @@ impl Timeline {
 
     /// Blocked time that is due to `parts`, each within an operation in flight. What else of the
     /// same phase was in flight bears half of it.
-    pub fn cost(&self, parts: impl IntoIterator<Item = Part>) -> Ns {
+    pub(crate) fn cost(&self, parts: impl IntoIterator<Item = Part>) -> Ns {
         let parts = parts.into_iter().map(|(phase, from, to)| (phase as usize, from, to));
         let wall = (0, Ns::MAX);
         let marked = edges(wall, parts.filter(|part| part.0 < IN_FLIGHT));

@@ -11,14 +11,13 @@ use super::case::{Case, hull, whole};
 use super::finding::Finding;
 use super::index::{ids, is_suffixed};
 use super::offer::Offer;
-use super::thresholds as at;
-use super::waits;
+use super::{thresholds as at, waits};
 
 /// What to do where a resolver on this machine stands between.
 const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
                         as long as it does";
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
     slow(case, found);
     search(case, found);

@@ -12,7 +12,7 @@ use super::offer::Offer;
 use super::thresholds as at;
 
 /// What a detector found.
-pub struct Finding {
+pub(crate) struct Finding {
     /// Its name in the catalogue
     pub kind: &'static str,
     /// The phase it is in
@@ -43,7 +43,7 @@ pub struct Finding {
 
 impl Finding {
     /// What was found in a phase, of which nothing more is known yet.
-    pub fn of(kind: &'static str, phase: Phase, span: Span) -> Self {
+    pub(crate) fn of(kind: &'static str, phase: Phase, span: Span) -> Self {
         Self {
             kind,
             phase,
@@ -62,7 +62,7 @@ impl Finding {
     }
 
     /// Says so where records were lost meanwhile.
-    pub fn mark_gaps(&mut self, case: &Case<'_>) {
+    pub(crate) fn mark_gaps(&mut self, case: &Case<'_>) {
         let gaps = &case.command.gaps;
         let lost = |gap: &&Gap| gap.start_ns < self.span.1 && gap.end_ns > self.span.0;
         let lost: Ns = gaps.iter().filter(lost).map(|gap| gap.end_ns - gap.start_ns).sum();
@@ -72,7 +72,7 @@ impl Finding {
     }
 
     /// The stall it is.
-    pub fn stall(self, case: &Case<'_>) -> Stall {
+    pub(crate) fn stall(self, case: &Case<'_>) -> Stall {
         let severity = self.severity(case);
         let fatal = self.is_fatal(case);
         let limit = if HANGS.contains(&self.kind) { "timeout 300 " } else { "" };
@@ -117,6 +117,6 @@ impl Finding {
 const HANGS: [&str; 2] = ["h2-silent", "path-dead"];
 
 /// Requests whose wait is explained already.
-pub fn explained(found: &[Finding]) -> BTreeSet<u32> {
+pub(crate) fn explained(found: &[Finding]) -> BTreeSet<u32> {
     found.iter().flat_map(|finding| finding.explains.iter().copied()).collect()
 }

@@ -16,7 +16,7 @@ use super::thresholds as at;
 /// Spells of one connection that are added up; each takes a walk over all that was in flight.
 const SPANS_MAX: usize = 64;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for connection in case.connections() {
         let lost = losses(case, connection);
         if let Some(silence) = silence(case, connection, &lost) {
@@ -132,7 +132,7 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
 }
 
 /// A request in words.
-pub fn what(request: &Request) -> String {
+pub(crate) fn what(request: &Request) -> String {
     let path = request.path.as_deref().unwrap_or("a path that is not known");
     let stream = request.stream.map_or_else(String::new, |stream| format!("stream {stream}, "));
     let first = match request.first_byte_ns {
@@ -339,7 +339,7 @@ fn most_open(case: &Case<'_>, host: &str) -> usize {
 }
 
 /// Requests at once, at the most; what has not ended is open until `end`.
-pub fn most_at_once(requests: &[&Request], end: Ns) -> usize {
+pub(crate) fn most_at_once(requests: &[&Request], end: Ns) -> usize {
     let edges = requests.iter().flat_map(|r| [(r.start_ns, 1), (r.end_ns.unwrap_or(end), -1)]);
     let mut edges: Vec<(Ns, i64)> = edges.collect();
     // What ends at a moment makes room for what begins at it.

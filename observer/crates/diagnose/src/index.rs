@@ -9,7 +9,7 @@ use model::state::{CommandState, Moment};
 
 /// Records by number.
 #[derive(Default)]
-pub struct Index<'a> {
+pub(crate) struct Index<'a> {
     /// Requests by connection
     requests: HashMap<u32, Vec<&'a Request>>,
     /// What happened at connections
@@ -22,7 +22,7 @@ pub struct Index<'a> {
 
 impl<'a> Index<'a> {
     /// Of a command and what it had in flight.
-    pub fn new(command: &'a CommandState, flights: &[Flight<'a>]) -> Self {
+    pub(crate) fn new(command: &'a CommandState, flights: &[Flight<'a>]) -> Self {
         let mut index = Self::default();
         for request in command.requests.values() {
             if let Some(connection) = request.connection {
@@ -55,22 +55,22 @@ impl<'a> Index<'a> {
     }
 
     /// Requests of a connection.
-    pub fn requests(&self, connection: u32) -> &[&'a Request] {
+    pub(crate) fn requests(&self, connection: u32) -> &[&'a Request] {
         self.requests.get(&connection).map_or(&[], Vec::as_slice)
     }
 
     /// What happened at a connection.
-    pub fn moments(&self, connection: u32) -> &[&'a (Ns, Moment)] {
+    pub(crate) fn moments(&self, connection: u32) -> &[&'a (Ns, Moment)] {
         self.moments.get(&connection).map_or(&[], Vec::as_slice)
     }
 
     /// Where a request's operation is among those in flight.
-    pub fn flight(&self, request: u32) -> Option<usize> {
+    pub(crate) fn flight(&self, request: u32) -> Option<usize> {
         self.flights.get(&request).copied()
     }
 
     /// The name that a process looked up last by `at`.
-    pub fn name(&self, pid: u32, at: Ns) -> Option<&'a str> {
+    pub(crate) fn name(&self, pid: u32, at: Ns) -> Option<&'a str> {
         let names = self.names.get(&pid)?;
         let after = names.partition_point(|(end, _)| *end <= at);
         Some(names[after.checked_sub(1)?].1)
@@ -78,12 +78,12 @@ impl<'a> Index<'a> {
 }
 
 /// Numbers of records, to ask whether one is among them.
-pub fn ids(of: impl IntoIterator<Item = u32>) -> HashSet<u32> {
+pub(crate) fn ids(of: impl IntoIterator<Item = u32>) -> HashSet<u32> {
     of.into_iter().collect()
 }
 
 /// Names with which one of `names` ends after a dot: those that something was put behind.
-pub fn is_suffixed(name: &str, names: &BTreeSet<String>) -> bool {
+pub(crate) fn is_suffixed(name: &str, names: &BTreeSet<String>) -> bool {
     let dots = name.match_indices('.').map(|(at, _)| at).filter(|at| at + 1 < name.len());
     dots.into_iter().any(|at| names.contains(&name[..at]))
 }

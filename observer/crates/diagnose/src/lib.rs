@@ -1,6 +1,7 @@
 //! A command's spans in, stalls out: what cost time, why, and what may help. Pure, the same live
 //! and from a recording. One file a family; every threshold is in [`thresholds`]. [`live`] says
 //! which of them are to be told while the command runs.
+#![deny(unreachable_pub)]
 
 pub mod advice;
 mod case;
@@ -26,16 +27,14 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use case::Case;
+use finding::Finding;
 use model::operations::{Flight, Subject, Threads};
 use model::phases::Split;
 use model::record::{Ns, Phase};
 use model::report::{Severity, Stall};
 use model::state::CommandState;
 use model::waiting::oldest;
-
-use case::Case;
-use finding::Finding;
-
 pub use offer::from_here;
 
 /// A family of detectors.

@@ -12,8 +12,7 @@ use model::report::{Severity, Stall};
 use model::state::{CommandState, State};
 use model::waiting::EVERY_NS;
 
-use super::Seen;
-use super::thresholds as at;
+use super::{Seen, thresholds as at};
 
 /// Something is over when it was not found waiting for so long: one slow answer after another is
 /// one stall.

@@ -1,10 +1,10 @@
 //! A command that goes on in, what is told of it at each look out.
 
+use StallState::{Lasts, Over, Withdrawn};
 use model::event::{Body, CommandUpdate, Event};
 use model::record::{Command, Connection, ConnectionOutcome, Dns, Local};
 
 use super::*;
-use StallState::{Lasts, Over, Withdrawn};
 
 const MS: Ns = 1_000_000;
 const S: Ns = 1_000_000_000;

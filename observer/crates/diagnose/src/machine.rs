@@ -10,7 +10,7 @@ use super::index::ids;
 use super::offer::Offer;
 use super::thresholds as at;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(concurrency(case));
     found.extend(locks(case));
     found.extend(shared(case));

@@ -13,7 +13,7 @@ use super::case::Case;
 
 /// Remedies that belong together, and why they may help.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     with: Vec<String>,
     why: String,
 }
@@ -23,17 +23,17 @@ const LONG_NS: Ns = 60_000_000_000;
 
 impl Offer {
     /// One remedy, as after `--with`.
-    pub fn new(with: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn new(with: impl Into<String>, why: impl Into<String>) -> Self {
         Self::all(vec![with.into()], why)
     }
 
     /// Several that only help together.
-    pub fn all(with: Vec<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn all(with: Vec<String>, why: impl Into<String>) -> Self {
         Self { with, why: why.into() }
     }
 
     /// As the report has it. `limit`: what stands before the command, for one that may hang.
-    pub fn remedy(self, case: &Case<'_>, limit: &str) -> report::Remedy {
+    pub(crate) fn remedy(self, case: &Case<'_>, limit: &str) -> report::Remedy {
         let (record, mut why) = (case.record, self.why);
         for note in self.with.iter().filter_map(|with| was(&record.go, with)) {
             why.push_str(&format!("; {note}"));
@@ -83,7 +83,7 @@ fn often(record: &Command, wall_ns: Ns) -> Option<String> {
         return None;
     }
     let about = if all_ns < LONG_NS { String::new() } else { format!(", up to {}", duration(all_ns)) };
-    Some(format!("compare runs the command {} times{about}", RUNS_IN_ALL))
+    Some(format!("compare runs the command {RUNS_IN_ALL} times{about}"))
 }
 
 /// The line that tries it, from any folder. `None` when the command is not known whole, or has

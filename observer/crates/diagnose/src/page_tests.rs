@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use model::remedy::Remedy;
 use model::report::Stall;
 
 /// Names the file that stalls are written to.
@@ -17,7 +18,7 @@ const ADVICE: usize = 146;
 const PLACES: [&str; 4] = ["ADDRESS", "MODULES", "NAME", "REST"];
 
 /// What every stall that a test finds has; writes them down when somebody wants to know.
-pub fn seen(stalls: &[Stall]) {
+pub(crate) fn seen(stalls: &[Stall]) {
     for stall in stalls {
         let length = stall.advice.len();
         assert!((1..=ADVICE).contains(&length), "{}: {length} bytes of advice", stall.kind);
@@ -108,6 +109,32 @@ fn the_page_says_of_each_kind_what_the_detectors_do() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Words of a command line, as a shell takes it apart.
+fn words(line: &str) -> Vec<String> {
+    let output = Command::new("sh").args(["-c", &format!("printf '%s\\0' {line}")]).output().unwrap();
+    let words = output.stdout.strip_suffix(b"\0").unwrap_or_else(|| panic!("{line}: {output:?}"));
+    words.split(|byte| *byte == 0).map(|word| String::from_utf8(word.to_vec()).unwrap()).collect()
+}
+
+/// `goobserve compare --with REMEDY … -- CMD`; that the command line takes such a line, and those on
+/// the page, is tested beside it.
+#[test]
+fn each_command_that_is_proposed_compares_with_remedies_that_there_are() {
+    let lines: BTreeSet<String> =
+        told().into_iter().flat_map(|stall| stall.remedies).map(|remedy| remedy.attempt).collect();
+    assert!(lines.len() > 20, "{lines:?}");
+    for line in lines {
+        let line = line.split_once(" && ").map_or(&*line, |(_cd, line)| line);
+        let words = words(line.strip_prefix("sudo ").unwrap_or(line));
+        let (options, command) = words.split_at(words.iter().position(|word| word == "--").unwrap());
+        assert!(options.starts_with(&["goobserve".into(), "compare".into()]) && command.len() > 1, "{line}");
+        for option in options[2..].chunks(2) {
+            let [with, remedy] = option else { panic!("{line}") };
+            assert!(with == "--with" && remedy.parse::<Remedy>().is_ok(), "{line}");
+        }
+    }
+}
+
 /// Words like `dns-slow` in the detectors' sources are kinds, or remedies.
 #[test]
 fn no_kind_is_in_the_sources_alone() {
@@ -125,7 +152,7 @@ fn no_kind_is_in_the_sources_alone() {
                 && word.split('-').all(|part| {
                     !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
                 });
-            let known = page.contains_key(word) || word.parse::<model::remedy::Remedy>().is_ok();
+            let known = page.contains_key(word) || word.parse::<Remedy>().is_ok();
             assert!(!kebab || known, "{word} in {} has no section", path.display());
         }
     }

@@ -15,7 +15,7 @@ const MODULES_MAX: usize = 16;
 /// The settings with which those requests would not have been made. `None` when none is known to be
 /// right: a pattern that also covers a module that was served would take it from its proxy and out
 /// of the checksum database's protection, and a list that is not known cannot be appended to.
-pub fn offer(case: &Case<'_>, missing: &[&Request]) -> Option<Offer> {
+pub(crate) fn offer(case: &Case<'_>, missing: &[&Request]) -> Option<Offer> {
     let served: BTreeSet<&str> = of(case.requests().filter(|request| request.status == Some(200)), None);
     let asked = of(missing.iter().copied(), None);
     let own = patterns(asked.iter().copied().filter(|module| !served.contains(module)), &served);

@@ -12,7 +12,7 @@ use super::http2::{most_at_once, what};
 use super::offer::Offer;
 use super::thresholds as at;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let explained = explained(found);
     let is_slow = |request: &Request| {
         request.class.phase() == Phase::Proxy && is_late(case, request) && !explained.contains(&request.id)
@@ -33,7 +33,10 @@ pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Requests by host.
-pub fn by_host<'a>(case: &Case<'a>, which: impl Fn(&Request) -> bool) -> BTreeMap<&'a str, Vec<&'a Request>> {
+pub(crate) fn by_host<'a>(
+    case: &Case<'a>,
+    which: impl Fn(&Request) -> bool,
+) -> BTreeMap<&'a str, Vec<&'a Request>> {
     let mut hosts: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for request in case.requests().filter(|request| which(request)) {
         hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
@@ -46,7 +49,7 @@ fn rtt(case: &Case<'_>, request: &Request) -> Option<Ns> {
 }
 
 /// The head came far later than the way takes.
-pub fn is_late(case: &Case<'_>, request: &Request) -> bool {
+pub(crate) fn is_late(case: &Case<'_>, request: &Request) -> bool {
     let head = request.first_byte_ns.unwrap_or_else(|| request.end_ns.unwrap_or(case.wall.1));
     let allowed = at::HEAD_WORK_NS + at::HEAD_ROUND_TRIPS * rtt(case, request).unwrap_or(0);
     head.saturating_sub(request.start_ns) > allowed
@@ -58,7 +61,13 @@ fn head(case: &Case<'_>, request: &Request) -> Ns {
 }
 
 /// Requests whose heads came late.
-pub fn late(case: &Case<'_>, kind: &'static str, phase: Phase, host: &str, requests: &[&Request]) -> Finding {
+pub(crate) fn late(
+    case: &Case<'_>,
+    kind: &'static str,
+    phase: Phase,
+    host: &str,
+    requests: &[&Request],
+) -> Finding {
     let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
     let longest =
         requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();

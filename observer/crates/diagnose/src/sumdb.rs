@@ -15,7 +15,7 @@ use super::offer::Offer;
 use super::proxy::{by_host, is_late, late};
 use super::thresholds as at;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let explained = explained(found);
     let is_slow = |request: &Request| {
         request.class.phase() == Phase::Sumdb && is_late(case, request) && !explained.contains(&request.id)
@@ -44,7 +44,7 @@ fn host_of_name(name: &str) -> &str {
 }
 
 /// Whether that host is the checksum database's own, by GOSUMDB.
-pub fn is_database(case: &Case<'_>, host: &str) -> bool {
+pub(crate) fn is_database(case: &Case<'_>, host: &str) -> bool {
     let own = match setting(case) {
         Some((_, Some(url))) => bare(authority(url)),
         Some((name, None)) => host_of_name(name),
@@ -64,7 +64,7 @@ fn off(case: &Case<'_>) -> Option<Offer> {
 }
 
 /// Ways around the database's host.
-pub fn around(case: &Case<'_>) -> Vec<Offer> {
+pub(crate) fn around(case: &Case<'_>) -> Vec<Offer> {
     let mut ways = Vec::new();
     if let Some((name, Some(url))) = setting(case)
         && host_of_name(name) != bare(authority(url))
@@ -90,7 +90,7 @@ fn answers_all(case: &Case<'_>, mirror: &str) -> bool {
 }
 
 /// Ways around whoever serves the database: itself, or a proxy.
-pub fn ways(case: &Case<'_>, host: &str) -> Vec<Offer> {
+pub(crate) fn ways(case: &Case<'_>, host: &str) -> Vec<Offer> {
     let mut ways = super::connect::around(case, host);
     let off = off(case).filter(|off| !ways.contains(off));
     ways.extend(off);

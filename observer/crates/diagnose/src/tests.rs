@@ -261,7 +261,7 @@ fn open(request: &mut Request) {
 }
 
 /// A stall without anything in it.
-pub fn no_stall() -> Stall {
+pub(crate) fn no_stall() -> Stall {
     Stall {
         kind: String::new(),
         phase: Phase::Proxy,

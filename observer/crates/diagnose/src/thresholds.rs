@@ -9,79 +9,79 @@ const MS: Ns = 1_000_000;
 const S: Ns = 1_000_000_000;
 
 /// A finding that cost this much is critical: a person has begun to wonder.
-pub const CRITICAL_NS: Ns = 5 * S;
+pub(crate) const CRITICAL_NS: Ns = 5 * S;
 /// … or this share of the wall time, per cent.
-pub const CRITICAL_PERCENT: u64 = 30;
+pub(crate) const CRITICAL_PERCENT: u64 = 30;
 /// A finding that cost this much is a warning: a person notices.
-pub const WARNING_NS: Ns = 250 * MS;
+pub(crate) const WARNING_NS: Ns = 250 * MS;
 /// … or this share of the wall time, per cent.
-pub const WARNING_PERCENT: u64 = 5;
+pub(crate) const WARNING_PERCENT: u64 = 5;
 
 /// An answer later than this is slow: resolvers answer from their cache within a round trip, which
 /// on earth is seldom longer.
-pub const DNS_SLOW_NS: Ns = 150 * MS;
+pub(crate) const DNS_SLOW_NS: Ns = 150 * MS;
 /// A question without an answer that was asked again, this long after it: a resolver asks again
 /// after a second at the least (resolv.conf's `timeout`), so less is another question's repetition.
-pub const DNS_AGAIN_NS: Ns = 500 * MS;
+pub(crate) const DNS_AGAIN_NS: Ns = 500 * MS;
 /// A question that is open this long will not be answered: Go and glibc ask again after 5 s, and
 /// name servers that have to ask others themselves take a second at most.
-pub const DNS_UNANSWERED_NS: Ns = 2 * S;
+pub(crate) const DNS_UNANSWERED_NS: Ns = 2 * S;
 /// An IPv6 SYN without an answer for so long, with an IPv4 SYN after it, is Happy Eyeballs at work:
 /// Go waits 300 ms (net.Dialer.FallbackDelay).
-pub const FALLBACK_NS: Ns = 250 * MS;
+pub(crate) const FALLBACK_NS: Ns = 250 * MS;
 /// … and the IPv4 SYN comes within this time.
-pub const FALLBACK_MAX_NS: Ns = 1_500 * MS;
+pub(crate) const FALLBACK_MAX_NS: Ns = 1_500 * MS;
 /// A `ClientHello` unanswered for so long: two retransmissions of it have been in vain.
-pub const HELLO_UNANSWERED_NS: Ns = 2 * S;
+pub(crate) const HELLO_UNANSWERED_NS: Ns = 2 * S;
 /// The first `go1.N` with the setting `tlsmlkem`, and with the key share that it leaves out.
-pub const TLSMLKEM_MINOR: u32 = 24;
+pub(crate) const TLSMLKEM_MINOR: u32 = 24;
 /// Round trips that a TLS handshake may take: 1 for TLS 1.3, 2 for TLS 1.2, 1 for a retry, and
 /// as many to spare.
-pub const TLS_ROUND_TRIPS: u64 = 6;
+pub(crate) const TLS_ROUND_TRIPS: u64 = 6;
 /// … and what both sides may compute meanwhile.
-pub const TLS_COMPUTE_NS: Ns = 250 * MS;
+pub(crate) const TLS_COMPUTE_NS: Ns = 250 * MS;
 /// Round trips that the head of a response may take.
-pub const HEAD_ROUND_TRIPS: u64 = 4;
+pub(crate) const HEAD_ROUND_TRIPS: u64 = 4;
 /// … and what the server may work on it meanwhile: a proxy has its files at hand.
-pub const HEAD_WORK_NS: Ns = 250 * MS;
+pub(crate) const HEAD_WORK_NS: Ns = 250 * MS;
 /// A response that brings nothing for so long is silent. A second is what a slow disk or a busy
 /// server takes, too.
-pub const SILENT_NS: Ns = 3 * S;
+pub(crate) const SILENT_NS: Ns = 3 * S;
 /// So many retransmissions without an answer: the time-out has backed off to 1.6 s or more
 /// (RFC 6298: 200 ms in Linux, doubled each time).
-pub const DEAD_RETRANSMISSIONS: usize = 3;
+pub(crate) const DEAD_RETRANSMISSIONS: usize = 3;
 /// A body that takes so long may be called slow.
-pub const TRANSFER_NS: Ns = S;
+pub(crate) const TRANSFER_NS: Ns = S;
 /// … when, with all that came at the same time, it comes slower than this, bytes a second: a sixth
 /// of what a line of 100 Mbit/s carries.
-pub const TRANSFER_RATE: u64 = 2_000_000;
+pub(crate) const TRANSFER_RATE: u64 = 2_000_000;
 /// … and takes so many times what the window allows on a connection that begins: ten segments
 /// (RFC 6928), doubled each round trip.
-pub const TRANSFER_ROUND_TRIPS: u64 = 2;
+pub(crate) const TRANSFER_ROUND_TRIPS: u64 = 2;
 /// Bytes of those ten segments.
-pub const FIRST_WINDOW: u64 = 14_600;
+pub(crate) const FIRST_WINDOW: u64 = 14_600;
 /// What a lost segment holds up at least: Linux' shortest retransmission time-out.
-pub const LOSS_HOLDS_NS: Ns = 200 * MS;
+pub(crate) const LOSS_HOLDS_NS: Ns = 200 * MS;
 /// Segments received out of order from which on one was lost, and not overtaken on its way: as many
 /// as make a sender repeat it (RFC 5681: three duplicate acknowledgements).
-pub const REORDERED: u32 = 3;
+pub(crate) const REORDERED: u32 = 3;
 /// Streams that wait behind one lost segment before it is said.
-pub const LOSS_STREAMS: usize = 2;
+pub(crate) const LOSS_STREAMS: usize = 2;
 /// A wait for a lock is told from here on; shorter ones are the lock doing its work.
-pub const LOCK_NS: Ns = 100 * MS;
+pub(crate) const LOCK_NS: Ns = 100 * MS;
 /// A child that has nothing in flight and sleeps for so long waits for something else than the
 /// network; what git does by itself takes milliseconds.
-pub const VCS_SILENT_NS: Ns = S;
+pub(crate) const VCS_SILENT_NS: Ns = S;
 /// A limit of streams below this makes the go command dial more connections than its downloads.
-pub const STREAM_LIMIT: u32 = 16;
+pub(crate) const STREAM_LIMIT: u32 = 16;
 /// Modules from which on more of them at once are proposed: with fewer, the prediction is of a few
 /// requests, and little is to be gained.
-pub const CONCURRENCY_MODULES: u64 = 8;
+pub(crate) const CONCURRENCY_MODULES: u64 = 8;
 /// What more downloads at once would gain, per cent of the wall time, before it is said.
-pub const CONCURRENCY_GAIN_PERCENT: u64 = 20;
+pub(crate) const CONCURRENCY_GAIN_PERCENT: u64 = 20;
 /// Downloads at once that are proposed.
-pub const CONCURRENCY: u64 = 16;
+pub(crate) const CONCURRENCY: u64 = 16;
 /// A time-out is something that took this long and failed.
-pub const TIMED_OUT_NS: Ns = 2 * S;
+pub(crate) const TIMED_OUT_NS: Ns = 2 * S;
 /// `local` from this share of the wall time on, per cent.
-pub const LOCAL_PERCENT: u64 = 50;
+pub(crate) const LOCAL_PERCENT: u64 = 50;

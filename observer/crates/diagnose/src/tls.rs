@@ -11,7 +11,7 @@ use super::index::ids;
 use super::offer::Offer;
 use super::thresholds as at;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, connections) in by_host(case, |c| is_unanswered(case, c)) {
         found.push(unanswered(case, &host, &connections));
     }
@@ -41,7 +41,7 @@ fn took(case: &Case<'_>, connection: &Connection) -> Ns {
 }
 
 /// The hello was sent, and nothing came.
-pub fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
+pub(crate) fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
     connection.tls_start_ns.is_some()
         && !connection.joined_late
         && connection.tls_version.is_none()

@@ -9,7 +9,7 @@ use super::case::{Case, Span};
 use super::finding::Finding;
 use super::thresholds as at;
 
-pub fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+pub(crate) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let fetcher = |process: &Process| case.command.fetcher(process);
     let of_go = |process: &Process| {
         !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))

@@ -41,7 +41,7 @@ const SHORT: Setting = Setting {
 const ATTEMPTS_MAX: u32 = 5;
 
 /// What may be tried. `silent`: the server answers A and never AAAA.
-pub fn remedies(case: &Case<'_>, questions: &[Question<'_>], silent: bool) -> Vec<Offer> {
+pub(crate) fn remedies(case: &Case<'_>, questions: &[Question<'_>], silent: bool) -> Vec<Offer> {
     let mut offers = Vec::new();
     let setting = if silent { SHORT } else { SOONER };
     match (asks_soon(questions), silent) {

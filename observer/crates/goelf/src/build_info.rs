@@ -67,7 +67,7 @@ impl BuildInfo {
 }
 
 /// Reads the section.
-pub fn read<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<BuildInfo, Refusal> {
+pub(crate) fn read<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<BuildInfo, Refusal> {
     let section = image.section(".go.buildinfo").ok_or(Refusal::NotGo)?;
     parse(image.contents(section, "build information", MAX_SECTION)?, section.addr)
 }

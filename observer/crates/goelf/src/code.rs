@@ -9,7 +9,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic
 
 /// Where probes go. Offsets are from the function's first byte.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// The instruction behind the stack check, when there is one of a known form
     pub body: Option<u32>,
     /// Each RET, ascending
@@ -18,7 +18,7 @@ pub struct Shape {
 
 /// What stands against probes.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// In words
     pub what: &'static str,
     /// Offset of the instruction
@@ -34,7 +34,7 @@ const RET_MASK: u32 = 0xffff_fc1f;
 
 /// Goes through a whole amd64 function. All of it must decode, and every jump must lead to an
 /// instruction of it: then the decoding is in step, and there is no way out but the RETs.
-pub fn amd64(code: &[u8]) -> Result<Shape, Fault> {
+pub(crate) fn amd64(code: &[u8]) -> Result<Shape, Fault> {
     let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
     let mut starts = Vec::new();
     let mut returns = Vec::new();
@@ -79,7 +79,7 @@ pub fn amd64(code: &[u8]) -> Result<Shape, Fault> {
 
 /// Goes through an arm64 function, whose instructions have four bytes each; constants are not
 /// kept between them. The stack check is left unrecognised.
-pub fn arm64(code: &[u8]) -> Result<Shape, Fault> {
+pub(crate) fn arm64(code: &[u8]) -> Result<Shape, Fault> {
     if !code.len().is_multiple_of(4) {
         return Err(Fault { what: "a part of an instruction", at: code.len() as u32 });
     }

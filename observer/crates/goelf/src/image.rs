@@ -15,7 +15,7 @@ use object::{LittleEndian, ReadRef};
 use super::{Arch, Refusal};
 
 /// The order of bytes; the crate wants it with every field.
-pub const LE: LittleEndian = LittleEndian;
+pub(crate) const LE: LittleEndian = LittleEndian;
 /// Go programs have about 40 sections; C code linked in may bring a few more.
 const MAX_SECTIONS: usize = 4096;
 /// Go programs have about ten.
@@ -24,7 +24,7 @@ const MAX_SEGMENTS: usize = 256;
 const MAX_NAMES: u64 = 1 << 20;
 /// Of one file so much is held in memory, bytes. The go command takes 2 MB, the largest Go programs
 /// known, of 200 MB, some 50.
-pub const MAX_READ: u64 = 80 << 20;
+pub(crate) const MAX_READ: u64 = 80 << 20;
 /// What is gone through again counts again: so much may be in all.
 const MAX_WORK: u64 = 256 << 20;
 /// The longest name of a section that is looked for has 24.
@@ -36,7 +36,7 @@ const SHDR: u64 = 64;
 
 /// A range of memory, as the file's addresses have it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Address of its first byte
     pub addr: u64,
     /// Bytes
@@ -45,7 +45,7 @@ pub struct Extent {
 
 /// A section that has bytes in the file or in memory.
 #[derive(Debug)]
-pub struct Section {
+pub(crate) struct Section {
     name: Vec<u8>,
     /// `SHT_*`
     pub kind: u32,
@@ -61,7 +61,7 @@ pub struct Section {
 
 impl Section {
     /// It is part of memory when the program runs.
-    pub fn loaded(&self) -> bool {
+    pub(crate) fn loaded(&self) -> bool {
         self.flags & u64::from(SHF_ALLOC) != 0
     }
 }
@@ -77,7 +77,7 @@ struct Segment {
 
 /// An ELF file whose headers hold together.
 #[derive(Debug)]
-pub struct Image<'d, R> {
+pub(crate) struct Image<'d, R> {
     file: R,
     len: u64,
     spent: RefCell<Spent>,
@@ -103,7 +103,7 @@ struct Spent {
 
 impl<'d, R: ReadRef<'d>> Image<'d, R> {
     /// Reads the headers.
-    pub fn open(file: R) -> Result<Self, Refusal> {
+    pub(crate) fn open(file: R) -> Result<Self, Refusal> {
         let len = file.len().map_err(|()| Refusal::Unreadable { what: "the file's length", at: 0 })?;
         if len < 4 || read(file, len, 0, 4, "ELF header")? != b"\x7fELF" {
             return Err(Refusal::NotElf);
@@ -132,29 +132,34 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
     }
 
     /// The section of that name, if the file has bytes of it.
-    pub fn section(&self, name: &str) -> Option<&Section> {
+    pub(crate) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|s| s.name == name.as_bytes() && s.kind != SHT_NOBITS)
     }
 
     /// All sections of a kind (`SHT_*`).
-    pub fn sections_of(&self, kind: u32) -> impl Iterator<Item = &Section> {
+    pub(crate) fn sections_of(&self, kind: u32) -> impl Iterator<Item = &Section> {
         self.sections.iter().filter(move |s| s.kind == kind)
     }
 
     /// The sections of data that the program may change, if the file has bytes of them.
-    pub fn writable(&self) -> impl Iterator<Item = &Section> {
+    pub(crate) fn writable(&self) -> impl Iterator<Item = &Section> {
         let writable =
             |s: &&Section| s.loaded() && s.flags & u64::from(SHF_WRITE) != 0 && s.kind != SHT_NOBITS;
         self.sections.iter().filter(writable)
     }
 
     /// The section of that number, if the file has bytes of it.
-    pub fn section_number(&self, number: u32) -> Option<&Section> {
+    pub(crate) fn section_number(&self, number: u32) -> Option<&Section> {
         self.sections.get(number as usize).filter(|s| s.kind != SHT_NOBITS)
     }
 
     /// A section's bytes, no more than `limit`.
-    pub fn contents(&self, section: &Section, what: &'static str, limit: u64) -> Result<&'d [u8], Refusal> {
+    pub(crate) fn contents(
+        &self,
+        section: &Section,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<&'d [u8], Refusal> {
         if section.size > limit {
             return Err(Refusal::TooLarge { what, size: section.size, limit });
         }
@@ -162,7 +167,7 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
     }
 
     /// The bytes that memory has at `extent` before anything runs or is relocated.
-    pub fn memory(&self, extent: Extent, what: &'static str) -> Result<&'d [u8], Refusal> {
+    pub(crate) fn memory(&self, extent: Extent, what: &'static str) -> Result<&'d [u8], Refusal> {
         let offset = self.offset(extent, false).ok_or(Refusal::Damaged { what, at: extent.addr })?;
         self.read(offset, extent.size, what)
     }
@@ -184,7 +189,7 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
 
     /// File offset and bytes of machine code. It must lie in `.text`, and in a segment that says
     /// the same about where in the file that is.
-    pub fn code(&self, extent: Extent, what: &'static str) -> Result<(u64, &'d [u8]), Refusal> {
+    pub(crate) fn code(&self, extent: Extent, what: &'static str) -> Result<(u64, &'d [u8]), Refusal> {
         let wrong = Refusal::Damaged { what, at: extent.addr };
         let text = self.text().ok_or(Refusal::Damaged { what: "section .text", at: 0 })?;
         let inside = extent.addr.checked_sub(text.addr);
@@ -199,7 +204,7 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
     }
 
     /// The section that holds Go's machine code.
-    pub fn text(&self) -> Option<&Section> {
+    pub(crate) fn text(&self) -> Option<&Section> {
         self.section(".text").filter(|s| s.flags & u64::from(SHF_EXECINSTR) != 0)
     }
 
@@ -321,12 +326,12 @@ fn segments<'d, R: ReadRef<'d>>(
 }
 
 /// The little-endian word at a byte offset.
-pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// The little-endian double word at a byte offset.
-pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

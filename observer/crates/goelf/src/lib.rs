@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing is read but the file that is given, nothing of it is run. Offsets that a plan
 //! holds lie inside the file's machine code; an agent with privileges need only check that.
+#![deny(unreachable_pub)]
 
 mod build_info;
 mod code;
@@ -11,12 +12,10 @@ mod refusal;
 mod search;
 mod symbols;
 
-use object::ReadRef;
-
+pub use build_info::BuildInfo;
 use code::Shape;
 use image::{Extent, Image};
-
-pub use build_info::BuildInfo;
+use object::ReadRef;
 pub use refusal::Refusal;
 
 /// A TLS client's handshake, from its first byte sent to its last one received.

@@ -11,7 +11,7 @@ use super::image::{Extent, Image, MAX_READ, u32_at, u64_at};
 use super::{Arch, Refusal, search, symbols};
 
 /// The symbol of the module data of a program.
-pub const SYMBOL: &str = "runtime.firstmoduledata";
+pub(crate) const SYMBOL: &str = "runtime.firstmoduledata";
 /// Its section, since go1.26.
 const SECTION: &str = ".go.module";
 /// Words of the module data that are used.
@@ -23,10 +23,10 @@ const MAGIC: u64 = 0xffff_fff1;
 /// A million functions: twice what the largest programs known have.
 const MAX_FUNCTIONS: u64 = 1 << 20;
 /// Bytes of a relocation.
-pub const RELA: usize = 24;
+pub(crate) const RELA: usize = 24;
 
 /// Where the module data lie. `None` when nothing says so.
-pub fn address<'d, R: ReadRef<'d>>(
+pub(crate) fn address<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
     symbol: Option<Extent>,
 ) -> Result<Option<u64>, Refusal> {
@@ -43,12 +43,12 @@ pub fn address<'d, R: ReadRef<'d>>(
 }
 
 /// Whether `module` is the address of module data: they agree with the pclntab and with `.text`.
-pub fn holds<'d, R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> bool {
+pub(crate) fn holds<'d, R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> bool {
     Tables::read(image, module).is_ok()
 }
 
 /// Looks the names up in the module whose data are at `module`; `None` for those it has not.
-pub fn find<'d, R: ReadRef<'d>, const N: usize>(
+pub(crate) fn find<'d, R: ReadRef<'d>, const N: usize>(
     image: &Image<'d, R>,
     module: u64,
     names: [&str; N],
@@ -201,7 +201,7 @@ fn relocate<'d, R: ReadRef<'d>>(
 }
 
 /// What the pclntab's header begins with: magic, two zeros, instruction quantum, pointer size.
-pub const fn header_word(arch: Arch) -> u64 {
+pub(crate) const fn header_word(arch: Arch) -> u64 {
     let quantum = match arch {
         Arch::Amd64 => 1,
         Arch::Arm64 => 4,
@@ -210,7 +210,7 @@ pub const fn header_word(arch: Arch) -> u64 {
 }
 
 /// The kind of relocation that adds where the program was loaded.
-pub const fn relative(arch: Arch) -> u32 {
+pub(crate) const fn relative(arch: Arch) -> u32 {
     match arch {
         Arch::Amd64 => R_X86_64_RELATIVE,
         Arch::Arm64 => R_AARCH64_RELATIVE,

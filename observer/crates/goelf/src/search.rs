@@ -27,7 +27,7 @@ const CHUNK: u64 = 1 << 20;
 const MAX_PLACES: usize = 16;
 
 /// Finds the module data. `None` when no place holds them.
-pub fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u64>, Refusal> {
+pub(crate) fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u64>, Refusal> {
     let headers = match PCLNTAB.iter().find_map(|name| image.section(name)) {
         Some(section) => vec![section.addr],
         None => {

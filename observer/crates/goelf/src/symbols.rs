@@ -10,7 +10,7 @@ const SYM: usize = 24;
 
 /// Looks the names up; `None` for those that are not defined, and for all of them in a file
 /// without symbols.
-pub fn find<'d, R: ReadRef<'d>, const N: usize>(
+pub(crate) fn find<'d, R: ReadRef<'d>, const N: usize>(
     image: &Image<'d, R>,
     names: [&str; N],
 ) -> Result<[Option<Extent>; N], Refusal> {
@@ -43,7 +43,7 @@ pub fn find<'d, R: ReadRef<'d>, const N: usize>(
 }
 
 /// The NUL-terminated text that `bytes` begins with is `wanted`.
-pub fn is(bytes: &[u8], wanted: &str) -> bool {
+pub(crate) fn is(bytes: &[u8], wanted: &str) -> bool {
     bytes.get(wanted.len()) == Some(&0) && bytes.starts_with(wanted.as_bytes())
 }
 

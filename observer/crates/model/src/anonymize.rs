@@ -8,13 +8,14 @@
 
 mod names;
 
+use names::Names;
+
 use super::event::{
     Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
 };
 use super::record::{Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
 use crate::redact;
-use names::Names;
 
 /// Replaces names, consistently. Each record is taken apart field by field, without `..`: a new
 /// field does not compile until somebody has decided what becomes of it.

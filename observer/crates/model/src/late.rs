@@ -47,7 +47,7 @@ fn case(connection: &Connection, found: &Found) -> Case {
 
 /// The phase that the connection's life belongs to, as far as it was not seen; `None` when nothing
 /// is waited for.
-pub fn phase(connection: &Connection) -> Option<Phase> {
+pub(crate) fn phase(connection: &Connection) -> Option<Phase> {
     let found = outside(connection)?;
     let plain = connection.remote.ends_with(PLAIN);
     Some(match case(connection, found) {
@@ -60,14 +60,14 @@ pub fn phase(connection: &Connection) -> Option<Phase> {
 }
 
 /// How much a connection says of why its command hangs; the smallest says most.
-pub fn rank(connection: &Connection) -> Option<(u8, Ns)> {
+pub(crate) fn rank(connection: &Connection) -> Option<(u8, Ns)> {
     let found = outside(connection)?;
     let silent = found.since_received_ns.unwrap_or(0).min(found.since_sent_ns.unwrap_or(0));
     Some((case(connection, found) as u8, silent))
 }
 
 /// How long it has been waited for when the kernel was asked; `None` when the kernel does not know.
-pub fn age(connection: &Connection) -> Option<Ns> {
+pub(crate) fn age(connection: &Connection) -> Option<Ns> {
     let found = outside(connection)?;
     match case(connection, found) {
         // The time of a retransmission is taken for the time of sending.
@@ -83,7 +83,7 @@ pub fn age(connection: &Connection) -> Option<Ns> {
 }
 
 /// In words.
-pub fn summary(connection: &Connection) -> String {
+pub(crate) fn summary(connection: &Connection) -> String {
     let host = host_of(connection).unwrap_or("an unknown host");
     let Some(found) = outside(connection) else { return format!("the connection to {host}") };
     let rtt = connection.rtt_ns.map_or_else(String::new, |rtt| format!(" (RTT {})", time(rtt)));
@@ -134,7 +134,7 @@ fn amount(bytes: u64) -> String {
 }
 
 /// A TCP handshake that waits for its answer.
-pub fn handshake(host: &str, syn_retransmits: u32) -> String {
+pub(crate) fn handshake(host: &str, syn_retransmits: u32) -> String {
     match syn_retransmits {
         0 => format!("a TCP handshake with {host}"),
         1 => format!("a TCP handshake with {host}, SYN sent again once"),

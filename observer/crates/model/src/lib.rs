@@ -3,6 +3,7 @@
 //!
 //! What may leave the machine is decided here ([`redact`], [`anonymize`]), and so is how figures and
 //! foreign words are written ([`human`], [`words`], [`clean`]). Pure: time comes from events only.
+#![deny(unreachable_pub)]
 
 pub mod anonymize;
 mod certain;
@@ -11,7 +12,7 @@ pub mod event;
 pub mod human;
 pub mod json;
 pub mod kept;
-pub mod late;
+mod late;
 pub mod operations;
 pub mod phases;
 pub mod record;

@@ -7,8 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::phases::Split;
-use super::record::{self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process};
-use super::record::{Protocol, RequestOutcome, Transport};
+use super::record::{
+    self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process, Protocol, RequestOutcome,
+    Transport,
+};
 
 /// The report's schema.
 pub const SCHEMA: &str = "goobserve.report/1";

@@ -8,7 +8,7 @@ use model::words;
 
 /// What a reader wants to know first. Foreign text in it is not cleaned yet.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// What the time went to
     pub time: String,
     /// The worst finding
@@ -16,26 +16,26 @@ pub struct Answer<'a> {
 }
 
 /// The answer for one command.
-pub fn answer(command: &Command) -> Answer<'_> {
+pub(crate) fn answer(command: &Command) -> Answer<'_> {
     Answer { time: time(command), worst: worst(command) }
 }
 
 impl Answer<'_> {
     /// What to try against the worst finding.
-    pub fn remedy(&self) -> Option<&Remedy> {
+    pub(crate) fn remedy(&self) -> Option<&Remedy> {
         self.worst?.remedies.first()
     }
 }
 
 /// The worst finding: by severity, then by cost.
-pub fn worst(command: &Command) -> Option<&Stall> {
+pub(crate) fn worst(command: &Command) -> Option<&Stall> {
     command.stalls.iter().reduce(|worst, stall| {
         if (stall.severity, stall.cost_ns) > (worst.severity, worst.cost_ns) { stall } else { worst }
     })
 }
 
 /// A finding's words as one sentence. What begins with a name keeps it as it is.
-pub fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
     let word = text.split(' ').next().unwrap_or_default();
     let mut letters = text.chars();
@@ -48,7 +48,7 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// The phase that took most, and its part.
-pub fn most(command: &Command) -> Option<(Phase, Ns)> {
+pub(crate) fn most(command: &Command) -> Option<(Phase, Ns)> {
     let most = command.phases.iter().max_by_key(|share| share.blocked_ns)?;
     (most.blocked_ns > 0).then_some((most.phase, most.blocked_ns))
 }

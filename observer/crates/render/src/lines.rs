@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use diagnose::advice::next_step;
 use diagnose::report;
-use model::State;
 use model::clean::clean;
 use model::event::{Body, Event, LockWait, StallState, StallUpdate};
 use model::human::{bytes, count, duration, moment, percent};
@@ -13,7 +12,7 @@ use model::operations::is_go;
 use model::record::{
     Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
 };
-use model::words;
+use model::{State, words};
 
 use super::again::{Again, to};
 

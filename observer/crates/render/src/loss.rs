@@ -10,7 +10,7 @@ const NO_HANDSHAKE: u64 = 16 << 10;
 
 /// To be said before anything else of a command: requests of it were not seen. Without a command,
 /// of all of them.
-pub fn missed(report: &Report, command: Option<u32>) -> Option<String> {
+pub(crate) fn missed(report: &Report, command: Option<u32>) -> Option<String> {
     let of = |connection: &&Connection| command.is_none_or(|id| connection.command == id);
     let silent =
         report.connections.iter().filter(of).filter(|connection| is_unseen(connection)).count() as u64;
@@ -30,7 +30,7 @@ fn is_unseen(connection: &Connection) -> bool {
 }
 
 /// In words; `None` when nothing was lost.
-pub fn sentence(loss: &Loss) -> Option<String> {
+pub(crate) fn sentence(loss: &Loss) -> Option<String> {
     let parts = [
         (loss.kernel_events_lost, "kernel event", "lost"),
         (loss.events_undecoded, "event", "not understood or not kept"),
@@ -47,7 +47,7 @@ pub fn sentence(loss: &Loss) -> Option<String> {
 
 /// When records of a command were lost, and how much of its time is not known because of it; `None`
 /// when none were.
-pub fn gaps(command: &Command) -> Option<String> {
+pub(crate) fn gaps(command: &Command) -> Option<String> {
     let at = |gap: &Gap| {
         let from = |at: u64| moment(at.saturating_sub(command.start_ns));
         format!("{} s and {} s", from(gap.start_ns), from(gap.end_ns))

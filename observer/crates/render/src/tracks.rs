@@ -10,7 +10,7 @@ use model::state::{CommandState, Moment};
 
 /// What spans belong to; the order is that of the tracks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Place<'a> {
+pub(crate) enum Place<'a> {
     /// Waits for file locks
     Locks,
     /// Questions to a name server
@@ -23,7 +23,7 @@ pub enum Place<'a> {
 
 /// Spans that belong together.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Track<'a> {
+pub(crate) struct Track<'a> {
     /// What to
     pub place: Place<'a>,
     /// By start, then by end; at least one
@@ -33,7 +33,7 @@ pub struct Track<'a> {
 }
 
 /// What that span of the command belongs to.
-pub fn place<'a>(command: &CommandState, flight: &Flight<'a>) -> Place<'a> {
+fn place<'a>(command: &CommandState, flight: &Flight<'a>) -> Place<'a> {
     match flight.subject {
         Subject::Lock(_) => Place::Locks,
         Subject::Dns(question) => Place::Server(&question.record.server),
@@ -49,7 +49,7 @@ pub fn place<'a>(command: &CommandState, flight: &Flight<'a>) -> Place<'a> {
 }
 
 /// The tracks of these spans of the command.
-pub fn tracks<'a>(
+pub(crate) fn tracks<'a>(
     command: &'a CommandState,
     flights: impl IntoIterator<Item = Flight<'a>>,
 ) -> Vec<Track<'a>> {
@@ -78,7 +78,7 @@ pub fn tracks<'a>(
 /// Puts each span, in order of its start, on the first row where nothing is in its way; at most `most`
 /// rows. One without an end takes its row for good. Out: the row of each span, `None` where there was
 /// no room.
-pub fn rows(spans: impl IntoIterator<Item = (Ns, Option<Ns>)>, most: usize) -> Vec<Option<usize>> {
+pub(crate) fn rows(spans: impl IntoIterator<Item = (Ns, Option<Ns>)>, most: usize) -> Vec<Option<usize>> {
     let mut free: Vec<Ns> = Vec::new();
     let mut place = |(start, end): (Ns, Option<Ns>)| {
         let end = end.map_or(Ns::MAX, |end| end.max(start));

@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 
 use diagnose::report::report;
 use model::anonymize::Anonymizer;
-use model::clean;
 use model::event::{Body, Event};
 use model::report::{Command, HostShare, Remedy, Severity, Stall};
-use model::{Report, State};
+use model::{Report, State, clean};
 use pipeline::record::Recorder;
 use pipeline::replay::{Replay, ReplayError};
-use render::json;
 use render::lines::Lines;
 use render::page::Options;
-use render::text;
+use render::{json, text};
 use serde_json::Value;
 use stats::compare::Answer;
 

@@ -4,22 +4,16 @@
 use std::fmt::Write as _;
 
 use diagnose::report::report;
-use model::State;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event};
-use model::redact;
+use model::{State, redact};
 use pipeline::record::Recorder;
 use pipeline::replay::Replay;
-use render::compare;
 use render::gate::{annotations, junit, markdown as gate_markdown, text as gate_text};
-use render::html;
-use render::json;
 use render::lines::Lines;
-use render::markdown;
 use render::page::Options;
-use render::perfetto;
-use render::text;
 use render::tui::{Tab, View, frame};
+use render::{compare, html, json, markdown, perfetto, text};
 use serde_json::{Value, json};
 use stats::compare::{About, CacheKind, End, answer};
 use stats::gate::baseline::{Baseline, SCHEMA};

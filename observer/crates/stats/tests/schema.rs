@@ -5,10 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use stats::gate::Outcome;
 use stats::gate::baseline::{Baseline, Recording, Requests, Run, SCHEMA, Settings};
 use stats::gate::verdict::{Question, judge};
-use stats::gate::{Design, Floors};
+use stats::gate::{Design, Floors, Outcome};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema").join(format!("{name}.schema.json"))

@@ -11,10 +11,7 @@ use model::operations::is_go;
 use model::record::{Ns, Process};
 use model::redact;
 use model::state::CommandState;
-use render::json;
-use render::markdown;
-use render::page;
-use render::text;
+use render::{json, markdown, page, text};
 
 use super::{Binaries, Observer};
 use crate::cli::options::RunReport;

@@ -4,7 +4,7 @@
 /// What is known of a program's arguments. Lists are words with spaces between; flags are named
 /// without their hyphens.
 #[derive(Debug)]
-pub struct Program {
+pub(super) struct Program {
     /// What it is called
     pub names: &'static str,
     /// Flags have one hyphen and names of several letters, as the flag package takes them
@@ -36,7 +36,7 @@ pub struct Program {
 }
 
 /// A program of which nothing is known.
-pub const UNKNOWN: Program = Program {
+pub(super) const UNKNOWN: Program = Program {
     names: "",
     long_single: false,
     greedy: true,
@@ -204,12 +204,12 @@ const PROGRAMS: [Program; 15] = [
 ];
 
 /// Whether a word is in a list.
-pub fn has(list: &str, word: &str) -> bool {
+pub(super) fn has(list: &str, word: &str) -> bool {
     list.split(' ').any(|one| one == word)
 }
 
 /// What is known of the program of that name; `None` for one that is not here.
-pub fn known(name: &str) -> Option<&'static Program> {
+pub(super) fn known(name: &str) -> Option<&'static Program> {
     let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches('-'); // a login shell's
     let is = |pattern: &str| match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),

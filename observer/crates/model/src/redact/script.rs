@@ -8,12 +8,12 @@ use super::shape::HIDDEN;
 const LENGTH_MAX: usize = 4096;
 
 /// Whether a text is several words of which the first is a program that is known.
-pub fn begins(text: &str) -> bool {
+pub(super) fn begins(text: &str) -> bool {
     text.trim() == text && text.split_once(char::is_whitespace).is_some_and(|(word, _)| known(word).is_some())
 }
 
 /// A script as it may be shown: from the first word on that is not plain, `…`.
-pub fn script(text: &str) -> String {
+pub(super) fn script(text: &str) -> String {
     if text.len() > LENGTH_MAX {
         return HIDDEN.to_owned();
     }

@@ -5,9 +5,9 @@ pub const HIDDEN: &str = "…";
 
 /// Alphanumeric characters from which on a random-looking name in a URL or an argument is taken
 /// for a credential.
-pub const NAME_MIN: usize = 12;
+pub(super) const NAME_MIN: usize = 12;
 /// The same for a name in a file path: temporary folders have random names, too, and shorter ones.
-pub const FILE_MIN: usize = 20;
+pub(super) const FILE_MIN: usize = 20;
 
 /// Beginnings by which issuers mark their credentials.
 const MARKS: [&str; 34] = [
@@ -82,7 +82,7 @@ const SECRET_ENDS: [&str; 8] =
     ["header", "password", "passwd", "passphrase", "secret", "secrets", "token", "key"];
 
 /// Whether a text is shaped like a credential. `min`: [`NAME_MIN`] or [`FILE_MIN`].
-pub fn is_secret(text: &str, min: usize) -> bool {
+pub(super) fn is_secret(text: &str, min: usize) -> bool {
     // Nothing shorter is one, and most names are.
     text.len() >= min.min(MARKED_MIN) && (is_marked(text) || is_made(text, min))
 }
@@ -95,7 +95,7 @@ fn is_made(text: &str, min: usize) -> bool {
 }
 
 /// Whether there is a beginning of a known issuer's credentials in a text.
-pub fn is_marked(text: &str) -> bool {
+pub(super) fn is_marked(text: &str) -> bool {
     let bytes = text.as_bytes();
     let begins = |at: &usize| FIRST.contains(&bytes[*at]) && !text[..*at].ends_with(char::is_alphanumeric);
     let marked = |at: usize| MARKS.iter().any(|mark| bytes[at..].starts_with(mark.as_bytes()));
@@ -104,7 +104,7 @@ pub fn is_marked(text: &str) -> bool {
 }
 
 /// Whether a name says that its value is a credential: `--password`, `GITHUB_TOKEN`, `extraHeader`.
-pub fn names_secret(name: &str) -> bool {
+pub(super) fn names_secret(name: &str) -> bool {
     let mut words = String::new();
     let mut last = ' ';
     for c in name.chars() {
@@ -120,7 +120,7 @@ pub fn names_secret(name: &str) -> bool {
 }
 
 /// `v1.2.3`, with what may follow it, and the names that `go get` takes for a version.
-pub fn is_version(text: &str) -> bool {
+pub(super) fn is_version(text: &str) -> bool {
     if matches!(text, "latest" | "upgrade" | "patch" | "none") {
         return true;
     }
@@ -145,23 +145,23 @@ pub fn commit_at(version: &str) -> Option<usize> {
 }
 
 /// A SHA-1 or SHA-256 in lower-case hexadecimal: content's own name.
-pub fn is_digest(text: &str) -> bool {
+pub(super) fn is_digest(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && is_hex(text)
 }
 
 /// The short form of a commit or digest, which is not the whole of any credential.
-pub fn short_digest(hex: &str) -> String {
+pub(super) fn short_digest(hex: &str) -> String {
     if hex.len() <= 12 { hex.to_owned() } else { format!("{}{HIDDEN}", &hex[..12]) }
 }
 
 /// Whether something can be the commit of a repository: whole, shortened, or shortened by us.
-pub fn is_commit(text: &str) -> bool {
+pub(super) fn is_commit(text: &str) -> bool {
     let hex = text.strip_suffix(HIDDEN).unwrap_or(text);
     (7..=64).contains(&hex.len()) && is_hex(hex)
 }
 
 /// A host name or address, perhaps with a port; nothing else.
-pub fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let (name, port) = match text.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, port),
         _ => (text, "0"),
@@ -174,11 +174,11 @@ pub fn is_host(text: &str) -> bool {
         && (name.chars().all(in_name) || name.parse::<std::net::IpAddr>().is_ok())
 }
 
-pub fn is_digits(text: &str) -> bool {
+pub(super) fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-pub fn is_hex(text: &str) -> bool {
+pub(super) fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -1,9 +1,8 @@
 //! One argument in, the same out as far as it may be shown. Shown is what cannot be a credential by
 //! the way it is made: numbers, words, versions, modules, files, refs, URLs without user info.
 
-use super::settings;
 use super::shape::{self, FILE_MIN, HIDDEN, NAME_MIN, is_host, is_secret, is_version};
-use super::url;
+use super::{settings, url};
 
 /// Longest argument that is looked at, bytes.
 const LENGTH_MAX: usize = 4096;
@@ -42,7 +41,7 @@ const ENDINGS: [&str; 40] = [
 ];
 
 /// An argument that is no flag and no flag's value.
-pub fn token(text: &str) -> String {
+pub(super) fn token(text: &str) -> String {
     shown(text).unwrap_or_else(|| HIDDEN.to_owned())
 }
 
@@ -74,7 +73,7 @@ fn shown(text: &str) -> Option<String> {
 }
 
 /// `NAME=value`, when it is one.
-pub fn assignment(text: &str) -> Option<(&str, &str)> {
+pub(super) fn assignment(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once('=')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = name.chars().all(plain) && name.starts_with(|c: char| !c.is_ascii_digit());
@@ -82,7 +81,7 @@ pub fn assignment(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A few digits, with a point and a unit: `4`, `0.5`, `300ms`, `10%`.
-pub fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == '%');
     text.len() - digits.len() <= 2
@@ -94,7 +93,7 @@ pub fn is_number(text: &str) -> bool {
 }
 
 /// Lower-case letters with hyphens between: what commands and branches are called.
-pub fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     let part =
         |part: &str| (1..=WORD_MAX).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_lowercase());
     text.len() <= 2 * WORD_MAX && text.split('-').all(part) || WORDS.contains(&text)
@@ -120,7 +119,7 @@ fn at(text: &str) -> Option<String> {
 }
 
 /// The short form of a commit.
-pub fn short(commit: &str) -> String {
+pub(super) fn short(commit: &str) -> String {
     if commit.ends_with(HIDDEN) { commit.to_owned() } else { shape::short_digest(commit) }
 }
 
@@ -149,7 +148,7 @@ fn pairs(text: &str) -> Option<String> {
 }
 
 /// A whole commit, or what [`short()`] makes of one.
-pub fn is_commit(text: &str) -> bool {
+pub(super) fn is_commit(text: &str) -> bool {
     text.len() >= 40 && shape::is_digest(text) || text.ends_with(HIDDEN) && shape::is_commit(text)
 }
 
@@ -204,7 +203,7 @@ fn dotted(text: &str) -> Option<String> {
 
 /// The value of a flag of which it is known that it takes no credential: `-run`, `-tags`, `-o`.
 /// What looks like one is left out all the same.
-pub fn value(text: &str) -> String {
+pub(super) fn value(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_.,:+=/^$|()[]{}*?\\~@%!<>;…".contains(c);
     if text.len() > LENGTH_MAX || !text.chars().all(plain) {
         return HIDDEN.to_owned();
@@ -224,7 +223,7 @@ pub fn value(text: &str) -> String {
 }
 
 /// The value of a flag that takes a format or template: `%H %ct`, `{{.Dir}}`.
-pub fn format(text: &str) -> String {
+pub(super) fn format(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%{}().,:<>|+- x'\"\\$=_/".contains(c);
     let marked = text.contains(['%', '{']) || is_word(text) || text.contains(HIDDEN);
     let fits = text.len() <= 512 && marked && text.chars().all(plain) && !is_secret(text, NAME_MIN);

@@ -11,7 +11,7 @@ const PLAIN_USERS: [&str; 4] = ["git", "hg", "svn", "anonymous"];
 const LABEL_MIN: usize = 24;
 
 /// A text with `://` in it.
-pub fn url(text: &str) -> String {
+pub(super) fn url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return HIDDEN.to_owned() };
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     if scheme.is_empty() || scheme.len() > 16 || !scheme.chars().all(plain) {
@@ -42,7 +42,7 @@ fn user_info(user: &str) -> String {
 }
 
 /// A host or address with its port: user info goes, and labels that are credentials.
-pub fn host(text: &str) -> String {
+pub(super) fn host(text: &str) -> String {
     let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
     let mut out = String::with_capacity(host.len());
     for (n, label) in host.split('.').enumerate() {
@@ -56,7 +56,7 @@ pub fn host(text: &str) -> String {
 }
 
 /// A list of module path patterns (GOPRIVATE and its kin), separated by commas: what is none is hidden.
-pub fn patterns(list: &str) -> String {
+pub(super) fn patterns(list: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._*?[]-~!+".contains(c);
     let name = |name: &str| {
         let shown = name.chars().all(plain) && !is_secret(name, NAME_MIN);
@@ -68,7 +68,7 @@ pub fn patterns(list: &str) -> String {
 
 /// `[user[:password]@]host[:port][/path]`, as settings take it without a scheme, and scp's
 /// `user@host:path`.
-pub fn bare(text: &str) -> String {
+pub(super) fn bare(text: &str) -> String {
     let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user), rest));
     let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (address, path) = match address.split_once(':') {
@@ -94,7 +94,7 @@ pub fn proxies(list: &str) -> String {
 }
 
 /// One proxy, with or without a scheme.
-pub fn proxy(item: &str) -> String {
+pub(super) fn proxy(item: &str) -> String {
     match item {
         "" => String::new(),
         _ if item.contains("://") => url(item),
@@ -115,7 +115,7 @@ pub fn sumdb(value: &str) -> String {
 }
 
 /// A path of a request, with its query: names of a query stay, values go.
-pub fn target(text: &str) -> String {
+pub(super) fn target(text: &str) -> String {
     let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
     let path = if path.contains("://") { url(path) } else { names(path, NAME_MIN) };
     let pair = |pair: &str| match pair.split_once('=') {
@@ -131,7 +131,7 @@ pub fn target(text: &str) -> String {
 
 /// Names with slashes between: each that is shaped like a credential goes. `min` as of
 /// [`is_secret`].
-pub fn names(path: &str, min: usize) -> String {
+pub(super) fn names(path: &str, min: usize) -> String {
     let (mut versions, mut out) = (false, String::with_capacity(path.len()));
     for (n, part) in path.split('/').enumerate() {
         if n > 0 {

@@ -11,12 +11,12 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::refusal::Refusal;
 use godebug::Switch;
 use resolv::Line;
+pub use resolv::RESOLV_CONF;
 use setting::Setting;
 
-pub use resolv::RESOLV_CONF;
+use crate::refusal::Refusal;
 
 /// One change for one command, as it was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -16,13 +16,13 @@ const KEYWORDS: [&str; 5] = ["nameserver", "search", "domain", "sortlist", "opti
 
 /// A line that is understood by resolvers.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Line {
+pub(super) struct Line {
     words: Vec<String>,
 }
 
 impl Line {
     /// Checks a line.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         let wrong = |what: &str| {
             Refusal::new(
                 format!("{:?}: {what}", redact::remedy(&format!("resolv={text}"))),
@@ -72,7 +72,7 @@ impl fmt::Display for Line {
 }
 
 /// The machine's resolv.conf with those lines.
-pub fn changed(machine: &str, lines: &[Line]) -> String {
+pub(super) fn changed(machine: &str, lines: &[Line]) -> String {
     let kept = machine.lines().filter(|old| !lines.iter().any(|line| line.replaces(old)));
     let mut text = String::new();
     for line in kept.map(str::to_owned).chain(lines.iter().map(Line::to_string)) {

@@ -4,7 +4,7 @@
 use crate::refusal::Refusal;
 
 /// The refusal of a remedy that this version has not.
-pub fn not_here(name: &str) -> Option<Refusal> {
+pub(super) fn not_here(name: &str) -> Option<Refusal> {
     let instead = match name {
         "dns-cache" => "try --with resolv='nameserver ADDRESS' with a nearer name server",
         "gateway" => "try --with proxy=URL with another mirror, or --with http1",

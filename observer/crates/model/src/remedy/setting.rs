@@ -27,7 +27,7 @@ const SHOWN: [&str; 12] = [
 
 /// A variable and its new value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Setting {
+pub(super) struct Setting {
     /// As after `--with`
     remedy: &'static str,
     variable: String,
@@ -36,7 +36,7 @@ pub struct Setting {
 
 impl Setting {
     /// Understands `NAME=VALUE` of `--with`.
-    pub fn parse(name: &str, value: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn parse(name: &str, value: Option<&str>) -> Result<Self, Refusal> {
         let of = |remedy, variable: &str, value: &str| Self {
             remedy,
             variable: variable.to_owned(),
@@ -98,12 +98,12 @@ impl Setting {
     }
 
     /// The variable.
-    pub fn variable(&self) -> &str {
+    pub(super) fn variable(&self) -> &str {
         &self.variable
     }
 
     /// Sets it; GODEBUG is merged.
-    pub fn apply(&self, env: &mut Vec<(OsString, OsString)>) {
+    pub(super) fn apply(&self, env: &mut Vec<(OsString, OsString)>) {
         if self.variable == "GODEBUG" {
             let old = env.iter().find(|(name, _)| name == "GODEBUG");
             let old = old.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Setting {
     }
 
     /// What is given up.
-    pub fn warning(&self) -> Option<&'static str> {
+    pub(super) fn warning(&self) -> Option<&'static str> {
         let off = match self.variable.as_str() {
             "GOSUMDB" => self.value == "off",
             "GONOSUMDB" | "GONOSUMCHECK" | "GOINSECURE" | "GOPRIVATE" => {
@@ -148,7 +148,7 @@ impl Setting {
     }
 
     /// What makes it last.
-    pub fn keeping(&self) -> String {
+    pub(super) fn keeping(&self) -> String {
         let (name, value) = (&self.variable, self.shown());
         // A line with a hole in it is none to be pasted.
         if value != self.value {

@@ -2,9 +2,9 @@
 
 mod late;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use late::tcp_state;
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::record::{Connection, ConnectionOutcome, Ns};
 use observer_common::{
@@ -12,21 +12,21 @@ use observer_common::{
     UNKNOWN32, UNKNOWN64,
 };
 
+use super::numbers::ByNumber;
 use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
-use late::tcp_state;
 
 /// States of `include/net/tcp_states.h`.
 mod state {
-    pub const ESTABLISHED: u8 = 1;
-    pub const SYN_SENT: u8 = 2;
-    pub const CLOSE: u8 = 7;
+    pub(super) const ESTABLISHED: u8 = 1;
+    pub(super) const SYN_SENT: u8 = 2;
+    pub(super) const CLOSE: u8 = 7;
 }
 /// Linux error numbers of a socket that ended.
 mod errno {
-    pub const RESET: u32 = 104;
-    pub const TIMED_OUT: u32 = 110;
-    pub const REFUSED: u32 = 111;
+    pub(super) const RESET: u32 = 104;
+    pub(super) const TIMED_OUT: u32 = 110;
+    pub(super) const REFUSED: u32 = 111;
 }
 
 /// That payload comes in is told at most this often.
@@ -79,13 +79,13 @@ impl Live {
 
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
-    live: HashMap<u64, Live>,
+    live: ByNumber<u64, Live>,
     next: u32,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { live: HashMap::new(), next: 1 }
+        Self { live: ByNumber::default(), next: 1 }
     }
 
     pub(super) fn state(&mut self, owner: Owner<'_>, event: &SockState, out: &mut Out<'_>) {

@@ -8,6 +8,7 @@ mod found_tests;
 #[cfg(test)]
 mod gap_tests;
 mod locks;
+mod numbers;
 mod processes;
 mod questions;
 mod requests;
@@ -17,21 +18,20 @@ mod tests;
 
 use std::collections::{HashSet, VecDeque};
 
+use connections::Connections;
+use found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
+pub use locks::LockFacts;
+use locks::Locks;
 use model::event::{Body, Event};
 use model::record::{Loss, Ns};
 use observer_common::{EXIT_ROOT, FOUND_TREES, Header, STUBS};
-
-use crate::decode::wire::{Body as Wire, Record};
-use connections::Connections;
-use found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
-use locks::Locks;
+pub use processes::Facts;
 use processes::Processes;
 use questions::Questions;
 use requests::Requests;
 use stubs::Stubs;
 
-pub use locks::LockFacts;
-pub use processes::Facts;
+use crate::decode::wire::{Body as Wire, Record};
 
 /// Whose event it is.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,13 @@
 //! Processes and commands: the tree, its idle spells, its end.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
 use model::record::{Command, Gap, Go, Local, Ns, Process};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Spell};
 
 use super::found::FoundProcess;
+use super::numbers::ByNumber;
 use super::{Clock, Out, Owner};
 
 /// Idle spells gathered before they are told; at thousands a second this is a line or two.
@@ -42,9 +43,9 @@ struct Running {
 pub(super) struct Processes {
     clock: Clock,
     /// Command of a tree
-    roots: HashMap<u32, u32>,
+    roots: ByNumber<u32, u32>,
     commands: BTreeMap<u32, Running>,
-    processes: HashMap<u32, Process>,
+    processes: ByNumber<u32, Process>,
     /// Those of `processes` whose beginning was not seen: nor was what CPU time they took before
     found: HashSet<u32>,
     next: u32,
@@ -54,9 +55,9 @@ impl Processes {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            roots: HashMap::new(),
+            roots: ByNumber::default(),
             commands: BTreeMap::new(),
-            processes: HashMap::new(),
+            processes: ByNumber::default(),
             found: HashSet::new(),
             next: 1,
         }

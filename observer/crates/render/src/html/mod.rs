@@ -14,12 +14,12 @@ use model::human::{count, duration, percent};
 use model::report::{Command, Report};
 use model::state::State;
 use model::words;
+use table::Table;
 
 use crate::answer::{self, answer, sentence};
 use crate::loss;
 use crate::markup::escape;
 use crate::waterfall::waterfall;
-use table::Table;
 
 /// Bars of all waterfalls together, about: 200 bytes each.
 const BARS: usize = 6_000;

@@ -10,7 +10,7 @@ const LONG: usize = 240;
 
 /// `text` within a sentence. What could make a mention, a reference or an address of it is followed
 /// by a space without width, since GitHub looks for those in what is already rendered.
-pub fn prose(text: &str) -> String {
+pub(super) fn prose(text: &str) -> String {
     let text = clean(text);
     let text = fit_middle(&text, 4 * LONG);
     let mut out = String::with_capacity(text.len() + 16);
@@ -43,7 +43,7 @@ pub fn prose(text: &str) -> String {
 }
 
 /// `text` as code, also within a table.
-pub fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let text = clean(text);
     let text = fit_middle(&text, LONG);
     let text = text.trim();
@@ -61,7 +61,7 @@ pub fn code(text: &str) -> String {
 }
 
 /// `text` as a block of shell commands.
-pub fn block(text: &str) -> String {
+pub(super) fn block(text: &str) -> String {
     let text = clean(text);
     let fence = "`".repeat(longest_run(&text).max(2) + 1);
     format!("{fence}sh\n{text}\n{fence}\n")

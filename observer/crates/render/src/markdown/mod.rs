@@ -5,13 +5,13 @@ mod escape;
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
+use escape::{block, code, prose};
 use model::human::{bytes, count, duration, percent};
 use model::report::{Command, Report, Request, Severity, Stall};
 use model::words;
 
 use super::answer::{self, answer, sentence};
 use super::loss;
-use escape::{block, code, prose};
 
 /// Commands with a chapter of their own, rows of a table, stalls of a command.
 const COMMANDS: usize = 10;

@@ -17,7 +17,7 @@ use super::view::{ListView, Tab};
 
 /// What is to be worked out.
 #[derive(Debug)]
-pub struct Job {
+pub(super) struct Job {
     /// As it is now
     pub command: CommandState,
     /// Its number
@@ -34,7 +34,7 @@ pub struct Job {
 
 /// What was.
 #[derive(Debug)]
-pub struct Done {
+pub(super) struct Done {
     /// Of which command
     pub id: u32,
     /// Its digest
@@ -47,7 +47,7 @@ pub struct Done {
 
 /// The thread: one job at a time.
 #[derive(Debug)]
-pub struct Beside {
+pub(super) struct Beside {
     jobs: SyncSender<Job>,
     done: Receiver<Done>,
     busy: bool,
@@ -55,7 +55,7 @@ pub struct Beside {
 
 impl Beside {
     /// Starts it; `None` where there can be no thread.
-    pub fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         let (jobs, to_do) = sync_channel::<Job>(1);
         let (results, done) = sync_channel(1);
         let work = move || {
@@ -70,17 +70,17 @@ impl Beside {
     }
 
     /// Something is being worked out.
-    pub const fn busy(&self) -> bool {
+    pub(super) const fn busy(&self) -> bool {
         self.busy
     }
 
     /// Takes a job; only when it is not busy.
-    pub fn give(&mut self, job: Job) {
+    pub(super) fn give(&mut self, job: Job) {
         self.busy = self.jobs.try_send(job).is_ok();
     }
 
     /// What has been worked out meanwhile.
-    pub fn take(&mut self) -> Option<Done> {
+    pub(super) fn take(&mut self) -> Option<Done> {
         let done = self.done.try_recv().ok()?;
         self.busy = false;
         Some(done)

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 
 /// Writes `text` at a place within `area`, cut with `…` where it does not fit. Returns the column
 /// behind it.
-pub fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {
+pub(super) fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {
     let room = area.right().saturating_sub(x);
     if y < area.top() || y >= area.bottom() || x < area.left() || room == 0 {
         return x;
@@ -18,23 +18,29 @@ pub fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: S
 }
 
 /// Writes words one after the other on a line of `area`; returns the column behind them.
-pub fn words(buffer: &mut Buffer, area: Rect, x: u16, y: u16, words: &[(impl AsRef<str>, Style)]) -> u16 {
+pub(super) fn words(
+    buffer: &mut Buffer,
+    area: Rect,
+    x: u16,
+    y: u16,
+    words: &[(impl AsRef<str>, Style)],
+) -> u16 {
     words.iter().fold(x, |x, (text, style)| put(buffer, area, x, y, text.as_ref(), *style))
 }
 
 /// Writes `text` so that it ends at the right edge of `area`.
-pub fn put_right(buffer: &mut Buffer, area: Rect, y: u16, text: &str, style: Style) {
+pub(super) fn put_right(buffer: &mut Buffer, area: Rect, y: u16, text: &str, style: Style) {
     let room = width(&clean(text)) as u16;
     put(buffer, area, area.right().saturating_sub(room).max(area.left()), y, text, style);
 }
 
 /// One line of `area`, `down` lines below its top; empty where there is none.
-pub fn line(area: Rect, down: u16) -> Rect {
+pub(super) fn line(area: Rect, down: u16) -> Rect {
     area.intersection(Rect { x: area.x, y: area.y.saturating_add(down), width: area.width, height: 1 })
 }
 
 /// `area` without its first `rows` lines.
-pub fn below(area: Rect, rows: u16) -> Rect {
+pub(super) fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
     Rect { y: area.y + rows, height: area.height - rows, ..area }
 }
@@ -43,7 +49,7 @@ pub fn below(area: Rect, rows: u16) -> Rect {
 const UNITS: [&str; 9] = ["s", "ms", "µs", "ns", "min", "%", "B", "kB", "MB"];
 
 /// Breaks a sentence at words into lines of at most `columns`.
-pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let text = clean(text);
     let mut lines = vec![String::new()];
     let mut words = text.split(' ').peekable();
@@ -71,7 +77,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Values as columns of different height; what is more than nothing can be seen.
-pub fn sparkline(values: &[u64]) -> String {
+pub(super) fn sparkline(values: &[u64]) -> String {
     let most = values.iter().copied().max().unwrap_or(0).max(1);
     let level = |value: u64| LEVELS[(u128::from(value) * 8).div_ceil(u128::from(most)) as usize];
     values.iter().map(|value| level(*value)).collect()

@@ -42,7 +42,7 @@ struct Row<'a> {
 
 /// Where rows were drawn, and which commands they are.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Drawn {
+pub(super) struct Drawn {
     /// The place of the rows
     pub place: ListPlace,
     /// Commands in order
@@ -50,7 +50,7 @@ pub struct Drawn {
 }
 
 /// Draws the list.
-pub fn draw(
+pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     state: &State,

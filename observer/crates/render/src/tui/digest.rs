@@ -115,7 +115,7 @@ fn spans(command: &CommandState) -> usize {
 
 /// What makes the lanes of a timeline what they are.
 #[derive(Clone, PartialEq, Debug)]
-pub struct LanesKey {
+pub(super) struct LanesKey {
     command: u32,
     changes: u64,
     /// What is singled out

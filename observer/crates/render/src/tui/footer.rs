@@ -11,12 +11,12 @@ use super::theme::Theme;
 use super::view::{Playing, Tab, View};
 
 /// Lines it takes.
-pub fn height(view: &View) -> u16 {
+pub(super) fn height(view: &View) -> u16 {
     1 + u16::from(view.playing.is_some())
 }
 
 /// Draws it; returns where the recording's bar is.
-pub fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, now: Ns) -> Rect {
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, now: Ns) -> Rect {
     let theme = view.theme;
     let seek =
         view.playing.map_or_else(Rect::default, |playing| player(buffer, line(area, 0), playing, theme, now));

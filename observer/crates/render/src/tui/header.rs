@@ -26,7 +26,7 @@ const STEP_LINES: usize = 2;
 const AT_ONCE_NS: Ns = 250_000_000;
 
 /// A clock: `00:14.2`, `1:02:03.4`.
-pub fn clock(ns: Ns) -> String {
+pub(super) fn clock(ns: Ns) -> String {
     let tenths = ns / 100_000_000;
     let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60);
     let rest = format!("{minutes:02}:{seconds:02}.{}", tenths % 10);
@@ -34,7 +34,7 @@ pub fn clock(ns: Ns) -> String {
 }
 
 /// Draws it; returns how many lines it took.
-pub fn draw(
+pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View,
@@ -55,7 +55,7 @@ pub fn draw(
 }
 
 /// What is lost of an observation, in red when something is.
-pub fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) -> u16 {
+pub(super) fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) -> u16 {
     let lost = loss.kernel_events_lost + loss.events_undecoded;
     let parts = [
         (lost, format!("UNSEEN {lost} events")),
@@ -144,7 +144,7 @@ fn wrapped(buffer: &mut Buffer, area: Rect, indent: u16, text: &str, style: Styl
 
 /// What the first line says.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Status {
+pub(super) enum Status {
     /// It waits
     Waiting(Phase, String),
     /// It has ended, and not well
@@ -154,7 +154,7 @@ pub enum Status {
 }
 
 /// What is waited for, and why.
-pub fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -> (Status, String) {
+pub(super) fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -> (Status, String) {
     if let Some(record) = command.record.as_ref().filter(|record| record.wall_ns.is_some()) {
         return over(record, digest);
     }
@@ -239,7 +239,7 @@ fn over(record: &Command, digest: &Digest) -> (Status, String) {
 }
 
 /// The phases as parts of one line, named where there is room.
-pub fn bar(buffer: &mut Buffer, place: Rect, split: &Split, theme: Theme) {
+pub(super) fn bar(buffer: &mut Buffer, place: Rect, split: &Split, theme: Theme) {
     for (phase, from, columns) in parts(split, place.width) {
         let inside = Rect { x: place.x + from, width: columns, ..place };
         let on = theme.on_phase(phase);
@@ -258,7 +258,7 @@ pub fn bar(buffer: &mut Buffer, place: Rect, split: &Split, theme: Theme) {
 }
 
 /// Phases with their first column and how many they have; together all, the least at least one.
-pub fn parts(split: &Split, columns: u16) -> Vec<(Phase, u16, u16)> {
+pub(super) fn parts(split: &Split, columns: u16) -> Vec<(Phase, u16, u16)> {
     let some: Vec<(Phase, Ns)> = Phase::ALL
         .into_iter()
         .map(|phase| (phase, split.phase(phase).blocked_ns))

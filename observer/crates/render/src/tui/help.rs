@@ -48,7 +48,7 @@ const SIGNS: [(&str, &str); 7] = [
 ];
 
 /// Draws it.
-pub fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
     let left = Rect { width: LEFT - 1, ..area };
     let right = Rect { x: area.x + LEFT, width: area.width - LEFT, ..area };
     for (down, (keys, what)) in KEYS.iter().enumerate() {

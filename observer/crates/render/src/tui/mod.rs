@@ -22,16 +22,14 @@ mod timeline;
 pub mod view;
 mod why;
 
+use canvas::{below, line, put};
+pub use digest::Cache;
 use model::record::Ns;
 use model::state::{CommandState, State};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-
-use canvas::{below, line, put};
 use table::ListPlace;
-
-pub use digest::Cache;
 pub use timeline::Chart;
 pub use view::{Focus, Tab, View};
 

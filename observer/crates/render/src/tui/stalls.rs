@@ -15,7 +15,13 @@ use super::theme::{Theme, letter};
 use super::view::ListView;
 
 /// Draws it.
-pub fn draw(buffer: &mut Buffer, area: Rect, stalls: &[Stall], list: &ListView, look: Look<'_>) -> ListPlace {
+pub(super) fn draw(
+    buffer: &mut Buffer,
+    area: Rect,
+    stalls: &[Stall],
+    list: &ListView,
+    look: Look<'_>,
+) -> ListPlace {
     let theme = look.theme;
     let Some(last) = stalls.len().checked_sub(1) else {
         put(buffer, area, area.x, area.y, "nothing was found that cost time", theme.bold());

@@ -20,7 +20,7 @@ const AGE_A_ROW_NS: Ns = 20_000;
 
 /// A column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Column {
+pub(super) struct Column {
     /// Its title
     pub title: &'static str,
     /// Columns of the terminal; 0: an equal part of what is left
@@ -32,18 +32,18 @@ pub struct Column {
 }
 
 /// A column of text.
-pub const fn text(title: &'static str, width: u16, from: u16) -> Column {
+pub(super) const fn text(title: &'static str, width: u16, from: u16) -> Column {
     Column { title, width, right: false, from }
 }
 
 /// A column of numbers.
-pub const fn number(title: &'static str, width: u16, from: u16) -> Column {
+pub(super) const fn number(title: &'static str, width: u16, from: u16) -> Column {
     Column { title, width, right: true, from }
 }
 
 /// What a column is sorted by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Key {
+pub(super) enum Key {
     /// Not known: first
     Unknown,
     /// A number
@@ -65,7 +65,7 @@ impl From<&str> for Key {
 }
 
 /// Rows, known by number.
-pub trait Source {
+pub(super) trait Source {
     /// Its columns.
     fn columns(&self) -> &'static [Column];
     /// The column that it is usually sorted by, and whether the largest is first.
@@ -86,7 +86,7 @@ pub trait Source {
 
 /// Rows in order, and what they were put in order for.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Order {
+pub(super) struct Order {
     command: u32,
     changes: u64,
     at: Ns,
@@ -98,7 +98,7 @@ pub struct Order {
 
 impl Order {
     /// Sorts and filters.
-    pub fn new(source: &dyn Source, of: (u32, u64), at: Ns, list: &ListView, filter: &str) -> Self {
+    pub(super) fn new(source: &dyn Source, of: (u32, u64), at: Ns, list: &ListView, filter: &str) -> Self {
         let mut rows = source.rows();
         if !filter.is_empty() {
             rows.retain(|row| source.haystack(*row).to_lowercase().contains(filter));
@@ -117,14 +117,14 @@ impl Order {
     }
 
     /// Whether it may still be shown; `beside`: it is made anew elsewhere.
-    pub fn serves(&self, of: (u32, u64), at: Ns, list: &ListView, filter: &str, beside: bool) -> bool {
+    pub(super) fn serves(&self, of: (u32, u64), at: Ns, list: &ListView, filter: &str, beside: bool) -> bool {
         let same = self.command == of.0 && self.list == (list.sort, list.reversed) && self.filter == filter;
         let age = AGE_NS + AGE_A_ROW_NS * self.rows.len() as Ns;
         same && at >= self.at && (self.changes == of.1 && at == self.at || at - self.at < age || beside)
     }
 
     /// Whether it shows the same, if not the same rows.
-    pub fn like(&self, other: &Self) -> bool {
+    pub(super) fn like(&self, other: &Self) -> bool {
         (self.command, self.list, &self.filter) == (other.command, other.list, &other.filter)
     }
 }
@@ -141,7 +141,7 @@ pub struct ListPlace {
 }
 
 /// Draws it: titles, rows, a line about the chosen row.
-pub fn draw(
+pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     source: &dyn Source,

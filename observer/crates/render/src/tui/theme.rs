@@ -6,9 +6,8 @@ use std::ffi::OsStr;
 
 use model::record::Phase;
 use model::report::Severity;
-use ratatui::style::{Color, Modifier, Style};
-
 pub use model::words::letter;
+use ratatui::style::{Color, Modifier, Style};
 
 /// How many colours the terminal has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

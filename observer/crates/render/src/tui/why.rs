@@ -7,7 +7,7 @@ use model::record::{Connection, Ns, Protocol, Request, Transport};
 use model::state::CommandState;
 
 /// What is known about an operation in flight.
-pub fn why(command: &CommandState, flight: &Flight<'_>, now: Ns) -> Vec<String> {
+pub(super) fn why(command: &CommandState, flight: &Flight<'_>, now: Ns) -> Vec<String> {
     match flight.subject {
         Subject::Dns(question) => {
             let dns = &question.record;
@@ -56,7 +56,7 @@ pub fn why(command: &CommandState, flight: &Flight<'_>, now: Ns) -> Vec<String> 
 }
 
 /// Something was sent again.
-pub fn again(flight: &Flight<'_>) -> bool {
+pub(super) fn again(flight: &Flight<'_>) -> bool {
     match flight.subject {
         Subject::Dns(question) => question.record.attempt > 1,
         Subject::Connect(connection) => connection.syn_retransmits > 0,

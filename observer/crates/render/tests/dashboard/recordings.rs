@@ -11,13 +11,13 @@ use render::tui::replay::Recording;
 use render::tui::{View, frame};
 
 /// One of them.
-pub struct Recorded {
+pub(crate) struct Recorded {
     pub name: String,
     recording: Recording,
 }
 
 /// All, by name.
-pub fn all() -> Vec<Recorded> {
+pub(crate) fn all() -> Vec<Recorded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/recordings");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut all: Vec<Recorded> = files.map(|file| Recorded::open(&file)).collect();
@@ -33,22 +33,22 @@ impl Recorded {
     }
 
     /// Its end.
-    pub fn end(&self) -> Ns {
+    pub(crate) fn end(&self) -> Ns {
         self.recording.length()
     }
 
     /// When its first command began.
-    pub fn began(&mut self) -> Ns {
+    pub(crate) fn began(&mut self) -> Ns {
         self.report().commands[0].start_ns
     }
 
     /// What `goobserve report` says of it.
-    pub fn report(&mut self) -> Report {
+    pub(crate) fn report(&mut self) -> Report {
         report(self.recording.at(self.end()))
     }
 
     /// What cost something, the worst first.
-    pub fn stalls(&mut self) -> Vec<Stall> {
+    pub(crate) fn stalls(&mut self) -> Vec<Stall> {
         let commands = self.report().commands.into_iter();
         let mut stalls: Vec<_> = commands
             .flat_map(|command| command.stalls)
@@ -59,7 +59,7 @@ impl Recorded {
     }
 
     /// The frame of a replay at that moment.
-    pub fn frame(&mut self, at: Ns, view: &View, (width, height): (u16, u16)) -> Buffer {
+    pub(crate) fn frame(&mut self, at: Ns, view: &View, (width, height): (u16, u16)) -> Buffer {
         let view = View { now: Some(at), asleep: self.recording.asleep(at), ..view.clone() };
         frame(self.recording.at(at), &view, width, height)
     }

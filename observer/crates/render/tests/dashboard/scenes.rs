@@ -8,11 +8,11 @@ use model::record::{
     RequestOutcome,
 };
 
-pub const MS: Ns = 1_000_000;
-pub const S: Ns = 1_000 * MS;
+pub(crate) const MS: Ns = 1_000_000;
+pub(crate) const S: Ns = 1_000 * MS;
 
 /// A recording being made, of one command unless told otherwise.
-pub struct Scene {
+pub(crate) struct Scene {
     events: Vec<Event>,
     command: u32,
     next: u32,
@@ -209,7 +209,7 @@ impl Scene {
 }
 
 /// Names and states; each is what a reader might come upon.
-pub fn all() -> Vec<(&'static str, State)> {
+pub(crate) fn all() -> Vec<(&'static str, State)> {
     vec![
         ("healthy", healthy()),
         ("dns timeout", dns_timeout()),
@@ -226,7 +226,7 @@ pub fn all() -> Vec<(&'static str, State)> {
     ]
 }
 
-pub fn healthy() -> State {
+pub(crate) fn healthy() -> State {
     let mut scene = Scene::new();
     scene.resolved();
     let first = scene.connection("proxy.test", 30 * MS, |_| {});
@@ -246,7 +246,7 @@ pub fn healthy() -> State {
     scene.end(800 * MS)
 }
 
-pub fn dns_timeout() -> State {
+pub(crate) fn dns_timeout() -> State {
     let mut scene = Scene::new();
     scene.dns("proxy.test", "A", 1, 6 * MS, Some(26 * MS), false);
     scene.dns("proxy.test", "AAAA", 1, 6 * MS, Some(5_006 * MS), true);
@@ -255,7 +255,7 @@ pub fn dns_timeout() -> State {
     scene.end(8_200 * MS)
 }
 
-pub fn syn_lost() -> State {
+pub(crate) fn syn_lost() -> State {
     let mut scene = Scene::new();
     scene.resolved();
     let lost = scene.connection("", 30 * MS, |connection| {
@@ -272,7 +272,7 @@ pub fn syn_lost() -> State {
     scene.end(4_500 * MS)
 }
 
-pub fn tls_unanswered() -> State {
+pub(crate) fn tls_unanswered() -> State {
     let mut scene = Scene::new();
     scene.resolved();
     scene.connection("proxy.test", 30 * MS, |connection| {
@@ -284,7 +284,7 @@ pub fn tls_unanswered() -> State {
     scene.end(6_400 * MS)
 }
 
-pub fn h2_loss() -> State {
+pub(crate) fn h2_loss() -> State {
     let mut scene = Scene::new();
     scene.resolved();
     let on = scene.connection("proxy.test", 30 * MS, |connection| {
@@ -313,7 +313,7 @@ pub fn h2_loss() -> State {
     scene.end(5_200 * MS)
 }
 
-pub fn slow_zip() -> State {
+pub(crate) fn slow_zip() -> State {
     let mut scene = Scene::new();
     scene.resolved();
     let on = scene.connection("proxy.test", 30 * MS, |_| {});
@@ -324,7 +324,7 @@ pub fn slow_zip() -> State {
     scene.end(6_390 * MS)
 }
 
-pub fn sumdb_slow() -> State {
+pub(crate) fn sumdb_slow() -> State {
     let mut scene = Scene::new();
     scene.resolved();
     let on = scene.connection("proxy.test", 30 * MS, |_| {});
@@ -340,7 +340,7 @@ pub fn sumdb_slow() -> State {
     scene.end(14_200 * MS)
 }
 
-pub fn lock() -> State {
+pub(crate) fn lock() -> State {
     let mut scene = Scene::new();
     let wait = LockWait {
         command: 1,
@@ -357,7 +357,7 @@ pub fn lock() -> State {
     scene.end(3_000 * MS)
 }
 
-pub fn late_and_loss() -> State {
+pub(crate) fn late_and_loss() -> State {
     let mut scene = Scene::new();
     let on = scene.connection("proxy.test", 0, |connection| {
         connection.joined_late = true;
@@ -385,7 +385,7 @@ pub fn late_and_loss() -> State {
 }
 
 /// A command that has made so many requests.
-pub fn many_requests(requests: u32) -> State {
+pub(crate) fn many_requests(requests: u32) -> State {
     let mut scene = Scene::new();
     scene.resolved();
     let on: Vec<u32> = (0..3).map(|n| scene.connection("proxy.test", (30 + n) * MS, |_| {})).collect();
@@ -401,7 +401,7 @@ pub fn many_requests(requests: u32) -> State {
     scene.end(end)
 }
 
-pub fn many_commands() -> State {
+pub(crate) fn many_commands() -> State {
     let mut scene = Scene::new();
     for id in 2..=50 {
         scene.begin(id, Ns::from(id) * 40 * MS, &format!("/home/user{}/service-{id}", id % 5));
@@ -417,7 +417,7 @@ pub fn many_commands() -> State {
     scene.end(9 * S)
 }
 
-pub fn hostile() -> State {
+pub(crate) fn hostile() -> State {
     let mut scene = Scene::new();
     scene.dns("\u{1b}[2Jproxy\u{202e}.test", "A", 1, 6 * MS, None, false);
     let on = scene.connection("\u{1b}]0;x\u{7}", 30 * MS, |_| {});

@@ -8,7 +8,7 @@ use model::record::{ConnectionOutcome, Ns, Phase, RequestOutcome};
 use model::report::{Command, Severity};
 
 /// What contradicts what, in words; empty when nothing does.
-pub fn contradictions(report: &Report) -> Vec<String> {
+pub(crate) fn contradictions(report: &Report) -> Vec<String> {
     let mut wrong = Wrong(Vec::new());
     report.commands.iter().for_each(|command| self::command(&mut wrong, report, command));
     spans(&mut wrong, report);

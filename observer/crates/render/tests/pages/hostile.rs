@@ -12,7 +12,7 @@ use crate::made;
 const OURS: [&str; 8] = ["type", "schema", "outcome", "class", "protocol", "transport", "phase", "tool"];
 
 /// What breaks out of most kinds of markup, and anything else.
-pub fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     let known = [
         "<script>alert(1)</script>",
         "\"><img src=x onerror=alert(1)>",
@@ -35,7 +35,7 @@ pub fn text() -> impl Strategy<Value = String> {
 }
 
 /// The hand-made recording with every string of others replaced by `text`, and a stall about it.
-pub fn report_of(text: &str) -> (Report, State) {
+pub(crate) fn report_of(text: &str) -> (Report, State) {
     let events: Vec<Event> = made::events()
         .iter()
         .map(|event| {

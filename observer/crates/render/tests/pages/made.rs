@@ -8,27 +8,27 @@ use model::{Report, State};
 use pipeline::replay::Replay;
 
 const RECORDING: &str = include_str!("../data/download.jsonl");
-pub const SECOND: Ns = 1_000_000_000;
+pub(crate) const SECOND: Ns = 1_000_000_000;
 
-pub fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     Replay::new(RECORDING.as_bytes()).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-pub fn state(events: &[Event]) -> State {
+pub(crate) fn state(events: &[Event]) -> State {
     let mut state = State::new();
     events.iter().for_each(|event| state.apply(event));
     state
 }
 
 /// The hand-made recording, with a stall.
-pub fn small() -> (Report, State) {
+pub(crate) fn small() -> (Report, State) {
     let state = state(&events());
     let mut report = report(&state);
     report.commands[0].stalls = vec![stall("proxy.test")];
     (report, state)
 }
 
-pub fn stall(name: &str) -> Stall {
+pub(crate) fn stall(name: &str) -> Stall {
     Stall {
         kind: "dns-timeout".into(),
         phase: Phase::Dns,
@@ -61,7 +61,7 @@ pub fn stall(name: &str) -> Stall {
 }
 
 /// `commands` commands of `requests` requests each over one connection, two at a time.
-pub fn large(commands: u32, requests: u32) -> State {
+pub(crate) fn large(commands: u32, requests: u32) -> State {
     let mut state = State::new();
     for id in 1..=commands {
         let command = Command {

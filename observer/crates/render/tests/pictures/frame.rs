@@ -16,7 +16,7 @@ const GROUND: &str = "#14171b";
 const INK: &str = "#d5dae0";
 
 /// The frame as a picture with that title.
-pub fn svg(buffer: &Buffer, title: &str) -> String {
+pub(crate) fn svg(buffer: &Buffer, title: &str) -> String {
     let width = f64::from(buffer.area.width) * WIDTH + 2.0 * MARGIN;
     let height = f64::from(buffer.area.height) * HEIGHT + 2.0 * MARGIN;
     let mut out = format!(

@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use model::json;
 use model::record::{Class, Machine, Ns, Phase};
-use model::redact;
 use model::refusal::Refusal;
+use model::{json, redact};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

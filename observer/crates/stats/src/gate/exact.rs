@@ -11,9 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::human;
 use model::record::{Class, Phase};
-use model::words;
+use model::{human, words};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

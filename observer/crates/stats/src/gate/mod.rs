@@ -52,10 +52,9 @@ pub mod roles;
 pub mod time;
 pub mod verdict;
 
+pub use fail_on::FailOn;
 use model::record::Ns;
 use model::report::Report;
-
-pub use fail_on::FailOn;
 pub use outcome::Outcome;
 
 /// How long the command of a report took; with `run` there is one command. Never 0.

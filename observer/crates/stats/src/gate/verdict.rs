@@ -146,9 +146,10 @@ fn evidence(before: &Recording, after: &Recording) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use Verdict::{Inconclusive, Invalid, Passed, Regressed};
+
     use super::*;
     use crate::sample::gate as sample;
-    use Verdict::{Inconclusive, Invalid, Passed, Regressed};
 
     #[test]
     fn unequal_replicates_are_invalid_whatever_else_is_said() {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-pub const ACK: u8 = 1;
-pub const END_HEADERS: u8 = 4;
+pub(super) const ACK: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
@@ -70,25 +70,25 @@ impl Settings {
 }
 
 /// The part of a header block in a HEADERS frame: padding and priority taken off.
-pub fn headers(payload: &[u8], flags: u8) -> Option<&[u8]> {
+pub(super) fn headers(payload: &[u8], flags: u8) -> Option<&[u8]> {
     let block = unpadded(payload, flags)?;
     if flags & PRIORITY == 0 { Some(block) } else { block.get(5..) }
 }
 
 /// The promised stream and the part of a header block in a `PUSH_PROMISE` frame.
-pub fn push_promise(payload: &[u8], flags: u8) -> Option<(u32, &[u8])> {
+pub(super) fn push_promise(payload: &[u8], flags: u8) -> Option<(u32, &[u8])> {
     let (stream, block) = unpadded(payload, flags)?.split_first_chunk()?;
     Some((stream_of(*stream), block))
 }
 
 /// The last stream and the reason of a GOAWAY frame; the debug data after them is left.
-pub fn goaway(payload: &[u8]) -> Option<(u32, ErrorCode)> {
+pub(super) fn goaway(payload: &[u8]) -> Option<(u32, ErrorCode)> {
     let (stream, rest) = payload.split_first_chunk()?;
     Some((stream_of(*stream), error_code(rest)?))
 }
 
 /// The reason of an `RST_STREAM` frame.
-pub fn error_code(payload: &[u8]) -> Option<ErrorCode> {
+pub(super) fn error_code(payload: &[u8]) -> Option<ErrorCode> {
     payload.first_chunk().map(|code| ErrorCode(u32::from_be_bytes(*code)))
 }
 

@@ -28,7 +28,7 @@ const COLUMNS: [Column; 14] = [
 ];
 
 /// A command's connections.
-pub struct Connections<'a>(pub Look<'a>);
+pub(super) struct Connections<'a>(pub Look<'a>);
 
 impl Connections<'_> {
     fn get(&self, row: u64) -> Option<&Connection> {

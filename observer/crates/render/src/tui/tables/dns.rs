@@ -21,7 +21,7 @@ const COLUMNS: [Column; 9] = [
 ];
 
 /// A command's questions.
-pub struct Questions<'a>(pub Look<'a>);
+pub(super) struct Questions<'a>(pub Look<'a>);
 
 impl Questions<'_> {
     fn get(&self, row: u64) -> Option<&Question> {

@@ -15,7 +15,7 @@ use super::view::Tab;
 
 /// What every table looks at.
 #[derive(Clone, Copy)]
-pub struct Look<'a> {
+pub(super) struct Look<'a> {
     /// The command
     pub command: &'a CommandState,
     /// The present
@@ -25,7 +25,7 @@ pub struct Look<'a> {
 }
 
 /// The table of a tab; `None` where it has none.
-pub fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
+pub(super) fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
     Some(match tab {
         Tab::Requests => Box::new(requests::Requests(look)),
         Tab::Dns => Box::new(dns::Questions(look)),
@@ -37,7 +37,7 @@ pub fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
 
 impl Look<'_> {
     /// A moment, as seconds since the command began.
-    pub fn moment(&self, at: Ns) -> String {
+    pub(super) fn moment(&self, at: Ns) -> String {
         moment(at.saturating_sub(self.command.wall(self.now).0))
     }
 

@@ -21,14 +21,14 @@ const COLUMNS: [Column; 9] = [
 ];
 
 /// A command's processes; a row's number is its place among them.
-pub struct Processes<'a> {
+pub(super) struct Processes<'a> {
     look: Look<'a>,
     all: Vec<&'a Process>,
 }
 
 impl<'a> Processes<'a> {
     /// All of them.
-    pub fn new(look: Look<'a>) -> Self {
+    pub(super) fn new(look: Look<'a>) -> Self {
         Self { look, all: look.command.processes.values().collect() }
     }
 

@@ -23,7 +23,7 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// A command's requests.
-pub struct Requests<'a>(pub Look<'a>);
+pub(super) struct Requests<'a>(pub Look<'a>);
 
 impl Requests<'_> {
     fn get(&self, row: u64) -> Option<&Request> {

@@ -9,7 +9,7 @@ use model::words;
 use super::lanes::{Bar, Id, label};
 
 /// What, whom, how long, when, how it ended.
-pub fn detail(command: &CommandState, bar: &Bar, now: Ns) -> String {
+pub(crate) fn detail(command: &CommandState, bar: &Bar, now: Ns) -> String {
     let mut parts = vec![label(command, bar.id)];
     parts.extend(host(command, bar.id));
     let took = duration(bar.end.unwrap_or(now).saturating_sub(bar.start));

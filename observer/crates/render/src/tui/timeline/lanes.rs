@@ -109,7 +109,7 @@ impl Lane {
 }
 
 /// All lanes, in the order in which they began.
-pub fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
+pub(crate) fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
     let carried = carried(command);
     let mut flights = command.flights(command.wall(now).1);
     flights.retain(|flight| {
@@ -282,7 +282,7 @@ fn questions(track: &Track<'_>, command: &CommandState) -> Option<Lane> {
 }
 
 /// What a bar is, in a few words.
-pub fn label(command: &CommandState, id: Id) -> String {
+pub(crate) fn label(command: &CommandState, id: Id) -> String {
     match id {
         Id::Dns(id) => command.dns.get(&id).map_or_else(String::new, |question| {
             let dns = &question.record;

@@ -1,9 +1,10 @@
 //! The waterfall. In: lanes and the part of the time that is looked at. Out: an axis, a row a
 //! span, and a line about the span under the cursor.
 
-pub mod detail;
-pub mod lanes;
+pub(super) mod detail;
+pub(super) mod lanes;
 
+use lanes::{Bar, Lane, label};
 use model::human::duration;
 use model::record::{Ns, Phase};
 use model::state::CommandState;
@@ -14,7 +15,6 @@ use ratatui::style::Style;
 use super::canvas::{below, line, put, put_right, words};
 use super::theme::{Theme, fill, letter, short};
 use super::view::{Focus, View};
-use lanes::{Bar, Lane, label};
 
 /// The shortest time that is shown.
 const LENGTH_MIN: Ns = 1_000_000;
@@ -72,7 +72,7 @@ pub struct Chart {
 }
 
 /// Draws it.
-pub fn draw(
+pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View,

@@ -57,7 +57,7 @@ const fn code() -> Code {
 }
 
 /// Unpacks a string, appending to `out`: at most eight bytes for five of input.
-pub fn unpack(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+pub(super) fn unpack(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
     let mut window: u64 = 0;
     let mut bits = 0;
     let mut rest = packed.iter();

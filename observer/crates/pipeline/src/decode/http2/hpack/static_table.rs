@@ -1,6 +1,6 @@
 //! The static table of RFC 7541, appendix A; its first entry has index 1.
 
-pub const STATIC: [(&str, &str); 61] = [
+pub(super) const STATIC: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),

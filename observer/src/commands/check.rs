@@ -1,0 +1,57 @@
+//! `goobserve check`: what this machine allows. And what every command that observes checks first.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+
+use model::refusal::Refusal;
+
+use super::caller;
+use super::output::{colored, refused, status_of, write_out};
+use crate::check::{self, Check, Unverified};
+use crate::cli::options::Common;
+use crate::kernel;
+
+pub(super) fn execute(common: Common) -> i32 {
+    match look(Some(caller().var("PATH"))) {
+        Ok(mut checks) => {
+            checks.push(check::programs(&checks, kernel::verify().map_err(|error| Unverified::new(&error))));
+            let text = check::view::text(&checks, colored(common, io::stdout().is_terminal()), common.quiet);
+            match status_of(write_out(text.as_bytes()), common, 3) {
+                0 => check::status(&checks),
+                failed => failed,
+            }
+        }
+        Err(refusal) => refused(common, &refusal, 3),
+    }
+}
+
+/// Whether observing can work here at all.
+pub(super) fn preflight() -> Result<(), Refusal> {
+    check::preflight(&look(None)?)
+}
+
+/// Checks this machine; `go_in`: and the go command in this PATH.
+fn look(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, Refusal> {
+    let uname = nix::sys::utsname::uname().map_err(|errno| {
+        Refusal::new(format!("the kernel's release is not known: uname: {}", errno.desc()), "")
+    })?;
+    let release = uname.release().to_string_lossy();
+    let (needed, optional) = kernel::tracepoints();
+    let root = check::Root {
+        root: Path::new("/"),
+        release: &release,
+        tracepoints: needed,
+        optional,
+        path: go_in.flatten(),
+    };
+    Ok(check::checks(&root, go_in.map(|_| &plan as check::machine::Plan<'_>)))
+}
+
+/// Looks whether a go binary can be probed: its version, or why not.
+fn plan(binary: &Path) -> Result<String, String> {
+    let file = File::open(binary).map_err(|error| error.to_string())?;
+    let plan = goelf::plan(&object::ReadCache::new(file)).map_err(|refusal| refusal.to_string())?;
+    Ok(plan.build.go_version)
+}

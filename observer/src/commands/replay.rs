@@ -1,0 +1,32 @@
+//! `goobserve replay`: a recording in, played on the terminal.
+
+use std::io::IsTerminal as _;
+
+use model::refusal::Refusal;
+use render::tui::replay::{self, Recording};
+use render::tui::theme::{Depth, Theme};
+
+use super::recording;
+use crate::cli::options::ReplayOptions;
+
+/// Events of a recording that are played: it is held in memory, about half a kilobyte each.
+const EVENTS_MAX: usize = 2_000_000;
+
+/// Plays a recording on the terminal.
+pub(super) fn execute(options: &ReplayOptions) -> Result<(), Refusal> {
+    let events = recording::open(&options.file)?.take(EVENTS_MAX).collect::<Result<Vec<_>, _>>();
+    let mut recording = Recording::new(events.map_err(|error| recording::refused(&options.file, &error))?);
+    if !std::io::stdout().is_terminal() {
+        return Err(Refusal::new(
+            "replay draws on a terminal, and stdout is none",
+            "`goobserve report FILE` prints what a recording says",
+        ));
+    }
+    let color = options.common.color.decide(true, std::env::var_os("NO_COLOR").as_deref());
+    replay::play(&mut recording, Theme { depth: Depth::of_this_terminal(color) }).map_err(|error| {
+        Refusal::new(
+            format!("cannot draw on the terminal: {error}"),
+            "`goobserve report FILE` prints what a recording says",
+        )
+    })
+}

@@ -1,0 +1,27 @@
+//! `goobserve run`: a command, observed from its first instruction to its end.
+
+use super::caller;
+use super::check::preflight;
+use super::output::{complain, refused};
+use crate::agent::Bpf;
+use crate::cli::options::RunOptions;
+use crate::run::child::NEVER_STARTED;
+use crate::run::session::Note;
+use crate::worker::distinct;
+
+/// Runs it; its exit status, or one that says that it was never started.
+pub(super) fn execute(options: &RunOptions) -> i32 {
+    let common = options.common;
+    if let Err(refusal) = distinct(&[options.json.as_deref(), options.record.as_deref()]) {
+        return refused(common, &refusal, 2);
+    }
+    if let Err(refusal) = preflight() {
+        return refused(common, &refusal, NEVER_STARTED);
+    }
+    let mut say = |note, what: &str, hint: &str| {
+        if note == Note::Error || !common.quiet {
+            complain(common, what, hint);
+        }
+    };
+    crate::run::execute(options, &caller(), &Bpf, &mut say)
+}
