@@ -27,7 +27,7 @@ pub const FRAME_HEADER: u32 = 9;
 
 /// Whether a frame's payload is copied: frames that steer the connection, and all that its header
 /// tables depend on.
-#[inline(always)]
+#[inline]
 pub const fn is_copied(frame_type: u8) -> bool {
     matches!(
         frame_type,

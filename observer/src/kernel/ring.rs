@@ -19,7 +19,7 @@ pub const HOLD_NS: u64 = 6_000_000;
 const HELD_MAX: usize = 65_536;
 const HELD_BYTES: usize = RING_BYTES as usize;
 /// Memory that is kept for the next ones, bytes.
-const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BYTES: usize = 128 << 10;
 
 /// Reads the ring.
 pub struct Ring {

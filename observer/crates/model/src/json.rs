@@ -47,21 +47,29 @@ pub fn pretty<T: Serialize>(value: &T) -> serde_json::Result<String> {
     serde_json::to_string_pretty(value).map(escape)
 }
 
-/// Whether nothing is left to escape, as in nearly every line: in ASCII that is DEL alone.
+/// Whether nothing is left to escape, as in nearly every line.
 fn is_plain(json: &[u8]) -> bool {
-    let odd = |byte: u8| byte & 0x80 | u8::from(byte == 0x7f);
-    json.iter().fold(0, |any, byte| any | odd(*byte)) == 0
+    !json.iter().fold(false, |any, byte| any | is_odd(*byte))
+}
+
+/// A byte of what may be hidden and is not escaped yet: beyond ASCII, or DEL.
+const fn is_odd(byte: u8) -> bool {
+    byte >= 0x7f
 }
 
 /// `serde_json` escapes the C0 characters inside strings; the line ends it writes itself between
 /// tokens are the only ones left, and stay.
 fn escape(text: String) -> String {
-    if is_plain(text.as_bytes()) {
-        return text;
-    }
     let left = |c: char| c != '\n' && is_hidden(c);
-    if !text.contains(left) {
-        return text;
+    // In ASCII only DEL is: what is neither is passed over quickly.
+    let mut rest = text.as_str();
+    loop {
+        let Some(at) = rest.bytes().position(is_odd) else { return text };
+        let mut chars = rest[at..].chars();
+        if chars.next().is_some_and(left) {
+            break;
+        }
+        rest = chars.as_str();
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {

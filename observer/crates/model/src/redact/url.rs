@@ -141,9 +141,9 @@ pub(super) fn names(path: &str, min: usize) -> String {
         // Behind `@v` stand versions: commits among them.
         let version = versions && (shape::is_commit(stem) || shape::is_commit(part));
         if version {
-            out.push_str(part)
+            out.push_str(part);
         } else {
-            name(part, min, &mut out)
+            name(part, min, &mut out);
         }
         versions = part == "@v";
     }
