@@ -2,6 +2,12 @@
 //!
 //! Pure: nothing is read but the file that is given, nothing of it is run. Offsets that a plan
 //! holds lie inside the file's machine code; an agent with privileges need only check that.
+//!
+//! ```
+//! let own = std::fs::read(std::env::current_exe()?)?;
+//! assert_eq!(goelf::plan(&own[..]), Err(goelf::Refusal::NotGo)); // this test is no Go program
+//! # Ok::<(), std::io::Error>(())
+//! ```
 #![deny(unreachable_pub)]
 
 mod build_info;

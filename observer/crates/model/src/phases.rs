@@ -13,6 +13,31 @@
 //! Shares are added up as exact fractions and rounded
 //! once at the end: whole nanoseconds that are left over go to the phases (hosts) with a
 //! fraction, in table order (by name). So the parts always add up to the whole.
+//! ```
+//! use model::phases::{Input, Operation, split};
+//! use model::record::{Local, Phase};
+//!
+//! // Ten seconds, asleep from the second on; a request to a proxy takes five of them.
+//! let request = Operation {
+//!     phase: Phase::Proxy,
+//!     host: Some("proxy.test"),
+//!     start_ns: 2,
+//!     end_ns: 7,
+//!     error: false,
+//!     bytes: None,
+//! };
+//! let split = split(&Input {
+//!     wall: (0, 10),
+//!     idle: &[(2, 10)],
+//!     operations: &[request],
+//!     local: Some(Local::default()),
+//!     ..Input::default()
+//! });
+//! let blocked = |phase| split.phase(phase).blocked_ns;
+//! assert_eq!(blocked(Phase::Proxy), 5);
+//! assert_eq!(blocked(Phase::Local), 2);
+//! assert_eq!(blocked(Phase::Unexplained), 3);
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
