@@ -3,7 +3,6 @@
 //! is told of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use model::event::{StallState, StallUpdate};
 use model::operations::Threads;
@@ -37,6 +36,7 @@ pub struct Teller {
     commands: HashMap<u32, Known>,
     /// Stalls told so far
     numbers: u32,
+    latest: Option<(u32, Seen)>,
 }
 
 /// A command that was looked at.
@@ -45,7 +45,7 @@ struct Known {
     /// Events it had taken in, and when
     changes: u64,
     looked_ns: Option<Ns>,
-    seen: Option<Seen>,
+    because: Option<String>,
     told: BTreeMap<Key, Told>,
 }
 
@@ -88,19 +88,20 @@ impl Teller {
             let young = |seen: &Seen| !has_ended(command) && seen.at <= now && now - seen.at < YOUNG_NS;
             let seen = seen(id).filter(young).unwrap_or_else(|| Seen::new(command, now, threads));
             (known.changes, known.looked_ns) = (seen.changes, Some(seen.at));
-            known.look(command, id, seen, &mut self.numbers, &mut due);
+            known.look(command, id, &seen, &mut self.numbers, &mut due);
+            self.latest = Some((id, seen));
         }
         due
     }
 
     /// Why that command waits for what it waits for, as of the last look.
     pub fn because(&self, command: u32) -> Option<&str> {
-        self.seen(command)?.look.because.as_deref()
+        self.commands.get(&command)?.because.as_deref()
     }
 
-    /// The last look at that command.
+    /// The last look, when it was at that command. Only one is kept: with `watch` there may be any number.
     pub fn seen(&self, command: u32) -> Option<&Seen> {
-        self.commands.get(&command)?.seen.as_ref()
+        self.latest.as_ref().filter(|(id, _)| *id == command).map(|(_, seen)| seen)
     }
 }
 
@@ -113,13 +114,13 @@ impl Known {
         &mut self,
         command: &CommandState,
         id: u32,
-        seen: Seen,
+        seen: &Seen,
         numbers: &mut u32,
         due: &mut Vec<StallUpdate>,
     ) {
         let runs = !has_ended(command);
-        let (now, look) = (seen.at, Arc::clone(&seen.look));
-        self.seen = Some(seen);
+        let (now, look) = (seen.at, &seen.look);
+        self.because.clone_from(&look.because);
         let mut gone: Vec<Key> = self.told.keys().cloned().collect();
         for found in look.found.iter().filter(|found| !found.info) {
             let (about, mut stall) = (found.about, found.stall.clone());
