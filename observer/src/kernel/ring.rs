@@ -18,8 +18,10 @@ pub const HOLD_NS: u64 = 6_000_000;
 /// Records held at most, and their bytes (a ring full of them); beyond it they are handed on at once.
 const HELD_MAX: usize = 65_536;
 const HELD_BYTES: usize = RING_BYTES as usize;
-/// Memory that is kept for the next ones, bytes.
-const KEPT_BYTES: usize = 128 << 10;
+/// They lie in pieces of this many bytes: one for all would be moved as it grows.
+const PIECE_BYTES: usize = 32 << 10;
+/// So many empty ones keep their memory.
+const SPARE_PIECES: usize = 2;
 
 /// Reads the ring.
 pub struct Ring {
@@ -114,48 +116,66 @@ impl AsRawFd for Ring {
     }
 }
 
-/// Records that are held back, end to end in one piece of memory.
+/// Records that are held back, end to end in a few pieces of memory.
 #[derive(Default)]
 struct Held {
-    /// When each was, and where it lies
-    records: Vec<(u64, Range<usize>)>,
+    /// When each was, in which piece and where in it
+    records: Vec<(u64, usize, Range<usize>)>,
+    pieces: Vec<Piece>,
+    /// The piece that is being filled
+    current: usize,
+    /// Pieces with nothing in them, the current one excepted
+    free: Vec<usize>,
+    /// Bytes of all records
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Piece {
     bytes: Vec<u8>,
-    /// Bytes of those that were handed on
-    dead: usize,
+    records: usize,
 }
 
 impl Held {
     fn push(&mut self, at: u64, record: &[u8]) {
-        let from = self.bytes.len();
-        self.bytes.extend_from_slice(record);
-        self.records.push((at, from..self.bytes.len()));
+        let full = |piece: &Piece| !piece.bytes.is_empty() && piece.bytes.len() + record.len() > PIECE_BYTES;
+        if self.pieces.get(self.current).is_none_or(full) {
+            self.current = self.free.pop().unwrap_or(self.pieces.len());
+            if self.current == self.pieces.len() {
+                self.pieces.push(Piece::default());
+            }
+            self.pieces[self.current].bytes.reserve(PIECE_BYTES);
+        }
+        let piece = &mut self.pieces[self.current];
+        let from = piece.bytes.len();
+        piece.bytes.extend_from_slice(record);
+        piece.records += 1;
+        self.bytes += record.len();
+        self.records.push((at, self.current, from..piece.bytes.len()));
     }
 
     const fn is_full(&self) -> bool {
-        self.records.len() >= HELD_MAX || self.bytes.len() - self.dead >= HELD_BYTES
+        self.records.len() >= HELD_MAX || self.bytes >= HELD_BYTES
     }
 
     /// Hands over those until then, in order of time; those of one time as they came.
     fn release(&mut self, until: u64, mut each: impl FnMut(&[u8])) {
-        self.records.sort_by_key(|(at, _)| *at);
-        let ready = self.records.partition_point(|(at, _)| *at <= until);
-        for (_, place) in self.records.drain(..ready) {
-            self.dead += place.len();
-            each(&self.bytes[place]);
-        }
-        if self.records.is_empty() {
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT_BYTES);
-            self.dead = 0;
-        } else if self.dead > self.bytes.len() / 2 {
-            // What is left is of the last few milliseconds.
-            let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead);
-            for (_, place) in &mut self.records {
-                let from = bytes.len();
-                bytes.extend_from_slice(&self.bytes[place.clone()]);
-                *place = from..bytes.len();
+        self.records.sort_by_key(|(at, ..)| *at);
+        let ready = self.records.partition_point(|(at, ..)| *at <= until);
+        for (_, of, place) in self.records.drain(..ready) {
+            let piece = &mut self.pieces[of];
+            self.bytes -= place.len();
+            each(&piece.bytes[place]);
+            piece.records -= 1;
+            if piece.records == 0 {
+                piece.bytes.clear();
+                if of != self.current {
+                    self.free.push(of);
+                    if self.free.len() > SPARE_PIECES {
+                        piece.bytes = Vec::new();
+                    }
+                }
             }
-            (self.bytes, self.dead) = (bytes, 0);
         }
     }
 }
@@ -177,12 +197,29 @@ mod tests {
             held.push(at, record.as_bytes());
         }
         assert_eq!(released(&mut held, 4), ["aaaa", "b", "c"]);
-        assert_eq!((held.bytes.len(), held.dead), (3, 0), "what was handed on is let go of");
+        assert_eq!(held.bytes, 3);
         held.push(4, b"d");
         assert_eq!(released(&mut held, 5), ["d", "e"]);
         assert_eq!(released(&mut held, 8), [""; 0]);
         assert_eq!(released(&mut held, u64::MAX), ["ii"]);
-        assert!(held.bytes.is_empty() && held.records.is_empty());
+        assert!(held.bytes == 0 && held.records.is_empty());
+    }
+
+    #[test]
+    fn pieces_are_filled_again_when_nothing_in_them_waits() {
+        let mut held = Held::default();
+        for at in 0..100 {
+            held.push(at, &vec![at as u8; 1 + PIECE_BYTES / 3]);
+        }
+        let pieces = held.pieces.len();
+        for at in 100..1000 {
+            held.push(at, &vec![at as u8; 1 + PIECE_BYTES / 3]);
+            held.release(at - 100, |record| assert!(record.iter().all(|byte| *byte == (at - 100) as u8)));
+        }
+        assert!(held.pieces.len() <= pieces + 1, "{} {pieces}", held.pieces.len());
+        held.release(u64::MAX, |_| {});
+        let kept = held.pieces.iter().filter(|piece| piece.bytes.capacity() > 0).count();
+        assert!(kept <= SPARE_PIECES + 1, "{kept}");
     }
 
     #[test]
