@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let installed = root.join("target/tools/bin/bpf-linker");
     println!("cargo:rerun-if-changed={}", installed.display());
     let linker = if installed.exists() { installed } else { PathBuf::from("bpf-linker") };
-    // aya-build 0.2 has no way to say target-cpu, and atomics with a result need v3.
+    // aya-build (0.2.1) has no way to say target-cpu, and atomics with a result need v3.
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", env::var("CARGO_CFG_TARGET_ARCH")?),
         "-Ctarget-cpu=v3".into(),

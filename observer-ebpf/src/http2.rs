@@ -183,14 +183,14 @@ unsafe fn data(walk: *mut Walk, n: u32) -> u64 {
         let key = key(walk, (*walk).direction);
         let ends = (*walk).left == 0 && (*walk).frame_flags & END_STREAM != 0;
         let mut bytes = u64::from(n);
-        if let Some(stream) = STREAMS.get_ptr_mut(key) {
+        if let Some(stream) = STREAMS.get_ptr_mut(&key) {
             (*stream).bytes += u64::from(n);
             bytes = (*stream).bytes;
-        } else if !ends && STREAMS.insert(key, Stream { bytes }, 0).is_err() {
+        } else if !ends && STREAMS.insert(&key, &Stream { bytes }, 0).is_err() {
             emit::lost(Lost::Streams);
         }
         if ends {
-            let _ = STREAMS.remove(key);
+            let _ = STREAMS.remove(&key);
             tell(walk, FRAME_LAST, bytes);
         }
     }
@@ -211,9 +211,9 @@ unsafe fn forget(walk: *mut Walk, direction: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
         let key = key(walk, direction);
-        let Some(stream) = STREAMS.get_ptr_mut(key) else { return 0 };
+        let Some(stream) = STREAMS.get_ptr_mut(&key) else { return 0 };
         let bytes = (*stream).bytes;
-        let _ = STREAMS.remove(key);
+        let _ = STREAMS.remove(&key);
         bytes
     }
 }

@@ -41,7 +41,7 @@ pub fn current() -> Option<(Task, *mut Process)> {
 #[inline(always)]
 pub fn current_or_stub() -> Option<(Task, *mut Process)> {
     let (pid, tid) = ids();
-    let process = PROCESSES.get_ptr_mut(pid)?;
+    let process = PROCESSES.get_ptr_mut(&pid)?;
     // SAFETY: a value of the map.
     let root = unsafe { (*process).root };
     Some((Task { pid, tid, root }, process))
@@ -50,11 +50,11 @@ pub fn current_or_stub() -> Option<(Task, *mut Process)> {
 /// A stub resolver that ends, or becomes another program, is none any more.
 #[inline(always)]
 pub fn forget_stub(pid: u32) {
-    if let Some(process) = PROCESSES.get_ptr_mut(pid)
+    if let Some(process) = PROCESSES.get_ptr_mut(&pid)
         // SAFETY: a value of the map.
         && unsafe { (*process).root } == STUBS
     {
-        let _ = PROCESSES.remove(pid);
+        let _ = PROCESSES.remove(&pid);
     }
 }
 
@@ -62,7 +62,7 @@ pub fn forget_stub(pid: u32) {
 #[inline(always)]
 pub fn thread() -> Option<(Task, *mut Thread)> {
     let (pid, tid) = ids();
-    let thread = THREADS.get_ptr_mut(tid)?;
+    let thread = THREADS.get_ptr_mut(&tid)?;
     // SAFETY: a value of the map.
     let root = unsafe { (*thread).root };
     Some((Task { pid, tid, root }, thread))

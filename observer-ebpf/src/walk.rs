@@ -132,7 +132,7 @@ pub struct Stream {
 #[inline(always)]
 pub fn get(tls: u64, direction: Direction) -> Option<*mut Walk> {
     let (pid, _) = task::ids();
-    WALKS.get_ptr_mut(WalkKey { tls, pid, direction: direction as u32 })
+    WALKS.get_ptr_mut(&WalkKey { tls, pid, direction: direction as u32 })
 }
 
 /// Both directions of a connection are new.

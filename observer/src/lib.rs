@@ -22,4 +22,6 @@ mod seam;
 #[cfg(target_os = "linux")]
 mod unique;
 #[cfg(target_os = "linux")]
+mod verbose;
+#[cfg(target_os = "linux")]
 pub mod worker;

@@ -3,6 +3,7 @@
 //! of its own, or is taken for a command by a CI runner that reads the log.
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use model::clean::clean;
@@ -33,6 +34,11 @@ pub fn complaint(what: &str, hint: &str, color: bool) -> String {
         lines.push('\n');
     }
     lines
+}
+
+/// A line of `-v`: which half of the program, how long it runs, what it does.
+pub fn part(name: &str, since: Duration, what: &str) {
+    put(&format!("goobserve {name} {:.3} s: {}\n", since.as_secs_f64(), harmless(what)));
 }
 
 /// Writes what [`complaint`] or a view has made safe. A stderr that takes nothing (a terminal that

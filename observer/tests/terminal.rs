@@ -23,6 +23,7 @@ mod linux {
     use std::process::{Command, ExitStatus, Stdio, exit};
     use std::time::{Duration, Instant};
 
+    use libtest_mimic::{Arguments, Trial};
     use model::refusal::Refusal;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -61,15 +62,16 @@ mod linux {
             ("a_held_command_whose_parent_is_killed_exits", killed_while_held),
             ("the_progress_line_keeps_out_of_the_way", progress),
         ];
-        let wanted: Vec<_> =
-            args.iter().filter_map(|arg| arg.to_str()).filter(|arg| !arg.starts_with('-')).collect();
-        for (name, scenario) in scenarios {
-            if wanted.is_empty() || wanted.iter().any(|part| name.contains(part)) {
-                // A failure panics, and so ends this program with a failure.
-                println!("terminal: {name}");
+        let mut arguments = Arguments::from_args();
+        // A fork takes a program with one thread.
+        arguments.test_threads = Some(1);
+        let trials = scenarios.map(|(name, scenario)| {
+            Trial::test(name, move || {
                 scenario();
-            }
-        }
+                Ok(())
+            })
+        });
+        libtest_mimic::run(&arguments, trials.into()).exit();
     }
 
     /// Sees nothing, and says on stdout when it is told of an end.

@@ -68,7 +68,7 @@ pub fn entries(holder: u32, pid: u32) -> Result<usize> {
         let mut key = None;
         while let Some(next) = map.next(key.as_deref()) {
             let value = map.value(&next).unwrap_or_default();
-            let names = |bytes: &[u8]| bytes.chunks_exact(4).any(|four| four == pid.to_ne_bytes());
+            let names = |bytes: &[u8]| bytes.as_chunks().0.contains(&pid.to_ne_bytes());
             count += usize::from(names(&next) || names(&value));
             ensure!(count < 1 << 20, "the table of map {number} does not end");
             key = Some(next);

@@ -162,7 +162,7 @@ impl Shared {
     /// One of the first so many.
     fn is_of(first: &AtomicU32) -> bool {
         let one_less = |left: u32| left.checked_sub(1);
-        first.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        first.try_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
 }
 

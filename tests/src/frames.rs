@@ -30,7 +30,7 @@ pub struct Function {
 pub fn object(program: &[u8]) -> Option<Vec<u8>> {
     let is_object = |at: &usize| {
         let head = &program[*at..];
-        head.starts_with(b"\x7fELF") && head.get(18..20) == Some(&EM_BPF.to_le_bytes()[..])
+        head.starts_with(b"\x7fELF") && head.get(18..20) == Some(&EM_BPF.0.to_le_bytes()[..])
     };
     let at = (0..program.len()).step_by(4).find(is_object)?;
     Some(program[at..].to_vec())
@@ -53,7 +53,7 @@ pub fn functions(object: &[u8]) -> Result<Vec<Function>> {
         let relocations: HashMap<u64, _> = section.relocations().collect();
         let code = section.data_range(symbol.address(), symbol.size())?.context("a function has no code")?;
         let mut calls = Vec::new();
-        for (n, instruction) in code.chunks_exact(8).enumerate() {
+        for (n, instruction) in code.as_chunks::<8>().0.iter().enumerate() {
             let at = symbol.address() + n as u64 * 8;
             let immediate = i64::from(i32::from_le_bytes(instruction[4..].try_into()?));
             // A call of a function, or the address of one, which a helper will call.
@@ -87,7 +87,7 @@ pub fn functions(object: &[u8]) -> Result<Vec<Function>> {
 fn frame(code: &[u8]) -> u32 {
     let mut depth = 0;
     let mut copied = None;
-    for instruction in code.chunks_exact(8) {
+    for instruction in code.as_chunks::<8>().0 {
         let (code, registers) = (instruction[0], instruction[1]);
         let (to, from) = (registers & 15, registers >> 4);
         let offset = i32::from(i16::from_le_bytes([instruction[2], instruction[3]]));

@@ -73,13 +73,13 @@ fn git_over_https_belongs_to_the_command() {
     let command = one_command(&observed);
 
     let git = of(&observed, "processes", "git");
-    assert!(!git.is_empty());
+    assert_ne!(git.len(), 0);
     // The kernel cuts the name to 15 bytes.
     let helpers = of(&observed, "processes", "git-remote-http");
-    assert!(!helpers.is_empty());
+    assert_ne!(helpers.len(), 0);
     let pids: Vec<u64> = helpers.iter().map(|process| int(process, "pid")).collect();
     let connections = of(&observed, "connections", "git-remote-http");
-    assert!(!connections.is_empty());
+    assert_ne!(connections.len(), 0);
     for connection in &connections {
         assert!(pids.contains(&int(connection, "pid")), "{connection}");
         assert_eq!(text(connection, "server_name"), GIT_HOST);
@@ -122,7 +122,7 @@ fn git_over_ssh_belongs_to_the_command() {
     let command = one_command(&observed);
 
     let ssh = of(&observed, "processes", "ssh");
-    assert!(!ssh.is_empty());
+    assert_ne!(ssh.len(), 0);
     assert!(ssh.iter().all(|process| process["exit_code"] == 0 && int(process, "cpu_ns") > 0), "{ssh:?}");
     let connections = of(&observed, "connections", "ssh");
     assert_eq!(connections.len(), ssh.len(), "one of each");
@@ -146,7 +146,7 @@ fn a_reset_of_gits_connection_is_shown_with_its_host() {
     assert_eq!(observed.output.status.code(), Some(1), "{}", observed.stderr());
     let command = one_command(&observed);
     let connections = of(&observed, "connections", "git-remote-http");
-    assert!(!connections.is_empty());
+    assert_ne!(connections.len(), 0);
     for connection in &connections {
         assert_eq!(text(connection, "server_name"), RESET_HOST, "{connection}");
         assert_eq!(text(connection, "outcome"), "reset", "{connection}");

@@ -250,7 +250,7 @@ fn a_terminal_that_is_closed_leaves_nothing_behind() {
         wait::until("the alternate screen", || tmux.modes().starts_with('1').then_some(()));
         let shell = String::from_utf8(tmux.tmux(&["display-message", "-p", "#{pane_pid}"]).stdout).unwrap();
         let pids = descendants(shell.trim().parse().unwrap());
-        assert!(!pids.is_empty());
+        assert_ne!(pids, [] as [u32; 0]);
         tmux.tmux(&["kill-server"]);
         let left =
             || pids.iter().copied().filter(|pid| tests::procs::state(*pid).is_some()).collect::<Vec<_>>();

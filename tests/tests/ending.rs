@@ -25,7 +25,7 @@ fn a_stopped_worker_does_not_keep_watch_from_ending() {
     let mut watching = Watching::start(&lab).unwrap();
     let [agent, worker] = watching.pids();
     let objects = Objects::of(agent);
-    assert!(!objects.programs.is_empty());
+    assert_ne!(objects.programs, [] as [u32; 0]);
     watching.stop_worker().unwrap();
     watching.signal(Signal::SIGTERM).unwrap();
     let status = watching.ends_within(SOON).expect("it ends");

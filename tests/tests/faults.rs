@@ -158,7 +158,7 @@ fn a_killed_agent_leaves_the_command_and_a_recording_that_opens() {
     the_command_succeeded(&run);
     wait::until("the worker's end", || state(worker).is_none().then_some(()));
     let report = report(&lab, &run, &recording);
-    assert!(!report["requests"].as_array().unwrap().is_empty());
+    assert_ne!(report["requests"].as_array().unwrap().len(), 0);
     assert_eq!(report["commands"][0]["exit_code"], Value::Null, "nobody saw it end");
 }
 
@@ -172,7 +172,7 @@ fn a_killed_worker_leaves_the_command_and_its_status() {
     the_command_succeeded(&run);
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     is_two_lines(&stderr(&output));
-    assert!(!report(&lab, &run, &recording)["requests"].as_array().unwrap().is_empty());
+    assert_ne!(report(&lab, &run, &recording)["requests"].as_array().unwrap().len(), 0);
 }
 
 #[test]

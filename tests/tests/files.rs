@@ -248,7 +248,7 @@ fn what_needs_no_root_reads_with_the_rights_of_who_called_sudo() {
         let output = end(begin(&mut command));
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains("secret.jsonl: Permission denied"), "{}", stderr(&output));
-        assert!(output.stdout.is_empty());
+        assert_eq!(output.stdout, [] as [u8; 0]);
     }
 }
 

@@ -157,7 +157,7 @@ fn two_proxies_with_the_same_modules_are_compared_by_what_they_are() {
     let output = gate(&lab, &run, 0, &args);
     let outcome = json(&run, "gate.json");
     assert_eq!(outcome["exact"]["verdict"], "passed", "{}", stdout(&output));
-    assert!(outcome["exact"]["more"].as_array().unwrap().is_empty());
+    assert_eq!(outcome["exact"]["more"].as_array().unwrap().len(), 0);
     assert_eq!(outcome["roles"][0]["label"], "mirror.test (was proxy.test)");
     let hosts = outcome["time"]["parts"].as_array().unwrap();
     assert!(hosts.iter().any(|part| part["host"] == "mirror.test (was proxy.test)"), "{hosts:?}");

@@ -16,7 +16,8 @@ const STEP: u32 = 16;
 fn no_function_that_a_uprobe_runs_gets_a_private_stack() {
     let object = frames::object(&std::fs::read(binary().unwrap()).unwrap()).unwrap();
     let functions = frames::functions(&object).unwrap();
-    let uprobes: Vec<&Function> = functions.iter().filter(|function| function.section == "uprobe").collect();
+    let uprobes: Vec<&Function> =
+        functions.iter().filter(|function| function.section == "uprobe.multi").collect();
     assert!(uprobes.len() >= 5, "{} programs of uprobes", uprobes.len());
     let mut large = Vec::new();
     for uprobe in uprobes {

@@ -1,20 +1,61 @@
-//! The scenarios of `tests/scenarios`: each is run once, and the recordings of former runs are
-//! judged again. The bench of the same name runs them many times, with all round-trip times, and
-//! those that take long.
+//! The scenarios of `tests/scenarios`, each a test, run once; and the recordings of former runs, judged
+//! again. The bench of the same name runs them many times, with all round-trip times, and those that take
+//! long. Which of them a usual run leaves out says .config/nextest.toml.
 
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use tests::goobserve::binary;
 use tests::scenario::{DEPTH, Scenario, all, check, observe, pairs, recording_file, report};
 use tests::skip;
 
-/// One scenario at a time: beside another its costs would be another's, too.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Beside another its costs would be another's, too.
+    arguments.test_threads = Some(1);
+    let mut trials = Vec::new();
+    let scenarios = all().unwrap();
+    for (name, scenario) in &scenarios {
+        if name.starts_with("healthy") {
+            trials.extend(scenario.rtts_ms.iter().map(|rtt| {
+                trial(format!("of_a_healthy_command_nothing_is_told::{name}_at_{rtt}_ms"), scenario, *rtt)
+            }));
+        } else if scenario.bench_only.is_none() {
+            trials.push(trial(format!("a_fault_is_told::{name}"), scenario, first(scenario)));
+        }
+    }
+    for (name, scenario) in &pairs().unwrap() {
+        let name = name.replace(' ', "");
+        trials.push(trial(format!("of_two_faults_both_are_told::{name}"), scenario, first(scenario)));
+    }
+    for (name, scenario) in scenarios.into_iter().filter(|(_, scenario)| scenario.is_recorded()) {
+        let test = format!("the_report_of_a_recording_is_as_its_scenario_expects::{name}");
+        trials.push(Trial::test(test, move || is_right(&recorded(&name, &scenario))));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn first(scenario: &Scenario) -> u64 {
+    scenario.rtts_ms[0]
+}
+
+/// Fails with all that is wrong.
+fn is_right(wrong: &[String]) -> Result<(), Failed> {
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong:#?}").into()) }
+}
+
+/// It is run once with that round-trip time.
+fn trial(test: String, scenario: &Scenario, rtt_ms: u64) -> Trial {
+    let (name, scenario) = (test.clone(), scenario.clone());
+    Trial::test(test, move || {
+        if !can_run(&name) {
+            return Ok(());
+        }
+        let ran = observe(&scenario, Duration::from_millis(rtt_ms)).map_err(|error| format!("{error:#}"))?;
+        is_right(&check(&scenario, &ran, DEPTH))
+    })
 }
 
 fn can_run(test: &str) -> bool {
@@ -24,79 +65,13 @@ fn can_run(test: &str) -> bool {
             .all(|(program, package)| skip::has(test, program, package))
 }
 
-/// Runs each once with that of its round-trip times, and fails with all that is wrong.
-#[track_caller]
-fn are_as_expected(scenarios: &[(String, Scenario)], rtts: impl Fn(&Scenario) -> Vec<u64>) {
-    let _alone = alone();
-    let mut wrong = Vec::new();
-    for (name, scenario) in scenarios {
-        for rtt in rtts(scenario) {
-            match observe(scenario, Duration::from_millis(rtt)) {
-                Ok(ran) => {
-                    wrong.extend(
-                        check(scenario, &ran, DEPTH).into_iter().map(|what| format!("{name}: {what}")),
-                    );
-                }
-                Err(error) => wrong.push(format!("{name}: {error:#}")),
-            }
-        }
+/// What is wrong in the report of the recording that is kept of it.
+fn recorded(name: &str, scenario: &Scenario) -> Vec<String> {
+    let mut command = Command::new(binary().unwrap());
+    let output = command.arg("report").arg(recording_file(name)).args(["--format", "json"]).output().unwrap();
+    if !output.status.success() {
+        return vec![String::from_utf8_lossy(&output.stderr).into_owned()];
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-fn first(scenario: &Scenario) -> Vec<u64> {
-    scenario.rtts_ms.iter().copied().take(1).collect()
-}
-
-#[test]
-fn every_fault_is_told() {
-    if !can_run("every_fault_is_told") {
-        return;
-    }
-    let mut scenarios = all().unwrap();
-    scenarios.retain(|(name, scenario)| !name.starts_with("healthy") && scenario.bench_only.is_none());
-    assert!(scenarios.len() > 40);
-    are_as_expected(&scenarios, first);
-}
-
-#[test]
-fn of_a_healthy_command_nothing_is_told_at_any_distance() {
-    if !can_run("of_a_healthy_command_nothing_is_told_at_any_distance") {
-        return;
-    }
-    let mut scenarios = all().unwrap();
-    scenarios.retain(|(name, _)| name.starts_with("healthy"));
-    assert!(scenarios.len() > 4);
-    are_as_expected(&scenarios, |scenario| scenario.rtts_ms.clone());
-}
-
-#[test]
-fn of_two_faults_at_once_both_are_told() {
-    if !can_run("of_two_faults_at_once_both_are_told") {
-        return;
-    }
-    let pairs = pairs().unwrap();
-    assert!(pairs.len() >= 25);
-    are_as_expected(&pairs, first);
-}
-
-#[test]
-fn the_report_of_each_recording_is_as_its_scenario_expects() {
-    let mut wrong = Vec::new();
-    for (name, scenario) in all().unwrap() {
-        if !scenario.is_recorded() {
-            continue;
-        }
-        let mut command = Command::new(binary().unwrap());
-        let output =
-            command.arg("report").arg(recording_file(&name)).args(["--format", "json"]).output().unwrap();
-        if !output.status.success() {
-            wrong.push(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)));
-            continue;
-        }
-        let of: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let rtt_ms = first(&scenario)[0] as f64;
-        wrong.extend(report(&scenario, &of, rtt_ms, DEPTH).into_iter().map(|what| format!("{name}: {what}")));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let of: Value = serde_json::from_slice(&output.stdout).unwrap();
+    report(scenario, &of, first(scenario) as f64, DEPTH)
 }

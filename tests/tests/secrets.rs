@@ -70,12 +70,15 @@ fn a_run_writes_and_prints_no_credential() {
     let run = with_token(&lab);
     let (json, record) = (run.dir().join("r.json"), run.dir().join("r.jsonl"));
     let mut command = run.goobserve().unwrap();
-    command.arg("run").arg("--json").arg(&json).arg("--record").arg(&record);
+    command.args(["run", "-vv"]).arg("--json").arg(&json).arg("--record").arg(&record);
     command.args(["--with", &format!("env=API_KEY={REMEDY}"), "--", "sh", "-c", &script(), ARGUMENT]);
     let output = lab.output(&mut command).unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     clean("the report on the terminal", &stderr);
+    for half in ["goobserve agent 0.", "goobserve worker 0."] {
+        assert!(stderr.lines().any(|line| line.starts_with(half)), "{half}: {stderr}");
+    }
 
     let json = fs::read_to_string(json).unwrap();
     clean("--json", &json);

@@ -1,181 +1,181 @@
-//! Counts what libtest prints. In: the output of `cargo test`, a line at a time. Out: how many
-//! passed, failed and were ignored, and the names of those that passed or were ignored.
-//!
-//! The numbers are those of the `test result:` lines: output of a test's own can tear the line
-//! of its name apart, never those. A suite without such a line has died and counts as a failure.
+//! What ran and how it ended. In: the `JUnit` file and the list of cargo-nextest, and the output of
+//! `cargo test --doc`. Out: numbers and names.
 
 use std::collections::BTreeMap;
 
-/// What was counted so far.
-#[derive(Default, Debug)]
-pub struct Counter {
-    /// Tests that passed
-    pub passed: u32,
-    /// Tests that failed, and suites that ended without a result
-    pub failed: u32,
+use anyhow::{Context as _, Result};
+use roxmltree::Document;
+use serde::Deserialize;
+
+/// What was counted.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// How often each name passed: two suites may have a test of the same name
+    pub passed: BTreeMap<String, u32>,
+    /// Names that failed, or whose failure has no name
+    pub failed: Vec<String>,
+    /// Doctests, which have no names here
+    pub unnamed: u32,
+}
+
+impl Ran {
+    /// Reads a `JUnit` file.
+    pub fn junit(text: &str) -> Result<Self> {
+        let document = Document::parse(text).context("the JUnit file is not understood")?;
+        let mut ran = Self::default();
+        for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
+            let name = case.attribute("name").context("a test case without a name")?.to_owned();
+            let is_failure = |tag: &str| tag == "failure" || tag == "error";
+            if case.children().any(|child| is_failure(child.tag_name().name())) {
+                ran.failed.push(name);
+            } else {
+                *ran.passed.entry(name).or_default() += 1;
+            }
+        }
+        Ok(ran)
+    }
+
+    /// All that passed.
+    pub fn passes(&self) -> u32 {
+        self.passed.values().sum::<u32>() + self.unnamed
+    }
+
+    /// Adds a line of `cargo test --doc`: `test result: ok. 3 passed; 0 failed; …`. Doctests that
+    /// are ignored are examples that are not meant to run.
+    pub fn doctests(&mut self, line: &str) {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        let count = |what: &str| {
+            counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim_end().parse::<u32>().ok())
+        };
+        self.unnamed += count("passed").unwrap_or_default();
+        self.failed.extend((0..count("failed").unwrap_or_default()).map(|_| "a doctest".to_owned()));
+    }
+}
+
+/// What cargo-nextest found, before it runs any.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// How many run
+    pub chosen: usize,
     /// Tests marked `#[ignore]`
-    pub ignored: u32,
-    /// How often each name passed, where it could be read
-    pub passed_names: BTreeMap<String, u32>,
-    /// Names that failed, where they could be read
-    pub failed_names: Vec<String>,
-    /// Names of ignored tests with their reasons, where they could be read
-    pub ignored_names: Vec<(String, String)>,
-    /// The suite whose result has not come, as far as its lines tell
-    open: Option<Tally>,
+    pub ignored: Vec<String>,
+    /// Tests that the default filter leaves out, by suite
+    pub left_out: BTreeMap<String, u32>,
 }
 
-#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
-struct Tally {
-    passed: u32,
-    failed: u32,
-    ignored: u32,
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Output {
+    rust_suites: BTreeMap<String, Suite>,
 }
 
-impl Counter {
-    /// Takes a line, with or without its end.
-    pub fn line(&mut self, line: &str) {
-        let line = line.trim_end();
-        if let Some(result) = line.strip_prefix("test result: ") {
-            if let Some(tally) = result_line(result) {
-                self.add(tally);
-                self.open = None;
+#[derive(Deserialize)]
+struct Suite {
+    testcases: BTreeMap<String, Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Case {
+    filter_match: Match,
+}
+
+#[derive(Deserialize)]
+struct Match {
+    status: String,
+    reason: Option<String>,
+}
+
+impl Listed {
+    /// Reads what `cargo nextest list --message-format json` prints.
+    pub fn parse(json: &str) -> Result<Self> {
+        let output: Output = serde_json::from_str(json).context("nextest's list is not understood")?;
+        let mut listed = Self::default();
+        for (suite, tests) in output.rust_suites {
+            for (name, case) in tests.testcases {
+                match (&*case.filter_match.status, case.filter_match.reason.as_deref()) {
+                    ("matches", _) => listed.chosen += 1,
+                    (_, Some("ignored")) => listed.ignored.push(name),
+                    (_, Some("default-filter")) => {
+                        let suite = suite.rsplit("::").next().unwrap_or(&suite);
+                        *listed.left_out.entry(suite.to_owned()).or_default() += 1;
+                    }
+                    _ => {}
+                }
             }
-        } else if is_suite_start(line) {
-            self.close();
-            self.open = Some(Tally::default());
-        } else if let Some((name, outcome)) = test_line(line) {
-            self.test(name, outcome);
         }
+        Ok(listed)
     }
 
-    /// The output has ended.
-    pub fn end(&mut self) {
-        self.close();
+    /// A line that says what was left out, and how to run it.
+    pub fn says(&self) -> Option<String> {
+        let all: u32 = self.left_out.values().sum();
+        let suites: Vec<_> =
+            self.left_out.iter().map(|(suite, count)| format!("{count} of {suite}")).collect();
+        (all > 0).then(|| {
+            let tests = if all == 1 { "test" } else { "tests" };
+            format!("left out: {all} slow {tests} ({}); `cargo xtask test --all` runs all", suites.join(", "))
+        })
     }
-
-    fn test(&mut self, name: &str, outcome: &str) {
-        let Some(open) = &mut self.open else { return };
-        let word = outcome.split([' ', ',']).next().unwrap_or_default();
-        match word {
-            "ok" => {
-                open.passed += 1;
-                *self.passed_names.entry(name.to_owned()).or_default() += 1;
-            }
-            "FAILED" => {
-                open.failed += 1;
-                self.failed_names.push(name.to_owned());
-            }
-            "ignored" => {
-                open.ignored += 1;
-                let reason = outcome.split_once(", ").map_or("ignored", |(_, reason)| reason);
-                self.ignored_names.push((name.to_owned(), reason.to_owned()));
-            }
-            _ => {}
-        }
-    }
-
-    /// A suite that gave no result: what its lines told, and a failure more.
-    fn close(&mut self) {
-        if let Some(tally) = self.open.take() {
-            self.add(Tally { failed: tally.failed + 1, ..tally });
-        }
-    }
-
-    fn add(&mut self, tally: Tally) {
-        self.passed += tally.passed;
-        self.failed += tally.failed;
-        self.ignored += tally.ignored;
-    }
-}
-
-/// `running 3 tests`
-fn is_suite_start(line: &str) -> bool {
-    let words: Vec<_> = line.split(' ').collect();
-    matches!(words[..], ["running", count, "test" | "tests"] if count.parse::<u32>().is_ok())
-}
-
-/// `ok. 3 passed; 0 failed; 1 ignored; 0 measured; …`
-fn result_line(result: &str) -> Option<Tally> {
-    let (_, counts) = result.split_once(". ")?;
-    let count = |what: &str| {
-        counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim_end().parse::<u32>().ok())
-    };
-    Some(Tally { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
-}
-
-/// `test a::b ... ok`, `test a::b - should panic ... FAILED`, `test c ... ignored, reason`
-fn test_line(line: &str) -> Option<(&str, &str)> {
-    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
-    Some((name.strip_suffix(" - should panic").unwrap_or(name), outcome))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn counted(output: &str) -> Counter {
-        let mut counter = Counter::default();
-        output.lines().for_each(|line| counter.line(line));
-        counter.end();
-        counter
-    }
-
-    fn numbers(output: &str) -> (u32, u32, u32) {
-        let counter = counted(output);
-        (counter.passed, counter.failed, counter.ignored)
-    }
-
-    const SUITE: &str = "
-running 4 tests
-test a::first ... ok
-test a::second - should panic ... ok
-test a::third ... FAILED
-test slow ... ignored, takes an hour
-
-failures:
-
----- a::third stdout ----
-thread 'a::third' panicked
-
-test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.01s
-";
+    const JUNIT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="nextest-run" tests="3" skipped="0" failures="1" errors="0" time="3.2">
+  <testsuite name="one" tests="2">
+    <testcase name="a::holds" classname="one" time="0.1"/>
+    <testcase name="b" classname="one" time="0.1"><failure message="&lt;no&gt;" type="test failure">said</failure>
+      <system-out>it said &#27;[1m</system-out></testcase>
+  </testsuite>
+  <testsuite name="two" tests="1"><testcase name="a::holds" classname="two" time="3"><system-out>x</system-out></testcase></testsuite>
+</testsuites>"#;
 
     #[test]
-    fn a_suite_is_counted_by_its_result_line() {
-        assert_eq!(numbers(SUITE), (2, 1, 1));
+    fn passes_and_failures_are_told_apart() {
+        let ran = Ran::junit(&JUNIT.replace("&#27;", "")).unwrap();
+        assert_eq!((ran.passes(), &*ran.failed), (2, &["b".to_owned()][..]));
+        assert_eq!(ran.passed["a::holds"], 2);
     }
 
     #[test]
-    fn names_and_reasons_are_kept() {
-        let counter = counted(SUITE);
-        assert_eq!(counter.passed_names.keys().collect::<Vec<_>>(), ["a::first", "a::second"]);
-        assert_eq!(counter.ignored_names, [("slow".to_owned(), "takes an hour".to_owned())]);
+    fn what_is_no_junit_is_an_error() {
+        assert!(Ran::junit("").is_err());
+        assert!(Ran::junit("<testsuites><testsuite><testcase/></testsuite></testsuites>").is_err());
     }
 
     #[test]
-    fn suites_add_up_and_equal_names_are_told_apart() {
-        let counter = counted(&SUITE.repeat(2));
-        assert_eq!((counter.passed, counter.failed, counter.ignored), (4, 2, 2));
-        assert_eq!(counter.passed_names["a::first"], 2);
+    fn doctests_are_counted_by_their_result_line() {
+        let mut ran = Ran::default();
+        ran.doctests("running 4 tests");
+        ran.doctests("test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out");
+        ran.doctests("the test result: ok. 9 passed");
+        assert_eq!((ran.passes(), ran.failed.len()), (2, 1));
     }
 
     #[test]
-    fn a_suite_that_dies_is_a_failure() {
-        assert_eq!(numbers("running 2 tests\ntest one ... ok\n"), (1, 1, 0));
-        assert_eq!(numbers(&format!("running 2 tests\ntest one ... ok\n{SUITE}")), (3, 2, 1));
-    }
-
-    #[test]
-    fn a_torn_line_costs_a_name_but_no_count() {
-        let counter = counted(
-            "running 1 test\ntest torn ... noise\nok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
+    fn a_list_says_what_is_left_out() {
+        let case =
+            |name: &str, rest: &str| format!(r#""{name}":{{"ignored":false,"filter-match":{{{rest}}}}}"#);
+        let cases = [
+            case("a", r#""status":"matches""#),
+            case("b", r#""status":"mismatch","reason":"ignored""#),
+            case("c", r#""status":"mismatch","reason":"default-filter""#),
+            case("d", r#""status":"mismatch","reason":"expression""#),
+        ];
+        let json = format!(
+            r#"{{"test-count":4,"rust-suites":{{"tests::vm":{{"testcases":{{{}}}}}}}}}"#,
+            cases.join(",")
         );
-        assert_eq!((counter.passed, counter.passed_names.len()), (1, 0));
-    }
-
-    #[test]
-    fn prose_is_not_counted() {
-        assert_eq!(numbers("running tests\ntest the water ... ok\ntest result: fine\nnothing"), (0, 0, 0));
+        let listed = Listed::parse(&json).unwrap();
+        assert_eq!((listed.chosen, &*listed.ignored), (1, &["b".to_owned()][..]));
+        let says = listed.says().unwrap();
+        assert_eq!(says, "left out: 1 slow test (1 of vm); `cargo xtask test --all` runs all");
+        assert_eq!(Listed::default().says(), None);
     }
 }

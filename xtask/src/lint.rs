@@ -1,4 +1,4 @@
-//! Checks that run no test: formatting, clippy, licences and sources, macOS. Each check says its
+//! Checks that run no test: formatting, clippy, licences and sources, rustdoc, macOS. Each check says its
 //! name; the status is 1 when one of them found something.
 
 use std::process::Command;
@@ -6,40 +6,43 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{cmd, setup};
+use crate::{cmd, setup, tools};
 
 const MACOS: &str = "aarch64-apple-darwin";
 
-/// rustfmt, clippy, and cargo-deny where it is installed.
+/// rustfmt, clippy, and cargo-deny without its advisories.
 pub fn lint(workspace: &Workspace) -> Result<u8> {
     setup::toolchain(workspace)?;
     let mut fmt = workspace.cargo();
     fmt.args(["fmt", "--all", "--check"]);
     let mut clippy = workspace.cargo();
     clippy.args(["clippy", "--workspace", "--all-targets", "--exclude=observer-ebpf", "--", "-Dwarnings"]);
-    let mut checks = vec![fmt, clippy, bpf_clippy(workspace)];
-    if cmd::find("cargo-deny").is_some() {
-        // Advisories are fetched, and a new one is no fault of the change at hand: `deny` has them.
-        let mut deny = workspace.cargo();
-        deny.args(["deny", "check", "bans", "licenses", "sources"]);
-        checks.push(deny);
-    } else {
-        eprintln!("lint: cargo-deny is not installed; licences and sources are not checked");
-    }
-    all(checks)
+    // Advisories are fetched, and a new one is no fault of the change at hand: `deny` has them.
+    let deny = cargo_deny(workspace, &["bans", "licenses", "sources"])?;
+    all(vec![fmt, clippy, bpf_clippy(workspace), deny])
 }
 
-/// Everything cargo-deny checks.
+/// Everything cargo-deny checks; with the network, for it fetches the advisories.
 pub fn deny(workspace: &Workspace) -> Result<u8> {
-    if cmd::find("cargo-deny").is_none() {
-        eprintln!(
-            "deny: cargo-deny is not installed (cargo install cargo-deny --locked); nothing is checked"
-        );
-        return Ok(0);
-    }
-    let mut deny = workspace.cargo();
-    deny.args(["deny", "check"]);
-    all(vec![deny])
+    all(vec![cargo_deny(workspace, &[])?])
+}
+
+fn cargo_deny(workspace: &Workspace, checks: &[&str]) -> Result<Command> {
+    tools::get(workspace, "cargo-deny")?;
+    let mut deny = tools::cargo(workspace);
+    // Two versions of a crate are told when somebody asks: without a word a tree each.
+    deny.args(["deny", "--log-level", "error", "check"]).args(checks);
+    Ok(deny)
+}
+
+/// The pages of the code, with every warning an error.
+pub fn doc(workspace: &Workspace) -> Result<u8> {
+    setup::toolchain(workspace)?;
+    let mut doc = workspace.cargo();
+    doc.args(["doc", "--workspace", "--exclude=observer-ebpf", "--no-deps", "--document-private-items"]);
+    // A page of a crate may lead to what only its own developers see.
+    doc.env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links");
+    all(vec![doc])
 }
 
 /// `cargo check` of the library for macOS, where it replays and reports.

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod arrows;
 mod build;
+mod ci;
 mod cmd;
 mod count;
 mod lint;
@@ -14,6 +15,7 @@ mod sample;
 mod setup;
 mod skips;
 mod test;
+mod tools;
 mod vm;
 mod workspace;
 
@@ -55,12 +57,24 @@ enum Task {
     },
     /// Build, then put goobserve into /usr/local/bin
     Install,
-    /// Run every test; the last line is `N passed, N failed, N skipped`
+    /// Run the tests; the last line is `N passed, N failed, N skipped`
     ///
-    /// With CI=true a test may only be skipped if tests/skips.toml lists it.
+    /// By cargo-nextest, as .config/nextest.toml says; the line before the last says which slow tests were
+    /// left out. `JUnit`: target/nextest/default/junit.xml. With CI=true a test may only be skipped if
+    /// tests/skips.toml lists it.
     Test {
-        /// Only tests whose name contains this
+        /// Only tests whose name contains this, slow ones included
         filter: Option<String>,
+        /// Slow tests, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Run what CI runs: one step of it, or all that fits into a quarter of an hour
+    ///
+    /// .ci/run and .github/workflows call nothing else. The last line of all is the count line.
+    Ci {
+        /// The step
+        step: Option<ci::Step>,
     },
     /// Run a suite of the tests package on another kernel, in a virtual machine
     ///
@@ -78,7 +92,7 @@ enum Task {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// rustfmt and clippy with warnings denied, and cargo-deny without the network if installed
+    /// rustfmt and clippy with warnings denied, and cargo-deny without the network
     Lint,
     /// cargo-deny with advisories, which it fetches
     Deny,
@@ -123,7 +137,11 @@ fn perform(task: Task) -> Result<u8> {
         Task::Build => build::build(&workspace).map(|_| 0),
         Task::Run { args } => sample::run(&workspace, &args),
         Task::Install => build::install(&workspace).map(|()| 0),
-        Task::Test { filter } => test::test(&workspace, filter.as_deref()),
+        Task::Test { filter, all } => {
+            let filter = filter.as_deref();
+            test::test(&workspace, test::Options { filter, all, ..test::Options::default() })
+        }
+        Task::Ci { step } => ci::ci(&workspace, step),
         Task::Vm { kernel, suite, filter } => vm::vm(&workspace, &kernel, &suite, filter.as_deref()),
         Task::Lint => lint::lint(&workspace),
         Task::Deny => lint::deny(&workspace),

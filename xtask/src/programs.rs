@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{build, cmd, setup};
+use crate::{build, cmd, setup, tools};
 
 /// Runs the tests package's program of that name, in release.
 pub fn bench(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<u8> {
@@ -29,15 +29,17 @@ pub fn fuzz(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result
     if !workspace.root.join("tests/fuzz/Cargo.toml").exists() {
         bail!("there are no fuzz targets: tests/fuzz/Cargo.toml is missing");
     }
+    setup::toolchain(workspace)?;
+    tools::get(workspace, "cargo-fuzz")?;
     // Through rustup: the toolchain's own cargo, which runs us, does not know `+nightly`.
     let cargo_fuzz = |command: &str| {
         let mut cargo = workspace.rustup();
+        cargo.env("PATH", tools::path_with(workspace));
         cargo.args(["run", "nightly", "cargo", "fuzz", command, "--fuzz-dir", "tests/fuzz"]);
         cargo
     };
-    let targets = cmd::stdout_of(&mut cargo_fuzz("list")).context(
-        "fuzzing takes `rustup toolchain install nightly` and `cargo install cargo-fuzz --locked`",
-    )?;
+    let targets = cmd::stdout_of(&mut cargo_fuzz("list"))
+        .context("fuzzing takes `rustup toolchain install nightly`")?;
     let chosen: Vec<_> = targets.lines().filter(|name| target.is_none_or(|wanted| wanted == *name)).collect();
     if chosen.is_empty() {
         bail!("no fuzz target of that name; there are: {}", targets.lines().collect::<Vec<_>>().join(", "));

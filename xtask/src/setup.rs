@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{cmd, packages, perfetto_ui};
+use crate::{cmd, packages, perfetto_ui, tools};
 
-/// Later versions want LLVM's development packages; this one uses rustc's own LLVM.
+/// Later versions want LLVM's development packages; this one opens the LLVM of the rustc that it links
+/// for, whichever that is (22 of Rust 1.95, 23 of 1.99).
 const BPF_LINKER: &str = "0.10.4";
 /// The target of the static binary.
 pub const STATIC_TARGET: &str =
@@ -20,6 +21,7 @@ pub const STATIC_TARGET: &str =
 pub fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
     packages::install();
+    tools::get(workspace, "cargo-nextest")?;
     perfetto_ui::install(workspace);
     tracefs();
     Ok(())

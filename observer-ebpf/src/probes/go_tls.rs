@@ -74,7 +74,7 @@ fn descriptor(tls: u64) -> i32 {
 #[inline(never)]
 fn connection(process: *const Process, fd: i32) -> u64 {
     let (pid, _) = task::ids();
-    match CONNECTIONS.get_ptr(FdKey { pid, fd }) {
+    match CONNECTIONS.get_ptr(&FdKey { pid, fd }) {
         // SAFETY: values of the maps.
         Some(of) if unsafe { (*of).process_ns == (*process).since_ns } => unsafe { (*of).conn },
         _ => 0,
@@ -85,7 +85,7 @@ fn connection(process: *const Process, fd: i32) -> u64 {
 #[inline(never)]
 fn called(goroutine: u64, what: u32, tls: u64, buffer: u64) -> u64 {
     let (pid, _) = task::ids();
-    if CALLS.insert(CallKey { goroutine, pid, what }, Call { tls, buffer }, 0).is_err() {
+    if CALLS.insert(&CallKey { goroutine, pid, what }, &Call { tls, buffer }, 0).is_err() {
         emit::lost(Lost::Streams);
     }
     0
@@ -97,7 +97,7 @@ fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
     walk::joined_late(root, tls, connection(process, descriptor(tls)))
 }
 
-#[uprobe]
+#[uprobe(multi)]
 pub fn handshake_enter(ctx: ProbeContext) -> u32 {
     let Some((Task { root, .. }, process)) = task::current() else { return 0 };
     let Registers { first: tls, goroutine, .. } = registers(&ctx);
@@ -109,23 +109,26 @@ pub fn handshake_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uprobe]
+#[uprobe(multi)]
 pub fn handshake_return(ctx: ProbeContext) -> u32 {
     let Some((task, _)) = task::current() else { return 0 };
     let regs = registers(&ctx);
     let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: HANDSHAKE };
-    let Some(call) = CALLS.get_ptr_mut(key) else { return 0 };
+    let Some(call) = CALLS.get_ptr_mut(&key) else { return 0 };
     // SAFETY: a value of the map.
     let Call { tls, buffer: conn } = unsafe { *call };
-    let _ = CALLS.remove(key);
+    let _ = CALLS.remove(&key);
     // The result is an error: its type word is nil when there is none.
     let failed = u32::from(regs.first != 0);
-    let handshake = Handshake { tls, conn, fd: -1, failed };
-    emit::event(Kind::Handshake, HANDSHAKE_END, task, emit::now(), handshake);
+    emit::made(Kind::Handshake, HANDSHAKE_END, |to: *mut Handshake| {
+        // SAFETY: the place of the body in a reserved record.
+        unsafe { to.write(Handshake { tls, conn, fd: -1, failed }) };
+        (task, emit::now())
+    });
     0
 }
 
-#[uprobe]
+#[uprobe(multi)]
 pub fn write_enter(ctx: ProbeContext) -> u32 {
     let Some((Task { root, .. }, process)) = task::current() else { return 0 };
     let Registers { first: tls, second: buffer, third: len, .. } = registers(&ctx);
@@ -137,7 +140,7 @@ pub fn write_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uprobe]
+#[uprobe(multi)]
 pub fn read_enter(ctx: ProbeContext) -> u32 {
     if task::current().is_some() {
         let Registers { first: tls, second: buffer, goroutine, .. } = registers(&ctx);
@@ -146,15 +149,15 @@ pub fn read_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uprobe]
+#[uprobe(multi)]
 pub fn read_return(ctx: ProbeContext) -> u32 {
     let Some((task, process)) = task::current() else { return 0 };
     let regs = registers(&ctx);
     let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: READ };
-    let Some(call) = CALLS.get_ptr_mut(key) else { return 0 };
+    let Some(call) = CALLS.get_ptr_mut(&key) else { return 0 };
     // SAFETY: a value of the map.
     let Call { tls, buffer } = unsafe { *call };
-    let _ = CALLS.remove(key);
+    let _ = CALLS.remove(&key);
     // Of a result and an error (its type word) either may be there, or both.
     returned(process, tls, buffer, regs.first as i64, regs.second != 0);
     0

@@ -341,7 +341,7 @@ fn turn(of: &Transfer, channel: *mut Channel, count: u64) -> u64 {
 /// The channel of a socket, unless it is a former socket's at the same address.
 #[inline(always)]
 fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel> {
-    let channel = CHANNELS.get_ptr_mut(sk)?;
+    let channel = CHANNELS.get_ptr_mut(&sk)?;
     // SAFETY: values of the maps.
     unsafe {
         if (*channel).pid != task.pid || (*channel).process_ns != (*process).since_ns {
@@ -370,7 +370,7 @@ fn name_server(of: &Transfer) -> Option<*mut Channel> {
     }
     // SAFETY: a value of the map.
     open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, to, kind::DNS_UDP, 0);
-    CHANNELS.get_ptr_mut(of.sk)
+    CHANNELS.get_ptr_mut(&of.sk)
 }
 
 /// A datagram from a name server, on a socket that the agent found connected to it.
@@ -380,15 +380,15 @@ fn found(of: &Transfer) -> Option<*mut Channel> {
     if cookie == 0 {
         return None;
     }
-    let found = FOUND.get_ptr(cookie)?;
+    let found = FOUND.get_ptr(&cookie)?;
     // SAFETY: a value of the map.
     let FoundSocket { conn, process_ns, pid, .. } = unsafe { *found };
     if conn != 0 || pid != of.task.pid {
         return None;
     }
     open(pid, process_ns, of.sk, peer(of.sk), kind::DNS_UDP, 0);
-    let _ = FOUND.remove(cookie);
-    CHANNELS.get_ptr_mut(of.sk)
+    let _ = FOUND.remove(&cookie);
+    CHANNELS.get_ptr_mut(&of.sk)
 }
 
 /// The address that a call names.
@@ -421,7 +421,7 @@ pub fn open(pid: u32, process_ns: u64, sk: u64, to: Address, kind: u32, conn: u6
         sends: 0,
         receives: 0,
     };
-    if CHANNELS.insert(sk, channel, 0).is_err() {
+    if CHANNELS.insert(&sk, &channel, 0).is_err() {
         emit::lost(Lost::Sockets);
     }
 }

@@ -31,7 +31,7 @@ fn shift(task: Task, delta: u64, now: u64) {
     if delta == 0 {
         return;
     }
-    let Some(tree) = TREES.get_ptr_mut(task.root) else { return };
+    let Some(tree) = TREES.get_ptr_mut(&task.root) else { return };
     // SAFETY: a value of the map; its members are changed atomically only.
     unsafe {
         let old = atomic::add(&raw mut (*tree).threads, delta);
@@ -88,7 +88,7 @@ unsafe fn book(task: Task, tree: *mut Tree, word: u64, now: u64) {
 /// Moves a thread to a state.
 #[inline(always)]
 fn set(tid: u32, state: ThreadState, now: u64) {
-    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    let Some(thread) = THREADS.get_ptr_mut(&tid) else { return };
     // SAFETY: a value of the map; the run queue's lock orders a thread's changes.
     unsafe {
         let old = (*thread).state;
@@ -121,8 +121,8 @@ pub fn sched_switch(ctx: RawTracePointContext) -> i32 {
     let now = emit::now();
     // The next one first: a tree that goes on on another thread was never idle.
     set(kernel(next, offset!(task_pid)), ThreadState::Running, now);
-    let tid = kernel(prev, offset!(task_pid));
-    if let Some(thread) = THREADS.get_ptr_mut(tid) {
+    let tid: u32 = kernel(prev, offset!(task_pid));
+    if let Some(thread) = THREADS.get_ptr_mut(&tid) {
         let prev_state = prev_state as u32;
         let state = if preempted & 0xff != 0 || prev_state == 0 {
             ThreadState::Ready
@@ -167,7 +167,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let now = emit::now();
     if pid != task.pid {
         let process = Process { root: task.root, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };
-        if PROCESSES.insert(pid, process, 0).is_err() {
+        if PROCESSES.insert(&pid, &process, 0).is_err() {
             emit::lost(Lost::Tasks);
             return 0;
         }
@@ -176,13 +176,13 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     if task.root == STUBS {
         return 0; // what its threads do is nobody's
     }
-    let Some(process) = PROCESSES.get_ptr_mut(pid) else { return 0 };
+    let Some(process) = PROCESSES.get_ptr_mut(&pid) else { return 0 };
     let thread = Thread { root: task.root, pid, ..EMPTY };
-    if THREADS.insert(tid, thread, 0).is_err() {
+    if THREADS.insert(&tid, &thread, 0).is_err() {
         emit::lost(Lost::Tasks);
         if pid != task.pid {
             // Nothing would tell its end, and the next process of that number be taken for it.
-            let _ = PROCESSES.remove(pid);
+            let _ = PROCESSES.remove(&pid);
         }
     } else {
         // SAFETY: a value of the map.
@@ -201,7 +201,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let Ok(comm) = bpf_get_current_comm() else { return 0 };
     let mut flags = 0;
     task::forget_stub(pid);
-    let root = if let Some(process) = PROCESSES.get_ptr_mut(pid) {
+    let root = if let Some(process) = PROCESSES.get_ptr_mut(&pid) {
         // SAFETY: a value of the map.
         unsafe {
             let root = (*process).root;
@@ -270,7 +270,7 @@ fn known(bprm: u64, now: u64) -> Known {
         return Known::Not;
     }
     // SAFETY: a value of the map.
-    match PROGRAMS.get_ptr(program(bprm)).map(|until| unsafe { *until }) {
+    match PROGRAMS.get_ptr(&program(bprm)).map(|until| unsafe { *until }) {
         Some(0) => Known::Followed,
         Some(until) if now < until => Known::Not,
         _ => Known::Never,
@@ -287,13 +287,13 @@ pub fn found_thread(ctx: RawTracePointContext) -> i32 {
     let (state, lock_ino, before): (u64, u64, u64) = (ctx.arg(3), ctx.arg(4), ctx.arg(5));
     let now = emit::now();
     let task = Task { pid, tid, root };
-    let Some(process) = PROCESSES.get_ptr_mut(pid) else { return 0 };
+    let Some(process) = PROCESSES.get_ptr_mut(&pid) else { return 0 };
     if state == THREAD_GONE {
-        let Some(thread) = THREADS.get_ptr_mut(tid) else { return 0 };
+        let Some(thread) = THREADS.get_ptr_mut(&tid) else { return 0 };
         // SAFETY: values of the maps.
         unsafe {
             let was = (*thread).state;
-            if THREADS.remove(tid).is_err() {
+            if THREADS.remove(&tid).is_err() {
                 return 0;
             }
             shift(task, 0u64.wrapping_sub(weight(was)), now);
@@ -302,12 +302,12 @@ pub fn found_thread(ctx: RawTracePointContext) -> i32 {
     }
     let state = ThreadState::from_bits(state);
     let thread = Thread { root, pid, state: state as u32, on_cpu_ns: now, lock_ino, ..EMPTY };
-    if let Some(known) = THREADS.get_ptr(tid) {
+    if let Some(known) = THREADS.get_ptr(&tid) {
         // SAFETY: a value of the map.
         if u64::from(unsafe { (*known).state }) == before {
             set(tid, state, now);
         }
-    } else if THREADS.insert(tid, thread, NOEXIST).is_ok() {
+    } else if THREADS.insert(&tid, &thread, NOEXIST).is_ok() {
         // SAFETY: a value of the map.
         unsafe { atomic::add(&raw mut (*process).threads, 1) };
         shift(task, state.weight(), now);
@@ -320,7 +320,7 @@ pub fn found_thread(ctx: RawTracePointContext) -> i32 {
 /// The tree's accounts begin now, with one thread on a CPU.
 #[inline(always)]
 fn begin(root: u32, now: u64) {
-    if let Some(tree) = TREES.get_ptr_mut(root) {
+    if let Some(tree) = TREES.get_ptr_mut(&root) {
         // SAFETY: a value of the map; its only thread is this one.
         unsafe {
             atomic::swap(&raw mut (*tree).since, now << SINCE_SHIFT | ThreadState::Running as u64);
@@ -337,19 +337,19 @@ fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) {
     }
     let mut thread = Thread { root, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
     let mut before = 0;
-    if let Some(old) = THREADS.get_ptr_mut(old_tid) {
+    if let Some(old) = THREADS.get_ptr_mut(&old_tid) {
         // SAFETY: a value of the map.
         unsafe {
             thread.cpu_ns = (*old).cpu_ns;
             before += weight((*old).state);
         }
-        let _ = THREADS.remove(old_tid);
+        let _ = THREADS.remove(&old_tid);
     }
-    if let Some(leader) = THREADS.get_ptr_mut(tid) {
+    if let Some(leader) = THREADS.get_ptr_mut(&tid) {
         // SAFETY: a value of the map.
         unsafe { before += weight((*leader).state) };
     }
-    if THREADS.insert(tid, thread, 0).is_err() {
+    if THREADS.insert(&tid, &thread, 0).is_err() {
         emit::lost(Lost::Tasks);
     }
     shift(Task { pid, tid, root }, ThreadState::Running.weight().wrapping_sub(before), now);
@@ -369,12 +369,12 @@ fn adopt(pid: u32, tid: u32, now: u64) -> Option<u32> {
     };
     let thread = Thread { root, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
     let process = Process { root, flags: 0, since_ns: now, threads: 1, cpu_ns: 0 };
-    let all = TREES.insert(root, tree, 0).is_ok()
-        && THREADS.insert(tid, thread, 0).is_ok()
-        && PROCESSES.insert(pid, process, NOEXIST).is_ok();
+    let all = TREES.insert(&root, &tree, 0).is_ok()
+        && THREADS.insert(&tid, &thread, 0).is_ok()
+        && PROCESSES.insert(&pid, &process, NOEXIST).is_ok();
     if !all {
-        let _ = TREES.remove(root);
-        let _ = THREADS.remove(tid);
+        let _ = TREES.remove(&root);
+        let _ = THREADS.remove(&tid);
         emit::lost(Lost::Tasks);
     }
     all.then_some(root)
@@ -398,15 +398,15 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         if state == ThreadState::Running as u32 {
             spent += now.saturating_sub((*thread).on_cpu_ns);
         }
-        let _ = THREADS.remove(task.tid);
+        let _ = THREADS.remove(&task.tid);
         shift(task, 0u64.wrapping_sub(weight(state)), now);
-        let Some(process) = PROCESSES.get_ptr_mut(task.pid) else { return 0 };
+        let Some(process) = PROCESSES.get_ptr_mut(&task.pid) else { return 0 };
         atomic::add(&raw mut (*process).cpu_ns, spent);
         if atomic::add(&raw mut (*process).threads, u64::MAX) != 1 {
             return 0;
         }
         let cpu_ns = (*process).cpu_ns;
-        let _ = PROCESSES.remove(task.pid);
+        let _ = PROCESSES.remove(&task.pid);
         let current: u64 = ctx.arg(0);
         let code = kernel::<u32>(current, offset!(task_exit_code));
         let mut exit = Exit {
@@ -416,13 +416,13 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
             times: TreeTimes { cpu_ns: 0, runqueue_ns: 0, disk_ns: 0, idle_ns: 0 },
         };
         let mut flags = 0;
-        if let Some(tree) = TREES.get_ptr_mut(task.root)
+        if let Some(tree) = TREES.get_ptr_mut(&task.root)
             && (*tree).pid == u64::from(task.pid)
         {
             flags = EXIT_ROOT;
             account(&task, tree, now);
             exit.times = (*tree).times;
-            let _ = TREES.remove(task.root);
+            let _ = TREES.remove(&task.root);
         }
         // Not urgent: while a command runs, the worker looks often.
         emit::event(Kind::Exit, flags, task, now, exit);

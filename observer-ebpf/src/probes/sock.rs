@@ -45,7 +45,7 @@ fn owner(sock: *const Sock) -> Task {
 /// The entry of a socket that is followed.
 #[inline(always)]
 fn followed(sk: u64) -> Option<*mut Sock> {
-    SOCKS.get_ptr_mut(sk).or_else(|| found(sk))
+    SOCKS.get_ptr_mut(&sk).or_else(|| found(sk))
 }
 
 /// As [`followed`], when the agent found the socket and this is its first event. A cookie is never
@@ -56,7 +56,7 @@ fn found(sk: u64) -> Option<*mut Sock> {
     if cookie == 0 {
         return None;
     }
-    let found = FOUND.get_ptr(cookie)?;
+    let found = FOUND.get_ptr(&cookie)?;
     // SAFETY: a value of the map.
     let FoundSocket { conn, process_ns, pid, root, fd, state } = unsafe { *found };
     let sock = Sock {
@@ -72,14 +72,14 @@ fn found(sk: u64) -> Option<*mut Sock> {
         pad: 0,
         segment_ns: 0,
     };
-    if SOCKS.insert(sk, sock, 0).is_err() {
+    if SOCKS.insert(&sk, &sock, 0).is_err() {
         emit::lost(Lost::Sockets);
     }
-    let _ = FOUND.remove(cookie);
+    let _ = FOUND.remove(&cookie);
     if state == SYN_SENT {
         io::open(pid, process_ns, sk, io::peer(sk), kind::HELLO, conn);
     }
-    SOCKS.get_ptr_mut(sk)
+    SOCKS.get_ptr_mut(&sk)
 }
 
 /// `inet_sock_set_state(sk, old, new)`. SYN_SENT comes in the connecting thread, later states
@@ -143,8 +143,8 @@ fn changed(sk: u64, old: u32, new: u32, now: u64) {
     };
     emit::event(Kind::SockState, 0, owner(sock), now, state);
     if new == CLOSE {
-        let _ = SOCKS.remove(sk);
-        let _ = CHANNELS.remove(sk);
+        let _ = SOCKS.remove(&sk);
+        let _ = CHANNELS.remove(&sk);
     }
 }
 
@@ -152,7 +152,7 @@ fn changed(sk: u64, old: u32, new: u32, now: u64) {
 /// softirqs that interrupt a certain task: now, when another socket begins at its address.
 #[inline(always)]
 fn over(sk: u64, now: u64) {
-    let Some(sock) = SOCKS.get_ptr(sk) else { return };
+    let Some(sock) = SOCKS.get_ptr(&sk) else { return };
     // SAFETY: a value of the map.
     let (conn, fd, state) = unsafe { ((*sock).conn, (*sock).fd, (*sock).state) };
     let end = SockState {
@@ -169,8 +169,8 @@ fn over(sk: u64, now: u64) {
         stats: TcpStats::UNKNOWN,
     };
     emit::event(Kind::SockState, 0, owner(sock), now, end);
-    let _ = SOCKS.remove(sk);
-    let _ = CHANNELS.remove(sk);
+    let _ = SOCKS.remove(&sk);
+    let _ = CHANNELS.remove(&sk);
 }
 
 /// A process of a tree sends a SYN: the socket is followed from here on.
@@ -199,7 +199,7 @@ fn connecting(sk: u64, now: u64) {
         pad: 0,
         segment_ns: 0,
     };
-    if SOCKS.insert(sk, sock, 0).is_err() {
+    if SOCKS.insert(&sk, &sock, 0).is_err() {
         return emit::lost(Lost::Sockets);
     }
     // SAFETY: a value of the map.
@@ -207,7 +207,7 @@ fn connecting(sk: u64, now: u64) {
     let kind = if to.port == io::DNS { kind::DNS_TCP } else { kind::HELLO };
     io::open(task.pid, process_ns, sk, to, kind, conn);
     let key = FdKey { pid: task.pid, fd };
-    if fd >= 0 && CONNECTIONS.insert(key, Connected { conn, process_ns }, 0).is_err() {
+    if fd >= 0 && CONNECTIONS.insert(&key, &Connected { conn, process_ns }, 0).is_err() {
         emit::lost(Lost::Sockets);
     }
 }

@@ -111,6 +111,7 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
     let worker = Worker(spawn::worker(&user, &theirs)?);
+    log::info!("process {} is the worker, as user {}", worker.0.id(), invoker.uid);
     drop(theirs); // so that its end is noticed
     // Before it has hardened itself the user's processes could look into it.
     match seam.receive_within::<ToAgent>(BEGIN_WITHIN).context("cannot hear the worker")? {

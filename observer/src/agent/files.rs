@@ -29,7 +29,7 @@ pub fn regular(path: &Path) -> Option<(File, FileId)> {
     Some((file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
 }
 
-/// As [`regular`], with the rights of a user who may have chosen the path.
+/// As [`regular()`], with the rights of a user who may have chosen the path.
 pub fn regular_as(uid: u32, gid: u32, path: &Path) -> Option<(File, FileId)> {
     with_rights(uid, gid, || regular(path))
 }

@@ -287,8 +287,11 @@ impl Followed {
 fn prepare() {
     use caps::{CapSet, Capability};
     use nix::sys::mman::{MlockAllFlags, mlockall};
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let _ = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE);
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+    // Memory above the limit could not be mapped once the capability has gone.
+    let unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok();
+    let future = if unlimited { MlockAllFlags::MCL_FUTURE } else { MlockAllFlags::empty() };
+    let _ = mlockall(MlockAllFlags::MCL_CURRENT | future);
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }

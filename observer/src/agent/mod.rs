@@ -107,6 +107,10 @@ impl Agent {
                 let probed = self.files.probe(file, &probes, &mut self.kernel);
                 self.let_go(file);
                 let error = probed.err().map(|error| format!("{error:#}"));
+                match &error {
+                    None => log::info!("file {}:{} is probed", file.dev, file.ino),
+                    Some(error) => log::info!("file {}:{} is not probed: {error}", file.dev, file.ino),
+                }
                 self.tell(&ToWorker::Probed { file, error })?;
             }
             ToAgent::Unwanted { file } => {
@@ -249,6 +253,7 @@ impl Agent {
     /// Hands ring and maps to the worker.
     fn share(&self) -> Result<()> {
         let shared = self.kernel.share()?;
+        log::info!("the BPF programs are loaded and attached; the worker gets their ring");
         let maps = [shared.ring.as_fd(), shared.trees.as_fd(), shared.lost.as_fd()];
         self.seam.send(&ToWorker::Maps, &maps).context("cannot tell the worker")
     }

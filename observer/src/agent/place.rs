@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(layers(&line("overlay", options)), ["/up", "/a", "/b:c,d"].map(PathBuf::from));
         let options = "ro,lowerdir+=/a,lowerdir+=/b";
         assert_eq!(layers(&line("overlay", options)), ["/a", "/b"].map(PathBuf::from));
-        assert!(layers(&line("ext4", "rw,upperdir=/up")).is_empty());
+        assert_eq!(layers(&line("ext4", "rw,upperdir=/up")).len(), 0);
     }
 
     #[test]

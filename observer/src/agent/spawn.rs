@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use super::finder::FINDER;
 use super::holder::HOLDER;
 use crate::seam::Seam;
+use crate::verbose;
 
 /// The hidden subcommand that the worker is.
 pub const WORKER: &str = "__worker";
@@ -34,7 +35,7 @@ pub fn worker(user: &User, seam: &Seam) -> Result<Child> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("goobserve").arg(WORKER);
+    command.arg0("goobserve").arg(WORKER).args(verbose::option());
     start(command, seam, move || drop_privileges(uid, gid, &groups)).context("cannot start the worker")
 }
 

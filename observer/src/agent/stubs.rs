@@ -210,7 +210,7 @@ mod tests {
     fn a_look_that_comes_during_a_pause_is_made_up_for() {
         let mut stubs = Stubs { searched: Some(Instant::now() + PAUSE), ..Stubs::default() };
         let pid = std::process::id();
-        assert!(stubs.look(pid).is_empty());
+        assert_eq!(stubs.look(pid).len(), 0);
         assert_eq!(stubs.due(), None, "it pauses");
         stubs.searched = None;
         assert_eq!((stubs.due(), stubs.due()), (Some(pid), None));
@@ -222,6 +222,6 @@ mod tests {
         let pid = std::process::id();
         stubs.look(pid);
         stubs.searched = None;
-        assert!(stubs.look(pid).is_empty());
+        assert_eq!(stubs.look(pid).len(), 0);
     }
 }

@@ -108,7 +108,8 @@ pub struct CommonArgs {
     /// Say nothing that is no error
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     pub quiet: bool,
-    /// Say more; with `RUST_BACKTRACE` set, also where an error came from
+    /// Say on stderr what `watch` and `run` do; twice, also every message between their two halves. With
+    /// `RUST_BACKTRACE` set, also where an error came from
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common options")]
     pub verbose: u8,
 }

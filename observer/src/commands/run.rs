@@ -7,6 +7,7 @@ use crate::agent::Bpf;
 use crate::cli::options::RunOptions;
 use crate::run::child::NEVER_STARTED;
 use crate::run::session::Note;
+use crate::verbose;
 use crate::worker::distinct;
 
 /// Runs it; its exit status, or one that says that it was never started.
@@ -18,6 +19,7 @@ pub(super) fn execute(options: &RunOptions) -> i32 {
     if let Err(refusal) = preflight() {
         return refused(common, &refusal, NEVER_STARTED);
     }
+    verbose::of_agent(common.verbose, options.tui);
     let mut say = |note, what: &str, hint: &str| {
         if note == Note::Error || !common.quiet {
             complain(common, what, hint);

@@ -302,7 +302,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let go = go(&format!("HOME={}\0", home.path().display()));
         let folders = Folders::create(&go, Cache::Warm).unwrap();
-        assert!(folders.variables().is_empty());
+        assert_eq!(folders.variables().len(), 0);
         folders.fresh().unwrap();
         folders.remove().unwrap();
     }
@@ -313,7 +313,7 @@ mod tests {
         let go = go(&format!("HOME={}\0", home.path().display()));
         let left = home.path().join(format!("{PREFIX}{}", i32::MAX));
         fs::create_dir_all(left.join("originals")).unwrap();
-        assert!(left_behind(&go).is_empty());
+        assert_eq!(left_behind(&go).len(), 0);
         fs::write(left.join("originals").join(NOTE), "").unwrap();
         assert_eq!(left_behind(&go), [left]);
     }
@@ -332,7 +332,7 @@ mod tests {
                 return; // only root has folders of others
             }
         }
-        assert!(left_behind(&go).is_empty());
+        assert_eq!(left_behind(&go).len(), 0);
         let folders = Folders::create(&go, Cache::Cold).unwrap();
         folders.remove().unwrap();
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
@@ -371,7 +371,7 @@ mod tests {
         one.keep(&copies, &copies).unwrap();
         assert_eq!(in_use(&go, &one).as_deref(), Some(folders.base()));
         assert_eq!(in_use(&go, &other), None);
-        assert!(left_behind(&go).is_empty());
+        assert_eq!(left_behind(&go).len(), 0);
         folders.remove().unwrap();
     }
 }

@@ -1,16 +1,15 @@
 //! What user space enters in the kernel side's maps about processes that run already: theirs are
 //! the same entries as if their beginning had been seen.
 
-use std::os::fd::AsFd as _;
-
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap as BpfHashMap, Map};
+use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use observer_common::{
     Connected, FdKey, FoundSocket, Process, ProgramKey, SINCE_SHIFT, THREAD_GONE, ThreadState, Tree,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{Kernel, insert, sys};
+use super::{Kernel, insert};
 
 /// A thread that was there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +29,7 @@ impl Kernel {
     /// Begins a tree with no thread in it yet.
     pub fn begin_tree(&mut self, root: u32, pid: u32, now: u64) -> Result<()> {
         let tree = Tree { since: now << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
-        let map = self.maps.get_mut("TREES").context("the object has no map TREES")?;
+        let map = self.ebpf.map_mut("TREES").context("the object has no map TREES")?;
         insert::<{ size_of::<Tree>() }>(map, root, tree.as_bytes()).context("there is no room for it")
     }
 
@@ -42,45 +41,49 @@ impl Kernel {
 
     /// Takes back what [`Kernel::enter`] did.
     pub fn leave(&mut self, pid: u32) {
-        if let Some(map) = self.maps.get_mut("PROCESSES") {
+        if let Some(map) = self.ebpf.map_mut("PROCESSES") {
             let _ = super::remove::<{ size_of::<Process>() }>(map, pid); // it may have ended
         }
     }
 
     /// Whether a tree has not ended.
     pub fn has_tree(&self, root: u32) -> bool {
-        let map = self.maps.get("TREES");
+        let map = self.ebpf.map("TREES");
         let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Tree>()]>::try_from(map).ok());
         map.is_some_and(|map| map.get(&root, 0).is_ok())
     }
 
     /// Ends a tree that has no process.
     pub fn forget_tree(&mut self, root: u32) {
-        if let Some(map) = self.maps.get_mut("TREES") {
+        if let Some(map) = self.ebpf.map_mut("TREES") {
             let _ = super::remove::<{ size_of::<Tree>() }>(map, root); // its last process took it along
         }
     }
 
     /// A thread of a process that was entered, and the inode of the file lock it waits for.
     pub fn thread(&self, task: FoundTask, state: ThreadState, lock: Option<u64>) -> Result<()> {
-        self.run_found_thread(task, [state as u64, lock.unwrap_or(0), THREAD_GONE]).map(drop)
+        self.run_found_thread(task, [state as u64, lock.unwrap_or(0), THREAD_GONE])
     }
 
     /// A thread that was entered in the state `before` does something else now.
     pub fn thread_changed(&self, task: FoundTask, before: ThreadState, now: ThreadState) -> Result<()> {
-        self.run_found_thread(task, [now as u64, 0, before as u64]).map(drop)
+        self.run_found_thread(task, [now as u64, 0, before as u64])
     }
 
     /// A thread has gone without a trace.
     pub fn thread_gone(&self, task: FoundTask) -> Result<()> {
-        self.run_found_thread(task, [THREAD_GONE, 0, 0]).map(drop)
+        self.run_found_thread(task, [THREAD_GONE, 0, 0])
     }
 
-    fn run_found_thread(&self, task: FoundTask, what: [u64; 3]) -> Result<u32> {
+    fn run_found_thread(&self, task: FoundTask, what: [u64; 3]) -> Result<()> {
         let FoundTask { root, pid, tid } = task;
         let [state, lock, before] = what;
-        let arguments = [root.into(), pid.into(), tid.into(), state, lock, before];
-        sys::run(self.found.as_fd(), &arguments).context("cannot enter a thread that runs already")
+        let mut options = RawTracePointRunOptions::new();
+        options.args[..6].copy_from_slice(&[root.into(), pid.into(), tid.into(), state, lock, before]);
+        let program = self.ebpf.program("found_thread").context("the object has no program found_thread")?;
+        let program: &RawTracePoint = program.try_into()?;
+        program.test_run(options).context("cannot enter a thread that runs already")?;
+        Ok(())
     }
 
     /// A TCP socket that was there before its process was followed. False when the kernel side has
@@ -95,7 +98,7 @@ impl Kernel {
     }
 
     fn connected(&self, key: FdKey) -> Option<Connected> {
-        let map = BpfHashMap::<_, [u8; 8], [u8; 16]>::try_from(self.maps.get("CONNECTIONS")?).ok()?;
+        let map = BpfHashMap::<_, [u8; 8], [u8; 16]>::try_from(self.ebpf.map("CONNECTIONS")?).ok()?;
         Connected::read_from_bytes(&map.get(&key.as_bytes().try_into().ok()?, 0).ok()?).ok()
     }
 
@@ -106,7 +109,7 @@ impl Kernel {
 
     /// The socket was closed before it had an event, or has had one.
     pub fn forget_socket(&mut self, cookie: u64) {
-        let map = self.maps.get_mut("FOUND");
+        let map = self.ebpf.map_mut("FOUND");
         let map =
             map.and_then(|map| BpfHashMap::<_, u64, [u8; size_of::<FoundSocket>()]>::try_from(map).ok());
         if let Some(mut map) = map {
@@ -121,11 +124,11 @@ impl Kernel {
     }
 
     fn put_new(&mut self, name: &str, key: [u8; 4], value: &[u8]) -> bool {
-        put::<4, { size_of::<Process>() }>(self.maps.get_mut(name), &key, value, NEW)
+        put::<4, { size_of::<Process>() }>(self.ebpf.map_mut(name), &key, value, NEW)
     }
 
     fn put_any(&mut self, name: &str, key: &[u8], value: &[u8]) -> bool {
-        let map = self.maps.get_mut(name);
+        let map = self.ebpf.map_mut(name);
         match name {
             "FOUND" => put::<8, { size_of::<FoundSocket>() }>(map, key, value, 0),
             "CONNECTIONS" => put::<8, { size_of::<Connected>() }>(map, key, value, 0),
@@ -137,7 +140,7 @@ impl Kernel {
 fn put<const K: usize, const V: usize>(map: Option<&mut Map>, key: &[u8], value: &[u8], flags: u64) -> bool {
     let map = map.and_then(|map| BpfHashMap::<_, [u8; K], [u8; V]>::try_from(map).ok());
     match (map, <[u8; K]>::try_from(key), <[u8; V]>::try_from(value)) {
-        (Some(mut map), Ok(key), Ok(value)) => map.insert(key, value, flags).is_ok(),
+        (Some(mut map), Ok(key), Ok(value)) => map.insert(&key, &value, flags).is_ok(),
         _ => false,
     }
 }

@@ -4,17 +4,19 @@
 mod btf;
 mod diagnostics;
 mod found;
+mod load;
 mod mapped;
-mod object;
 pub mod ring;
-mod sys;
 
 use std::collections::HashMap;
-use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow};
+use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
+use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
 use diagnostics::Diagnostics;
 pub use found::FoundTask;
 use mapped::Mapped;
@@ -82,11 +84,12 @@ pub struct Attached(u64);
 /// Has the kernel verify every program, with all that `watch --all-go` takes, and attaches none: how many
 /// there are.
 pub fn verify() -> Result<usize> {
-    load(true, Some(0)).map(|(loaded, _)| loaded.programs.len())
+    let (ebpf, _) = load(true, Some(0))?;
+    Ok(ebpf.programs().filter(|(_, program)| program.fd().is_ok()).count())
 }
 
 /// Loads the programs that this kernel has a use for, and says which tracepoints bytes are seen at.
-fn load(follow_go: bool, all_go: Option<u32>) -> Result<(object::Loaded, &'static [&'static str])> {
+fn load(follow_go: bool, all_go: Option<u32>) -> Result<(Ebpf, &'static [&'static str])> {
     let layout = {
         let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
         btf::layout(&data)?
@@ -96,28 +99,22 @@ fn load(follow_go: bool, all_go: Option<u32>) -> Result<(object::Loaded, &'stati
     let follow = u32::from(follow_go);
     let all_go = all_go.unwrap_or(UNKNOWN32);
     let globals = HashMap::from([
-        ("OFFSETS", (layout.offsets.as_bytes(), true)),
-        ("FOLLOW_GO", (follow.as_bytes(), true)),
-        ("ALL_GO_UID", (all_go.as_bytes(), true)),
+        ("OFFSETS", layout.offsets.as_bytes()),
+        ("FOLLOW_GO", follow.as_bytes()),
+        ("ALL_GO_UID", all_go.as_bytes()),
     ]);
-    let loaded =
-        object::load(OBJECT, globals, &|name| unused.iter().any(|tracepoint| tracepoint.ends_with(name)))?;
-    Ok((loaded, bytes))
+    let unused = |name: &str| unused.iter().any(|tracepoint| tracepoint.ends_with(name));
+    Ok((load::load(OBJECT, &globals, &unused)?, bytes))
 }
 
 /// The loaded and attached object. Dropping it detaches everything.
 pub struct Kernel {
-    maps: HashMap<String, Map>,
-    /// Programs of uprobes, by name
-    uprobes: HashMap<&'static str, OwnedFd>,
-    /// The program that enters a thread; it is attached to nothing
-    found: OwnedFd,
-    /// Uprobes are attached by multi links, else by perf events (before Linux 6.6)
-    multi: bool,
-    /// What is attached to tracepoints
-    _tracepoints: Vec<OwnedFd>,
+    /// Maps, and programs with their links to tracepoints
+    ebpf: Ebpf,
+    /// Programs on Go binaries, by name
+    uprobes: HashMap<&'static str, UProbe>,
     /// What is attached to Go binaries, a number a binary
-    probes: HashMap<Attached, Vec<OwnedFd>>,
+    probes: HashMap<Attached, Vec<UProbeLink>>,
     /// The next such number
     next: u64,
     /// Diagnostics of the BPF programs, in a debug build
@@ -138,41 +135,27 @@ impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree;
     /// `all_go`: so does every Go program of that user.
     pub fn load(follow_go: bool, all_go: Option<u32>) -> Result<Self> {
-        let (mut loaded, bytes) = load(follow_go, all_go)?;
-        let mut program =
-            |name| loaded.programs.remove(name).with_context(|| format!("the object has no program {name}"));
-        let uprobes: HashMap<_, OwnedFd> =
-            UPROBES.into_iter().map(|name| Ok((name, program(name)?))).collect::<Result<_>>()?;
-        let found = program("found_thread")?;
-        let mut links = Vec::with_capacity(TRACEPOINTS.len());
+        let (mut ebpf, bytes) = load(follow_go, all_go)?;
+        let uprobes =
+            UPROBES.into_iter().map(|name| Ok((name, uprobe(&ebpf, name)?))).collect::<Result<_>>()?;
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
             // One program for both: what it is told is the same.
             let program = if name == "sched_wakeup_new" { "sched_wakeup" } else { name };
-            let program = loaded.programs.get(program).context("the object lacks a program")?;
-            let link = sys::attach_tracepoint(program.as_fd(), name)
-                .with_context(|| format!("cannot attach to {tracepoint}"))?;
-            links.push(link);
+            let program = ebpf.program_mut(program).context("the object lacks a program")?;
+            let program: &mut RawTracePoint = program.try_into()?;
+            program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
         }
-        let log = uprobes.get("read_enter").and_then(|program| diagnostics::of(program.as_fd()));
-        Ok(Self {
-            maps: loaded.maps,
-            uprobes,
-            found,
-            multi: loaded.multi,
-            _tracepoints: links,
-            probes: HashMap::new(),
-            next: 0,
-            log,
-        })
+        let log = diagnostics::of(&mut ebpf);
+        Ok(Self { ebpf, uprobes, probes: HashMap::new(), next: 0, log })
     }
 
     /// Descriptors for the worker.
     pub fn share(&self) -> Result<Shared> {
-        let Some(Map::RingBuf(ring)) = self.maps.get("RING") else {
+        let Some(Map::RingBuf(ring)) = self.ebpf.map("RING") else {
             return Err(anyhow!("the object has no RING"));
         };
-        let map = |name: &str| match self.maps.get(name) {
+        let map = |name: &str| match self.ebpf.map(name) {
             Some(Map::HashMap(map) | Map::PerCpuArray(map)) => read_only(map),
             _ => Err(anyhow!("the object has no map {name}")),
         };
@@ -181,7 +164,7 @@ impl Kernel {
 
     /// The processes that are followed, for another process to look up in; read-only.
     pub fn followed_processes(&self) -> Result<OwnedFd> {
-        match self.maps.get("PROCESSES") {
+        match self.ebpf.map("PROCESSES") {
             Some(Map::HashMap(map)) => read_only(map),
             _ => Err(anyhow!("the object has no map PROCESSES")),
         }
@@ -210,7 +193,7 @@ impl Kernel {
     pub fn unfollow(&mut self, pid: u32) {
         let root = self.process(pid).map(|process| process.root);
         for (name, key) in [("PROCESSES", Some(pid)), ("TREES", root)] {
-            if let (Some(map), Some(key)) = (self.maps.get_mut(name), key) {
+            if let (Some(map), Some(key)) = (self.ebpf.map_mut(name), key) {
                 let gone = match name {
                     "TREES" => remove::<{ size_of::<Tree>() }>(map, key),
                     _ => remove::<{ size_of::<Process>() }>(map, key),
@@ -226,10 +209,10 @@ impl Kernel {
         /// `BPF_NOEXIST`: only what is not there
         const NEW: u64 = 1;
         let process = Process { root: STUBS, since_ns: monotonic_ns(), ..Process::default() };
-        let map = self.maps.get_mut("PROCESSES");
+        let map = self.ebpf.map_mut("PROCESSES");
         let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(map).ok());
         let value: Option<[u8; size_of::<Process>()]> = process.as_bytes().try_into().ok();
-        map.zip(value).is_some_and(|(mut map, value)| map.insert(pid, value, NEW).is_ok())
+        map.zip(value).is_some_and(|(mut map, value)| map.insert(&pid, &value, NEW).is_ok())
     }
 
     /// A process that is followed as a stub resolver.
@@ -244,13 +227,13 @@ impl Kernel {
 
     fn followed(&self, pid: u32) -> Option<Process> {
         let map =
-            BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.maps.get("PROCESSES")?).ok()?;
+            BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.ebpf.map("PROCESSES")?).ok()?;
         let value = map.get(&pid, 0).ok()?;
         zerocopy::FromBytes::read_from_bytes(&value).ok()
     }
 
     fn put(&mut self, name: &str, key: u32, value: &[u8]) -> Result<()> {
-        let map = self.maps.get_mut(name).with_context(|| format!("the object has no map {name}"))?;
+        let map = self.ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
         match value.len() {
             n if n == size_of::<Tree>() && name == "TREES" => {
                 insert::<{ size_of::<Tree>() }>(map, key, value)
@@ -265,7 +248,7 @@ impl Kernel {
 
     /// Probes a Go binary. Offsets beyond its end are refused.
     pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<Attached> {
-        let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         // Returns first: an entry without its return would wait in the map for ever.
         let points: [(&str, &[u64]); UPROBES.len()] = [
             ("handshake_return", &probes.handshake.1),
@@ -282,19 +265,12 @@ impl Kernel {
         let mut links = Vec::new();
         for (name, offsets) in points.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
             let program =
-                self.uprobes.get(name).with_context(|| format!("the object has no program {name}"))?;
-            let program = program.as_fd();
-            if self.multi {
-                let link = sys::attach_uprobes(program, &path, offsets)
-                    .with_context(|| format!("cannot attach {name} at {offsets:#x?}"))?;
-                links.push(link);
-            } else {
-                for &at in offsets {
-                    let link = sys::attach_uprobe(program, &path, at)
-                        .with_context(|| format!("cannot attach {name} at {at:#x}"))?;
-                    links.push(link);
-                }
-            }
+                self.uprobes.get_mut(name).with_context(|| format!("the object has no program {name}"))?;
+            let link = program
+                .attach(offsets, &path, UProbeScope::AllProcesses)
+                .and_then(|link| program.take_link(link))
+                .with_context(|| format!("cannot attach {name} at {offsets:#x?}"))?;
+            links.push(link);
         }
         self.next += 1;
         let attached = Attached(self.next);
@@ -326,7 +302,7 @@ impl Drop for Kernel {
 
 fn insert<const N: usize>(map: &mut Map, key: u32, value: &[u8]) -> Result<()> {
     let value: [u8; N] = value.try_into().context("a value of another size")?;
-    Ok(BpfHashMap::<_, u32, [u8; N]>::try_from(map)?.insert(key, value, 0)?)
+    Ok(BpfHashMap::<_, u32, [u8; N]>::try_from(map)?.insert(&key, &value, 0)?)
 }
 
 fn remove<const N: usize>(map: &mut Map, key: u32) -> Result<()> {
@@ -339,7 +315,43 @@ pub fn monotonic_ns() -> u64 {
         .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
-/// A second descriptor of a map, through which it cannot be changed.
+/// A loaded program for uprobes, to attach by a multi link where the kernel has them (Linux 6.6), else by
+/// perf events.
+///
+/// aya chooses that by the section that a program is from, so an object is for one of them. What it knows
+/// of a loaded program only, it attaches as the kernel can: all are loaded as those for multi links, which
+/// kernels before 6.6 take as any other.
+fn uprobe(ebpf: &Ebpf, name: &'static str) -> Result<UProbe> {
+    let program = ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
+    let Program::UProbe(program) = program else { return Err(anyhow!("{name} is no program for uprobes")) };
+    #[expect(unsafe_code, reason = "the kernel has one type for kprobes and uprobes")]
+    // SAFETY: a program for uprobes, as its section says; at entries, not returns.
+    let program = unsafe { UProbe::from_program_info(program.info()?, name.into(), ProbeKind::Entry) };
+    Ok(program?)
+}
+
+/// A second descriptor of a map, through which it cannot be changed: what the worker gets. aya opens maps
+/// for both only.
 fn read_only(map: &MapData) -> Result<OwnedFd> {
-    sys::read_only(map.info()?.id()).context("cannot open a map read-only")
+    /// What `union bpf_attr` has for `BPF_MAP_GET_FD_BY_ID` (include/uapi/linux/bpf.h)
+    #[repr(C)]
+    struct Attributes {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    const BPF_MAP_GET_FD_BY_ID: i32 = 14;
+    const BPF_F_RDONLY: u32 = 1 << 3;
+    let attributes = Attributes { id: map.info()?.id(), next: 0, flags: BPF_F_RDONLY };
+    #[expect(unsafe_code, reason = "aya has no way to open a map read-only")]
+    // SAFETY: the kernel reads the attributes, whose size it is told; they have no pointers. The result is
+    // a new descriptor, nobody else's.
+    unsafe {
+        let (at, size) = (&raw const attributes, size_of::<Attributes>());
+        let fd = libc::syscall(libc::SYS_bpf, BPF_MAP_GET_FD_BY_ID, at, size);
+        if fd < 0 {
+            return Err(io::Error::last_os_error()).context("cannot open a map read-only");
+        }
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
 }

@@ -37,7 +37,7 @@ impl Machine for Fake {
     }
     fn exe(&self, pid: u32) -> Option<(PathBuf, u32)> {
         let found = self.processes.get(&pid)?;
-        Some((found.1.into(), found.2)).filter(|_| !found.1.is_empty())
+        (!found.1.is_empty()).then_some((found.1.into(), found.2))
     }
     fn account(&self, uid: u32) -> Option<Account> {
         self.accounts.iter().find(|account| account.uid == uid).cloned()
@@ -72,7 +72,7 @@ fn the_users_environment_is_read_back_from_sudo() {
     assert_eq!(invoker.var("SUDO_UID"), None);
     assert_eq!(invoker.home.as_deref(), Some("/home/u".as_ref()));
     assert_eq!(invoker.umask, Some(0o22));
-    assert!(invoker.not_restored.is_empty());
+    assert_eq!(invoker.not_restored.len(), 0);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn without_sudo_the_caller_is_ourselves() {
     let invoker = find(&machine, 12);
     assert_eq!(invoker.uid, 0);
     assert_eq!(invoker.env, [("A".into(), "1".into()), ("B".into(), "=2".into())]);
-    assert!(invoker.not_restored.is_empty());
+    assert_eq!(invoker.not_restored.len(), 0);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Seam {
     /// Too long a message, or more waiting than the other side can be expected ever to read.
     pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = encode(message)?;
+        log::debug!("sends {}, {} bytes, {} descriptors", name(&bytes), bytes.len(), descriptors.len());
         if !self.is_waiting() && self.write(&bytes, descriptors)? {
             return Ok(());
         }
@@ -187,6 +188,7 @@ impl Seam {
         if cut {
             return Err(io::Error::other("a message over the seam was cut"));
         }
+        log::debug!("receives {}, {len} bytes, {} descriptors", name(&bytes[..len]), descriptors.len());
         Ok(Some((serde_json::from_slice(&bytes[..len])?, descriptors)))
     }
 
@@ -216,6 +218,13 @@ impl Seam {
             }
         }
     }
+}
+
+/// A message's name, where it is one of several: the first word of its JSON. What is in it is nobody's business.
+fn name(bytes: &[u8]) -> &str {
+    let mut parts = bytes.split(|byte| *byte == b'"');
+    let word = parts.nth(1).filter(|word| word.first().is_some_and(u8::is_ascii_uppercase));
+    word.and_then(|word| std::str::from_utf8(word).ok()).unwrap_or("a message")
 }
 
 fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {

@@ -27,6 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::kernel::ring::Ring;
 use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
+use crate::verbose;
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.
@@ -43,6 +44,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The worker's whole life. Returns its exit status: 0, or 1 when it had to say why not.
 pub fn main(seam_fd: i32) -> i32 {
+    let option = std::env::args().nth(2).unwrap_or_default();
+    verbose::begin("worker", verbose::level(&option));
     let result = harden().and_then(|()| {
         let seam =
             Seam::inherited(seam_fd).context("this is goobserve's inner half; it is not to be called")?;
@@ -92,6 +95,7 @@ struct Progress {
 }
 
 async fn serve(seam: Seam) -> Result<()> {
+    log::info!("user {}, no capabilities, hardened", nix::unistd::getuid());
     seam.send(&ToAgent::Hardened, &[])?;
     let seam = readiness(seam, Interest::READABLE | Interest::WRITABLE)?;
     let Some((ToWorker::Task(task), passed)) = receive(&seam).await? else { bail!("the agent sent no task") };
@@ -125,7 +129,7 @@ async fn serve(seam: Seam) -> Result<()> {
             biased;
             message = receive(&seam) => {
                 let Some((message, descriptors)) = message? else {
-                    // The agent was killed: what was seen until now is kept.
+                    log::info!("the agent has gone: what was seen until now is kept");
                     if let Some(ring) = &mut ring {
                         observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
                     }
@@ -135,6 +139,7 @@ async fn serve(seam: Seam) -> Result<()> {
                     ToWorker::Maps => ring = Some(open_ring(descriptors)?),
                     ToWorker::BinariesEnd => progress.binaries_end = true,
                     ToWorker::Ended { status } => {
+                        log::info!("the command has ended: what is left in the ring is read and written");
                         seam.get_ref().send(&ToAgent::Ending, &[])?;
                         if let Some(ring) = &mut ring {
                             observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
@@ -156,6 +161,7 @@ async fn serve(seam: Seam) -> Result<()> {
                 }
                 if !progress.ready_sent && progress.binaries_end && ring.is_some() && binaries.settled() {
                     progress.ready_sent = true;
+                    log::info!("every binary that was found has been looked at: ready");
                     observer.ready();
                     seam.get_ref().send(&ToAgent::Ready, &[])?;
                 }

@@ -127,7 +127,7 @@ impl StreamReset {
     /// Whether this request is one of them.
     pub(super) fn takes(&self, path: &str) -> bool {
         let one_less = |left: u32| left.checked_sub(1);
-        (self.matches.0)(path) && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        (self.matches.0)(path) && self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
 }
 

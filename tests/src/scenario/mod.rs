@@ -1,5 +1,5 @@
 //! Scenarios: faults in, stalls out, a TOML file each in `tests/scenarios`. [`Scenario`] is such a
-//! file, [`observe`] runs it in a lab of its own under `goobserve run`, and [`check`] says what of
+//! file, [`observe()`] runs it in a lab of its own under `goobserve run`, and [`check()`] says what of
 //! the report is not as the file expects.
 //!
 //! `tests/scenarios/README.md` explains the files.

@@ -76,7 +76,9 @@ fn suite_program(workspace: &Workspace, suite: &str) -> Result<PathBuf> {
         executable: Option<PathBuf>,
     }
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--quiet", "--package=tests", "--no-run", "--message-format=json", "--test", suite]);
+    // Of all packages, so that it is what `cargo xtask test` built: alone it has dependencies with other features.
+    cargo.args(["test", "--quiet", "--workspace", "--exclude=observer-ebpf", "--no-run"]);
+    cargo.args(["--message-format=json", "--test", suite]);
     let messages = cmd::stdout_of(&mut cargo)?;
     // The package's programs are built along with it.
     let mut built = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());

@@ -82,8 +82,7 @@ fn asks_soon(questions: &[Question<'_>]) -> bool {
 
 /// Every answer of the run came in half that time-out or less.
 fn in_time(case: &Case<'_>, timeout_ns: Ns) -> bool {
-    let took =
-        |(dns, end): Question<'_>| Some(end?.saturating_sub(dns.start_ns)).filter(|_| dns.rcode.is_some());
+    let took = |(dns, end): Question<'_>| dns.rcode.is_some().then_some(end?.saturating_sub(dns.start_ns));
     case.questions().filter_map(took).all(|took| 2 * took <= timeout_ns)
 }
 

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use object::elf::{
     EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_MIPS, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN,
-    FileHeader64, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS,
+    FileHeader64, Machine, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SectionFlags,
+    SectionType,
 };
 use object::read::elf::FileHeader as _;
 use object::{LittleEndian, ReadRef};
@@ -17,9 +18,9 @@ use super::{Arch, Refusal};
 /// The order of bytes; the crate wants it with every field.
 pub(crate) const LE: LittleEndian = LittleEndian;
 /// Go programs have about 40 sections; C code linked in may bring a few more.
-const MAX_SECTIONS: usize = 4096;
+const MAX_SECTIONS: u32 = 4096;
 /// Go programs have about ten.
-const MAX_SEGMENTS: usize = 256;
+const MAX_SEGMENTS: u32 = 256;
 /// Names of sections: a few hundred bytes.
 const MAX_NAMES: u64 = 1 << 20;
 /// Of one file so much is held in memory, bytes. The go command takes 2 MB, the largest Go programs
@@ -48,8 +49,8 @@ pub(crate) struct Extent {
 pub(crate) struct Section {
     name: Vec<u8>,
     /// `SHT_*`
-    pub kind: u32,
-    flags: u64,
+    pub kind: SectionType,
+    flags: SectionFlags,
     /// Address in memory, 0 when it is not loaded
     pub addr: u64,
     offset: u64,
@@ -62,7 +63,7 @@ pub(crate) struct Section {
 impl Section {
     /// It is part of memory when the program runs.
     pub(crate) fn loaded(&self) -> bool {
-        self.flags & u64::from(SHF_ALLOC) != 0
+        self.flags.contains(SHF_ALLOC)
     }
 }
 
@@ -137,14 +138,13 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
     }
 
     /// All sections of a kind (`SHT_*`).
-    pub(crate) fn sections_of(&self, kind: u32) -> impl Iterator<Item = &Section> {
+    pub(crate) fn sections_of(&self, kind: SectionType) -> impl Iterator<Item = &Section> {
         self.sections.iter().filter(move |s| s.kind == kind)
     }
 
     /// The sections of data that the program may change, if the file has bytes of them.
     pub(crate) fn writable(&self) -> impl Iterator<Item = &Section> {
-        let writable =
-            |s: &&Section| s.loaded() && s.flags & u64::from(SHF_WRITE) != 0 && s.kind != SHT_NOBITS;
+        let writable = |s: &&Section| s.loaded() && s.flags.contains(SHF_WRITE) && s.kind != SHT_NOBITS;
         self.sections.iter().filter(writable)
     }
 
@@ -205,7 +205,7 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
 
     /// The section that holds Go's machine code.
     pub(crate) fn text(&self) -> Option<&Section> {
-        self.section(".text").filter(|s| s.flags & u64::from(SHF_EXECINSTR) != 0)
+        self.section(".text").filter(|s| s.flags.contains(SHF_EXECINSTR))
     }
 
     fn offset(&self, extent: Extent, executable: bool) -> Option<u64> {
@@ -259,10 +259,10 @@ fn sections<'d, R: ReadRef<'d>>(
     }
     let count = header.shnum(LE, file).map_err(damaged(what, at))?;
     if count > MAX_SECTIONS {
-        let size = (count as u64).saturating_mul(SHDR);
-        return Err(Refusal::TooLarge { what, size, limit: MAX_SECTIONS as u64 * SHDR });
+        let size = u64::from(count) * SHDR;
+        return Err(Refusal::TooLarge { what, size, limit: u64::from(MAX_SECTIONS) * SHDR });
     }
-    check(len, at, count as u64 * SHDR, what)?;
+    check(len, at, u64::from(count) * SHDR, what)?;
     let headers = header.section_headers(LE, file).map_err(damaged(what, at))?;
     if headers.is_empty() {
         return Err(Refusal::Damaged { what, at });
@@ -304,10 +304,10 @@ fn segments<'d, R: ReadRef<'d>>(
     let at = header.e_phoff(LE);
     let count = header.phnum(LE, file).map_err(damaged(what, at))?;
     if count > MAX_SEGMENTS {
-        let size = (count as u64).saturating_mul(PHDR);
-        return Err(Refusal::TooLarge { what, size, limit: MAX_SEGMENTS as u64 * PHDR });
+        let size = u64::from(count) * PHDR;
+        return Err(Refusal::TooLarge { what, size, limit: u64::from(MAX_SEGMENTS) * PHDR });
     }
-    check(len, at, count as u64 * PHDR, what)?;
+    check(len, at, u64::from(count) * PHDR, what)?;
     let headers = header.program_headers(LE, file).map_err(damaged(what, at))?;
     let mut segments = Vec::new();
     let mut end_before = 0;
@@ -320,7 +320,7 @@ fn segments<'d, R: ReadRef<'d>>(
             return Err(Refusal::Damaged { what: "segment", at: addr });
         };
         end_before = end;
-        segments.push(Segment { addr, offset, size, executable: h.p_flags.get(LE) & PF_X != 0 });
+        segments.push(Segment { addr, offset, size, executable: h.p_flags.get(LE).contains(PF_X) });
     }
     Ok(segments)
 }
@@ -335,7 +335,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn machine(number: u16) -> String {
+fn machine(number: Machine) -> String {
     match number {
         EM_386 => "386".into(),
         EM_ARM => "arm".into(),

@@ -5,7 +5,7 @@
 //! go1.27. They hold most facts twice, and where two differ the file is refused.
 
 use object::ReadRef;
-use object::elf::{R_AARCH64_RELATIVE, R_X86_64_RELATIVE, SHT_RELA};
+use object::elf::{R_AARCH64_RELATIVE, R_X86_64_RELATIVE, RelocationType, SHT_RELA};
 
 use super::image::{Extent, Image, MAX_READ, u32_at, u64_at};
 use super::{Arch, Refusal, search, symbols};
@@ -163,8 +163,8 @@ impl<'d> Tables<'d> {
 fn words<'d, R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> Result<[u64; WORDS], Refusal> {
     let bytes = image.memory(Extent { addr: module, size: WORDS as u64 * 8 }, "module data")?;
     let mut words = [0; WORDS];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = u64_at(bytes, 0).unwrap_or(0);
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
     }
     if image.movable {
         relocate(image, module, &mut words)?;
@@ -186,12 +186,12 @@ fn relocate<'d, R: ReadRef<'d>>(
         }
         let table = image.contents(section, "relocations", left)?;
         left -= table.len() as u64;
-        for entry in table.chunks_exact(RELA) {
+        for entry in table.as_chunks::<RELA>().0 {
             let fields = (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16));
             let (Some(at), Some(info), Some(addend)) = fields else { continue };
             let Some(inside) = at.checked_sub(module) else { continue };
             let Some(word) = words.get_mut((inside / 8) as usize) else { continue };
-            if inside % 8 != 0 || info != u64::from(relative) {
+            if inside % 8 != 0 || info != u64::from(relative.0) {
                 return Err(Refusal::Damaged { what: "relocation of the module data", at });
             }
             *word = addend;
@@ -210,7 +210,7 @@ pub(crate) const fn header_word(arch: Arch) -> u64 {
 }
 
 /// The kind of relocation that adds where the program was loaded.
-pub(crate) const fn relative(arch: Arch) -> u32 {
+pub(crate) const fn relative(arch: Arch) -> RelocationType {
     match arch {
         Arch::Amd64 => R_X86_64_RELATIVE,
         Arch::Arm64 => R_AARCH64_RELATIVE,

@@ -74,8 +74,8 @@ fn in_data<'a, 'd, R: ReadRef<'d> + 'a>(
             let size = CHUNK.min(section.size - at);
             let addr = section.addr.saturating_add(at);
             let bytes = image.memory(Extent { addr, size }, what)?;
-            for (index, word) in bytes.chunks_exact(8).enumerate() {
-                if u64_at(word, 0).is_some_and(|word| words.contains(&word)) {
+            for (index, word) in bytes.as_chunks().0.iter().enumerate() {
+                if words.contains(&u64::from_le_bytes(*word)) {
                     add(places, addr + index as u64 * 8)?;
                 }
             }
@@ -91,12 +91,12 @@ fn relocated<'d, R: ReadRef<'d>>(
     headers: &[u64],
     places: &mut Vec<u64>,
 ) -> Result<(), Refusal> {
-    let relative = u64::from(relative(image.arch));
+    let relative = u64::from(relative(image.arch).0);
     let mut left = MAX_READ;
     for section in image.sections_of(SHT_RELA).filter(|section| section.loaded()) {
         let table = image.contents(section, "relocations", left)?;
         left -= table.len() as u64;
-        for entry in table.chunks_exact(RELA) {
+        for entry in table.as_chunks::<RELA>().0 {
             let fields = (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16));
             let (Some(at), Some(info), Some(addend)) = fields else { continue };
             if info == relative && headers.contains(&addend) && at % 8 == 0 {

@@ -21,11 +21,11 @@ pub(crate) fn find<'d, R: ReadRef<'d>, const N: usize>(
         .ok_or(Refusal::Damaged { what: "link of the symbol table", at: u64::from(table.link) })?;
     let symbols = image.contents(table, "symbol table", MAX_READ)?;
     let strings = image.contents(strings, "symbol names", MAX_READ)?;
-    for symbol in symbols.chunks_exact(SYM) {
+    for symbol in symbols.as_chunks::<SYM>().0 {
         // name: u32, info: u8, other: u8, section: u16, value: u64, size: u64
         let fields = (u32_at(symbol, 0), u64_at(symbol, 8), u64_at(symbol, 16));
         let (Some(name), Some(addr), Some(size)) = fields else { continue };
-        if [symbol[6], symbol[7]] == SHN_UNDEF.to_le_bytes() {
+        if [symbol[6], symbol[7]] == SHN_UNDEF.0.to_le_bytes() {
             continue;
         }
         // A name outside the table belongs to nothing that is looked for.

@@ -34,28 +34,40 @@ struct Programs {
     no_tls_stripped: Vec<u8>,
 }
 
+/// Built once for all tests, each of which is a process of its own.
 static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let client = dir.path().join("client");
-    let plain = dir.path().join("plain");
+    let version = go(Path::new("/"), "amd64", &["env", "GOVERSION", "GOROOT"]);
+    let (version, root) = version.split_once('\n').expect("two lines");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("programs-{version}"));
+    std::fs::create_dir_all(&dir).expect("a folder in the target folder");
+    let turn = File::create(dir.join("lock")).expect("a file to lock");
+    turn.lock().expect("a lock");
+    let (client, plain) = (dir.join("client"), dir.join("plain"));
     for (folder, source) in [(&client, CLIENT), (&plain, PLAIN)] {
-        std::fs::create_dir(folder).expect("a new folder");
-        std::fs::write(folder.join("main.go"), source).expect("main.go");
+        std::fs::create_dir_all(folder).expect("a folder");
+        let main = folder.join("main.go");
+        if std::fs::read_to_string(&main).is_ok_and(|text| text == source) {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder).expect("its files") {
+            std::fs::remove_file(entry.expect("a file").path()).expect("removed");
+        }
         std::fs::write(folder.join("go.mod"), "module example.test/program\n\ngo 1.21\n").expect("go.mod");
+        std::fs::write(main, source).expect("main.go");
     }
     let strip = "-ldflags=-s -w";
     let pie = "-buildmode=pie";
     Programs {
-        go: read(Path::new(go(dir.path(), "amd64", &["env", "GOROOT"]).trim()).join("bin/go")),
-        client: build(&client, "amd64", &[]),
-        stripped: build(&client, "amd64", &[strip]),
-        pie: build(&client, "amd64", &[pie]),
-        pie_stripped: build(&client, "amd64", &[pie, strip]),
-        arm64: build(&client, "arm64", &[]),
-        arm64_pie_stripped: build(&client, "arm64", &[pie, strip]),
-        riscv64: build(&plain, "riscv64", &[]),
-        no_tls: build(&plain, "amd64", &[]),
-        no_tls_stripped: build(&plain, "amd64", &[strip]),
+        go: read(Path::new(root.trim()).join("bin/go")),
+        client: build(&client, "amd64", "program", &[]),
+        stripped: build(&client, "amd64", "stripped", &[strip]),
+        pie: build(&client, "amd64", "pie", &[pie]),
+        pie_stripped: build(&client, "amd64", "pie-stripped", &[pie, strip]),
+        arm64: build(&client, "arm64", "arm64", &[]),
+        arm64_pie_stripped: build(&client, "arm64", "arm64-pie-stripped", &[pie, strip]),
+        riscv64: build(&plain, "riscv64", "riscv64", &[]),
+        no_tls: build(&plain, "amd64", "program", &[]),
+        no_tls_stripped: build(&plain, "amd64", "stripped", &[strip]),
     }
 });
 
@@ -63,7 +75,7 @@ fn go(folder: &Path, arch: &str, args: &[&str]) -> String {
     let out = Command::new("go")
         .current_dir(folder)
         .args(args)
-        .envs([("GOFLAGS", "-mod=mod"), ("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0")])
+        .envs([("GOFLAGS", "-mod=mod -buildvcs=false"), ("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0")])
         .envs([("GOOS", "linux"), ("GOARCH", arch)])
         .output()
         .expect("these tests build Go programs: go must be installed");
@@ -71,9 +83,13 @@ fn go(folder: &Path, arch: &str, args: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("text")
 }
 
-fn build(folder: &Path, arch: &str, flags: &[&str]) -> Vec<u8> {
-    go(folder, arch, &[&["build", "-o", "program"], flags].concat());
-    read(folder.join("program"))
+fn build(folder: &Path, arch: &str, name: &str, flags: &[&str]) -> Vec<u8> {
+    let program = folder.join(name);
+    if !program.exists() {
+        go(folder, arch, &[&["build", "-o", "unfinished"], flags].concat());
+        std::fs::rename(folder.join("unfinished"), &program).expect("renamed");
+    }
+    read(program)
 }
 
 fn read(path: impl AsRef<Path>) -> Vec<u8> {

@@ -21,7 +21,7 @@ fn without_operations_idle_time_is_unexplained_and_the_rest_local() {
     let split = apply((10, 110), &[(20, 50), (60, 70)], &[]);
     assert_eq!(blocked(&split), [0, 0, 0, 0, 0, 0, 0, 0, 60, 40]);
     assert_eq!(split.wall_ns, 100);
-    assert!(split.hosts.is_empty());
+    assert_eq!(split.hosts.len(), 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A state in, `goobserve.report/1` out: exactly the fields that CONTRACT promises, in its order.
+//! A state in, `goobserve.report/1` out: exactly the fields of observer/schema, in the order of docs/contract.md.
 //! Times are integer nanoseconds from the start of the observation; `None` is "not known".
 
 use std::collections::BTreeMap;

@@ -343,7 +343,7 @@ mod tests {
         let done = Request { end_ns: Some(4 * S), ..request(Class::Zip) };
         state.apply(&Event { at_ns: 4 * S, body: Body::Request(done) });
         state.apply(&Event { at_ns: 4 * S, body: Body::Request(next) });
-        assert!(announcer.due(&state, 4 * S + S / 2).is_empty());
+        assert_eq!(announcer.due(&state, 4 * S + S / 2).len(), 0);
         assert_eq!(announcer.due(&state, 5 * S).len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Names of the contract in, plain words out.
+//! Names of docs/contract.md in, plain words out.
 
 use crate::record::{Class, ConnectionOutcome, Phase, Process, Protocol, RequestOutcome};
 use crate::report::{Command, Connection, Severity};

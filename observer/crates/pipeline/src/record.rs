@@ -183,7 +183,7 @@ mod tests {
     fn nothing_is_written_before_a_batch_is_due() {
         let mut recorder = Recorder::new(Disk(1 << 20, Vec::new()), "x", &session());
         recorder.write(&end());
-        assert!(recorder.out.1.is_empty());
+        assert_eq!(recorder.out.1, [] as [u8; 0]);
         for _ in 0..BATCH {
             recorder.write(&end());
         }

@@ -1,5 +1,5 @@
 //! Events in, a line for each that says something new out: `watch` when stdout is no terminal.
-//! The machine's form of the same is the recording, see [`pipeline::record::Recorder`].
+//! The machine's form of the same is the recording, see `pipeline::record::Recorder`.
 
 use std::collections::{HashMap, HashSet};
 

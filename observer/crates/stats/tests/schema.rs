@@ -71,7 +71,7 @@ fn check(name: &str, value: &Value, wrong: &[(&str, Value)]) {
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path(name)).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     if let Err(error) = validator.validate(value) {
-        panic!("{name}: {error} at {}", error.instance_path);
+        panic!("{name}: {error} at {}", error.instance_path());
     }
     for (pointer, wrong) in wrong {
         let mut value = value.clone();

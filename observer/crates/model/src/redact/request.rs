@@ -1,5 +1,5 @@
 //! What may be shown of a URL: a request's target or authority goes in, the same without user
-//! info and query values comes out. Path segments are left alone; see CONTRACT.md, "Never in any
+//! info and query values comes out. Path segments are left alone; see docs/contract.md, "Never in any
 //! output".
 
 use std::fmt::Write as _;

@@ -290,7 +290,7 @@ fn key_shares(data: &[u8]) -> Vec<u16> {
 }
 
 fn u16s(bytes: &[u8]) -> Vec<u16> {
-    bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+    bytes.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect()
 }
 
 fn u16_first(bytes: &[u8]) -> Option<(u16, &[u8])> {

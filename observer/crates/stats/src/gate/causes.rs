@@ -151,7 +151,7 @@ mod tests {
         after.machine.resolver.timeout_s = 1;
         let all = ["go.mod", "go.sum", "go version", "GOPROXY", "GOSUMDB", "GOFLAGS", "GODEBUG", "resolver"];
         assert_eq!(names(&causes(&before, &after)), all);
-        assert!(obstacles(&before, &after).is_empty());
+        assert_eq!(obstacles(&before, &after).len(), 0);
         assert_eq!(causes(&before, &after)[2].text(), "go version was go1.26.8, is go1.27.1");
         assert_eq!(causes(&before, &after)[1].text(), "go.sum changed");
 
@@ -163,7 +163,7 @@ mod tests {
         after.settings.gomaxprocs = Some(1);
         let all = ["kernel", "architecture", "CPU", "CPUs", "GOMAXPROCS"];
         assert_eq!(names(&obstacles(&before, &after)), all);
-        assert!(causes(&before, &after).is_empty());
+        assert_eq!(causes(&before, &after).len(), 0);
     }
 
     #[test]

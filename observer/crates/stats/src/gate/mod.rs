@@ -35,7 +35,7 @@
 //! Of gates without any change, at most 5 % say *regressed*: 2.5 % for the time (one side of a
 //! 95 % interval) and 2.5 % for the counts together (Holm). In truth it is less, for the floors have
 //! to be passed too. A true slowdown beyond both floors says *passed* in at most 5 %: either scale
-//! may err on one side. `--max-runs` fixes the looks before the first run, and [`estimators::spending`]
+//! may err on one side. `--max-runs` fixes the looks before the first run, and [`crate::estimators::spending`]
 //! divides both errors among them.
 
 pub mod baseline;

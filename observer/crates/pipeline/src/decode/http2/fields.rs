@@ -1,5 +1,5 @@
 //! What is kept of a header block: pairs in, [`Fields`] out. Every other value is dropped at
-//! once; see CONTRACT.md, "Never in any output".
+//! once; see docs/contract.md, "Never in any output".
 
 use model::redact::request;
 
