@@ -36,6 +36,50 @@ pub enum Kind {
     Lock = 13,
 }
 
+impl Kind {
+    const ALL: [Self; 13] = [
+        Self::Fork,
+        Self::Exec,
+        Self::Exit,
+        Self::Spell,
+        Self::SockState,
+        Self::SockMark,
+        Self::TcpInfo,
+        Self::Dns,
+        Self::Hello,
+        Self::Handshake,
+        Self::Frame,
+        Self::Http1,
+        Self::Lock,
+    ];
+
+    /// The kind of that number, from 1 on without a gap.
+    pub const fn of(raw: u16) -> Option<Self> {
+        match raw.checked_sub(1) {
+            Some(at) if (at as usize) < Self::ALL.len() => Some(Self::ALL[at as usize]),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the struct that follows the header.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Fork => size_of::<Fork>(),
+            Self::Exec => size_of::<Exec>(),
+            Self::Exit => size_of::<Exit>(),
+            Self::Spell => size_of::<Spell>(),
+            Self::SockState => size_of::<SockState>(),
+            Self::SockMark => size_of::<SockMark>(),
+            Self::TcpInfo => size_of::<TcpInfo>(),
+            Self::Dns | Self::Hello => size_of::<Payload>(),
+            Self::Handshake => size_of::<Handshake>(),
+            Self::Frame => size_of::<Frame>(),
+            Self::Http1 => size_of::<Http1>(),
+            Self::Lock => size_of::<Lock>(),
+        }
+    }
+}
+
 /// Leads every event.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

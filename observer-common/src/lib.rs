@@ -6,6 +6,7 @@
 #![no_std]
 
 mod event;
+pub mod http2;
 mod limits;
 mod maps;
 

@@ -2,6 +2,7 @@
 //! of frames that steer the connection; DATA is counted by stream and told when its stream ends.
 
 use aya_ebpf::helpers::generated::bpf_loop;
+use observer_common::http2::{END_STREAM, FRAME_HEADER as HEADER, frame as kind, is_copied};
 use observer_common::{
     DATA_MAX, FRAME_COPY_MAX, FRAME_CUT, FRAME_LAST, FRAME_LOST, FRAME_PREFACE, FRAME_READ, FRAMES_MAX,
     Frame, Kind, Lost,
@@ -13,19 +14,6 @@ use crate::{STREAMS, emit};
 
 /// Length of the client's preface (RFC 9113, 3.4).
 const PREFACE: u64 = 24;
-/// Length of a frame header.
-const HEADER: u32 = 9;
-
-mod kind {
-    pub const DATA: u8 = 0;
-    pub const HEADERS: u8 = 1;
-    pub const RST_STREAM: u8 = 3;
-    pub const SETTINGS: u8 = 4;
-    pub const PUSH_PROMISE: u8 = 5;
-    pub const GOAWAY: u8 = 7;
-    pub const CONTINUATION: u8 = 9;
-}
-const END_STREAM: u8 = 1;
 
 /// What the loop's callback needs.
 #[repr(C)]
@@ -138,15 +126,7 @@ unsafe fn payload(walk: *mut Walk) {
     // SAFETY: the caller's map value.
     unsafe {
         let here = (*walk).end - (*walk).at;
-        let copied = matches!(
-            (*walk).frame_type,
-            kind::HEADERS
-                | kind::RST_STREAM
-                | kind::SETTINGS
-                | kind::PUSH_PROMISE
-                | kind::GOAWAY
-                | kind::CONTINUATION
-        );
+        let copied = is_copied((*walk).frame_type);
         let mut n = if (*walk).left < here { (*walk).left } else { here };
         if copied && n > DATA_MAX as u32 {
             n = DATA_MAX as u32;

@@ -198,6 +198,13 @@ impl Told {
     }
 }
 
+/// Enters what is new of a request; the rest is as it was.
+pub fn update(request: &mut Value, new: &Value) {
+    if let (Value::Object(request), Value::Object(new)) = (request, new) {
+        request.extend(new.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+}
+
 /// Whole lines of the file, the latest of each thing.
 fn told(path: &Path) -> Result<Told> {
     let mut told = Told::default();
@@ -210,6 +217,9 @@ fn told(path: &Path) -> Result<Told> {
         match value["type"].as_str() {
             Some("command") => drop(told.commands.insert(id("command")?, value)),
             Some("request") => drop(told.requests.insert(id("id")?, value)),
+            Some("request_update") => {
+                told.requests.get_mut(&id("id")?).into_iter().for_each(|request| update(request, &value));
+            }
             Some("connection") => drop(told.connections.insert(id("id")?, value)),
             Some("loss") => told.loss = value,
             _ => {}

@@ -22,6 +22,7 @@ use tests::schema::Schema;
 use tests::skip;
 use tests::toolchains::{OWN, Toolchain};
 use tests::wait;
+use tests::watching::update;
 
 /// How soon after "watching" a wait that goes on is to be told.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -497,8 +498,14 @@ fn all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin() {
     let lines = end(watch);
     for pid in &later {
         let id = &command(&lines, *pid).unwrap()["command"];
-        let of_it = lines.iter().filter(|line| line["type"] == "request" && line["command"] == *id);
-        let latest: BTreeMap<u64, &Value> = of_it.map(|line| (int(line, "id"), line)).collect();
+        let mut latest: BTreeMap<u64, Value> = BTreeMap::new();
+        for line in lines.iter().filter(|line| line["command"] == *id) {
+            match line["type"].as_str() {
+                Some("request") => drop(latest.insert(int(line, "id"), line.clone())),
+                Some("request_update") => update(latest.get_mut(&int(line, "id")).unwrap(), line),
+                _ => {}
+            }
+        }
         assert_eq!(latest.len(), 2 * PAGES + 1, "requests of {pid}");
         assert!(latest.values().all(|line| line["status"] == 200 && line["path"].is_string()));
     }

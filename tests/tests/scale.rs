@@ -33,8 +33,9 @@ fn commands_of_five_users_in_three_containers_are_told_apart() {
 }
 
 /// Commands until the memory is looked at, and then again. The first are more than run in the two
-/// seconds for which an ended command is kept. The bench has 10,000: `cargo xtask bench short`.
-const PARTS: [usize; 2] = [600, 1200];
+/// seconds for which an ended command is kept, and as many as the second, so that it has had bursts as
+/// large. The bench has 10,000: `cargo xtask bench short`.
+const PARTS: [usize; 2] = [1200, 1200];
 /// What the second part may add to a process's anonymous memory, which grows by its high-water
 /// marks. Of 1200 commands that were kept the worker would grow by four times that.
 const GROWTH: u64 = 1 << 20;

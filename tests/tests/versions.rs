@@ -161,7 +161,6 @@ fn watched(lab: &Lab, toolchain: &Toolchain) {
     assert!(lab.proxy.log().settled(SETTLE), "connections stayed open");
     let logged = lab.proxy.log().take().1;
     let requests = lines.iter().filter(|l| l["type"] == "request" && l["command"] == last["command"]);
-    // A request is told more than once; the last line of each counts.
     let requests: BTreeMap<u64, &Value> = requests.map(|line| (int(line, "id"), line)).collect();
     same(
         "requests",

@@ -100,7 +100,6 @@ fn two_users_are_two_commands_that_never_mix() {
         };
         assert_eq!((int(last, "pid"), int(last, "exit_code")), (u64::from(pid), 0), "{last}");
         assert_eq!(last["argv"], serde_json::json!(["go", "mod", "download"]));
-        // A request is told more than once; the last line of each counts.
         let told = lines.iter().filter(|line| line["type"] == "request" && line["command"] == id);
         let told: BTreeMap<u64, &Value> = told.map(|line| (int(line, "id"), line)).collect();
         let of_user = requests.iter().filter(|r| connections[r.connection].alpn.is_none() == http1);

@@ -1,10 +1,12 @@
 //! The worker's end of the kernel: records from the ring in order of time, and the two maps.
 
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use observer_common::{DATA_MAX, Lost, RING_BYTES, Tree, TreeTimes};
+use pipeline::decode::wire;
 
 use super::monotonic_ns;
 
@@ -13,18 +15,20 @@ use super::monotonic_ns;
 /// preempted in between for a time slice.
 pub const HOLD_NS: u64 = 6_000_000;
 
-/// Records held at most, and their bytes (a ring full of the longest); beyond it they are handed
-/// on at once.
+/// Records held at most, and their bytes (a ring full of them); beyond it they are handed on at once.
 const HELD_MAX: usize = 65_536;
-const HELD_BYTES: usize = 16 << 20;
+const HELD_BYTES: usize = RING_BYTES as usize;
+/// They lie in pieces of this many bytes: one for all would be moved as it grows.
+const PIECE_BYTES: usize = 32 << 10;
+/// So many empty ones keep their memory.
+const SPARE_PIECES: usize = 2;
 
 /// Reads the ring.
 pub struct Ring {
     ring: RingBuf<MapData>,
     trees: HashMap<MapData, u32, [u64; 7]>,
     lost: PerCpuArray<MapData, u64>,
-    held: Vec<(u64, Box<[u8]>)>,
-    held_bytes: usize,
+    held: Held,
     /// Records lost to a full ring when it was last looked
     full: u64,
     /// By when no more than these had been lost
@@ -46,8 +50,7 @@ impl Ring {
             ring: RingBuf::try_from(ring).context("cannot map the ring")?,
             trees: HashMap::try_from(trees)?,
             lost: PerCpuArray::try_from(lost)?,
-            held: Vec::new(),
-            held_bytes: 0,
+            held: Held::default(),
             full: 0,
             whole_ns: monotonic_ns(),
         })
@@ -57,7 +60,7 @@ impl Ring {
     /// order. From when to when (`CLOCK_MONOTONIC`) others were lost because the ring was full.
     pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> Option<(u64, u64)> {
         let (mut taken, mut before) = (0, None);
-        while all || !self.is_full() {
+        while all || !self.held.is_full() {
             let Some(item) = self.ring.next() else { break };
             let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
             early(&item);
@@ -67,8 +70,7 @@ impl Ring {
             if taken <= RING_BYTES as usize - RECORD_MAX {
                 before = before.max(Some(at));
             }
-            self.held_bytes += item.len();
-            self.held.push((at, Box::from(&*item)));
+            self.held.push(at, wire::used(&item));
         }
         let full = self.count(Lost::Ring);
         let lost = full != std::mem::replace(&mut self.full, full);
@@ -78,19 +80,15 @@ impl Ring {
     }
 
     /// Hands over what was taken, in order of time; `all` does not wait for stragglers.
-    pub fn release(&mut self, all: bool, mut each: impl FnMut(&[u8])) {
-        self.held.sort_by_key(|(at, _)| *at);
-        let until = if all || self.is_full() { u64::MAX } else { monotonic_ns().saturating_sub(HOLD_NS) };
-        let ready = self.held.partition_point(|(at, _)| *at <= until);
-        for (_, record) in self.held.drain(..ready) {
-            self.held_bytes -= record.len();
-            each(&record);
-        }
+    pub fn release(&mut self, all: bool, each: impl FnMut(&[u8])) {
+        let all = all || self.held.is_full();
+        let until = if all { u64::MAX } else { monotonic_ns().saturating_sub(HOLD_NS) };
+        self.held.release(until, each);
     }
 
     /// Records are held back: they are to be released when their time has come.
     pub const fn holds(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.records.is_empty()
     }
 
     /// What a tree does at this moment; `None` when it has ended.
@@ -107,10 +105,6 @@ impl Ring {
             .sum()
     }
 
-    const fn is_full(&self) -> bool {
-        self.held.len() >= HELD_MAX || self.held_bytes >= HELD_BYTES
-    }
-
     fn count(&self, why: Lost) -> u64 {
         self.lost.get(&(why as u32), 0).map_or(0, |by_cpu| by_cpu.iter().sum())
     }
@@ -119,5 +113,122 @@ impl Ring {
 impl AsRawFd for Ring {
     fn as_raw_fd(&self) -> RawFd {
         self.ring.as_raw_fd()
+    }
+}
+
+/// Records that are held back, end to end in a few pieces of memory.
+#[derive(Default)]
+struct Held {
+    /// When each was, in which piece and where in it
+    records: Vec<(u64, usize, Range<usize>)>,
+    pieces: Vec<Piece>,
+    /// The piece that is being filled
+    current: usize,
+    /// Pieces with nothing in them, the current one excepted
+    free: Vec<usize>,
+    /// Bytes of all records
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    records: usize,
+}
+
+impl Held {
+    fn push(&mut self, at: u64, record: &[u8]) {
+        let full = |piece: &Piece| !piece.bytes.is_empty() && piece.bytes.len() + record.len() > PIECE_BYTES;
+        if self.pieces.get(self.current).is_none_or(full) {
+            self.current = self.free.pop().unwrap_or(self.pieces.len());
+            if self.current == self.pieces.len() {
+                self.pieces.push(Piece::default());
+            }
+            self.pieces[self.current].bytes.reserve(PIECE_BYTES);
+        }
+        let piece = &mut self.pieces[self.current];
+        let from = piece.bytes.len();
+        piece.bytes.extend_from_slice(record);
+        piece.records += 1;
+        self.bytes += record.len();
+        self.records.push((at, self.current, from..piece.bytes.len()));
+    }
+
+    const fn is_full(&self) -> bool {
+        self.records.len() >= HELD_MAX || self.bytes >= HELD_BYTES
+    }
+
+    /// Hands over those until then, in order of time; those of one time as they came.
+    fn release(&mut self, until: u64, mut each: impl FnMut(&[u8])) {
+        self.records.sort_by_key(|(at, ..)| *at);
+        let ready = self.records.partition_point(|(at, ..)| *at <= until);
+        for (_, of, place) in self.records.drain(..ready) {
+            let piece = &mut self.pieces[of];
+            self.bytes -= place.len();
+            each(&piece.bytes[place]);
+            piece.records -= 1;
+            if piece.records == 0 {
+                piece.bytes.clear();
+                if of != self.current {
+                    self.free.push(of);
+                    if self.free.len() > SPARE_PIECES {
+                        piece.bytes = Vec::new();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn released(held: &mut Held, until: u64) -> Vec<String> {
+        let mut out = Vec::new();
+        held.release(until, |record| out.push(String::from_utf8(record.to_vec()).unwrap()));
+        out
+    }
+
+    #[test]
+    fn records_come_in_order_of_time_and_later_ones_wait() {
+        let mut held = Held::default();
+        for (at, record) in [(5, "e"), (1, "aaaa"), (3, "c"), (1, "b"), (9, "ii")] {
+            held.push(at, record.as_bytes());
+        }
+        assert_eq!(released(&mut held, 4), ["aaaa", "b", "c"]);
+        assert_eq!(held.bytes, 3);
+        held.push(4, b"d");
+        assert_eq!(released(&mut held, 5), ["d", "e"]);
+        assert_eq!(released(&mut held, 8), [""; 0]);
+        assert_eq!(released(&mut held, u64::MAX), ["ii"]);
+        assert!(held.bytes == 0 && held.records.is_empty());
+    }
+
+    #[test]
+    fn pieces_are_filled_again_when_nothing_in_them_waits() {
+        let mut held = Held::default();
+        for at in 0..100 {
+            held.push(at, &vec![at as u8; 1 + PIECE_BYTES / 3]);
+        }
+        let pieces = held.pieces.len();
+        for at in 100..1000 {
+            held.push(at, &vec![at as u8; 1 + PIECE_BYTES / 3]);
+            held.release(at - 100, |record| assert!(record.iter().all(|byte| *byte == (at - 100) as u8)));
+        }
+        assert!(held.pieces.len() <= pieces + 1, "{} {pieces}", held.pieces.len());
+        held.release(u64::MAX, |_| {});
+        let kept = held.pieces.iter().filter(|piece| piece.bytes.capacity() > 0).count();
+        assert!(kept <= SPARE_PIECES + 1, "{kept}");
+    }
+
+    #[test]
+    fn it_is_full_by_number_and_by_bytes_that_wait() {
+        let mut held = Held::default();
+        held.push(1, &vec![0; HELD_BYTES]);
+        assert!(held.is_full());
+        held.push(2, b"x");
+        held.release(1, |_| {});
+        assert!(!held.is_full());
     }
 }

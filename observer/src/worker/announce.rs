@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use diagnose::Seen;
 use diagnose::live::Teller;
 use model::State;
 use model::event::Body;
@@ -28,13 +29,15 @@ pub struct Announcements {
 
 impl Announcements {
     /// A tick, ten times a second: what is to be told at `now`. `asleep`, as for the dashboard, is
-    /// asked only when the detectors run. `clock` tells what they cost.
+    /// asked only when the detectors run. `clock` tells what they cost. `seen`: a look that was had for
+    /// the dashboard.
     pub fn tick(
         &mut self,
         state: &State,
         now: Ns,
         asleep: impl FnOnce() -> BTreeMap<u32, Option<Ns>>,
         clock: impl Fn() -> Ns,
+        seen: impl Fn(u32) -> Option<Seen>,
     ) -> Vec<Body> {
         self.ticks = self.ticks.wrapping_add(1);
         let waits =
@@ -42,7 +45,7 @@ impl Announcements {
         let mut bodies = Vec::new();
         if now >= self.next_ns {
             let begun = clock();
-            bodies.extend(self.look(state, now, &asleep()));
+            bodies.extend(self.look(state, now, &asleep(), seen));
             let took = clock().saturating_sub(begun);
             self.next_ns = now + LOOK_NS.max(took * 100 / LOAD_PERCENT);
         }
@@ -54,10 +57,21 @@ impl Announcements {
     }
 
     /// What was found by now.
-    pub fn look(&mut self, state: &State, now: Ns, asleep: &BTreeMap<u32, Option<Ns>>) -> Vec<Body> {
+    pub fn look(
+        &mut self,
+        state: &State,
+        now: Ns,
+        asleep: &BTreeMap<u32, Option<Ns>>,
+        seen: impl Fn(u32) -> Option<Seen>,
+    ) -> Vec<Body> {
         let Self { waits, stalls, .. } = self;
-        let told = stalls.due(state, now, asleep, |command| waits.since(command));
+        let told = stalls.due(state, now, asleep, |command| waits.since(command), seen);
         told.into_iter().map(Body::Stall).collect()
+    }
+
+    /// The last look at that command.
+    pub fn seen(&self, command: u32) -> Option<&Seen> {
+        self.stalls.seen(command)
     }
 
     /// Why that command waits for what it waits for.

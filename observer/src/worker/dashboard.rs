@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
+use diagnose::Seen;
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::record::Ns;
@@ -82,6 +83,11 @@ impl Dashboard {
     pub fn ready(&mut self) {
         self.view.starting = false;
         self.dirty = true;
+    }
+
+    /// The latest look at that command, as it was drawn.
+    pub fn seen(&self, command: u32) -> Option<Seen> {
+        self.screen.as_ref()?.seen(command).cloned()
     }
 
     /// Something is new.

@@ -348,7 +348,9 @@ impl Observer {
         for pid in strays {
             let _ = seam.offer(&ToAgent::Unfollow { pid }, &[]);
         }
-        self.kernel_lost = ring.lost();
+        if all {
+            self.kernel_lost = ring.lost();
+        }
         self.too_large = binaries.too_large();
         self.looks.ask(self.now(), seam);
         self.take();
@@ -403,10 +405,12 @@ impl Observer {
         if self.ticks.is_multiple_of(SOCKETS_TICKS) {
             self.ask_for_sockets(seam);
         }
-        let Self { announcements, state, correlator, task, .. } = self;
+        let Self { announcements, state, correlator, task, dashboard, .. } = self;
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
-        let told = announcements.tick(state, now, asleep, monotonic_ns);
+        let seen = |command| dashboard.as_ref()?.seen(command);
+        let told = announcements.tick(state, now, asleep, monotonic_ns, seen);
         self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
+        self.kernel_lost = ring.lost();
         let loss = self.loss();
         if loss != self.state.loss() {
             self.events.push(Event { at_ns: now, body: Body::Loss(loss) });

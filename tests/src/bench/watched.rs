@@ -6,9 +6,11 @@
 //! does not begin before everything is detached.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -134,10 +136,22 @@ pub fn adopt() -> Result<()> {
 /// Runs `goobserve run --report none -- command`, waits until all its processes have gone, and
 /// fails unless the command succeeded. Call [`adopt`] once before.
 pub fn watch(lab: &Lab, run: &GoRun, command: &[&str], look: Look) -> Result<Watched> {
+    watch_by(&binary()?, &[], lab, run, command, look)
+}
+
+/// As [`watch`], by that program, with further options of `run`.
+pub fn watch_by(
+    goobserve: &Path,
+    options: &[&OsStr],
+    lab: &Lab,
+    run: &GoRun,
+    command: &[&str],
+    look: Look,
+) -> Result<Watched> {
     let strangers = own_children();
     let (json, errors) = (run.dir().join("report.json"), run.dir().join("goobserve.err"));
-    let mut goobserve = run.command(binary()?);
-    goobserve.args(["run", "--report", "none", "--json"]).arg(&json).arg("--").args(command);
+    let mut goobserve = run.command(goobserve);
+    goobserve.args(["run", "--report", "none", "--json"]).arg(&json).args(options).arg("--").args(command);
     goobserve.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     goobserve.stderr(fs::File::create(&errors).context("make a file for goobserve's errors")?);
 

@@ -23,6 +23,7 @@ mod ways;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use case::Case;
 use finding::Finding;
@@ -49,6 +50,31 @@ pub struct Look {
     /// Why it waits for what it waits for now, in words; `None` when it does not wait, or no
     /// detector knows
     pub because: Option<String>,
+    /// Where its time went; `None` while only its spans are known
+    pub split: Option<Split>,
+}
+
+/// A look that was had, for whoever needs one as well: it takes a walk over all of a command.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Seen {
+    /// When
+    pub at: Ns,
+    /// [`CommandState::changes`] at that time
+    pub changes: u64,
+    /// What was seen
+    pub look: Arc<Look>,
+}
+
+impl Seen {
+    /// Looks at a command at `now`.
+    pub fn new(command: &CommandState, now: Ns, threads: Threads) -> Self {
+        Self { at: now, changes: command.changes, look: Arc::new(look(command, now, threads)) }
+    }
+
+    /// Whether a look at the command at `now` would see the same, unless it is known what its threads do.
+    pub fn is_of(&self, command: &CommandState, now: Ns) -> bool {
+        (self.at, self.changes) == (now, command.changes)
+    }
 }
 
 /// A stall that was found.
@@ -83,13 +109,10 @@ fn look_by(command: &CommandState, now: Ns, threads: Threads, find: fn(&Case<'_>
         let name = |found: &Found| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
         rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
     });
-    if command.gaps.is_empty() {
-        within_phases(case.split(), &mut found);
-    } else {
-        within_phases(&command.split(now, threads), &mut found);
-    }
+    let split = if command.gaps.is_empty() { case.split().clone() } else { command.split(now, threads) };
+    within_phases(&split, &mut found);
     let because = because(&case, &found);
-    Look { found, because }
+    Look { found, because, split: Some(split) }
 }
 
 /// What several findings explain costs once: where those of a phase cost more than the phase, the small

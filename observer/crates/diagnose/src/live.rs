@@ -12,11 +12,13 @@ use model::stall::{StallKind, StallName};
 use model::state::{CommandState, State};
 use model::waiting::EVERY_NS;
 
-use super::{look, thresholds as at};
+use super::{Seen, thresholds as at};
 
 /// Something is over when it was not found waiting for so long: one slow answer after another is
 /// one stall.
 const QUIET_NS: Ns = 1_000_000_000;
+/// A look that somebody else had is taken when it is so young.
+const YOUNG_NS: Ns = 100_000_000;
 /// From look to look at a command of which nothing hangs.
 const MOVES_NS: Ns = 2_000_000_000;
 /// Stalls told of one command; the report has the others.
@@ -33,6 +35,7 @@ pub struct Teller {
     commands: HashMap<u32, Known>,
     /// Stalls told so far
     numbers: u32,
+    latest: Option<(u32, Seen)>,
 }
 
 /// A command that was looked at.
@@ -57,13 +60,14 @@ struct Told {
 impl Teller {
     /// Looks at every command that waits or has news at `now`. `asleep`: of commands that run, since
     /// when every thread sleeps, where one does not. `waits_since`: since when a command waits for
-    /// something, as far as that is known.
+    /// something, as far as that is known. `seen`: a look at it that somebody else had.
     pub fn due(
         &mut self,
         state: &State,
         now: Ns,
         asleep: &BTreeMap<u32, Option<Ns>>,
         waits_since: impl Fn(u32) -> Option<Ns>,
+        seen: impl Fn(u32) -> Option<Seen>,
     ) -> Vec<StallUpdate> {
         self.commands.retain(|id, _| state.command(*id).is_some());
         let mut due = Vec::new();
@@ -80,8 +84,11 @@ impl Teller {
             if !hangs && !has_ended(command) && known.looked_ns.is_some_and(|at| now < at + MOVES_NS) {
                 continue;
             }
-            (known.changes, known.looked_ns) = (command.changes, Some(now));
-            known.look(command, (id, now), threads, &mut self.numbers, &mut due);
+            let young = |seen: &Seen| !has_ended(command) && seen.at <= now && now - seen.at < YOUNG_NS;
+            let seen = seen(id).filter(young).unwrap_or_else(|| Seen::new(command, now, threads));
+            (known.changes, known.looked_ns) = (seen.changes, Some(seen.at));
+            known.look(command, id, &seen, &mut self.numbers, &mut due);
+            self.latest = Some((id, seen));
         }
         due
     }
@@ -89,6 +96,11 @@ impl Teller {
     /// Why that command waits for what it waits for, as of the last look.
     pub fn because(&self, command: u32) -> Option<&str> {
         self.commands.get(&command)?.because.as_deref()
+    }
+
+    /// The last look, when it was at that command. Only one is kept: with `watch` there may be any number.
+    pub fn seen(&self, command: u32) -> Option<&Seen> {
+        self.latest.as_ref().filter(|(id, _)| *id == command).map(|(_, seen)| seen)
     }
 }
 
@@ -100,17 +112,17 @@ impl Known {
     fn look(
         &mut self,
         command: &CommandState,
-        (id, now): (u32, Ns),
-        threads: Threads,
+        id: u32,
+        seen: &Seen,
         numbers: &mut u32,
         due: &mut Vec<StallUpdate>,
     ) {
         let runs = !has_ended(command);
-        let look = look(command, now, threads);
-        self.because = look.because;
+        let (now, look) = (seen.at, &seen.look);
+        self.because.clone_from(&look.because);
         let mut gone: Vec<Key> = self.told.keys().cloned().collect();
-        for found in look.found.into_iter().filter(|found| !found.info) {
-            let (about, mut stall) = (found.about, found.stall);
+        for found in look.found.iter().filter(|found| !found.info) {
+            let (about, mut stall) = (found.about, found.stall.clone());
             if runs {
                 stall.severity = so_far(&stall);
             }

@@ -68,7 +68,8 @@ impl Live {
         let mut told = Vec::new();
         while self.now < time {
             self.now += S / 2;
-            let due = self.teller.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]), |_| None);
+            let due =
+                self.teller.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]), |_| None, |_| None);
             for update in due {
                 let severity = update.stall.severity;
                 told.push((self.now / MS, update.stall.kind.clone(), update.state, severity));
@@ -81,8 +82,12 @@ impl Live {
     /// All of it again, at the end.
     fn end(&mut self) -> Vec<StallUpdate> {
         self.command(Some(self.now));
-        let told = self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None);
-        assert_eq!(self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None), [], "told twice");
+        let told = self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None);
+        assert_eq!(
+            self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None),
+            [],
+            "told twice"
+        );
         told
     }
 }
@@ -199,7 +204,7 @@ fn a_command_that_moves_is_looked_at_now_and_then_and_one_that_hangs_each_time()
         let mut looks = Vec::new();
         for now in (1..=6).map(|half| half * S / 2) {
             live.command(None); // news
-            live.teller.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)));
+            live.teller.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)), |_| None);
             looks.push(live.teller.commands[&1].looked_ns == Some(now));
         }
         looks

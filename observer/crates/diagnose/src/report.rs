@@ -1,12 +1,21 @@
 //! A state in, `goobserve.report/1` out, stalls included.
 
+use std::sync::Arc;
+
 use model::operations::Threads;
 use model::record::Ns;
 use model::report::{self, Command, Connection, Dns, Report, Request, SCHEMA};
 use model::state::{CommandState, State};
 
+use crate::{Look, Seen, look};
+
 /// The report of all that is known.
 pub fn report(state: &State) -> Report {
+    report_of(state, |_| None)
+}
+
+/// As [`report`]; `seen` is the latest look at a command, if there was one.
+pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> Report {
     let session = state.session();
     let mut report = Report {
         schema: SCHEMA.to_owned(),
@@ -20,8 +29,13 @@ pub fn report(state: &State) -> Report {
     };
     let mut dns = Vec::new();
     let mut requests = Vec::new();
-    for (_, command) in state.commands() {
-        report.commands.extend(self::command(command, state.duration_ns()));
+    for (id, command) in state.commands() {
+        let now = state.duration_ns();
+        let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
+        let seen =
+            seen(id).filter(|seen| ended && seen.is_of(command, now)).map(|seen| Arc::clone(&seen.look));
+        let look = seen.unwrap_or_else(|| Arc::new(look(command, now, Threads::Unknown)));
+        report.commands.extend(described(command, &look));
         report.processes.extend(command.processes.values().cloned());
         dns.extend(command.dns.values().map(|question| &question.record));
         report.connections.extend(command.connections.values().map(Connection::from));
@@ -38,8 +52,12 @@ pub fn report(state: &State) -> Report {
 
 /// One command's part of the report, seen at `now`; `None` while only its spans are known.
 pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
-    let record = state.record.as_ref()?;
-    let stalls = crate::stalls(state, now);
+    described(state, &look(state, now, Threads::Unknown))
+}
+
+fn described(state: &CommandState, look: &Look) -> Option<Command> {
+    let (record, split) = (state.record.as_ref()?, look.split.as_ref()?);
+    let stalls = look.found.iter().map(|found| found.stall.clone()).collect();
     let gaps = state.gaps.clone();
-    Some(Command { gaps, stalls, ..report::described(record, &state.split(now, Threads::Unknown)) })
+    Some(Command { gaps, stalls, ..report::described(record, split) })
 }

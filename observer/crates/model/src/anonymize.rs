@@ -10,7 +10,9 @@ mod names;
 
 use names::Names;
 
-use super::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
+use super::event::{
+    Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
+};
 use super::evidence::Words;
 use super::record::{Class, Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
@@ -39,11 +41,13 @@ impl Anonymizer {
             Body::Dns(dns) => Body::Dns(self.dns(dns)),
             Body::Connection(connection) => Body::Connection(self.connection(connection)),
             Body::Request(request) => Body::Request(self.request(request)),
+            Body::RequestUpdate(update) => Body::RequestUpdate(request_update(update)),
             Body::Lock(wait) => Body::Lock(self.lock(wait)),
             Body::DnsWait(wait) => Body::DnsWait(self.dns_wait(wait)),
             Body::Waiting(waiting) => Body::Waiting(self.waiting(waiting)),
             Body::Stall(update) => Body::Stall(self.stall_update(update)),
-            same @ (Body::Retransmission(_)
+            same @ (Body::Idle(_)
+            | Body::Retransmission(_)
             | Body::Reset(_)
             | Body::Window(_)
             | Body::Loss(_)
@@ -507,6 +511,13 @@ fn remedy(remedy: &str) -> String {
         Some((name, value)) if value.parse::<u32>().is_err() => format!("{name}=…"),
         _ => remedy.to_owned(),
     }
+}
+
+/// Numbers, and a code that a protocol names.
+fn request_update(whole: &RequestUpdate) -> RequestUpdate {
+    let RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code } =
+        whole.clone();
+    RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code }
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
-//! Events of a recording, `goobserve.recording/1`: what the model is built from, live or not.
+//! Events of a recording, `goobserve.recording/2`: what the model is built from, live or not.
 //! One is a line of JSON. Span events hold the whole record as it is known then; a later event
-//! with the same number replaces the earlier one.
+//! with the same number replaces the earlier one. What changes often is an event of its own that
+//! holds only what is new: [`RequestUpdate`], [`Idle`].
+//!
+//! In `goobserve.recording/1` a `request` event came at each step, and a command's idle intervals
+//! with a whole `command` event; both are still read.
 
 use std::borrow::Cow;
 
@@ -9,7 +13,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::from_slice;
 
-use super::record::{Command, Connection, Dns, Gap, Loss, Machine, Ns, Phase, Process, Request};
+use super::record::{
+    Command, Connection, Dns, Gap, Local, Loss, Machine, Ns, Phase, Process, Request, RequestOutcome,
+};
 use super::report::Stall;
 
 /// An event and when it happened.
@@ -30,14 +36,19 @@ pub enum Body {
     Session(Session),
     /// A command began, is better known, or ended
     Command(CommandUpdate),
+    /// A command slept
+    Idle(Idle),
     /// A process began, ran a new program, or ended
     Process(Process),
     /// A DNS question was sent, answered or given up
     Dns(Dns),
-    /// A TCP connection changed
+    /// A TCP connection changed its state. Requests that it carries, bytes and round-trip times alone
+    /// are no change; its last event has them all
     Connection(Connection),
-    /// A request began, was answered, or ended
+    /// A request began
     Request(Request),
+    /// A request was answered, or ended
+    RequestUpdate(RequestUpdate),
     /// A segment was sent again
     Retransmission(Mark),
     /// A reset was received or sent
@@ -75,10 +86,12 @@ impl Event {
         let body = match &*kind {
             "session" => from_slice(line).map(Body::Session),
             "command" => CommandUpdate::parse(line).map(Body::Command),
+            "idle" => from_slice(line).map(Body::Idle),
             "process" => from_slice(line).map(Body::Process),
             "dns" => from_slice(line).map(Body::Dns),
             "connection" => from_slice(line).map(Body::Connection),
             "request" => from_slice(line).map(Body::Request),
+            "request_update" => from_slice(line).map(Body::RequestUpdate),
             "retransmission" => from_slice(line).map(Body::Retransmission),
             "reset" => from_slice(line).map(Body::Reset),
             "window" => from_slice(line).map(Body::Window),
@@ -98,7 +111,7 @@ impl Event {
 /// What is known before the first event.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
-    /// `goobserve.recording/1`
+    /// `goobserve.recording/2`
     pub schema: String,
     /// `goobserve 0.1.0`
     pub tool: String,
@@ -114,7 +127,7 @@ pub struct Session {
     pub redacted: bool,
 }
 
-/// A command as it is known now, and its idle spells since the last such event.
+/// A command as it is known now. In an earlier recording its idle spells and gaps come with it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct CommandUpdate {
     /// The record
@@ -140,6 +153,63 @@ impl CommandUpdate {
         }
         let Rest { idle, gaps } = from_slice(line)?;
         Ok(Self { command: from_slice(line)?, idle, gaps })
+    }
+}
+
+/// Where a command's time went since the last such event.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Idle {
+    /// The command
+    pub command: u32,
+    /// Spells in which every thread slept, `[start, end]`, in order of time, never told twice
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle: Vec<(Ns, Ns)>,
+    /// Gaps in what is known of the command, in order of time; one that begins where the last one did
+    /// replaces it
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// [`Command::local`], as it is now
+    pub local: Option<Local>,
+}
+
+/// What is new of a request; the rest is as it was.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RequestUpdate {
+    /// The command
+    pub command: u32,
+    /// [`Request::id`]
+    pub id: u32,
+    /// [`Request::status`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// [`Request::first_byte_ns`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_ns: Option<Ns>,
+    /// [`Request::end_ns`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_ns: Option<Ns>,
+    /// [`Request::bytes`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// [`Request::outcome`]
+    pub outcome: RequestOutcome,
+    /// [`Request::reset_code`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_code: Option<String>,
+}
+
+impl RequestUpdate {
+    /// Enters what is new.
+    pub fn enter(&self, request: &mut Request) {
+        let Self { command: _, id: _, status, first_byte_ns, end_ns, bytes, outcome, reset_code } = self;
+        request.status = status.or(request.status);
+        request.first_byte_ns = first_byte_ns.or(request.first_byte_ns);
+        request.end_ns = end_ns.or(request.end_ns);
+        request.bytes = bytes.or(request.bytes);
+        request.outcome = *outcome;
+        if reset_code.is_some() {
+            request.reset_code.clone_from(reset_code);
+        }
     }
 }
 

@@ -13,9 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::event::{
-    Body, CommandUpdate, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark,
-};
+use super::event::{Body, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark};
 use super::record::{
     Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
 };
@@ -99,7 +97,7 @@ pub struct CommandState {
     pub dns: BTreeMap<u32, Question>,
     /// Its waits for name servers that were there when it was found, by number
     pub dns_waits: BTreeMap<u32, DnsWait>,
-    /// Its connections by number
+    /// Its connections by number. How many requests one carries is counted here
     pub connections: BTreeMap<u32, Connection>,
     /// Its requests by number; shared, so that a copy of a large command is cheap
     pub requests: BTreeMap<u32, Arc<Request>>,
@@ -111,6 +109,8 @@ pub struct CommandState {
     pub waiting: Option<(Ns, Waiting)>,
     /// How many events it has taken in: whoever keeps something made of it sees that it is old
     pub changes: u64,
+    /// Requests that were told of a connection
+    carried: BTreeMap<u32, u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -234,10 +234,12 @@ impl State {
             // The detectors find it anew in what else is told.
             Body::Stall(_) => return true,
             Body::Command(update) => update.command.id,
+            Body::Idle(idle) => idle.command,
             Body::Process(process) => process.command,
             Body::Dns(dns) => dns.command,
             Body::Connection(connection) => connection.command,
             Body::Request(request) => request.command,
+            Body::RequestUpdate(update) => update.command,
             Body::Retransmission(mark) => mark.command,
             Body::Reset(mark) => mark.command,
             Body::Window(mark) => mark.command,
@@ -263,8 +265,16 @@ impl CommandState {
         match &event.body {
             Body::Session(_) | Body::Loss(_) | Body::Stall(_) | Body::End(_) => true,
             Body::Command(update) => {
+                self.record = Some(update.command.clone());
                 update.gaps.iter().for_each(|gap| self.gap(*gap));
-                self.update(update, &mut held.idle, limits.idle)
+                self.slept(&update.idle, &mut held.idle, limits.idle)
+            }
+            Body::Idle(update) => {
+                if let Some(record) = &mut self.record {
+                    record.local = update.local.or(record.local);
+                }
+                update.gaps.iter().for_each(|gap| self.gap(*gap));
+                self.slept(&update.idle, &mut held.idle, limits.idle)
             }
             Body::Process(record) => {
                 let key = (record.start_ns, record.pid);
@@ -277,11 +287,26 @@ impl CommandState {
                 upsert(&mut self.dns, record.id, &question, &mut held.dns, limits.dns)
             }
             Body::Connection(record) => {
-                upsert(&mut self.connections, record.id, record, &mut held.connections, limits.connections)
+                let mut record = record.clone();
+                // A recording is exact where it ends; what carries requests meanwhile is not told again.
+                record.requests = record.requests.max(self.carried.get(&record.id).copied().unwrap_or(0));
+                upsert(&mut self.connections, record.id, &record, &mut held.connections, limits.connections)
             }
             Body::Request(record) => {
+                let new = !self.requests.contains_key(&record.id);
                 let record = Arc::new(record.clone());
-                upsert(&mut self.requests, record.id, &record, &mut held.requests, limits.requests)
+                let fits =
+                    upsert(&mut self.requests, record.id, &record, &mut held.requests, limits.requests);
+                if let Some(connection) = record.connection.filter(|_| new && fits) {
+                    self.carries(connection);
+                }
+                fits
+            }
+            Body::RequestUpdate(update) => {
+                let request = self.requests.get_mut(&update.id);
+                let known = request.is_some();
+                request.into_iter().for_each(|request| update.enter(Arc::make_mut(request)));
+                known
             }
             Body::Lock(record) => upsert(&mut self.locks, record.id, record, &mut held.locks, limits.locks),
             Body::DnsWait(record) => {
@@ -297,11 +322,19 @@ impl CommandState {
         }
     }
 
+    /// A request more on that connection.
+    fn carries(&mut self, connection: u32) {
+        let carried = self.carried.entry(connection).or_default();
+        *carried += 1;
+        if let Some(record) = self.connections.get_mut(&connection) {
+            record.requests = record.requests.max(*carried);
+        }
+    }
+
     /// Spells come in order; one that overlaps the last is cut, one that touches it joins it.
-    fn update(&mut self, update: &CommandUpdate, held: &mut usize, limit: usize) -> bool {
-        self.record = Some(update.command.clone());
+    fn slept(&mut self, spells: &[(Ns, Ns)], held: &mut usize, limit: usize) -> bool {
         let mut fits = true;
-        for &(start, end) in &update.idle {
+        for &(start, end) in spells {
             let own = self.idle.len();
             let last = self.idle.last_mut();
             let start = last.as_ref().map_or(start, |last| start.max(last.1));
@@ -379,7 +412,7 @@ fn upsert<K: Ord, V: Clone>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::End;
+    use crate::event::{CommandUpdate, End};
 
     fn at(at_ns: Ns, body: Body) -> Event {
         Event { at_ns, body }

@@ -8,7 +8,10 @@ use model::json;
 use thiserror::Error;
 
 /// A recording's schema.
-pub const SCHEMA: &str = "goobserve.recording/1";
+pub const SCHEMA: &str = "goobserve.recording/2";
+
+/// An earlier one that is read as well.
+pub const EARLIER: &str = "goobserve.recording/1";
 
 /// Bytes gathered before they are written without being asked to.
 const BATCH: usize = 64 << 10;
@@ -91,9 +94,8 @@ impl<W: Write> Recorder<W> {
         if self.stopped {
             return;
         }
-        match json::line(event) {
-            Ok(line) => {
-                self.pending.extend_from_slice(line.as_bytes());
+        match json::append(&mut self.pending, event) {
+            Ok(()) => {
                 self.pending.push(b'\n');
                 self.pending_lines += 1;
             }
@@ -173,7 +175,7 @@ mod tests {
         let text = String::from_utf8(recorder.into_inner()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with(r#"{"at_ns":0,"type":"session","schema":"goobserve.recording/1""#));
+        assert!(lines[0].starts_with(r#"{"at_ns":0,"type":"session","schema":"goobserve.recording/2""#));
         assert_eq!(lines[1], r#"{"at_ns":9,"type":"end","duration_ns":9}"#);
     }
 

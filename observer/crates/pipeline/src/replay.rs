@@ -8,7 +8,7 @@ use model::redact;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::record::SCHEMA;
+use super::record::{EARLIER, SCHEMA};
 
 /// Longest line that is read, its end included, bytes.
 pub const LINE_MAX: usize = 1 << 20;
@@ -32,7 +32,9 @@ pub enum ReplayError {
     #[error("this is no recording of goobserve: its first line is not a session line")]
     Foreign,
     /// Of another version
-    #[error("the recording has the schema {found:?}, this goobserve reads {SCHEMA}: use a matching version")]
+    #[error(
+        "the recording has the schema {found:?}, this goobserve reads {SCHEMA} and {EARLIER}: use a matching version"
+    )]
     Schema {
         /// What its first line says
         found: String,
@@ -96,7 +98,7 @@ impl<R: BufRead> Replay<R> {
             Err(_) => return Err(ReplayError::Foreign),
         };
         match (probe.kind.as_deref(), probe.schema) {
-            (Some("session"), Some(schema)) if schema == SCHEMA => {}
+            (Some("session"), Some(schema)) if schema == SCHEMA || schema == EARLIER => {}
             (Some("session"), Some(found)) => return Err(ReplayError::Schema { found }),
             _ => return Err(ReplayError::Foreign),
         }
@@ -230,10 +232,10 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_of_this_version_is_refused() {
-        let newer = SESSION.replace("recording/1", "recording/2");
+        let newer = SESSION.replace("recording/1", "recording/3");
         let (_, error, ..) = read(&[&newer, END]);
         let error = error.unwrap();
-        assert!(error.contains("goobserve.recording/2") && error.contains(SCHEMA), "{error}");
+        assert!(error.contains("goobserve.recording/3") && error.contains(SCHEMA), "{error}");
         for other in ["{}\n", "PNG\n", "[1]\n", END, "\n", "\u{1}\u{2}"] {
             let (_, error, ..) = read(&[other]);
             assert!(error.unwrap().contains("no recording of goobserve"), "{other:?}");

@@ -62,8 +62,8 @@ impl Lines {
             Body::Command(update) => {
                 let command = &update.command;
                 let id = command.id;
-                if let Some(gap) = update.gaps.iter().find(|gap| gap.idle_ns.is_none()) {
-                    return Some(line(event.at_ns, Some(id), &lost(gap)));
+                if let Some(text) = lost(&update.gaps) {
+                    return Some(line(event.at_ns, Some(id), &text));
                 }
                 if command.wall_ns.is_some() {
                     let text = self.once(id, Step::Ended, || ended(state, command))?;
@@ -73,10 +73,15 @@ impl Lines {
                     (Some(id), self.once(id, Step::Began, || began(command))?)
                 }
             }
+            Body::Idle(update) => (Some(update.command), lost(&update.gaps)?),
             Body::Process(process) => (Some(process.command), self.process(process)?),
             Body::Dns(dns) => (Some(dns.command), again.or_else(|| self.dns(dns))?),
             Body::Connection(connection) => (Some(connection.command), self.connection(connection)?),
             Body::Request(request) => (Some(request.command), self.request(request)?),
+            Body::RequestUpdate(update) => {
+                let request = state.command(update.command)?.requests.get(&update.id)?;
+                (Some(update.command), self.request(request)?)
+            }
             Body::Lock(wait) => (Some(wait.command), self.lock(wait)?),
             Body::DnsWait(wait) => {
                 let text = match wait.end_ns {
@@ -248,9 +253,11 @@ fn line(at_ns: Ns, command: Option<u32>, text: &str) -> String {
     clean(&format!("{:>9} s  {id:<4} {text}", moment(at_ns))).into_owned()
 }
 
-fn lost(gap: &Gap) -> String {
+/// Of a gap of which nothing more is known yet.
+fn lost(gaps: &[Gap]) -> Option<String> {
+    let gap = gaps.iter().find(|gap| gap.idle_ns.is_none())?;
     let took = duration(gap.end_ns.saturating_sub(gap.start_ns));
-    format!("records of the last {took} were lost: what happened meanwhile is not known")
+    Some(format!("records of the last {took} were lost: what happened meanwhile is not known"))
 }
 
 /// What was found, what it cost by now, and what can be tried.

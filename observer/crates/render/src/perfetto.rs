@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::clean::clean;
 use model::operations::{Flight, Subject};
-use model::record::{Connection, Ns};
+use model::record::Ns;
 use model::report::{Command, Report};
 use model::state::{CommandState, Moment, State};
 use model::words;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::lanes::lanes;
+use super::tracks::{Place, rows, tracks};
 
 /// Tracks of one kind in one process.
 const TRACKS: usize = 1_000;
@@ -91,29 +91,11 @@ struct Writer {
 /// What is known of a span beside its time.
 type Args = Vec<(&'static str, Value)>;
 
-/// Tracks in the order in which they are shown.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Clone)]
-enum Key {
-    Locks,
-    Server(String),
-    Connection(u32, Part),
-    /// Requests whose socket was not seen
-    Nowhere,
-}
-
-/// Of a connection.
+/// Of a connection its requests have tracks of their own; all else is the first part.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
 enum Part {
-    Handshakes,
+    First,
     Streams,
-}
-
-/// A span on its way to a track.
-struct Span<'a> {
-    name: String,
-    cat: &'static str,
-    time: (Ns, Ns),
-    flight: &'a Flight<'a>,
 }
 
 impl Writer {
@@ -151,7 +133,7 @@ impl Writer {
     fn stalls(&mut self, pid: u64, command: &Command) {
         let mut stalls: Vec<_> = command.stalls.iter().collect();
         stalls.sort_by_key(|stall| (stall.start_ns, stall.end_ns));
-        let places = lanes(stalls.iter().map(|stall| (stall.start_ns, stall.end_ns)), TRACKS);
+        let places = rows(stalls.iter().map(|stall| (stall.start_ns, Some(stall.end_ns))), TRACKS);
         let mut tracks = BTreeMap::new();
         for (stall, place) in stalls.into_iter().zip(places) {
             let Some(place) = place else {
@@ -171,59 +153,41 @@ impl Writer {
     }
 
     fn flights(&mut self, flights: &[Flight<'_>], of: &CommandState) {
-        let own = |connection: &Connection| Key::Connection(connection.id, Part::Handshakes);
-        let mut groups: BTreeMap<(u32, Key), Vec<Span<'_>>> = BTreeMap::new();
-        for flight in flights {
-            let time = (flight.operation.start_ns, flight.operation.end_ns);
-            let cat = flight.operation.phase.name();
-            let (key, name) = match flight.subject {
-                Subject::Dns(question) => {
-                    let dns = &question.record;
-                    (Key::Server(dns.server.clone()), format!("{} {}", dns.name, dns.qtype))
-                }
-                Subject::Connect(connection) => (own(connection), "TCP handshake".to_owned()),
-                Subject::Tls(connection) => (own(connection), "TLS handshake".to_owned()),
-                Subject::Helper(connection) | Subject::Late(connection) => {
-                    (own(connection), connection.comm.clone())
-                }
-                Subject::DnsWait(wait) => (Key::Server(wait.server.clone()), "asked before".to_owned()),
-                Subject::Request(request) => {
-                    let (module, version) = (request.module.as_deref(), request.version.as_deref());
-                    let (authority, path) = (request.authority.as_deref(), request.path.as_deref());
-                    let subject = words::subject(module, version, authority, path);
-                    let key =
-                        request.connection.map_or(Key::Nowhere, |id| Key::Connection(id, Part::Streams));
-                    (key, format!("{} {subject}", words::class(request.class)))
-                }
-                Subject::Lock(_) => (Key::Locks, "file lock".to_owned()),
-            };
-            let span = Span { name, cat, time, flight };
-            groups.entry((flight.subject.pid(), key)).or_default().push(span);
+        let tracks = tracks(of, flights.iter().copied());
+        let mut groups: BTreeMap<(u32, Place<'_>, Part), Vec<&Flight<'_>>> = BTreeMap::new();
+        for track in &tracks {
+            for flight in &track.flights {
+                let is_stream =
+                    matches!((track.place, flight.subject), (Place::Connection(_), Subject::Request(_)));
+                let part = if is_stream { Part::Streams } else { Part::First };
+                groups.entry((flight.subject.pid(), track.place, part)).or_default().push(flight);
+            }
         }
-        let mut marks = marks(of);
-        for (order, ((pid, key), mut spans)) in groups.into_iter().enumerate() {
+        let moments = tracks.iter().map(|track| (track.place, &track.moments));
+        let mut moments: BTreeMap<Place<'_>, _> = moments.collect();
+        for (order, ((pid, place, part), flights)) in groups.into_iter().enumerate() {
             let pid = u64::from(pid);
-            spans.sort_by_key(|span| span.time);
-            let places = lanes(spans.iter().map(|span| span.time), TRACKS);
-            let title = title(&key, of);
+            let time = |flight: &Flight<'_>| (flight.operation.start_ns, flight.operation.end_ns);
+            let times = flights.iter().map(|flight| (time(flight).0, Some(time(flight).1)));
+            let places = rows(times, TRACKS);
+            let title = title(place, part, of);
             let mut tracks = BTreeMap::new();
-            for (span, place) in spans.into_iter().zip(places) {
-                let Some(place) = place else {
+            for (flight, row) in flights.into_iter().zip(places) {
+                let Some(row) = row else {
                     self.left_out += 1;
                     continue;
                 };
-                let track = *tracks.entry(place).or_insert_with(|| {
-                    let more = if place == 0 { String::new() } else { format!(" ({})", place + 1) };
+                let track = *tracks.entry(row).or_insert_with(|| {
+                    let more = if row == 0 { String::new() } else { format!(" ({})", row + 1) };
                     self.track(pid, &format!("{title}{more}"), order as u64 + 1)
                 });
-                self.complete(pid, track, &span.name, span.cat, span.time, about(span.flight));
-                self.parts(pid, track, span.flight);
+                let cat = flight.operation.phase.name();
+                self.complete(pid, track, &name(flight), cat, time(flight), about(flight));
+                self.parts(pid, track, flight);
             }
-            let (Key::Connection(id, Part::Handshakes), Some(track)) = (&key, tracks.get(&0)) else {
-                continue;
-            };
-            for (at, name) in marks.remove(id).unwrap_or_default() {
-                self.instant(pid, *track, name, at);
+            let (Part::First, Some(track)) = (part, tracks.get(&0)) else { continue };
+            for (at, moment) in moments.remove(&place).into_iter().flatten() {
+                self.instant(pid, *track, mark(moment), *at);
             }
         }
     }
@@ -305,43 +269,52 @@ fn text(foreign: &str) -> String {
     clean(foreign).into_owned()
 }
 
-/// What happened at each connection, at single moments.
-fn marks(of: &CommandState) -> BTreeMap<u32, Vec<(Ns, &'static str)>> {
-    let mut marks: BTreeMap<u32, Vec<_>> = BTreeMap::new();
-    for (at, moment) in &of.moments {
-        let (connection, name) = match moment {
-            Moment::Retransmission(mark) if mark.syn => (mark.connection, "SYN sent again"),
-            Moment::Retransmission(mark) => (mark.connection, "segment sent again"),
-            Moment::Reset(mark) if mark.received => (mark.connection, "reset received"),
-            Moment::Reset(mark) => (mark.connection, "reset sent"),
-            Moment::Window(mark) => (
-                mark.connection,
-                match (mark.ours, mark.zero) {
-                    (true, true) => "our window closed",
-                    (true, false) => "our window opened",
-                    (false, true) => "peer's window closed",
-                    (false, false) => "peer's window opened",
-                },
-            ),
-        };
-        marks.entry(connection).or_default().push((*at, name));
+/// What happened at a connection, at a single moment.
+const fn mark(moment: &Moment) -> &'static str {
+    match moment {
+        Moment::Retransmission(mark) if mark.syn => "SYN sent again",
+        Moment::Retransmission(_) => "segment sent again",
+        Moment::Reset(mark) if mark.received => "reset received",
+        Moment::Reset(_) => "reset sent",
+        Moment::Window(mark) => match (mark.ours, mark.zero) {
+            (true, true) => "our window closed",
+            (true, false) => "our window opened",
+            (false, true) => "peer's window closed",
+            (false, false) => "peer's window opened",
+        },
     }
-    marks
 }
 
-fn title(key: &Key, of: &CommandState) -> String {
-    let name = |id: &u32| {
-        let connection = of.connections.get(id);
-        let host = connection.map(|of| of.server_name.as_ref().unwrap_or(&of.remote).clone());
-        let spoken = connection.and_then(|of| of.alpn.as_ref()).map(|alpn| format!(" {alpn}"));
-        format!("connection {id} {}{}", host.unwrap_or_default(), spoken.unwrap_or_default())
-    };
-    match key {
-        Key::Locks => "file locks".to_owned(),
-        Key::Server(server) => format!("name server {server}"),
-        Key::Connection(id, Part::Handshakes) => name(id),
-        Key::Connection(id, Part::Streams) => format!("connection {id} streams"),
-        Key::Nowhere => "requests, connection not seen".to_owned(),
+fn title(place: Place<'_>, part: Part, of: &CommandState) -> String {
+    match (place, part) {
+        (Place::Locks, _) => "file locks".to_owned(),
+        (Place::Server(server), _) => format!("name server {server}"),
+        (Place::Connection(id), Part::First) => {
+            let connection = of.connections.get(&id);
+            let host = connection.map(|of| of.server_name.as_ref().unwrap_or(&of.remote).clone());
+            let spoken = connection.and_then(|of| of.alpn.as_ref()).map(|alpn| format!(" {alpn}"));
+            format!("connection {id} {}{}", host.unwrap_or_default(), spoken.unwrap_or_default())
+        }
+        (Place::Connection(id), Part::Streams) => format!("connection {id} streams"),
+        (Place::Nowhere(""), _) => "requests, connection not seen".to_owned(),
+        (Place::Nowhere(host), _) => format!("requests to {host}, connection not seen"),
+    }
+}
+
+fn name(flight: &Flight<'_>) -> String {
+    match flight.subject {
+        Subject::Dns(question) => format!("{} {}", question.record.name, question.record.qtype),
+        Subject::Connect(_) => "TCP handshake".to_owned(),
+        Subject::Tls(_) => "TLS handshake".to_owned(),
+        Subject::Helper(connection) | Subject::Late(connection) => connection.comm.clone(),
+        Subject::DnsWait(_) => "asked before".to_owned(),
+        Subject::Request(request) => {
+            let (module, version) = (request.module.as_deref(), request.version.as_deref());
+            let (authority, path) = (request.authority.as_deref(), request.path.as_deref());
+            let subject = words::subject(module, version, authority, path);
+            format!("{} {subject}", words::class(request.class))
+        }
+        Subject::Lock(_) => "file lock".to_owned(),
     }
 }
 

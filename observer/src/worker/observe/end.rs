@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 use anyhow::Result;
-use diagnose::report::report;
+use diagnose::report::report_of;
 use model::event::{Body, End, Event};
 use model::operations::is_go;
 use model::record::{Ns, Process};
@@ -40,12 +40,12 @@ impl Observer {
 
     /// Everything seen by now is told, and what was found of it, as the report will have it; the time.
     fn settle(&mut self) -> Ns {
-        self.correlator.flush(self.settled(), &mut self.events);
+        self.correlator.settle(self.settled(), &mut self.events);
         let at_ns = self.now();
         let loss = self.loss();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
         self.take();
-        let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new());
+        let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new(), |_| None);
         self.events.extend(told.into_iter().map(|body| Event { at_ns, body }));
         self.take();
         at_ns
@@ -72,7 +72,7 @@ impl Observer {
         if self.task.child.is_none() {
             return Ok(());
         }
-        let mut report = report(&self.state);
+        let mut report = report_of(&self.state, |id| self.announcements.seen(id));
         // What cannot be written is said behind the report, which may be all there is.
         let mut written = Ok(());
         if let Some(file) = self.json.take() {

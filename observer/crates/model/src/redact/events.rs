@@ -4,7 +4,9 @@
 use super::shape::{self, FILE_MIN, HIDDEN, is_secret};
 use super::text::text;
 use super::{args, settings, url};
-use crate::event::{Body, CommandUpdate, DnsWait, Event, LockWait, Session, StallUpdate, Waiting};
+use crate::event::{
+    Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
+};
 use crate::evidence::Words;
 use crate::record::{Class, Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
 use crate::report::{Remedy, Stall};
@@ -20,13 +22,18 @@ pub fn event(event: Event) -> Event {
         Body::Dns(one) => Body::Dns(dns(one)),
         Body::Connection(one) => Body::Connection(connection(one)),
         Body::Request(one) => Body::Request(request(one)),
+        Body::RequestUpdate(one) => Body::RequestUpdate(request_update(one)),
         Body::Lock(one) => Body::Lock(lock(one)),
         Body::DnsWait(one) => Body::DnsWait(dns_wait(one)),
         Body::Waiting(one) => Body::Waiting(waiting(one)),
         Body::Stall(one) => Body::Stall(stall_update(one)),
         // Numbers alone.
-        same
-        @ (Body::Retransmission(_) | Body::Reset(_) | Body::Window(_) | Body::Loss(_) | Body::End(_)) => same,
+        same @ (Body::Idle(_)
+        | Body::Retransmission(_)
+        | Body::Reset(_)
+        | Body::Window(_)
+        | Body::Loss(_)
+        | Body::End(_)) => same,
     };
     Event { at_ns, body }
 }
@@ -303,6 +310,12 @@ fn request(whole: Request) -> Request {
         outcome,
         reset_code: reset_code.as_deref().map(word),
     }
+}
+
+fn request_update(whole: RequestUpdate) -> RequestUpdate {
+    let RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code } = whole;
+    let reset_code = reset_code.as_deref().map(word);
+    RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code }
 }
 
 fn lock(whole: LockWait) -> LockWait {

@@ -83,8 +83,13 @@ const SECRET_ENDS: [&str; 8] =
 
 /// Whether a text is shaped like a credential. `min`: [`NAME_MIN`] or [`FILE_MIN`].
 pub(super) fn is_secret(text: &str, min: usize) -> bool {
-    is_marked(text)
-        || text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').any(is_uuid)
+    // Nothing shorter is one, and most names are.
+    text.len() >= min.min(MARKED_MIN) && (is_marked(text) || is_made(text, min))
+}
+
+/// Whether there is something in a text that machines make.
+fn is_made(text: &str, min: usize) -> bool {
+    text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').any(is_uuid)
         || text.split(|c: char| !c.is_ascii_hexdigit()).any(is_key)
         || text.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').any(|part| random(part, min))
 }

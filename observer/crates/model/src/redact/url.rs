@@ -44,11 +44,15 @@ fn user_info(user: &str) -> String {
 /// A host or address with its port: user info goes, and labels that are credentials.
 pub(super) fn host(text: &str) -> String {
     let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    let label = |label: &str| {
+    let mut out = String::with_capacity(host.len());
+    for (n, label) in host.split('.').enumerate() {
+        if n > 0 {
+            out.push('.');
+        }
         let min = if label.contains(|c: char| c.is_ascii_uppercase()) { NAME_MIN } else { LABEL_MIN };
-        if is_secret(label, min) { HIDDEN.to_owned() } else { label.to_owned() }
-    };
-    host.split('.').map(label).collect::<Vec<_>>().join(".")
+        out.push_str(if is_secret(label, min) { HIDDEN } else { label });
+    }
+    out
 }
 
 /// A list of module path patterns (GOPRIVATE and its kin), separated by commas: what is none is hidden.
@@ -128,29 +132,41 @@ pub(super) fn target(text: &str) -> String {
 /// Names with slashes between: each that is shaped like a credential goes. `min` as of
 /// [`is_secret`].
 pub(super) fn names(path: &str, min: usize) -> String {
-    let (mut versions, mut out) = (false, Vec::new());
-    for part in path.split('/') {
+    let (mut versions, mut out) = (false, String::with_capacity(path.len()));
+    for (n, part) in path.split('/').enumerate() {
+        if n > 0 {
+            out.push('/');
+        }
         let stem = part.rsplit_once('.').map_or(part, |(stem, _)| stem);
         // Behind `@v` stand versions: commits among them.
         let version = versions && (shape::is_commit(stem) || shape::is_commit(part));
-        out.push(if version { part.to_owned() } else { name(part, min) });
+        if version {
+            out.push_str(part);
+        } else {
+            name(part, min, &mut out);
+        }
         versions = part == "@v";
     }
-    out.join("/")
+    out
 }
 
-/// One name of a path.
-fn name(text: &str, min: usize) -> String {
-    let stem = text.rsplit_once('.').map_or(text, |(stem, _)| stem);
-    match text.rsplit_once('@') {
-        Some(("", right)) => format!("@{}", name(right, min)),
-        Some((left, right)) if left.contains(':') => format!("{HIDDEN}@{}", name(right, min)),
-        Some((left, right)) => format!("{}@{}", name(left, min), name(right, min)),
-        None if is_version(text) || is_version(stem) => text.to_owned(),
-        None if min == shape::FILE_MIN && shape::is_digest(digest(text)) => text.to_owned(),
-        None if is_secret(text, min) => HIDDEN.to_owned(),
-        None => text.to_owned(),
+/// Appends one name of a path.
+fn name(text: &str, min: usize, out: &mut String) {
+    if let Some((left, right)) = text.rsplit_once('@') {
+        match left {
+            "" => {}
+            left if left.contains(':') => out.push_str(HIDDEN),
+            left => name(left, min, out),
+        }
+        out.push('@');
+        return name(right, min, out);
     }
+    let stem = || text.rsplit_once('.').map_or(text, |(stem, _)| stem);
+    let shown = !is_secret(text, min)
+        || is_version(text)
+        || is_version(stem())
+        || min == shape::FILE_MIN && shape::is_digest(digest(text));
+    out.push_str(if shown { text } else { HIDDEN });
 }
 
 /// The digest in names such as `DIGEST.lock`, `DIGEST-d` and `libpod-DIGEST.scope`.

@@ -2,7 +2,6 @@
 
 mod late;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use late::tcp_state;
@@ -13,6 +12,7 @@ use observer_common::{
     UNKNOWN32, UNKNOWN64,
 };
 
+use super::numbers::ByNumber;
 use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
 
@@ -47,34 +47,54 @@ struct Live {
     found: Option<u32>,
     /// Records were lost meanwhile
     gap: bool,
+    /// The record has what was not told, which alone is not worth it
+    untold: bool,
+    /// What was told of it is in doubt, for records were lost since
+    in_doubt: bool,
 }
 
 impl Live {
     fn new(record: Connection, found: Option<u32>) -> Self {
         let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
-        let (probed, zero, gap) = (false, (false, false), false);
-        Self { record, sent, received, probed, zero, info_ns: 0, told_ns: 0, found, gap }
+        Self {
+            record,
+            sent,
+            received,
+            probed: false,
+            zero: (false, false),
+            info_ns: 0,
+            told_ns: 0,
+            found,
+            gap: false,
+            untold: false,
+            in_doubt: false,
+        }
+    }
+
+    fn tell(&mut self, out: &mut Out<'_>) {
+        (self.untold, self.in_doubt) = (false, false);
+        out.push(Body::Connection(self.record.clone()));
     }
 }
 
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
-    live: HashMap<u64, Live>,
+    live: ByNumber<u64, Live>,
     next: u32,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { live: HashMap::new(), next: 1 }
+        Self { live: ByNumber::default(), next: 1 }
     }
 
-    pub(super) fn state(&mut self, owner: &Owner, event: &SockState, out: &mut Out<'_>) {
+    pub(super) fn state(&mut self, owner: Owner<'_>, event: &SockState, out: &mut Out<'_>) {
         if event.new == state::SYN_SENT {
             let record = Connection {
                 command: owner.command,
                 id: self.next,
                 pid: owner.pid,
-                comm: owner.comm.clone(),
+                comm: owner.comm.to_owned(),
                 remote: address(event.family, &event.remote, event.remote_port),
                 start_ns: out.at_ns,
                 ..Connection::default()
@@ -117,7 +137,7 @@ impl Connections {
         if matches!(event.error, errno::RESET | errno::REFUSED) && event.old != state::SYN_SENT && !ended {
             record.outcome = ConnectionOutcome::Reset;
         }
-        out.push(Body::Connection(record.clone()));
+        live.tell(out);
         if event.new == state::CLOSE {
             self.live.remove(&event.conn);
         }
@@ -144,7 +164,7 @@ impl Connections {
             }
             out.push(Body::Reset(ResetMark { command, connection, received }));
         }
-        out.push(Body::Connection(record.clone()));
+        live.tell(out);
     }
 
     pub(super) fn info(&mut self, event: &TcpInfo, out: &mut Out<'_>) {
@@ -174,7 +194,9 @@ impl Connections {
         // Round-trip times and byte counts alone are told with the next event that matters.
         if progress || before != (record.received_out_of_order, record.zero_windows) {
             live.told_ns = record.received_ns.unwrap_or(live.told_ns);
-            out.push(Body::Connection(record.clone()));
+            live.tell(out);
+        } else {
+            live.untold = true;
         }
     }
 
@@ -187,7 +209,7 @@ impl Connections {
         // (git, curl) nothing closer to its end can be seen.
         if !received && !live.probed && record.tls_version.is_some() && record.tls_ns.is_none() {
             record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
-            out.push(Body::Connection(record.clone()));
+            live.tell(out);
             return;
         }
         match buffer.push(bytes) {
@@ -204,7 +226,7 @@ impl Connections {
             }
             _ => return,
         }
-        out.push(Body::Connection(record.clone()));
+        live.tell(out);
     }
 
     pub(super) fn handshake(&mut self, event: &Handshake, ended: bool, out: &mut Out<'_>) {
@@ -217,7 +239,7 @@ impl Connections {
             live.probed = true;
             record.tls_start_ns = Some(out.at_ns);
         }
-        out.push(Body::Connection(record.clone()));
+        live.tell(out);
     }
 
     /// The connection carries one request more, of that protocol. Its number and command.
@@ -228,13 +250,19 @@ impl Connections {
         request: bool,
         out: &mut Out<'_>,
     ) -> Option<u32> {
-        let record = &mut self.live.get_mut(&conn)?.record;
+        let live = self.live.get_mut(&conn)?;
+        let record = &mut live.record;
         record.requests += u32::from(request);
-        if record.alpn.is_none() {
+        let news = record.alpn.is_none();
+        if news {
             record.alpn = Some(protocol.to_owned());
         }
-        out.push(Body::Connection(record.clone()));
-        Some(record.id)
+        if news || live.in_doubt {
+            live.tell(out);
+        } else {
+            live.untold = true; // the request itself says it
+        }
+        Some(live.record.id)
     }
 
     /// The peer said over HTTP/2 how many streams it allows, or that it takes no new ones.
@@ -251,7 +279,7 @@ impl Connections {
         record.stream_limit = stream_limit.or(record.stream_limit);
         record.goaway = goaway.or(record.goaway.take());
         if before != (record.stream_limit, record.goaway.clone()) {
-            out.push(Body::Connection(record.clone()));
+            live.tell(out);
         }
     }
 
@@ -260,7 +288,7 @@ impl Connections {
         let Some(live) = self.live.get_mut(&conn) else { return true };
         let news = !std::mem::replace(&mut live.record.joined_late, true);
         if news {
-            out.push(Body::Connection(live.record.clone()));
+            live.tell(out);
         }
         news
     }
@@ -271,9 +299,22 @@ impl Connections {
         Some(record.server_name.as_deref().unwrap_or(&record.remote))
     }
 
-    /// What these connections carried may be among records that were lost.
-    pub(super) fn behind_gap(&mut self) {
-        self.live.values_mut().for_each(|live| live.gap = true);
+    /// What these connections carried may be among records that were lost. What is known from before is
+    /// told before the gap is.
+    pub(super) fn behind_gap(&mut self, out: &mut Out<'_>) {
+        self.settle(None, out);
+        for live in self.live.values_mut() {
+            (live.gap, live.in_doubt) = (true, true);
+        }
+    }
+
+    /// Tells what was not told yet, of that command's connections or of all: the command, or the
+    /// observation, ends.
+    pub(super) fn settle(&mut self, command: Option<u32>, out: &mut Out<'_>) {
+        let of = |live: &&mut Live| command.is_none_or(|command| live.record.command == command);
+        let mut untold: Vec<_> = self.live.values_mut().filter(of).filter(|live| live.untold).collect();
+        untold.sort_by_key(|live| live.record.id);
+        untold.into_iter().for_each(|live| live.tell(out));
     }
 
     #[cfg(test)]
@@ -319,9 +360,9 @@ mod tests {
     fn payload_is_dated_by_the_segment_before_the_one_that_tells_it() {
         const S: Ns = PROGRESS_NS;
         let (mut connections, mut events) = (Connections::new(), Vec::new());
-        let owner = Owner { command: 1, pid: 1, comm: "go".into() };
+        let owner = Owner { command: 1, pid: 1, comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
-        connections.state(&owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
         // The last but one brings the last bytes; a keepalive's answer comes much later.
         for (at_ns, bytes_received) in [(2 * S, 10), (3 * S, 20), (30 * S, 30)] {
             let mut info = TcpInfo { conn: 7, ..TcpInfo::new_zeroed() };
@@ -338,9 +379,9 @@ mod tests {
     #[test]
     fn our_window_was_closed_by_the_segment_before_the_one_that_tells_it() {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
-        let owner = Owner { command: 1, pid: 1, comm: "go".into() };
+        let owner = Owner { command: 1, pid: 1, comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
-        connections.state(&owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
         // The peer's probe, a quarter of a second later; then the window is open again.
         for (at_ns, gap_ns, rcv_wnd) in [(5, UNKNOWN64, 9), (300, 250, 0), (900, 600, 9)] {
             let mut info = TcpInfo { conn: 7, gap_ns, ..TcpInfo::new_zeroed() };
@@ -357,7 +398,7 @@ mod tests {
     #[test]
     fn an_end_that_was_missed_says_nothing_of_the_socket() {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
-        let owner = Owner { command: 1, pid: 1, comm: "go".into() };
+        let owner = Owner { command: 1, pid: 1, comm: "go" };
         let [begun, open, closing, over] = [(7, 2), (2, 1), (1, 4), (4, 7)].map(|(old, new)| SockState {
             conn: 7,
             family: 2,
@@ -368,7 +409,7 @@ mod tests {
         let open = SockState { local_port: 50_000, local: [10; 16], ..open };
         let over = SockState { family: 0, stats: TcpStats::UNKNOWN, ..over };
         for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
-            connections.state(&owner, &state, &mut Out { events: &mut events, at_ns });
+            connections.state(owner, &state, &mut Out { events: &mut events, at_ns });
         }
         let Some(Body::Connection(last)) = events.pop().map(|event| event.body) else {
             panic!("nothing told")

@@ -27,7 +27,7 @@ impl Locks {
         Self { waits: HashMap::new(), next: 1 }
     }
 
-    pub(super) fn lock(&mut self, owner: &Owner, header: &Header, _: &Lock, out: &mut Out<'_>) {
+    pub(super) fn lock(&mut self, owner: Owner<'_>, header: &Header, _: &Lock, out: &mut Out<'_>) {
         if header.flags & LOCK_TAKEN != 0 {
             if let Some(mut wait) = self.waits.remove(&header.tid) {
                 wait.end_ns = Some(out.at_ns);
@@ -48,7 +48,7 @@ impl Locks {
     }
 
     /// A thread was found waiting for a lock.
-    pub(super) fn found(&mut self, owner: &Owner, tid: u32, out: &mut Out<'_>) {
+    pub(super) fn found(&mut self, owner: Owner<'_>, tid: u32, out: &mut Out<'_>) {
         let wait = LockWait {
             command: owner.command,
             id: self.next,

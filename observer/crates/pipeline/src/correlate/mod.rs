@@ -8,6 +8,7 @@ mod found_tests;
 #[cfg(test)]
 mod gap_tests;
 mod locks;
+mod numbers;
 mod processes;
 mod questions;
 mod requests;
@@ -23,7 +24,7 @@ pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::record::{Loss, Ns};
-use observer_common::{FOUND_TREES, Header, STUBS};
+use observer_common::{EXIT_ROOT, FOUND_TREES, Header, STUBS};
 pub use processes::Facts;
 use processes::Processes;
 use questions::Questions;
@@ -33,11 +34,11 @@ use stubs::Stubs;
 use crate::decode::wire::{Body as Wire, Record};
 
 /// Whose event it is.
-#[derive(Clone, Debug)]
-struct Owner {
+#[derive(Clone, Copy, Debug)]
+struct Owner<'a> {
     command: u32,
     pid: u32,
-    comm: String,
+    comm: &'a str,
 }
 
 /// Where events go, with the time they get.
@@ -68,12 +69,8 @@ impl Clock {
 pub struct Correlator {
     clock: Clock,
     processes: Processes,
-    connections: Connections,
-    questions: Questions,
-    requests: Requests,
-    locks: Locks,
+    spans: Spans,
     stubs: Stubs,
-    undecoded: u64,
     /// Trees that ran already and whose sockets have been told
     sockets_told: HashSet<u32>,
     /// Time of the latest record: what is added from outside is told as of then
@@ -82,128 +79,17 @@ pub struct Correlator {
     gaps: VecDeque<(Ns, Ns)>,
 }
 
-/// Whether a record shows that a thread of its tree ran; others come from the network.
-const fn of_thread(body: &Wire<'_>) -> bool {
-    !matches!(body, Wire::SockState(_) | Wire::SockMark(_) | Wire::TcpInfo(_))
+/// What processes do, apart from them: their names are read meanwhile.
+struct Spans {
+    connections: Connections,
+    questions: Questions,
+    requests: Requests,
+    locks: Locks,
+    undecoded: u64,
 }
 
-impl Correlator {
-    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `dns_timeout_ns`: how long a
-    /// resolver waits for an answer (resolv.conf's `timeout`).
-    pub fn new(start_ns: u64, dns_timeout_ns: Ns) -> Self {
-        let clock = Clock { start_ns };
-        Self {
-            clock,
-            processes: Processes::new(clock),
-            connections: Connections::new(),
-            questions: Questions::new(dns_timeout_ns),
-            requests: Requests::new(clock),
-            locks: Locks::new(),
-            stubs: Stubs::default(),
-            undecoded: 0,
-            sockets_told: HashSet::new(),
-            latest_ns: 0,
-            gaps: VecDeque::new(),
-        }
-    }
-
-    /// Takes the next record, in order of time, and appends what it tells.
-    pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
-        let header = &record.header;
-        let at_ns = self.clock.ns(header.at_ns);
-        self.close_gaps(at_ns, events);
-        let mut out = Out { events, at_ns };
-        self.latest_ns = self.latest_ns.max(at_ns);
-        if self.gaps.front().is_none_or(|gap| at_ns <= gap.0) && of_thread(&record.body) {
-            self.processes.alive(header.root, at_ns);
-        }
-        match &record.body {
-            body if header.root == STUBS => self.of_stub(header, body, &mut out),
-            Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
-            Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
-            Wire::Exit(exit) => {
-                if let Some(owner) = self.processes.owner(header) {
-                    self.questions.process_ended(owner.pid);
-                    self.requests.process_ended(owner.pid);
-                }
-                self.processes.exit(header, exit, &mut out);
-            }
-            Wire::Spell(spell) => self.processes.spell(header, spell, &mut out),
-            body => {
-                // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
-                let Some(owner) = self.processes.owner(header) else { return };
-                self.of_process(&owner, header, body, &mut out);
-            }
-        }
-    }
-
-    /// Of what a stub resolver does only its questions matter, and its children that ask them.
-    fn of_stub(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
-        match body {
-            Wire::Fork(fork) => self.stubs.fork(header.pid, fork.child),
-            Wire::Dns(payload, bytes) => {
-                self.undecoded += self.questions.of_stub(&self.stubs, header, payload, bytes, out);
-            }
-            _ => {}
-        }
-    }
-
-    /// The agent follows a stub resolver.
-    pub fn stub(&mut self, stub: StubProcess) {
-        self.stubs.add(stub);
-    }
-
-    /// The agent follows a process that ran already.
-    pub fn found(&mut self, process: &FoundProcess, events: &mut Vec<Event>) {
-        let mut out = self.outside(process.at_ns, events);
-        self.processes.found(process, &mut out);
-    }
-
-    /// The sockets of a tree that ran already.
-    pub fn found_sockets(&mut self, told: &FoundSockets, events: &mut Vec<Event>) {
-        let mut out = self.outside(told.at_ns, events);
-        let first = self.sockets_told.insert(told.root);
-        let owner = |pid| self.processes.owner_of(told.root, pid);
-        let new = self.connections.found(told, first, owner, &mut out);
-        self.questions.found(told, first, owner, &mut out);
-        self.requests.found(if first { new + u64::from(told.untold) } else { 0 });
-    }
-
-    /// Threads of a tree that ran already wait for locks.
-    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &FoundLock, events: &mut Vec<Event>) {
-        let mut out = self.outside(at_ns, events);
-        if let Some(owner) = self.processes.owner_of(root, lock.pid) {
-            self.locks.found(&owner, lock.tid, &mut out);
-        }
-    }
-
-    /// A process that ran already has ended without a trace.
-    pub fn found_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
-        let mut out = Out { events, at_ns: self.latest_ns };
-        self.questions.process_ended(pid);
-        self.requests.process_ended(pid);
-        self.processes.gone(root, pid, &mut out);
-    }
-
-    /// Trees that ran already and have sockets of which only the kernel can be asked.
-    pub fn found_trees(&self) -> Vec<u32> {
-        let running = self.running_trees().into_iter().map(|(tree, _)| tree);
-        let found = running.filter(|tree| *tree >= FOUND_TREES);
-        found.filter(|tree| self.connections.any_found(*tree) || self.questions.any_found(*tree)).collect()
-    }
-
-    /// The number of a command's tree, when it ran already.
-    pub fn found_tree(&self, command: u32) -> Option<u32> {
-        self.processes.tree_of(command).filter(|tree| *tree >= FOUND_TREES)
-    }
-
-    /// What the agent tells, as of when it saw it.
-    fn outside<'a>(&mut self, at_ns: u64, events: &'a mut Vec<Event>) -> Out<'a> {
-        self.latest_ns = self.latest_ns.max(self.clock.ns(at_ns));
-        Out { events, at_ns: self.latest_ns }
-    }
-
-    fn of_process(&mut self, owner: &Owner, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
+impl Spans {
+    fn of_process(&mut self, owner: Owner<'_>, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
             Wire::SockState(state) => self.connections.state(owner, state, out),
             Wire::SockMark(mark) => self.connections.mark(mark, out),
@@ -229,6 +115,136 @@ impl Correlator {
             Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Spell(_) => {}
         }
     }
+}
+
+/// Whether a record shows that a thread of its tree ran; others come from the network.
+const fn of_thread(body: &Wire<'_>) -> bool {
+    !matches!(body, Wire::SockState(_) | Wire::SockMark(_) | Wire::TcpInfo(_))
+}
+
+impl Correlator {
+    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `dns_timeout_ns`: how long a
+    /// resolver waits for an answer (resolv.conf's `timeout`).
+    pub fn new(start_ns: u64, dns_timeout_ns: Ns) -> Self {
+        let clock = Clock { start_ns };
+        Self {
+            clock,
+            processes: Processes::new(clock),
+            spans: Spans {
+                connections: Connections::new(),
+                questions: Questions::new(dns_timeout_ns),
+                requests: Requests::new(clock),
+                locks: Locks::new(),
+                undecoded: 0,
+            },
+            stubs: Stubs::default(),
+            sockets_told: HashSet::new(),
+            latest_ns: 0,
+            gaps: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next record, in order of time, and appends what it tells.
+    pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
+        let header = &record.header;
+        let at_ns = self.clock.ns(header.at_ns);
+        self.close_gaps(at_ns, events);
+        let mut out = Out { events, at_ns };
+        self.latest_ns = self.latest_ns.max(at_ns);
+        if self.gaps.front().is_none_or(|gap| at_ns <= gap.0) && of_thread(&record.body) {
+            self.processes.alive(header.root, at_ns);
+        }
+        match &record.body {
+            body if header.root == STUBS => self.of_stub(header, body, &mut out),
+            Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
+            Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
+            Wire::Exit(exit) => {
+                if let Some(owner) = self.processes.owner(header) {
+                    self.spans.questions.process_ended(owner.pid);
+                    self.spans.requests.process_ended(owner.pid);
+                    if header.flags & EXIT_ROOT != 0 {
+                        self.spans.connections.settle(Some(owner.command), &mut out);
+                    }
+                }
+                self.processes.exit(header, exit, &mut out);
+            }
+            Wire::Spell(spell) => self.processes.spell(header, spell, &mut out),
+            body => {
+                // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
+                let Some(owner) = self.processes.owner(header) else { return };
+                self.spans.of_process(owner, header, body, &mut out);
+            }
+        }
+    }
+
+    /// Of what a stub resolver does only its questions matter, and its children that ask them.
+    fn of_stub(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
+        match body {
+            Wire::Fork(fork) => self.stubs.fork(header.pid, fork.child),
+            Wire::Dns(payload, bytes) => {
+                self.spans.undecoded +=
+                    self.spans.questions.of_stub(&self.stubs, header, payload, bytes, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The agent follows a stub resolver.
+    pub fn stub(&mut self, stub: StubProcess) {
+        self.stubs.add(stub);
+    }
+
+    /// The agent follows a process that ran already.
+    pub fn found(&mut self, process: &FoundProcess, events: &mut Vec<Event>) {
+        let mut out = self.outside(process.at_ns, events);
+        self.processes.found(process, &mut out);
+    }
+
+    /// The sockets of a tree that ran already.
+    pub fn found_sockets(&mut self, told: &FoundSockets, events: &mut Vec<Event>) {
+        let mut out = self.outside(told.at_ns, events);
+        let first = self.sockets_told.insert(told.root);
+        let owner = |pid| self.processes.owner_of(told.root, pid);
+        let new = self.spans.connections.found(told, first, owner, &mut out);
+        self.spans.questions.found(told, first, owner, &mut out);
+        self.spans.requests.found(if first { new + u64::from(told.untold) } else { 0 });
+    }
+
+    /// Threads of a tree that ran already wait for locks.
+    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &FoundLock, events: &mut Vec<Event>) {
+        let mut out = self.outside(at_ns, events);
+        if let Some(owner) = self.processes.owner_of(root, lock.pid) {
+            self.spans.locks.found(owner, lock.tid, &mut out);
+        }
+    }
+
+    /// A process that ran already has ended without a trace.
+    pub fn found_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.spans.questions.process_ended(pid);
+        self.spans.requests.process_ended(pid);
+        self.processes.gone(root, pid, &mut out);
+    }
+
+    /// Trees that ran already and have sockets of which only the kernel can be asked.
+    pub fn found_trees(&self) -> Vec<u32> {
+        let running = self.running_trees().into_iter().map(|(tree, _)| tree);
+        let found = running.filter(|tree| *tree >= FOUND_TREES);
+        found
+            .filter(|tree| self.spans.connections.any_found(*tree) || self.spans.questions.any_found(*tree))
+            .collect()
+    }
+
+    /// The number of a command's tree, when it ran already.
+    pub fn found_tree(&self, command: u32) -> Option<u32> {
+        self.processes.tree_of(command).filter(|tree| *tree >= FOUND_TREES)
+    }
+
+    /// What the agent tells, as of when it saw it.
+    fn outside<'a>(&mut self, at_ns: u64, events: &'a mut Vec<Event>) -> Out<'a> {
+        self.latest_ns = self.latest_ns.max(self.clock.ns(at_ns));
+        Out { events, at_ns: self.latest_ns }
+    }
 
     /// What was found out about a process from outside (`/proc`, its binary).
     pub fn facts(&mut self, pid: u32, facts: &Facts, events: &mut Vec<Event>) {
@@ -239,7 +255,7 @@ impl Correlator {
     /// Names the file whose lock a thread waits for, and who holds it.
     pub fn lock_facts(&mut self, tid: u32, facts: LockFacts, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
-        self.locks.facts(tid, facts, &mut out);
+        self.spans.locks.facts(tid, facts, &mut out);
     }
 
     /// Tells what has been gathered since the last time, and what time alone brings: idle spells
@@ -247,15 +263,21 @@ impl Correlator {
     pub fn flush(&mut self, now: Ns, events: &mut Vec<Event>) {
         self.close_gaps(now, events);
         let mut out = Out { events, at_ns: self.latest_ns.max(now) };
-        self.questions.expire(now, &mut out);
+        self.spans.questions.expire(now, &mut out);
         out.at_ns = self.latest_ns;
         self.processes.flush(&mut out);
+    }
+
+    /// The observation ends: tells what was gathered without being worth an event.
+    pub fn settle(&mut self, now: Ns, events: &mut Vec<Event>) {
+        self.flush(now, events);
+        self.spans.connections.settle(None, &mut Out { events, at_ns: self.latest_ns });
     }
 
     /// Records between `from` and `to` (`CLOCK_MONOTONIC`) were lost without a trace. What depends on
     /// every byte before is not known from here on.
     pub fn gap(&mut self, from: u64, to: u64) {
-        self.requests.gap();
+        self.spans.requests.gap();
         self.gaps.push_back((self.clock.ns(from), self.clock.ns(to)));
     }
 
@@ -263,9 +285,9 @@ impl Correlator {
     fn close_gaps(&mut self, now: Ns, events: &mut Vec<Event>) {
         while let Some(gap) = self.gaps.pop_front_if(|gap| gap.1 < now) {
             let mut out = Out { events, at_ns: self.latest_ns };
-            self.questions.gap(gap.1);
-            self.requests.behind_gap();
-            self.connections.behind_gap();
+            self.spans.questions.gap(gap.1);
+            self.spans.requests.behind_gap();
+            self.spans.connections.behind_gap(&mut out);
             self.processes.gap(gap, &mut out);
         }
     }
@@ -273,6 +295,7 @@ impl Correlator {
     /// The topmost process of a tree has ended without a trace.
     pub fn ended_unseen(&mut self, root: u32, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
+        self.spans.connections.settle(None, &mut out);
         self.processes.ended_unseen(root, &mut out);
     }
 
@@ -285,20 +308,20 @@ impl Correlator {
 
     /// Another record could not be read.
     pub fn undecoded(&mut self) {
-        self.undecoded += 1;
+        self.spans.undecoded += 1;
     }
 
     /// Processes that run already are not followed.
     pub fn overlooked(&mut self, processes: u32) {
-        self.undecoded += u64::from(processes);
+        self.spans.undecoded += u64::from(processes);
     }
 
     /// What was not seen; `kernel_events_lost` is counted by the kernel side.
     pub fn loss(&self, kernel_events_lost: u64) -> Loss {
         Loss {
             kernel_events_lost,
-            events_undecoded: self.undecoded,
-            connections_joined_late: self.requests.joined_late(),
+            events_undecoded: self.spans.undecoded,
+            connections_joined_late: self.spans.requests.joined_late(),
             // The worker's to say.
             programs_unexamined: 0,
         }
@@ -333,10 +356,10 @@ impl Correlator {
     #[cfg(test)]
     fn is_empty(&self) -> bool {
         self.processes.is_empty()
-            && self.connections.is_empty()
-            && self.questions.is_empty()
-            && self.requests.is_empty()
-            && self.locks.is_empty()
+            && self.spans.connections.is_empty()
+            && self.spans.questions.is_empty()
+            && self.spans.requests.is_empty()
+            && self.spans.locks.is_empty()
             && self.sockets_told.is_empty()
     }
 
@@ -344,15 +367,15 @@ impl Correlator {
     pub fn forget(&mut self, command: u32) {
         // What is known by process goes with those that outlive the command, too.
         for pid in self.processes.pids(command) {
-            self.questions.process_ended(pid);
+            self.spans.questions.process_ended(pid);
         }
         if let Some(tree) = self.processes.tree_of(command) {
             self.sockets_told.remove(&tree);
         }
         self.processes.forget(command);
-        self.connections.forget(command);
-        self.questions.forget(command);
-        self.requests.forget(command);
-        self.locks.forget(command);
+        self.spans.connections.forget(command);
+        self.spans.questions.forget(command);
+        self.spans.requests.forget(command);
+        self.spans.locks.forget(command);
     }
 }

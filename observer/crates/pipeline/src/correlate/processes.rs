@@ -1,12 +1,13 @@
 //! Processes and commands: the tree, its idle spells, its end.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use model::event::{Body, CommandUpdate};
+use model::event::{Body, CommandUpdate, Idle};
 use model::record::{Command, Gap, Go, Local, Ns, Process};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Spell};
 
 use super::found::FoundProcess;
+use super::numbers::ByNumber;
 use super::{Clock, Out, Owner};
 
 /// Idle spells gathered before they are told; at thousands a second this is a line or two.
@@ -42,9 +43,9 @@ struct Running {
 pub(super) struct Processes {
     clock: Clock,
     /// Command of a tree
-    roots: HashMap<u32, u32>,
+    roots: ByNumber<u32, u32>,
     commands: BTreeMap<u32, Running>,
-    processes: HashMap<u32, Process>,
+    processes: ByNumber<u32, Process>,
     /// Those of `processes` whose beginning was not seen: nor was what CPU time they took before
     found: HashSet<u32>,
     next: u32,
@@ -54,16 +55,16 @@ impl Processes {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            roots: HashMap::new(),
+            roots: ByNumber::default(),
             commands: BTreeMap::new(),
-            processes: HashMap::new(),
+            processes: ByNumber::default(),
             found: HashSet::new(),
             next: 1,
         }
     }
 
     /// Whose event it is; `None` for a tree that has not begun or is forgotten.
-    pub(super) fn owner(&self, header: &Header) -> Option<Owner> {
+    pub(super) fn owner(&self, header: &Header) -> Option<Owner<'_>> {
         self.owner_of(header.root, header.pid)
     }
 
@@ -87,9 +88,9 @@ impl Processes {
     }
 
     /// Whose a process is, by its tree and its number.
-    pub(super) fn owner_of(&self, root: u32, pid: u32) -> Option<Owner> {
+    pub(super) fn owner_of(&self, root: u32, pid: u32) -> Option<Owner<'_>> {
         let command = *self.roots.get(&root)?;
-        let comm = self.processes.get(&pid).map(|process| process.comm.clone()).unwrap_or_default();
+        let comm = self.processes.get(&pid).map_or("", |process| &process.comm);
         Some(Owner { command, pid, comm })
     }
 
@@ -105,7 +106,7 @@ impl Processes {
             command: owner.command,
             pid: fork.child,
             ppid: header.pid,
-            comm: owner.comm,
+            comm: owner.comm.to_owned(),
             args,
             start_ns: out.at_ns,
             ..Process::default()
@@ -327,9 +328,7 @@ impl Processes {
     }
 
     pub(super) fn flush(&mut self, out: &mut Out<'_>) {
-        for running in self.commands.values_mut().filter(|running| !running.idle.is_empty()) {
-            running.tell(out);
-        }
+        self.commands.values_mut().for_each(|running| running.tell_idle(out));
     }
 
     #[cfg(test)]
@@ -372,26 +371,28 @@ impl Running {
 
     fn tell_gap(&mut self, out: &mut Out<'_>) {
         // Idle intervals that are known come first: the gap is what is left.
-        if !self.idle.is_empty() {
-            self.tell(out);
-        }
-        let (command, gaps) = (self.record.clone(), self.gap.into_iter().collect());
-        out.push(Body::Command(CommandUpdate { command, idle: Vec::new(), gaps }));
+        self.tell_idle(out);
+        self.tell_part(Vec::new(), self.gap.into_iter().collect(), out);
     }
 
+    /// Tells the command as it is known now.
     fn tell(&mut self, out: &mut Out<'_>) {
+        self.tell_idle(out);
+        let (command, idle, gaps) = (self.record.clone(), Vec::new(), Vec::new());
+        out.push(Body::Command(CommandUpdate { command, idle, gaps }));
+    }
+
+    /// Tells how it slept since the last time.
+    fn tell_idle(&mut self, out: &mut Out<'_>) {
         let mut idle = std::mem::take(&mut self.idle).into_iter().peekable();
-        loop {
-            let part: Vec<_> = idle.by_ref().take(SPELLS_MAX).collect();
-            out.push(Body::Command(CommandUpdate {
-                command: self.record.clone(),
-                idle: part,
-                gaps: Vec::new(),
-            }));
-            if idle.peek().is_none() {
-                return;
-            }
+        while idle.peek().is_some() {
+            self.tell_part(idle.by_ref().take(SPELLS_MAX).collect(), Vec::new(), out);
         }
+    }
+
+    fn tell_part(&self, idle: Vec<(Ns, Ns)>, gaps: Vec<Gap>, out: &mut Out<'_>) {
+        let (command, local) = (self.record.id, self.record.local);
+        out.push(Body::Idle(Idle { command, idle, gaps, local }));
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Questions {
 /// Whose question it is.
 #[derive(Clone, Copy)]
 enum Asker<'a> {
-    Process(&'a Owner),
+    Process(Owner<'a>),
     /// That process of a stub resolver
     Stub(&'a Stubs, u32),
 }
@@ -83,7 +83,7 @@ impl Questions {
     /// Bytes of a message of a command's process; how many messages could not be understood.
     pub(super) fn payload(
         &mut self,
-        owner: &Owner,
+        owner: Owner<'_>,
         flags: u16,
         payload: &Payload,
         bytes: &[u8],
@@ -174,7 +174,7 @@ impl Questions {
     ) -> u64 {
         let Some(question) = &message.question else { return 0 };
         let (owner, on_behalf_of) = match asker {
-            Asker::Process(owner) => (owner.clone(), None),
+            Asker::Process(owner) => (owner, None),
             Asker::Stub(stubs, pid) => {
                 let Some((command, id)) = self.behind(question, stubs, pid) else { return 0 };
                 (stubs.owner(pid, command), Some(id))
@@ -202,7 +202,7 @@ impl Questions {
             command: owner.command,
             id: self.next,
             pid: owner.pid,
-            comm: owner.comm,
+            comm: owner.comm.to_owned(),
             on_behalf_of,
             server,
             transport: if tcp { Transport::Tcp } else { Transport::Udp },
@@ -247,11 +247,11 @@ impl Questions {
     }
 
     /// Sockets to name servers that were there already, as they are now. Told first when `first`.
-    pub(super) fn found(
+    pub(super) fn found<'a>(
         &mut self,
         told: &FoundSockets,
         first: bool,
-        owner: impl Fn(u32) -> Option<Owner>,
+        owner: impl Fn(u32) -> Option<Owner<'a>>,
         out: &mut Out<'_>,
     ) {
         let sockets = told.sockets.iter().filter(|socket| socket.conn == 0);
@@ -261,7 +261,7 @@ impl Questions {
                 command: owner.command,
                 id: self.next_found,
                 pid: owner.pid,
-                comm: owner.comm,
+                comm: owner.comm.to_owned(),
                 server: socket.remote.to_string(),
                 start_ns: out.at_ns,
                 end_ns: None,

@@ -48,12 +48,12 @@ impl World {
     }
 
     fn own(&mut self, at_ns: Ns, command: u32, name: &str, qtype: u8, response: bool) {
-        let owner = Owner { command, pid: command, comm: "go".into() };
+        let owner = Owner { command, pid: command, comm: "go" };
         let bytes = message(command as u16, name, qtype, response);
         let payload = Self::payload(1, u32::from(qtype), bytes.len());
         let flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let mut out = Out { events: &mut self.events, at_ns };
-        assert_eq!(self.questions.payload(&owner, flags, &payload, &bytes, &mut out), 0);
+        assert_eq!(self.questions.payload(owner, flags, &payload, &bytes, &mut out), 0);
     }
 
     fn stub(&mut self, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::event::Body;
+use model::event::{Body, RequestUpdate};
 use model::record::{Ns, Protocol, Request, RequestOutcome};
 use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1};
 
@@ -28,9 +28,18 @@ struct Tls {
     conn: u64,
     http2: http2::Connection,
     http1: Exchange,
-    streams: HashMap<u32, Request>,
-    exchange: Option<Request>,
+    streams: HashMap<u32, Open>,
+    exchange: Option<Open>,
     over: bool,
+}
+
+/// What is kept of a request until it ends: the rest was told when it began.
+struct Open {
+    id: u32,
+    status: Option<u16>,
+    answered: bool,
+    outcome: RequestOutcome,
+    reset_code: Option<String>,
 }
 
 /// Every TLS connection that speaks HTTP.
@@ -56,7 +65,7 @@ impl Requests {
     }
 
     /// A handshake begins: what was known of that address was another connection's, which is gone.
-    pub(super) fn handshake(&mut self, owner: &Owner, event: &Handshake, out: &mut Out<'_>) {
+    pub(super) fn handshake(&mut self, owner: Owner<'_>, event: &Handshake, out: &mut Out<'_>) {
         self.closed((owner.pid, event.tls), out);
         if self.tls.len() >= TLS_MAX {
             self.tls.retain(|_, tls| !tls.over);
@@ -65,7 +74,7 @@ impl Requests {
         self.tls.insert((owner.pid, event.tls), tls);
     }
 
-    fn tls(&mut self, owner: &Owner, tls: u64, conn: u64) -> &mut Tls {
+    fn tls(&mut self, owner: Owner<'_>, tls: u64, conn: u64) -> &mut Tls {
         let new = || Tls { command: owner.command, conn, ..Tls::default() };
         let known = self.tls.entry((owner.pid, tls)).or_insert_with(new);
         if (known.command, known.conn) != (owner.command, conn) {
@@ -79,7 +88,7 @@ impl Requests {
 
     pub(super) fn frame(
         &mut self,
-        owner: &Owner,
+        owner: Owner<'_>,
         header: &Header,
         frame: &Frame,
         slice: &[u8],
@@ -93,7 +102,7 @@ impl Requests {
         let events =
             self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
         for event in events {
-            self.http2(owner, received, frame, &event, connections, out);
+            self.http2(owner, received, frame, event, connections, out);
         }
         if header.flags & FRAME_EOF != 0 {
             self.closed((owner.pid, frame.tls), out);
@@ -102,10 +111,10 @@ impl Requests {
 
     fn http2(
         &mut self,
-        owner: &Owner,
+        owner: Owner<'_>,
         received: bool,
         of: &Frame,
-        event: &http2::Event,
+        event: http2::Event,
         connections: &mut Connections,
         out: &mut Out<'_>,
     ) {
@@ -113,12 +122,12 @@ impl Requests {
         let next = self.next;
         let bytes = of.stream_bytes;
         let Some(tls) = self.tls.get_mut(&(owner.pid, of.tls)) else { return };
-        match &event.body {
+        match event.body {
             H2::Preface => {
                 connections.carries(tls.conn, "h2", false, out);
             }
             H2::Headers { stream, fields, .. } if !received => {
-                if tls.streams.contains_key(stream) || tls.streams.len() >= STREAMS_MAX {
+                if tls.streams.contains_key(&stream) || tls.streams.len() >= STREAMS_MAX {
                     return; // trailers of a request
                 }
                 self.next += 1;
@@ -128,42 +137,39 @@ impl Requests {
                     pid: owner.pid,
                     connection: connections.carries(tls.conn, "h2", true, out),
                     protocol: Protocol::H2,
-                    stream: Some(*stream),
+                    stream: Some(stream),
                     start_ns,
                     ..Request::default()
                 };
                 if let Some(fields) = fields {
-                    let path = fields.path.clone();
-                    describe(&mut request, fields.method.clone(), fields.authority.clone(), path);
+                    describe(&mut request, fields.method, fields.authority, fields.path);
                 } else {
                     request.authority = connections.host(tls.conn).map(str::to_owned);
                 }
-                out.push(Body::Request(request.clone()));
-                tls.streams.insert(*stream, request);
+                tls.streams.insert(stream, Open::new(&request));
+                out.push(Body::Request(request));
             }
             H2::Headers { stream, fields, end_stream } => {
-                let Some(request) = tls.streams.get_mut(stream) else { return };
-                let status = fields.as_ref().and_then(|fields| fields.status);
+                let Some(request) = tls.streams.get_mut(&stream) else { return };
+                let status = fields.and_then(|fields| fields.status);
                 // 1xx is no answer yet; trailers have no status.
-                if request.first_byte_ns.is_none() && status.is_none_or(|status| status >= 200) {
-                    request.status = status;
-                    request.first_byte_ns = Some(out.at_ns);
-                    request.outcome = RequestOutcome::Open;
-                    out.push(Body::Request(request.clone()));
+                if !request.answered && status.is_none_or(|status| status >= 200) {
+                    let update = request.answered(tls.command, status, out.at_ns);
+                    out.push(Body::RequestUpdate(update));
                 }
-                if *end_stream {
-                    tls.end(*stream, out.at_ns, Some(bytes), None, out);
+                if end_stream {
+                    tls.end(stream, out.at_ns, Some(bytes), None, out);
                 }
             }
-            H2::Data { stream, end_stream, total_bytes } if received && *end_stream => {
-                tls.end(*stream, out.at_ns, Some(*total_bytes), None, out);
+            H2::Data { stream, end_stream, total_bytes } if received && end_stream => {
+                tls.end(stream, out.at_ns, Some(total_bytes), None, out);
             }
             H2::Reset { stream, code } => {
-                if let Some(request) = tls.streams.get_mut(stream) {
+                if let Some(request) = tls.streams.get_mut(&stream) {
                     request.reset_code = code.map(|code| code.to_string());
                 }
                 let outcome = if received { RequestOutcome::Reset } else { RequestOutcome::Cancelled };
-                tls.end(*stream, out.at_ns, Some(bytes), Some(outcome), out);
+                tls.end(stream, out.at_ns, Some(bytes), Some(outcome), out);
             }
             H2::Settings(settings) if received => {
                 connections.peer_says(tls.conn, settings.max_concurrent_streams, None, out);
@@ -172,7 +178,7 @@ impl Requests {
                 let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
                 connections.peer_says(tls.conn, None, Some(code), out);
                 let Some(last) = last_stream else { return };
-                let refused: Vec<u32> = tls.streams.keys().copied().filter(|stream| stream > last).collect();
+                let refused: Vec<u32> = tls.streams.keys().copied().filter(|stream| *stream > last).collect();
                 for stream in refused {
                     tls.end(stream, out.at_ns, None, Some(RequestOutcome::Error), out);
                 }
@@ -190,9 +196,9 @@ impl Requests {
     fn closed(&mut self, key: Key, out: &mut Out<'_>) {
         let Some(tls) = self.tls.get_mut(&key) else { return };
         tls.over = true;
-        if let Some(mut request) = tls.exchange.take() {
-            finish(&mut request, out.at_ns, None, Some(RequestOutcome::Error));
-            out.push(Body::Request(request));
+        if let Some(request) = tls.exchange.take() {
+            let update = request.ended(tls.command, out.at_ns, None, Some(RequestOutcome::Error));
+            out.push(Body::RequestUpdate(update));
         }
         let open: Vec<u32> = tls.streams.keys().copied().collect();
         for stream in open {
@@ -202,7 +208,7 @@ impl Requests {
 
     pub(super) fn http1(
         &mut self,
-        owner: &Owner,
+        owner: Owner<'_>,
         header: &Header,
         call: &Http1,
         head: &[u8],
@@ -232,23 +238,21 @@ impl Requests {
                         }
                         None => request.authority = connections.host(tls.conn).map(str::to_owned),
                     }
-                    out.push(Body::Request(request.clone()));
-                    tls.exchange = Some(request);
+                    tls.exchange = Some(Open::new(&request));
+                    out.push(Body::Request(request));
                     self.next += 1;
                 }
                 Http1Event::Response { at_ns, status, .. } => {
                     if let Some(request) = &mut tls.exchange {
-                        request.status = status;
-                        request.first_byte_ns = Some(clock.ns(at_ns));
-                        request.outcome = RequestOutcome::Open;
-                        out.push(Body::Request(request.clone()));
+                        let update = request.answered(tls.command, status, clock.ns(at_ns));
+                        out.push(Body::RequestUpdate(update));
                     }
                 }
                 Http1Event::End { at_ns, body_bytes, complete } => {
-                    if let Some(mut request) = tls.exchange.take() {
+                    if let Some(request) = tls.exchange.take() {
                         let outcome = if complete { None } else { Some(RequestOutcome::Error) };
-                        finish(&mut request, clock.ns(at_ns), Some(body_bytes), outcome);
-                        out.push(Body::Request(request));
+                        let update = request.ended(tls.command, clock.ns(at_ns), Some(body_bytes), outcome);
+                        out.push(Body::RequestUpdate(update));
                     }
                 }
             }
@@ -294,27 +298,45 @@ impl Tls {
         outcome: Option<RequestOutcome>,
         out: &mut Out<'_>,
     ) {
-        if let Some(mut request) = self.streams.remove(&stream) {
-            finish(&mut request, at_ns, bytes, outcome);
-            out.push(Body::Request(request));
+        if let Some(request) = self.streams.remove(&stream) {
+            out.push(Body::RequestUpdate(request.ended(self.command, at_ns, bytes, outcome)));
         }
     }
 }
 
-fn finish(request: &mut Request, at_ns: Ns, bytes: Option<u64>, outcome: Option<RequestOutcome>) {
-    request.end_ns = Some(at_ns);
-    request.bytes = bytes.or(request.bytes);
-    // An error's body is often not read to its end: the client cancels what is left.
-    let cancelled = outcome == Some(RequestOutcome::Cancelled);
-    let outcome = outcome.filter(|_| !(cancelled && request.status.is_some_and(|status| status >= 400)));
-    request.outcome = outcome.unwrap_or(match request.status {
-        Some(400..) => RequestOutcome::Error,
-        Some(_) => RequestOutcome::Ok,
-        // The header table is lost, but the response came to its end.
-        None if request.first_byte_ns.is_some() => RequestOutcome::Ok,
-        None if request.outcome == RequestOutcome::Unknown => RequestOutcome::Unknown,
-        None => RequestOutcome::Error,
-    });
+impl Open {
+    fn new(request: &Request) -> Self {
+        Self { id: request.id, status: None, answered: false, outcome: request.outcome, reset_code: None }
+    }
+
+    /// The head of the response was read.
+    fn answered(&mut self, command: u32, status: Option<u16>, at_ns: Ns) -> RequestUpdate {
+        (self.status, self.answered, self.outcome) = (status, true, RequestOutcome::Open);
+        let (id, outcome, first_byte_ns) = (self.id, self.outcome, Some(at_ns));
+        RequestUpdate { command, id, status, first_byte_ns, outcome, ..RequestUpdate::default() }
+    }
+
+    fn ended(
+        self,
+        command: u32,
+        at_ns: Ns,
+        bytes: Option<u64>,
+        outcome: Option<RequestOutcome>,
+    ) -> RequestUpdate {
+        // An error's body is often not read to its end: the client cancels what is left.
+        let cancelled = outcome == Some(RequestOutcome::Cancelled);
+        let outcome = outcome.filter(|_| !(cancelled && self.status.is_some_and(|status| status >= 400)));
+        let outcome = outcome.unwrap_or(match self.status {
+            Some(400..) => RequestOutcome::Error,
+            Some(_) => RequestOutcome::Ok,
+            // The header table is lost, but the response came to its end.
+            None if self.answered => RequestOutcome::Ok,
+            None if self.outcome == RequestOutcome::Unknown => RequestOutcome::Unknown,
+            None => RequestOutcome::Error,
+        });
+        let (id, end_ns, reset_code) = (self.id, Some(at_ns), self.reset_code);
+        RequestUpdate { command, id, end_ns, bytes, outcome, reset_code, ..RequestUpdate::default() }
+    }
 }
 
 fn describe(request: &mut Request, method: Option<String>, authority: Option<String>, path: Option<String>) {

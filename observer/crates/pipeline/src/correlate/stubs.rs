@@ -58,9 +58,9 @@ impl Stubs {
     }
 
     /// As whom that process asks, for the command that waits for it.
-    pub(super) fn owner(&self, pid: u32, command: u32) -> Owner {
-        let comm = self.known.get(&pid).map(|stub| stub.comm.clone());
-        Owner { command, pid, comm: comm.unwrap_or_default() }
+    pub(super) fn owner(&self, pid: u32, command: u32) -> Owner<'_> {
+        let comm = self.known.get(&pid).map_or("", |stub| &stub.comm);
+        Owner { command, pid, comm }
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         stubs.add(dnsmasq());
         stubs.fork(7, 8);
         stubs.fork(9, 10);
-        assert_eq!((stubs.owner(8, 1).comm.as_str(), stubs.owner(10, 1).comm.as_str()), ("dnsmasq", ""));
+        assert_eq!((stubs.owner(8, 1).comm, stubs.owner(10, 1).comm), ("dnsmasq", ""));
     }
 
     #[test]

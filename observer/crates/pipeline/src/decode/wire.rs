@@ -58,6 +58,18 @@ pub fn exec(bytes: &[u8]) -> Option<(u32, Exec)> {
     Some((header.pid, exec.0))
 }
 
+/// The part of a record that has a meaning: the kernel side may reserve more of the ring than it fills.
+/// Of one that cannot be read, all.
+pub fn used(bytes: &[u8]) -> &[u8] {
+    let whole = || {
+        let (header, rest) = Header::read_from_prefix(bytes).ok()?;
+        let body = kind(header.kind).ok()?.size();
+        let data = rest.len().checked_sub(body)?.min(header.data as usize);
+        bytes.get(..size_of::<Header>() + body + data)
+    };
+    whole().unwrap_or(bytes)
+}
+
 /// Reads one record.
 ///
 /// # Errors
@@ -110,23 +122,11 @@ fn upto(data: &[u8], len: u32) -> &[u8] {
     data.get(..len as usize).unwrap_or(data)
 }
 
-fn kind(raw: u16) -> Result<Kind, Undecoded> {
-    const ALL: [Kind; 13] = [
-        Kind::Fork,
-        Kind::Exec,
-        Kind::Exit,
-        Kind::Spell,
-        Kind::SockState,
-        Kind::SockMark,
-        Kind::TcpInfo,
-        Kind::Dns,
-        Kind::Hello,
-        Kind::Handshake,
-        Kind::Frame,
-        Kind::Http1,
-        Kind::Lock,
-    ];
-    ALL.into_iter().find(|kind| *kind as u16 == raw).ok_or(Undecoded::Kind(raw))
+const fn kind(raw: u16) -> Result<Kind, Undecoded> {
+    match Kind::of(raw) {
+        Some(kind) => Ok(kind),
+        None => Err(Undecoded::Kind(raw)),
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +166,20 @@ mod tests {
         let mut raw = bytes(9, Payload::new_zeroed().as_bytes(), b"ab");
         raw[24] = 200;
         assert!(matches!(record(&raw).unwrap().body, Body::Hello(_, b"ab")));
+    }
+
+    #[test]
+    fn what_is_used_reads_the_same() {
+        for kind in 0..=14 {
+            for data in [0, 3, 600] {
+                let mut raw = bytes(kind, &[7; 600], &[]);
+                raw[24..28].copy_from_slice(&u32::to_ne_bytes(data));
+                let used = used(&raw);
+                assert_eq!(format!("{:?}", record(used)), format!("{:?}", record(&raw)), "kind {kind}");
+            }
+        }
+        assert_eq!(used(&bytes(8, Payload::new_zeroed().as_bytes(), b"abcdef")).len(), 32 + 40 + 6);
+        assert_eq!(used(&[1, 2, 3]), [1, 2, 3]);
     }
 
     #[test]

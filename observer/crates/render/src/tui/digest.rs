@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use diagnose;
+use diagnose::Seen;
 use model::event::Waiting;
 use model::operations::{Flight, Threads};
 use model::phases::Split;
@@ -68,6 +68,8 @@ pub struct Digest {
     pub in_flight: usize,
     /// Requests that have ended
     pub requests_done: usize,
+    /// The look that it was made of
+    pub seen: Seen,
 }
 
 impl Digest {
@@ -77,20 +79,23 @@ impl Digest {
         let flights = command.flights(command.wall(now).1);
         let found = if ended { None } else { oldest(&flights, now) };
         let open = |flight: &&Flight<'_>| !ended && flight.open && flight.operation.start_ns <= now;
-        let look = diagnose::look(command, now, threads);
+        let seen = Seen::new(command, now, threads);
+        let look = &seen.look;
+        let split = look.split.clone().unwrap_or_else(|| command.split_flights(&flights, now, threads));
         Self {
             at: now,
             changes: command.changes,
             spans: spans(command),
-            split: command.split_flights(&flights, now, threads),
-            stalls: look.found.into_iter().map(|found| found.stall).collect(),
+            split,
+            stalls: look.found.iter().map(|found| found.stall.clone()).collect(),
             wait: found.map(|flight| Wait {
-                waiting: Waiting { because: look.because, ..waiting_for(command, id, flight, now) },
+                waiting: Waiting { because: look.because.clone(), ..waiting_for(command, id, flight, now) },
                 why: why::why(command, flight, now),
                 again: why::again(flight),
             }),
             in_flight: flights.iter().filter(open).count(),
             requests_done: command.requests.values().filter(|request| request.end_ns.is_some()).count(),
+            seen,
         }
     }
 
@@ -152,6 +157,11 @@ impl Cache {
     /// Whether that command is worked through beside the frames.
     pub(super) fn is_beside(&self, command: &CommandState) -> bool {
         self.beside.is_some() && spans(command) >= BESIDE
+    }
+
+    /// The latest look at that command.
+    pub fn seen(&self, command: u32) -> Option<&Seen> {
+        self.digests.get(&command).map(|digest| &digest.seen)
     }
 
     /// A frame begins: commands that are gone are forgotten.

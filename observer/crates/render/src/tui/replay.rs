@@ -45,6 +45,9 @@ impl Recording {
                 Body::Command(update) if update.command.local.is_some() => {
                     idle.entry(update.command.id).or_default().extend(&update.idle);
                 }
+                Body::Idle(update) => {
+                    idle.entry(update.command).or_default().extend(&update.idle);
+                }
                 Body::End(end) => length = length.max(end.duration_ns),
                 _ => {}
             }

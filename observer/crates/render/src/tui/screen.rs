@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use diagnose::Seen;
 use model::State;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -128,6 +129,11 @@ impl Screen {
     /// The next frame will show more, whether or not something happens.
     pub fn busy(&self) -> bool {
         self.cache.busy()
+    }
+
+    /// The latest look at that command, as it was drawn.
+    pub fn seen(&self, command: u32) -> Option<&Seen> {
+        self.cache.seen(command)
     }
 
     /// What the last frame showed where.

@@ -1,6 +1,4 @@
-//! A command's records in, groups of spans out, each as a bar that says what it is.
-
-use std::collections::BTreeMap;
+//! A command's tracks in, groups of spans out, each as a bar that says what it is.
 
 use model::human::{bytes, count, duration, moment};
 use model::operations::{Flight, Subject};
@@ -9,7 +7,7 @@ use model::state::{CommandState, Moment, Question};
 use model::words;
 
 use super::{Bar, Group, Pin, ROWS, Sign};
-use crate::lanes::lanes;
+use crate::tracks::{Place, Track, rows, tracks};
 
 /// A group whose spans have no rows yet.
 pub(super) struct Raw {
@@ -19,48 +17,11 @@ pub(super) struct Raw {
     bars: Vec<Bar>,
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Key<'a> {
-    Lock,
-    Server(&'a str),
-    Connection(u32),
-    Unseen(&'a str),
-}
-
 /// Everything of the command, by what it belongs to.
 pub(super) fn groups(command: &CommandState, start: Ns, end: Ns) -> Vec<Raw> {
-    let mut groups: BTreeMap<Key<'_>, Raw> = BTreeMap::new();
-    for flight in command.flights(end) {
-        let key = match flight.subject {
-            Subject::Dns(question) => Key::Server(&question.record.server),
-            Subject::DnsWait(wait) => Key::Server(&wait.server),
-            Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Late(of) => {
-                Key::Connection(of.id)
-            }
-            Subject::Request(Request { connection: Some(id), .. })
-                if command.connections.contains_key(id) =>
-            {
-                Key::Connection(*id)
-            }
-            Subject::Request(request) => Key::Unseen(request.authority.as_deref().unwrap_or_default()),
-            Subject::Lock(_) => Key::Lock,
-        };
-        let group = groups.entry(key).or_insert_with_key(|key| raw(command, key, end));
-        group.bars.push(bar(&flight, start));
-    }
-    for (at_ns, moment) in &command.moments {
-        let (connection, sign) = match moment {
-            Moment::Retransmission(mark) if mark.syn => (mark.connection, Sign::Syn),
-            Moment::Retransmission(mark) => (mark.connection, Sign::Retransmission),
-            Moment::Reset(mark) => (mark.connection, Sign::Reset),
-            Moment::Window(mark) if mark.zero => (mark.connection, Sign::ZeroWindow),
-            Moment::Window(_) => continue,
-        };
-        if let Some(raw) = groups.get_mut(&Key::Connection(connection)) {
-            raw.group.pins.push(Pin { sign, at_ns: *at_ns, count: 1, note: String::new() });
-        }
-    }
-    groups.into_values().chain(machine(command, start, end)).collect()
+    let tracks = tracks(command, command.flights(end));
+    let groups = tracks.iter().map(|track| raw(command, track, start, end));
+    groups.chain(machine(command, start, end)).collect()
 }
 
 /// What this machine did: all but the idle spells. There may be millions; neighbours join at once.
@@ -94,18 +55,30 @@ fn machine(command: &CommandState, start: Ns, end: Ns) -> Option<Raw> {
     Some(Raw { order: 0, group, bars })
 }
 
-fn raw(command: &CommandState, key: &Key<'_>, end: Ns) -> Raw {
-    let group = match key {
-        Key::Lock => Group { title: "file locks".to_owned(), ..Group::default() },
-        Key::Server(server) => Group { title: format!("name server {server}"), ..Group::default() },
-        Key::Connection(id) => command.connections.get(id).map(|of| connection(of, end)).unwrap_or_default(),
-        Key::Unseen(host) => Group {
+fn raw(command: &CommandState, track: &Track<'_>, start: Ns, end: Ns) -> Raw {
+    let mut group = match track.place {
+        Place::Locks => Group { title: "file locks".to_owned(), ..Group::default() },
+        Place::Server(server) => Group { title: format!("name server {server}"), ..Group::default() },
+        Place::Connection(id) => {
+            command.connections.get(&id).map(|of| connection(of, end)).unwrap_or_default()
+        }
+        Place::Nowhere(host) => Group {
             title: if host.is_empty() { "requests".to_owned() } else { format!("requests to {host}") },
             detail: "their connection was not seen".to_owned(),
             ..Group::default()
         },
     };
-    Raw { order: 1, group, bars: Vec::new() }
+    group.pins.extend(track.moments.iter().filter_map(|(at_ns, moment)| {
+        let sign = match moment {
+            Moment::Retransmission(mark) if mark.syn => Sign::Syn,
+            Moment::Retransmission(_) => Sign::Retransmission,
+            Moment::Reset(_) => Sign::Reset,
+            Moment::Window(mark) if mark.zero => Sign::ZeroWindow,
+            Moment::Window(_) => return None,
+        };
+        Some(Pin { sign, at_ns: *at_ns, count: 1, note: String::new() })
+    }));
+    Raw { order: 1, group, bars: track.flights.iter().map(|flight| bar(flight, start)).collect() }
 }
 
 fn connection(of: &Connection, end: Ns) -> Group {
@@ -229,7 +202,7 @@ impl Raw {
     /// Deals the spans out to rows.
     pub(super) fn rows(mut self) -> Group {
         self.bars.sort_by_key(|bar| (bar.start_ns, bar.end_ns));
-        let places = lanes(self.bars.iter().map(|bar| (bar.start_ns, bar.end_ns)), ROWS);
+        let places = rows(self.bars.iter().map(|bar| (bar.start_ns, Some(bar.end_ns))), ROWS);
         for (bar, place) in self.bars.into_iter().zip(places) {
             match place {
                 Some(row) if row < self.group.rows.len() => self.group.rows[row].push(bar),

@@ -1,6 +1,5 @@
 //! Connections that were there before they could be seen: what the kernel says of them.
 
-use model::event::Body;
 use model::record::{Connection, Found, Ns, TcpState};
 
 use super::{Connections, Live, state};
@@ -10,11 +9,11 @@ use crate::correlate::{Out, Owner};
 impl Connections {
     /// Connections that were there already, as they are now. Told first when `first`; how many
     /// those are.
-    pub(in crate::correlate) fn found(
+    pub(in crate::correlate) fn found<'a>(
         &mut self,
         told: &FoundSockets,
         first: bool,
-        owner: impl Fn(u32) -> Option<Owner>,
+        owner: impl Fn(u32) -> Option<Owner<'a>>,
         out: &mut Out<'_>,
     ) -> u64 {
         let mut new = 0;
@@ -63,19 +62,19 @@ impl Live {
             since_acked_ns: socket.tcp.since_acked_ns.filter(|_| connected),
         };
         record.found = Some(found);
-        out.push(Body::Connection(record.clone()));
+        self.tell(out);
     }
 }
 
 /// The record of a connection that was there already.
-fn joined(socket: &FoundSocket, owner: Owner, id: u32, at_ns: Ns) -> Connection {
+fn joined(socket: &FoundSocket, owner: Owner<'_>, id: u32, at_ns: Ns) -> Connection {
     let syn = socket.state == state::SYN_SENT;
     let again = socket.tcp.retransmits;
     Connection {
         command: owner.command,
         id,
         pid: owner.pid,
-        comm: owner.comm,
+        comm: owner.comm.to_owned(),
         local: socket.local.to_string(),
         remote: socket.remote.to_string(),
         start_ns: at_ns,

@@ -1,14 +1,13 @@
 //! One direction of one HTTP/2 connection: frame events in order in, [`Event`]s out.
 
+use observer_common::http2::frame::{CONTINUATION, DATA, GOAWAY, HEADERS, PUSH_PROMISE, RST_STREAM};
+use observer_common::http2::{END_STREAM, is_copied};
 use observer_common::{
     FRAME_COPY_MAX, FRAME_CUT, FRAME_EOF, FRAME_JOINED_LATE, FRAME_LAST, FRAME_LOST, FRAME_PREFACE, Frame,
 };
 
 use super::hpack::Table;
-use super::payload::{
-    self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PUSH_PROMISE, RST_STREAM,
-    SETTINGS, Settings,
-};
+use super::payload::{self, ACK, END_HEADERS, Settings};
 use super::{Body, Event, Fields, Loss};
 
 /// Longest header block, bytes; a longer one loses the table.
@@ -157,7 +156,7 @@ impl Direction {
     fn abandon(&mut self, at_ns: u64) {
         if let Some(mut copying) = self.copy.take() {
             copying.cut = true;
-            self.whole(at_ns, &copying);
+            self.copied(at_ns, &copying);
         }
         if self.block.is_some() {
             self.lose_table(at_ns);
@@ -168,11 +167,7 @@ impl Direction {
         if self.copy.as_ref().is_some_and(|copying| !continues(copying, frame)) {
             self.abandon(at_ns);
         }
-        let copied = matches!(
-            frame.frame_type,
-            HEADERS | RST_STREAM | SETTINGS | PUSH_PROMISE | GOAWAY | CONTINUATION
-        );
-        if !copied {
+        if !is_copied(frame.frame_type) {
             if self.block.is_some() {
                 // Only CONTINUATION may follow: something was missed.
                 self.lose_table(at_ns);
@@ -183,6 +178,12 @@ impl Direction {
                 self.push(frame.start_ns, at_ns, Body::Data { stream, end_stream, total_bytes });
             }
             return;
+        }
+        let whole = FRAME_LAST | FRAME_CUT;
+        if self.copy.is_none() && frame.offset == 0 && flags & whole == FRAME_LAST {
+            // Nearly every frame is one slice: it is read where it lies.
+            let fits = slice.len() <= FRAME_COPY_MAX as usize && slice.len() == frame.len as usize;
+            return self.whole(at_ns, frame, fits.then_some(slice));
         }
         let mut copying =
             self.copy.take().unwrap_or(Copying { frame: *frame, payload: Vec::new(), cut: false });
@@ -196,15 +197,18 @@ impl Direction {
             self.copy = Some(copying);
         } else {
             copying.cut |= copying.payload.len() != copying.frame.len as usize;
-            self.whole(at_ns, &copying);
+            self.copied(at_ns, &copying);
         }
     }
 
-    /// A frame has come to its end; `cut` when its payload is not all there.
-    fn whole(&mut self, at_ns: u64, copying: &Copying) {
+    fn copied(&mut self, at_ns: u64, copying: &Copying) {
         let Copying { frame, payload, cut } = copying;
+        self.whole(at_ns, frame, (!cut).then_some(&payload[..]));
+    }
+
+    /// A frame has come to its end; no payload when it is not all there.
+    fn whole(&mut self, at_ns: u64, frame: &Frame, payload: Option<&[u8]>) {
         let (start_ns, stream) = (frame.start_ns, frame.stream);
-        let payload = (!cut).then_some(&payload[..]);
         if frame.frame_type == CONTINUATION {
             return self.continuation(at_ns, frame, payload);
         }
@@ -245,9 +249,12 @@ impl Direction {
     /// A header block begins, and ends at once in most cases.
     fn begin(&mut self, at_ns: u64, frame: &Frame, owner: Owner, part: Option<&[u8]>) {
         match part {
+            Some(part) if owner.stream() != 0 && !self.is_lost() && frame.frame_flags & END_HEADERS != 0 => {
+                self.decode(at_ns, owner, frame.start_ns, part);
+            }
             Some(part) if owner.stream() != 0 && !self.is_lost() => {
                 let block = Block { owner, start_ns: frame.start_ns, bytes: part.to_vec(), continuations: 0 };
-                self.extend(at_ns, block, frame.frame_flags & END_HEADERS != 0);
+                self.block = Some(block);
             }
             _ => {
                 self.lose_table(at_ns);
@@ -265,7 +272,11 @@ impl Direction {
             {
                 block.bytes.extend_from_slice(part);
                 block.continuations += 1;
-                self.extend(at_ns, block, frame.frame_flags & END_HEADERS != 0);
+                if frame.frame_flags & END_HEADERS == 0 {
+                    self.block = Some(block);
+                } else {
+                    self.decode(at_ns, block.owner, block.start_ns, &block.bytes);
+                }
             }
             (block, _) => {
                 self.block = block;
@@ -274,20 +285,15 @@ impl Direction {
         }
     }
 
-    fn extend(&mut self, at_ns: u64, block: Block, end: bool) {
-        if !end {
-            self.block = Some(block);
-            return;
-        }
+    /// A header block is whole.
+    fn decode(&mut self, at_ns: u64, owner: Owner, start_ns: u64, block: &[u8]) {
         let mut fields = Fields::default();
         let Some(table) = &mut self.table else { return };
-        let whole = table.decode(&block.bytes, |name, value| fields.take(name, value)).is_ok();
-        if whole {
-            self.push(block.start_ns, at_ns, block.owner.body(Some(fields)));
-        } else {
-            self.block = Some(block);
+        let whole = table.decode(block, |name, value| fields.take(name, value)).is_ok();
+        if !whole {
             self.lose_table(at_ns);
         }
+        self.push(start_ns, at_ns, owner.body(whole.then_some(fields)));
     }
 }
 

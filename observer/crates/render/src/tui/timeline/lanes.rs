@@ -1,4 +1,4 @@
-//! A command's spans in, lanes out: one for the name servers, one a connection with its TCP and
+//! A command's tracks in, lanes out: one for the name servers, one a connection with its TCP and
 //! TLS handshakes and its requests, one for locks. Within a lane spans that overlap are on rows
 //! of their own.
 
@@ -11,6 +11,7 @@ use model::state::{CommandState, Moment};
 use model::words;
 
 use super::super::view::Focus;
+use crate::tracks::{Place, Track, rows, tracks};
 
 /// Rows of a lane; spans that find none free lie over others on the last.
 const ROWS_MAX: usize = 12;
@@ -109,17 +110,19 @@ impl Lane {
 
 /// All lanes, in the order in which they began.
 pub(crate) fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
-    let flights = command.flights(command.wall(now).1);
-    let mut bars: Vec<(Bar, &Flight<'_>)> =
-        flights.iter().map(|flight| (bar(flight), flight)).filter(|(bar, _)| bar.start <= now).collect();
-    if !filter.is_empty() {
-        bars.retain(|(bar, _)| label(command, bar.id).to_lowercase().contains(filter));
-    }
-    bars.sort_by_key(|(bar, _)| bar.start);
-    match focus {
-        Some(Focus::Dns) => questions(&bars, command),
-        focus => connections(&bars, command, focus),
-    }
+    let carried = carried(command);
+    let mut flights = command.flights(command.wall(now).1);
+    flights.retain(|flight| {
+        flight.operation.start_ns <= now
+            && shown(focus, flight, &carried)
+            && (filter.is_empty() || label(command, bar(flight).id).to_lowercase().contains(filter))
+    });
+    let tracks = tracks(command, flights);
+    let lanes = tracks.iter().filter_map(|track| match focus {
+        Some(Focus::Dns) => questions(track, command),
+        _ => Some(lane(track, command, &carried, focus)),
+    });
+    lanes.collect()
 }
 
 fn bar(flight: &Flight<'_>) -> Bar {
@@ -143,50 +146,34 @@ fn bar(flight: &Flight<'_>) -> Bar {
     }
 }
 
-/// Which lane a span is in; the order is the order on the screen.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Place<'a> {
-    Locks,
-    Server(&'a str),
-    Connection(u32),
-    Nowhere(&'a str),
-}
-
-fn connections(bars: &[(Bar, &Flight<'_>)], command: &CommandState, focus: Option<Focus>) -> Vec<Lane> {
-    let mut lanes: BTreeMap<Place<'_>, Lane> = BTreeMap::new();
-    let carried = carried(command);
+fn lane(
+    track: &Track<'_>,
+    command: &CommandState,
+    carried: &HashMap<u32, Carried>,
+    focus: Option<Focus>,
+) -> Lane {
     let rows_max = if focus.is_some() { FOCUSED_ROWS_MAX } else { ROWS_MAX };
-    for (bar, flight) in bars {
-        let place = match flight.subject {
-            Subject::Lock(_) => Place::Locks,
-            Subject::Dns(question) => Place::Server(&question.record.server),
-            Subject::DnsWait(wait) => Place::Server(&wait.server),
-            Subject::Connect(connection)
-            | Subject::Tls(connection)
-            | Subject::Helper(connection)
-            | Subject::Late(connection) => Place::Connection(connection.id),
-            Subject::Request(request) => match request.connection {
-                Some(id) if command.connections.contains_key(&id) => Place::Connection(id),
-                _ => Place::Nowhere(request.authority.as_deref().unwrap_or("unknown host")),
-            },
-        };
-        if !shown(focus, flight, &carried) {
-            continue;
+    let mut lane = titled(track.place, command, carried);
+    let bars: Vec<Bar> = track.flights.iter().map(bar).collect();
+    let places = rows(bars.iter().map(|bar| (bar.start, bar.end)), rows_max);
+    for (bar, row) in bars.into_iter().zip(places) {
+        // What finds no room lies over others.
+        let row = row.unwrap_or(rows_max - 1);
+        if row == lane.rows.len() {
+            lane.rows.push(Vec::new());
         }
-        let lane = lanes.entry(place).or_insert_with(|| titled(place, command, &carried));
-        pack(&mut lane.rows, *bar, rows_max);
+        lane.rows[row].push(bar);
     }
-    for (at, moment) in &command.moments {
-        let (connection, mark) = match moment {
-            Moment::Retransmission(mark) => (mark.connection, Mark::Again),
-            Moment::Reset(mark) => (mark.connection, Mark::Reset),
-            Moment::Window(mark) => (mark.connection, if mark.zero { Mark::Zero } else { Mark::Open }),
+    lane.marks.extend(track.moments.iter().map(|(at, moment)| {
+        let mark = match moment {
+            Moment::Retransmission(_) => Mark::Again,
+            Moment::Reset(_) => Mark::Reset,
+            Moment::Window(mark) if mark.zero => Mark::Zero,
+            Moment::Window(_) => Mark::Open,
         };
-        if let Some(lane) = lanes.get_mut(&Place::Connection(connection)) {
-            lane.marks.push((*at, mark));
-        }
-    }
-    lanes.into_values().collect()
+        (*at, mark)
+    }));
+    lane
 }
 
 /// What a connection carries.
@@ -228,6 +215,7 @@ fn titled(place: Place<'_>, command: &CommandState, carried: &HashMap<u32, Carri
     let (title, note) = match place {
         Place::Locks => ("file locks".to_owned(), String::new()),
         Place::Server(server) => (format!("dns {server}"), "name server".to_owned()),
+        Place::Nowhere("") => ("unknown host".to_owned(), "socket not seen".to_owned()),
         Place::Nowhere(host) => (host.to_owned(), "socket not seen".to_owned()),
         Place::Connection(id) => match command.connections.get(&id) {
             Some(connection) => (
@@ -270,39 +258,27 @@ fn note(connection: &Connection, open: usize) -> String {
     parts.join(" · ")
 }
 
-/// The rows of a server, by name and type.
-type Rows<'a> = BTreeMap<(&'a str, &'a str), usize>;
-
 /// Name servers: a lane a server, a row a name and type.
-fn questions(bars: &[(Bar, &Flight<'_>)], command: &CommandState) -> Vec<Lane> {
-    let mut lanes: BTreeMap<&str, (Lane, Rows<'_>)> = BTreeMap::new();
-    for (bar, flight) in bars {
+fn questions(track: &Track<'_>, command: &CommandState) -> Option<Lane> {
+    let of = |flight: &Flight<'_>| matches!(flight.subject, Subject::Dns(_));
+    if !track.flights.iter().any(of) {
+        return None;
+    }
+    let mut lane = titled(track.place, command, &HashMap::new());
+    // The server's name has a line of its own.
+    (lane.names, lane.rows) = (vec![lane.title.clone()], vec![Vec::new()]);
+    let mut rows: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for flight in &track.flights {
         let Subject::Dns(question) = flight.subject else { continue };
         let dns = &question.record;
-        let (lane, rows) = lanes.entry(&dns.server).or_insert_with(|| {
-            let lane = titled(Place::Server(&dns.server), command, &HashMap::new());
-            // The server's name has a line of its own.
-            let (names, first) = (vec![lane.title.clone()], vec![Vec::new()]);
-            (Lane { names, rows: first, ..lane }, BTreeMap::new())
-        });
         let row = *rows.entry((&dns.name, &dns.qtype)).or_insert(lane.rows.len().min(FOCUSED_ROWS_MAX - 1));
         if row == lane.rows.len() {
             lane.rows.push(Vec::new());
             lane.names.push(format!("{} {}", dns.qtype, dns.name));
         }
-        lane.rows[row].push(*bar);
+        lane.rows[row].push(bar(flight));
     }
-    lanes.into_values().map(|(lane, _)| lane).collect()
-}
-
-/// Puts a bar on the first row that is free at its begin.
-fn pack(rows: &mut Vec<Vec<Bar>>, bar: Bar, rows_max: usize) {
-    let free = |row: &Vec<Bar>| row.last().is_none_or(|last| last.end.is_some_and(|end| end <= bar.start));
-    match rows.iter().position(free) {
-        Some(row) => rows[row].push(bar),
-        None if rows.len() < rows_max => rows.push(vec![bar]),
-        None => rows[rows_max - 1].push(bar),
-    }
+    Some(lane)
 }
 
 /// What a bar is, in a few words.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use zerocopy::FromZeros;
 
 use super::super::{Connection, ErrorCode};
+use observer_common::http2::frame::SETTINGS;
+
 use super::*;
 
 /// A direction and its clock, ten ticks an event.
