@@ -14,8 +14,8 @@ pub enum Kind {
     Exec = 2,
     /// [`Exit`]
     Exit = 3,
-    /// [`Spell`]
-    Spell = 4,
+    /// [`Interval`]
+    Interval = 4,
     /// [`SockState`]
     SockState = 5,
     /// [`SockMark`]
@@ -41,7 +41,7 @@ impl Kind {
         Self::Fork,
         Self::Exec,
         Self::Exit,
-        Self::Spell,
+        Self::Interval,
         Self::SockState,
         Self::SockMark,
         Self::TcpInfo,
@@ -67,7 +67,7 @@ impl Kind {
             Self::Fork => size_of::<Fork>(),
             Self::Exec => size_of::<Exec>(),
             Self::Exit => size_of::<Exit>(),
-            Self::Spell => size_of::<Spell>(),
+            Self::Interval => size_of::<Interval>(),
             Self::SockState => size_of::<SockState>(),
             Self::SockMark => size_of::<SockMark>(),
             Self::TcpInfo => size_of::<TcpInfo>(),
@@ -102,7 +102,7 @@ pub struct Header {
     pub pad: u32,
 }
 
-/// A new process (threads are not told) in a tree.
+/// A new process (threads are not reported) in a tree.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Fork {
@@ -163,10 +163,10 @@ pub struct TreeTimes {
     pub idle_ns: u64,
 }
 
-/// An idle spell of a tree of at least [`crate::SPELL_MIN_NS`] has ended.
+/// An idle interval of a tree of at least [`crate::SPELL_MIN_NS`] has ended.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Spell {
+pub struct Interval {
     /// When the last thread went to sleep
     pub start_ns: u64,
     /// When the first one woke

@@ -18,7 +18,7 @@ pub const FRAMES_MAX: u32 = 2048;
 /// Longest payload of one HTTP/2 frame that is copied; a longer one is cut and flagged.
 /// Twice the default `SETTINGS_MAX_FRAME_SIZE` header block of go's client is far below it.
 pub const FRAME_COPY_MAX: u32 = 16384;
-/// Idle and busy spells shorter than this are not told apart, nanoseconds.
+/// Idle and busy intervals shorter than this are not distinguished, nanoseconds.
 pub const SPELL_MIN_NS: u64 = 50_000;
 /// TCP information of one socket is sent at most this often, nanoseconds.
 pub const TCP_INFO_EVERY_NS: u64 = 20_000_000;

@@ -30,7 +30,7 @@ pub struct Process {
     /// [`PROCESS_HELD`]
     pub flags: u32,
     /// When it was first followed, or last called exec (which closes descriptors silently),
-    /// nanoseconds; tells former descriptors of the same number apart
+    /// nanoseconds; reports former descriptors of the same number apart
     pub since_ns: u64,
     /// Threads that are followed
     pub threads: u64,
@@ -41,7 +41,7 @@ pub struct Process {
 pub const PROCESS_HELD: u32 = 1;
 
 /// [`Process::root`] of a local stub resolver: no tree, only what it sends to and receives from
-/// name servers is told.
+/// name servers is reported.
 pub const STUBS: u32 = u32::MAX;
 
 /// A thread that is followed, by tid.
@@ -118,7 +118,7 @@ impl ThreadState {
 /// it for its own with the first event that it has of it.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct FoundSocket {
+pub struct PreexistingSocket {
     /// The connection's number; 0 for UDP to a name server
     pub conn: u64,
     /// `Process::since_ns` of the process

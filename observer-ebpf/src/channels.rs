@@ -7,7 +7,7 @@ pub struct Sock {
     /// Its number
     pub conn: u64,
     /// When its counters were last sent
-    pub told_ns: u64,
+    pub emitted_ns: u64,
     /// The process that connected
     pub pid: u32,
     /// Its thread

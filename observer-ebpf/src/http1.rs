@@ -52,7 +52,7 @@ fn head_end(mut walk: *mut Walk, buffer: u64, len: u32) -> u64 {
 pub fn step(walk: *mut Walk, buffer: u64, len: u64) {
     let len = len.min(u64::from(u32::MAX)) as u32;
     let flags = head(walk, buffer, len) as u16 | last_chunk(buffer, len);
-    tell(walk, flags, buffer, len);
+    report(walk, flags, buffer, len);
 }
 
 /// The part of a call's bytes that belongs to a head: its length is in `at`. Flags of the event.
@@ -100,7 +100,7 @@ fn last_chunk(buffer: u64, len: u32) -> u16 {
 
 /// Sends the call, with the bytes of the head.
 #[inline(never)]
-fn tell(walk: *mut Walk, flags: u16, buffer: u64, len: u32) -> u64 {
+fn report(walk: *mut Walk, flags: u16, buffer: u64, len: u32) -> u64 {
     // SAFETY: a value of the map.
     unsafe {
         let head = (*walk).at;

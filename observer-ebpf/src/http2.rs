@@ -1,5 +1,5 @@
 //! The walk over HTTP/2 frames (RFC 9113, 4.1). Frame headers are read; payloads are copied only
-//! of frames that steer the connection; DATA is counted by stream and told when its stream ends.
+//! of frames that steer the connection; DATA is counted by stream and reported when its stream ends.
 
 use aya_ebpf::helpers::generated::bpf_loop;
 use observer_common::http2::{END_STREAM, FRAME_HEADER as HEADER, frame as kind, is_copied};
@@ -22,15 +22,15 @@ struct Loop {
     done: u64,
 }
 
-/// Tells the preface, a client's first bytes, and gives its length.
+/// Reports the preface, a client's first bytes, and gives its length.
 #[inline(always)]
 pub unsafe fn preface(walk: *mut Walk, len: u64) -> u64 {
     if len < PREFACE {
         // SAFETY: the caller's map value.
         unsafe { (*walk).mode = mode::OTHER };
-        tell(walk, FRAME_LOST, 0);
+        report(walk, FRAME_LOST, 0);
     } else {
-        tell(walk, FRAME_PREFACE | FRAME_LAST, 0);
+        report(walk, FRAME_PREFACE | FRAME_LAST, 0);
     }
     PREFACE
 }
@@ -48,7 +48,7 @@ pub unsafe fn step(walk: *mut Walk, buffer: u64, from: u64, len: u64) {
         bpf_loop(FRAMES_MAX, frame as *mut _, (&raw mut state).cast(), 0);
         if state.done == 0 {
             (*walk).mode = mode::OTHER;
-            tell(walk, FRAME_LOST, 0);
+            report(walk, FRAME_LOST, 0);
         }
     }
 }
@@ -68,7 +68,7 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
             if !header(walk) {
                 (*walk).mode = mode::OTHER;
                 state.done = 1;
-                tell(walk, FRAME_LOST, 0);
+                report(walk, FRAME_LOST, 0);
                 return 1;
             }
             if (*walk).have < HEADER {
@@ -163,14 +163,14 @@ unsafe fn slice(walk: *mut Walk, from: u64, n: u32) -> u64 {
         }
         if (*walk).offset >= FRAME_COPY_MAX {
             if last {
-                tell(walk, flags | FRAME_CUT, bytes);
+                report(walk, flags | FRAME_CUT, bytes);
             }
         } else if n == 0 {
             if last {
-                tell(walk, flags, bytes);
+                report(walk, flags, bytes);
             }
         } else if copy(walk, flags, bytes, from, n) == 0 {
-            tell(walk, flags | FRAME_CUT, bytes);
+            report(walk, flags | FRAME_CUT, bytes);
         }
     }
     0
@@ -191,7 +191,7 @@ unsafe fn data(walk: *mut Walk, n: u32) -> u64 {
         }
         if ends {
             let _ = STREAMS.remove(&key);
-            tell(walk, FRAME_LAST, bytes);
+            report(walk, FRAME_LAST, bytes);
         }
     }
     0
@@ -255,7 +255,7 @@ unsafe fn copy(walk: *mut Walk, flags: u16, bytes: u64, from: u64, n: u32) -> u6
 
 /// Sends the frame without payload.
 #[inline(never)]
-fn tell(walk: *mut Walk, flags: u16, bytes: u64) -> u64 {
+fn report(walk: *mut Walk, flags: u16, bytes: u64) -> u64 {
     // SAFETY: a value of the map.
     unsafe { emit::made(Kind::Frame, flags | direction(walk), |to| event(walk, bytes, to)) };
     0

@@ -7,14 +7,14 @@
 //! detach at once. Uprobes are attached by multi links (Linux 6.6): one a program and file, so that a
 //! start takes a tenth of a second and an end less; before that by perf events, which take two
 //! seconds to go. Offsets of kernel structures come from BTF, read once by a scanner of our own
-//! (`kernel/btf.rs`): aya-obj keeps every type and does not tell members. aya loads and attaches
+//! (`kernel/btf.rs`): aya-obj keeps every type and does not report members. aya loads and attaches
 //! the object; ours is that programs are verified side by side, one on each CPU (`kernel/load.rs`).
 //! Kernel memory is read without branching on failure (a failed read is zero), for the verifier's sake.
 //!
 //! - **Thread states.** A thread has one entry with its state; a tree has one 64-bit word that counts
 //!   its threads by state, so one atomic addition moves a thread. When the tree's state (busiest of
 //!   its threads) changes, the time since the last change is booked: state and time are one word,
-//!   swapped at once. Idle spells of 50 µs and more are events; shorter gaps belong to the CPU time
+//!   swapped at once. Idle intervals of 50 µs and more are events; shorter gaps belong to the CPU time
 //!   around them.
 //! - **Sockets.** A connection's number is made at SYN_SENT, which comes in the connecting thread;
 //!   the descriptor is in the registers of the system call it is in. Bytes of DNS messages and hellos
@@ -23,7 +23,7 @@
 //!   socket found by its descriptor. No hook costs anything where no socket is used. A socket's end can
 //!   be missed: a program is not run where it interrupts itself, and one kernel was seen that runs none
 //!   in the context of its `init`, softirqs that interrupt it included. So when a socket begins at the
-//!   address of one that is followed, that one is told as ended.
+//!   address of one that is followed, that one is reported as ended.
 //! - **Small frames.** A program of a uprobe can be preempted and run by another task on the same CPU. From
 //!   Linux 6.13 on a function with 64 bytes of stack and more has them in memory of the program's and the
 //!   CPU's, which both would write to: a panic. So none that a uprobe runs has more than 48 (a test measures
@@ -31,7 +31,7 @@
 //!   CPU: the kernel skips a second run.
 //! - **Go's crypto/tls.** Entry probes sit behind the stack check (a probe on the first byte fires
 //!   again when the stack grows); results are read at each RET. The place in the frames lives in a map
-//!   value, one a direction of a connection. DATA is counted by stream and told when the stream ends;
+//!   value, one a direction of a connection. DATA is counted by stream and reported when the stream ends;
 //!   of HTTP/1.1 the head is searched for its end in the kernel and nothing behind it is copied.
 //! - **The ring.** Variable parts are read straight into it, in one of two sizes. The worker looks
 //!   every 20 ms and is woken only by an exec or an exit, or when a megabyte waits. Records are held
@@ -40,11 +40,11 @@
 //! Where these pages differ from the plan they began with: no classic tracepoints (so no tracefs, and
 //! no `format` files) and no hooks on system calls (two on every call cost 33 ms of the 50 ms that BPF
 //! took of a download; connects, closes and descriptors need not be followed when the socket is the
-//! key). A question without an answer is given up when it is asked again, or after the resolver's
+//! key). A query without an answer is given up when it is retried, or after the resolver's
 //! time-out, not at the `close` of its socket. What a stub resolver asks is a command's when the stub
 //! listens where the command asked, or another stub asked it on the command's behalf. Peers' windows
 //! are read from the segment, because `tcp_probe` runs before the socket has them; retransmissions that
-//! failed are not counted (Linux 6.17 tells them through the same tracepoint); HPACK and DNS readers are our own (the crates were
+//! failed are not counted (Linux 6.17 reports them through the same tracepoint); HPACK and DNS readers are our own (the crates were
 //! refused for cost or because they refuse cut messages; they are the fuzzers' oracles).
 #![no_std]
 #![no_main]
@@ -63,8 +63,8 @@ mod walk;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use observer_common::{
-    Connected, FdKey, FoundSocket, LOST_COUNTERS, Offsets, PROCESSES_MAX, Process, ProgramKey, RING_BYTES,
-    SOCKETS_MAX, STREAMS_MAX, THREADS_MAX, Thread, Tree, UNKNOWN32,
+    Connected, FdKey, LOST_COUNTERS, Offsets, PROCESSES_MAX, PreexistingSocket, Process, ProgramKey,
+    RING_BYTES, SOCKETS_MAX, STREAMS_MAX, THREADS_MAX, Thread, Tree, UNKNOWN32,
 };
 
 use crate::channels::{Channel, Sock};
@@ -94,7 +94,7 @@ static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0)
 static SOCKS: HashMap<u64, Sock> = HashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Sockets that the agent found, by cookie, until their first event.
 #[map]
-static FOUND: HashMap<u64, FoundSocket> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+static FOUND: HashMap<u64, PreexistingSocket> = HashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Programs that the agent has looked at: 0 for one that is followed, else until when it is not
 /// asked about again (`CLOCK_MONOTONIC`, nanoseconds). LRU: nothing says that a file is gone.
 #[map]

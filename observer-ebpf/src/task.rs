@@ -1,4 +1,4 @@
-//! Who is running: the one look-up that tells an unobserved process.
+//! Who is running: the one look-up that reports an unobserved process.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;

@@ -32,7 +32,7 @@ pub mod mode {
     pub const FRESH: u32 = 0;
     pub const HTTP2: u32 = 1;
     pub const HTTP1: u32 = 2;
-    /// Something else, or the place is lost: nothing more is told
+    /// Something else, or the place is lost: nothing more is reported
     pub const OTHER: u32 = 3;
 }
 
@@ -45,7 +45,7 @@ pub struct Walk {
     pub tls: u64,
     /// The TCP connection's number, 0 when it is not known
     pub conn: u64,
-    /// When it began (the same for both directions): tells connections apart that had the same address in turn
+    /// When it began (the same for both directions): distinguishes connections that had the same address in turn
     pub began_ns: u64,
     /// When the current frame began
     pub frame_ns: u64,
@@ -80,7 +80,7 @@ pub struct Walk {
     pub header: [u8; 16],
 }
 
-/// What a walk is before it is one: nothing is told of it. In the object's constants, not on the
+/// What a walk is before it is one: nothing is reported of it. In the object's constants, not on the
 /// stack of a program that makes one.
 #[unsafe(no_mangle)]
 static NO_WALK: Walk = Walk {
@@ -149,7 +149,7 @@ fn put(tls: u64, conn: u64, mode: u32) -> u64 {
             emit::lost(Lost::Streams);
             continue;
         };
-        // SAFETY: a value of the map. The mode comes last: until then nothing is told of it.
+        // SAFETY: a value of the map. The mode comes last: until then nothing is reported of it.
         unsafe {
             (*walk).tls = tls;
             (*walk).conn = conn;

@@ -1,5 +1,5 @@
-//! The command line. In: arguments. Out: a [`Request`] in plain values, or a [`Stop`]: help, or
-//! what is wrong with them. Wrong use is told before anything is done.
+//! The command line. In: arguments. Out: a [`Request`] in plain values, or a [`EarlyExit`]: help, or
+//! what is wrong with them. Wrong use is reported before anything is done.
 
 mod args;
 mod gate_args;
@@ -13,8 +13,8 @@ use args::{Args, Command, WatchArgs};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use model::redact;
-use model::refusal::Refusal;
 use model::remedy::{Remedies, Remedy};
+use model::user_error::UserError;
 use options::{
     Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, ReplayOptions, ReportFormat,
     ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
@@ -48,7 +48,7 @@ pub enum Request {
 
 /// Nothing is to be done: help or a version was asked for, or the arguments are wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stop {
+pub struct EarlyExit {
     /// 0 or 2
     pub status: i32,
     /// The help; or what is wrong, in one line
@@ -60,7 +60,7 @@ pub struct Stop {
 }
 
 /// Understands the arguments; the first is the program's name.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Common), Stop> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Common), EarlyExit> {
     let args: Vec<OsString> = args.into_iter().collect();
     let color = color_of(&args);
     let mut command = Args::command().color(match color {
@@ -84,10 +84,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
         Ok(parsed)
     });
     let parsed = parsed.map_err(|error| stop(&error, color))?;
-    request(parsed).map_err(|refusal| Stop { status: 2, text: refusal.what, hint: refusal.mend, color })
+    request(parsed).map_err(|refusal| EarlyExit { status: 2, text: refusal.what, hint: refusal.hint, color })
 }
 
-fn request(args: Args) -> Result<(Request, Common), Refusal> {
+fn request(args: Args) -> Result<(Request, Common), UserError> {
     let common = Common {
         color: match args.common.color {
             args::Color::Auto => ColorChoice::Auto,
@@ -154,7 +154,7 @@ fn experiment(args: &args::ExperimentArgs) -> ExperimentOptions {
     ExperimentOptions { runs: args.runs, cache }
 }
 
-fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions, Refusal> {
+fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions, UserError> {
     let experiment = experiment(&args.experiment);
     let behind = args.with.split_off(args.with.len() - args.with_behind_versus);
     args.versus.extend(behind);
@@ -162,20 +162,20 @@ fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions
     if experiment.cache != Cache::Warm
         && let Some(name) = all.filter_map(Remedy::variable).find(|name| COLD.contains(name))
     {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             format!("env={name}=… would undo the cold caches of each run"),
             "leave it out, or compare with the caches as they are: --warm",
         ));
     }
     let (with, versus) = (Remedies::new(args.with)?, Remedies::new(args.versus)?);
     if with.is_empty() {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             "nothing is to be tried: no --with before --versus",
             "goobserve compare --help",
         ));
     }
     if with == versus {
-        return Err(Refusal::new(format!("{with} is compared with itself"), "change one of them"));
+        return Err(UserError::new(format!("{with} is compared with itself"), "change one of them"));
     }
     let (json, markdown) = (args.json, args.markdown);
     Ok(CompareOptions { command: args.command, with, versus, experiment, json, markdown, common })
@@ -213,13 +213,13 @@ fn color_of(args: &[OsString]) -> ColorChoice {
 }
 
 /// clap's many lines as two: its first paragraph, and a tip or where the help is.
-fn stop(error: &clap::Error, color: ColorChoice) -> Stop {
+fn stop(error: &clap::Error, color: ColorChoice) -> EarlyExit {
     let rendered = error.render();
     if error.exit_code() == 0 {
         let colored =
             color.decide(std::io::IsTerminal::is_terminal(&std::io::stdout()), no_color().as_deref());
         let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
-        return Stop { status: 0, text, hint: String::new(), color };
+        return EarlyExit { status: 0, text, hint: String::new(), color };
     }
     let whole = match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
         // A remedy may hold a password.
@@ -242,7 +242,7 @@ fn stop(error: &clap::Error, color: ColorChoice) -> Stop {
         Some(tip) => tip.to_owned(),
         None => format!("{} --help", command_in(&program)),
     };
-    Stop { status: 2, text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(), hint, color }
+    EarlyExit { status: 2, text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(), hint, color }
 }
 
 fn no_color() -> Option<OsString> {

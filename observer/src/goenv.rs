@@ -40,7 +40,7 @@ pub struct GoEnv {
 
 impl GoEnv {
     /// Gathers them. `read` gives a file's content, [`FILE_LIMIT`] bytes at most, or `None` when
-    /// it cannot be read (an empty one when there is none, if the caller can tell); it is asked for two
+    /// it cannot be read (an empty one when there is none, if the caller can report); it is asked for two
     /// or three files at most.
     pub fn gather(source: &Source<'_>, mut read: impl FnMut(&Path) -> Option<Vec<u8>>) -> Self {
         let env = variables(source.environ);

@@ -13,7 +13,7 @@
 //!   (`seam/socket.rs`). Requests that can be left out are, when much waits, and are counted.
 //! - The end is bounded (`agent/ending.rs`): a worker that does not answer `Ended` is killed, at the
 //!   next signal at once. A worker whose agent hangs ends by itself when the dashboard is left.
-//! - The worker says `Hardened` first; before that it is told nothing.
+//! - The worker says `Hardened` first; before that it is reported nothing.
 //! - It may ask about followed processes only (with `--all-go`: have the caller's own looked at), and
 //!   have only files probed that the agent opened, once,
 //!   at offsets inside the file. It parses the ELF file; the agent never does.
@@ -54,20 +54,20 @@
 //! it alone has the fanotify group, and answers. What may be a go command and was never asked about waits
 //! until the agent says that it is attached to, 20 ms at most (with `run` 250 ms, and processes outside of
 //! the tree not at all: the holder looks them up in the kernel side's map); for everything else the kernel is
-//! told not to ask again until the file is written to. It lives in a session of its own, and a timer of the
+//! reported not to ask again until the file is written to. It lives in a session of its own, and a timer of the
 //! kernel kills it, stopped or not, when it has not looked for 100 ms; the agent starts it again, five times
 //! at most. File systems are marked as a whole, those of other mount namespaces within a second; those over a
 //! network or FUSE are left out.
 //!
-//! What runs already (`agent/running.rs`): when all that was found is probed, the agent tells the worker
+//! What runs already (`agent/running.rs`): when all that was found is probed, the agent reports the worker
 //! of each process of a tree, enters the process into the maps, then its threads, then looks once more:
-//! what begins meanwhile the kernel side tells, what ends is found gone. Threads are entered by a BPF
+//! what begins meanwhile the kernel side reports, what ends is found gone. Threads are entered by a BPF
 //! program that is attached to nothing and run by a system call, for only there counters change
 //! atomically. Sockets come from the kernel's diagnostics, asked in the process's own network namespace
 //! (`agent/sockdiag.rs`). Their cookies go into a map: the kernel side takes a socket for its own at
 //! the next event that has that cookie. While such a socket is open the worker has the agent ask again
 //! twice a second, for only the kernel knows how long it has been silent; `model/late.rs` says what
-//! that means. `--all-go`: the kernel side tells the exec of a program of the caller's that nobody has
+//! that means. `--all-go`: the kernel side reports the exec of a program of the caller's that nobody has
 //! looked at; the worker judges it, the agent enters the verdict by inode, and follows the process.
 
 #[cfg(target_os = "linux")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use model::clean::clean;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 
 /// One line.
 pub fn line(what: &str) {
@@ -20,8 +20,8 @@ pub fn with_hint(what: &str, hint: &str) {
 }
 
 /// The same, of a refusal.
-pub fn refusal(refusal: &Refusal) {
-    with_hint(&refusal.what, &refusal.mend);
+pub fn refusal(refusal: &UserError) {
+    with_hint(&refusal.what, &refusal.hint);
 }
 
 /// The text of [`with_hint`].

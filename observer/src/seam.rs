@@ -8,7 +8,7 @@ mod socket;
 
 use std::path::PathBuf;
 
-use pipeline::correlate::found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
+use pipeline::correlate::found::{PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess};
 use serde::{Deserialize, Serialize};
 pub use socket::Seam;
 
@@ -65,7 +65,7 @@ pub struct Output {
     pub record: Option<PathBuf>,
     /// Which of the two mean descriptors; those come with the task, in this order
     pub passed: [bool; 2],
-    /// What is told on stderr in the end
+    /// What is reported on stderr in the end
     pub report: RunReport,
     /// `--output jsonl` of `watch`
     pub jsonl: bool,
@@ -176,18 +176,18 @@ pub enum ToWorker {
         stubs: Vec<StubProcess>,
     },
     /// A process that runs already, and is followed from now on
-    Found(Box<FoundProcess>),
+    Found(Box<PreexistingProcess>),
     /// Threads of such processes wait for these
-    FoundLocks {
+    PreexistingLocks {
         /// Their tree
         root: u32,
         /// When they were looked at, `CLOCK_MONOTONIC`, nanoseconds
         at_ns: u64,
         /// The waits
-        locks: Vec<FoundLock>,
+        locks: Vec<PreexistingLock>,
     },
     /// How the sockets are that such processes had
-    FoundSockets(FoundSockets),
+    PreexistingSockets(PreexistingSockets),
     /// So many processes of a tree that runs already are not followed: there are too many
     Overlooked {
         /// How many
@@ -199,7 +199,7 @@ pub enum ToWorker {
         programs: u32,
     },
     /// Such a process has ended unseen, or is followed as what it is
-    FoundGone {
+    PreexistingGone {
         /// Its tree
         root: u32,
         /// The process
@@ -295,6 +295,6 @@ pub enum ToAgent {
         /// Why
         what: String,
         /// What to do; empty when there is nothing
-        mend: String,
+        hint: String,
     },
 }

@@ -24,7 +24,7 @@ mod linux {
     use std::time::{Duration, Instant};
 
     use libtest_mimic::{Arguments, Trial};
-    use model::refusal::Refusal;
+    use model::user_error::UserError;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::pty::{ForkptyResult, Winsize, forkpty};
@@ -74,15 +74,15 @@ mod linux {
         libtest_mimic::run(&arguments, trials.into()).exit();
     }
 
-    /// Sees nothing, and says on stdout when it is told of an end.
+    /// Sees nothing, and says on stdout when it is reported of an end.
     struct Blind {
         mode: String,
     }
 
     impl Attach for Blind {
-        fn attach(&self, _: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, Refusal> {
+        fn attach(&self, _: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, UserError> {
             match self.mode.as_str() {
-                "refuse" => return Err(Refusal::new("cannot attach", "do not")),
+                "refuse" => return Err(UserError::new("cannot attach", "do not")),
                 "hold" => {
                     println!("held {}", target.pid);
                     loop {
@@ -105,11 +105,11 @@ mod linux {
             self.fails.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
         }
 
-        fn serve(&mut self) -> Result<(), Refusal> {
-            if self.fails.is_some() { Err(Refusal::new("the worker is gone", "")) } else { Ok(()) }
+        fn serve(&mut self) -> Result<(), UserError> {
+            if self.fails.is_some() { Err(UserError::new("the worker is gone", "")) } else { Ok(()) }
         }
 
-        fn finish(self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), Refusal> {
+        fn finish(self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), UserError> {
             println!("finish {:?}", ended.map(observer::run::job::exit_status));
             Ok(())
         }

@@ -1,7 +1,7 @@
 //! Many go commands at once, by several users in several containers, beside one goobserve. In
-//! goes their number; what goobserve told of each is compared with the server's log of it.
+//! goes their number; what goobserve reported of each is compared with the server's log of it.
 //!
-//! Each command has a path of its own in its GOPROXY, by which the log tells them apart.
+//! Each command has a path of its own in its GOPROXY, by which the log distinguishes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{Lab, PROXY_HOST};
 use crate::proxy::{ConnectionRecord, RequestRecord};
 use crate::wait;
-use crate::watching::{Told, Watching};
+use crate::watching::{Reported, Watching};
 
 /// Five users whom nobody else has, not even another crowd of this or any other process.
 fn users() -> [u32; 5] {
@@ -59,8 +59,8 @@ struct Member {
 pub struct Crowd {
     users: [u32; 5],
     members: Vec<Member>,
-    /// What goobserve told
-    pub told: Told,
+    /// What goobserve reported
+    pub reported: Reported,
     connections: Vec<ConnectionRecord>,
     requests: Vec<RequestRecord>,
     /// From the first start to the last end
@@ -135,12 +135,12 @@ pub fn download(lab: &Lab, count: usize, deaf: bool) -> Result<Crowd> {
         watching.continue_worker()?;
     } else {
         // What is missing is said below, command by command.
-        watching.has_told(count, &users)?;
+        watching.has_reported(count, &users)?;
     }
-    let told = watching.end()?;
+    let reported = watching.end()?;
     ensure!(lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
     let (connections, requests) = lab.proxy.log().take();
-    Ok(Crowd { users, members, told, connections, requests, took, at_once })
+    Ok(Crowd { users, members, reported, connections, requests, took, at_once })
 }
 
 fn command(lab: &Lab, index: usize, uid: u32) -> Result<(GoRun, Command, Member)> {
@@ -163,7 +163,7 @@ fn command(lab: &Lab, index: usize, uid: u32) -> Result<(GoRun, Command, Member)
 }
 
 impl Crowd {
-    /// Says of each command how what was told of it differs from the server's log; nothing when
+    /// Says of each command how what was reported of it differs from the server's log; nothing when
     /// all is as it should be.
     pub fn differences(&self) -> Vec<String> {
         let mut logged: BTreeMap<&str, Vec<&RequestRecord>> = BTreeMap::new();
@@ -174,35 +174,36 @@ impl Crowd {
                 None => differences.push(format!("nobody's request: {}", request.path)),
             }
         }
-        let told: Vec<&Value> = self.told.of(&self.users).collect();
-        if told.len() != self.members.len() {
-            differences.push(format!("{} commands, {} were told", self.members.len(), told.len()));
+        let reported: Vec<&Value> = self.reported.of(&self.users).collect();
+        if reported.len() != self.members.len() {
+            differences.push(format!("{} commands, {} were reported", self.members.len(), reported.len()));
         }
         for member in &self.members {
-            let of_it: Vec<&Value> = told.iter().copied().filter(|c| c["pid"] == member.pid).collect();
+            let of_it: Vec<&Value> = reported.iter().copied().filter(|c| c["pid"] == member.pid).collect();
             let logged = logged.get(member.prefix.as_str()).map_or(&[][..], Vec::as_slice);
             if logged.is_empty() {
                 differences.push(format!("{}: no request reached the server", member.prefix));
             }
             match of_it[..] {
                 [command] => differences.extend(self.difference(member, command, logged)),
-                _ => differences.push(format!("pid {}: {} commands were told", member.pid, of_it.len())),
+                _ => differences.push(format!("pid {}: {} commands were reported", member.pid, of_it.len())),
             }
         }
         differences
     }
 
-    /// How many requests were told as the server has them, and those that were told otherwise. What
+    /// How many requests were reported as the server has them, and those that were reported otherwise. What
     /// is not known (`null`) is not wrong.
     pub fn verdicts(&self) -> (usize, Vec<&Value>) {
         let members: BTreeMap<u64, &Member> =
             self.members.iter().map(|member| (u64::from(member.pid), member)).collect();
         let logged: BTreeSet<(&str, u64)> =
             self.requests.iter().map(|request| (&*request.path, u64::from(request.status))).collect();
-        let ours: BTreeSet<u64> = self.told.of(&self.users).filter_map(|c| c["command"].as_u64()).collect();
+        let ours: BTreeSet<u64> =
+            self.reported.of(&self.users).filter_map(|c| c["command"].as_u64()).collect();
         let is_ours = |r: &&Value| r["command"].as_u64().is_some_and(|id| ours.contains(&id));
-        let told = self.told.requests.values().filter(is_ours).filter(|r| r["path"].is_string());
-        let (right, wrong): (Vec<_>, Vec<_>) = told.partition(|request| {
+        let reported = self.reported.requests.values().filter(is_ours).filter(|r| r["path"].is_string());
+        let (right, wrong): (Vec<_>, Vec<_>) = reported.partition(|request| {
             let path = request["path"].as_str().unwrap_or_default();
             let status = request["status"].as_u64();
             let known = request["pid"].as_u64().and_then(|pid| members.get(&pid));
@@ -224,14 +225,14 @@ impl Crowd {
         }
         let id = &command["command"];
         let peers: BTreeMap<u64, &str> = self
-            .told
+            .reported
             .connections
             .values()
             .filter(|connection| connection["command"] == *id)
             .filter_map(|c| Some((c["id"].as_u64()?, c["local"].as_str()?)))
             .collect();
-        let told: Vec<_> = self
-            .told
+        let reported: Vec<_> = self
+            .reported
             .requests
             .values()
             .filter(|request| request["command"] == *id)
@@ -251,12 +252,14 @@ impl Crowd {
             })
             .collect();
         let twice = |list: &[_]| list.len() - list.iter().collect::<BTreeSet<_>>().len();
-        let (only_told, only_logged): (Vec<_>, Vec<_>) = (
-            told.iter().filter(|entry| !logged.contains(entry)).collect(),
-            logged.iter().filter(|entry| !told.contains(entry)).collect(),
+        let (only_reported, only_logged): (Vec<_>, Vec<_>) = (
+            reported.iter().filter(|entry| !logged.contains(entry)).collect(),
+            logged.iter().filter(|entry| !reported.contains(entry)).collect(),
         );
-        let same = only_told.is_empty() && only_logged.is_empty() && twice(&told) == twice(&logged);
-        (!same).then(|| format!("{}: told alone {only_told:?}, logged alone {only_logged:?}", member.prefix))
+        let same = only_reported.is_empty() && only_logged.is_empty() && twice(&reported) == twice(&logged);
+        (!same).then(|| {
+            format!("{}: reported alone {only_reported:?}, logged alone {only_logged:?}", member.prefix)
+        })
     }
 
     /// How many requests the server answered.

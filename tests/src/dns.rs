@@ -39,7 +39,7 @@ pub struct DnsFaults {
     pub servfail: bool,
     /// So many answers are SERVFAIL, from when the faults are set
     pub servfail_first: u32,
-    /// Every answer over UDP is empty and truncated, so that it is asked again over TCP
+    /// Every answer over UDP is empty and truncated, so that it is retried over TCP
     pub truncate: bool,
 }
 

@@ -52,7 +52,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// Copies a program, into the same file when there is one. In a process of its own: what another
 /// thread starts meanwhile would inherit the file that is written to, and who runs the program then
-/// is told that it is busy. It can be run even if nobody has run the other yet: of a toolchain from the
+/// is reported that it is busy. It can be run even if nobody has run the other yet: of a toolchain from the
 /// module cache, go itself makes the programs executable when it first runs them.
 pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
     let status = Command::new("cp").arg(from).arg(to).status().context("run cp")?;

@@ -169,7 +169,7 @@ fn file_of(shared: &Shared, authority: &str, path: &str) -> Option<Bytes> {
 }
 
 /// A proxy's URL may have a path: under `/NAME~/` the lab serves what it serves without, so that
-/// its log tells whose request it is.
+/// its log reports whose request it is.
 fn without_prefix(path: &str) -> &str {
     path.find("~/").filter(|at| !path[1..*at].contains('/')).map_or(path, |at| &path[at + 1..])
 }

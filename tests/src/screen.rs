@@ -31,7 +31,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Starts goobserve with these arguments where `run` is. `seen` is told the time of everything
+    /// Starts goobserve with these arguments where `run` is. `seen` is reported the time of everything
     /// that the terminal is sent (`CLOCK_MONOTONIC`, nanoseconds), and what is then on it.
     pub fn start(
         lab: &Lab,
@@ -82,7 +82,7 @@ impl Screen {
         all.filter(is_ours).collect()
     }
 
-    /// Its end, when it has been told to end.
+    /// Its end, when it has been asked to end.
     pub fn end(mut self) -> Result<ExitStatus> {
         let child = &mut self.child;
         wait::within(wait::LIMIT, || child.try_wait().ok().flatten()).context("goobserve does not end")

@@ -1,5 +1,5 @@
 //! A web site on loopback, for a headless browser: folders of files, a page that looks at one of
-//! them by a script, and what the script told. The page is loaded when the script has told it, so
+//! them by a script, and what the script reported. The page is loaded when the script has reported it, so
 //! that a browser that ends with its picture of the loaded page ends then.
 
 use std::collections::HashMap;
@@ -20,23 +20,23 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// A script posts there what it tells, and the page waits there until it has.
-const TOLD: &str = "/told";
-/// The most that a script tells.
+/// A script posts there what it reports, and the page waits there until it has.
+const TOLD: &str = "/reported";
+/// The most that a script reports.
 const MOST: usize = 1 << 20;
 
 /// A site; it ends when dropped.
 #[derive(Debug)]
 pub struct Site {
     address: SocketAddr,
-    told: watch::Receiver<Option<String>>,
+    reported: watch::Receiver<Option<String>>,
     _runtime: Runtime,
 }
 
 struct Shared {
     folder: PathBuf,
     pages: HashMap<&'static str, Bytes>,
-    told: watch::Sender<Option<String>>,
+    reported: watch::Sender<Option<String>>,
 }
 
 impl Site {
@@ -49,11 +49,11 @@ impl Site {
             .context("start the site's runtime")?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("listen")?;
         let address = listener.local_addr()?;
-        let (sender, told) = watch::channel(None);
+        let (sender, reported) = watch::channel(None);
         let pages = pages.into_iter().map(|(path, page)| (path, page.into())).collect();
-        let shared = Arc::new(Shared { folder: folder.to_owned(), pages, told: sender });
+        let shared = Arc::new(Shared { folder: folder.to_owned(), pages, reported: sender });
         runtime.spawn(serve(listener, shared));
-        Ok(Self { address, told, _runtime: runtime })
+        Ok(Self { address, reported, _runtime: runtime })
     }
 
     /// The address of a page.
@@ -61,9 +61,9 @@ impl Site {
         format!("http://{}{path}", self.address)
     }
 
-    /// What the script told.
-    pub fn told(&self) -> Option<String> {
-        self.told.borrow().clone()
+    /// What the script reported.
+    pub fn reported(&self) -> Option<String> {
+        self.reported.borrow().clone()
     }
 }
 
@@ -85,16 +85,16 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let (status, body) = match (path.as_str(), request.method()) {
         (TOLD, &Method::POST) => match Limited::new(request.into_body(), MOST).collect().await {
-            Ok(told) => {
-                let told = String::from_utf8_lossy(&told.to_bytes()).into_owned();
-                shared.told.send_replace(Some(told));
+            Ok(reported) => {
+                let reported = String::from_utf8_lossy(&reported.to_bytes()).into_owned();
+                shared.reported.send_replace(Some(reported));
                 (StatusCode::OK, Bytes::new())
             }
             Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
         },
         (TOLD, _) => {
             // The sender lives in `shared`.
-            _ = shared.told.subscribe().wait_for(Option::is_some).await;
+            _ = shared.reported.subscribe().wait_for(Option::is_some).await;
             (StatusCode::OK, Bytes::new())
         }
         _ => match shared.pages.get(path.as_str()).cloned().or_else(|| file(&shared.folder, &path)) {

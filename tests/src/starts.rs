@@ -1,5 +1,5 @@
 //! Starts of go binaries that nobody has seen before. In go a lab and copies of a go binary, each a
-//! file of its own, out come what exec took, and how what goobserve told of each start differs from
+//! file of its own, out come what exec took, and how what goobserve reported of each start differs from
 //! the server's log of it.
 
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::paths;
 use crate::proxy::Faults;
 use crate::proxy::RequestRecord;
 use crate::toolchains::{OWN, Toolchain};
-use crate::watching::{Told, Watching};
+use crate::watching::{Reported, Watching};
 
 /// What each start downloads: the smallest of the sample's modules.
 const MODULES: [&str; 2] = ["github.com/tidwall/match@v1.1.1", "github.com/google/uuid@v1.6.0"];
@@ -171,29 +171,33 @@ pub fn far_away(lab: &Lab, rtt: Duration) {
     lab.proxy.set_faults(Faults { tls_delay: rtt, request_delay: rtt, ..Faults::default() });
 }
 
-/// Ends goobserve when it has told of all of these; what it told of each that differs from the
+/// Ends goobserve when it has reported of all of these; what it reported of each that differs from the
 /// server's log of it.
-pub fn differences(lab: &Lab, watching: Watching, starts: &[Start]) -> Result<(Vec<String>, Told)> {
+pub fn differences(lab: &Lab, watching: Watching, starts: &[Start]) -> Result<(Vec<String>, Reported)> {
     let pids: Vec<u32> = starts.iter().map(|start| start.pid).collect();
-    watching.has_told_of(&pids)?;
-    let told = watching.end()?;
+    watching.has_reported_of(&pids)?;
+    let reported = watching.end()?;
     ensure!(lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
     let requests = lab.proxy.log().take().1;
-    Ok((starts.iter().filter_map(|start| difference(start, &told, &requests)).collect(), told))
+    Ok((starts.iter().filter_map(|start| difference(start, &reported, &requests)).collect(), reported))
 }
 
-fn difference(start: &Start, told: &Told, requests: &[RequestRecord]) -> Option<String> {
-    let command =
-        match told.commands.values().filter(|command| command["pid"] == start.pid).collect::<Vec<_>>()[..] {
-            [command] => command,
-            ref commands => return Some(format!("{}: {} commands were told", start.prefix, commands.len())),
-        };
+fn difference(start: &Start, reported: &Reported, requests: &[RequestRecord]) -> Option<String> {
+    let command = match reported
+        .commands
+        .values()
+        .filter(|command| command["pid"] == start.pid)
+        .collect::<Vec<_>>()[..]
+    {
+        [command] => command,
+        ref commands => return Some(format!("{}: {} commands were reported", start.prefix, commands.len())),
+    };
     let mut logged: Vec<_> = requests
         .iter()
         .filter(|request| request.path.starts_with(&start.prefix))
         .map(|request| (request.path.clone(), Some(u64::from(request.status)), Some(request.bytes)))
         .collect();
-    let mut seen: Vec<_> = told
+    let mut seen: Vec<_> = reported
         .requests
         .values()
         .filter(|request| request["command"] == command["command"])
@@ -206,11 +210,11 @@ fn difference(start: &Start, told: &Told, requests: &[RequestRecord]) -> Option<
     }
     (logged != seen).then(|| {
         let paths: Vec<&str> = seen.iter().map(|(path, ..)| &**path).collect();
-        format!("{}: the server has {} requests, told were {paths:?}", start.prefix, logged.len())
+        format!("{}: the server has {} requests, reported were {paths:?}", start.prefix, logged.len())
     })
 }
 
 /// A command of that process.
-pub fn command_of(told: &Told, pid: u32) -> Option<&Value> {
-    told.commands.values().find(|command| command["pid"] == pid)
+pub fn command_of(reported: &Reported, pid: u32) -> Option<&Value> {
+    reported.commands.values().find(|command| command["pid"] == pid)
 }

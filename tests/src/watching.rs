@@ -1,5 +1,5 @@
 //! `goobserve watch --output jsonl` for as long as many commands take, printing into a file. In
-//! goes a lab, out come what was told of each command and the memory of goobserve's processes.
+//! goes a lab, out come what was reported of each command and the memory of goobserve's processes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -46,9 +46,9 @@ impl Memory {
     }
 }
 
-/// What was told, the latest line of each thing.
+/// What was reported, the latest line of each thing.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Reported {
     /// Commands by their number
     pub commands: BTreeMap<u64, Value>,
     /// Requests by their number
@@ -73,7 +73,7 @@ impl Watching {
         let file = |name| File::create(run.file(name)).with_context(|| format!("create {name}"));
         let mut command = run.goobserve()?;
         command.args(["watch", "--output", "jsonl"]).args(args).process_group(0);
-        command.stdin(Stdio::null()).stdout(file("told.jsonl")?).stderr(file("errors")?);
+        command.stdin(Stdio::null()).stdout(file("reported.jsonl")?).stderr(file("errors")?);
         let agent = command.spawn().context("start goobserve")?;
         let mut watching = Self { run, agent, worker: 0, ended: false };
         let begun = wait::within(wait::LIMIT, || {
@@ -87,12 +87,12 @@ impl Watching {
 
     /// The file it prints into.
     pub fn output(&self) -> PathBuf {
-        self.run.file("told.jsonl")
+        self.run.file("reported.jsonl")
     }
 
-    /// What it has told so far.
-    pub fn told(&self) -> Result<Told> {
-        told(&self.output())
+    /// What it has reported so far.
+    pub fn reported(&self) -> Result<Reported> {
+        reported(&self.output())
     }
 
     /// What it printed on stderr.
@@ -116,25 +116,25 @@ impl Watching {
         Ok([Memory::of(agent)?, Memory::of(worker)?])
     }
 
-    /// Waits until it has told that so many commands of these users are over, half a minute at
+    /// Waits until it has reported that so many commands of these users are over, half a minute at
     /// most; of how many it has.
-    pub fn has_told(&self, commands: usize, users: &[u32]) -> Result<usize> {
+    pub fn has_reported(&self, commands: usize, users: &[u32]) -> Result<usize> {
         let mut over = 0;
         wait::within(wait::LIMIT, || {
-            let told = told(&self.output()).ok()?;
-            over = told.of(users).filter(|command| !command["wall_ns"].is_null()).count();
+            let reported = reported(&self.output()).ok()?;
+            over = reported.of(users).filter(|command| !command["wall_ns"].is_null()).count();
             (over >= commands).then_some(())
         });
         Ok(over)
     }
 
-    /// Waits until it has told that the commands of these processes are over, half a minute at most;
+    /// Waits until it has reported that the commands of these processes are over, half a minute at most;
     /// whether it has.
-    pub fn has_told_of(&self, pids: &[u32]) -> Result<bool> {
+    pub fn has_reported_of(&self, pids: &[u32]) -> Result<bool> {
         let over = wait::within(wait::LIMIT, || {
-            let told = told(&self.output()).ok()?;
+            let reported = reported(&self.output()).ok()?;
             let over =
-                |pid: &u32| told.commands.values().any(|c| c["pid"] == *pid && !c["wall_ns"].is_null());
+                |pid: &u32| reported.commands.values().any(|c| c["pid"] == *pid && !c["wall_ns"].is_null());
             pids.iter().all(over).then_some(())
         });
         Ok(over.is_some())
@@ -163,12 +163,12 @@ impl Watching {
         status
     }
 
-    /// Ends it in order; what it told.
-    pub fn end(mut self) -> Result<Told> {
+    /// Ends it in order; what it reported.
+    pub fn end(mut self) -> Result<Reported> {
         self.signal(Signal::SIGTERM)?;
         let status = self.ends_within(wait::LIMIT).context("goobserve does not end")?;
         ensure!(status.success(), "goobserve ended with {status}: {}", self.errors());
-        told(&self.output())
+        reported(&self.output())
     }
 }
 
@@ -183,7 +183,7 @@ impl Drop for Watching {
     }
 }
 
-impl Told {
+impl Reported {
     /// Commands of these users.
     pub fn of(&self, users: &[u32]) -> impl Iterator<Item = &Value> {
         let is_theirs =
@@ -206,25 +206,25 @@ pub fn update(request: &mut Value, new: &Value) {
 }
 
 /// Whole lines of the file, the latest of each thing.
-fn told(path: &Path) -> Result<Told> {
-    let mut told = Told::default();
-    let mut reader = BufReader::new(File::open(path).context("open what goobserve told")?);
+fn reported(path: &Path) -> Result<Reported> {
+    let mut reported = Reported::default();
+    let mut reader = BufReader::new(File::open(path).context("open what goobserve reported")?);
     let mut line = String::new();
-    while reader.read_line(&mut line).context("read what goobserve told")? > 0 && line.ends_with('\n') {
-        told.lines += 1;
+    while reader.read_line(&mut line).context("read what goobserve reported")? > 0 && line.ends_with('\n') {
+        reported.lines += 1;
         let value: Value = serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?;
         let id = |name: &str| value[name].as_u64().with_context(|| format!("no {name}: {line}"));
         match value["type"].as_str() {
-            Some("command") => drop(told.commands.insert(id("command")?, value)),
-            Some("request") => drop(told.requests.insert(id("id")?, value)),
+            Some("command") => drop(reported.commands.insert(id("command")?, value)),
+            Some("request") => drop(reported.requests.insert(id("id")?, value)),
             Some("request_update") => {
-                told.requests.get_mut(&id("id")?).into_iter().for_each(|request| update(request, &value));
+                reported.requests.get_mut(&id("id")?).into_iter().for_each(|request| update(request, &value));
             }
-            Some("connection") => drop(told.connections.insert(id("id")?, value)),
-            Some("loss") => told.loss = value,
+            Some("connection") => drop(reported.connections.insert(id("id")?, value)),
+            Some("loss") => reported.loss = value,
             _ => {}
         }
         line.clear();
     }
-    Ok(told)
+    Ok(reported)
 }

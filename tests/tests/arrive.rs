@@ -1,5 +1,5 @@
 //! Go binaries that come while `goobserve watch` runs: new, replaced, by other names, in other
-//! namespaces, deleted, or another toolchain's. Each request of each is told; the way to the
+//! namespaces, deleted, or another toolchain's. Each request of each is reported; the way to the
 //! servers leaves time to attach, as any network does.
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::lab::Lab;
 use tests::net::Place;
 use tests::starts::{Fresh, Start, command_of, differences, far_away};
 use tests::toolchains::{NEWEST, Toolchain};
-use tests::watching::{Told, Watching};
+use tests::watching::{Reported, Watching};
 use tests::{paths, procs, wait};
 
 /// How far away the servers are, so that a busy machine attaches in time, too; how much nearer they
@@ -27,17 +27,17 @@ fn lab(test: &str) -> Option<Lab> {
     Some(lab)
 }
 
-/// Ends goobserve; what it told of all these starts is what the server has.
+/// Ends goobserve; what it reported of all these starts is what the server has.
 #[track_caller]
-fn complete(lab: &Lab, watching: Watching, starts: &[Start]) -> Told {
-    let (differences, told) = differences(lab, watching, starts).unwrap();
+fn complete(lab: &Lab, watching: Watching, starts: &[Start]) -> Reported {
+    let (differences, reported) = differences(lab, watching, starts).unwrap();
     assert!(differences.is_empty(), "{differences:#?}");
-    told
+    reported
 }
 
 #[test]
-fn every_request_of_a_binary_never_seen_is_told() {
-    let Some(lab) = lab("every_request_of_a_binary_never_seen_is_told") else { return };
+fn every_request_of_a_binary_never_seen_is_reported() {
+    let Some(lab) = lab("every_request_of_a_binary_never_seen_is_reported") else { return };
     let watching = Watching::start(&lab).unwrap();
     let mut starts = Vec::new();
     for number in 0..5 {
@@ -79,8 +79,8 @@ fn hard_links_symbolic_links_and_bind_mounts_are_the_same_binary() {
 }
 
 #[test]
-fn one_binary_below_two_overlays_is_told_once() {
-    let Some(lab) = lab("one_binary_below_two_overlays_is_told_once") else { return };
+fn one_binary_below_two_overlays_is_reported_once() {
+    let Some(lab) = lab("one_binary_below_two_overlays_is_reported_once") else { return };
     let watching = Watching::start(&lab).unwrap();
     let fresh = Fresh::new().unwrap();
     fs::create_dir(fresh.beside("image")).unwrap();
@@ -137,8 +137,8 @@ fn a_binary_that_is_replaced_is_attached_to_again() {
 }
 
 #[test]
-fn a_binary_that_is_deleted_while_it_runs_is_told() {
-    let Some(lab) = lab("a_binary_that_is_deleted_while_it_runs_is_told") else { return };
+fn a_binary_that_is_deleted_while_it_runs_is_reported() {
+    let Some(lab) = lab("a_binary_that_is_deleted_while_it_runs_is_reported") else { return };
     let watching = Watching::start(&lab).unwrap();
     let fresh = Fresh::new().unwrap();
     let mut start = fresh.download(&lab, &fresh.binary(), 0).unwrap();
@@ -171,8 +171,8 @@ fn another_toolchain_that_takes_over_is_attached_to() {
     let mut start = fresh.download_with(&lab, &fresh.binary(), 0, env).unwrap();
     start.run(&lab).unwrap();
     let pid = start.pid;
-    let told = complete(&lab, watching, &[start]);
-    let go = &command_of(&told, pid).unwrap()["go"];
+    let reported = complete(&lab, watching, &[start]);
+    let go = &command_of(&reported, pid).unwrap()["go"];
     assert_eq!(go["version"], version, "{go}");
 }
 
@@ -230,16 +230,16 @@ fn in_a_container(test: &str, args: &[&str]) {
     assert!(start.end().unwrap().success());
     assert!(!place.join("go").exists(), "nobody else has that binary");
     let pid = start.pid;
-    let told = complete(&lab, watching, &[start]);
+    let reported = complete(&lab, watching, &[start]);
     if cgroup.is_some() {
-        let command = command_of(&told, pid).unwrap();
+        let command = command_of(&reported, pid).unwrap();
         assert!(command["cgroup"].as_str().is_some_and(|path| path.contains(&group)), "{command}");
     }
 }
 
 #[test]
-fn a_binary_that_only_a_container_has_is_attached_to_and_its_cgroup_told() {
-    in_a_container("a_binary_that_only_a_container_has_is_attached_to_and_its_cgroup_told", &[]);
+fn a_binary_that_only_a_container_has_is_attached_to_and_its_cgroup_reported() {
+    in_a_container("a_binary_that_only_a_container_has_is_attached_to_and_its_cgroup_reported", &[]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn words(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
-/// What can be told of a file.
+/// What can be reported of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct About {
     mode: u32,
@@ -146,7 +146,7 @@ fn a_hello_that_fits_one_packet_ends_the_large_hello_fault() {
     let command = [&["go", "mod", "download"][..], &words(&modules)].concat();
     let (output, answer) = compare(&lab, &run, &["--with", "no-mlkem", "--runs", "1"], &command);
     let text = format!("{}{}", stdout(&output), stderr(&output));
-    // A command that fails has no time to compare; what the remedy does is told all the same.
+    // A command that fails has no time to compare; what the remedy does is reported all the same.
     assert_eq!(output.status.code(), Some(4), "{text}");
     assert_eq!(answer["end"], "failed", "{text}");
     let failures = answer["failures"].as_array().unwrap();

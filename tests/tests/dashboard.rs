@@ -118,15 +118,15 @@ fn slow(lab: &Lab, matches: Matcher) {
     lab.proxy.set_faults(Faults { head_delays: vec![delay], ..Faults::default() });
 }
 
-/// Seconds of the first wait that the screen tells, and the screen.
+/// Seconds of the first wait that the screen reports, and the screen.
 #[track_caller]
 fn first_wait(tmux: &Tmux) -> (f64, String) {
     wait::until("a wait on the screen", || {
         let screen = tmux.screen();
-        let mut told =
+        let mut reported =
             screen.lines().filter_map(|line| line.split_once(" waiting ")?.1.split_once(" s for "));
-        let seconds = told.find_map(|(seconds, _)| seconds.parse().ok())?;
-        drop(told);
+        let seconds = reported.find_map(|(seconds, _)| seconds.parse().ok())?;
+        drop(reported);
         Some((seconds, screen))
     })
 }

@@ -1,4 +1,4 @@
-//! goobserve ends soon when it is told to, whatever state its two processes are in.
+//! goobserve ends soon when it is asked to, whatever state its two processes are in.
 
 use std::time::Duration;
 

@@ -39,8 +39,8 @@ fn said(stderr: &str) -> Vec<&str> {
 #[track_caller]
 fn is_two_lines(stderr: &str) {
     let lines: Vec<&str> = stderr.lines().collect();
-    let [what, mend] = lines[..] else { panic!("two lines: {stderr:?}") };
-    assert!(what.starts_with("goobserve: ") && mend.starts_with("  hint: "), "{stderr:?}");
+    let [what, hint] = lines[..] else { panic!("two lines: {stderr:?}") };
+    assert!(what.starts_with("goobserve: ") && hint.starts_with("  hint: "), "{stderr:?}");
 }
 
 /// The report of a recording.

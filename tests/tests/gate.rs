@@ -398,8 +398,8 @@ fn without_root_or_bpf_a_workflow_is_invalid_and_no_pass() {
 }
 
 #[test]
-fn an_interrupted_gate_tells_what_was_measured_and_puts_all_back() {
-    let test = "an_interrupted_gate_tells_what_was_measured_and_puts_all_back";
+fn an_interrupted_gate_reports_what_was_measured_and_puts_all_back() {
+    let test = "an_interrupted_gate_reports_what_was_measured_and_puts_all_back";
     let Some((lab, run)) = ready(test) else { return };
     let mut command = run.goobserve().unwrap();
     command.args(["gate", "ab", "--runs", "100", "--json", "gate.json"]);

@@ -74,8 +74,10 @@ fn nothing_waits_while(what: &str, act: impl FnOnce()) {
 }
 
 #[test]
-fn every_request_of_a_binary_never_seen_is_told_at_loopback() {
-    let Some((lab, _turn)) = lab("every_request_of_a_binary_never_seen_is_told_at_loopback") else { return };
+fn every_request_of_a_binary_never_seen_is_reported_at_loopback() {
+    let Some((lab, _turn)) = lab("every_request_of_a_binary_never_seen_is_reported_at_loopback") else {
+        return;
+    };
     let watching = Watching::start_with(&lab, &["--hold-exec"]).unwrap();
     let mut starts = Vec::new();
     for number in 0..10 {
@@ -84,9 +86,9 @@ fn every_request_of_a_binary_never_seen_is_told_at_loopback() {
         start.run(&lab).unwrap();
         starts.push(start);
     }
-    let (differences, told) = differences(&lab, watching, &starts).unwrap();
+    let (differences, reported) = differences(&lab, watching, &starts).unwrap();
     assert!(differences.is_empty(), "{differences:#?}");
-    assert_eq!(told.loss["connections_joined_late"], 0, "{}", told.loss);
+    assert_eq!(reported.loss["connections_joined_late"], 0, "{}", reported.loss);
 }
 
 #[test]

@@ -271,7 +271,7 @@ fn go_waits_for_a_slow_name_server() {
     let slow = slow.iter().find(|q| q.qtype == "AAAA").unwrap();
     assert!(slow.answered_ns.unwrap() - slow.received_ns >= nanos(DELAY));
 
-    // A truncated answer is asked again over TCP.
+    // A truncated answer is retried over TCP.
     lab.dns.set_faults(DnsFaults { truncate: true, ..DnsFaults::default() });
     download(&lab, &GoOptions { go_sum: true, ..GoOptions::default() });
     assert!(lab.dns.log().iter().any(|q| q.transport == "tcp" && q.qtype == "A"));

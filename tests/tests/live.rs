@@ -1,4 +1,4 @@
-//! What goobserve tells of a command while it still hangs: the stall, within a second of its
+//! What goobserve reports of a command while it still hangs: the stall, within a second of its
 //! detector's threshold, and why it waits; of a healthy command, no stall.
 
 use std::collections::BTreeMap;
@@ -111,8 +111,8 @@ const HANGS: [Hang; 4] = [
 ];
 
 #[test]
-fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hangs() {
-    let test = "a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hangs";
+fn a_stall_is_reported_within_a_second_of_its_threshold_while_the_command_still_hangs() {
+    let test = "a_stall_is_reported_within_a_second_of_its_threshold_while_the_command_still_hangs";
     let schema = Schema::published("recording").unwrap();
     for hang in &HANGS {
         let Some(lab) = Lab::for_test_in(test, Place::Wire) else { return };
@@ -121,15 +121,15 @@ fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hang
         let _lasts = (hang.fault)(&lab, &run);
         let mut hung = lab.begin(&mut run.go(&["mod", "download", MODULE])).unwrap();
         let pid = hung.pid();
-        let (told, read_ns) = wait::until(hang.kind, || {
+        let (reported, read_ns) = wait::until(hang.kind, || {
             let lines = lines(&watch.stdout());
             let mut stalls = of_command(&lines, pid).filter(|line| line["type"] == "stall");
             stalls.find(|line| line["kind"] == hang.kind).cloned().map(|line| (line, unix_ns()))
         });
-        assert!(!hung.ends_within(Duration::ZERO), "it still hangs: {told}");
-        schema.check(&told).unwrap_or_else(|error| panic!("{error:#}: {told}"));
-        assert_eq!((text(&told, "phase"), text(&told, "state")), (hang.phase, "lasts"), "{told}");
-        assert!(!told["evidence"].as_array().unwrap().is_empty(), "{told}");
+        assert!(!hung.ends_within(Duration::ZERO), "it still hangs: {reported}");
+        schema.check(&reported).unwrap_or_else(|error| panic!("{error:#}: {reported}"));
+        assert_eq!((text(&reported, "phase"), text(&reported, "state")), (hang.phase, "lasts"), "{reported}");
+        assert!(!reported["evidence"].as_array().unwrap().is_empty(), "{reported}");
         let because = wait::until("a reason", || {
             let lines = lines(&watch.stdout());
             let mut waits = of_command(&lines, pid).filter(|line| line["type"] == "waiting");
@@ -141,22 +141,23 @@ fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hang
         let last = wait::until("its end", || {
             let lines = lines(&watch.stdout());
             of_command(&lines, pid)
-                .filter(|line| line["id"] == told["id"] && line["type"] == "stall")
+                .filter(|line| line["id"] == reported["id"] && line["type"] == "stall")
                 .last()
                 .filter(|line| line["state"] != "lasts")
                 .cloned()
         });
         let all = lines(&watch.stdout());
-        let times = of_command(&all, pid).filter(|line| line["type"] == "stall" && line["id"] == told["id"]);
+        let times =
+            of_command(&all, pid).filter(|line| line["type"] == "stall" && line["id"] == reported["id"]);
         let times = times.count();
         assert!(times <= 4, "{times} times");
 
-        let threshold_ns = int(&told, "start_ns") + hang.threshold.as_nanos() as u64;
+        let threshold_ns = int(&reported, "start_ns") + hang.threshold.as_nanos() as u64;
         let started_ns = int(&all[0], "started_unix_ns");
         let after_ms = |ns: u64| (ns as f64 - threshold_ns as f64) / 1e6;
-        let (said, read) = (after_ms(int(&told, "at_ns")), after_ms(read_ns - started_ns));
+        let (said, read) = (after_ms(int(&reported, "at_ns")), after_ms(read_ns - started_ns));
         println!(
-            "{}: told {said:.0} ms after its threshold, read {read:.0} ms after it; told {times} times, \
+            "{}: reported {said:.0} ms after its threshold, read {read:.0} ms after it; reported {times} times, \
              in the end {} with {:.2} s",
             hang.kind,
             text(&last, "state"),
@@ -169,8 +170,8 @@ fn a_stall_is_told_within_a_second_of_its_threshold_while_the_command_still_hang
 }
 
 #[test]
-fn git_that_waits_for_a_prompt_is_told_while_it_waits() {
-    let test = "git_that_waits_for_a_prompt_is_told_while_it_waits";
+fn git_that_waits_for_a_prompt_is_reported_while_it_waits() {
+    let test = "git_that_waits_for_a_prompt_is_reported_while_it_waits";
     if !skip::has(test, "git", "git") {
         return;
     }
@@ -190,23 +191,23 @@ fn git_that_waits_for_a_prompt_is_told_while_it_waits() {
     let mut hung = lab.begin(&mut command).unwrap();
     let pid = hung.pid();
     // Nothing is in flight and nothing happens: only that all of it sleeps can be seen.
-    let told = wait::until("vcs-waiting", || {
+    let reported = wait::until("vcs-waiting", || {
         let lines = lines(&watch.stdout());
         of_command(&lines, pid).find(|line| line["kind"] == "vcs-waiting").cloned()
     });
-    assert!(!hung.ends_within(Duration::ZERO), "it still hangs: {told}");
-    assert_eq!((text(&told, "host"), text(&told, "state")), ("git.test", "lasts"), "{told}");
-    let cost_ms = int(&told, "cost_ns") / 1_000_000;
-    println!("vcs-waiting: told when it had waited {cost_ms} ms; its threshold is 1000 ms");
-    assert!((1000..2000).contains(&cost_ms), "{told}");
+    assert!(!hung.ends_within(Duration::ZERO), "it still hangs: {reported}");
+    assert_eq!((text(&reported, "host"), text(&reported, "state")), ("git.test", "lasts"), "{reported}");
+    let cost_ms = int(&reported, "cost_ns") / 1_000_000;
+    println!("vcs-waiting: reported when it had waited {cost_ms} ms; its threshold is 1000 ms");
+    assert!((1000..2000).contains(&cost_ms), "{reported}");
     drop(hung);
     watch.signal(Signal::SIGTERM).unwrap();
     watch.end();
 }
 
 #[test]
-fn of_a_healthy_command_no_stall_is_told() {
-    let Some(lab) = Lab::for_test("of_a_healthy_command_no_stall_is_told") else { return };
+fn of_a_healthy_command_no_stall_is_reported() {
+    let Some(lab) = Lab::for_test("of_a_healthy_command_no_stall_is_reported") else { return };
     let runs = [true, false].map(|go_sum| lab.go_run(&GoOptions { go_sum, ..GoOptions::default() }).unwrap());
     let watch = watching(&lab, &runs[0], &["--output", "jsonl"]);
     let pids = runs.each_ref().map(|run| {
@@ -221,18 +222,18 @@ fn of_a_healthy_command_no_stall_is_told() {
     });
     watch.signal(Signal::SIGTERM).unwrap();
     let output = watch.end();
-    let told = lines(&String::from_utf8(output.stdout).unwrap());
-    assert_eq!(told.last().unwrap()["type"], "end");
+    let reported = lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(reported.last().unwrap()["type"], "end");
     for pid in pids {
-        assert!(of_command(&told, pid).any(|line| line["type"] == "request"));
-        let stalls: Vec<&Value> = of_command(&told, pid).filter(|line| line["type"] == "stall").collect();
+        assert!(of_command(&reported, pid).any(|line| line["type"] == "request"));
+        let stalls: Vec<&Value> = of_command(&reported, pid).filter(|line| line["type"] == "stall").collect();
         assert!(stalls.is_empty(), "{stalls:#?}");
     }
 }
 
 #[test]
-fn the_last_that_a_recording_tells_of_a_stall_is_in_its_report() {
-    let test = "the_last_that_a_recording_tells_of_a_stall_is_in_its_report";
+fn the_last_that_a_recording_reports_of_a_stall_is_in_its_report() {
+    let test = "the_last_that_a_recording_reports_of_a_stall_is_in_its_report";
     let Some(lab) = Lab::for_test_in(test, Place::Wire) else { return };
     let syns = LostSyns { to: lab.address(PROXY_HOST).unwrap().into(), first: Some(1) };
     let faults = WireFaults { lost_syns: vec![syns], ..WireFaults::default() };
@@ -264,11 +265,12 @@ fn the_last_that_a_recording_tells_of_a_stall_is_in_its_report() {
     let kinds: Vec<&str> = bad.iter().map(|stall| text(stall, "kind")).collect();
     assert!(kinds.contains(&"syn-lost") && kinds.contains(&"dns-slow"), "{kinds:?}");
     for stall in &bad {
-        let told = last.values().find(|line| line["kind"] == stall["kind"] && line["host"] == stall["host"]);
-        let told = told.unwrap_or_else(|| panic!("{stall} in {last:#?}"));
-        assert_eq!(told["state"], "over");
+        let reported =
+            last.values().find(|line| line["kind"] == stall["kind"] && line["host"] == stall["host"]);
+        let reported = reported.unwrap_or_else(|| panic!("{stall} in {last:#?}"));
+        assert_eq!(reported["state"], "over");
         for (name, value) in stall.as_object().unwrap() {
-            assert_eq!(told[name], *value, "{name}");
+            assert_eq!(reported[name], *value, "{name}");
         }
     }
 }
@@ -305,8 +307,8 @@ fn the_progress_line_says_why_it_waits() {
 }
 
 #[test]
-fn a_segment_that_is_sent_again_is_told_at_once_and_not_each_time() {
-    let test = "a_segment_that_is_sent_again_is_told_at_once_and_not_each_time";
+fn a_segment_that_is_retransmitted_is_reported_at_once_and_not_each_time() {
+    let test = "a_segment_that_is_retransmitted_is_reported_at_once_and_not_each_time";
     let Some(lab) = Lab::for_test_in(test, Place::Wire) else { return };
     let run = lab.go_run(&GoOptions { go_sum: true, ..GoOptions::default() }).unwrap();
     let watch = watching(&lab, &run, &[]);
@@ -316,16 +318,16 @@ fn a_segment_that_is_sent_again_is_told_at_once_and_not_each_time() {
     let begun = unix_ns();
     let hung = lab.begin(&mut run.go(&["mod", "download", MODULE])).unwrap();
     let again = |times: &str| {
-        let text = format!("  SYN sent again{times}");
+        let text = format!("  SYN retransmitted{times}");
         watch.stdout().lines().filter(|line| line.contains(&text)).count()
     };
-    wait::until("a SYN that is sent again", || (again("") > 0).then_some(()));
+    wait::until("a SYN that is retransmitted", || (again("") > 0).then_some(()));
     // Linux sends it again after a second.
     let first = Duration::from_nanos(unix_ns() - begun);
     wait::until("the fourth", || (again(" 4 times") > 0).then_some(()));
     assert_eq!(again(" 3 times"), 0);
     println!(
-        "read {first:?} after the command's start; then told {} times of 4 or more a connection",
+        "read {first:?} after the command's start; then reported {} times of 4 or more a connection",
         again("")
     );
     assert!(first < Duration::from_millis(1_500), "{first:?}");

@@ -40,7 +40,7 @@ fn browse(folder: &Path, url: &str, args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What the browser's console was told, of the page.
+/// What the browser's console was reported, of the page.
 fn complaints(output: &Output) -> Vec<String> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     stderr.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect()
@@ -63,7 +63,7 @@ fn a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen()
     assert!(dom.starts_with("<!DOCTYPE html>") && dom.trim_end().ends_with("</html>"), "{dom}");
     assert!(dom.contains("77 % of 6.53 s went to waiting for name servers"), "{dom}");
 
-    // How wide it gets in frames of those widths; told by a page around it, for it has no script.
+    // How wide it gets in frames of those widths; reported by a page around it, for it has no script.
     let around = "<!DOCTYPE html><title>-</title><body><iframe width=400 height=900></iframe><iframe width=1400 \
         height=900></iframe><script>let wide = []; document.querySelectorAll('iframe').forEach(frame => { \
         frame.onload = () => { let page = frame.contentDocument; wide.push(frame.width + ':' + \
@@ -103,11 +103,11 @@ fn in_perfetto(test: &str, trace: &str) -> Option<Value> {
     let folder = paths::temp("perfetto").unwrap();
     let picture = format!("--screenshot={}", folder.path().join("picture.png").display());
     let shown = browse(folder.path(), &site.url("/"), &[&picture, "--window-size=1400,900"]);
-    let told = site.told().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&shown.stderr)));
+    let reported = site.reported().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&shown.stderr)));
     if let Ok(keep) = env::var("GOOBSERVE_KEEP") {
         fs::copy(folder.path().join("picture.png"), Path::new(&keep).join(format!("{test}.png"))).unwrap();
     }
-    Some(serde_json::from_str(&told).unwrap())
+    Some(serde_json::from_str(&reported).unwrap())
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn perfetto_opens_a_trace_and_finds_nothing_wrong() {
         [(RECORDING, "connection 1 streams (3)"), (of_scenario, "connection 2 proxy.test h2")]
     {
         let trace = report(recording, "perfetto");
-        let Some(told) = in_perfetto(test, &trace) else { return };
-        assert_eq!(told["errors"], json!([]), "{told:#}");
-        assert_eq!(told["dialogs"], json!([]), "{told:#}");
+        let Some(reported) = in_perfetto(test, &trace) else { return };
+        assert_eq!(reported["errors"], json!([]), "{reported:#}");
+        assert_eq!(reported["dialogs"], json!([]), "{reported:#}");
 
         let trace: Value = serde_json::from_str(&trace).unwrap();
         let events = trace["traceEvents"].as_array().unwrap();
@@ -130,38 +130,38 @@ fn perfetto_opens_a_trace_and_finds_nothing_wrong() {
         let length = ((ends.fold(0.0, f64::max) - first) * 1e3).round();
         // A request's parts are one below it.
         assert_eq!(
-            told["slices"],
+            reported["slices"],
             json!([[of("X").count() + of("i").count(), 1, length as u64]]),
-            "{told:#}"
+            "{reported:#}"
         );
         let processes = of("M").filter(|event| event["name"] == "process_name").count();
-        assert_eq!(told["processes"].as_array().unwrap().len(), processes, "{told:#}");
-        let has = |list: &str, row: Value| told[list].as_array().unwrap().contains(&row);
-        assert!(has("tracks", json!([track])), "{told:#}");
+        assert_eq!(reported["processes"].as_array().unwrap().len(), processes, "{reported:#}");
+        let has = |list: &str, row: Value| reported[list].as_array().unwrap().contains(&row);
+        assert!(has("tracks", json!([track])), "{reported:#}");
 
         let stalls = of("X").filter(|event| event["cat"] == "stall");
         let mut count = 0;
         for stall in stalls {
             count += 1;
-            assert!(has("stalls", json!([stall["name"], stall["args"]["summary"]])), "{stall}: {told:#}");
+            assert!(has("stalls", json!([stall["name"], stall["args"]["summary"]])), "{stall}: {reported:#}");
         }
         assert!(count > 0, "a stall");
-        assert_eq!(told["stalls"].as_array().unwrap().len(), count, "{told:#}");
+        assert_eq!(reported["stalls"].as_array().unwrap().len(), count, "{reported:#}");
     }
 }
 
 #[test]
-fn an_observed_command_is_told_in_every_form() {
-    let test = "an_observed_command_is_told_in_every_form";
+fn an_observed_command_is_reported_in_every_form() {
+    let test = "an_observed_command_is_reported_in_every_form";
     let Some(lab) = Lab::for_test(test) else { return };
     let run = lab.go_run(&GoOptions::default()).unwrap();
     let (json, recording) = (run.file("report.json"), run.file("recording.jsonl"));
     let (json, recording) = (json.to_str().unwrap(), recording.to_str().unwrap());
     let args = ["run", "--report", "markdown", "--json", json, "--record", recording, "--", "go", "mod"];
     let observed = lab.goobserve(&run, &[&args[..], &["download"]].concat()).unwrap();
-    let told = String::from_utf8_lossy(&observed.stderr);
-    assert!(observed.status.success() && told.contains("### `go mod download`: "), "{told}");
-    assert!(told.ends_with(&report(recording, "markdown")), "a recording's report equals the live one");
+    let reported = String::from_utf8_lossy(&observed.stderr);
+    assert!(observed.status.success() && reported.contains("### `go mod download`: "), "{reported}");
+    assert!(reported.ends_with(&report(recording, "markdown")), "a recording's report equals the live one");
 
     let live: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
     let requests = live["requests"].as_array().unwrap().len();
@@ -170,6 +170,6 @@ fn an_observed_command_is_told_in_every_form() {
     assert!(page.contains(&format!("Slowest of {requests} requests")));
     let trace: Value = serde_json::from_str(&report(recording, "perfetto")).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
-    let told = events.iter().filter(|event| !event["args"]["stream"].is_null()).count();
-    assert_eq!(told, requests);
+    let reported = events.iter().filter(|event| !event["args"]["stream"].is_null()).count();
+    assert_eq!(reported, requests);
 }

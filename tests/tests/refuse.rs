@@ -48,8 +48,8 @@ fn is_refused(output: &Output, status: i32) {
     let text = stderr(output);
     assert_eq!(output.status.code(), Some(status), "{text}");
     let lines: Vec<&str> = text.lines().collect();
-    let [what, mend] = lines[..] else { panic!("two lines: {text:?}") };
-    assert!(what.starts_with("goobserve: ") && mend.starts_with("  hint: "), "{text}");
+    let [what, hint] = lines[..] else { panic!("two lines: {text:?}") };
+    assert!(what.starts_with("goobserve: ") && hint.starts_with("  hint: "), "{text}");
     assert!(output.stdout.is_empty(), "{}", stdout(output));
 }
 
@@ -68,7 +68,7 @@ fn check_finds_nothing_wrong_where_run_works() {
 
 #[test]
 fn check_without_root_says_what_is_missing_and_how_to_mend_it() {
-    let test = "check_without_root_says_what_is_missing_and_how_to_mend_it";
+    let test = "check_without_root_says_what_is_missing_and_how_to_fix_it";
     let Some((lab, run)) = ready(test) else { return };
     let check = lab.output(as_user(&run).arg("check")).unwrap();
     assert_eq!(check.status.code(), Some(1), "{}", stdout(&check));
@@ -76,7 +76,7 @@ fn check_without_root_says_what_is_missing_and_how_to_mend_it() {
     let lines: Vec<&str> = text.lines().collect();
     let at = lines.iter().position(|line| line.starts_with("✗ privileges: "));
     let at = at.unwrap_or_else(|| panic!("nothing about privileges: {text}"));
-    assert!(lines[at + 1].starts_with("    mend: "), "{text}");
+    assert!(lines[at + 1].starts_with("    fix: "), "{text}");
     assert!(text.contains("? BPF programs: whether this kernel takes them is not known"), "{text}");
     let quiet = stdout(&lab.output(as_user(&run).args(["check", "-q"])).unwrap());
     assert!(!quiet.contains('✓') && quiet.contains("✗ privileges"), "{quiet}");

@@ -155,8 +155,10 @@ fn a_truncated_answer_is_asked_for_again_over_tcp_by_both() {
 }
 
 #[test]
-fn the_go_resolver_and_the_c_librarys_are_told_apart_below_one_run() {
-    let Some(lab) = ready("the_go_resolver_and_the_c_librarys_are_told_apart_below_one_run") else { return };
+fn the_go_resolver_and_the_c_librarys_are_reported_apart_below_one_run() {
+    let Some(lab) = ready("the_go_resolver_and_the_c_librarys_are_reported_apart_below_one_run") else {
+        return;
+    };
     let dnsmasq = lab.dnsmasq(0, false).unwrap();
     let script = format!("go mod download & getent ahosts {SUMDB_HOST} >&2; wait $!");
     let observed = observe(&lab, &["sh", "-c", &script]);

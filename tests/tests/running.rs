@@ -1,4 +1,4 @@
-//! Commands that run, or hang, when `goobserve watch` is started: what they wait for is told at
+//! Commands that run, or hang, when `goobserve watch` is started: what they wait for is reported at
 //! once, and what they do from then on as if they had been watched from their beginning.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use tests::toolchains::{OWN, Toolchain};
 use tests::wait;
 use tests::watching::update;
 
-/// How soon after "watching" a wait that goes on is to be told.
+/// How soon after "watching" a wait that goes on is to be reported.
 const AT_ONCE: Duration = Duration::from_secs(2);
 /// Longer than any test.
 const FOR_EVER: Duration = Duration::from_hours(1);
@@ -32,7 +32,7 @@ const FOR_EVER: Duration = Duration::from_hours(1);
 const INEXACT_NS: u64 = 500_000_000;
 
 /// What `goobserve watch` has printed so far, whole lines.
-fn told(watch: &Running) -> Vec<Value> {
+fn reported(watch: &Running) -> Vec<Value> {
     let text = watch.stdout();
     let whole = text.rsplit_once('\n').unwrap_or_default().0;
     whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -87,18 +87,18 @@ impl Hung {
         Self { lab, run, go, begun_ns }
     }
 
-    /// Starts goobserve; the first wait of the command that it tells, at most two seconds after it
+    /// Starts goobserve; the first wait of the command that it reports, at most two seconds after it
     /// has said that it watches.
     #[track_caller]
     fn first_wait(&self) -> (Running, Value) {
         let watch = watching(&self.lab, &self.run, &[]);
         let begun = Instant::now();
         let waiting = wait::within(AT_ONCE, || {
-            let lines = told(&watch);
+            let lines = reported(&watch);
             let id = command(&lines, self.go.pid())?["command"].clone();
             lines.into_iter().find(|line| line["type"] == "waiting" && line["command"] == id)
         });
-        let lines = told(&watch);
+        let lines = reported(&watch);
         let waiting = waiting.unwrap_or_else(|| {
             let of_it: Vec<String> = lines.iter().map(ToString::to_string).collect();
             panic!("no wait within {AT_ONCE:?}:\n{}", of_it.join("\n"))
@@ -123,13 +123,13 @@ impl Hung {
         });
     }
 
-    /// Kills it; goobserve tells that end.
+    /// Kills it; goobserve shows that end.
     #[track_caller]
-    fn end_is_told(self, watch: Running) {
+    fn end_is_reported(self, watch: Running) {
         let pid = self.go.pid();
         self.go.signal(Signal::SIGKILL).unwrap();
         let last = wait::until("the command's end", || {
-            command(&told(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
+            command(&reported(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
         });
         assert_eq!(last["signal"], 9, "{last}");
         let lines = end(watch);
@@ -154,8 +154,8 @@ fn age(waiting: &Value) -> Option<u64> {
 }
 
 #[test]
-fn a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs() {
-    let Some(lab) = Lab::for_test("a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs")
+fn a_name_server_that_does_not_answer_is_reported_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test("a_name_server_that_does_not_answer_is_reported_of_a_command_that_hangs")
     else {
         return;
     };
@@ -169,30 +169,30 @@ fn a_name_server_that_does_not_answer_is_told_of_a_command_that_hangs() {
         ("dns", &*format!("{}:53", hung.lab.net.dns))
     );
     assert_eq!(age(&waiting), None, "the kernel does not know: {waiting}");
-    hung.end_is_told(watch);
+    hung.end_is_reported(watch);
 }
 
 #[test]
-fn a_handshake_without_an_answer_is_told_of_a_command_that_hangs() {
-    let name = "a_handshake_without_an_answer_is_told_of_a_command_that_hangs";
+fn a_handshake_without_an_answer_is_reported_of_a_command_that_hangs() {
+    let name = "a_handshake_without_an_answer_is_reported_of_a_command_that_hangs";
     let Some(lab) = lossy_lab(name) else { return };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| lab.net.silence(443).unwrap());
     hung.until_tcp("02", 1);
     let (watch, waiting) = hung.first_wait();
     assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("connect", "192.0.2.2:443"));
-    assert!(text(&waiting, "summary").contains("SYN sent again"), "{waiting}");
+    assert!(text(&waiting, "summary").contains("SYN retransmitted"), "{waiting}");
     assert_eq!(age(&waiting), None, "the kernel does not know: {waiting}");
-    // Its next SYN is told as it is sent.
-    let of_late = wait::until("a SYN that is sent again", || {
-        told(&watch).into_iter().find(|line| line["type"] == "retransmission" && line["syn"] == true)
+    // Its next SYN is reported as it is sent.
+    let of_late = wait::until("a SYN that is retransmitted", || {
+        reported(&watch).into_iter().find(|line| line["type"] == "retransmission" && line["syn"] == true)
     });
     assert!(of_late["connection"].is_u64());
-    hung.end_is_told(watch);
+    hung.end_is_reported(watch);
 }
 
 #[test]
-fn a_hello_without_an_answer_is_told_of_a_command_that_hangs() {
-    let Some(lab) = Lab::for_test("a_hello_without_an_answer_is_told_of_a_command_that_hangs") else {
+fn a_hello_without_an_answer_is_reported_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test("a_hello_without_an_answer_is_reported_of_a_command_that_hangs") else {
         return;
     };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
@@ -207,14 +207,19 @@ fn a_hello_without_an_answer_is_told_of_a_command_that_hangs() {
     let summary = text(&waiting, "summary");
     assert!(summary.contains("hello sent and acknowledged, nothing received"), "{summary}");
     let known = age(&waiting).expect("the kernel knows when the hello was sent");
-    let told_ago = monotonic_ns() - accepted;
-    assert!(known <= told_ago && known + 2 * INEXACT_NS + 1_500_000_000 >= told_ago, "{known} of {told_ago}");
-    hung.end_is_told(watch);
+    let reported_ago = monotonic_ns() - accepted;
+    assert!(
+        known <= reported_ago && known + 2 * INEXACT_NS + 1_500_000_000 >= reported_ago,
+        "{known} of {reported_ago}"
+    );
+    hung.end_is_reported(watch);
 }
 
 #[test]
-fn a_response_that_stopped_is_told_of_a_command_that_hangs() {
-    let Some(lab) = Lab::for_test("a_response_that_stopped_is_told_of_a_command_that_hangs") else { return };
+fn a_response_that_stopped_is_reported_of_a_command_that_hangs() {
+    let Some(lab) = Lab::for_test("a_response_that_stopped_is_reported_of_a_command_that_hangs") else {
+        return;
+    };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
         let stall = BodyStall { matches: ending(".zip"), after_bytes: 16 << 10, delay: FOR_EVER };
         lab.proxy.set_faults(Faults { body_stalls: vec![stall], ..Faults::default() });
@@ -227,12 +232,12 @@ fn a_response_that_stopped_is_told_of_a_command_that_hangs() {
     assert!(summary.contains("everything sent is acknowledged, nothing received for"), "{summary}");
     let known = age(&waiting).expect("the kernel knows when the last byte came");
     assert!((1_000_000_000..hung.lasts_at_most()).contains(&known), "{known}");
-    hung.end_is_told(watch);
+    hung.end_is_reported(watch);
 }
 
 #[test]
-fn a_dead_path_is_told_of_a_command_that_hangs() {
-    let Some(lab) = lossy_lab("a_dead_path_is_told_of_a_command_that_hangs") else { return };
+fn a_dead_path_is_reported_of_a_command_that_hangs() {
+    let Some(lab) = lossy_lab("a_dead_path_is_reported_of_a_command_that_hangs") else { return };
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
         let delay = Duration::from_millis(30);
         lab.proxy.set_faults(Faults { request_delay: delay, ..Faults::default() });
@@ -248,17 +253,17 @@ fn a_dead_path_is_told_of_a_command_that_hangs() {
     assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("proxy", "192.0.2.2:443"));
     let summary = text(&waiting, "summary");
     assert!(
-        summary.contains("not acknowledged, sent again") && summary.contains("nothing heard"),
+        summary.contains("not acknowledged, retransmitted") && summary.contains("nothing heard"),
         "{summary}"
     );
     let known = age(&waiting).expect("the kernel knows when it was heard last");
     assert!(known < hung.lasts_at_most(), "{known}");
-    hung.end_is_told(watch);
+    hung.end_is_reported(watch);
 }
 
 #[test]
-fn a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on() {
-    let name = "a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on";
+fn a_lock_and_its_holder_are_reported_of_a_command_that_hangs_and_then_goes_on() {
+    let name = "a_lock_and_its_holder_are_reported_of_a_command_that_hangs_and_then_goes_on";
     let Some(lab) = Lab::for_test(name) else { return };
     let module = "github.com/felixge/httpsnoop";
     let mut lock = None;
@@ -285,7 +290,7 @@ fn a_lock_and_its_holder_are_told_of_a_command_that_hangs_and_then_goes_on() {
 
     drop(lock);
     let last = wait::until("the command's end", || {
-        command(&told(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
+        command(&reported(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
     });
     let output = hung.go.end();
     assert_eq!(last["exit_code"].as_i64(), output.status.code().map(i64::from), "{last}");
@@ -329,19 +334,19 @@ fn a_download_joined_in_the_middle_is_complete_from_its_next_connection_on() {
     let since = monotonic_ns();
     assert_eq!(go.end().status.code(), Some(0));
     let last = wait::until("the command's end", || {
-        command(&told(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
+        command(&reported(&watch), pid).filter(|line| !line["wall_ns"].is_null()).cloned()
     });
     assert_eq!(last["exit_code"], 0, "{last}");
     assert!(int(&last, "age_ns") > 0, "it ran already");
     assert!(lab.proxy.log().settled(SETTLE));
     let lines = end(watch);
     let id = &last["command"];
-    let told_of = |kind: &str| -> BTreeMap<u64, &Value> {
+    let reported_of = |kind: &str| -> BTreeMap<u64, &Value> {
         let of_it = lines.iter().filter(|line| line["type"] == kind && line["command"] == *id);
         of_it.map(|line| (int(line, "id"), line)).collect()
     };
-    let (connections, requests) = (told_of("connection"), told_of("request"));
-    assert!(connections.values().all(|line| !line["end_ns"].is_null()), "every connection's end is told");
+    let (connections, requests) = (reported_of("connection"), reported_of("request"));
+    assert!(connections.values().all(|line| !line["end_ns"].is_null()), "every connection's end is reported");
     let of_address: BTreeMap<&str, u64> = connections
         .values()
         .filter(|line| line["joined_late"] == false)
@@ -352,7 +357,7 @@ fn a_download_joined_in_the_middle_is_complete_from_its_next_connection_on() {
     let later = accepted.iter().filter(|connection| connection.accepted_ns > since);
     let missing: Vec<_> =
         later.filter(|connection| !of_address.contains_key(&*connection.peer.to_string())).collect();
-    assert!(missing.is_empty(), "connections that were not told: {missing:?}");
+    assert!(missing.is_empty(), "connections that were not reported: {missing:?}");
     // A port may have been another connection's before; the latest one counts.
     let latest =
         |connection: usize| !accepted[connection + 1..].iter().any(|c| c.peer == accepted[connection].peer);
@@ -377,7 +382,7 @@ fn nothing_is_left_of_commands_that_have_ended() {
     until_silent(&lab);
     let watch = watching(&lab, &run, &[]);
     let pid = go.pid();
-    wait::until("the command", || command(&told(&watch), pid).map(drop));
+    wait::until("the command", || command(&reported(&watch), pid).map(drop));
     let there = tests::bpf::entries(watch.pid(), pid).unwrap();
     assert!(there > 1, "its process and its threads: {there}");
     go.signal(Signal::SIGKILL).unwrap();
@@ -389,8 +394,10 @@ fn nothing_is_left_of_commands_that_have_ended() {
 }
 
 #[test]
-fn with_a_pid_only_that_process_is_told_and_its_end_ends_it() {
-    let Some(lab) = Lab::for_test("with_a_pid_only_that_process_is_told_and_its_end_ends_it") else { return };
+fn with_a_pid_only_that_process_is_reported_and_its_end_ends_it() {
+    let Some(lab) = Lab::for_test("with_a_pid_only_that_process_is_reported_and_its_end_ends_it") else {
+        return;
+    };
     lab.proxy.set_faults(Faults { tls_delay: FOR_EVER, ..Faults::default() });
     let runs = [(); 2].map(|()| lab.go_run(&GoOptions::default()).unwrap());
     let [wanted, other] = runs.each_ref().map(|run| lab.begin(&mut run.go(&["mod", "download"])).unwrap());
@@ -399,7 +406,7 @@ fn with_a_pid_only_that_process_is_told_and_its_end_ends_it() {
     assert!(watch.stderr().contains(&format!("watching process {}", wanted.pid())), "{}", watch.stderr());
     let third = lab.begin(&mut runs[1].go(&["version"])).unwrap().end();
     assert_eq!(third.status.code(), Some(0));
-    wait::until("its wait", || told(&watch).into_iter().find(|line| line["type"] == "waiting"));
+    wait::until("its wait", || reported(&watch).into_iter().find(|line| line["type"] == "waiting"));
     wanted.signal(Signal::SIGTERM).unwrap();
     let output = watch.end();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -433,9 +440,9 @@ fn a_pid_that_cannot_be_observed_is_refused_with_the_reason() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         let lines: Vec<&str> = stderr.lines().collect();
-        let [what, mend] = lines[..] else { panic!("two lines: {stderr:?}") };
+        let [what, hint] = lines[..] else { panic!("two lines: {stderr:?}") };
         assert!(what.contains(&why) && what.contains(&pid.to_string()), "{what}");
-        assert!(mend.starts_with("  hint: "), "{mend}");
+        assert!(hint.starts_with("  hint: "), "{hint}");
     }
     let output = lab.goobserve(&run, &["watch", "--pid", "1", "--all-go"]).unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -451,8 +458,8 @@ fn client(lab: &Lab, toolchain: &Toolchain) -> (GoRun, Vec<String>) {
 }
 
 #[test]
-fn all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin() {
-    let name = "all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin";
+fn all_go_reports_the_callers_own_clients_those_that_run_and_those_that_begin() {
+    let name = "all_go_reports_the_callers_own_clients_those_that_run_and_those_that_begin";
     let Some(lab) = Lab::for_test(name) else { return };
     let Some(toolchain) = Toolchain::for_test(name, OWN) else { return };
     let page = Answer { matches: paths(|path| path.starts_with("/page/")), status: 200, retry_after_s: None };
@@ -478,7 +485,7 @@ fn all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin() {
 
     let watch = watching(&lab, &run, &["--all-go"]);
     let waiting = wait::within(AT_ONCE, || {
-        let lines = told(&watch);
+        let lines = reported(&watch);
         let id = command(&lines, hung.pid())?["command"].clone();
         lines.into_iter().find(|line| line["type"] == "waiting" && line["command"] == id)
     });
@@ -492,7 +499,7 @@ fn all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin() {
         later.push(new.pid());
         assert_eq!(new.end().status.code(), Some(0));
     }
-    let over = |pid: &u32| command(&told(&watch), *pid).is_some_and(|line| !line["wall_ns"].is_null());
+    let over = |pid: &u32| command(&reported(&watch), *pid).is_some_and(|line| !line["wall_ns"].is_null());
     wait::until("their ends", || later.iter().all(over).then_some(()));
     drop(hung);
     let lines = end(watch);
@@ -512,6 +519,6 @@ fn all_go_tells_the_callers_own_clients_those_that_run_and_those_that_begin() {
     assert!(command(&lines, foreign.pid()).is_none(), "another user's program takes --pid");
 
     let watch = watching(&lab, &run, &["--pid", &foreign.pid().to_string()]);
-    wait::until("the other user's command", || command(&told(&watch), foreign.pid()).map(drop));
+    wait::until("the other user's command", || command(&reported(&watch), foreign.pid()).map(drop));
     end(watch);
 }

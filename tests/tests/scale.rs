@@ -15,8 +15,8 @@ static TURN: Mutex<()> = Mutex::new(());
 const AT_ONCE: usize = 200;
 
 #[test]
-fn commands_of_five_users_in_three_containers_are_told_apart() {
-    let name = "commands_of_five_users_in_three_containers_are_told_apart";
+fn commands_of_five_users_in_three_containers_are_distinguished() {
+    let name = "commands_of_five_users_in_three_containers_are_distinguished";
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
     let crowd = crowd::download(&lab, AT_ONCE, false).unwrap_or_else(|error| panic!("{error:#}"));
@@ -26,9 +26,9 @@ fn commands_of_five_users_in_three_containers_are_told_apart() {
         "{} of them: {:#?}, loss {}",
         differences.len(),
         &differences[..differences.len().min(5)],
-        crowd.told.loss
+        crowd.reported.loss
     );
-    assert_eq!(crowd.told.lost_records(), Some(0), "{}", crowd.told.loss);
+    assert_eq!(crowd.reported.lost_records(), Some(0), "{}", crowd.reported.loss);
     assert!(crowd.at_once > AT_ONCE / 4, "only {} ran at the same time", crowd.at_once);
 }
 
@@ -41,9 +41,9 @@ const PARTS: [usize; 2] = [1200, 1200];
 const GROWTH: u64 = 1 << 20;
 
 #[test]
-fn short_commands_are_all_told_and_take_no_memory() {
+fn short_commands_are_all_reported_and_take_no_memory() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(lab) = Lab::for_test("short_commands_are_all_told_and_take_no_memory") else { return };
+    let Some(lab) = Lab::for_test("short_commands_are_all_reported_and_take_no_memory") else { return };
     let short = Short::new(&lab).unwrap();
     let watching = Watching::start(&lab).unwrap();
     let memory = PARTS.map(|commands| {
@@ -51,10 +51,10 @@ fn short_commands_are_all_told_and_take_no_memory() {
         watching.memory().unwrap()
     });
     let all = PARTS.iter().sum();
-    assert_eq!(watching.has_told(all, &[user()]).unwrap(), all, "commands were told");
-    let told = watching.end().unwrap();
-    assert_eq!(told.lost_records(), Some(0), "{}", told.loss);
-    let commands: Vec<_> = told.of(&[user()]).collect();
+    assert_eq!(watching.has_reported(all, &[user()]).unwrap(), all, "commands were reported");
+    let reported = watching.end().unwrap();
+    assert_eq!(reported.lost_records(), Some(0), "{}", reported.loss);
+    let commands: Vec<_> = reported.of(&[user()]).collect();
     assert_eq!(commands.len(), all);
     for command in commands {
         assert_eq!(command["exit_code"], 0, "{command}");
@@ -68,13 +68,13 @@ fn short_commands_are_all_told_and_take_no_memory() {
 }
 
 #[test]
-fn what_a_full_ring_loses_is_counted_and_nothing_wrong_is_told() {
-    let name = "what_a_full_ring_loses_is_counted_and_nothing_wrong_is_told";
+fn what_a_full_ring_loses_is_counted_and_nothing_wrong_is_reported() {
+    let name = "what_a_full_ring_loses_is_counted_and_nothing_wrong_is_reported";
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
     let crowd = crowd::download(&lab, AT_ONCE, true).unwrap_or_else(|error| panic!("{error:#}"));
-    assert!(crowd.told.loss["kernel_events_lost"].as_u64() > Some(0), "the ring was never full");
+    assert!(crowd.reported.loss["kernel_events_lost"].as_u64() > Some(0), "the ring was never full");
     let (right, wrong) = crowd.verdicts();
     assert!(wrong.is_empty(), "{} of them: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
-    assert!(right > 0 && right < crowd.requests(), "{right} of {} were told", crowd.requests());
+    assert!(right > 0 && right < crowd.requests(), "{right} of {} were reported", crowd.requests());
 }

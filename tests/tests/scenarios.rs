@@ -20,15 +20,15 @@ fn main() -> ExitCode {
     for (name, scenario) in &scenarios {
         if name.starts_with("healthy") {
             trials.extend(scenario.rtts_ms.iter().map(|rtt| {
-                trial(format!("of_a_healthy_command_nothing_is_told::{name}_at_{rtt}_ms"), scenario, *rtt)
+                trial(format!("of_a_healthy_command_nothing_is_reported::{name}_at_{rtt}_ms"), scenario, *rtt)
             }));
         } else if scenario.bench_only.is_none() {
-            trials.push(trial(format!("a_fault_is_told::{name}"), scenario, first(scenario)));
+            trials.push(trial(format!("a_fault_is_reported::{name}"), scenario, first(scenario)));
         }
     }
     for (name, scenario) in &pairs().unwrap() {
         let name = name.replace(' ', "");
-        trials.push(trial(format!("of_two_faults_both_are_told::{name}"), scenario, first(scenario)));
+        trials.push(trial(format!("of_two_faults_both_are_reported::{name}"), scenario, first(scenario)));
     }
     for (name, scenario) in scenarios.into_iter().filter(|(_, scenario)| scenario.is_recorded()) {
         let test = format!("the_report_of_a_recording_is_as_its_scenario_expects::{name}");

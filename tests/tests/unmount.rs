@@ -12,7 +12,7 @@ use tests::toolchains::{OWN, Toolchain};
 const SCRIPT: &str = r#"
 set -e
 cd "$4"; mkdir t up wk lo
-"$1" $2 --output jsonl > told 2> errors & watching=$!
+"$1" $2 --output jsonl > reported 2> errors & watching=$!
 trap 'kill -INT $watching; wait $watching' EXIT
 for n in $(seq 300); do grep -q "watching every go" errors && break; sleep 0.05; done
 grep -q "watching every go" errors
@@ -40,8 +40,8 @@ fn unmounts(lab: &Lab, command: &str) {
     let mut script = run.command("sh");
     script.args(["-c", SCRIPT, "sh"]).arg(binary().unwrap()).arg(command).arg(goroot).arg(folder);
     let output = lab.output(&mut script).unwrap();
-    let [told, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert_eq!(told, "unmounted\nmounted again\n", "{errors}");
+    let [reported, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert_eq!(reported, "unmounted\nmounted again\n", "{errors}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tests::go_env::GoOptions;
 use tests::lab::Lab;
-use tests::watching::{Told, Watching};
+use tests::watching::{Reported, Watching};
 use tests::{paths, skip, tiny, wait};
 
 /// Far longer than an end takes.
@@ -32,8 +32,8 @@ impl Drop for Killed {
     }
 }
 
-fn told(watching: &Watching) -> Option<Told> {
-    watching.told().ok()
+fn reported(watching: &Watching) -> Option<Reported> {
+    watching.reported().ok()
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn three_hundred_go_programs_of_one_user_leave_room_for_anothers_download() {
         let (_, requests) = lab.proxy.log().take();
         let wanted: BTreeSet<String> = requests.into_iter().map(|request| request.path).collect();
         let seen = || {
-            let told = told(&watching)?;
-            let latest = told.of(&[OTHER]).max_by_key(|command| command["command"].as_u64())?.clone();
-            let of_it = told.requests.values().filter(|request| request["command"] == latest["command"]);
+            let reported = reported(&watching)?;
+            let latest = reported.of(&[OTHER]).max_by_key(|command| command["command"].as_u64())?.clone();
+            let of_it = reported.requests.values().filter(|request| request["command"] == latest["command"]);
             let paths: BTreeSet<String> =
                 of_it.filter_map(|request| request["path"].as_str().map(str::to_owned)).collect();
             (paths == wanted).then_some(())
@@ -74,9 +74,9 @@ fn three_hundred_go_programs_of_one_user_leave_room_for_anothers_download() {
         wait::within(Duration::from_secs(3), seen).is_some()
     });
     tiny::end(running);
-    let told = watching.end().unwrap();
-    assert!(complete, "{}", told.loss);
-    assert!(told.loss["programs_unexamined"].as_u64() > Some(0), "{}", told.loss);
+    let reported = watching.end().unwrap();
+    assert!(complete, "{}", reported.loss);
+    assert!(reported.loss["programs_unexamined"].as_u64() > Some(0), "{}", reported.loss);
 }
 
 /// Threads of one process that wait for a lock which it holds itself.
@@ -118,7 +118,7 @@ fn fifteen_hundred_threads_that_wait_for_a_lock_do_not_end_watch() {
     let mut version = lab.begin(&mut run.go(&["version"])).unwrap();
     let pid = version.pid();
     assert!(version.status().success());
-    assert!(watching.has_told_of(&[pid]).unwrap(), "{}", watching.errors());
+    assert!(watching.has_reported_of(&[pid]).unwrap(), "{}", watching.errors());
     watching.signal(Signal::SIGTERM).unwrap();
     let status = watching.ends_within(SOON).expect("it ends");
     assert_eq!(status.code(), Some(0), "{}", watching.errors());
@@ -150,7 +150,7 @@ fn pipes_where_files_are_expected_hold_nothing_up() {
     let waiting = Killed(lab.spawn(&mut go).unwrap());
     let pid = waiting.0.id();
     let known = wait::within(SOON, || {
-        told(&watching)?.commands.values().any(|command| command["pid"] == pid).then_some(())
+        reported(&watching)?.commands.values().any(|command| command["pid"] == pid).then_some(())
     });
     assert!(known.is_some(), "{}", watching.errors());
     watching.signal(Signal::SIGTERM).unwrap();

@@ -143,7 +143,7 @@ fn watched(lab: &Lab, toolchain: &Toolchain) {
     let pid = download.pid();
     let output = download.end();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let told = wait::until("the command's end", || {
+    let reported = wait::until("the command's end", || {
         let printed = watch.stdout();
         let whole = printed.rsplit_once('\n')?.0;
         let lines: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -156,7 +156,7 @@ fn watched(lab: &Lab, toolchain: &Toolchain) {
     let ended = watch.end();
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
 
-    let (lines, last) = told;
+    let (lines, last) = reported;
     assert_eq!(last["go"]["version"], format!("go{}", toolchain.version), "{last}");
     assert!(lab.proxy.log().settled(SETTLE), "connections stayed open");
     let logged = lab.proxy.log().take().1;

@@ -1,5 +1,5 @@
-//! `goobserve watch` beside commands that somebody else starts: it tells them apart, prints what
-//! its schema says, and ends when it is told to.
+//! `goobserve watch` beside commands that somebody else starts: it distinguishes them, prints what
+//! its schema says, and ends when it is asked to.
 //!
 //! It sees every go command on the machine, so each test looks for the users it made up.
 
@@ -62,7 +62,7 @@ fn two_users_are_two_commands_that_never_mix() {
     let recording = own.file("recording.jsonl");
     let watch = watching(&lab, &own, &["--output", "jsonl", "--record", recording.to_str().unwrap()]);
 
-    // The log tells them apart by their protocol.
+    // The log distinguishes them by their protocol.
     let users = [(61_501, false), (61_502, true)];
     let runs = users.map(|(uid, http1)| {
         let run = lab.go_run(&GoOptions { http1, ..GoOptions::default() }).unwrap();
@@ -100,15 +100,15 @@ fn two_users_are_two_commands_that_never_mix() {
         };
         assert_eq!((int(last, "pid"), int(last, "exit_code")), (u64::from(pid), 0), "{last}");
         assert_eq!(last["argv"], serde_json::json!(["go", "mod", "download"]));
-        let told = lines.iter().filter(|line| line["type"] == "request" && line["command"] == id);
-        let told: BTreeMap<u64, &Value> = told.map(|line| (int(line, "id"), line)).collect();
+        let reported = lines.iter().filter(|line| line["type"] == "request" && line["command"] == id);
+        let reported: BTreeMap<u64, &Value> = reported.map(|line| (int(line, "id"), line)).collect();
         let of_user = requests.iter().filter(|r| connections[r.connection].alpn.is_none() == http1);
         same(
             &format!("requests of user {uid}"),
-            told.values().map(|line| text(line, "path")),
+            reported.values().map(|line| text(line, "path")),
             of_user.map(|r| &*r.path),
         );
-        assert!(told.values().all(|line| line["pid"] == pid), "the pid is {pid}");
+        assert!(reported.values().all(|line| line["pid"] == pid), "the pid is {pid}");
     }
 }
 
@@ -168,8 +168,8 @@ fn each_signal_that_ends_programs_ends_it_in_order() {
 }
 
 #[test]
-fn a_command_is_told_while_nothing_else_happens() {
-    let Some(lab) = Lab::for_test("a_command_is_told_while_nothing_else_happens") else { return };
+fn a_command_is_reported_while_nothing_else_happens() {
+    let Some(lab) = Lab::for_test("a_command_is_reported_while_nothing_else_happens") else { return };
     let run = lab.go_run(&GoOptions::default()).unwrap();
     let watch = watching(&lab, &run, &["--output", "jsonl"]);
     // It opens no socket and starts no program: nothing wakes the worker after its exec.

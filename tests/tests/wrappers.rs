@@ -34,8 +34,9 @@ fn is_complete(lab: &Lab, command: &[&str]) {
 }
 
 #[test]
-fn every_request_behind_a_script_named_go_is_told_at_its_first_run() {
-    let Some(lab) = Lab::for_test("every_request_behind_a_script_named_go_is_told_at_its_first_run") else {
+fn every_request_behind_a_script_named_go_is_reported_at_its_first_run() {
+    let Some(lab) = Lab::for_test("every_request_behind_a_script_named_go_is_reported_at_its_first_run")
+    else {
         return;
     };
     for _ in 0..5 {
@@ -44,16 +45,18 @@ fn every_request_behind_a_script_named_go_is_told_at_its_first_run() {
 }
 
 #[test]
-fn every_request_is_told_when_a_shell_calls_such_a_script() {
-    let Some(lab) = Lab::for_test("every_request_is_told_when_a_shell_calls_such_a_script") else { return };
+fn every_request_is_reported_when_a_shell_calls_such_a_script() {
+    let Some(lab) = Lab::for_test("every_request_is_reported_when_a_shell_calls_such_a_script") else {
+        return;
+    };
     for _ in 0..5 {
         is_complete(&lab, &["sh", "-c", "go mod download -x"]);
     }
 }
 
 #[test]
-fn every_request_is_told_when_env_or_scripts_of_scripts_call_it() {
-    let Some(lab) = Lab::for_test("every_request_is_told_when_env_or_scripts_of_scripts_call_it") else {
+fn every_request_is_reported_when_env_or_scripts_of_scripts_call_it() {
+    let Some(lab) = Lab::for_test("every_request_is_reported_when_env_or_scripts_of_scripts_call_it") else {
         return;
     };
     is_complete(&lab, &["env", "go", "mod", "download", "-x"]);

@@ -137,7 +137,7 @@ mod tests {
 </testsuites>"#;
 
     #[test]
-    fn passes_and_failures_are_told_apart() {
+    fn passes_and_failures_are_distinguished() {
         let ran = Ran::junit(&JUNIT.replace("&#27;", "")).unwrap();
         assert_eq!((ran.passes(), &*ran.failed), (2, &["b".to_owned()][..]));
         assert_eq!(ran.passed["a::holds"], 2);

@@ -30,7 +30,7 @@ pub fn deny(workspace: &Workspace) -> Result<u8> {
 fn cargo_deny(workspace: &Workspace, checks: &[&str]) -> Result<Command> {
     tools::get(workspace, "cargo-deny")?;
     let mut deny = tools::cargo(workspace);
-    // Two versions of a crate are told when somebody asks: without a word a tree each.
+    // Two versions of a crate are reported when somebody asks: without a word a tree each.
     deny.args(["deny", "--log-level", "error", "check"]).args(checks);
     Ok(deny)
 }

@@ -84,12 +84,12 @@ pub fn tracefs() {
         return;
     }
     say(&format!("tracefs at {place}"));
-    let mend = "mount it as root: mount -t tracefs tracefs /sys/kernel/tracing";
+    let hint = "mount it as root: mount -t tracefs tracefs /sys/kernel/tracing";
     let Some(mut mount) = cmd::as_root("mount") else {
-        return warn("tracefs", "mounting needs root, and there is no sudo", mend);
+        return warn("tracefs", "mounting needs root, and there is no sudo", hint);
     };
     if let Err(error) = cmd::must(mount.args(["-t", "tracefs", "tracefs", place])) {
-        warn("tracefs", &format!("{error:#}"), mend);
+        warn("tracefs", &format!("{error:#}"), hint);
     }
 }
 
@@ -104,8 +104,8 @@ pub fn say(what: &str) {
 }
 
 /// Says what cannot be had, why, and what to do.
-pub fn warn(what: &str, why: &str, mend: &str) {
-    eprintln!("setup: no {what}: {why}\n       to mend it: {mend}");
+pub fn warn(what: &str, why: &str, hint: &str) {
+    eprintln!("setup: no {what}: {why}\n       to fix it: {hint}");
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub enum Part {
     EndToEnd,
 }
 
-/// What `cargo xtask test` was told.
+/// What `cargo xtask test` was asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     /// Only tests whose name contains this; slow ones, too

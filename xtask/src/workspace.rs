@@ -57,7 +57,7 @@ impl Workspace {
     }
 }
 
-/// The cargo that runs us, without what it told us about our own package: build scripts that
+/// The cargo that runs us, without what it says of our own package: build scripts that
 /// watch those variables (ring's) would run again at every change between cargo and xtask.
 fn cargo_command() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

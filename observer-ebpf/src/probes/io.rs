@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    DATA_MAX, FoundSocket, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
-    Process,
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
+    PreexistingSocket, Process,
 };
 
 use crate::channels::{Channel, kind};
@@ -112,7 +112,7 @@ mod place {
 }
 
 /// Whether a 64-bit program made the call: 32-bit ones have other numbers. On x86 the code
-/// segment tells (`__USER_CS`), on arm64 a bit of the processor state (`PSR_MODE32_BIT`).
+/// segment reports (`__USER_CS`), on arm64 a bit of the processor state (`PSR_MODE32_BIT`).
 #[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
 fn native(regs: u64) -> bool {
@@ -382,7 +382,7 @@ fn found(of: &Transfer) -> Option<*mut Channel> {
     }
     let found = FOUND.get_ptr(&cookie)?;
     // SAFETY: a value of the map.
-    let FoundSocket { conn, process_ns, pid, .. } = unsafe { *found };
+    let PreexistingSocket { conn, process_ns, pid, .. } = unsafe { *found };
     if conn != 0 || pid != of.task.pid {
         return None;
     }

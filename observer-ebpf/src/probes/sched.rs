@@ -2,14 +2,15 @@
 //!
 //! A thread has one entry with its state; a tree has one packed count of its threads by state.
 //! Only a state that changes moves the count, so wake-ups of running threads (which the kernel
-//! tells too) cannot make it drift.
+//! reports too) cannot make it drift.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Kind, Lost, PROCESS_HELD, Process, ProgramKey,
-    SINCE_SHIFT, SPELL_MIN_NS, STUBS, Spell, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes, UNKNOWN32,
+    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Interval, Kind, Lost, PROCESS_HELD, Process,
+    ProgramKey, SINCE_SHIFT, SPELL_MIN_NS, STUBS, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes,
+    UNKNOWN32,
 };
 
 use crate::task::{Task, kernel};
@@ -72,7 +73,7 @@ unsafe fn book(task: Task, tree: *mut Tree, word: u64, now: u64) {
     let spent = now - since;
     let asleep = word & 3 == ThreadState::Asleep as u64;
     let idle = asleep && spent >= SPELL_MIN_NS;
-    // `TreeTimes` has them in the order of the states, the idle time last. A gap too short to tell
+    // `TreeTimes` has them in the order of the states, the idle time last. A gap too short to report
     // belongs to the work around it.
     let account = if asleep && !idle { 0 } else { (word.wrapping_sub(1) & 3) as usize };
     // SAFETY: the caller's map value, whose four accounts lie behind one another.
@@ -80,7 +81,7 @@ unsafe fn book(task: Task, tree: *mut Tree, word: u64, now: u64) {
         atomic::add((&raw mut (*tree).times).cast::<u64>().add(account), spent);
         if idle {
             let times = (*tree).times;
-            emit::event(Kind::Spell, 0, task, now, Spell { start_ns: since, end_ns: now, times });
+            emit::event(Kind::Interval, 0, task, now, Interval { start_ns: since, end_ns: now, times });
         }
     }
 }
@@ -181,7 +182,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     if THREADS.insert(&tid, &thread, 0).is_err() {
         emit::lost(Lost::Tasks);
         if pid != task.pid {
-            // Nothing would tell its end, and the next process of that number be taken for it.
+            // Nothing would report its end, and the next process of that number be taken for it.
             let _ = PROCESSES.remove(&pid);
         }
     } else {

@@ -3,8 +3,8 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    Connected, FdKey, FoundSocket, Kind, Lost, Mark, STUBS, SockMark, SockState, TCP_INFO_EVERY_NS, TcpInfo,
-    TcpStats, UNKNOWN32, UNKNOWN64,
+    Connected, FdKey, Kind, Lost, Mark, PreexistingSocket, STUBS, SockMark, SockState, TCP_INFO_EVERY_NS,
+    TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
 };
 
 use crate::channels::{Sock, kind};
@@ -58,10 +58,10 @@ fn found(sk: u64) -> Option<*mut Sock> {
     }
     let found = FOUND.get_ptr(&cookie)?;
     // SAFETY: a value of the map.
-    let FoundSocket { conn, process_ns, pid, root, fd, state } = unsafe { *found };
+    let PreexistingSocket { conn, process_ns, pid, root, fd, state } = unsafe { *found };
     let sock = Sock {
         conn,
-        told_ns: 0,
+        emitted_ns: 0,
         pid,
         tid: pid,
         root,
@@ -100,7 +100,7 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `tcp_destroy_sock(sk)`. A program that interrupts itself on a CPU is not run, so a `CLOSE` that
-/// comes in a softirq may be missed: here it is told after all.
+/// comes in a softirq may be missed: here it is reported after all.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
@@ -111,7 +111,7 @@ pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Tells the new state of a socket that is followed.
+/// Reports the new state of a socket that is followed.
 #[inline(always)]
 fn changed(sk: u64, old: u32, new: u32, now: u64) {
     let Some(sock) = followed(sk) else { return };
@@ -148,7 +148,7 @@ fn changed(sk: u64, old: u32, new: u32, now: u64) {
     }
 }
 
-/// Tells the end of a socket whose own end was missed twice, as where a kernel runs no programs in
+/// Reports the end of a socket whose own end was missed twice, as where a kernel runs no programs in
 /// softirqs that interrupt a certain task: now, when another socket begins at its address.
 #[inline(always)]
 fn over(sk: u64, now: u64) {
@@ -188,7 +188,7 @@ fn connecting(sk: u64, now: u64) {
     let conn = (now << 10) | (cpu & 0x3ff);
     let sock = Sock {
         conn,
-        told_ns: 0,
+        emitted_ns: 0,
         pid: task.pid,
         tid: task.tid,
         root: task.root,
@@ -266,10 +266,10 @@ pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {
         let gap_ns = if before == 0 { UNKNOWN64 } else { now.saturating_sub(before) };
         (*sock).segment_ns = now;
         let news = zero != (*sock).zero || out_of_order != (*sock).out_of_order;
-        if !news && now.saturating_sub((*sock).told_ns) < TCP_INFO_EVERY_NS {
+        if !news && now.saturating_sub((*sock).emitted_ns) < TCP_INFO_EVERY_NS {
             return 0;
         }
-        (*sock).told_ns = now;
+        (*sock).emitted_ns = now;
         (*sock).zero = zero;
         (*sock).out_of_order = out_of_order;
         let conn = (*sock).conn;

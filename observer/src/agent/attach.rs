@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use model::redact;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -19,7 +19,7 @@ use super::spawn::{self, User};
 use super::targets::Targets;
 use super::waiting::Waiting;
 use super::watch::search;
-use super::{Agent, Turn, files, stubs};
+use super::{Agent, WorkerEvent, files, stubs};
 use crate::cli::options::RunOptions;
 use crate::kernel::{Kernel, monotonic_ns};
 use crate::run::invoker::Invoker;
@@ -40,7 +40,7 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 pub struct Bpf;
 
 impl Attach for Bpf {
-    fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, Refusal> {
+    fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, UserError> {
         attach(options, target).map_err(|error| super::refusal(&error))
     }
 }
@@ -67,7 +67,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let terminal = target.output.and_then(|_| Terminal::keep());
     let (worker, seam) = start(target.invoker, &task)?;
     if let Some(output) = target.output {
-        seam.send(&ToWorker::Output, &[output]).context("cannot tell the worker")?;
+        seam.send(&ToWorker::Output, &[output]).context("cannot reach the worker")?;
     }
     let searching = stubs::Search::begin();
     // While the programs are loaded the worker parses what is found, and the holder starts.
@@ -80,7 +80,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         let hold = hold.join().map_err(|_| anyhow!("the holder's start failed"))?;
         Ok::<_, anyhow::Error>((kernel, files, hold, seam))
     })?;
-    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot tell the worker")?;
+    seam.send(&ToWorker::BinariesEnd, &[]).context("cannot reach the worker")?;
     // Where nothing can be held, a go that was not found is attached to when it runs.
     let hold = hold.and_then(|hold| hold.begin(Some(kernel.followed_processes()?))).ok();
     let (stubs, found) = searching.found();
@@ -119,7 +119,7 @@ pub fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
         _ => bail!("the worker ended at once"),
     }
     let passed: Vec<BorrowedFd<'_>> = passed.iter().flatten().map(AsFd::as_fd).collect();
-    seam.send(&ToWorker::Task(Box::new(task)), &passed).context("cannot tell the worker")?;
+    seam.send(&ToWorker::Task(Box::new(task)), &passed).context("cannot reach the worker")?;
     Ok((worker, seam))
 }
 
@@ -148,16 +148,18 @@ impl Observed {
                 Ok(0) => bail!("the worker was not ready within {} s", READY_WITHIN.as_secs()),
                 Ok(_) if fds[1].any().unwrap_or(false) => {
                     let _ = self.worker.0.kill(); // it is our own child
-                    return Err(Refusal::new("interrupted before the command began", "").into());
+                    return Err(UserError::new("interrupted before the command began", "").into());
                 }
                 Ok(_) => match agent.turn()? {
-                    Turn::Done | Turn::Leave | Turn::Ending => {}
-                    Turn::Ready => {
+                    WorkerEvent::Done | WorkerEvent::Leave | WorkerEvent::Ending => {}
+                    WorkerEvent::Ready => {
                         self.waiting.update(agent);
                         return Ok(());
                     }
-                    Turn::Refused(refusal) | Turn::NoTarget(refusal) => return Err(refusal.into()),
-                    Turn::Gone => bail!("the worker ended before the command began"),
+                    WorkerEvent::Refused(refusal) | WorkerEvent::NoTarget(refusal) => {
+                        return Err(refusal.into());
+                    }
+                    WorkerEvent::Gone => bail!("the worker ended before the command began"),
                 },
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno).context("cannot wait for the worker"),
@@ -168,9 +170,9 @@ impl Observed {
 
 impl Observed {
     /// Gives the terminal back for a worker that could not.
-    fn mend(&mut self) {
+    fn hint(&mut self) {
         if let Some(terminal) = self.terminal.take() {
-            terminal.mend();
+            terminal.hint();
         }
     }
 }
@@ -180,7 +182,7 @@ impl Observation for Observed {
         self.agent.as_ref().map(|_| PollFd::new(self.waiting.as_fd(), PollFlags::POLLIN))
     }
 
-    fn serve(&mut self) -> Result<(), Refusal> {
+    fn serve(&mut self) -> Result<(), UserError> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
         // What a program waits for comes first.
         let ticked = self.waiting.ticked();
@@ -190,32 +192,32 @@ impl Observation for Observed {
             .and_then(|()| agent.turn());
         self.waiting.update(agent);
         match turn {
-            Ok(Turn::Gone) => {
-                self.mend();
-                Err(Refusal::new("the worker has gone", "the command goes on unobserved"))
+            Ok(WorkerEvent::Gone) => {
+                self.hint();
+                Err(UserError::new("the worker has gone", "the command goes on unobserved"))
             }
             Ok(_) => Ok(()),
             Err(error) => Err(super::refusal(&error)),
         }
     }
 
-    fn finish(mut self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), Refusal> {
+    fn finish(mut self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), UserError> {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let over = |ended: ExitStatus| ToWorker::Ended { status: Some(ended.into_raw()) };
         let message = ended.map_or(ToWorker::Abandoned, over);
-        agent.tell(&message).map_err(|error| super::refusal(&error))?;
+        agent.report(&message).map_err(|error| super::refusal(&error))?;
         agent.hold = None; // while the worker reports
         let ended = ending::descriptor(&ending::signals())
             .map_err(anyhow::Error::from)
             .and_then(|signals| ending::end(&mut agent, &mut self.worker, &signals, false));
         drop(agent.kernel);
         if !ended.as_ref().is_ok_and(ExitStatus::success) {
-            self.mend();
+            self.hint();
         }
         match ended {
             Ok(status) if status.success() => Ok(()),
-            Ok(_) => Err(Refusal::new("the report is not complete", "see the line above")),
-            Err(error) => Err(Refusal::new(format!("{error:#}"), "")),
+            Ok(_) => Err(UserError::new("the report is not complete", "see the line above")),
+            Err(error) => Err(UserError::new(format!("{error:#}"), "")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The end of an observation. In go a worker that was told to end and the signals of the user, out
+//! The end of an observation. In go a worker that was asked to end and the signals of the user, out
 //! comes how it ended: by itself, or killed because it took too long or the user would not wait.
 
 use std::io;
@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::{Agent, Turn};
+use super::{Agent, WorkerEvent};
 use crate::run::inherited::Signals as Inherited;
 
 /// A user who wants it to end waits that long for a worker that does not answer …
@@ -56,7 +56,7 @@ impl Drop for Worker {
     }
 }
 
-/// Waits for the end of a worker that was told to. `awaited`: the user has asked for the end and
+/// Waits for the end of a worker that was asked to. `awaited`: the user has asked for the end and
 /// waits for it; the next signal ends it at once.
 pub fn end(
     agent: &mut Agent,
@@ -85,8 +85,8 @@ pub fn end(
             awaited = true;
         }
         match agent.turn() {
-            Ok(Turn::Ending) => until = Instant::now() + patience(awaited, WRITE_WITHIN),
-            Ok(Turn::Gone) => return worker.gone(),
+            Ok(WorkerEvent::Ending) => until = Instant::now() + patience(awaited, WRITE_WITHIN),
+            Ok(WorkerEvent::Gone) => return worker.gone(),
             Ok(_) => {}
             // What it wanted cannot be had any more.
             Err(_) => return reap(&mut worker.0, WRITE_WITHIN).context("cannot wait for the worker"),

@@ -52,7 +52,7 @@ pub fn main(seam_fd: i32) -> i32 {
         (search.uid, search.gid),
         search.path.as_deref(),
         &mut |Found { file, id, path }| {
-            // Whoever is not heard any more need not be told.
+            // Whoever is not heard any more need not be reported.
             let _ = seam.send(&Binary { file: id, path: path.into() }, &[file.as_fd()]);
         },
     );
@@ -74,7 +74,8 @@ pub fn search(invoker: &Invoker, each: &mut dyn FnMut(Found)) -> Result<()> {
     let mut finder = spawn::finder(&theirs)?;
     drop(theirs);
     let path = invoker.var("PATH").filter(|path| path.len() <= PATH_MAX).map(OsString::from);
-    seam.send(&Search { uid: invoker.uid, gid: invoker.gid, path }, &[]).context("cannot tell the finder")?;
+    seam.send(&Search { uid: invoker.uid, gid: invoker.gid, path }, &[])
+        .context("cannot reach the finder")?;
     let until = Instant::now() + FOUND_WITHIN;
     loop {
         match seam.receive_within::<Binary>(until.saturating_duration_since(Instant::now())) {

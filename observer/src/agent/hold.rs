@@ -1,4 +1,4 @@
-//! `--hold-exec`, and `run` with the tree of CMD, the agent's side: starts the holder, tells it which
+//! `--hold-exec`, and `run` with the tree of CMD, the agent's side: starts the holder, says to it which
 //! file systems there are and which files are attached to, and starts it again when it was killed.
 
 use std::fs::File;
@@ -72,7 +72,7 @@ impl Hold {
         Ok(self)
     }
 
-    /// Tells it everything, and waits until it has understood.
+    /// Sends it everything, and waits until it has understood.
     fn listen(&mut self) -> Result<()> {
         self.looked = Instant::now();
         if let Some(tree) = &self.tree {
@@ -112,14 +112,14 @@ impl Hold {
         std::iter::once(self.seam.polled()).chain(mounts)
     }
 
-    /// What is still to be told to it waits for room.
+    /// What is still to be asked to it waits for room.
     pub fn is_waiting(&self) -> bool {
         self.seam.is_waiting()
     }
 
     /// Its next word.
     pub fn hear(&self) -> Word {
-        // What it is to be told; that it has gone is noticed below.
+        // What it is asked for; that it has gone is noticed below.
         let _ = self.seam.flush();
         match self.seam.receive::<FromHolder>() {
             Ok(Some((FromHolder::Held { file, path }, descriptors))) => {

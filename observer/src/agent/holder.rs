@@ -57,7 +57,7 @@ pub enum ToHolder {
     Tree,
     /// Programs of this file system are to be held; with a descriptor of its mount point
     Mark,
-    /// All that there is to mark by now was told: listen
+    /// All that there is to mark by now was reported: listen
     Begin,
     /// A file is attached to, or will not be
     Release {
@@ -74,7 +74,7 @@ pub enum ToHolder {
 /// Holder to agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromHolder {
-    /// It listens; all that was told before [`ToHolder::Begin`] is marked
+    /// It listens; all that was reported before [`ToHolder::Begin`] is marked
     Listening,
     /// It cannot: why
     Refused {
@@ -153,10 +153,10 @@ impl<'a> Holder<'a> {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let told = fds[1].any().unwrap_or(true);
+            let reported = fds[1].any().unwrap_or(true);
             self.lives()?;
             self.questions()?;
-            if told && !self.words()? {
+            if reported && !self.words()? {
                 return Ok(()); // the agent has gone
             }
             let now = Instant::now();
@@ -196,7 +196,7 @@ impl<'a> Holder<'a> {
         Ok(())
     }
 
-    /// Tells the agent of a program; false when nobody will attach to it.
+    /// Reports the agent of a program; false when nobody will attach to it.
     fn ask(&self, file: FileId, path: &Path, event: &FanotifyEvent) -> bool {
         let waiting = self.pending.iter().any(|held| held.file == file);
         let path = path.to_string_lossy().into_owned();

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 pub use attach::Bpf;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use observer_common::ProgramKey;
 use pipeline::correlate::found::StubProcess;
 pub use spawn::{SEAM_FD, WORKER};
@@ -54,21 +54,21 @@ struct Agent {
     targets: targets::Targets,
     /// CMD's mount namespace, where it has one for its resolv.conf alone
     private: Option<PathBuf>,
-    /// Programs that nobody looks at, since the worker was last told of that
+    /// Programs that nobody looks at, since the worker was last reported of that
     unexamined: u32,
 }
 
 /// What a message of the worker asks the agent's owner to do.
 #[derive(Debug, PartialEq, Eq)]
-enum Turn {
+enum WorkerEvent {
     /// Nothing more
     Done,
     /// CMD may begin
     Ready,
     /// CMD must not begin: why, and what to do
-    Refused(Refusal),
+    Refused(UserError),
     /// Nothing is to be observed: why, and what to do
-    NoTarget(Refusal),
+    NoTarget(UserError),
     /// The user has left the dashboard
     Leave,
     /// The worker writes what there is to write
@@ -79,10 +79,10 @@ enum Turn {
 
 impl Agent {
     /// Sends what waits, and answers one message, when there is one.
-    fn turn(&mut self) -> Result<Turn> {
+    fn turn(&mut self) -> Result<WorkerEvent> {
         match self.seam.flush() {
             Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
-                return Err(error).context("cannot tell the worker");
+                return Err(error).context("cannot reach the worker");
             }
             _ => {}
         }
@@ -91,12 +91,12 @@ impl Agent {
         }
         if self.unexamined > 0 && self.seam.has_room() {
             let programs = std::mem::take(&mut self.unexamined);
-            self.tell(&ToWorker::Unexamined { programs })?;
+            self.report(&ToWorker::Unexamined { programs })?;
         }
         let message = match self.seam.receive::<ToAgent>() {
             Ok(Some((message, _))) => message,
-            Ok(None) => return Ok(Turn::Gone),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Turn::Done),
+            Ok(None) => return Ok(WorkerEvent::Gone),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(WorkerEvent::Done),
             Err(error) => return Err(error).context("cannot hear the worker"),
         };
         self.kernel.diagnose();
@@ -111,7 +111,7 @@ impl Agent {
                     None => log::info!("file {}:{} is probed", file.dev, file.ino),
                     Some(error) => log::info!("file {}:{} is not probed: {error}", file.dev, file.ino),
                 }
-                self.tell(&ToWorker::Probed { file, error })?;
+                self.report(&ToWorker::Probed { file, error })?;
             }
             ToAgent::Unwanted { file } => {
                 self.files.unwanted(file);
@@ -120,30 +120,30 @@ impl Agent {
             ToAgent::Terminal { pids } => {
                 // As the user, without capabilities, the worker cannot look at root's processes.
                 let read = progress::any_reads_terminal(&pids);
-                self.tell(&ToWorker::Terminal { read })?;
+                self.report(&ToWorker::Terminal { read })?;
             }
             ToAgent::Stubs { pid } => self.stubs_of(pid)?,
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Judged { pid, why } => {
                 if let Some(refusal) = self.judged(pid, why)? {
-                    return Ok(Turn::NoTarget(refusal));
+                    return Ok(WorkerEvent::NoTarget(refusal));
                 }
             }
             ToAgent::Unjudged { pid, dev, ino } => {
                 self.look_at_program(pid, ProgramKey { ino, dev, pad: 0 })?;
             }
-            ToAgent::Sockets { root } => self.tell_sockets(root)?,
+            ToAgent::Sockets { root } => self.emit_sockets(root)?,
             ToAgent::Hardened => {}
-            ToAgent::Ready => return Ok(Turn::Ready),
-            ToAgent::Leave => return Ok(Turn::Leave),
-            ToAgent::Ending => return Ok(Turn::Ending),
-            ToAgent::Refused { what, mend } => return Ok(Turn::Refused(Refusal { what, mend })),
+            ToAgent::Ready => return Ok(WorkerEvent::Ready),
+            ToAgent::Leave => return Ok(WorkerEvent::Leave),
+            ToAgent::Ending => return Ok(WorkerEvent::Ending),
+            ToAgent::Refused { what, hint } => return Ok(WorkerEvent::Refused(UserError { what, hint })),
         }
-        Ok(Turn::Done)
+        Ok(WorkerEvent::Done)
     }
 
-    fn tell(&self, message: &ToWorker) -> Result<()> {
-        self.seam.send(message, &[]).context("cannot tell the worker")
+    fn report(&self, message: &ToWorker) -> Result<()> {
+        self.seam.send(message, &[]).context("cannot reach the worker")
     }
 
     /// Answers only about processes that are followed: what the worker asks for may be what a
@@ -151,19 +151,19 @@ impl Agent {
     fn look(&mut self, pid: u32) -> Result<()> {
         let followed = self.kernel.process(pid).is_some();
         let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
-            return self.tell(&ToWorker::NoFacts { pid });
+            return self.report(&ToWorker::NoFacts { pid });
         };
         self.meet(facts.id, &facts.program)?;
         let mut descriptors = vec![facts.program.as_fd()];
         descriptors.extend(facts.environ.as_ref().map(File::as_fd));
         if self.seam.send(&facts.message, &descriptors).is_err() {
-            // Too long, or the worker has gone, which the next receive tells.
-            return self.tell(&ToWorker::NoFacts { pid });
+            // Too long, or the worker has gone, which the next receive reports.
+            return self.report(&ToWorker::NoFacts { pid });
         }
         if !self.keep(facts.id, facts.program)? {
             self.unexamined += 1;
             // What is not kept cannot be probed, and may be another file the next time.
-            self.tell(&ToWorker::Forgotten { file: facts.id })?;
+            self.report(&ToWorker::Forgotten { file: facts.id })?;
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Agent {
         let descriptor = file.try_clone()?;
         if self.seam.has_room() && !self.files.is_busy_with(&file) && self.keep(id, file)? {
             let message = ToWorker::Binary { file: id, path };
-            self.seam.send(&message, &[descriptor.as_fd()]).context("cannot tell the worker")?;
+            self.seam.send(&message, &[descriptor.as_fd()]).context("cannot reach the worker")?;
         } else {
             self.unexamined += 1;
         }
@@ -225,7 +225,7 @@ impl Agent {
         if let Some(hold) = &self.hold {
             hold.forget(file);
         }
-        self.tell(&ToWorker::Forgotten { file })
+        self.report(&ToWorker::Forgotten { file })
     }
 
     /// All is done with a file that will be: whoever waits to run it may.
@@ -247,7 +247,7 @@ impl Agent {
     fn follow_stubs(&mut self, mut found: Vec<StubProcess>) -> Result<()> {
         // One that is followed may be asked at one more address.
         found.retain(|stub| self.kernel.follow_stub(stub.pid) || self.kernel.is_stub(stub.pid));
-        if found.is_empty() { Ok(()) } else { self.tell(&ToWorker::Stubs { stubs: found }) }
+        if found.is_empty() { Ok(()) } else { self.report(&ToWorker::Stubs { stubs: found }) }
     }
 
     /// Hands ring and maps to the worker.
@@ -255,16 +255,16 @@ impl Agent {
         let shared = self.kernel.share()?;
         log::info!("the BPF programs are loaded and attached; the worker gets their ring");
         let maps = [shared.ring.as_fd(), shared.trees.as_fd(), shared.lost.as_fd()];
-        self.seam.send(&ToWorker::Maps, &maps).context("cannot tell the worker")
+        self.seam.send(&ToWorker::Maps, &maps).context("cannot reach the worker")
     }
 }
 
 /// An error as the two lines that a user reads.
-fn refusal(error: &anyhow::Error) -> Refusal {
-    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+fn refusal(error: &anyhow::Error) -> UserError {
+    if let Some(refusal) = error.downcast_ref::<UserError>() {
         return refusal.clone();
     }
-    Refusal::new(format!("{error:#}"), "`goobserve check` says what this machine lacks")
+    UserError::new(format!("{error:#}"), "`goobserve check` says what this machine lacks")
 }
 
 /// How output looks, from the common flags and the terminal.

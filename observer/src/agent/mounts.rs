@@ -36,7 +36,7 @@ pub struct Line {
     pub point: PathBuf,
     /// The kind of file system
     pub kind: String,
-    /// Its options, as the file system tells them, escaped
+    /// Its options, as the file system reports them, escaped
     pub options: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ impl Mounts {
         self.of("self")
     }
 
-    /// Likewise of all other namespaces: what is mounted there later nobody tells.
+    /// Likewise of all other namespaces: what is mounted there later nobody reports.
     pub fn elsewhere(&mut self) -> Vec<OwnedFd> {
         let mut seen = HashSet::new();
         seen.extend(namespace_of("self"));

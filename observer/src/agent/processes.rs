@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use observer_common::ThreadState;
-use pipeline::correlate::found::FoundLock;
+use pipeline::correlate::found::PreexistingLock;
 
 /// Descriptors of one process that are looked at.
 const DESCRIPTORS_MAX: usize = 16_384;
@@ -120,7 +120,7 @@ pub fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let stats = entries.filter_map(|entry| Stat::of(entry.path().join("stat").to_str()?));
     let state = |stat: &Stat| match stat.state {
-        // On a CPU or ready for one: the next switch tells which.
+        // On a CPU or ready for one: the next switch shows which.
         'R' => ThreadState::Running,
         'D' => ThreadState::Disk,
         _ => ThreadState::Asleep,
@@ -129,7 +129,7 @@ pub fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
 }
 
 /// The file lock that a thread sleeps in.
-pub fn lock_of(pid: u32, tid: u32) -> Option<FoundLock> {
+pub fn lock_of(pid: u32, tid: u32) -> Option<PreexistingLock> {
     let sleeps_in = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).ok()?;
     if sleeps_in != LOCK_WAIT {
         return None;
@@ -137,7 +137,7 @@ pub fn lock_of(pid: u32, tid: u32) -> Option<FoundLock> {
     let locks = std::fs::read(Path::new("/proc/locks")).ok()?;
     let text = String::from_utf8_lossy(&locks[..locks.len().min(LOCKS_MAX)]).into_owned();
     let (dev, ino) = text.lines().find_map(|line| waits(line, pid))?;
-    Some(FoundLock { pid, tid, dev, ino })
+    Some(PreexistingLock { pid, tid, dev, ino })
 }
 
 /// The file of a line about a process that waits: `1: -> FLOCK  ADVISORY  WRITE 88 fe:01:131 0 EOF`

@@ -1,19 +1,21 @@
 //! Commands that run already: how they get into the maps as if their beginning had been seen.
 //!
 //! A process is entered first, then its threads are looked at, then once more: what begins in
-//! between is told by the kernel side, which knows the process, and what ends in between is found
+//! between is reported by the kernel side, which knows the process, and what ends in between is found
 //! to be gone.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use observer_common::{ARGS_MAX, FOUND_TREES, FoundSocket as Entry};
-use pipeline::correlate::found::{FoundLock, FoundProcess, FoundSocket, FoundSockets};
+use observer_common::{ARGS_MAX, FOUND_TREES, PreexistingSocket as Entry};
+use pipeline::correlate::found::{
+    PreexistingLock, PreexistingProcess, PreexistingSocket, PreexistingSockets,
+};
 
 use super::processes::{Stat, age, descriptors, lock_of, processes, space, threads, tree};
 use super::{Agent, quota, sockdiag};
-use crate::kernel::{FoundTask, monotonic_ns};
+use crate::kernel::{PreexistingTask, monotonic_ns};
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::ToWorker;
 
@@ -21,9 +23,9 @@ use crate::seam::ToWorker;
 const TREES_MAX: usize = 1024;
 /// Processes of one tree that are entered.
 const PROCESSES_MAX: usize = 512;
-/// Sockets of one tree that are told: what fits into a message.
+/// Sockets of one tree that are reported: what fits into a message.
 const SOCKETS_MAX: usize = 96;
-/// Waits for file locks that are told of one tree: what each waits for takes a look at all locks.
+/// Waits for file locks that are reported of one tree: what each waits for takes a look at all locks.
 const LOCKS_MAX: usize = 512;
 /// Of them in one message.
 const LOCKS_IN_MESSAGE: usize = 128;
@@ -50,13 +52,13 @@ pub struct Running {
     count: u32,
     /// Connections so far
     connections: u64,
-    /// It was said that the kernel does not tell sockets
+    /// It was said that the kernel does not report sockets
     complained: Cell<bool>,
 }
 
 impl Agent {
     /// Follows a process that runs, with all that it has started. It is said to the worker before
-    /// anything can be told of it.
+    /// anything can be reported of it.
     pub fn follow_running(&mut self, top: u32) -> Result<()> {
         let over: Vec<u32> =
             self.running.trees.keys().copied().filter(|root| !self.kernel.has_tree(*root)).collect();
@@ -66,7 +68,7 @@ impl Agent {
         }
         let uid = Live.status(top).map_or(u32::MAX, |status| status.uid);
         if !quota::has_room(self.running.trees.values().map(|tree| tree.uid), uid, TREES_MAX) {
-            return self.tell(&ToWorker::Overlooked { processes: 1 });
+            return self.report(&ToWorker::Overlooked { processes: 1 });
         }
         let root = FOUND_TREES + self.running.count % (FOUND_TREES - 1);
         self.running.count += 1;
@@ -98,15 +100,15 @@ impl Agent {
         }
         if of.pids.len() >= PROCESSES_MAX {
             let overlooked = tree(top, &processes()).len().saturating_sub(of.pids.len()) as u32;
-            self.tell(&ToWorker::Overlooked { processes: overlooked })?;
+            self.report(&ToWorker::Overlooked { processes: overlooked })?;
         }
         self.enter_sockets(root, &mut of);
         self.running.trees.insert(root, of);
         let at_ns = monotonic_ns();
         for locks in locks.chunks(LOCKS_IN_MESSAGE) {
-            self.tell(&ToWorker::FoundLocks { at_ns, root, locks: locks.to_vec() })?;
+            self.report(&ToWorker::PreexistingLocks { at_ns, root, locks: locks.to_vec() })?;
         }
-        self.tell_sockets(root)
+        self.emit_sockets(root)
     }
 
     /// Enters one process and its threads; false when the kernel side has seen its beginning.
@@ -116,19 +118,19 @@ impl Agent {
         topmost: bool,
         since_ns: u64,
         stat: &Stat,
-        locks: &mut Vec<FoundLock>,
+        locks: &mut Vec<PreexistingLock>,
     ) -> Result<bool> {
         let pid = stat.pid;
         if self.kernel.process(pid).is_some() {
             return Ok(false);
         }
         // Before its first event.
-        self.tell(&ToWorker::Found(Box::new(found(root, topmost, since_ns, stat))))?;
+        self.report(&ToWorker::Found(Box::new(found(root, topmost, since_ns, stat))))?;
         if !self.kernel.enter(pid, root, since_ns) {
-            self.tell(&ToWorker::FoundGone { root, pid })?;
+            self.report(&ToWorker::PreexistingGone { root, pid })?;
             return Ok(false);
         }
-        let task = |tid| FoundTask { root, pid, tid };
+        let task = |tid| PreexistingTask { root, pid, tid };
         // The first thread comes first and goes last: the process does not seem to end meanwhile.
         let before = threads(pid);
         for (tid, state) in &before {
@@ -150,7 +152,7 @@ impl Agent {
         }
         if now.is_empty() {
             self.kernel.leave(pid);
-            self.tell(&ToWorker::FoundGone { root, pid })?;
+            self.report(&ToWorker::PreexistingGone { root, pid })?;
         }
         Ok(!now.is_empty())
     }
@@ -203,40 +205,40 @@ impl Agent {
         asked.flat_map(answer).collect()
     }
 
-    /// Tells how the sockets are that were there already.
-    pub fn tell_sockets(&mut self, root: u32) -> Result<()> {
+    /// Shows how the sockets are that were there already.
+    pub fn emit_sockets(&mut self, root: u32) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
         let at_ns = monotonic_ns();
         let mut sockets = Vec::new();
         for ((pid, _), socket) in self.sockets_of(of) {
             let Some(conn) = of.sockets.get(&socket.cookie) else { continue };
             let sockdiag::Socket { cookie, state, local, remote, tcp, .. } = socket;
-            sockets.push(FoundSocket { conn: *conn, cookie, pid, state, local, remote, tcp });
+            sockets.push(PreexistingSocket { conn: *conn, cookie, pid, state, local, remote, tcp });
         }
-        let untold = sockets.len().saturating_sub(SOCKETS_MAX) as u32;
+        let unreported = sockets.len().saturating_sub(SOCKETS_MAX) as u32;
         let there: HashSet<u64> = sockets.iter().map(|socket| socket.cookie).collect();
         sockets.truncate(SOCKETS_MAX);
-        let told = FoundSockets { root, at_ns, sockets, untold };
+        let reported = PreexistingSockets { root, at_ns, sockets, unreported };
         if let Some(of) = self.running.trees.get_mut(&root) {
             for (cookie, _) in of.sockets.extract_if(|cookie, _| !there.contains(cookie)) {
                 self.kernel.forget_socket(cookie);
             }
         }
-        self.tell(&ToWorker::FoundSockets(told))?;
+        self.report(&ToWorker::PreexistingSockets(reported))?;
         self.ended_unseen(root)
     }
 
-    /// Processes that ended while they were entered, so that nothing told their end.
+    /// Processes that ended while they were entered, so that nothing reported their end.
     fn ended_unseen(&mut self, root: u32) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
         let gone = |pid: &u32| Stat::of_process(*pid).is_none_or(|stat| stat.gone());
         let (gone, alive): (Vec<u32>, Vec<u32>) = of.pids.iter().copied().partition(gone);
         let top_gone = gone.contains(&of.top);
         for pid in gone {
-            // The kernel side has told the end of one that it does not know any more.
+            // The kernel side has reported the end of one that it does not know any more.
             if self.kernel.process(pid).is_some_and(|process| process.root == root) {
                 self.kernel.leave(pid);
-                self.tell(&ToWorker::FoundGone { root, pid })?;
+                self.report(&ToWorker::PreexistingGone { root, pid })?;
             }
         }
         if top_gone {
@@ -248,7 +250,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Nothing more is to be told of a tree that ran already.
+    /// Nothing more is to be reported of a tree that ran already.
     pub fn forget_running(&mut self, root: u32) {
         if let Some(of) = self.running.trees.remove(&root) {
             of.sockets.keys().for_each(|cookie| self.kernel.forget_socket(*cookie));
@@ -259,11 +261,11 @@ impl Agent {
 /// A process and a descriptor of its.
 type Place = (u32, i32);
 
-fn found(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> FoundProcess {
+fn found(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> PreexistingProcess {
     let mut args = std::fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();
     let len = args.len();
     args.truncate(ARGS_MAX);
-    FoundProcess {
+    PreexistingProcess {
         root,
         topmost,
         at_ns,

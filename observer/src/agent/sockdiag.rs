@@ -124,7 +124,7 @@ fn messages<T: Copy>(
         match kind {
             DONE => return Ok(false),
             ERROR => {
-                // A kernel without that protocol's diagnostics has no socket to tell.
+                // A kernel without that protocol's diagnostics has no socket to report.
                 let errno = u32_at(bytes, HEADER).map_or(0, |code| code.cast_signed().wrapping_neg());
                 return if errno == libc::ENOENT {
                     Ok(false)

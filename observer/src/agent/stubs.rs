@@ -17,7 +17,7 @@ const TABLE_MAX: u64 = 1 << 20;
 const DESCRIPTORS_MAX: usize = 500_000;
 /// Processes taken as stubs in one search; a resolver has one or one a CPU.
 const FOUND_MAX: usize = 256;
-/// Addresses told of one process; one with more may be asked at any.
+/// Addresses reported of one process; one with more may be asked at any.
 const ADDRESSES_MAX: usize = 8;
 /// Network namespaces remembered.
 const SPACES_MAX: usize = 1024;

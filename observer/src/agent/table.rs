@@ -32,7 +32,7 @@ const RAN_FOR: Duration = Duration::from_millis(500);
 /// Binaries by number.
 pub struct Table {
     files: HashMap<FileId, Entry>,
-    /// Tells when a file is written to (probes would hit other instructions), or is there no longer
+    /// Shows when a file is written to (probes would hit other instructions), or is there no longer
     changes: Option<Inotify>,
     /// How many were ever inserted
     count: u64,
@@ -106,7 +106,7 @@ impl Table {
     fn watch(&mut self, id: FileId, file: BorrowedFd<'_>) {
         let Some(changes) = &self.changes else { return };
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // The end of its file system is told in any case.
+        // The end of its file system is reported in any case.
         if let Ok(watch) =
             changes.add_watch(path.as_str(), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE_SELF)
         {
@@ -198,7 +198,7 @@ impl Table {
     }
 
     /// The probes of the same file below another overlay, or below none: the kernel puts them on what
-    /// lies below, where two would tell everything twice.
+    /// lies below, where two would report everything twice.
     fn twin(&self, id: FileId) -> Option<Attached> {
         let entry = self.files.get(&id)?;
         // Overlays pass on a file's number, size and times; of the number they may use the upper bits.
@@ -279,7 +279,7 @@ impl Table {
         }
     }
 
-    /// Files that are deleted and ran nowhere, neither now nor at the last call: what they told is
+    /// Files that are deleted and ran nowhere, neither now nor at the last call: what they reported is
     /// decoded by now.
     pub fn stale(&mut self) -> Vec<FileId> {
         let unused: HashSet<FileId> = self.unused(self.deleted()).into_iter().collect();
@@ -311,7 +311,7 @@ impl Table {
         with.map(|(id, _)| *id).collect()
     }
 
-    /// Probed files that were deleted. Of others their end is told.
+    /// Probed files that were deleted. Of others their end is reported.
     fn deleted(&self) -> Vec<FileId> {
         let deleted = |entry: &Entry| entry.place.as_ref().is_some_and(Place::is_deleted);
         self.files.iter().filter(|(_, entry)| deleted(entry)).map(|(id, _)| *id).collect()
@@ -344,7 +344,7 @@ fn owner(file: &File) -> u32 {
     file.metadata().map_or(u32::MAX, |metadata| metadata.uid())
 }
 
-/// What tells a file from the next one of its number.
+/// What distinguishes a file from the next one of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     len: u64,
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_of_the_same_number_is_told_from_the_former_one() {
+    fn another_file_of_the_same_number_is_distinguished_from_the_former_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cat");
         let mut table = Table::default();

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use observer_common::ProgramKey;
 
 use super::processes::{self, Stat};
@@ -45,12 +45,12 @@ enum Next {
 
 impl Targets {
     /// Refuses processes that do not exist.
-    pub fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, Refusal> {
+    pub fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, UserError> {
         let begun = |pid: &u32| {
             Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started)).ok_or_else(
                 || {
-                    let mend = "`pgrep -ax go` lists go commands that run";
-                    Refusal::new(format!("there is no process {pid}"), mend)
+                    let hint = "`pgrep -ax go` lists go commands that run";
+                    UserError::new(format!("there is no process {pid}"), hint)
                 },
             )
         };
@@ -106,7 +106,7 @@ impl Agent {
         }
     }
 
-    /// Whether [`Agent::follow_next`] has something to do: the worker reads what it is told.
+    /// Whether [`Agent::follow_next`] has something to do: the worker reads what it is reported.
     pub fn can_follow_next(&self) -> bool {
         !self.targets.next.is_empty() && self.seam.has_room()
     }
@@ -152,22 +152,24 @@ impl Agent {
         }
         self.meet(id, &file)?;
         let message = ToWorker::Candidate { pid, file: id, path };
-        self.seam.send(&message, &[file.as_fd()]).context("cannot tell the worker")?;
+        self.seam.send(&message, &[file.as_fd()]).context("cannot reach the worker")?;
         self.targets.candidates.insert(pid, (id, program));
         if !self.keep(id, file)? {
             self.unexamined += 1;
-            self.tell(&ToWorker::Forgotten { file: id })?;
+            self.report(&ToWorker::Forgotten { file: id })?;
         }
         Ok(())
     }
 
     /// The worker has looked at a program: why it is not to be followed, if it is not. What is to
     /// be said of a process that was named.
-    pub fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<Refusal>> {
+    pub fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<UserError>> {
         let Some((file, program)) = self.targets.candidates.remove(&pid) else { return Ok(None) };
         if !self.targets.every_go() {
-            let mend = "name the pid of a go command, or of a Go program that speaks TLS";
-            return Ok(why.map(|why| Refusal::new(format!("process {pid} cannot be observed: {why}"), mend)));
+            let hint = "name the pid of a go command, or of a Go program that speaks TLS";
+            return Ok(
+                why.map(|why| UserError::new(format!("process {pid} cannot be observed: {why}"), hint))
+            );
         }
         let program = program.unwrap_or_else(|| numbered(file));
         self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + NOT_AGAIN_NS));
@@ -181,7 +183,7 @@ impl Agent {
     }
 }
 
-/// A file as the kernel numbers it. On file systems that tell others (overlayfs, btrfs) it is not
+/// A file as the kernel numbers it. On file systems that report others (overlayfs, btrfs) it is not
 /// found by that, and is asked about when it execs.
 fn numbered(file: FileId) -> ProgramKey {
     let (major, minor) = (nix::sys::stat::major(file.dev), nix::sys::stat::minor(file.dev));

@@ -11,7 +11,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::Agent;
 
-/// How often is looked for what nobody tells.
+/// How often is looked for what nobody reports.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What is waited for.

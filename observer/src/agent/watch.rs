@@ -1,4 +1,4 @@
-//! `goobserve watch`: every go command on the machine, until it is told to end.
+//! `goobserve watch`: every go command on the machine, until it is asked to end.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -17,7 +17,7 @@ use super::hold::{Hold, Word};
 use super::running::Running;
 use super::table::Table;
 use super::targets::Targets;
-use super::{Agent, Turn, ending, files, finder, stubs};
+use super::{Agent, WorkerEvent, ending, files, finder, stubs};
 use crate::cli::options::{WatchOptions, WatchOutput};
 use crate::kernel::Kernel;
 use crate::run::invoker::{self, Invoker};
@@ -29,7 +29,7 @@ use crate::seam::{Output, Programs, Seam, Task, ToWorker};
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches until a signal, the end of the duration, or the end of the worker.
-pub fn watch(options: &WatchOptions) -> Result<(), Refusal> {
+pub fn watch(options: &WatchOptions) -> Result<(), UserError> {
     watch_until(options).map_err(|error| super::refusal(&error))
 }
 
@@ -73,7 +73,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let mut agent =
         Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None, unexamined: 0 };
     agent.open_running()?;
-    agent.tell(&ToWorker::BinariesEnd)?;
+    agent.report(&ToWorker::BinariesEnd)?;
     agent.share()?;
     agent.follow_stubs(found)?;
     if options.hold_exec {
@@ -110,19 +110,19 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             break Some(signalled);
         }
         match agent.turn()? {
-            Turn::Done | Turn::Ending => {}
-            Turn::Leave => break Some(true),
-            Turn::Ready => {
+            WorkerEvent::Done | WorkerEvent::Ending => {}
+            WorkerEvent::Leave => break Some(true),
+            WorkerEvent::Ready => {
                 agent.find_targets();
                 ready = true;
             }
-            Turn::Refused(refusal) => return Err(refusal.into()),
-            Turn::NoTarget(refusal) => {
-                agent.tell(&ToWorker::Abandoned)?;
+            WorkerEvent::Refused(refusal) => return Err(refusal.into()),
+            WorkerEvent::NoTarget(refusal) => {
+                agent.report(&ToWorker::Abandoned)?;
                 ending::end(&mut agent, &mut worker, &signals, true)?;
                 return Err(refusal.into());
             }
-            Turn::Gone => break None,
+            WorkerEvent::Gone => break None,
         }
         if ready && agent.follow_next()? {
             ready = false;
@@ -141,7 +141,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     agent.hold = None;
     let status = match awaited {
         Some(awaited) => {
-            agent.tell(&ToWorker::Ended { status: None })?;
+            agent.report(&ToWorker::Ended { status: None })?;
             ending::end(&mut agent, &mut worker, &signals, awaited)
         }
         None => worker.gone(),
@@ -149,7 +149,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     drop(agent.kernel);
     if !status.as_ref().is_ok_and(ExitStatus::success) {
         if let Some(terminal) = terminal {
-            terminal.mend();
+            terminal.hint();
         }
         status?;
         bail!("the worker failed; see the line above");
@@ -166,10 +166,10 @@ fn what(options: &WatchOptions) -> String {
     }
 }
 
-/// A program, and every go that may be called soon, told to the worker.
+/// A program, and every go that may be called soon, reported to the worker.
 pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: Seam) -> Result<(Table, Seam)> {
     let mut files = Table::default();
-    let mut told = Ok(());
+    let mut reported = Ok(());
     let mut each = |Found { file, id, path }| {
         if files.settled(id).is_some() || !files.has_room(&file) {
             return; // known, or looked at when it runs
@@ -178,7 +178,7 @@ pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: Seam) -> R
         let sent = seam.send(&ToWorker::Binary { file: id, path }, &[file.as_fd()]);
         files.insert(id, file);
         if sent.is_err() {
-            told = sent;
+            reported = sent;
         }
     };
     if let Some(path) = program
@@ -187,7 +187,7 @@ pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: Seam) -> R
         each(Found { file, id, path: path.to_path_buf() });
     }
     finder::search(invoker, &mut each)?;
-    told.context("cannot tell the worker")?;
+    reported.context("cannot reach the worker")?;
     Ok((files, seam))
 }
 

@@ -114,13 +114,13 @@ fn capabilities(at: &Root<'_>) -> Vec<Check> {
         return vec![Check::missing("privileges", "not root, and no capabilities", NEEDS_ROOT)];
     }
     // Root in a container has some of them.
-    let mend = |name: &str| {
+    let hint = |name: &str| {
         format!("start the container with --privileged or --cap-add {}", name.trim_start_matches("CAP_"))
     };
     lacking
         .into_iter()
         .map(|(name, _, what)| {
-            Check::missing("privileges", format!("{name} ({what}) is missing"), mend(name))
+            Check::missing("privileges", format!("{name} ({what}) is missing"), hint(name))
         })
         .collect()
 }
@@ -162,7 +162,7 @@ fn tracefs(at: &Root<'_>) -> Result<PathBuf, Check> {
             Err(_) => {}
         }
     }
-    // Raw tracepoints are attached without it: it only tells beforehand which there are.
+    // Raw tracepoints are attached without it: it only reports beforehand which there are.
     Err(match forbidden {
         Some(path) => Check::degraded("tracefs", format!("{} may not be read", shown(at, &path)), NEEDS_ROOT),
         None if at.root.join(TRACEFS[0]).is_dir() => Check::degraded(
@@ -187,12 +187,12 @@ fn tracepoints(tracefs: &Path, name: &str, needed: &[&str], without: State) -> C
     if lacking.is_empty() {
         return Check::ok(name, format!("all {}", needed.len()));
     }
-    let mend = if lacking.iter().any(|event| event.starts_with("raw_syscalls:")) {
+    let hint = if lacking.iter().any(|event| event.starts_with("raw_syscalls:")) {
         "boot a kernel built with CONFIG_FTRACE_SYSCALLS=y (every distribution's is)"
     } else {
         "boot a newer kernel, or one of a distribution"
     };
-    Check::bad(without, name, format!("{} not in this kernel", lacking.join(", ")), mend)
+    Check::bad(without, name, format!("{} not in this kernel", lacking.join(", ")), hint)
 }
 
 /// The kernel's process numbers are those of the initial namespace

@@ -42,12 +42,12 @@ fn good(_: &Path) -> Result<String, String> {
     Ok("go1.26.8".into())
 }
 
-/// What is wrong, as `name: why → mend`.
+/// What is wrong, as `name: why → fix`.
 fn wrong(dir: &tempfile::TempDir, release: &str) -> Vec<String> {
     checks(&at(dir, release), Some(&good))
         .into_iter()
         .filter(|check| check.state != State::Ok)
-        .map(|check| format!("{}: {} → {}", check.name, check.why, check.mend.unwrap()))
+        .map(|check| format!("{}: {} → {}", check.name, check.why, check.hint.unwrap()))
         .collect()
 }
 
@@ -55,7 +55,7 @@ fn wrong(dir: &tempfile::TempDir, release: &str) -> Vec<String> {
 fn nothing_is_wrong_where_all_is_there() {
     let dir = machine();
     assert_eq!(wrong(&dir, "6.18.44"), [""; 0]);
-    assert!(checks(&at(&dir, "6.18.44"), Some(&good)).iter().all(|check| check.mend.is_none()));
+    assert!(checks(&at(&dir, "6.18.44"), Some(&good)).iter().all(|check| check.hint.is_none()));
 }
 
 #[test]
@@ -68,16 +68,16 @@ fn an_old_kernel_is_refused_by_number_not_by_text() {
 }
 
 #[test]
-fn a_user_is_told_to_use_sudo_first() {
+fn a_user_is_reported_to_use_sudo_first() {
     let dir = machine();
     std::fs::write(dir.path().join("proc/self/status"), "CapEff:\t0000000000000000\n").unwrap();
     let refusal = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
     assert_eq!(refusal.what, "privileges: not root, and no capabilities");
-    assert_eq!(refusal.mend, "run it with sudo");
+    assert_eq!(refusal.hint, "run it with sudo");
 }
 
 #[test]
-fn root_of_a_container_is_told_which_capability() {
+fn root_of_a_container_is_reported_which_capability() {
     let dir = machine();
     let without_bpf = 0x1ff_ffff_ffffu64 & !(1 << 39);
     std::fs::write(dir.path().join("proc/self/status"), format!("CapEff:\t{without_bpf:016x}\n")).unwrap();
@@ -145,7 +145,7 @@ fn lockdown_btf_and_uprobes_each_refuse() {
         }
         let refusal = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
         assert!(refusal.what.starts_with(name), "{refusal:?}");
-        assert_ne!(refusal.mend.len(), 0);
+        assert_ne!(refusal.hint.len(), 0);
     }
 }
 

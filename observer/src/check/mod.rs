@@ -1,6 +1,6 @@
 //! What can be attached on this machine and what cannot. In: files of this machine (through
 //! [`Root`], so that tests bring their own), a kernel release, a user. Out: a list of
-//! [`Check`]s, each with its reason and a command that mends it.
+//! [`Check`]s, each with its reason and a command that fixes it.
 
 pub mod machine;
 pub mod view;
@@ -8,7 +8,7 @@ pub mod view;
 use std::io;
 
 pub use machine::{Root, checks};
-use model::refusal::Refusal;
+use model::user_error::UserError;
 
 /// The oldest kernel goobserve works on.
 pub const OLDEST_KERNEL: (u32, u32) = (5, 18);
@@ -35,25 +35,25 @@ pub struct Check {
     pub state: State,
     /// What was found
     pub why: String,
-    /// A command, or a sentence, that mends it; `None` when there is nothing to mend
-    pub mend: Option<String>,
+    /// A command, or a sentence, that fixes it; `None` when there is nothing to fix
+    pub hint: Option<String>,
 }
 
 impl Check {
     fn ok(name: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { name: name.into(), state: State::Ok, why: why.into(), mend: None }
+        Self { name: name.into(), state: State::Ok, why: why.into(), hint: None }
     }
 
-    fn bad(state: State, name: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { name: name.into(), state, why: why.into(), mend: Some(mend.into()) }
+    fn bad(state: State, name: impl Into<String>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name: name.into(), state, why: why.into(), hint: Some(hint.into()) }
     }
 
-    fn missing(name: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::bad(State::Missing, name, why, mend)
+    fn missing(name: impl Into<String>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::bad(State::Missing, name, why, hint)
     }
 
-    fn degraded(name: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::bad(State::Degraded, name, why, mend)
+    fn degraded(name: impl Into<String>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::bad(State::Degraded, name, why, hint)
     }
 }
 
@@ -87,9 +87,9 @@ pub fn programs(before: &[Check], verified: Result<usize, Unverified>) -> Check 
         Ok(count) => Check::ok(name, format!("all {count} pass this kernel's verifier")),
         Err(Unverified::NotAllowed) => {
             let lacking = before.iter().find(|check| check.state == State::Missing);
-            let mend = lacking.and_then(|check| check.mend.as_deref()).unwrap_or(machine::NEEDS_ROOT);
+            let hint = lacking.and_then(|check| check.hint.as_deref()).unwrap_or(machine::NEEDS_ROOT);
             let why = "whether this kernel takes them is not known: it must be allowed to load them";
-            Check::bad(State::Unknown, name, why, mend)
+            Check::bad(State::Unknown, name, why, hint)
         }
         Err(Unverified::Refused(why)) => {
             Check::missing(name, why, "boot another kernel, and report this one with this line")
@@ -99,12 +99,12 @@ pub fn programs(before: &[Check], verified: Result<usize, Unverified>) -> Check 
 
 /// Refuses when something is missing that an observation cannot do without: the first such
 /// check, which the others may depend on.
-pub fn preflight(checks: &[Check]) -> Result<(), Refusal> {
+pub fn preflight(checks: &[Check]) -> Result<(), UserError> {
     match checks.iter().find(|check| check.state == State::Missing) {
         None => Ok(()),
-        Some(check) => Err(Refusal {
+        Some(check) => Err(UserError {
             what: format!("{}: {}", check.name, check.why),
-            mend: check.mend.clone().unwrap_or_default(),
+            hint: check.hint.clone().unwrap_or_default(),
         }),
     }
 }
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(preflight(&[Check::ok("x", "y"), degraded.clone()]), Ok(()));
         let refusal =
             preflight(&[degraded, Check::missing("d", "e", "f"), Check::missing("g", "h", "i")]).unwrap_err();
-        assert_eq!((refusal.what.as_str(), refusal.mend.as_str()), ("d: e", "f"));
+        assert_eq!((refusal.what.as_str(), refusal.hint.as_str()), ("d: e", "f"));
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         let error = anyhow::Error::new(io::Error::from_raw_os_error(1)).context("cannot make map RING");
         let lacking = Check::missing("privileges", "CAP_BPF is missing", "add it");
         let check = programs(&[lacking], Err(Unverified::new(&error)));
-        assert_eq!((check.state, check.mend.as_deref()), (State::Unknown, Some("add it")));
+        assert_eq!((check.state, check.hint.as_deref()), (State::Unknown, Some("add it")));
         assert_eq!(status(&[check]), 1);
     }
 

@@ -1,4 +1,4 @@
-//! Checks as text. In: checks. Out: a line each, and below what is wrong the mend.
+//! Checks as text. In: checks. Out: a line each, and below what is wrong the fix.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Check, State};
 
-/// A line a check, `✓`, `✗` or `?` first, and a line more with what mends it. With `quiet` only what
+/// A line a check, `✓`, `✗` or `?` first, and a line more with what fixes it. With `quiet` only what
 /// is wrong.
 pub fn text(checks: &[Check], color: bool, quiet: bool) -> String {
     let mut out = String::new();
@@ -19,8 +19,8 @@ pub fn text(checks: &[Check], color: bool, quiet: bool) -> String {
         };
         let style = if color { color_of_sign.on_default() } else { Style::new() };
         let _ = writeln!(out, "{style}{sign}{style:#} {}: {}", check.name, check.why);
-        if let Some(mend) = &check.mend {
-            let _ = writeln!(out, "    mend: {mend}");
+        if let Some(hint) = &check.hint {
+            let _ = writeln!(out, "    fix: {hint}");
         }
     }
     out
@@ -33,11 +33,8 @@ mod tests {
     #[test]
     fn a_line_a_check_and_the_mend_below() {
         let checks = [Check::ok("kernel", "6.1"), Check::missing("tracefs", "not mounted", "mount it")];
-        assert_eq!(
-            text(&checks, false, false),
-            "✓ kernel: 6.1\n✗ tracefs: not mounted\n    mend: mount it\n"
-        );
-        assert_eq!(text(&checks, false, true), "✗ tracefs: not mounted\n    mend: mount it\n");
+        assert_eq!(text(&checks, false, false), "✓ kernel: 6.1\n✗ tracefs: not mounted\n    fix: mount it\n");
+        assert_eq!(text(&checks, false, true), "✗ tracefs: not mounted\n    fix: mount it\n");
         assert!(text(&checks, true, true).starts_with("\x1b[31m✗\x1b[0m "));
     }
 }

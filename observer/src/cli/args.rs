@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use model::refusal::Refusal;
 use model::remedy::Remedy;
+use model::user_error::UserError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,7 +138,7 @@ pub enum Command {
         /// The recording
         file: PathBuf,
     },
-    /// Say what can be observed on this machine, what cannot, and how to mend that
+    /// Say what can be observed on this machine, what cannot, and how to fix that
     #[command(after_help = CHECK_EXAMPLES)]
     Check,
     /// Print a completion script
@@ -335,7 +335,7 @@ pub enum Format {
 /// A remedy, or in one line why it is none.
 fn remedy(text: &str) -> Result<Remedy, String> {
     // As clap writes tips, so that it becomes the second of our two lines.
-    text.parse().map_err(|refusal: Refusal| format!("{}\n\n  tip: {}", refusal.what, refusal.mend))
+    text.parse().map_err(|refusal: UserError| format!("{}\n\n  tip: {}", refusal.what, refusal.hint))
 }
 
 /// A time with its unit, or a number of seconds; more than nothing.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use stats::gate::fail_on::Tiers;
 use stats::gate::{FailOn, Floors};
 
@@ -179,11 +179,11 @@ fn floor(text: &str) -> Result<Floor, String> {
     }
 }
 
-/// Runs of each side, unless told otherwise.
+/// Runs of each side, unless asked otherwise.
 const RUNS: u32 = 10;
 
 /// What is meant.
-pub fn options(gate: Gate, common: Common) -> Result<GateOptions, Refusal> {
+pub fn options(gate: Gate, common: Common) -> Result<GateOptions, UserError> {
     let none = JudgeArgs { fail_on: vec![], floor: vec![], json: None, markdown: None, junit: None };
     let (action, judge, experiment, max_runs, timeout, floors) = match gate {
         Gate::Record { out, append, timeout, experiment, command } => {
@@ -199,7 +199,7 @@ pub fn options(gate: Gate, common: Common) -> Result<GateOptions, Refusal> {
         }
         Gate::Ab { a, b, timeout, experiment, judge, max_runs } => {
             if let Some((name, _)) = [("--a", &a), ("--b", &b)].iter().find(|(_, side)| side.is_empty()) {
-                return Err(Refusal::new(format!("{name} is no command"), "goobserve gate --help"));
+                return Err(UserError::new(format!("{name} is no command"), "goobserve gate --help"));
             }
             (GateAction::Ab { a, b }, judge, Some(experiment), max_runs, timeout, Floors::PAIRS)
         }
@@ -208,7 +208,7 @@ pub fn options(gate: Gate, common: Common) -> Result<GateOptions, Refusal> {
     let runs = *experiment.runs.get_or_insert(RUNS);
     let max_runs = max_runs.unwrap_or(runs);
     if max_runs < runs {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             format!("--max-runs {max_runs} is less than --runs {runs}"),
             "leave it out for one look, or name more",
         ));
@@ -223,11 +223,11 @@ pub fn options(gate: Gate, common: Common) -> Result<GateOptions, Refusal> {
     Ok(GateOptions { action, experiment, max_runs, timeout, floors, fail_on, outputs, common })
 }
 
-fn fails(named: &[FailOnArg]) -> Result<FailOn, Refusal> {
+fn fails(named: &[FailOnArg]) -> Result<FailOn, UserError> {
     use FailOnArg::{Bounded, Exact, Inconclusive, Invalid, None, Regressed, Time, Unjudged};
     let has = |one| named.contains(&one);
     if has(None) && named.len() > 1 {
-        return Err(Refusal::new("--fail-on none stands alone", "leave the others out"));
+        return Err(UserError::new("--fail-on none stands alone", "leave the others out"));
     }
     let default = FailOn::default();
     let verdicts = [Regressed, Inconclusive, Invalid, Unjudged, None].into_iter().any(has);

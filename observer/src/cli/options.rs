@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_color_and_pipes_are_respected_unless_told_otherwise() {
+    fn no_color_and_pipes_are_respected_unless_reported_otherwise() {
         let no = Some(OsStr::new("1"));
         assert!(ColorChoice::Auto.decide(true, None));
         assert!(ColorChoice::Auto.decide(true, Some(OsStr::new(""))));

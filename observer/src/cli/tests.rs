@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::*;
 
-fn ask(line: &str) -> Result<(Request, Common), Stop> {
+fn ask(line: &str) -> Result<(Request, Common), EarlyExit> {
     parse(std::iter::once("goobserve").chain(line.split_ascii_whitespace()).map(OsString::from))
 }
 
-fn wrong(line: &str) -> Stop {
+fn wrong(line: &str) -> EarlyExit {
     let stop = ask(line).unwrap_err();
     assert_eq!(stop.status, 2, "{line}: {stop:?}");
     assert!(!stop.text.contains('\n') && !stop.hint.contains('\n') && !stop.hint.is_empty(), "{stop:?}");

@@ -2,7 +2,7 @@
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 
 use super::args::Args;
 
@@ -14,7 +14,7 @@ pub fn completions(shell: Shell) -> Vec<u8> {
 }
 
 /// The manual page of goobserve, or of one of its commands, in roff.
-pub fn man(name: Option<&str>) -> Result<Vec<u8>, Refusal> {
+pub fn man(name: Option<&str>) -> Result<Vec<u8>, UserError> {
     let mut root = Args::command();
     root.build();
     let command = match name {
@@ -22,7 +22,7 @@ pub fn man(name: Option<&str>) -> Result<Vec<u8>, Refusal> {
         Some(name) => {
             let found = root.get_subcommands().find(|command| command.get_name() == name);
             let found = found.ok_or_else(|| {
-                Refusal::new(format!("there is no command {name:?}"), "goobserve --help lists them")
+                UserError::new(format!("there is no command {name:?}"), "goobserve --help lists them")
             })?;
             // Built, it is named `goobserve-run` for display.
             found.clone()
@@ -31,7 +31,7 @@ pub fn man(name: Option<&str>) -> Result<Vec<u8>, Refusal> {
     let mut text = Vec::new();
     clap_mangen::Man::new(command)
         .render(&mut text)
-        .map_err(|error| Refusal::new(format!("the page cannot be made: {error}"), ""))?;
+        .map_err(|error| UserError::new(format!("the page cannot be made: {error}"), ""))?;
     Ok(text)
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 
 use super::caller;
 use super::output::{colored, refused, status_of, write_out};
@@ -28,14 +28,14 @@ pub(super) fn execute(common: Common) -> i32 {
 }
 
 /// Whether observing can work here at all.
-pub(super) fn preflight() -> Result<(), Refusal> {
+pub(super) fn preflight() -> Result<(), UserError> {
     check::preflight(&look(None)?)
 }
 
 /// Checks this machine; `go_in`: and the go command in this PATH.
-fn look(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, Refusal> {
+fn look(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
     let uname = nix::sys::utsname::uname().map_err(|errno| {
-        Refusal::new(format!("the kernel's release is not known: uname: {}", errno.desc()), "")
+        UserError::new(format!("the kernel's release is not known: uname: {}", errno.desc()), "")
     })?;
     let release = uname.release().to_string_lossy();
     let (needed, optional) = kernel::tracepoints();

@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal as _;
 
-use model::refusal::Refusal;
 use model::report::Report;
+use model::user_error::UserError;
 use model::{json, redact};
 use render::{compare as view, page};
 use stats::compare::{About, Answer, CacheKind, End, FEWEST, Failure, answer};
@@ -15,7 +15,7 @@ use crate::cli::options::{Cache, CompareOptions};
 use crate::experiment::user::AsUser;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, wall_ns};
 use crate::run::Invoker;
-use crate::worker::{Whole, distinct};
+use crate::worker::{AtomicFile, distinct};
 
 /// Runs each way, unless asked otherwise: the fewest that give an interval.
 const RUNS: u32 = FEWEST as u32;
@@ -52,14 +52,14 @@ struct Answered {
     /// For stdout
     page: String,
     /// Why it is no answer, or not the whole one
-    refusal: Option<Refusal>,
+    refusal: Option<UserError>,
 }
 
 /// Runs the experiment and writes the files.
-fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, Refusal> {
+fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, UserError> {
     let (json, markdown) = {
         let _user = AsUser::take(invoker)?;
-        let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(Whole::create).transpose();
+        let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(AtomicFile::create).transpose();
         (open(&options.json)?, open(&options.markdown)?)
     };
     let answer = ask(options, invoker)?;
@@ -79,17 +79,17 @@ fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, Refu
 }
 
 /// Why an answer does not count as one.
-fn refusal(answer: &Answer) -> Option<Refusal> {
+fn refusal(answer: &Answer) -> Option<UserError> {
     match answer.end {
         End::Complete => None,
-        End::Interrupted => Some(Refusal::new(
+        End::Interrupted => Some(UserError::new(
             format!("interrupted after {} of {} rounds", answer.runs, answer.runs_wanted),
             "what was measured until then is above",
         )),
         End::Failed => {
             let failed = answer.failures.iter().find(|failure| failure.status != 0);
             let (name, status) = failed.map_or(("", 0), |failure| (failure.side.as_str(), failure.status));
-            Some(Refusal::new(
+            Some(UserError::new(
                 format!(
                     "the command failed ({name}: exit status {status}): times of failures are not compared"
                 ),
@@ -99,7 +99,7 @@ fn refusal(answer: &Answer) -> Option<Refusal> {
     }
 }
 
-fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, Refusal> {
+fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, UserError> {
     let rounds = options.experiment.runs.unwrap_or(RUNS);
     let arm = |remedies: &model::remedy::Remedies| Arm {
         name: remedies.to_string(),

@@ -7,9 +7,9 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use files::Answers;
-use model::refusal::Refusal;
 use model::remedy::Remedies;
 use model::report::Report;
+use model::user_error::UserError;
 use model::{human, redact, words};
 use render::gate::{annotations, text};
 use render::page;
@@ -67,11 +67,11 @@ struct Answered {
     /// The exit status, when nothing failed
     status: i32,
     /// What failed
-    refusal: Option<Refusal>,
+    refusal: Option<UserError>,
 }
 
 /// Does what was asked for; `able` says why this machine cannot be observed.
-fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), Refusal>) -> Answered {
+fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), UserError>) -> Answered {
     let answered = match &options.action {
         GateAction::Record { .. } => record(options, invoker, able),
         _ => judged(options, invoker, able),
@@ -79,9 +79,9 @@ fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), 
     answered.unwrap_or_else(|refusal| Answered { refusal: Some(refusal), ..Answered::default() })
 }
 
-type Able<'a> = &'a dyn Fn() -> Result<(), Refusal>;
+type Able<'a> = &'a dyn Fn() -> Result<(), UserError>;
 
-fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
+fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, UserError> {
     let GateAction::Record { out, append, command } = &options.action else { unreachable!() };
     able()?;
     let known =
@@ -97,13 +97,13 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     experiment.end()?;
     // What was recorded until a time-out is a recording with fewer runs.
     let Some(new) = new else {
-        return Err(end.map_or_else(|| Refusal::new("no run was made", ""), End::refusal));
+        return Err(end.map_or_else(|| UserError::new("no run was made", ""), End::refusal));
     };
     let baseline = match known {
         None => new,
         Some(mut known) => {
             if (&known.command, known.cache) != (&new.command, new.cache) {
-                return Err(Refusal::new(
+                return Err(UserError::new(
                     format!(
                         "{} is of `{}` with {} caches",
                         out.display(),
@@ -139,7 +139,7 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     Ok(Answered { page, status: 0, refusal })
 }
 
-fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, Refusal> {
+fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, UserError> {
     let answers = Answers::open(&options.outputs, invoker)?;
     let (outcome, refusal) = match answer(options, invoker, able) {
         Ok(answer) => answer,
@@ -166,7 +166,7 @@ fn answer(
     options: &GateOptions,
     invoker: &Invoker,
     able: Able<'_>,
-) -> Result<(Outcome, Option<Refusal>), Refusal> {
+) -> Result<(Outcome, Option<UserError>), UserError> {
     match &options.action {
         GateAction::Compare { baseline, new } => {
             let (before, after) = (files::read(baseline, invoker)?, files::read(new, invoker)?);
@@ -216,7 +216,7 @@ fn look(
     arms: &[(&str, Vec<OsString>)],
     design: Design,
     mut sides: impl FnMut(Vec<Baseline>) -> (Baseline, Option<Baseline>),
-) -> Result<(Outcome, Option<Refusal>), Refusal> {
+) -> Result<(Outcome, Option<UserError>), UserError> {
     let runs = options.experiment.runs.unwrap_or(options.max_runs) as usize;
     let looks = estimators::looks(runs, options.max_runs as usize);
     let mut experiment = begin(options, invoker, arms)?;
@@ -262,7 +262,7 @@ fn look(
         }
     }
     experiment.end()?;
-    answer.ok_or_else(|| Refusal::new("no run was made", ""))
+    answer.ok_or_else(|| UserError::new("no run was made", ""))
 }
 
 /// Reports, by arm.
@@ -292,20 +292,22 @@ impl End {
         }
     }
 
-    fn refusal(self) -> Refusal {
+    fn refusal(self) -> UserError {
         match self {
             Self::Failed { arm, status, said } => {
                 let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
                 let last = redact::text(&model::clean::clean(last.trim()));
                 let name = if arm == 0 { "" } else { " b" };
                 let colon = if last.is_empty() { "" } else { ": " };
-                Refusal::new(
+                UserError::new(
                     format!("the command{name} failed with status {status}{colon}{last}"),
                     "try it with `goobserve run`; a failed run says nothing about time",
                 )
             }
-            Self::Interrupted { .. } => Refusal::new(self.text(), "what was measured until then is told"),
-            Self::TimedOut { .. } => Refusal::new(self.text(), "give it more time, or fewer --runs"),
+            Self::Interrupted { .. } => {
+                UserError::new(self.text(), "what was measured until then is reported")
+            }
+            Self::TimedOut { .. } => UserError::new(self.text(), "give it more time, or fewer --runs"),
         }
     }
 }
@@ -317,19 +319,19 @@ impl Measured {
         experiment: &mut Experiment<'_>,
         options: &GateOptions,
         looks: &[usize],
-    ) -> Result<Option<End>, Refusal> {
-        let tell = |text: String| {
+    ) -> Result<Option<End>, UserError> {
+        let report = |text: String| {
             if !options.common.quiet {
                 say::line(&text);
             }
         };
         let arms = experiment.arms();
-        tell(estimate::before(looks, arms, options.timeout));
+        report(estimate::before(looks, arms, options.timeout));
         let began = Instant::now();
         self.timeout = options.timeout;
         let round = experiment.warm_up()?;
         if let Some(Round::Measured(reports)) = &round {
-            tell(estimate::after(looks, began.elapsed(), reports));
+            report(estimate::after(looks, began.elapsed(), reports));
         }
         Ok(match round {
             Some(Round::Measured(_)) | None => None,
@@ -338,7 +340,7 @@ impl Measured {
     }
 
     /// Runs until there are so many of each arm.
-    fn go_on(&mut self, experiment: &mut Experiment<'_>, runs: usize) -> Result<Option<End>, Refusal> {
+    fn go_on(&mut self, experiment: &mut Experiment<'_>, runs: usize) -> Result<Option<End>, UserError> {
         while self.reports[0].len() < runs {
             match experiment.round()? {
                 Round::Measured(reports) => {
@@ -395,7 +397,7 @@ fn begin<'a>(
     options: &GateOptions,
     invoker: &'a Invoker,
     arms: &[(&str, Vec<OsString>)],
-) -> Result<Experiment<'a>, Refusal> {
+) -> Result<Experiment<'a>, UserError> {
     let arm = |(name, command): &(&str, Vec<OsString>)| Arm {
         name: (*name).to_owned(),
         command: command.clone(),

@@ -18,7 +18,7 @@ mod watch;
 
 use std::ffi::OsString;
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use output::{complain, refused, status_of, write_out};
 
 use crate::cli::options::Common;
@@ -73,7 +73,7 @@ fn dispatch(request: &Request, common: Common) -> i32 {
                 Request::Check => 3,
                 _ => 1,
             };
-            refused(common, &Refusal::new("observing takes Linux", "run it on a Linux machine"), status)
+            refused(common, &UserError::new("observing takes Linux", "run it on a Linux machine"), status)
         }
     }
 }
@@ -86,12 +86,12 @@ fn caller() -> crate::run::Invoker {
 
 /// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.
 #[cfg(target_os = "linux")]
-fn as_caller() -> Result<(), Refusal> {
+fn as_caller() -> Result<(), UserError> {
     crate::experiment::user::become_caller(&caller())
 }
 
 /// Other systems have no use for root here.
 #[cfg(not(target_os = "linux"))]
-fn as_caller() -> Result<(), Refusal> {
+fn as_caller() -> Result<(), UserError> {
     Ok(())
 }

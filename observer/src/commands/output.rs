@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 
 use crate::cli::options::Common;
 use crate::say;
@@ -18,8 +18,8 @@ pub(super) fn complain(common: Common, what: &str, hint: &str) {
     say::put(&say::complaint(what, hint, color));
 }
 
-pub(super) fn refused(common: Common, refusal: &Refusal, status: i32) -> i32 {
-    complain(common, &refusal.what, &refusal.mend);
+pub(super) fn refused(common: Common, refusal: &UserError, status: i32) -> i32 {
+    complain(common, &refusal.what, &refusal.hint);
     // Captured only when RUST_BACKTRACE asks for it.
     let trace = std::backtrace::Backtrace::capture();
     if common.verbose > 0 && trace.status() == std::backtrace::BacktraceStatus::Captured {
@@ -42,7 +42,7 @@ pub(super) fn status_of(written: io::Result<()>, common: Common, failure: i32) -
         Ok(()) => 0,
         Err(error) => {
             let refusal =
-                Refusal::new(format!("cannot write to stdout: {error}"), "check where stdout leads");
+                UserError::new(format!("cannot write to stdout: {error}"), "check where stdout leads");
             refused(common, &refusal, failure)
         }
     }

@@ -6,13 +6,13 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use pipeline::replay::Replay;
 
 /// Opens a recording.
-pub(super) fn open(file: &Path) -> Result<Replay<BufReader<File>>, Refusal> {
+pub(super) fn open(file: &Path) -> Result<Replay<BufReader<File>>, UserError> {
     let cannot = |error: &dyn std::fmt::Display, hint: &str| {
-        Refusal::new(format!("cannot read {}: {error}", file.display()), hint)
+        UserError::new(format!("cannot read {}: {error}", file.display()), hint)
     };
     let opened = File::open(file).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => {
@@ -33,7 +33,7 @@ fn is_stdout(input: &Metadata) -> bool {
     input.is_file() && File::from(stdout).metadata().is_ok_and(same)
 }
 
-pub(super) fn refused(file: &Path, error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn refused(file: &Path, error: &dyn std::fmt::Display) -> UserError {
     let what = format!("{}: {error}", file.display());
-    Refusal::new(what, "make one with `goobserve run --record FILE -- CMD`")
+    UserError::new(what, "make one with `goobserve run --record FILE -- CMD`")
 }

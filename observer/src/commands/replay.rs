@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use render::tui::replay::{self, Recording};
 use render::tui::theme::{Depth, Theme};
 
@@ -13,18 +13,18 @@ use crate::cli::options::ReplayOptions;
 const EVENTS_MAX: usize = 2_000_000;
 
 /// Plays a recording on the terminal.
-pub(super) fn execute(options: &ReplayOptions) -> Result<(), Refusal> {
+pub(super) fn execute(options: &ReplayOptions) -> Result<(), UserError> {
     let events = recording::open(&options.file)?.take(EVENTS_MAX).collect::<Result<Vec<_>, _>>();
     let mut recording = Recording::new(events.map_err(|error| recording::refused(&options.file, &error))?);
     if !std::io::stdout().is_terminal() {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             "replay draws on a terminal, and stdout is none",
             "`goobserve report FILE` prints what a recording says",
         ));
     }
     let color = options.common.color.decide(true, std::env::var_os("NO_COLOR").as_deref());
     replay::play(&mut recording, Theme { depth: Depth::of_this_terminal(color) }).map_err(|error| {
-        Refusal::new(
+        UserError::new(
             format!("cannot draw on the terminal: {error}"),
             "`goobserve report FILE` prints what a recording says",
         )

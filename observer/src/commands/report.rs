@@ -5,14 +5,14 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use diagnose::report::report;
 use model::State;
 use model::anonymize::Anonymizer;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use render::{html, json, markdown, page, perfetto, text};
 
 use super::recording;
 use crate::cli::options::{ReportFormat, ReportOptions};
 
 /// Writes a recording's report on stdout.
-pub(super) fn execute(options: &ReportOptions) -> Result<(), Refusal> {
+pub(super) fn execute(options: &ReportOptions) -> Result<(), UserError> {
     let refused = |error: &dyn std::fmt::Display| recording::refused(&options.file, error);
     let mut state = State::new();
     let mut anonymizer = options.anonymize.then(Anonymizer::new);
@@ -38,7 +38,7 @@ pub(super) fn execute(options: &ReportOptions) -> Result<(), Refusal> {
     };
     match stdout.lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Refusal::new(format!("cannot write to stdout: {error}"), "check where stdout leads"))
+            Err(UserError::new(format!("cannot write to stdout: {error}"), "check where stdout leads"))
         }
         _ => Ok(()),
     }

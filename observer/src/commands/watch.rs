@@ -1,4 +1,4 @@
-//! `goobserve watch`: until it is told to end, or its duration has passed.
+//! `goobserve watch`: until it is asked to end, or its duration has passed.
 
 use std::io::IsTerminal as _;
 

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::unistd::geteuid;
 
 use super::ORIGINALS;
@@ -41,10 +41,10 @@ struct Settings {
 
 impl Folders {
     /// Makes them, with the rights this process has now.
-    pub fn create(go: &GoEnv, cache: Cache) -> Result<Self, Refusal> {
+    pub fn create(go: &GoEnv, cache: Cache) -> Result<Self, UserError> {
         let beside = beside(go);
         let refused = |folder: &Path, error: &io::Error| {
-            Refusal::new(
+            UserError::new(
                 format!("cannot make a folder in {}: {error}", folder.display()),
                 "check that the calling user may write there, and that the disk is not full",
             )

@@ -104,7 +104,7 @@ mod tests {
         let guardian = Guardian::start(move || std::fs::write(&made, "").unwrap()).unwrap();
         let pid = guardian.pid;
         what(guardian);
-        let _ = waitpid(pid, None); // reaped already when it was told that all is done
+        let _ = waitpid(pid, None); // reaped already when it was reported that all is done
         file.exists()
     }
 

@@ -39,9 +39,9 @@ use std::time::Instant;
 
 use folders::Folders;
 use guardian::Guardian;
-use model::refusal::Refusal;
 use model::remedy::Remedies;
 use model::report::Report;
+use model::user_error::UserError;
 use modules::ModuleFiles;
 use originals::{NotBack, Originals};
 use progress::Progress;
@@ -130,12 +130,15 @@ pub struct Experiment<'a> {
 
 impl<'a> Experiment<'a> {
     /// Prepares everything; nothing has run yet.
-    pub fn begin(plan: Plan, invoker: &'a Invoker) -> Result<Self, Refusal> {
+    pub fn begin(plan: Plan, invoker: &'a Invoker) -> Result<Self, UserError> {
         let names = plan.arms.iter().map(|arm| arm.name.clone()).collect();
         let progress = Progress::new(names, plan.rounds, plan.common.quiet);
         // From here on a Ctrl-C is ours to see to.
         let signals = Signals::take().map_err(|error| {
-            Refusal::new(format!("cannot take signals: {error}"), "check the limit on open files (ulimit -n)")
+            UserError::new(
+                format!("cannot take signals: {error}"),
+                "check the limit on open files (ulimit -n)",
+            )
         })?;
         let Prepared { folders, originals, modules, go } = prepare(&plan, invoker)?;
         let writers = Writers::of(originals.folders());
@@ -166,7 +169,7 @@ impl<'a> Experiment<'a> {
             Err(errno) => {
                 experiment.clean()?;
                 let what = format!("cannot start a process: {}", errno.desc());
-                return Err(Refusal::new(what, "check the limit on processes (ulimit -u)"));
+                return Err(UserError::new(what, "check the limit on processes (ulimit -u)"));
             }
         };
         experiment.guardian = Some(guardian);
@@ -177,7 +180,7 @@ impl<'a> Experiment<'a> {
     }
 
     /// Runs every arm once, in random order; before the first round that counts, one that does not.
-    pub fn round(&mut self) -> Result<Round, Refusal> {
+    pub fn round(&mut self) -> Result<Round, UserError> {
         if let Some(round) = self.warm_up()? {
             match round {
                 Round::Measured(_) => {}
@@ -190,7 +193,7 @@ impl<'a> Experiment<'a> {
     }
 
     /// Makes the round that does not count, where one is to be made and none was yet.
-    pub fn warm_up(&mut self) -> Result<Option<Round>, Refusal> {
+    pub fn warm_up(&mut self) -> Result<Option<Round>, UserError> {
         if std::mem::replace(&mut self.warm, true) {
             return Ok(None);
         }
@@ -208,11 +211,11 @@ impl<'a> Experiment<'a> {
     }
 
     /// Puts everything back.
-    pub fn end(mut self) -> Result<(), Refusal> {
+    pub fn end(mut self) -> Result<(), UserError> {
         self.finish()
     }
 
-    fn runs(&mut self, round: Option<usize>) -> Result<Round, Refusal> {
+    fn runs(&mut self, round: Option<usize>) -> Result<Round, UserError> {
         let mut ended: Vec<Ended> = Vec::new();
         let mut ran = Vec::new();
         for arm in self.order.next(self.plan.arms.len()) {
@@ -239,11 +242,13 @@ impl<'a> Experiment<'a> {
         Ok(Round::Measured(reports))
     }
 
-    fn interrupted(&self) -> Result<bool, Refusal> {
-        self.signals.interrupted().map_err(|error| Refusal::new(format!("cannot take signals: {error}"), ""))
+    fn interrupted(&self) -> Result<bool, UserError> {
+        self.signals
+            .interrupted()
+            .map_err(|error| UserError::new(format!("cannot take signals: {error}"), ""))
     }
 
-    fn finish(&mut self) -> Result<(), Refusal> {
+    fn finish(&mut self) -> Result<(), UserError> {
         let Some(guardian) = self.guardian.take() else { return Ok(()) };
         self.progress.clear();
         let cleaned = self.clean();
@@ -253,7 +258,7 @@ impl<'a> Experiment<'a> {
 
     /// Puts go.mod and go.sum back and removes every folder; but the copies stay when the files
     /// cannot be put back.
-    fn clean(&mut self) -> Result<(), Refusal> {
+    fn clean(&mut self) -> Result<(), UserError> {
         let _user = AsUser::take(self.invoker)?;
         // Of a run that was cut off nobody has asked yet.
         let report = run::read(&self.folders.own().join(run::REPORT)).ok();
@@ -263,11 +268,11 @@ impl<'a> Experiment<'a> {
             Err(NotBack::Edited(refusal)) => Err(refusal),
             Err(NotBack::Failed(what)) => {
                 let kept = self.folders.base().join(ORIGINALS);
-                return Err(Refusal::new(what, format!("copies and a note are in {}", kept.display())));
+                return Err(UserError::new(what, format!("copies and a note are in {}", kept.display())));
             }
         };
         let removed = self.folders.remove().map_err(|error| {
-            Refusal::new(
+            UserError::new(
                 format!("cannot remove all of {}: {error}", self.folders.base().display()),
                 "remove it: it holds nothing that is needed",
             )
@@ -300,11 +305,11 @@ struct Prepared {
 }
 
 /// Makes the folders and keeps the files, with the user's rights.
-fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, Refusal> {
+fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, UserError> {
     let _user = AsUser::take(invoker)?;
     let go = go_env(plan, invoker);
     if let Some(left) = folders::left_behind(&go).first() {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             format!("an experiment was killed and left {}", left.display()),
             format!(
                 "{} there says how to put go.mod and go.sum back; then remove the folder",
@@ -313,19 +318,19 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, Refusal> {
         ));
     }
     let cwd = std::env::current_dir().map_err(|error| {
-        Refusal::new(format!("the working folder is not known: {error}"), "go to a folder that is there")
+        UserError::new(format!("the working folder is not known: {error}"), "go to a folder that is there")
     })?;
     let (mut kept, mut modules) = (Originals::default(), Vec::new());
     for arm in &plan.arms {
         let argv: Vec<String> = arm.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let place = place::place(&cwd, &argv);
         kept.add(&place.folder, &argv, &go).map_err(|error| {
-            Refusal::new(format!("cannot read {error}"), "check that the calling user may read it")
+            UserError::new(format!("cannot read {error}"), "check that the calling user may read it")
         })?;
         modules.push(ModuleFiles::read(&place, &argv, &go));
     }
     if let Some(other) = folders::in_use(&go, &kept) {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             format!("another experiment runs with the same go.mod (its folder is {})", other.display()),
             "wait for its end: each would take the other's changes for the files as they were",
         ));
@@ -335,7 +340,7 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, Refusal> {
     let written: io::Result<()> = std::fs::create_dir(&copies).and_then(|()| kept.keep(&copies, &shown));
     if let Err(error) = written {
         let _ = folders.remove();
-        return Err(Refusal::new(
+        return Err(UserError::new(
             format!("cannot write to {}: {error}", shown.display()),
             "check that the disk is not full",
         ));

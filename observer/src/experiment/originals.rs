@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
@@ -72,7 +72,7 @@ pub enum NotBack {
     /// A file cannot be written
     Failed(String),
     /// Somebody else has changed it, and it was left so
-    Edited(Refusal),
+    Edited(UserError),
 }
 
 impl Originals {
@@ -175,7 +175,7 @@ impl Original {
     }
 
     /// `Some`: it was left as somebody else has made it.
-    fn put_back(&self, stranger: impl Fn(Inode) -> Option<u32>) -> io::Result<Option<Refusal>> {
+    fn put_back(&self, stranger: impl Fn(Inode) -> Option<u32>) -> io::Result<Option<UserError>> {
         let now = self.now()?;
         match (&self.was, &now) {
             (None, None) => return Ok(None),
@@ -225,14 +225,14 @@ impl Original {
         Ok(name)
     }
 
-    fn edited(&self, pid: u32, kept: Option<PathBuf>) -> Refusal {
+    fn edited(&self, pid: u32, kept: Option<PathBuf>) -> UserError {
         let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
         let who = comm.map_or_else(|_| "another program".to_owned(), |comm| comm.trim_end().to_owned());
         let was = kept.map_or_else(
             || "there was none before".to_owned(),
             |kept| format!("as it was before it is in {}", kept.display()),
         );
-        Refusal::new(
+        UserError::new(
             format!("{who} (process {pid}) changed {} during the experiment", self.path.display()),
             format!("it stays as it is now, and {was}; run the experiment again"),
         )

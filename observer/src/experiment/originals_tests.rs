@@ -109,7 +109,7 @@ fn what_somebody_else_wrote_is_left_and_the_original_kept_beside_it() {
     assert!(!sum.exists(), "the others are put back all the same");
     let kept = fs::read_dir(root.path().join("a")).unwrap().map(|entry| entry.unwrap().path());
     let kept: Vec<_> = kept.filter(|path| path.to_string_lossy().contains("go.mod.original-")).collect();
-    assert!(refusal.mend.contains(&kept[0].display().to_string()), "{refusal:?}");
+    assert!(refusal.hint.contains(&kept[0].display().to_string()), "{refusal:?}");
     assert_eq!((kept.len(), fs::read(&kept[0]).unwrap().as_slice()), (1, &b"module a\n"[..]));
     // It is no longer ours, whoever writes to it.
     originals.put_back(|_| None).unwrap();

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use model::redact;
-use model::refusal::Refusal;
 use model::report::Report;
+use model::user_error::UserError;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) enum Ran {
     /// The command has ended
     Ended(Box<Ended>),
-    /// We were told to stop
+    /// We were asked to stop
     Interrupted,
     /// The time is over
     TimedOut,
@@ -46,7 +46,7 @@ pub(super) enum Ran {
 
 impl Experiment<'_> {
     /// Runs an arm once; those of `ran` ran before it in this round.
-    pub(super) fn run(&mut self, round: Option<usize>, arm: usize, ran: &[usize]) -> Result<Ran, Refusal> {
+    pub(super) fn run(&mut self, round: Option<usize>, arm: usize, ran: &[usize]) -> Result<Ran, UserError> {
         let (report, output) = (self.folders.own().join(REPORT), self.folders.own().join(OUTPUT));
         let printed = {
             let _user = AsUser::take(self.invoker)?;
@@ -58,11 +58,11 @@ impl Experiment<'_> {
                 .and_then(|_| folders::empty(&output));
             fresh.map_err(|error| {
                 let folder = self.folders.base().display();
-                Refusal::new(format!("cannot prepare a run in {folder}: {error}"), "check the disk")
+                UserError::new(format!("cannot prepare a run in {folder}: {error}"), "check the disk")
             })?
         };
         let cannot =
-            |error: io::Error| Refusal::new(format!("cannot start a run: {error}"), "check ulimit -a");
+            |error: io::Error| UserError::new(format!("cannot start a run: {error}"), "check ulimit -a");
         let child = self.start(arm, &self.folders.base().join(REPORT), printed).map_err(cannot)?;
         if let Some(guardian) = &mut self.guardian {
             guardian.running(child.id());
@@ -83,7 +83,7 @@ impl Experiment<'_> {
         let report = report.map_err(|error| {
             let last = said.lines().last().unwrap_or_default().to_owned();
             let what = if last.is_empty() { error } else { redact::text(&last) };
-            Refusal::new(
+            UserError::new(
                 format!("a run could not be observed: {what}"),
                 "try `goobserve run` with the same command",
             )
@@ -92,9 +92,9 @@ impl Experiment<'_> {
     }
 
     /// Makes go.mod and go.sum what they were; refuses to go on when somebody else changed one.
-    fn put_back(&mut self) -> Result<(), Refusal> {
+    fn put_back(&mut self) -> Result<(), UserError> {
         self.originals.put_back(|file| self.writers.stranger(file)).map_err(|why| match why {
-            NotBack::Failed(what) => Refusal::new(what, "check the disk"),
+            NotBack::Failed(what) => UserError::new(what, "check the disk"),
             NotBack::Edited(refusal) => refusal,
         })?;
         self.writers.forget();
@@ -158,7 +158,7 @@ impl Experiment<'_> {
         round: Option<usize>,
         arm: usize,
         ran: &[usize],
-    ) -> Result<Option<i32>, Refusal> {
+    ) -> Result<Option<i32>, UserError> {
         let began = Instant::now();
         let job = Job::new(Pid::from_raw(child.id().cast_signed()), &self.signals);
         loop {
@@ -171,7 +171,7 @@ impl Experiment<'_> {
             match job.wait(None, Some(left.map_or(TICK, |left| left.min(TICK)))) {
                 Ok(Some(ended)) => return Ok(Some(exit_status(ended))),
                 Ok(None) => {}
-                Err(error) => return Err(Refusal::new(format!("a run cannot be waited for: {error}"), "")),
+                Err(error) => return Err(UserError::new(format!("a run cannot be waited for: {error}"), "")),
             }
         }
     }

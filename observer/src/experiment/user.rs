@@ -3,7 +3,7 @@
 
 use std::process::abort;
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
 
 use crate::run::Invoker;
@@ -17,7 +17,7 @@ pub struct AsUser {
 
 impl AsUser {
     /// Takes the user's rights; does nothing when we are that user.
-    pub fn take(invoker: &Invoker) -> Result<Self, Refusal> {
+    pub fn take(invoker: &Invoker) -> Result<Self, UserError> {
         if geteuid().as_raw() == invoker.uid {
             return Ok(Self { before: None });
         }
@@ -31,7 +31,7 @@ impl AsUser {
             Ok(guard)
         };
         take().map_err(|errno| {
-            Refusal::new(
+            UserError::new(
                 format!("cannot work as user {}: {}", invoker.uid, errno.desc()),
                 "run goobserve as root, outside of a user namespace",
             )
@@ -40,7 +40,7 @@ impl AsUser {
 }
 
 /// Becomes the user who called, for good. Nothing is done when nobody did, or who did is root.
-pub fn become_caller(invoker: &Invoker) -> Result<(), Refusal> {
+pub fn become_caller(invoker: &Invoker) -> Result<(), UserError> {
     if !geteuid().is_root() || invoker.uid == 0 {
         return Ok(());
     }
@@ -49,7 +49,7 @@ pub fn become_caller(invoker: &Invoker) -> Result<(), Refusal> {
     // The user last: it takes every capability along.
     let become_user = || setgroups(&groups).and(setresgid(gid, gid, gid)).and(setresuid(uid, uid, uid));
     become_user().map_err(|errno| {
-        Refusal::new(
+        UserError::new(
             format!("cannot go on as user {}, who called: {}", invoker.uid, errno.desc()),
             "run it without sudo: it needs no root",
         )

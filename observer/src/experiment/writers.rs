@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_told_from_a_run() {
+    fn a_stranger_is_distinguished_from_a_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("go.mod");
         std::fs::write(&path, "").unwrap();

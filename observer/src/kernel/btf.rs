@@ -1,6 +1,6 @@
 //! Offsets of members of kernel structures, from the kernel's BTF (`/sys/kernel/btf/vmlinux`,
 //! format: Linux, Documentation/bpf/btf.rst). One pass, nothing is kept: aya's own reader holds
-//! every type of the kernel in memory and does not tell members.
+//! every type of the kernel in memory and does not report members.
 
 use std::collections::HashMap;
 
@@ -152,7 +152,7 @@ fn named(strings: &[u8], offset: u32, name: &str) -> bool {
     strings.get(at..at + name.len()) == Some(name.as_bytes()) && strings.get(at + name.len()) == Some(&0)
 }
 
-/// What is told of this kernel.
+/// What is reported of this kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// Every offset the BPF programs use

@@ -18,7 +18,7 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
 use diagnostics::Diagnostics;
-pub use found::FoundTask;
+pub use found::PreexistingTask;
 use mapped::Mapped;
 use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, UNKNOWN32};
 use zerocopy::IntoBytes as _;
@@ -140,7 +140,7 @@ impl Kernel {
             UPROBES.into_iter().map(|name| Ok((name, uprobe(&ebpf, name)?))).collect::<Result<_>>()?;
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
-            // One program for both: what it is told is the same.
+            // One program for both: what it is reported is the same.
             let program = if name == "sched_wakeup_new" { "sched_wakeup" } else { name };
             let program = ebpf.program_mut(program).context("the object lacks a program")?;
             let program: &mut RawTracePoint = program.try_into()?;
@@ -344,7 +344,7 @@ fn read_only(map: &MapData) -> Result<OwnedFd> {
     const BPF_F_RDONLY: u32 = 1 << 3;
     let attributes = Attributes { id: map.info()?.id(), next: 0, flags: BPF_F_RDONLY };
     #[expect(unsafe_code, reason = "aya has no way to open a map read-only")]
-    // SAFETY: the kernel reads the attributes, whose size it is told; they have no pointers. The result is
+    // SAFETY: the kernel reads the attributes, whose size it is reported; they have no pointers. The result is
     // a new descriptor, nobody else's.
     unsafe {
         let (at, size) = (&raw const attributes, size_of::<Attributes>());

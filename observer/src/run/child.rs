@@ -26,7 +26,7 @@ use super::invoker::Invoker;
 /// Status of a child that was never let go.
 pub const NEVER_STARTED: i32 = 125;
 /// How often a held child looks whether its parent is still there. The pipe alone does not
-/// tell when another process has inherited its other end.
+/// show when another process has inherited its other end.
 const PARENT_CHECK_MS: i32 = 500;
 
 /// What the child was doing when something failed.
@@ -270,7 +270,7 @@ impl HeldChild {
         })?;
         match child.next_report() {
             Some(Err(failure)) => Err(failure),
-            // Ready; or ended by a signal already, which the wait will tell.
+            // Ready; or ended by a signal already, which the wait will report.
             Some(Ok(())) | None => Ok(child),
         }
     }
@@ -284,7 +284,7 @@ impl HeldChild {
     /// the caller's to wait for. A failure is reaped here.
     pub fn release(mut self) -> Result<Pid, ExecFailure> {
         if let Some(hold) = self.hold.take() {
-            // A child that has been killed does not read; the wait will tell.
+            // A child that has been killed does not read; the wait will report.
             let _ = File::from(hold).write_all(&[1]);
         }
         match self.next_report() {

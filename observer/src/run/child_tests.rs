@@ -79,7 +79,7 @@ fn signals_are_what_goobserve_was_started_with() {
         u64::from_str_radix(line.trim(), 16).unwrap()
     };
     let start = Signals::at_start();
-    // libc keeps the first real-time signals to itself, and does not tell about them.
+    // libc keeps the first real-time signals to itself, and does not report about them.
     let own = 0b111 << 31;
     assert_eq!((set("SigIgn:") & !own, set("SigBlk:") & !own), (start.ignored & !own, start.blocked & !own));
 }
@@ -140,7 +140,7 @@ fn root_becomes_the_user_with_all_groups_and_its_umask() {
 }
 
 #[test]
-fn a_signal_ends_a_held_child_and_the_wait_tells() {
+fn a_signal_ends_a_held_child_and_the_wait_reports() {
     let child = spawn(&["/bin/true"], &myself()).unwrap();
     kill(child.pid, Signal::SIGTERM).unwrap();
     until("the child is a zombie", || {

@@ -1,7 +1,7 @@
 //! The signal dispositions and the signal mask that goobserve was started with, which the
 //! command is to have as well. In: nothing. Out: two bit sets.
 //!
-//! Rust's runtime ignores SIGPIPE before `main`, and then nobody can tell any more what it was;
+//! Rust's runtime ignores SIGPIPE before `main`, and then nobody can report any more what it was;
 //! so this is looked at before the runtime starts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,7 +89,7 @@ mod tests {
         let now = u64::from_str_radix(line.trim(), 16).unwrap();
         let pipe = 1 << (libc::SIGPIPE - 1);
         assert_ne!(now & pipe, 0);
-        // libc keeps the first real-time signals to itself, and does not tell about them.
+        // libc keeps the first real-time signals to itself, and does not report about them.
         let own = 0b111 << 31;
         assert_eq!((Signals::at_start().ignored | pipe) & !own, (now | pipe) & !own);
     }

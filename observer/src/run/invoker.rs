@@ -145,11 +145,12 @@ fn through(
 ) -> Invoker {
     let mut not_restored = Vec::new();
     let (below_env, _) = parse_environ(&machine.environ(at.below).unwrap_or_default());
-    let told = told_by_tool(machine, at.tool, &below_env);
+    let reported = reported_by_tool(machine, at.tool, &below_env);
     // The caller may have ended, and its child been given to another process: then the tool's
     // own word counts.
-    let above = at.above.as_ref().filter(|above| told.as_ref().is_none_or(|told| told.0 == above.uid));
-    let (uid, gid, groups, umask) = match (above, told) {
+    let above =
+        at.above.as_ref().filter(|above| reported.as_ref().is_none_or(|reported| reported.0 == above.uid));
+    let (uid, gid, groups, umask) = match (above, reported) {
         (Some(above), _) => (above.uid, above.gid, above.groups.clone(), above.umask),
         (None, Some((uid, gid))) => (uid, gid, groups_of(machine, uid, gid, &mut not_restored), None),
         (None, None) => {
@@ -180,11 +181,11 @@ fn through(
 /// variables.
 fn without(machine: &impl Machine, own: Status, own_env: Vec<(OsString, OsString)>) -> Invoker {
     let mut not_restored = Vec::new();
-    let told = [Tool::Sudo, Tool::Doas, Tool::Pkexec]
+    let reported = [Tool::Sudo, Tool::Doas, Tool::Pkexec]
         .into_iter()
         .filter(|_| own.euid == 0)
-        .find_map(|tool| told_by_tool(machine, tool, &own_env).map(|told| (tool, told)));
-    let Some((tool, (uid, gid))) = told else {
+        .find_map(|tool| reported_by_tool(machine, tool, &own_env).map(|reported| (tool, reported)));
+    let Some((tool, (uid, gid))) = reported else {
         let ids = (own.uid, own.gid, own.groups);
         return finish(machine, ids, own_env, own.umask, not_restored);
     };
@@ -212,8 +213,8 @@ fn finish(
     Invoker { uid, gid, groups, env, home, umask, not_restored }
 }
 
-/// User and group, as the tool's variables in a process it started tell them.
-fn told_by_tool(machine: &impl Machine, tool: Tool, env: &[(OsString, OsString)]) -> Option<(u32, u32)> {
+/// User and group, as the tool's variables in a process it started report them.
+fn reported_by_tool(machine: &impl Machine, tool: Tool, env: &[(OsString, OsString)]) -> Option<(u32, u32)> {
     let text = |name: &str| env.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.to_str());
     let number = |name| text(name)?.parse::<u32>().ok().filter(|id| *id != u32::MAX);
     let of_account = |account: Account| (account.uid, account.gid);

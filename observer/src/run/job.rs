@@ -142,7 +142,7 @@ impl<'a> Job<'a> {
                 && let Ok(signal) = Signal::try_from(received.signal)
                 && signal != Signal::SIGCHLD
             {
-                // It may just have ended: the wait below tells.
+                // It may just have ended: the wait below reports.
                 let _ = kill(self.pid, signal);
                 if signal == Signal::SIGHUP {
                     // As the kernel does: a stopped one would never know.
@@ -153,7 +153,7 @@ impl<'a> Job<'a> {
         self.ended()
     }
 
-    /// The raw call, for nix's has no way to tell of an end by a real-time signal.
+    /// The raw call, for nix's has no way to report of an end by a real-time signal.
     fn ended(&self) -> Result<Option<ExitStatus>, JobError> {
         loop {
             let mut status = 0;

@@ -29,7 +29,7 @@ pub struct Status {
     pub gid: u32,
     /// Supplementary groups
     pub groups: Vec<u32>,
-    /// File mode mask; `None` on kernels that do not tell it
+    /// File mode mask; `None` on kernels that do not report it
     pub umask: Option<u32>,
 }
 

@@ -65,7 +65,7 @@ pub fn look(path: &Path) -> Look {
 
 /// Finds the program. A word with a slash is a path; any other is looked for in each folder of
 /// `path`, an empty one being the working folder. Something that cannot be executed is passed
-/// over, and told only when nothing better follows.
+/// over, and reported only when nothing better follows.
 pub fn resolve(
     command: &OsStr,
     path: Option<&OsStr>,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_files_are_told_apart() {
+    fn this_machines_files_are_distinguished() {
         assert_eq!(look(Path::new("/bin/sh")), Look::Program);
         assert_eq!(look(Path::new("/bin")), Look::Other);
         assert_eq!(look(Path::new("/proc/version")), Look::Other);

@@ -19,7 +19,7 @@ use nix::unistd::{getpgrp, isatty, tcgetpgrp};
 
 /// Time before the first line, and from line to line.
 const EVERY: Duration = Duration::from_secs(1);
-/// Columns of a terminal that does not tell its width.
+/// Columns of a terminal that does not report its width.
 const USUAL_WIDTH: usize = 80;
 /// Processes, and threads of each, that are looked at.
 const LOOK_LIMIT: usize = 256;
@@ -43,7 +43,7 @@ impl Progress {
         self.last.elapsed() >= EVERY
     }
 
-    /// What is to be told at once does not wait for its second.
+    /// What is to be reported at once does not wait for its second.
     pub fn hurry(&mut self) {
         self.last = self.last.checked_sub(EVERY).unwrap_or(self.last);
     }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_in_progress_is_told_by_number_and_descriptor() {
+    fn a_read_in_progress_is_reported_by_number_and_descriptor() {
         let read = libc::SYS_read;
         assert_eq!(read_of(&format!("{read} 0x1f 0x7ffd 0x400 0x0 0x0 0x0 0x1 0x2")), Some(0x1f));
         assert_eq!(read_of("running\n"), None);

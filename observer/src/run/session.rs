@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use model::refusal::Refusal;
 use model::remedy::{self, RESOLV_CONF, Remedies};
+use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFd;
@@ -43,7 +43,7 @@ pub struct Target<'a> {
 pub trait Attach {
     /// Attaches to a command that waits. When this returns, everything the command does from
     /// its first instruction on is seen. May fork and start threads: the command exists already.
-    fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, Refusal>;
+    fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, UserError>;
 }
 
 /// An observation that goes on.
@@ -53,12 +53,12 @@ pub trait Observation {
 
     /// Does what there is to do, without blocking. A refusal ends the observation, never the
     /// command.
-    fn serve(&mut self) -> Result<(), Refusal>;
+    fn serve(&mut self) -> Result<(), UserError>;
 
     /// The command has ended so: sees to it that files are written and the report
     /// is printed, detaches, and waits for all that. `ended` is `None` when the command was
     /// never started: nothing is written then.
-    fn finish(self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), Refusal>;
+    fn finish(self: Box<Self>, ended: Option<ExitStatus>) -> Result<(), UserError>;
 }
 
 /// How much a line says.
@@ -91,7 +91,7 @@ pub fn execute(
     let resolv_conf = match private_resolv_conf(&options.with) {
         Ok(text) => text,
         Err(refusal) => {
-            say(Note::Error, &refusal.what, &refusal.mend);
+            say(Note::Error, &refusal.what, &refusal.hint);
             return NEVER_STARTED;
         }
     };
@@ -148,7 +148,7 @@ pub fn execute(
         Ok(observation) => observation,
         Err(refusal) => {
             drop(child);
-            say(Note::Error, &refusal.what, &refusal.mend);
+            say(Note::Error, &refusal.what, &refusal.hint);
             return NEVER_STARTED;
         }
     };
@@ -164,11 +164,11 @@ pub fn execute(
 }
 
 /// The resolv.conf that remedies make of the machine's.
-fn private_resolv_conf(remedies: &Remedies) -> Result<Option<String>, Refusal> {
+fn private_resolv_conf(remedies: &Remedies) -> Result<Option<String>, UserError> {
     if !remedies.iter().any(remedy::Remedy::is_resolv) {
         return Ok(None);
     }
-    let refused = |what: String| Refusal::new(what, "leave resolv= out");
+    let refused = |what: String| UserError::new(what, "leave resolv= out");
     let bytes =
         std::fs::read(RESOLV_CONF).map_err(|error| refused(format!("cannot read {RESOLV_CONF}: {error}")))?;
     match remedies.resolv_conf(&String::from_utf8_lossy(&bytes)) {
@@ -210,12 +210,12 @@ fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut
             }
         }
         if let Some(Err(refusal)) = observation.as_mut().map(|observation| observation.serve()) {
-            say(Note::Warning, &format!("observation ended early: {}", refusal.what), &refusal.mend);
+            say(Note::Warning, &format!("observation ended early: {}", refusal.what), &refusal.hint);
             observation = None;
         }
     };
     if let Some(Err(refusal)) = observation.map(|observation| observation.finish(Some(ended))) {
-        say(Note::Error, &refusal.what, &refusal.mend);
+        say(Note::Error, &refusal.what, &refusal.hint);
     }
     exit_status(ended)
 }

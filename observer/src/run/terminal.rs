@@ -25,7 +25,7 @@ impl Terminal {
     }
 
     /// Makes it what it was.
-    pub fn mend(mut self) {
+    pub fn hint(mut self) {
         // A worker that could still give it back did, and what it said then is not to be written over.
         if tcgetattr(&self.tty).is_ok_and(|now| now == self.settings) {
             return;

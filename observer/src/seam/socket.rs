@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_sides_end_is_told() {
+    fn the_other_sides_end_is_reported() {
         let (agent, worker) = Seam::pair().expect("a socket pair");
         drop(agent);
         assert!(worker.receive::<ToWorker>().expect("no error").is_none());

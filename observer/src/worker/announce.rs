@@ -1,10 +1,10 @@
-//! What is told of a command while it waits: that it does, and what was found. In: the state, now
+//! What is reported of a command while it waits: that it does, and what was found. In: the state, now
 //! and then. Out: events.
 
 use std::collections::BTreeMap;
 
 use diagnose::Seen;
-use diagnose::live::Teller;
+use diagnose::live::Reporter;
 use model::State;
 use model::event::Body;
 use model::record::Ns;
@@ -12,24 +12,24 @@ use model::waiting::Announcer;
 
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const WAITS_TICKS: u32 = 3;
-/// Detectors run twice a second at most: a threshold is told half a second later at the latest …
+/// Detectors run twice a second at most: a threshold is reported half a second later at the latest …
 const LOOK_NS: Ns = 450_000_000;
 /// … or as much later as keeps them below so many hundredths of a core.
 const LOAD_PERCENT: Ns = 2;
 
-/// What was told.
+/// What was reported.
 #[derive(Default)]
 pub struct Announcements {
     waits: Announcer,
-    stalls: Teller,
+    stalls: Reporter,
     ticks: u32,
     /// When the detectors run next
     next_ns: Ns,
 }
 
 impl Announcements {
-    /// A tick, ten times a second: what is to be told at `now`. `asleep`, as for the dashboard, is
-    /// asked only when the detectors run. `clock` tells what they cost. `seen`: a look that was had for
+    /// A tick, ten times a second: what is to be reported at `now`. `asleep`, as for the dashboard, is
+    /// asked only when the detectors run. `clock` shows what they cost. `seen`: a look that was had for
     /// the dashboard.
     pub fn tick(
         &mut self,
@@ -65,8 +65,8 @@ impl Announcements {
         seen: impl Fn(u32) -> Option<Seen>,
     ) -> Vec<Body> {
         let Self { waits, stalls, .. } = self;
-        let told = stalls.due(state, now, asleep, |command| waits.since(command), seen);
-        told.into_iter().map(Body::Stall).collect()
+        let reported = stalls.due(state, now, asleep, |command| waits.since(command), seen);
+        reported.into_iter().map(Body::Stall).collect()
     }
 
     /// The last look at that command.

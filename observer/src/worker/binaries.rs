@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::Result;
-use goelf::{self, BuildInfo, Function, Plan, Refusal};
+use goelf::{self, BuildInfo, Function, Plan, PlanError};
 use model::record::Go;
 use observer_common::Exec;
 
@@ -52,8 +52,8 @@ impl Binaries {
                     binary.build = Some(plan.build);
                 }
                 Err(refusal) => {
-                    binary.foreign = matches!(refusal, Refusal::NotGo | Refusal::NotElf);
-                    self.too_large += u64::from(matches!(refusal, Refusal::TooLarge { .. }));
+                    binary.foreign = matches!(refusal, PlanError::NotGo | PlanError::NotElf);
+                    self.too_large += u64::from(matches!(refusal, PlanError::TooLarge { .. }));
                     binary.build = goelf::build_info(&cache).ok();
                     binary.refused = Some(refusal.to_string());
                 }

@@ -36,7 +36,7 @@ const SUMMED_UP: usize = 20;
 
 /// What the keys ask of the observation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wish {
+pub enum Action {
     /// Nothing
     GoOn,
     /// The dashboard was left
@@ -103,7 +103,7 @@ impl Dashboard {
         now: Ns,
         runs: bool,
         asleep: impl FnOnce() -> BTreeMap<u32, Option<Ns>>,
-    ) -> Wish {
+    ) -> Action {
         if let Some(output) = &mut self.output {
             let new = output.read(self.screen.is_none());
             if new && self.screen.is_some() {
@@ -111,7 +111,7 @@ impl Dashboard {
                 self.dirty = true;
             }
         }
-        let Some(screen) = &mut self.screen else { return Wish::GoOn };
+        let Some(screen) = &mut self.screen else { return Action::GoOn };
         let mut key = false;
         loop {
             let event = match screen.input(Duration::ZERO) {
@@ -120,14 +120,14 @@ impl Dashboard {
                 Err(_) => {
                     // A terminal that has gone: nobody looks any more.
                     self.leave();
-                    return Wish::Leave;
+                    return Action::Leave;
                 }
             };
             key = true;
             match keys::input(&mut self.view, screen.drawn(), &event) {
                 Act::Quit | Act::Interrupt => {
                     self.leave();
-                    return Wish::Leave;
+                    return Action::Leave;
                 }
                 Act::Copy(text) => {
                     let _ = screen.copy(&text);
@@ -151,7 +151,7 @@ impl Dashboard {
             let _ = screen.draw(state, &self.view);
             self.took = self.drawn_at.elapsed();
         }
-        Wish::GoOn
+        Action::GoOn
     }
 
     /// Gives the terminal back and prints what the command printed meanwhile.

@@ -9,7 +9,7 @@ use observer_common::{Header, STUBS};
 
 use crate::seam::{FileId, Seam, ToAgent};
 
-/// Questions to the agent without an answer.
+/// Queries to the agent without an answer.
 const ASKED_MAX: usize = 16;
 /// A command whose program is known is looked at (for its folder, its environment) when it has
 /// lasted that long: `go version` takes 5 to 10 ms, a look a third of one, of both processes.
@@ -58,7 +58,7 @@ impl Looks {
     }
 
     /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look
-    /// would tell stays unknown.
+    /// would report stays unknown.
     pub fn now(&mut self, pid: u32) {
         if self.wanted.len() < WANTED_MAX {
             self.wanted.push_back(pid);
@@ -100,14 +100,14 @@ impl Looks {
     }
 }
 
-/// Trees whose first question to a name server was seen: the agent is asked to look for stub
+/// Trees whose first query to a name server was seen: the agent is asked to look for stub
 /// resolvers, which may have been started since it last did.
 #[derive(Default)]
 pub struct StubLooks(HashSet<u32>);
 
 impl StubLooks {
     /// Whether the tree of a message to a name server had asked none yet, and the agent can be asked.
-    pub fn first_question(&mut self, header: &Header, seam: &Seam) -> bool {
+    pub fn first_query(&mut self, header: &Header, seam: &Seam) -> bool {
         if header.root == STUBS || self.0.contains(&header.root) || !seam.has_room() {
             return false;
         }

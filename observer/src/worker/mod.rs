@@ -4,7 +4,7 @@
 //! # While it lasts
 //!
 //! The detectors look at a command that has waited for a quarter of a second every 450 ms, at one that moves
-//! every two seconds, and never for more than 2 % of a core. `diagnose/live.rs` says which findings are told,
+//! every two seconds, and never for more than 2 % of a core. `diagnose/live.rs` says which findings are reported,
 //! as `stall` events and in words; until a command has ended no share of its time counts, or each first hiccup
 //! would be critical. A report ignores these events: the detectors say it again from the spans.
 //!
@@ -28,10 +28,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use binaries::Binaries;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use observe::Observer;
 pub use observe::columns;
-pub use output::{Whole, descriptors, distinct};
+pub use output::{AtomicFile, descriptors, distinct};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -46,7 +46,7 @@ use crate::verbose;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often keys are looked for while the dashboard is shown.
 const KEYS_EVERY: Duration = Duration::from_millis(40);
-/// How often recordings are flushed and gathered spells told.
+/// How often recordings are flushed and gathered intervals reported.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
 /// An agent that does not answer for that long hangs: whoever has left the dashboard does not wait.
@@ -67,7 +67,7 @@ pub fn main(seam_fd: i32) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            match error.downcast_ref::<Refusal>() {
+            match error.downcast_ref::<UserError>() {
                 Some(refusal) => say::refusal(refusal),
                 None => say::line(&format!("{error:#}")),
             }
@@ -116,11 +116,11 @@ async fn serve(seam: Seam) -> Result<()> {
     let mut observer = match Observer::new(*task, passed) {
         Ok(observer) => observer,
         Err(error) => {
-            let (what, mend) = match error.downcast::<Refusal>() {
-                Ok(refusal) => (refusal.what, refusal.mend),
+            let (what, hint) = match error.downcast::<UserError>() {
+                Ok(refusal) => (refusal.what, refusal.hint),
                 Err(error) => (format!("{error:#}"), String::new()),
             };
-            seam.get_ref().send(&ToAgent::Refused { what, mend }, &[])?;
+            seam.get_ref().send(&ToAgent::Refused { what, hint }, &[])?;
             // Closing with messages unread would take this one back.
             let until_closed = async { while matches!(receive(&seam).await, Ok(Some(_))) {} };
             let _ = tokio::time::timeout(HEARD_WITHIN, until_closed).await;
@@ -244,7 +244,7 @@ async fn flushed(seam: &AsyncFd<Seam>) -> Result<()> {
     loop {
         let mut guard = seam.writable().await?;
         match guard.try_io(|seam| seam.get_ref().flush()) {
-            Ok(sent) => return sent.context("cannot tell the agent"),
+            Ok(sent) => return sent.context("cannot reach the agent"),
             Err(_would_block) => {}
         }
     }

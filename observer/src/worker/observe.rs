@@ -25,11 +25,11 @@ use render::status;
 
 use super::announce::Announcements;
 use super::binaries::{Binaries, Binary};
-use super::dashboard::{Dashboard, Wish};
+use super::dashboard::{Action, Dashboard};
 use super::locks;
 use super::looks::{Looks, StubLooks};
 use super::machine::machine;
-use super::output::{Growing, Whole};
+use super::output::{AtomicFile, Growing};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
@@ -39,7 +39,7 @@ use crate::seam::{Seam, Task, ToAgent, ToWorker};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
-/// The progress line shows so long what was sent again; then how much was.
+/// The progress line shows so long what was retransmitted; then how much was.
 const NOTICE_NS: Ns = 3_000_000_000;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
@@ -55,7 +55,7 @@ pub struct Observer {
     recorder: Option<Recorder<Growing>>,
     stream: Option<Recorder<std::io::Stdout>>,
     lines: Option<Lines>,
-    json: Option<Whole>,
+    json: Option<AtomicFile>,
     progress: Option<Progress>,
     dashboard: Option<Dashboard>,
     kept: Kept,
@@ -73,11 +73,11 @@ pub struct Observer {
     ticks: u32,
     /// The progress line to draw
     line: String,
-    /// For it: what is sent again, and what was said of that last
+    /// For it: what is retransmitted, and what was said of that last
     again: Again,
     notice: Option<(Ns, String)>,
-    /// Time of the latest event that was told: a recording is in order of time
-    told_ns: Ns,
+    /// Time of the latest event that was reported: a recording is in order of time
+    emitted_ns: Ns,
 }
 
 impl Observer {
@@ -109,7 +109,7 @@ impl Observer {
         let Body::Session(session) = &event.body else { unreachable!("a session stays one") };
         let mut passed = passed.into_iter();
         let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
-        let json = task.output.json.as_deref().map(|path| Whole::open(path, json)).transpose()?;
+        let json = task.output.json.as_deref().map(|path| AtomicFile::open(path, json)).transpose()?;
         let recorder = match &task.output.record {
             Some(path) => {
                 Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
@@ -160,7 +160,7 @@ impl Observer {
             line: String::new(),
             again: Again::default(),
             notice: None,
-            told_ns: 0,
+            emitted_ns: 0,
         })
     }
 
@@ -222,14 +222,14 @@ impl Observer {
                 self.take();
             }
             ToWorker::Found(process) => self.found(&process),
-            ToWorker::FoundLocks { root, at_ns, locks } => self.found_locks(root, at_ns, locks),
-            ToWorker::FoundSockets(told) => {
-                self.correlator.found_sockets(&told, &mut self.events);
+            ToWorker::PreexistingLocks { root, at_ns, locks } => self.found_locks(root, at_ns, locks),
+            ToWorker::PreexistingSockets(reported) => {
+                self.correlator.found_sockets(&reported, &mut self.events);
                 self.take();
             }
             ToWorker::Unexamined { programs } => self.unexamined += u64::from(programs),
             ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
-            ToWorker::FoundGone { root, pid } => {
+            ToWorker::PreexistingGone { root, pid } => {
                 self.correlator.found_gone(root, pid, &mut self.events);
                 self.take();
             }
@@ -294,7 +294,7 @@ impl Observer {
                 {
                     waits.push((record.header.tid, record.header.pid, *lock));
                 }
-                if matches!(record.body, Wire::Dns(..)) && stubs.first_question(&record.header, seam) {
+                if matches!(record.body, Wire::Dns(..)) && stubs.first_query(&record.header, seam) {
                     // A failure shows at the next receive: the agent has gone.
                     let _ = seam.offer(&ToAgent::Stubs { pid: record.header.pid }, &[]);
                 }
@@ -326,7 +326,7 @@ impl Observer {
                             correlator.facts(pid, &facts, events);
                             looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
                         } else if topmost || exec.comm.starts_with(b"go") {
-                            // Below CMD (a script, make) a go command tells what is set.
+                            // Below CMD (a script, make) a go command shows what is set.
                             looks.now(pid);
                         }
                     }
@@ -369,8 +369,8 @@ impl Observer {
                 Some(anonymizer) => anonymizer.event(&event),
                 None => event,
             };
-            self.told_ns = self.told_ns.max(event.at_ns);
-            event.at_ns = self.told_ns;
+            self.emitted_ns = self.emitted_ns.max(event.at_ns);
+            event.at_ns = self.emitted_ns;
             if let Body::Command(update) = &event.body
                 && update.command.wall_ns.is_some()
                 && self.task.child.is_none()
@@ -385,7 +385,7 @@ impl Observer {
             }
             self.state.apply(&event);
             if let Some(progress) = &mut self.progress
-                && let Some(notice) = self.again.tell(&self.state, &event)
+                && let Some(notice) = self.again.report(&self.state, &event)
             {
                 self.notice = Some((event.at_ns, notice));
                 progress.hurry();
@@ -397,7 +397,7 @@ impl Observer {
         }
     }
 
-    /// Ten times a second: spells are told, waits announced, files flushed.
+    /// Ten times a second: intervals are reported, waits announced, files flushed.
     pub fn tick(&mut self, ring: &Ring, seam: &Seam) {
         let now = self.now();
         self.correlator.flush(self.settled(), &mut self.events);
@@ -408,8 +408,8 @@ impl Observer {
         let Self { announcements, state, correlator, task, dashboard, .. } = self;
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
         let seen = |command| dashboard.as_ref()?.seen(command);
-        let told = announcements.tick(state, now, asleep, monotonic_ns, seen);
-        self.events.extend(told.into_iter().map(|body| Event { at_ns: now, body }));
+        let reported = announcements.tick(state, now, asleep, monotonic_ns, seen);
+        self.events.extend(reported.into_iter().map(|body| Event { at_ns: now, body }));
         self.kernel_lost = ring.lost();
         let loss = self.loss();
         if loss != self.state.loss() {
@@ -445,14 +445,14 @@ impl Observer {
         }
     }
 
-    /// Keys are read, a frame is drawn. True: watching is over, and the agent is told so.
+    /// Keys are read, a frame is drawn. True: watching is over, and the agent is reported so.
     pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) -> bool {
         let now = self.now();
         let runs = self.correlator.running();
         let Self { dashboard, state, correlator, task, .. } = self;
         let Some(dashboard) = dashboard else { return false };
         let asleep = || asleep(correlator, task.start_ns, ring);
-        let left = dashboard.turn(state, now, runs, asleep) == Wish::Leave && task.child.is_none();
+        let left = dashboard.turn(state, now, runs, asleep) == Action::Leave && task.child.is_none();
         if left {
             // A failure shows when no answer comes.
             let _ = seam.send(&ToAgent::Leave, &[]);
@@ -508,7 +508,7 @@ impl Observer {
         facts.extend(match (notice, self.again.total(id)) {
             (Some((_, text)), _) => Some(text.clone()),
             (None, 0) => None,
-            (None, total) => Some(format!("{total} sent again")),
+            (None, total) => Some(format!("{total} retransmitted")),
         });
         // While a thread of it works the command does not wait, whatever is in flight.
         let asleep = ring.tree(RUN).is_some_and(|tree| tree.since & 3 == ThreadState::Asleep as u64);

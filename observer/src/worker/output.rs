@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
@@ -31,7 +31,7 @@ fn private() -> Mode {
 /// A file that is there when it is finished, whole. Until then there is nothing on the disk that a
 /// process which is killed could leave behind.
 #[derive(Debug)]
-pub struct Whole {
+pub struct AtomicFile {
     path: PathBuf,
     to: To,
 }
@@ -45,14 +45,14 @@ enum To {
     Later(Place),
 }
 
-impl Whole {
+impl AtomicFile {
     /// Opens it, so that a folder that cannot be written is known before anything is done.
-    pub fn create(path: &Path) -> Result<Self, Refusal> {
+    pub fn create(path: &Path) -> Result<Self, UserError> {
         Self::open(path, None)
     }
 
-    /// As [`Whole::create`]; `passed` is what [`descriptors`] made of the path in another process.
-    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, Refusal> {
+    /// As [`AtomicFile::create`]; `passed` is what [`descriptors`] made of the path in another process.
+    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
         let to = match Target::open(path, passed)? {
             Target::Stream(stream) => To::Stream(stream),
             Target::New(place) => match nameless(&place).map_err(|errno| cannot(path, errno))? {
@@ -69,7 +69,7 @@ impl Whole {
     }
 
     /// Writes all of it and gives it its name. A reader of a stream that has gone is no failure.
-    pub fn finish(self, bytes: &[u8]) -> Result<(), Refusal> {
+    pub fn finish(self, bytes: &[u8]) -> Result<(), UserError> {
         let written = match self.to {
             To::Stream(mut stream) => match stream.write_all(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -81,7 +81,7 @@ impl Whole {
             To::Later(place) => write_beside(&place, bytes),
         };
         written.map_err(|error| {
-            Refusal::new(format!("cannot write {}: {error}", named_by(&self.path)), hint(&error))
+            UserError::new(format!("cannot write {}: {error}", named_by(&self.path)), hint(&error))
         })
     }
 }
@@ -94,8 +94,8 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// Opens it, empty; an earlier file of that name is replaced. `passed`: as with [`Whole::open`].
-    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, Refusal> {
+    /// Opens it, empty; an earlier file of that name is replaced. `passed`: as with [`AtomicFile::open`].
+    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
         let place = match Target::open(path, passed)? {
             Target::Stream(stream) => return Ok(Self { out: Box::new(stream), place: None }),
             Target::New(place) => place,

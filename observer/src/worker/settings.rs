@@ -47,7 +47,7 @@ fn has_memory(stat: &str) -> Option<bool> {
     Some(flags & EXITING == 0 && size > 0)
 }
 
-/// Whether there is no such file, as far as can be told.
+/// Whether there is no such file, as far as can be reported.
 fn is_missing(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

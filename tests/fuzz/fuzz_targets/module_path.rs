@@ -1,4 +1,4 @@
-//! Any request: what is told of it holds no user info and no query value.
+//! Any request: what is reported of it holds no user info and no query value.
 #![no_main]
 
 use model::redact::request;

@@ -69,14 +69,14 @@ fuzz_target!(|input: (u8, Vec<Line>, Vec<u8>)| {
         state.apply(&event);
         view.line(&state, &event).iter().for_each(|line| is_clean(line));
     }
-    let told = report(&state);
-    for command in &told.commands {
+    let reported = report(&state);
+    for command in &reported.commands {
         let sum: u128 = command.phases.iter().map(|phase| u128::from(phase.blocked_ns)).sum();
         assert_eq!(sum, u128::from(command.wall_ns));
     }
-    is_clean(&text(&told, page::Options { width: 80, color: false }));
-    is_clean(&markdown(&told));
-    is_clean(&html(&told, &state));
-    serde_json::from_str::<Value>(&perfetto(&told, &state).unwrap()).unwrap();
-    serde_json::from_str::<Report>(&json(&told).unwrap()).unwrap();
+    is_clean(&text(&reported, page::Options { width: 80, color: false }));
+    is_clean(&markdown(&reported));
+    is_clean(&html(&reported, &state));
+    serde_json::from_str::<Value>(&perfetto(&reported, &state).unwrap()).unwrap();
+    serde_json::from_str::<Report>(&json(&reported).unwrap()).unwrap();
 });

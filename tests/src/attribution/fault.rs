@@ -16,7 +16,7 @@ pub enum Fault {
     Dns,
     /// Every SYN arrives later
     Connect,
-    /// The first SYNs of each connection are lost, one for each second: they are sent again after a
+    /// The first SYNs of each connection are lost, one for each second: they are retransmitted after a
     /// second, the first four times (Linux 6.5 on)
     LostSyn,
     /// Every `ServerHello` comes later

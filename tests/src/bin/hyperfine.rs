@@ -30,17 +30,17 @@ fn main() -> Result<()> {
     command.arg("--export-json").arg(&file).arg("go mod download");
     let output = lab.output(&mut command)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Other go commands of the machine are told too: ours are those of our folder.
-    let ours = |told: &tests::watching::Told| -> Vec<f64> {
+    // Other go commands of the machine are reported too: ours are those of our folder.
+    let ours = |reported: &tests::watching::Reported| -> Vec<f64> {
         let project = run.project();
         let is_ours = |command: &&Value| command["cwd"].as_str() == project.to_str();
         let wall = |command: &Value| command["wall_ns"].as_u64().map(|ns| ns as f64 / 1e9);
-        told.commands.values().filter(is_ours).filter_map(wall).collect()
+        reported.commands.values().filter(is_ours).filter_map(wall).collect()
     };
-    // Its own user is the only one here; the last command is told within a moment of its end.
-    watching.has_told(runs + 1, &[nix::unistd::geteuid().as_raw()])?;
+    // Its own user is the only one here; the last command is reported within a moment of its end.
+    watching.has_reported(runs + 1, &[nix::unistd::geteuid().as_raw()])?;
     let all = ours(&watching.end()?);
-    ensure!(all.len() == runs + 1, "{} of {} runs were told", all.len(), runs + 1);
+    ensure!(all.len() == runs + 1, "{} of {} runs were reported", all.len(), runs + 1);
     let goobserve = &all[1..];
     let result: Value = serde_json::from_slice(&fs::read(&file)?)?;
     let times = result["results"][0]["times"].as_array().context("hyperfine gave no times")?;

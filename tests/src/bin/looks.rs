@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use diagnose::live::Teller;
+use diagnose::live::Reporter;
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::record::{Class, Command, Connection, Go, Local, Process, Protocol, Request, RequestOutcome};
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
 /// A look after each new request.
 fn looks(requests: u64) -> Vec<Duration> {
     let mut state = State::new();
-    let mut tell = |at_ns, body| state.apply(&Event { at_ns, body });
+    let mut report = |at_ns, body| state.apply(&Event { at_ns, body });
     let command = Command {
         id: 1,
         pid: 1,
@@ -47,9 +47,9 @@ fn looks(requests: u64) -> Vec<Duration> {
         ..Command::default()
     };
     let idle = (0..requests).map(|n| (n * MS, n * MS + MS / 2)).collect();
-    tell(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
+    report(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     let process = |pid: u32| Process { command: 1, pid, comm: "go".into(), ..Process::default() };
-    tell(0, Body::Process(process(1)));
+    report(0, Body::Process(process(1)));
     for id in 1..=2 {
         let connection = Connection {
             command: 1,
@@ -64,7 +64,7 @@ fn looks(requests: u64) -> Vec<Duration> {
             requests: requests as u32,
             ..Connection::default()
         };
-        tell(0, Body::Connection(connection));
+        report(0, Body::Connection(connection));
     }
     let classes = [Class::Info, Class::Mod, Class::SumdbLookup, Class::SumdbTile, Class::Zip];
     let request = |n: u64| Request {
@@ -88,14 +88,14 @@ fn looks(requests: u64) -> Vec<Duration> {
         outcome: RequestOutcome::Ok,
         ..Request::default()
     };
-    (0..requests).for_each(|n| tell(n * MS, Body::Request(request(n))));
-    let mut teller = Teller::default();
+    (0..requests).for_each(|n| report(n * MS, Body::Request(request(n))));
+    let mut reporter = Reporter::default();
     let look = |n: u64| {
         let at_ns = (requests + n) * MS;
         let open = Request { first_byte_ns: None, end_ns: None, ..request(requests + n) };
         state.apply(&Event { at_ns, body: Body::Request(open) });
         let begun = cpu_time();
-        std::hint::black_box(teller.due(&state, at_ns, &BTreeMap::new(), |_| Some(0), |_| None));
+        std::hint::black_box(reporter.due(&state, at_ns, &BTreeMap::new(), |_| Some(0), |_| None));
         cpu_time().saturating_sub(begun)
     };
     (0..LOOKS).map(look).collect()

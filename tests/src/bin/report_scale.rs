@@ -24,7 +24,7 @@ const SHAPES: [(&str, u64, u16, u64); 4] = [
     ("one connection", u64::MAX, 200, u64::MAX),
     ("a connection for six requests", 6, 200, u64::MAX),
     ("nothing is there", u64::MAX, 404, u64::MAX),
-    ("asked again and again", u64::MAX, 200, 100),
+    ("repeated", u64::MAX, 200, 100),
 ];
 
 fn main() -> Result<()> {
@@ -76,19 +76,19 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
         redacted: true,
     };
     let mut recorder = Recorder::new(BufWriter::new(File::create(file)?), "recording", &session);
-    let mut tell = |at_ns, body| recorder.write(&Event { at_ns, body });
+    let mut report = |at_ns, body| recorder.write(&Event { at_ns, body });
     let argv = ["go", "mod", "download"].map(str::to_owned).to_vec();
     let mut command = Command { id: 1, pid: 1, argv, local: Some(Local::default()), ..Command::default() };
     let process = record::Process { command: 1, pid: 1, comm: "go".into(), ..record::Process::default() };
-    tell(0, Body::Process(process));
+    report(0, Body::Process(process));
     let mut connection = Connection::default();
     for n in 0..requests {
         let (at, id) = ((n + 1) * 2 * MS, u32::try_from(n / each + 1)?);
         if connection.id != id {
-            tell(at, Body::Connection(Connection { end_ns: Some(at), ..connection }));
-            tell(at, Body::Dns(lookup(id, at - 2 * MS, at - MS)));
+            report(at, Body::Connection(Connection { end_ns: Some(at), ..connection }));
+            report(at, Body::Dns(lookup(id, at - 2 * MS, at - MS)));
             connection = dialed(id, at - MS, u32::try_from(each.min(requests))?);
-            tell(at, Body::Connection(connection.clone()));
+            report(at, Body::Connection(connection.clone()));
         }
         let mut request = Request {
             command: 1,
@@ -104,18 +104,21 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
             start_ns: at,
             ..Request::default()
         };
-        tell(at, Body::Request(request.clone()));
+        report(at, Body::Request(request.clone()));
         (request.first_byte_ns, request.end_ns) = (Some(at + MS), Some(at + 2 * MS - 1000));
         (request.status, request.bytes) = (Some(status), Some(1000));
         request.outcome = if status < 400 { RequestOutcome::Ok } else { RequestOutcome::Error };
-        tell(at + 2 * MS - 1000, Body::Request(request));
+        report(at + 2 * MS - 1000, Body::Request(request));
         let idle = vec![(at + 1000, at + MS - 1000), (at + MS + 1000, at + 2 * MS - 2000)];
-        tell(at + 2 * MS, Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() }));
+        report(
+            at + 2 * MS,
+            Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() }),
+        );
     }
     let duration_ns = (requests + 2) * 2 * MS;
     (command.wall_ns, command.exit_code) = (Some(duration_ns), Some(0));
-    tell(duration_ns, Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }));
-    tell(duration_ns, Body::End(End { duration_ns }));
+    report(duration_ns, Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }));
+    report(duration_ns, Body::End(End { duration_ns }));
     recorder.flush()?;
     recorder.into_inner().flush().context("cannot write the recording")
 }

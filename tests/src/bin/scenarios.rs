@@ -1,6 +1,6 @@
 //! The scenarios, many times: `scenarios [NAME…] [--runs N] [--rtt MS,MS] [--pairs] [--phases]
 //! [--jobs N] [--verbose] [--json FILE]`. Each is run so often with each of its round-trip times, and what
-//! is not as its file expects is told; the last line says how many runs were right.
+//! is not as its file expects is reported; the last line says how many runs were right.
 //!
 //! Without names, all scenarios and all pairs; `--pairs`: only pairs. A name that is the beginning
 //! of others stands for all of them. `--phases` leaves the stalls out. `--jobs`: so
@@ -126,11 +126,11 @@ fn row(
             *row.wrong.entry(wrong).or_default() += 1;
         }
     }
-    let mut told =
+    let mut reported =
         format!("{:<52} {:>6} {:>9}", row.scenario, row.rtt_ms, format!("{}/{}", row.right, row.runs));
     for (wrong, times) in &row.wrong {
-        let _ = write!(told, "\n    {times} times: {wrong}");
+        let _ = write!(reported, "\n    {times} times: {wrong}");
     }
-    println!("{told}");
+    println!("{reported}");
     row
 }

@@ -142,7 +142,7 @@ fn latency(lab: &Lab, tries: usize) -> Result<()> {
     Ok(())
 }
 
-/// Commands that are told apart by what they ask for.
+/// Commands that are distinguished by what they ask for.
 fn starts(lab: &Lab) -> Result<Vec<Option<f64>>> {
     let seen: Arc<Mutex<Vec<Option<u64>>>> = Arc::new(Mutex::new(vec![None; STARTS]));
     let to = Arc::clone(&seen);
@@ -187,24 +187,24 @@ fn long(lab: &Lab, time: Duration) -> Result<()> {
     let pids = screen.pids();
     println!("{:>8} {:>9}  anonymous / resident KB of each process", "seconds", "commands");
     let (begun, mut commands) = (Instant::now(), 0);
-    let tell = |commands: usize| -> Result<()> {
+    let report = |commands: usize| -> Result<()> {
         let memory = pids.iter().map(|pid| Memory::of(*pid)).collect::<Result<Vec<_>>>()?;
         let texts = memory.iter().map(|m| format!("{:>8} / {:<8}", m.anonymous / 1024, m.resident / 1024));
         let seconds = begun.elapsed().as_secs_f64();
         println!("{seconds:>8.1} {commands:>9}  {}", texts.collect::<String>());
         Ok(())
     };
-    tell(0)?;
-    let mut told = Instant::now();
+    report(0)?;
+    let mut reported = Instant::now();
     while begun.elapsed() < time {
         short.run(20, 2)?;
         commands += 20;
-        if told.elapsed() > time / 12 {
-            told = Instant::now();
-            tell(commands)?;
+        if reported.elapsed() > time / 12 {
+            reported = Instant::now();
+            report(commands)?;
         }
     }
-    tell(commands)?;
+    report(commands)?;
     println!("on the screen: {}", screen.text().lines().next().unwrap_or_default());
     leave(screen)
 }

@@ -6,8 +6,8 @@
 //! medians is what is compared: Hodges-Lehmann on its logarithm, with the interval of Wilcoxon's
 //! signed-rank test.
 //!
-//! Then one goobserve beside all commands (10,000 unless told): its memory after every 500, what
-//! it lost, and whether every command was told with its exit status and its version. `--programs`
+//! Then one goobserve beside all commands (10,000 unless reported): its memory after every 500, what
+//! it lost, and whether every command was reported with its exit status and its version. `--programs`
 //! turns the kernel's statistics on, which cost time themselves, and shows the BPF programs'.
 
 use std::fs;
@@ -41,7 +41,7 @@ struct Results {
     /// Added by goobserve, milliseconds a command
     added_ms: [Estimate; 2],
     commands: usize,
-    told: usize,
+    reported: usize,
     with_exit: usize,
     with_version: usize,
     with_settings: usize,
@@ -122,7 +122,7 @@ fn long(lab: &Lab, short: &Short, commands: usize, programs: bool) -> Result<Res
         println!("{done:>9} {agent:>34} {worker:>34}");
     }
     let took = monotonic_ns() - begun;
-    watching.has_told(commands, &[user()])?;
+    watching.has_reported(commands, &[user()])?;
     let after = cpu();
     let cpu_us = std::array::from_fn(|i| after[i].saturating_sub(before[i]) as f64 / 1e3 / commands as f64);
     println!("\n{commands} commands in {:.1} s", took as f64 / 1e9);
@@ -131,9 +131,9 @@ fn long(lab: &Lab, short: &Short, commands: usize, programs: bool) -> Result<Res
     }
     // A debug build says there what was lost, and why.
     print!("{}", watching.errors());
-    let told = watching.end()?;
-    println!("loss: {}", told.loss);
-    let all: Vec<_> = told.of(&[user()]).collect();
+    let reported = watching.end()?;
+    println!("loss: {}", reported.loss);
+    let all: Vec<_> = reported.of(&[user()]).collect();
     let count = |has: &dyn Fn(&serde_json::Value) -> bool| all.iter().filter(|command| has(command)).count();
     Ok(Results {
         schema: "goobserve.bench-short/1",
@@ -141,11 +141,11 @@ fn long(lab: &Lab, short: &Short, commands: usize, programs: bool) -> Result<Res
         slowdown: [hodges_lehmann(&[]); 2],
         added_ms: [hodges_lehmann(&[]); 2],
         commands,
-        told: all.len(),
+        reported: all.len(),
         with_exit: count(&|command| command["exit_code"] == 0 && !command["wall_ns"].is_null()),
         with_version: count(&|command| command["go"]["version"].is_string()),
         with_settings: count(&|command| command["go"]["goproxy"].is_string()),
-        lost: told.lost_records(),
+        lost: reported.lost_records(),
         memory,
         cpu_us,
     })
@@ -179,9 +179,9 @@ fn print(results: &Results) {
         );
     }
     println!(
-        "{} commands: {} told, {} with their exit, {} with version, {} with settings; lost: {}",
+        "{} commands: {} reported, {} with their exit, {} with version, {} with settings; lost: {}",
         results.commands,
-        results.told,
+        results.reported,
         results.with_exit,
         results.with_version,
         results.with_settings,

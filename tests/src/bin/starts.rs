@@ -1,8 +1,8 @@
 //! Go binaries that nobody has seen before, beside `goobserve watch`: `starts [STARTS] [--json FILE]`.
 //!
-//! So many starts (100 unless told) without `--hold-exec`, with 20 ms to the lab's servers, and as
+//! So many starts (100 unless reported) without `--hold-exec`, with 20 ms to the lab's servers, and as
 //! many with it at loopback; each start a fresh copy of the go binary. Of each: whether every request
-//! was told. Then what exec costs: `go version` by fresh copies, in blocks without goobserve, beside
+//! was reported. Then what exec costs: `go version` by fresh copies, in blocks without goobserve, beside
 //! `watch`, and beside `watch --hold-exec`, in turns.
 
 use std::fs;
@@ -33,7 +33,7 @@ type Cost = (&'static str, [f64; 2], [f64; 2]);
 struct Results {
     schema: &'static str,
     starts: usize,
-    /// Starts of which every request was told
+    /// Starts of which every request was reported
     complete_far: usize,
     complete_held: usize,
     exec_ms: Vec<Cost>,
@@ -52,7 +52,7 @@ fn main() -> Result<()> {
     let results =
         Results { schema: "goobserve.bench-starts/1", starts, complete_far, complete_held, exec_ms };
     println!(
-        "every request told: {complete_far} of {starts} at 20 ms, {complete_held} of {starts} held at loopback"
+        "every request reported: {complete_far} of {starts} at 20 ms, {complete_held} of {starts} held at loopback"
     );
     println!("{:<20} {:>24} {:>24}", "beside", "exec ms (p50, p95)", "go version ms (p50, p95)");
     for (name, exec, whole) in &results.exec_ms {
@@ -65,7 +65,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How many of the starts were told with every request; says of the others what is missing.
+/// How many of the starts were reported with every request; says of the others what is missing.
 fn complete(lab: &Lab, count: usize, args: &[&str]) -> Result<usize> {
     let watching = Watching::start_with(lab, args)?;
     let mut starts = Vec::with_capacity(count);
@@ -75,9 +75,9 @@ fn complete(lab: &Lab, count: usize, args: &[&str]) -> Result<usize> {
         start.run(lab)?;
         starts.push(start);
     }
-    let (differences, told) = differences(lab, watching, &starts)?;
+    let (differences, reported) = differences(lab, watching, &starts)?;
     differences.iter().for_each(|difference| println!("{difference}"));
-    println!("watch {}: loss {}", args.join(" "), told.loss);
+    println!("watch {}: loss {}", args.join(" "), reported.loss);
     Ok(count - differences.len())
 }
 

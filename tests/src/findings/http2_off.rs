@@ -193,7 +193,7 @@ fn fetch(world: &World, run: &GoRun, transport: &str, zips: usize) -> Result<Out
     world.lab.output(&mut command)
 }
 
-/// How a Go program of one's own is told to do without HTTP/2: what `fetch.go` calls it, GODEBUG, and
+/// How a Go program of one's own is asked to do without HTTP/2: what `fetch.go` calls it, GODEBUG, and
 /// in words.
 const TRANSPORTS: [(&str, &str, &str); 7] = [
     ("clone", "http2client=0", "a clone of `http.DefaultTransport`, GODEBUG=http2client=0"),
@@ -211,7 +211,7 @@ const TRANSPORTS: [(&str, &str, &str); 7] = [
 
 fn transports(world: &World) -> Result<Table> {
     let mut table = Table::new(
-        "One file fetched by a Go program whose Transport is told to do without HTTP/2:",
+        "One file fetched by a Go program whose Transport is asked to do without HTTP/2:",
         &["Transport", "agreed on with the server", "spoken", "said"],
     );
     for (mode, godebug, name) in TRANSPORTS {

@@ -85,8 +85,8 @@ fn stall(expect: &Expect, command: &Value, cost: Option<f64>) -> Option<String> 
         |stall: &&&Value| stall["phase"] == *expect.phase && stall["host"].as_str() == expect.host.as_deref();
     let found: Vec<&&Value> = of_kind.iter().filter(fits).collect();
     if found.is_empty() {
-        let told = if of_kind.is_empty() { stalls(command).iter().collect() } else { of_kind };
-        return Some(format!("{what} was not told, but: {}", list(&told)));
+        let reported = if of_kind.is_empty() { stalls(command).iter().collect() } else { of_kind };
+        return Some(format!("{what} was not reported, but: {}", list(&reported)));
     }
     let severe =
         |stall: &&&Value| expect.severity.as_ref().is_none_or(|severity| stall["severity"] == **severity);
@@ -105,9 +105,10 @@ fn unexpected(scenario: &Scenario, command: &Value) -> Option<String> {
         scenario.expect.iter().any(|expect| *kind == *expect.kind)
             || scenario.also.iter().any(|also| *kind == **also)
     };
-    let told = stalls(command).iter().filter(|stall| stall["severity"] != "info" && !known(&stall["kind"]));
-    let told: Vec<&Value> = told.collect();
-    (!told.is_empty()).then(|| format!("not expected: {}", list(&told)))
+    let reported =
+        stalls(command).iter().filter(|stall| stall["severity"] != "info" && !known(&stall["kind"]));
+    let reported: Vec<&Value> = reported.collect();
+    (!reported.is_empty()).then(|| format!("not expected: {}", list(&reported)))
 }
 
 fn stalls(command: &Value) -> &[Value] {
@@ -120,8 +121,8 @@ fn list(stalls: &[&Value]) -> String {
             ["kind", "phase", "host", "severity"].map(|key| stall[key].as_str().unwrap_or("null"));
         format!("{kind}/{phase}/{host}/{severity}/{:.0} ms", ms(&stall["cost_ns"]).unwrap_or(f64::NAN))
     };
-    let told: Vec<String> = stalls.iter().map(one).collect();
-    if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
+    let reported: Vec<String> = stalls.iter().map(one).collect();
+    if reported.is_empty() { "nothing".to_owned() } else { reported.join(", ") }
 }
 
 fn ms(ns: &Value) -> Option<f64> {
@@ -137,7 +138,7 @@ mod tests {
     const EXPECTS: &str = "title = 'x'\nalso = ['tls-slow']\n\
         [[expect]]\nkind = 'dns-slow'\nphase = 'dns'\nhost = 'proxy.test'\ncost_ms = 400\ncost_rtts = 2";
 
-    fn told(kind: &str, host: &str, severity: &str, cost_ms: u64) -> Value {
+    fn reported(kind: &str, host: &str, severity: &str, cost_ms: u64) -> Value {
         json!({"kind": kind, "phase": "dns", "host": host, "severity": severity, "cost_ns": cost_ms * 1_000_000})
     }
 
@@ -150,14 +151,16 @@ mod tests {
 
     #[test]
     fn the_expected_stalls_with_their_costs_are_right_also_in_parts() {
-        assert_eq!(wrong(&[told("dns-slow", "proxy.test", "warning", 460)]), [""; 0]);
-        let parts = [200, 230].map(|cost| told("dns-slow", "proxy.test", "warning", cost));
+        assert_eq!(wrong(&[reported("dns-slow", "proxy.test", "warning", 460)]), [""; 0]);
+        let parts = [200, 230].map(|cost| reported("dns-slow", "proxy.test", "warning", cost));
         assert_eq!(wrong(&parts), [""; 0]);
-        let also =
-            [told("dns-slow", "proxy.test", "warning", 440), told("tls-slow", "a.test", "critical", 9)];
+        let also = [
+            reported("dns-slow", "proxy.test", "warning", 440),
+            reported("tls-slow", "a.test", "critical", 9),
+        ];
         assert_eq!(wrong(&also), [""; 0]);
         let beside =
-            [told("dns-slow", "proxy.test", "warning", 440), told("proxy-slow", "a.test", "info", 9)];
+            [reported("dns-slow", "proxy.test", "warning", 440), reported("proxy-slow", "a.test", "info", 9)];
         assert_eq!(wrong(&beside), [""; 0]);
     }
 
@@ -165,10 +168,13 @@ mod tests {
     fn another_host_another_cost_or_another_stall_is_wrong() {
         for stalls in [
             vec![],
-            vec![told("dns-slow", "sumdb.test", "warning", 440)],
-            vec![told("dns-slow", "proxy.test", "warning", 490)],
-            vec![told("dns-slow", "proxy.test", "warning", 390)],
-            vec![told("dns-slow", "proxy.test", "warning", 440), told("dns-error", "a.test", "critical", 1)],
+            vec![reported("dns-slow", "sumdb.test", "warning", 440)],
+            vec![reported("dns-slow", "proxy.test", "warning", 490)],
+            vec![reported("dns-slow", "proxy.test", "warning", 390)],
+            vec![
+                reported("dns-slow", "proxy.test", "warning", 440),
+                reported("dns-error", "a.test", "critical", 1),
+            ],
         ] {
             assert_eq!(wrong(&stalls).len(), 1, "{stalls:?}");
         }

@@ -20,10 +20,10 @@ pub struct Scenario {
     /// What runs
     #[serde(default)]
     pub command: CommandSpec,
-    /// The stalls that must be told
+    /// The stalls that must be reported
     #[serde(default)]
     pub expect: Vec<Expect>,
-    /// Kinds that may be told beside them, because the fault causes them too; any other warning
+    /// Kinds that may be reported beside them, because the fault causes them too; any other warning
     /// or critical stall is wrong
     #[serde(default)]
     pub also: Vec<String>,

@@ -19,7 +19,7 @@ pub struct WireFaults {
     pub rtt: Duration,
     /// SYNs that never arrive
     pub lost_syns: Vec<LostSyns>,
-    /// How much later than other packets a SYN arrives; from a second on it is sent again meanwhile
+    /// How much later than other packets a SYN arrives; from a second on it is retransmitted meanwhile
     pub late_syns: Duration,
     /// Hellos that never arrive, and all that is sent after them
     pub lost_hellos: Vec<HelloLoss>,

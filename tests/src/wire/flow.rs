@@ -44,7 +44,7 @@ pub(super) struct Flows {
 #[derive(Debug, Default)]
 struct Flow {
     syns: u32,
-    /// Bytes of payload that were on their way to the client, again counted when sent again
+    /// Bytes of payload that were on their way to the client, again counted when retransmitted
     brought: u64,
     /// Its first payload was seen
     greeted: bool,

@@ -70,7 +70,7 @@ impl Drop for Wire {
     fn drop(&mut self) {
         drop(self.stop.take());
         for thread in self.threads.drain(..) {
-            // A panic of it was printed; there is nobody else to tell.
+            // A panic of it was printed; there is nobody else to report.
             let _ = thread.join();
         }
     }

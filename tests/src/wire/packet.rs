@@ -52,7 +52,7 @@ impl Segment {
         })
     }
 
-    /// Closes the sender's receive window, and mends the checksum.
+    /// Closes the sender's receive window, and fixes the checksum.
     pub(super) fn close_window(&self, packet: &mut [u8]) {
         let (window, sum) = (self.tcp + 14, self.tcp + 16);
         if let (Some(old), Some(checksum)) = (word(packet, window), word(packet, sum)) {

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use model::operations::{Flight, Subject, Tail, Threads};
+use model::operations::{InFlight, Subject, Tail, Threads};
 use model::phases::Split;
 use model::record::{Command, Connection, Dns, Ns, Request};
 use model::state::CommandState;
@@ -19,7 +19,7 @@ pub(crate) struct Case<'a> {
     /// Begin and end, or `now`
     pub wall: (Ns, Ns),
     /// Everything that was in flight
-    pub flights: Vec<Flight<'a>>,
+    pub in_flight: Vec<InFlight<'a>>,
     /// Where the time went, once somebody asked
     split: OnceCell<Split>,
     threads: Threads,
@@ -38,24 +38,24 @@ impl<'a> Case<'a> {
     pub(crate) fn new(command: &'a CommandState, now: Ns, threads: Threads) -> Option<Self> {
         let record = command.record.as_ref()?;
         let wall = command.wall(now);
-        let flights = command.flights(wall.1);
+        let in_flight = command.in_flight(wall.1);
         let mut idle = command.idle.clone();
-        if let Some(Tail::Sleeps(since)) = command.tail(&flights, wall, threads) {
+        if let Some(Tail::Sleeps(since)) = command.tail(&in_flight, wall, threads) {
             idle.push((since, wall.1));
         }
         if record.local.is_none() {
             // The scheduler was not observed: by the rule, all time counts as sleep.
             idle = vec![wall];
         }
-        let timeline = Timeline::new(wall, &flights, &idle);
-        let index = Index::new(command, &flights);
+        let timeline = Timeline::new(wall, &in_flight, &idle);
+        let index = Index::new(command, &in_flight);
         let split = OnceCell::new();
-        Some(Self { command, record, wall, flights, split, threads, idle, timeline, index })
+        Some(Self { command, record, wall, in_flight, split, threads, idle, timeline, index })
     }
 
     /// Where the time went.
     pub(crate) fn split(&self) -> &Split {
-        self.split.get_or_init(|| self.command.split_flights(&self.flights, self.wall.1, self.threads))
+        self.split.get_or_init(|| self.command.split_flights(&self.in_flight, self.wall.1, self.threads))
     }
 
     /// How long the command has run.
@@ -70,10 +70,10 @@ impl<'a> Case<'a> {
 
     /// Blocked time, by the phases' rule, that is due to the part of each operation that `part`
     /// names. What else of the same phase was in flight bears its half.
-    pub(crate) fn cost(&self, part: impl Fn(&Flight<'a>) -> Option<Span>) -> Ns {
-        let parts = self.flights.iter().filter_map(|flight| {
-            let operation = &flight.operation;
-            let (from, to) = part(flight)?;
+    pub(crate) fn cost(&self, part: impl Fn(&InFlight<'a>) -> Option<Span>) -> Ns {
+        let parts = self.in_flight.iter().filter_map(|op| {
+            let operation = &op.operation;
+            let (from, to) = part(op)?;
             Some((operation.phase, from.max(operation.start_ns), to.min(operation.end_ns)))
         });
         self.timeline.cost(parts)
@@ -81,9 +81,9 @@ impl<'a> Case<'a> {
 
     /// Idle time within a span, whatever was in flight.
     pub(crate) fn idle_within(&self, span: Span) -> Ns {
-        let first = self.idle.partition_point(|spell| spell.1 <= span.0);
-        let spells = self.idle[first..].iter().take_while(|spell| spell.0 < span.1);
-        spells.map(|&(from, to)| to.min(span.1).saturating_sub(from.max(span.0))).sum()
+        let first = self.idle.partition_point(|interval| interval.1 <= span.0);
+        let intervals = self.idle[first..].iter().take_while(|interval| interval.0 < span.1);
+        intervals.map(|&(from, to)| to.min(span.1).saturating_sub(from.max(span.0))).sum()
     }
 
     /// Of that, with nothing in flight.
@@ -91,10 +91,10 @@ impl<'a> Case<'a> {
         self.timeline.unshared(span)
     }
 
-    /// Questions of the command's own processes, with when they ended or were given up.
-    pub(crate) fn questions(&self) -> impl Iterator<Item = (&'a Dns, Option<Ns>)> {
-        let own = self.command.dns.values().filter(|question| question.record.on_behalf_of.is_none());
-        own.map(|question| (&question.record, question.record.end_ns.or(question.given_up_ns)))
+    /// Queries of the command's own processes, with when they ended or were given up.
+    pub(crate) fn queries(&self) -> impl Iterator<Item = (&'a Dns, Option<Ns>)> {
+        let own = self.command.dns.values().filter(|query| query.record.on_behalf_of.is_none());
+        own.map(|query| (&query.record, query.record.end_ns.or(query.given_up_ns)))
     }
 
     /// Its connections.
@@ -113,9 +113,9 @@ impl<'a> Case<'a> {
         requests: impl IntoIterator<Item = &'r Request>,
         within: Option<Span>,
     ) -> Ns {
-        let flights = requests.into_iter().filter_map(|request| self.index.flight(request.id));
-        let parts = flights.map(|at| {
-            let operation = &self.flights[at].operation;
+        let in_flight = requests.into_iter().filter_map(|request| self.index.op(request.id));
+        let parts = in_flight.map(|at| {
+            let operation = &self.in_flight[at].operation;
             let (from, to) = within.unwrap_or((operation.start_ns, operation.end_ns));
             (operation.phase, from.max(operation.start_ns), to.min(operation.end_ns))
         });
@@ -124,9 +124,9 @@ impl<'a> Case<'a> {
 
     /// Blocked time of whole handshakes, of TCP or TLS.
     pub(crate) fn cost_of_handshakes(&self, tls: bool, which: impl Fn(&Connection) -> bool) -> Ns {
-        self.cost(|flight| match flight.subject {
-            Subject::Connect(connection) if !tls && which(connection) => Some(whole(flight)),
-            Subject::Tls(connection) if tls && which(connection) => Some(whole(flight)),
+        self.cost(|op| match op.subject {
+            Subject::Connect(connection) if !tls && which(connection) => Some(whole(op)),
+            Subject::Tls(connection) if tls && which(connection) => Some(whole(op)),
             _ => None,
         })
     }
@@ -148,8 +148,8 @@ impl<'a> Case<'a> {
 }
 
 /// All of an operation.
-pub(crate) fn whole(flight: &Flight<'_>) -> Span {
-    (flight.operation.start_ns, flight.operation.end_ns)
+pub(crate) fn whole(op: &InFlight<'_>) -> Span {
+    (op.operation.start_ns, op.operation.end_ns)
 }
 
 /// From the first start to the last end; `None` of nothing.

@@ -1,14 +1,14 @@
 //! Parts of operations in, what they cost out: blocked time by the phases' rule
 //! ([`model::phases`]), so that costs can be added and compared.
 //!
-//! Everything in flight is sorted once; a question about some parts is then one walk over it.
+//! Everything in flight is sorted once; a query about some parts is then one walk over it.
 
-use model::operations::Flight;
+use model::operations::InFlight;
 use model::record::{Ns, Phase};
 
 /// Phases that operations can belong to.
 const IN_FLIGHT: usize = Phase::Local as usize;
-/// What is told of idle spells in the place of a phase.
+/// What is reported of idle intervals in the place of a phase.
 const IDLE: usize = IN_FLIGHT;
 /// Units of a nanosecond: divisible by every number of phases, and then by two.
 const UNIT: u128 = 840 * 2;
@@ -30,10 +30,10 @@ pub(crate) struct Timeline {
 const EVERY: usize = 256;
 
 impl Timeline {
-    /// Of what was in flight within `wall`, and the spells in which every thread slept.
-    pub(crate) fn new(wall: (Ns, Ns), flights: &[Flight<'_>], idle: &[(Ns, Ns)]) -> Self {
-        let operations = flights.iter().map(|flight| {
-            let operation = flight.operation;
+    /// Of what was in flight within `wall`, and the intervals in which every thread slept.
+    pub(crate) fn new(wall: (Ns, Ns), in_flight: &[InFlight<'_>], idle: &[(Ns, Ns)]) -> Self {
+        let operations = in_flight.iter().map(|op| {
+            let operation = op.operation;
             (operation.phase as usize, operation.start_ns, operation.end_ns)
         });
         let idle = idle.iter().map(|&(from, to)| (IDLE, from, to));
@@ -122,7 +122,7 @@ fn turn(counts: &mut [i32; IDLE + 1], edge: &Edge) {
 
 #[derive(Default)]
 struct Sweep {
-    /// In flight, by phase, and whether it sleeps
+    /// In in-flight operation, by phase, and whether it sleeps
     all: [i32; IDLE + 1],
     /// Of them, parts asked about
     marked: [i32; IDLE + 1],

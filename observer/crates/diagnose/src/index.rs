@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::{Ns, Request};
 use model::state::{CommandState, Moment};
 
@@ -15,14 +15,14 @@ pub(crate) struct Index<'a> {
     /// What happened at connections
     moments: HashMap<u32, Vec<&'a (Ns, Moment)>>,
     /// Where a request's operation is among those in flight
-    flights: HashMap<u32, usize>,
+    in_flight: HashMap<u32, usize>,
     /// By process, names that it looked up with success, and when they were answered, in order
     names: HashMap<u32, Vec<(Ns, &'a str)>>,
 }
 
 impl<'a> Index<'a> {
     /// Of a command and what it had in flight.
-    pub(crate) fn new(command: &'a CommandState, flights: &[Flight<'a>]) -> Self {
+    pub(crate) fn new(command: &'a CommandState, in_flight: &[InFlight<'a>]) -> Self {
         let mut index = Self::default();
         for request in command.requests.values() {
             if let Some(connection) = request.connection {
@@ -37,16 +37,16 @@ impl<'a> Index<'a> {
             };
             index.moments.entry(connection).or_default().push(moment);
         }
-        for (at, flight) in flights.iter().enumerate() {
-            if let Subject::Request(request) = flight.subject {
-                index.flights.insert(request.id, at);
+        for (at, op) in in_flight.iter().enumerate() {
+            if let Subject::Request(request) = op.subject {
+                index.in_flight.insert(request.id, at);
             }
         }
-        for question in command.dns.values().filter(|question| question.record.on_behalf_of.is_none()) {
-            let dns = &question.record;
+        for query in command.dns.values().filter(|query| query.record.on_behalf_of.is_none()) {
+            let dns = &query.record;
             let found =
                 dns.rcode.as_deref() == Some("NOERROR") && dns.answers.is_some_and(|answers| answers > 0);
-            if let Some(end) = dns.end_ns.or(question.given_up_ns).filter(|_| found) {
+            if let Some(end) = dns.end_ns.or(query.given_up_ns).filter(|_| found) {
                 index.names.entry(dns.pid).or_default().push((end, &dns.name));
             }
         }
@@ -65,8 +65,8 @@ impl<'a> Index<'a> {
     }
 
     /// Where a request's operation is among those in flight.
-    pub(crate) fn flight(&self, request: u32) -> Option<usize> {
-        self.flights.get(&request).copied()
+    pub(crate) fn op(&self, request: u32) -> Option<usize> {
+        self.in_flight.get(&request).copied()
     }
 
     /// The name that a process looked up last by `at`.

@@ -1,6 +1,6 @@
 //! A command's spans in, stalls out: what cost time, why, and what may help. Pure, the same live
 //! and from a recording. One file a family; every threshold is in [`thresholds`]. [`live`] says
-//! which of them are to be told while the command runs.
+//! which of them are to be reported while the command runs.
 #![deny(unreachable_pub)]
 
 pub mod advice;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use case::Case;
 use finding::Finding;
 use model::evidence::Evidence;
-use model::operations::{Flight, Subject, Threads};
+use model::operations::{InFlight, Subject, Threads};
 use model::phases::Split;
 use model::record::{Ns, Phase};
 use model::report::{Severity, Stall};
@@ -159,20 +159,20 @@ fn because(case: &Case<'_>, found: &[Found]) -> Option<String> {
     if case.record.wall_ns.is_some() {
         return None;
     }
-    let flight = oldest(&case.flights, case.wall.1)?;
-    let whom = whom(case, flight);
+    let op = oldest(&case.in_flight, case.wall.1)?;
+    let whom = whom(case, op);
     let explains = |stall: &Stall| {
         let of_it = stall.host.as_ref().is_none_or(|host| whom.contains(host));
-        stall.end_ns >= case.wall.1 && stall.phase == flight.operation.phase && of_it
+        stall.end_ns >= case.wall.1 && stall.phase == op.operation.phase && of_it
     };
     let why = found.iter().find(|found| !found.info && explains(&found.stall))?;
     Some(why.stall.summary.clone())
 }
 
 /// The names by which findings are about the operation's peer.
-fn whom(case: &Case<'_>, flight: &Flight<'_>) -> Vec<String> {
-    match flight.subject {
-        Subject::Dns(question) => vec![question.record.server.clone()],
+fn whom(case: &Case<'_>, op: &InFlight<'_>) -> Vec<String> {
+    match op.subject {
+        Subject::Dns(query) => vec![query.record.server.clone()],
         Subject::DnsWait(wait) => vec![wait.server.clone()],
         Subject::Connect(connection)
         | Subject::Tls(connection)

@@ -1,6 +1,6 @@
-//! What is found in commands that run in, what is to be told of it out: a stall when it begins,
+//! What is found in commands that run in, what is to be reported of it out: a stall when it begins,
 //! when it gets worse, and when it is over. Bounded: however often something comes and goes, little
-//! is told of it.
+//! is reported of it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,19 +21,19 @@ const QUIET_NS: Ns = 1_000_000_000;
 const YOUNG_NS: Ns = 100_000_000;
 /// From look to look at a command of which nothing hangs.
 const MOVES_NS: Ns = 2_000_000_000;
-/// Stalls told of one command; the report has the others.
+/// Stalls reported of one command; the report has the others.
 const STALLS_MAX: usize = 64;
-/// How often one is told while its command runs. Its end is always told, with the command's.
+/// How often one is reported while its command runs. Its end is always reported, with the command's.
 const TELLINGS_MAX: u32 = 8;
 
 /// Kind, host, and which one of several.
 type Key = (StallName, Option<String>, u64);
 
-/// Says which stalls are to be told.
+/// Says which stalls are to be reported.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Teller {
+pub struct Reporter {
     commands: HashMap<u32, Known>,
-    /// Stalls told so far
+    /// Stalls reported so far
     numbers: u32,
     latest: Option<(u32, Seen)>,
 }
@@ -45,19 +45,19 @@ struct Known {
     changes: u64,
     looked_ns: Option<Ns>,
     because: Option<String>,
-    told: BTreeMap<Key, Told>,
+    reported: BTreeMap<Key, Reported>,
 }
 
-/// A stall that was told.
+/// A stall that was reported.
 #[derive(Clone, PartialEq, Debug)]
-struct Told {
+struct Reported {
     update: StallUpdate,
     times: u32,
     /// When it was last found waiting
     waited_ns: Ns,
 }
 
-impl Teller {
+impl Reporter {
     /// Looks at every command that waits or has news at `now`. `asleep`: of commands that run, since
     /// when every thread sleeps, where one does not. `waits_since`: since when a command waits for
     /// something, as far as that is known. `seen`: a look at it that somebody else had.
@@ -120,7 +120,7 @@ impl Known {
         let runs = !has_ended(command);
         let (now, look) = (seen.at, &seen.look);
         self.because.clone_from(&look.because);
-        let mut gone: Vec<Key> = self.told.keys().cloned().collect();
+        let mut gone: Vec<Key> = self.reported.keys().cloned().collect();
         for found in look.found.iter().filter(|found| !found.info) {
             let (about, mut stall) = (found.about, found.stall.clone());
             if runs {
@@ -129,24 +129,24 @@ impl Known {
             let lasts = runs && stall.end_ns >= now;
             let key = (stall.kind.clone(), stall.host.clone(), about);
             gone.retain(|other| *other != key);
-            if let Some(told) = self.told.get_mut(&key) {
-                due.extend(told.again(stall, lasts, runs, now));
-            } else if is_told(&stall, lasts, runs) && self.told.len() < STALLS_MAX {
+            if let Some(reported) = self.reported.get_mut(&key) {
+                due.extend(reported.again(stall, lasts, runs, now));
+            } else if is_reported(&stall, lasts, runs) && self.reported.len() < STALLS_MAX {
                 *numbers += 1;
                 let state = if lasts { StallState::Lasts } else { StallState::Over };
                 let update = StallUpdate { command: id, id: *numbers, state, stall };
                 due.push(update.clone());
-                self.told.insert(key, Told { update, times: 1, waited_ns: now });
+                self.reported.insert(key, Reported { update, times: 1, waited_ns: now });
             }
         }
-        for (_, told) in self.told.iter_mut().filter(|(key, _)| gone.contains(key)) {
-            due.extend(told.gone(runs, now));
+        for (_, reported) in self.reported.iter_mut().filter(|(key, _)| gone.contains(key)) {
+            due.extend(reported.gone(runs, now));
         }
     }
 }
 
-/// Whether what was not told yet is to be.
-fn is_told(stall: &Stall, lasts: bool, runs: bool) -> bool {
+/// Whether what was not reported yet is to be.
+fn is_reported(stall: &Stall, lasts: bool, runs: bool) -> bool {
     let bad = stall.severity >= Severity::Warning;
     if !runs {
         return bad;
@@ -166,7 +166,7 @@ fn so_far(stall: &Stall) -> Severity {
     by_cost.min(stall.severity)
 }
 
-impl Told {
+impl Reported {
     /// It was found again.
     fn again(&mut self, stall: Stall, lasts: bool, runs: bool, now: Ns) -> Option<StallUpdate> {
         let before = &self.update;
@@ -178,9 +178,9 @@ impl Told {
         } else {
             StallState::Over
         };
-        let told = if runs {
+        let reported = if runs {
             let worse = stall.severity > before.stall.severity;
-            // What comes back is told once it has cost as much again as is worth telling.
+            // What comes back is reported once it has cost as much again as is worth reporting.
             let back = before.state != StallState::Lasts
                 && state == StallState::Lasts
                 && stall.cost_ns >= before.stall.cost_ns + at::WARNING_NS;
@@ -189,17 +189,17 @@ impl Told {
         } else {
             before.state != state || before.stall != stall
         };
-        told.then(|| self.tell(StallUpdate { state, stall, ..self.update.clone() }))
+        reported.then(|| self.report(StallUpdate { state, stall, ..self.update.clone() }))
     }
 
     /// It was not found any more: another finding explains what was seen.
     fn gone(&mut self, runs: bool, now: Ns) -> Option<StallUpdate> {
         let quiet = !runs || now - self.waited_ns >= QUIET_NS && self.times < TELLINGS_MAX;
-        let told = self.update.state != StallState::Withdrawn && quiet;
-        told.then(|| self.tell(StallUpdate { state: StallState::Withdrawn, ..self.update.clone() }))
+        let reported = self.update.state != StallState::Withdrawn && quiet;
+        reported.then(|| self.report(StallUpdate { state: StallState::Withdrawn, ..self.update.clone() }))
     }
 
-    fn tell(&mut self, update: StallUpdate) -> StallUpdate {
+    fn report(&mut self, update: StallUpdate) -> StallUpdate {
         self.times += 1;
         self.update = update.clone();
         update

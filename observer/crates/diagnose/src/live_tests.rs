@@ -1,4 +1,4 @@
-//! A command that goes on in, what is told of it at each look out.
+//! A command that goes on in, what is reported of it at each look out.
 
 use StallState::{Lasts, Over, Withdrawn};
 use model::event::{Body, CommandUpdate, Event};
@@ -12,18 +12,18 @@ const S: Ns = 1_000_000_000;
 /// A go command that sleeps all the time, looked at twice a second.
 struct Live {
     state: State,
-    teller: Teller,
+    reporter: Reporter,
     now: Ns,
 }
 
 impl Live {
     fn new() -> Self {
-        let mut live = Self { state: State::new(), teller: Teller::default(), now: 0 };
+        let mut live = Self { state: State::new(), reporter: Reporter::default(), now: 0 };
         live.command(None);
         live
     }
 
-    fn tell(&mut self, body: Body) {
+    fn report(&mut self, body: Body) {
         self.state.apply(&Event { at_ns: self.now, body });
     }
 
@@ -32,16 +32,16 @@ impl Live {
         let local = Some(Local::default());
         let command = Command { id: 1, pid: 10, wall_ns, exit_code, local, ..Command::default() };
         let idle = wall_ns.map(|wall| vec![(0, wall)]).unwrap_or_default();
-        self.tell(Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
+        self.report(Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     }
 
-    fn question(&mut self, id: u32, start_ns: Ns, change: impl FnOnce(&mut Dns)) {
+    fn query(&mut self, id: u32, start_ns: Ns, change: impl FnOnce(&mut Dns)) {
         let server = "192.0.2.53:53".to_owned();
         let (name, qtype) = ("proxy.test".to_owned(), "A".to_owned());
         let mut dns =
             Dns { command: 1, id, pid: 10, server, name, qtype, attempt: 1, start_ns, ..Dns::default() };
         change(&mut dns);
-        self.tell(Body::Dns(dns));
+        self.report(Body::Dns(dns));
     }
 
     /// A hello that is not answered, or was by now.
@@ -60,35 +60,35 @@ impl Live {
             outcome: ConnectionOutcome::Open,
             ..Connection::default()
         };
-        self.tell(Body::Connection(connection));
+        self.report(Body::Connection(connection));
     }
 
-    /// What is told until then: when, which kind, how.
+    /// What is reported until then: when, which kind, how.
     fn until(&mut self, time: Ns) -> Vec<(Ns, StallName, StallState, Severity)> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         while self.now < time {
             self.now += S / 2;
             let due =
-                self.teller.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]), |_| None, |_| None);
+                self.reporter.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]), |_| None, |_| None);
             for update in due {
                 let severity = update.stall.severity;
-                told.push((self.now / MS, update.stall.kind.clone(), update.state, severity));
-                self.tell(Body::Stall(update));
+                reported.push((self.now / MS, update.stall.kind.clone(), update.state, severity));
+                self.report(Body::Stall(update));
             }
         }
-        told
+        reported
     }
 
     /// All of it again, at the end.
     fn end(&mut self) -> Vec<StallUpdate> {
         self.command(Some(self.now));
-        let told = self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None);
+        let reported = self.reporter.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None);
         assert_eq!(
-            self.teller.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None),
+            self.reporter.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None),
             [],
-            "told twice"
+            "reported twice"
         );
-        told
+        reported
     }
 }
 
@@ -97,32 +97,32 @@ fn hello(at: Ns, state: StallState, severity: Severity) -> (Ns, StallName, Stall
 }
 
 #[test]
-fn a_hang_is_told_at_its_threshold_when_it_gets_critical_and_when_it_is_over() {
+fn a_hang_is_reported_at_its_threshold_when_it_gets_critical_and_when_it_is_over() {
     let mut live = Live::new();
     live.hello(None);
-    let told = live.until(9 * S);
-    assert_eq!(told, [hello(2_500, Lasts, Severity::Warning), hello(5_500, Lasts, Severity::Critical)]);
-    let because = live.teller.because(1).unwrap();
+    let reported = live.until(9 * S);
+    assert_eq!(reported, [hello(2_500, Lasts, Severity::Warning), hello(5_500, Lasts, Severity::Critical)]);
+    let because = live.reporter.because(1).unwrap();
     assert!(because.starts_with("proxy.test did not answer 1 ClientHello"), "{because}");
     live.hello(Some(9 * S));
     // Over when it has been quiet for a second, with the end that it had.
     assert_eq!(live.until(15 * S), [hello(10_000, Over, Severity::Critical)]);
-    assert_eq!(live.teller.because(1), None);
+    assert_eq!(live.reporter.because(1), None);
 }
 
 #[test]
-fn the_last_that_is_told_is_what_the_report_says() {
+fn the_last_that_is_reported_is_what_the_report_says() {
     let mut live = Live::new();
     live.hello(None);
     live.until(9 * S);
     live.hello(Some(8 * S));
-    let told = live.end();
+    let reported = live.end();
     let report = crate::stalls(live.state.command(1).unwrap(), live.now);
     assert_eq!(
-        told.iter().map(|update| &update.stall).collect::<Vec<_>>(),
+        reported.iter().map(|update| &update.stall).collect::<Vec<_>>(),
         report.iter().collect::<Vec<_>>()
     );
-    assert!(told.iter().all(|update| update.state == Over && update.id == 1));
+    assert!(reported.iter().all(|update| update.state == Over && update.id == 1));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_has_another_reason_in_the_end_is_withdrawn() {
     live.hello(None);
     assert_eq!(live.until(3 * S).len(), 1);
     // It was answered all along: the answer was seen late.
-    live.tell(Body::Connection(Connection { command: 1, id: 1, ..Connection::default() }));
+    live.report(Body::Connection(Connection { command: 1, id: 1, ..Connection::default() }));
     assert_eq!(live.until(9 * S), [hello(4_000, Withdrawn, Severity::Warning)]);
     assert_eq!(live.end(), []);
 }
@@ -143,58 +143,61 @@ fn a_first_hiccup_is_no_warning_while_nobody_knows_how_long_the_command_takes() 
         dns.end_ns = Some(dns.start_ns + 200 * MS);
     };
     let mut live = Live::new();
-    live.question(1, 0, slow);
+    live.query(1, 0, slow);
     assert_eq!(live.until(S / 2), []);
     // Of half a second it is 40 per cent: the report calls it critical, and so does the end.
-    let told = live.end();
-    assert_eq!((told.len(), told[0].stall.severity, told[0].state), (1, Severity::Critical, Over));
+    let reported = live.end();
+    assert_eq!(
+        (reported.len(), reported[0].stall.severity, reported[0].state),
+        (1, Severity::Critical, Over)
+    );
     let mut longer = Live::new();
-    longer.question(1, 0, slow);
+    longer.query(1, 0, slow);
     assert_eq!((longer.until(20 * S), longer.end()), (vec![], vec![]));
 }
 
 #[test]
-fn what_comes_and_goes_is_told_a_few_times() {
+fn what_comes_and_goes_is_reported_a_few_times() {
     let mut live = Live::new();
     for round in 0..50 {
         let start = live.now;
-        live.question(round, start, |_| {});
+        live.query(round, start, |_| {});
         live.until(start + 4 * S);
-        live.question(round, start, |dns| (dns.end_ns, dns.timed_out) = (Some(start + 4 * S), true));
+        live.query(round, start, |dns| (dns.end_ns, dns.timed_out) = (Some(start + 4 * S), true));
         live.until(start + 6 * S);
     }
-    let known = &live.teller.commands[&1].told;
-    let times: Vec<u32> = known.values().map(|told| told.times).collect();
+    let known = &live.reporter.commands[&1].reported;
+    let times: Vec<u32> = known.values().map(|reported| reported.times).collect();
     assert_eq!(times, [TELLINGS_MAX], "{known:?}");
     assert_eq!(live.end().len(), 1);
 }
 
 #[test]
-fn a_command_with_very_many_stalls_is_told_some_of_them() {
+fn a_command_with_very_many_stalls_is_reported_some_of_them() {
     let mut live = Live::new();
     for id in 0..500 {
-        live.question(id, 0, |dns| dns.server = format!("192.0.2.{id}:53"));
+        live.query(id, 0, |dns| dns.server = format!("192.0.2.{id}:53"));
     }
     assert_eq!(live.until(3 * S).len(), STALLS_MAX);
     live.state.clear_command(1);
     live.until(4 * S);
-    assert!(live.teller.commands.is_empty());
+    assert!(live.reporter.commands.is_empty());
 }
 
 #[test]
-fn a_reason_is_told_only_of_the_wait_it_is_about() {
+fn a_reason_is_reported_only_of_the_wait_it_is_about() {
     let mut live = Live::new();
     live.hello(None);
     live.until(3 * S);
     // An older wait.
-    live.tell(Body::Lock(model::event::LockWait { command: 1, id: 1, pid: 10, ..Default::default() }));
+    live.report(Body::Lock(model::event::LockWait { command: 1, id: 1, pid: 10, ..Default::default() }));
     live.until(7 * S / 2);
-    let because = live.teller.because(1).unwrap().to_owned();
+    let because = live.reporter.because(1).unwrap().to_owned();
     assert!(because.starts_with("another process has the file lock"), "{because}");
     let mut other = Live::new();
-    other.question(1, 0, |_| {});
+    other.query(1, 0, |_| {});
     other.until(S);
-    assert_eq!(other.teller.because(1), None, "a second is nothing unusual");
+    assert_eq!(other.reporter.because(1), None, "a second is nothing unusual");
 }
 
 #[test]
@@ -204,8 +207,8 @@ fn a_command_that_moves_is_looked_at_now_and_then_and_one_that_hangs_each_time()
         let mut looks = Vec::new();
         for now in (1..=6).map(|half| half * S / 2) {
             live.command(None); // news
-            live.teller.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)), |_| None);
-            looks.push(live.teller.commands[&1].looked_ns == Some(now));
+            live.reporter.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)), |_| None);
+            looks.push(live.reporter.commands[&1].looked_ns == Some(now));
         }
         looks
     };

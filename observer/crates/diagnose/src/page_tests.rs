@@ -1,5 +1,5 @@
-//! `docs/stalls.md` beside what detectors tell. The tests of the detectors are run once more, in a
-//! process of their own, and write down every stall: what they never tell may not be on the page.
+//! `docs/stalls.md` beside what detectors report. The tests of the detectors are run once more, in a
+//! process of their own, and write down every stall: what they never report may not be on the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -73,14 +73,14 @@ fn page() -> BTreeMap<String, Section> {
     sections
 }
 
-/// Whether a remedy as it was told is the one on the page.
-fn is_remedy(told: &str, written: &str) -> bool {
+/// Whether a remedy as it was reported is the one on the page.
+fn is_remedy(reported: &str, written: &str) -> bool {
     let prefix = PLACES.iter().find_map(|place| written.strip_suffix(place));
-    prefix.map_or(told == written, |prefix| told.len() > prefix.len() && told.starts_with(prefix))
+    prefix.map_or(reported == written, |prefix| reported.len() > prefix.len() && reported.starts_with(prefix))
 }
 
-/// All that the detectors' own tests make them tell.
-fn told() -> Vec<Stall> {
+/// All that the detectors' own tests make them report.
+fn reported() -> Vec<Stall> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut tests = Command::new(std::env::current_exe().unwrap());
     let output = tests
@@ -95,14 +95,15 @@ fn told() -> Vec<Stall> {
 
 #[test]
 fn the_page_says_of_each_kind_what_the_detectors_do() {
-    let (page, told) = (page(), told());
-    let of = |kind: &str| told.iter().filter(move |stall| stall.kind.as_str() == kind).collect::<Vec<_>>();
-    let kinds: BTreeSet<&str> = told.iter().map(|stall| stall.kind.as_str()).collect();
-    assert_eq!(kinds, page.keys().map(String::as_str).collect(), "kinds told and kinds on the page");
+    let (page, reported) = (page(), reported());
+    let of =
+        |kind: &str| reported.iter().filter(move |stall| stall.kind.as_str() == kind).collect::<Vec<_>>();
+    let kinds: BTreeSet<&str> = reported.iter().map(|stall| stall.kind.as_str()).collect();
+    assert_eq!(kinds, page.keys().map(String::as_str).collect(), "kinds reported and kinds on the page");
     assert_eq!(
         kinds,
         StallKind::ALL.iter().map(|kind| kind.name()).collect(),
-        "kinds told and kinds there are"
+        "kinds reported and kinds there are"
     );
     let mut wrong = Vec::new();
     for (kind, section) in page {
@@ -111,20 +112,20 @@ fn the_page_says_of_each_kind_what_the_detectors_do() {
         let known = StallKind::named(&kind).map(StallKind::phases).unwrap_or_default();
         let known: BTreeSet<String> = known.iter().map(|phase| phase.name().to_owned()).collect();
         if phases != section.phases || phases != known {
-            wrong.push(format!("{kind} is told in {phases:?}, and said to be in {known:?}"));
+            wrong.push(format!("{kind} is reported in {phases:?}, and said to be in {known:?}"));
         }
         let offered: BTreeSet<&str> = of(&kind)
             .into_iter()
             .flat_map(|stall| stall.remedies.iter().flat_map(|remedy| remedy.name.split(" + ")))
             .collect();
         for written in &section.remedies {
-            if !offered.iter().any(|told| is_remedy(told, written)) {
+            if !offered.iter().any(|reported| is_remedy(reported, written)) {
                 wrong.push(format!("{kind} never offers {written}"));
             }
         }
-        for told in offered {
-            if !section.remedies.iter().any(|written| is_remedy(told, written)) {
-                wrong.push(format!("{kind} offers {told}, too"));
+        for reported in offered {
+            if !section.remedies.iter().any(|written| is_remedy(reported, written)) {
+                wrong.push(format!("{kind} offers {reported}, too"));
             }
         }
     }
@@ -143,7 +144,7 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn each_command_that_is_proposed_compares_with_remedies_that_there_are() {
     let lines: BTreeSet<String> =
-        told().into_iter().flat_map(|stall| stall.remedies).map(|remedy| remedy.attempt).collect();
+        reported().into_iter().flat_map(|stall| stall.remedies).map(|remedy| remedy.attempt).collect();
     assert!(lines.len() > 20, "{lines:?}");
     for line in lines {
         let line = line.split_once(" && ").map_or(&*line, |(_cd, line)| line);

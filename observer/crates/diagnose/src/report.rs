@@ -14,7 +14,7 @@ pub fn report(state: &State) -> Report {
     report_of(state, |_| None)
 }
 
-/// As [`report`]; `seen` is the latest look at a command, if there was one.
+/// As [`report()`]; `seen` is the latest look at a command, if there was one.
 pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> Report {
     let session = state.session();
     let mut report = Report {
@@ -37,7 +37,7 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> R
         let look = seen.unwrap_or_else(|| Arc::new(look(command, now, Threads::Unknown)));
         report.commands.extend(described(command, &look));
         report.processes.extend(command.processes.values().cloned());
-        dns.extend(command.dns.values().map(|question| &question.record));
+        dns.extend(command.dns.values().map(|query| &query.record));
         report.connections.extend(command.connections.values().map(Connection::from));
         requests.extend(command.requests.values());
     }

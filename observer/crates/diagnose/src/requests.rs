@@ -62,7 +62,7 @@ pub(crate) fn slow_answers(
     let longest =
         requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();
     let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();
-    let cost_ns = case.cost(|flight| match flight.subject {
+    let cost_ns = case.cost(|op| match op.subject {
         Subject::Request(request) if ids.contains(&request.id) => {
             // The way there and back takes its time, whoever answers.
             Some((request.start_ns + self::rtt(case, request).unwrap_or(0), head(case, request)))

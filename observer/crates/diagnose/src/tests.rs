@@ -30,7 +30,7 @@ fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
     stalls
 }
 
-/// A command of ten seconds that slept all the time, and what is told of it.
+/// A command of ten seconds that slept all the time, and what is reported of it.
 struct World(State, Command);
 
 impl World {
@@ -56,7 +56,7 @@ impl World {
         Self(State::new(), command)
     }
 
-    fn tell(mut self, at_ns: Ns, body: Body) -> Self {
+    fn report(mut self, at_ns: Ns, body: Body) -> Self {
         self.0.apply(&Event { at_ns, body });
         self
     }
@@ -83,10 +83,10 @@ impl World {
         };
         change(&mut dns);
         let given_up = dns.start_ns + 5 * S;
-        self.tell(given_up, Body::Dns(dns))
+        self.report(given_up, Body::Dns(dns))
     }
 
-    /// An unanswered question that was given up after five seconds.
+    /// An unanswered query that was given up after five seconds.
     fn unanswered(self, change: impl FnOnce(&mut Dns)) -> Self {
         self.dns(|dns| {
             (dns.rcode, dns.answers, dns.end_ns, dns.timed_out) = (None, None, None, true);
@@ -118,7 +118,7 @@ impl World {
             ..Connection::default()
         };
         change(&mut connection);
-        self.tell(S, Body::Connection(connection))
+        self.report(S, Body::Connection(connection))
     }
 
     fn request(self, change: impl FnOnce(&mut Request)) -> Self {
@@ -145,12 +145,12 @@ impl World {
             reset_code: None,
         };
         change(&mut request);
-        self.tell(2 * S, Body::Request(request))
+        self.report(2 * S, Body::Request(request))
     }
 
     fn retransmitted(self, times: &[Ns]) -> Self {
         times.iter().fold(self, |world, at_ns| {
-            world.tell(*at_ns, Body::Retransmission(Mark { command: 1, connection: 1, syn: false }))
+            world.report(*at_ns, Body::Retransmission(Mark { command: 1, connection: 1, syn: false }))
         })
     }
 

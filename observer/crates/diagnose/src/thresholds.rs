@@ -20,10 +20,10 @@ pub(crate) const WARNING_PERCENT: u64 = 5;
 /// An answer later than this is slow: resolvers answer from their cache within a round trip, which
 /// on earth is seldom longer.
 pub(crate) const DNS_SLOW_NS: Ns = 150 * MS;
-/// A question without an answer that was asked again, this long after it: a resolver asks again
-/// after a second at the least (resolv.conf's `timeout`), so less is another question's repetition.
+/// A query without an answer that was retried, this long after it: a resolver asks again
+/// after a second at the least (resolv.conf's `timeout`), so less is another query's repetition.
 pub(crate) const DNS_AGAIN_NS: Ns = 500 * MS;
-/// A question that is open this long will not be answered: Go and glibc ask again after 5 s, and
+/// A query that is open this long will not be answered: Go and glibc ask again after 5 s, and
 /// name servers that have to ask others themselves take a second at most.
 pub(crate) const DNS_UNANSWERED_NS: Ns = 2 * S;
 /// An IPv6 SYN without an answer for so long, with an IPv4 SYN after it, is Happy Eyeballs at work:
@@ -67,7 +67,7 @@ pub(crate) const LOSS_HOLDS_NS: Ns = 200 * MS;
 pub(crate) const REORDERED: u32 = 3;
 /// Streams that wait behind one lost segment before it is said.
 pub(crate) const LOSS_STREAMS: usize = 2;
-/// A wait for a lock is told from here on; shorter ones are the lock doing its work.
+/// A wait for a lock is distinguished from here on; shorter ones are the lock doing its work.
 pub(crate) const LOCK_NS: Ns = 100 * MS;
 /// A child that has nothing in flight and sleeps for so long waits for something else than the
 /// network; what git does by itself takes milliseconds.

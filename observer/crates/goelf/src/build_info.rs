@@ -5,7 +5,7 @@
 
 use object::ReadRef;
 
-use super::Refusal;
+use super::PlanError;
 use super::image::Image;
 
 /// Begins the section.
@@ -67,21 +67,21 @@ impl BuildInfo {
 }
 
 /// Reads the section.
-pub(crate) fn read<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<BuildInfo, Refusal> {
-    let section = image.section(".go.buildinfo").ok_or(Refusal::NotGo)?;
+pub(crate) fn read<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<BuildInfo, PlanError> {
+    let section = image.section(".go.buildinfo").ok_or(PlanError::NotGo)?;
     parse(image.contents(section, "build information", MAX_SECTION)?, section.addr)
 }
 
-fn parse(section: &[u8], addr: u64) -> Result<BuildInfo, Refusal> {
-    let damaged = Refusal::Damaged { what: "build information", at: addr };
+fn parse(section: &[u8], addr: u64) -> Result<BuildInfo, PlanError> {
+    let damaged = PlanError::Damaged { what: "build information", at: addr };
     if !section.starts_with(MAGIC) {
-        return Err(Refusal::NotGo);
+        return Err(PlanError::NotGo);
     }
     let (Some(flags), Some(texts)) = (section.get(15), section.get(HEADER..)) else {
         return Err(damaged);
     };
     if flags & INLINE == 0 {
-        return Err(Refusal::UnsupportedGo("before go1.18".into()));
+        return Err(PlanError::UnsupportedGo("before go1.18".into()));
     }
     let Some((version, rest)) = text(texts).filter(|(version, _)| version.len() <= MAX_VERSION) else {
         return Err(damaged);
@@ -224,7 +224,7 @@ mod tests {
     fn pointers_instead_of_texts_are_too_old() {
         let mut old = section("go1.17", "");
         old[15] = 0;
-        assert!(matches!(parse(&old, 0), Err(Refusal::UnsupportedGo(_))));
+        assert!(matches!(parse(&old, 0), Err(PlanError::UnsupportedGo(_))));
     }
 
     #[test]

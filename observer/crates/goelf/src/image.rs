@@ -13,7 +13,7 @@ use object::elf::{
 use object::read::elf::FileHeader as _;
 use object::{LittleEndian, ReadRef};
 
-use super::{Arch, Refusal};
+use super::{Arch, PlanError};
 
 /// The order of bytes; the crate wants it with every field.
 pub(crate) const LE: LittleEndian = LittleEndian;
@@ -104,21 +104,21 @@ struct Spent {
 
 impl<'d, R: ReadRef<'d>> Image<'d, R> {
     /// Reads the headers.
-    pub(crate) fn open(file: R) -> Result<Self, Refusal> {
-        let len = file.len().map_err(|()| Refusal::Unreadable { what: "the file's length", at: 0 })?;
+    pub(crate) fn open(file: R) -> Result<Self, PlanError> {
+        let len = file.len().map_err(|()| PlanError::Unreadable { what: "the file's length", at: 0 })?;
         if len < 4 || read(file, len, 0, 4, "ELF header")? != b"\x7fELF" {
-            return Err(Refusal::NotElf);
+            return Err(PlanError::NotElf);
         }
         check(len, 0, EHDR, "ELF header")?;
         let ident = read(file, len, 0, 16, "ELF header")?;
         if ident[4] != 2 || ident[5] != 1 {
-            return Err(Refusal::UnsupportedArch("a 32-bit or big-endian machine".into()));
+            return Err(PlanError::UnsupportedArch("a 32-bit or big-endian machine".into()));
         }
         let header = FileHeader64::<LittleEndian>::parse(file).map_err(damaged("ELF header", 0))?;
         let arch = match header.e_machine(LE) {
             EM_X86_64 => Arch::Amd64,
             EM_AARCH64 => Arch::Arm64,
-            other => return Err(Refusal::UnsupportedArch(machine(other))),
+            other => return Err(PlanError::UnsupportedArch(machine(other))),
         };
         Ok(Self {
             file,
@@ -159,21 +159,21 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
         section: &Section,
         what: &'static str,
         limit: u64,
-    ) -> Result<&'d [u8], Refusal> {
+    ) -> Result<&'d [u8], PlanError> {
         if section.size > limit {
-            return Err(Refusal::TooLarge { what, size: section.size, limit });
+            return Err(PlanError::TooLarge { what, size: section.size, limit });
         }
         self.read(section.offset, section.size, what)
     }
 
     /// The bytes that memory has at `extent` before anything runs or is relocated.
-    pub(crate) fn memory(&self, extent: Extent, what: &'static str) -> Result<&'d [u8], Refusal> {
-        let offset = self.offset(extent, false).ok_or(Refusal::Damaged { what, at: extent.addr })?;
+    pub(crate) fn memory(&self, extent: Extent, what: &'static str) -> Result<&'d [u8], PlanError> {
+        let offset = self.offset(extent, false).ok_or(PlanError::Damaged { what, at: extent.addr })?;
         self.read(offset, extent.size, what)
     }
 
     /// Reads within the limits of a whole file.
-    fn read(&self, offset: u64, size: u64, what: &'static str) -> Result<&'d [u8], Refusal> {
+    fn read(&self, offset: u64, size: u64, what: &'static str) -> Result<&'d [u8], PlanError> {
         check(self.len, offset, size, what)?;
         let mut spent = self.spent.borrow_mut();
         let Spent { ranges, read: before, work } = &mut *spent;
@@ -182,16 +182,16 @@ impl<'d, R: ReadRef<'d>> Image<'d, R> {
             *before = before.saturating_add(size);
         }
         if *before > MAX_READ || *work > MAX_WORK {
-            return Err(Refusal::TooLarge { what, size, limit: MAX_READ });
+            return Err(PlanError::TooLarge { what, size, limit: MAX_READ });
         }
         read(self.file, self.len, offset, size, what)
     }
 
     /// File offset and bytes of machine code. It must lie in `.text`, and in a segment that says
     /// the same about where in the file that is.
-    pub(crate) fn code(&self, extent: Extent, what: &'static str) -> Result<(u64, &'d [u8]), Refusal> {
-        let wrong = Refusal::Damaged { what, at: extent.addr };
-        let text = self.text().ok_or(Refusal::Damaged { what: "section .text", at: 0 })?;
+    pub(crate) fn code(&self, extent: Extent, what: &'static str) -> Result<(u64, &'d [u8]), PlanError> {
+        let wrong = PlanError::Damaged { what, at: extent.addr };
+        let text = self.text().ok_or(PlanError::Damaged { what: "section .text", at: 0 })?;
         let inside = extent.addr.checked_sub(text.addr);
         let Some(inside) = inside.filter(|at| within(*at, extent.size, text.size)) else {
             return Err(wrong);
@@ -224,11 +224,11 @@ fn within(at: u64, size: u64, len: u64) -> bool {
 }
 
 /// `size` bytes at `offset` lie in the file.
-fn check(len: u64, offset: u64, size: u64, what: &'static str) -> Result<(), Refusal> {
+fn check(len: u64, offset: u64, size: u64, what: &'static str) -> Result<(), PlanError> {
     match offset.checked_add(size) {
         Some(end) if end <= len => Ok(()),
-        Some(end) => Err(Refusal::Truncated { what, end, len }),
-        None => Err(Refusal::Damaged { what, at: offset }),
+        Some(end) => Err(PlanError::Truncated { what, end, len }),
+        None => Err(PlanError::Damaged { what, at: offset }),
     }
 }
 
@@ -238,20 +238,20 @@ fn read<'d, R: ReadRef<'d>>(
     offset: u64,
     size: u64,
     what: &'static str,
-) -> Result<&'d [u8], Refusal> {
+) -> Result<&'d [u8], PlanError> {
     check(len, offset, size, what)?;
-    file.read_bytes_at(offset, size).map_err(|()| Refusal::Unreadable { what, at: offset })
+    file.read_bytes_at(offset, size).map_err(|()| PlanError::Unreadable { what, at: offset })
 }
 
-fn damaged(what: &'static str, at: u64) -> impl Fn(object::Error) -> Refusal {
-    move |_| Refusal::Damaged { what, at }
+fn damaged(what: &'static str, at: u64) -> impl Fn(object::Error) -> PlanError {
+    move |_| PlanError::Damaged { what, at }
 }
 
 fn sections<'d, R: ReadRef<'d>>(
     file: R,
     len: u64,
     header: &FileHeader64<LittleEndian>,
-) -> Result<Vec<Section>, Refusal> {
+) -> Result<Vec<Section>, PlanError> {
     let what = "section headers";
     let at = header.e_shoff(LE);
     if at != 0 {
@@ -260,25 +260,25 @@ fn sections<'d, R: ReadRef<'d>>(
     let count = header.shnum(LE, file).map_err(damaged(what, at))?;
     if count > MAX_SECTIONS {
         let size = u64::from(count) * SHDR;
-        return Err(Refusal::TooLarge { what, size, limit: u64::from(MAX_SECTIONS) * SHDR });
+        return Err(PlanError::TooLarge { what, size, limit: u64::from(MAX_SECTIONS) * SHDR });
     }
     check(len, at, u64::from(count) * SHDR, what)?;
     let headers = header.section_headers(LE, file).map_err(damaged(what, at))?;
     if headers.is_empty() {
-        return Err(Refusal::Damaged { what, at });
+        return Err(PlanError::Damaged { what, at });
     }
     let names = header.shstrndx(LE, file).map_err(damaged("section names", at))?;
-    let names = headers.get(names as usize).ok_or(Refusal::Damaged { what: "section names", at })?;
+    let names = headers.get(names as usize).ok_or(PlanError::Damaged { what: "section names", at })?;
     let (start, size) = (names.sh_offset.get(LE), names.sh_size.get(LE));
     if size > MAX_NAMES {
-        return Err(Refusal::TooLarge { what: "section names", size, limit: MAX_NAMES });
+        return Err(PlanError::TooLarge { what: "section names", size, limit: MAX_NAMES });
     }
     let names = read(file, len, start, size, "section names")?;
     headers
         .iter()
         .map(|h| {
             let name = names.get(h.sh_name.get(LE) as usize..);
-            let name = name.ok_or(Refusal::Damaged { what: "name of a section", at: start })?;
+            let name = name.ok_or(PlanError::Damaged { what: "name of a section", at: start })?;
             // Many long ones that overlap would add up.
             let name = name.get(..MAX_NAME).unwrap_or(name);
             let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
@@ -299,13 +299,13 @@ fn segments<'d, R: ReadRef<'d>>(
     file: R,
     len: u64,
     header: &FileHeader64<LittleEndian>,
-) -> Result<Vec<Segment>, Refusal> {
+) -> Result<Vec<Segment>, PlanError> {
     let what = "program headers";
     let at = header.e_phoff(LE);
     let count = header.phnum(LE, file).map_err(damaged(what, at))?;
     if count > MAX_SEGMENTS {
         let size = u64::from(count) * PHDR;
-        return Err(Refusal::TooLarge { what, size, limit: u64::from(MAX_SEGMENTS) * PHDR });
+        return Err(PlanError::TooLarge { what, size, limit: u64::from(MAX_SEGMENTS) * PHDR });
     }
     check(len, at, u64::from(count) * PHDR, what)?;
     let headers = header.program_headers(LE, file).map_err(damaged(what, at))?;
@@ -317,7 +317,7 @@ fn segments<'d, R: ReadRef<'d>>(
         // Were they to overlap, the kernel would map the later one over the earlier.
         let end = addr.checked_add(h.p_memsz.get(LE).max(size));
         let Some(end) = end.filter(|_| addr >= end_before) else {
-            return Err(Refusal::Damaged { what: "segment", at: addr });
+            return Err(PlanError::Damaged { what: "segment", at: addr });
         };
         end_before = end;
         segments.push(Segment { addr, offset, size, executable: h.p_flags.get(LE).contains(PF_X) });

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! let own = std::fs::read(std::env::current_exe()?)?;
-//! assert_eq!(goelf::plan(&own[..]), Err(goelf::Refusal::NotGo)); // this test is no Go program
+//! assert_eq!(goelf::plan(&own[..]), Err(goelf::PlanError::NotGo)); // this test is no Go program
 //! # Ok::<(), std::io::Error>(())
 //! ```
 #![deny(unreachable_pub)]
@@ -14,7 +14,7 @@ mod build_info;
 mod code;
 mod image;
 mod moduledata;
-mod refusal;
+mod plan_error;
 mod search;
 mod symbols;
 
@@ -22,7 +22,7 @@ pub use build_info::BuildInfo;
 use code::Shape;
 use image::{Extent, Image};
 use object::ReadRef;
-pub use refusal::Refusal;
+pub use plan_error::PlanError;
 
 /// A TLS client's handshake, from its first byte sent to its last one received.
 const HANDSHAKE: &str = "crypto/tls.(*Conn).clientHandshake";
@@ -46,7 +46,7 @@ pub enum Arch {
 
 /// By which table the functions were found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FoundBy {
+pub enum LocatedBy {
     /// The ELF symbol table
     Symtab,
     /// The Go runtime's own tables, which stripping leaves alone
@@ -79,7 +79,7 @@ pub struct Plan {
     /// `crypto/tls.(*Conn).Read`
     pub read: Function,
     /// How the functions were found
-    pub found_by: FoundBy,
+    pub found_by: LocatedBy,
 }
 
 /// Makes the plan of a program.
@@ -89,11 +89,11 @@ pub struct Plan {
 ///
 /// # Errors
 /// The first thing that speaks against it; a program is refused rather than guessed at.
-pub fn plan<'d, R: ReadRef<'d>>(file: R) -> Result<Plan, Refusal> {
+pub fn plan<'d, R: ReadRef<'d>>(file: R) -> Result<Plan, PlanError> {
     let image = Image::open(file)?;
     let build = build_info::read(&image)?;
     if build.go_minor().is_none_or(|minor| minor < OLDEST_MINOR) {
-        return Err(Refusal::UnsupportedGo(build.go_version));
+        return Err(PlanError::UnsupportedGo(build.go_version));
     }
     let (extents, found_by) = locate(&image)?;
     let [handshake, write, read] = [(HANDSHAKE, 0), (WRITE, 1), (READ, 2)]
@@ -105,26 +105,26 @@ pub fn plan<'d, R: ReadRef<'d>>(file: R) -> Result<Plan, Refusal> {
 /// go1.18, which is when the present format began.
 ///
 /// # Errors
-/// [`Refusal::NotGo`] for other programs, and whatever makes the file unreadable as ELF.
-pub fn build_info<'d, R: ReadRef<'d>>(file: R) -> Result<BuildInfo, Refusal> {
+/// [`PlanError::NotGo`] for other programs, and whatever makes the file unreadable as ELF.
+pub fn build_info<'d, R: ReadRef<'d>>(file: R) -> Result<BuildInfo, PlanError> {
     build_info::read(&Image::open(file)?)
 }
 
 /// Finds the three functions, by symbols if there are any, else by the runtime's tables.
-fn locate<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<([Extent; 3], FoundBy), Refusal> {
+fn locate<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<([Extent; 3], LocatedBy), PlanError> {
     let symbols = symbols::find(image, [HANDSHAKE, WRITE, READ, moduledata::SYMBOL])?;
     if let [Some(handshake), Some(write), Some(read), _] = symbols {
-        return Ok(([handshake, write, read], FoundBy::Symtab));
+        return Ok(([handshake, write, read], LocatedBy::Symtab));
     }
-    let module = moduledata::address(image, symbols[3])?.ok_or(Refusal::Stripped)?;
+    let module = moduledata::address(image, symbols[3])?.ok_or(PlanError::Stripped)?;
     let found = moduledata::find(image, module, [HANDSHAKE, WRITE, READ])?;
     let [handshake, write, read] = found;
     let extents = [
-        handshake.ok_or(Refusal::NoTls(HANDSHAKE))?,
-        write.ok_or(Refusal::NoTls(WRITE))?,
-        read.ok_or(Refusal::NoTls(READ))?,
+        handshake.ok_or(PlanError::NoTls(HANDSHAKE))?,
+        write.ok_or(PlanError::NoTls(WRITE))?,
+        read.ok_or(PlanError::NoTls(READ))?,
     ];
-    Ok((extents, FoundBy::Moduledata))
+    Ok((extents, LocatedBy::Moduledata))
 }
 
 /// Turns a function's place in memory into its probes' places in the file.
@@ -132,19 +132,19 @@ fn function<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
     name: &'static str,
     extent: Extent,
-) -> Result<Function, Refusal> {
+) -> Result<Function, PlanError> {
     if extent.size == 0 {
-        return Err(Refusal::Damaged { what: "size of a function", at: extent.addr });
+        return Err(PlanError::Damaged { what: "size of a function", at: extent.addr });
     }
     if extent.size > MAX_FUNCTION {
-        return Err(Refusal::TooLarge { what: "function", size: extent.size, limit: MAX_FUNCTION });
+        return Err(PlanError::TooLarge { what: "function", size: extent.size, limit: MAX_FUNCTION });
     }
     let (start, bytes) = image.code(extent, name)?;
     let shape = match image.arch {
         Arch::Amd64 => code::amd64(bytes),
         Arch::Arm64 => code::arm64(bytes),
     };
-    let Shape { body, returns } = shape.map_err(|fault| Refusal::Code {
+    let Shape { body, returns } = shape.map_err(|fault| PlanError::Code {
         function: name,
         what: fault.what,
         at: start + u64::from(fault.at),

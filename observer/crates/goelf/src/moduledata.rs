@@ -8,7 +8,7 @@ use object::ReadRef;
 use object::elf::{R_AARCH64_RELATIVE, R_X86_64_RELATIVE, RelocationType, SHT_RELA};
 
 use super::image::{Extent, Image, MAX_READ, u32_at, u64_at};
-use super::{Arch, Refusal, search, symbols};
+use super::{Arch, PlanError, search, symbols};
 
 /// The symbol of the module data of a program.
 pub(crate) const SYMBOL: &str = "runtime.firstmoduledata";
@@ -29,7 +29,7 @@ pub(crate) const RELA: usize = 24;
 pub(crate) fn address<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
     symbol: Option<Extent>,
-) -> Result<Option<u64>, Refusal> {
+) -> Result<Option<u64>, PlanError> {
     let Some(section) = image.section(SECTION) else {
         return match symbol {
             Some(symbol) => Ok(Some(symbol.addr)),
@@ -37,7 +37,7 @@ pub(crate) fn address<'d, R: ReadRef<'d>>(
         };
     };
     if section.size < WORDS as u64 * 8 {
-        return Err(Refusal::Damaged { what: "section .go.module", at: section.addr });
+        return Err(PlanError::Damaged { what: "section .go.module", at: section.addr });
     }
     Ok(Some(section.addr))
 }
@@ -52,7 +52,7 @@ pub(crate) fn find<'d, R: ReadRef<'d>, const N: usize>(
     image: &Image<'d, R>,
     module: u64,
     names: [&str; N],
-) -> Result<[Option<Extent>; N], Refusal> {
+) -> Result<[Option<Extent>; N], PlanError> {
     Tables::read(image, module)?.find(names)
 }
 
@@ -69,9 +69,9 @@ struct Tables<'d> {
 }
 
 impl<'d> Tables<'d> {
-    fn read<R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> Result<Self, Refusal> {
+    fn read<R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> Result<Self, PlanError> {
         let words = words(image, module)?;
-        let wrong = |what| Refusal::Damaged { what, at: module };
+        let wrong = |what| PlanError::Damaged { what, at: module };
         let [header_at, names_at, names_len] = [words[0], words[1], words[2]];
         let [pcln_at, pcln_len, ftab_at, ftab_len] = [words[13], words[14], words[16], words[17]];
         let [min, max, text, etext] = [words[20], words[21], words[22], words[23]];
@@ -79,12 +79,12 @@ impl<'d> Tables<'d> {
         let header = image.memory(Extent { addr: header_at, size: HEADER }, "pclntab header")?;
         let field = |index: usize| u64_at(header, 8 + 8 * index).unwrap_or(0);
         if u64_at(header, 0) != Some(header_word(image.arch)) {
-            return Err(Refusal::Damaged { what: "pclntab header", at: header_at });
+            return Err(PlanError::Damaged { what: "pclntab header", at: header_at });
         }
         let functions = field(0);
         if functions > MAX_FUNCTIONS {
             let (size, limit) = (functions.saturating_mul(8), MAX_FUNCTIONS * 8);
-            return Err(Refusal::TooLarge { what: "table of functions", size, limit });
+            return Err(PlanError::TooLarge { what: "table of functions", size, limit });
         }
         // Zero since go1.26, and before it where a relocation fills it.
         let start = field(2);
@@ -119,12 +119,12 @@ impl<'d> Tables<'d> {
     }
 
     /// Address of a function's code; after the last one, the end of all code.
-    fn code(&self, index: usize) -> Result<u64, Refusal> {
+    fn code(&self, index: usize) -> Result<u64, PlanError> {
         let offset = u32_at(self.pcln, index * 8).ok_or(self.wrong(index))?;
         self.text.checked_add(u64::from(offset)).ok_or(self.wrong(index))
     }
 
-    fn find<const N: usize>(&self, names: [&str; N]) -> Result<[Option<Extent>; N], Refusal> {
+    fn find<const N: usize>(&self, names: [&str; N]) -> Result<[Option<Extent>; N], PlanError> {
         let mut found = [None; N];
         let mut addr = self.code(0)?;
         for index in 0..self.functions {
@@ -133,7 +133,7 @@ impl<'d> Tables<'d> {
             if let Some(wanted) = self.name(index, addr, &names)?
                 && found[wanted].replace(Extent { addr, size }).is_some()
             {
-                return Err(Refusal::Damaged { what: "a second function of one name", at: addr });
+                return Err(PlanError::Damaged { what: "a second function of one name", at: addr });
             }
             addr = next;
         }
@@ -141,7 +141,7 @@ impl<'d> Tables<'d> {
     }
 
     /// Which of the names the function has whose code is at `addr`.
-    fn name(&self, index: usize, addr: u64, names: &[&str]) -> Result<Option<usize>, Refusal> {
+    fn name(&self, index: usize, addr: u64, names: &[&str]) -> Result<Option<usize>, PlanError> {
         // A record begins with the function's code (u32) and its name (i32), both as offsets.
         let wrong = || self.wrong(index);
         let record = u32_at(self.pcln, index * 8 + 4).ok_or_else(wrong)? as usize;
@@ -154,13 +154,13 @@ impl<'d> Tables<'d> {
         Ok(names.iter().position(|wanted| symbols::is(name, wanted)))
     }
 
-    fn wrong(&self, index: usize) -> Refusal {
-        Refusal::Damaged { what: "table of functions", at: self.at.saturating_add(index as u64 * 8) }
+    fn wrong(&self, index: usize) -> PlanError {
+        PlanError::Damaged { what: "table of functions", at: self.at.saturating_add(index as u64 * 8) }
     }
 }
 
 /// The module data's first words, as the loader leaves them.
-fn words<'d, R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> Result<[u64; WORDS], Refusal> {
+fn words<'d, R: ReadRef<'d>>(image: &Image<'d, R>, module: u64) -> Result<[u64; WORDS], PlanError> {
     let bytes = image.memory(Extent { addr: module, size: WORDS as u64 * 8 }, "module data")?;
     let mut words = [0; WORDS];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
@@ -177,7 +177,7 @@ fn relocate<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
     module: u64,
     words: &mut [u64; WORDS],
-) -> Result<(), Refusal> {
+) -> Result<(), PlanError> {
     let relative = relative(image.arch);
     let mut left = MAX_READ;
     for section in image.sections_of(SHT_RELA) {
@@ -192,7 +192,7 @@ fn relocate<'d, R: ReadRef<'d>>(
             let Some(inside) = at.checked_sub(module) else { continue };
             let Some(word) = words.get_mut((inside / 8) as usize) else { continue };
             if inside % 8 != 0 || info != u64::from(relative.0) {
-                return Err(Refusal::Damaged { what: "relocation of the module data", at });
+                return Err(PlanError::Damaged { what: "relocation of the module data", at });
             }
             *word = addend;
         }

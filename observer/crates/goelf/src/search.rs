@@ -11,7 +11,7 @@
 use object::ReadRef;
 use object::elf::SHT_RELA;
 
-use super::Refusal;
+use super::PlanError;
 use super::image::{Extent, Image, MAX_READ, Section, u64_at};
 use super::moduledata::{RELA, header_word, holds, relative};
 
@@ -27,7 +27,7 @@ const CHUNK: u64 = 1 << 20;
 const MAX_PLACES: usize = 16;
 
 /// Finds the module data. `None` when no place holds them.
-pub(crate) fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u64>, Refusal> {
+pub(crate) fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u64>, PlanError> {
     let headers = match PCLNTAB.iter().find_map(|name| image.section(name)) {
         Some(section) => vec![section.addr],
         None => {
@@ -48,7 +48,7 @@ pub(crate) fn find<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<Option<u6
     for at in places {
         // Anything may hold that address: a place that fails the checks is none of the module's.
         if holds(image, at) && found.replace(at).is_some() {
-            return Err(Refusal::Damaged { what: "second module data", at });
+            return Err(PlanError::Damaged { what: "second module data", at });
         }
     }
     Ok(found)
@@ -60,12 +60,12 @@ fn in_data<'a, 'd, R: ReadRef<'d> + 'a>(
     sections: impl IntoIterator<Item = &'a Section>,
     words: &[u64],
     places: &mut Vec<u64>,
-) -> Result<(), Refusal> {
+) -> Result<(), PlanError> {
     let what = "data";
     let mut left = MAX_DATA;
     for section in sections {
         if section.size > left {
-            return Err(Refusal::TooLarge { what, size: section.size, limit: MAX_DATA });
+            return Err(PlanError::TooLarge { what, size: section.size, limit: MAX_DATA });
         }
         left -= section.size;
         // The module data are aligned in memory, and so in the section if that is.
@@ -90,7 +90,7 @@ fn relocated<'d, R: ReadRef<'d>>(
     image: &Image<'d, R>,
     headers: &[u64],
     places: &mut Vec<u64>,
-) -> Result<(), Refusal> {
+) -> Result<(), PlanError> {
     let relative = u64::from(relative(image.arch).0);
     let mut left = MAX_READ;
     for section in image.sections_of(SHT_RELA).filter(|section| section.loaded()) {
@@ -107,9 +107,9 @@ fn relocated<'d, R: ReadRef<'d>>(
     Ok(())
 }
 
-fn add(places: &mut Vec<u64>, at: u64) -> Result<(), Refusal> {
+fn add(places: &mut Vec<u64>, at: u64) -> Result<(), PlanError> {
     if places.len() == MAX_PLACES {
-        return Err(Refusal::Damaged {
+        return Err(PlanError::Damaged {
             what: "number of places that may be the pclntab's or point to it",
             at,
         });

@@ -3,7 +3,7 @@
 use object::ReadRef;
 use object::elf::{SHN_UNDEF, SHT_SYMTAB};
 
-use super::Refusal;
+use super::PlanError;
 use super::image::{Extent, Image, MAX_READ, u32_at, u64_at};
 
 const SYM: usize = 24;
@@ -13,12 +13,12 @@ const SYM: usize = 24;
 pub(crate) fn find<'d, R: ReadRef<'d>, const N: usize>(
     image: &Image<'d, R>,
     names: [&str; N],
-) -> Result<[Option<Extent>; N], Refusal> {
+) -> Result<[Option<Extent>; N], PlanError> {
     let mut found = [None; N];
     let Some(table) = image.sections_of(SHT_SYMTAB).next() else { return Ok(found) };
     let strings = image
         .section_number(table.link)
-        .ok_or(Refusal::Damaged { what: "link of the symbol table", at: u64::from(table.link) })?;
+        .ok_or(PlanError::Damaged { what: "link of the symbol table", at: u64::from(table.link) })?;
     let symbols = image.contents(table, "symbol table", MAX_READ)?;
     let strings = image.contents(strings, "symbol names", MAX_READ)?;
     for symbol in symbols.as_chunks::<SYM>().0 {
@@ -34,7 +34,7 @@ pub(crate) fn find<'d, R: ReadRef<'d>, const N: usize>(
         let extent = Extent { addr, size };
         match found[index].replace(extent) {
             Some(other) if other != extent => {
-                return Err(Refusal::Damaged { what: "a second symbol of one name", at: addr });
+                return Err(PlanError::Damaged { what: "a second symbol of one name", at: addr });
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use goelf::{Arch, FoundBy, Function, Plan, Refusal, build_info, plan};
+use goelf::{Arch, Function, LocatedBy, Plan, PlanError, build_info, plan};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, ReadCache, ReadRef};
 use proptest::prelude::*;
@@ -137,7 +137,7 @@ fn the_go_command_has_a_plan() {
     if plan.arch == Arch::Amd64 {
         assert!(functions(&plan).iter().all(|f| f.after_stack_check));
     }
-    if plan.found_by == FoundBy::Symtab {
+    if plan.found_by == LocatedBy::Symtab {
         assert_agrees_with_symbols(&PROGRAMS.go, &plan);
     }
 }
@@ -156,7 +156,7 @@ fn the_build_says_module_settings_and_cgo() {
 fn probes_go_where_the_symbols_say() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie] {
         let plan = plan(&**file).expect("a plan");
-        assert_eq!((plan.arch, plan.found_by), (Arch::Amd64, FoundBy::Symtab));
+        assert_eq!((plan.arch, plan.found_by), (Arch::Amd64, LocatedBy::Symtab));
         assert!(functions(&plan).iter().all(|f| f.after_stack_check));
         assert_agrees_with_symbols(file, &plan);
     }
@@ -165,7 +165,7 @@ fn probes_go_where_the_symbols_say() {
 #[test]
 fn an_arm64_program_has_a_plan_with_its_entries_on_first_bytes() {
     let plan = plan(&*PROGRAMS.arm64).expect("a plan");
-    assert_eq!((plan.arch, plan.found_by), (Arch::Arm64, FoundBy::Symtab));
+    assert_eq!((plan.arch, plan.found_by), (Arch::Arm64, LocatedBy::Symtab));
     assert!(functions(&plan).iter().all(|f| !f.after_stack_check));
     assert_agrees_with_symbols(&PROGRAMS.arm64, &plan);
 }
@@ -191,7 +191,7 @@ fn the_runtimes_tables_lead_to_the_same_plan_as_the_symbols() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie, &PROGRAMS.arm64] {
         let by_symbols = plan(&**file).expect("a plan");
         let by_tables = plan(&*without_symbols(file)).expect("a plan");
-        assert_eq!(by_tables, Plan { found_by: FoundBy::Moduledata, ..by_symbols });
+        assert_eq!(by_tables, Plan { found_by: LocatedBy::Moduledata, ..by_symbols });
     }
 }
 
@@ -200,7 +200,7 @@ fn a_stripped_program_has_the_plan_of_the_same_code() {
     for (whole, stripped) in [(&PROGRAMS.client, &PROGRAMS.stripped), (&PROGRAMS.pie, &PROGRAMS.pie_stripped)]
     {
         let plans = [plan(&**whole).expect("a plan"), plan(&**stripped).expect("a plan")];
-        assert_eq!(plans[1].found_by, FoundBy::Moduledata);
+        assert_eq!(plans[1].found_by, LocatedBy::Moduledata);
         for (a, b) in functions(&plans[0]).into_iter().zip(functions(&plans[1])) {
             // Where the linker puts a function may differ, what it consists of does not.
             let shape = |f: &Function| f.returns.iter().map(|at| at - f.entry).collect::<Vec<_>>();
@@ -216,7 +216,7 @@ fn a_stripped_program_has_the_plan_of_the_same_code() {
 fn relocations_fill_the_pointers_of_a_pie_whose_module_data_are_empty_on_disk() {
     for (file, arch) in [(&PROGRAMS.pie_stripped, Arch::Amd64), (&PROGRAMS.arm64_pie_stripped, Arch::Arm64)] {
         let whole = plan(&**file).expect("a plan");
-        assert_eq!((whole.arch, whole.found_by), (arch, FoundBy::Moduledata));
+        assert_eq!((whole.arch, whole.found_by), (arch, LocatedBy::Moduledata));
         // This linker leaves the pointers in place as well; not every linker does.
         let mut emptied = file.clone();
         for word in [0, 1, 13, 16, 20, 21, 22, 23] {
@@ -241,19 +241,19 @@ fn a_file_that_is_read_piece_by_piece_has_the_same_plan() {
 #[test]
 fn a_program_without_tls_is_refused_and_still_says_how_it_was_built() {
     for file in [&PROGRAMS.no_tls, &PROGRAMS.no_tls_stripped] {
-        assert_eq!(plan(&**file), Err(Refusal::NoTls("crypto/tls.(*Conn).clientHandshake")));
+        assert_eq!(plan(&**file), Err(PlanError::NoTls("crypto/tls.(*Conn).clientHandshake")));
         assert_eq!(build_info(&**file).expect("build").main_path.as_deref(), Some("example.test/program"));
     }
 }
 
 #[test]
 fn what_is_no_go_program_is_named() {
-    assert_eq!(plan(&b""[..]), Err(Refusal::NotElf));
-    assert_eq!(plan(&b"#!/bin/sh\necho hello\n"[..]), Err(Refusal::NotElf));
+    assert_eq!(plan(&b""[..]), Err(PlanError::NotElf));
+    assert_eq!(plan(&b"#!/bin/sh\necho hello\n"[..]), Err(PlanError::NotElf));
     // This test is an ELF program, and none of Go.
     let own = read(std::env::current_exe().expect("a path"));
-    assert_eq!(plan(&*own), Err(Refusal::NotGo));
-    assert_eq!(plan(&*PROGRAMS.riscv64), Err(Refusal::UnsupportedArch("riscv64".into())));
+    assert_eq!(plan(&*own), Err(PlanError::NotGo));
+    assert_eq!(plan(&*PROGRAMS.riscv64), Err(PlanError::UnsupportedArch("riscv64".into())));
 }
 
 /// Renames the section `.go.module`: what go1.21 to go1.25 do not have.
@@ -275,7 +275,7 @@ fn module_data_that_nothing_names_are_found_by_their_content() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie, &PROGRAMS.arm64] {
         let by_symbols = plan(&**file).expect("a plan");
         let by_content = plan(&*without_module_section(&without_symbols(file))).expect("a plan");
-        assert_eq!(by_content, Plan { found_by: FoundBy::Moduledata, ..by_symbols });
+        assert_eq!(by_content, Plan { found_by: LocatedBy::Moduledata, ..by_symbols });
     }
     for file in [&PROGRAMS.stripped, &PROGRAMS.pie_stripped, &PROGRAMS.arm64_pie_stripped] {
         assert_eq!(plan(&*without_module_section(file)), plan(&**file));
@@ -337,7 +337,7 @@ fn two_module_data_are_refused() {
     let data = elf(file).section_by_name(".data").and_then(|s| s.file_range()).expect("bytes").0 as usize;
     doubled.copy_within(module(file)..module(file) + 24 * 8, data.next_multiple_of(8));
     let refusal = plan(&*doubled).expect_err("two module data");
-    assert!(matches!(refusal, Refusal::Damaged { what: "second module data", .. }), "{refusal}");
+    assert!(matches!(refusal, PlanError::Damaged { what: "second module data", .. }), "{refusal}");
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn module_data_that_contradict_the_code_are_refused_as_stripped() {
     for word in [13, 17, 20, 21, 22] {
         let mut file = without_module_section(&PROGRAMS.stripped);
         file[module(&PROGRAMS.stripped) + word * 8] ^= 8;
-        assert_eq!(plan(&*file), Err(Refusal::Stripped), "word {word}");
+        assert_eq!(plan(&*file), Err(PlanError::Stripped), "word {word}");
     }
 }
 
@@ -355,7 +355,7 @@ fn symbols_module_data_and_pclntab_all_gone_is_refused() {
     let name = b"\0.gopclntab\0";
     let at = file.windows(name.len()).rposition(|window| window == name).expect("the section's name");
     file[at + 1] = b'x';
-    assert_eq!(plan(&*file), Err(Refusal::Stripped));
+    assert_eq!(plan(&*file), Err(PlanError::Stripped));
 }
 
 #[test]
@@ -366,8 +366,8 @@ fn a_program_cut_off_anywhere_is_refused_as_truncated() {
         for len in (0..2048).step_by(13).chain(across).chain([file.len() - 1]) {
             let refusal = plan(&file[..len]).expect_err("a part of a program");
             match len {
-                0..4 => assert_eq!(refusal, Refusal::NotElf),
-                _ => assert!(matches!(refusal, Refusal::Truncated { .. }), "{len} bytes: {refusal}"),
+                0..4 => assert_eq!(refusal, PlanError::NotElf),
+                _ => assert!(matches!(refusal, PlanError::Truncated { .. }), "{len} bytes: {refusal}"),
             }
         }
     }
@@ -460,7 +460,7 @@ impl<'a> ReadRef<'a> for Counted<'a> {
 
 /// The client's file with one of its sections somewhere else; its length is `len`. The result, and the
 /// bytes that were read for it.
-fn with_section(program: &[u8], name: &str, size: u64, len: u64) -> (Result<Plan, Refusal>, u64) {
+fn with_section(program: &[u8], name: &str, size: u64, len: u64) -> (Result<Plan, PlanError>, u64) {
     let mut file = program.to_vec();
     let index = elf(&file).section_by_name(name).expect("the section").index().0;
     let headers = u64::from_le_bytes(file[40..48].try_into().expect("8 bytes")) as usize;
@@ -488,7 +488,7 @@ fn a_table_of_any_size_is_not_read_beyond_the_limit_of_a_file() {
     ] {
         for size in [200 << 20, 250 << 20, 1 << 30] {
             let (plan, read) = with_section(program, section, size, 2 << 30);
-            assert!(matches!(plan, Err(Refusal::TooLarge { .. })), "{section} of {size}: {plan:?}");
+            assert!(matches!(plan, Err(PlanError::TooLarge { .. })), "{section} of {size}: {plan:?}");
             assert!(read <= LIMIT, "{section} of {size}: {read} bytes were read");
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! Kept: times, sizes, statuses, classes, versions, well-known public hosts, loopback addresses,
 //! names of well-known programs, the go command's own words. Everything else is replaced; what
-//! cannot be told apart is taken as private.
+//! cannot be distinguished is taken as private.
 
 mod names;
 

@@ -13,8 +13,8 @@ impl CommandState {
             return Cow::Borrowed(self);
         }
         let mut certain = self.clone();
-        certain.dns.retain(|_, question| {
-            question.record.end_ns.is_some() || self.gap_behind(question.record.start_ns).is_none()
+        certain.dns.retain(|_, query| {
+            query.record.end_ns.is_some() || self.gap_behind(query.record.start_ns).is_none()
         });
         certain.dns_waits.retain(|_, wait| wait.end_ns.is_some() || self.gap_behind(wait.start_ns).is_none());
         certain.locks.retain(|_, wait| wait.end_ns.is_some() || self.gap_behind(wait.start_ns).is_none());

@@ -40,7 +40,7 @@ pub enum Body {
     Idle(Idle),
     /// A process began, ran a new program, or ended
     Process(Process),
-    /// A DNS question was sent, answered or given up
+    /// A DNS query was sent, answered or given up
     Dns(Dns),
     /// A TCP connection changed its state. Requests that it carries, bytes and round-trip times alone
     /// are no change; its last event has them all
@@ -49,7 +49,7 @@ pub enum Body {
     Request(Request),
     /// A request was answered, or ended
     RequestUpdate(RequestUpdate),
-    /// A segment was sent again
+    /// A segment was retransmitted
     Retransmission(Mark),
     /// A reset was received or sent
     Reset(ResetMark),
@@ -127,13 +127,13 @@ pub struct Session {
     pub redacted: bool,
 }
 
-/// A command as it is known now. In an earlier recording its idle spells and gaps come with it.
+/// A command as it is known now. In an earlier recording its idle intervals and gaps come with it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct CommandUpdate {
     /// The record
     #[serde(flatten)]
     pub command: Command,
-    /// Spells in which every thread slept, `[start, end]`, in order of time, never told twice
+    /// Intervals in which every thread slept, `[start, end]`, in order of time, never reported twice
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idle: Vec<(Ns, Ns)>,
     /// Gaps in what is known of the command, in order of time; one that begins where the last one did
@@ -161,7 +161,7 @@ impl CommandUpdate {
 pub struct Idle {
     /// The command
     pub command: u32,
-    /// Spells in which every thread slept, `[start, end]`, in order of time, never told twice
+    /// Intervals in which every thread slept, `[start, end]`, in order of time, never reported twice
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idle: Vec<(Ns, Ns)>,
     /// Gaps in what is known of the command, in order of time; one that begins where the last one did
@@ -246,7 +246,7 @@ pub struct WindowMark {
     pub ours: bool,
     /// Closed
     pub zero: bool,
-    /// When the segment came that closed it; the event is told with the one after it
+    /// When the segment came that closed it; the event is reported with the one after it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ns: Option<Ns>,
 }
@@ -273,7 +273,7 @@ pub struct LockWait {
     pub joined_late: bool,
 }
 
-/// A process was found with a socket to a name server: it had asked a question that was not seen.
+/// A process was found with a socket to a name server: it had asked a query that was not seen.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DnsWait {
     /// The command
@@ -320,7 +320,7 @@ pub struct Earlier {
     pub age_ns: Option<Ns>,
 }
 
-/// A finding while the command runs: told when it begins, gets worse, and is over. Detectors find it
+/// A finding while the command runs: reported when it begins, gets worse, and is over. Detectors find it
 /// again in a recording, so a report does not depend on it; of a command that has ended, the last
 /// event of each number is as in the report.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -270,7 +270,7 @@ pub enum Evidence {
     },
     /// That many in flight, and this machine idle
     DownloadsFull {
-        /// In flight
+        /// In in-flight operation
         in_flight: u64,
         /// With no thread at work
         idle_ns: Ns,
@@ -815,7 +815,7 @@ mod tests {
 
     #[test]
     fn sentences_of_other_versions_stay_sentences() {
-        let earlier = json!(["SYN to 192.0.2.1:443, sent again once: unanswered for 1.00 s"]);
+        let earlier = json!(["SYN to 192.0.2.1:443, retransmitted once: unanswered for 1.00 s"]);
         let [Evidence::Words { words }] = &read_all(earlier)[..] else { panic!() };
         assert!(words.starts_with("SYN to"), "{words}");
         let later = json!([{"text": "all is well", "kind": "weather", "sky": "blue"}]);

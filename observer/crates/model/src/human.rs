@@ -51,9 +51,13 @@ pub fn percent(part: u64, whole: u64) -> String {
     if percent == 0 { "<1 %".to_owned() } else { format!("{percent} %") }
 }
 
-/// `1 request`, `2 requests`.
+/// `1 request`, `2 requests`, `2 queries`.
 pub fn count(n: u64, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+    match one.strip_suffix('y') {
+        _ if n == 1 => format!("1 {one}"),
+        Some(stem) => format!("{n} {stem}ies"),
+        None => format!("{n} {one}s"),
+    }
 }
 
 /// `columns` columns of a bar, to an eighth of one: `███▌`.

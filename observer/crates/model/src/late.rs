@@ -15,7 +15,7 @@ const APART_NS: Ns = 100_000_000;
 /// How it is with such a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Case {
-    /// What was sent is sent again and again, and nobody answers
+    /// What was sent is retransmitted and again, and nobody answers
     Dead,
     /// A SYN has no answer
     Syn,
@@ -94,7 +94,7 @@ pub(crate) fn summary(connection: &Connection) -> String {
             let times =
                 if found.retries == 1 { "once".to_owned() } else { format!("{} times", found.retries) };
             format!(
-                "{host}: {} sent and not acknowledged, sent again {times}, nothing heard of it{}{rtt}",
+                "{host}: {} sent and not acknowledged, retransmitted {times}, nothing heard of it{}{rtt}",
                 amount(found.unacked_bytes),
                 for_(found.since_acked_ns)
             )
@@ -137,8 +137,8 @@ fn amount(bytes: u64) -> String {
 pub(crate) fn handshake(host: &str, syn_retransmits: u32) -> String {
     match syn_retransmits {
         0 => format!("a TCP handshake with {host}"),
-        1 => format!("a TCP handshake with {host}, SYN sent again once"),
-        n => format!("a TCP handshake with {host}, SYN sent again {n} times"),
+        1 => format!("a TCP handshake with {host}, SYN retransmitted once"),
+        n => format!("a TCP handshake with {host}, SYN retransmitted {n} times"),
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
             ..found((0, 0), Found { state: TcpState::SynSent, ..Found::default() })
         };
         assert_eq!((phase(&syn), age(&syn)), (Some(Phase::Connect), None));
-        assert_eq!(summary(&syn), "a TCP handshake with 192.0.2.9:443, SYN sent again 3 times");
+        assert_eq!(summary(&syn), "a TCP handshake with 192.0.2.9:443, SYN retransmitted 3 times");
 
         let hello = found((1500, 0), Found { since_sent_ns: Some(3 * S), ..Found::default() });
         assert_eq!((phase(&hello), age(&hello)), (Some(Phase::Tls), Some(3 * S)));
@@ -191,20 +191,20 @@ mod tests {
         assert_eq!((phase(&dead), age(&dead)), (Some(Phase::Proxy), Some(9 * S)));
         assert_eq!(
             summary(&dead),
-            "192.0.2.9:443: 90 bytes sent and not acknowledged, sent again 4 times, nothing heard of it for 9.0 s \
+            "192.0.2.9:443: 90 bytes sent and not acknowledged, retransmitted 4 times, nothing heard of it for 9.0 s \
              (RTT 21 ms)"
         );
         assert!(rank(&dead) < rank(&syn) && rank(&hello) < rank(&silent));
     }
 
     #[test]
-    fn what_was_seen_after_all_is_not_told_from_the_outside() {
+    fn what_was_seen_after_all_is_not_distinguished_from_the_outside() {
         let seen = Connection { tls_start_ns: Some(1), ..found((1, 1), Found::default()) };
         assert_eq!((phase(&seen), age(&seen), rank(&seen)), (None, None, None));
     }
 
     #[test]
-    fn a_hello_that_was_sent_again_has_no_age() {
+    fn a_hello_that_was_retransmitted_has_no_age() {
         let again = found((1500, 0), Found { since_sent_ns: Some(S), ..Found::default() });
         assert_eq!(age(&Connection { retransmits: 1, ..again }), None);
     }

@@ -18,11 +18,11 @@ pub mod operations;
 pub mod phases;
 pub mod record;
 pub mod redact;
-pub mod refusal;
 pub mod remedy;
 pub mod report;
 pub mod stall;
 pub mod state;
+pub mod user_error;
 pub mod waiting;
 pub mod words;
 

@@ -7,7 +7,7 @@ use super::event::{DnsWait, LockWait};
 use super::late;
 use super::phases::{Input, Operation, Split, split};
 use super::record::{Connection, ConnectionOutcome, Gap, Ns, Phase, Process, Request, RequestOutcome};
-use super::state::{CommandState, Question};
+use super::state::{CommandState, Query};
 
 /// Programs that a go command fetches from version control with.
 const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
@@ -15,8 +15,8 @@ const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
 /// The record an operation is made of.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Subject<'a> {
-    /// A question to a name server
-    Dns(&'a Question),
+    /// A query to a name server
+    Dns(&'a Query),
     /// A TCP handshake
     Connect(&'a Connection),
     /// A TLS handshake
@@ -25,7 +25,7 @@ pub enum Subject<'a> {
     Helper(&'a Connection),
     /// A connection that was there before it could be seen, from when it was found
     Late(&'a Connection),
-    /// A question to a name server that was not seen
+    /// A query to a name server that was not seen
     DnsWait(&'a DnsWait),
     /// A request
     Request(&'a Request),
@@ -68,7 +68,7 @@ impl Subject<'_> {
     /// The process whose operation it is.
     pub fn pid(&self) -> u32 {
         match self {
-            Self::Dns(question) => question.record.pid,
+            Self::Dns(query) => query.record.pid,
             Self::Connect(connection)
             | Self::Tls(connection)
             | Self::Helper(connection)
@@ -82,7 +82,7 @@ impl Subject<'_> {
 
 /// An operation, the record it comes from, and whether it goes on.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Flight<'a> {
+pub struct InFlight<'a> {
     /// As the rule wants it
     pub operation: Operation<'a>,
     /// Where it comes from
@@ -110,15 +110,15 @@ impl CommandState {
 
     /// Where its wall time went up to `now`.
     pub fn split(&self, now: Ns, threads: Threads) -> Split {
-        self.split_flights(&self.flights(self.wall(now).1), now, threads)
+        self.split_flights(&self.in_flight(self.wall(now).1), now, threads)
     }
 
-    /// The same from what [`CommandState::flights`] gave for the end of [`CommandState::wall`].
-    pub fn split_flights(&self, flights: &[Flight<'_>], now: Ns, threads: Threads) -> Split {
+    /// The same from what [`CommandState::in_flight`] gave for the end of [`CommandState::wall`].
+    pub fn split_flights(&self, in_flight: &[InFlight<'_>], now: Ns, threads: Threads) -> Split {
         let wall = self.wall(now);
-        let operations: Vec<Operation<'_>> = flights.iter().map(|flight| flight.operation).collect();
+        let operations: Vec<Operation<'_>> = in_flight.iter().map(|op| op.operation).collect();
         let (mut idle, mut gaps) = (Cow::Borrowed(&self.idle), Cow::Borrowed(&self.gaps));
-        match self.tail(flights, wall, threads) {
+        match self.tail(in_flight, wall, threads) {
             Some(Tail::Sleeps(since)) => idle.to_mut().push((since, wall.1)),
             Some(Tail::Unknown(start_ns)) => {
                 gaps.to_mut().push(Gap { start_ns, end_ns: wall.1, idle_ns: None });
@@ -131,21 +131,21 @@ impl CommandState {
     }
 
     /// What a command that runs has done since the last sign of it. Sleep is reported when it is over.
-    pub fn tail(&self, flights: &[Flight<'_>], wall: (Ns, Ns), threads: Threads) -> Option<Tail> {
+    pub fn tail(&self, in_flight: &[InFlight<'_>], wall: (Ns, Ns), threads: Threads) -> Option<Tail> {
         if self.record.as_ref().is_none_or(|record| record.wall_ns.is_some()) {
             return None;
         }
         let idle = self.idle.last().map_or(wall.0, |idle| idle.1);
         let gap = self.gaps.last().map_or(wall.0, |gap| gap.end_ns);
-        let life = flights.iter().fold(idle.max(gap), |latest, flight| {
-            let end = if flight.open { 0 } else { flight.operation.end_ns };
-            latest.max(flight.operation.start_ns).max(end)
+        let life = in_flight.iter().fold(idle.max(gap), |latest, op| {
+            let end = if op.open { 0 } else { op.operation.end_ns };
+            latest.max(op.operation.start_ns).max(end)
         });
         let tail = match threads {
             Threads::Awake => return None,
             Threads::AsleepSince(since) => Tail::Sleeps(since.max(idle)),
             // With something open and no sign of life it sleeps.
-            Threads::Unknown if flights.iter().any(|flight| flight.open) => Tail::Sleeps(life),
+            Threads::Unknown if in_flight.iter().any(|op| op.open) => Tail::Sleeps(life),
             Threads::Unknown => Tail::Unknown(life),
         };
         let (Tail::Sleeps(since) | Tail::Unknown(since)) = tail;
@@ -153,8 +153,8 @@ impl CommandState {
     }
 
     /// Everything that was in flight; what is still open is taken to end at `until`.
-    pub fn flights<'a>(&'a self, until: Ns) -> Vec<Flight<'a>> {
-        let mut flights = Vec::new();
+    pub fn in_flight<'a>(&'a self, until: Ns) -> Vec<InFlight<'a>> {
+        let mut in_flight = Vec::new();
         let lives = self.lives();
         let mut add = |subject: Subject<'a>, phase, host, span: (Ns, Option<Ns>), error, bytes| {
             // What a process had in flight when it ended is not waited for any longer; nor, for all that
@@ -164,15 +164,15 @@ impl CommandState {
             let end = lost.map(|gap| gap.start_ns).or(end);
             let end_ns = end.unwrap_or(until).max(span.0);
             let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
-            flights.push(Flight { operation, subject, open: end.is_none() });
+            in_flight.push(InFlight { operation, subject, open: end.is_none() });
         };
-        // What a stub asks on its behalf happens inside the command's own question.
-        for question in self.dns.values().filter(|question| question.record.on_behalf_of.is_none()) {
-            let dns = &question.record;
-            let end = dns.end_ns.or(question.given_up_ns);
+        // What a stub asks on its behalf happens inside the command's own query.
+        for query in self.dns.values().filter(|query| query.record.on_behalf_of.is_none()) {
+            let dns = &query.record;
+            let end = dns.end_ns.or(query.given_up_ns);
             let phase = if self.helper(dns.pid, &dns.comm) { Phase::Vcs } else { Phase::Dns };
             let error = dns.timed_out || dns.rcode.as_deref().is_some_and(|rcode| rcode != "NOERROR");
-            add(Subject::Dns(question), phase, known(&dns.server), (dns.start_ns, end), error, None);
+            add(Subject::Dns(query), phase, known(&dns.server), (dns.start_ns, end), error, None);
         }
         for wait in self.dns_waits.values() {
             let phase = if self.helper(wait.pid, &wait.comm) { Phase::Vcs } else { Phase::Dns };
@@ -229,7 +229,7 @@ impl CommandState {
         for wait in self.locks.values() {
             add(Subject::Lock(wait), Phase::Lock, None, (wait.start_ns, wait.end_ns), false, None);
         }
-        flights
+        in_flight
     }
 
     /// The first gap behind `start` in which something that began then may have ended.
@@ -242,7 +242,7 @@ impl CommandState {
     fn end_lost(&self, subject: Subject<'_>, start: Ns, end: Option<Ns>) -> Option<&Gap> {
         let gap = self.gap_behind(start).filter(|gap| end.is_none_or(|end| gap.start_ns < end))?;
         let seen = match subject {
-            Subject::Dns(question) => question.record.end_ns.is_some(),
+            Subject::Dns(query) => query.record.end_ns.is_some(),
             Subject::DnsWait(wait) => wait.end_ns.is_some(),
             Subject::Connect(connection) => connection.connect_ns.is_some(),
             Subject::Tls(connection) => connection.tls_ns.is_some(),

@@ -38,11 +38,11 @@ type Row = (Phase, Option<String>, Ns, Ns, bool, bool);
 
 fn rows(bodies: impl IntoIterator<Item = Body>) -> Vec<Row> {
     let state = command(bodies);
-    let row = |flight: Flight<'_>| {
-        let op = flight.operation;
-        (op.phase, op.host.map(str::to_owned), op.start_ns, op.end_ns, op.error, flight.open)
+    let row = |one: InFlight<'_>| {
+        let op = one.operation;
+        (op.phase, op.host.map(str::to_owned), op.start_ns, op.end_ns, op.error, one.open)
     };
-    state.flights(100).into_iter().map(row).collect()
+    state.in_flight(100).into_iter().map(row).collect()
 }
 
 fn address() -> Option<String> {
@@ -117,7 +117,7 @@ fn what_the_observed_program_does_itself_is_never_vcs() {
 }
 
 #[test]
-fn a_question_ends_with_its_answer_or_when_it_was_given_up() {
+fn a_query_ends_with_its_answer_or_when_it_was_given_up() {
     let dns =
         Dns { command: 1, id: 1, pid: TOP, server: "192.0.2.1:443".into(), start_ns: 5, ..Dns::default() };
     let answered = Dns { end_ns: Some(9), rcode: Some("NXDOMAIN".into()), ..dns.clone() };
@@ -130,7 +130,7 @@ fn a_question_ends_with_its_answer_or_when_it_was_given_up() {
 }
 
 #[test]
-fn what_a_stub_asks_on_behalf_is_inside_the_commands_question() {
+fn what_a_stub_asks_on_behalf_is_inside_the_commands_query() {
     let own = Dns { command: 1, id: 1, pid: TOP, start_ns: 5, end_ns: Some(9), ..Dns::default() };
     let stub = Dns { id: 2, pid: 90, on_behalf_of: Some(1), start_ns: 6, end_ns: Some(8), ..own.clone() };
     assert_eq!(rows([Body::Dns(own), Body::Dns(stub)]), [(Phase::Dns, None, 5, 9, false, false)]);
@@ -154,7 +154,7 @@ fn a_lock_wait_is_lock() {
 }
 
 #[test]
-fn a_live_view_can_count_the_spell_that_has_not_ended() {
+fn a_live_view_can_count_the_interval_that_has_not_ended() {
     let mut state = State::new();
     let local = Some(crate::record::Local::default());
     let record = Command { id: 1, local, ..Command::default() };

@@ -1,7 +1,7 @@
-//! The wait-state rule: a command's wall interval, its idle spells and its operations in; time
+//! The wait-state rule: a command's wall interval, its idle intervals and its operations in; time
 //! by phase and by host out. A sweep over the sorted ends, O(n log n).
 //!
-//! An instant outside every idle spell is `local`. An idle one is split evenly over the phases
+//! An instant outside every idle interval is `local`. An idle one is split evenly over the phases
 //! with an operation in flight, and a phase's share evenly over the hosts of its operations;
 //! with none in flight it is `vcs` while a fetcher (git) runs, and else `unexplained`.
 //!
@@ -65,7 +65,7 @@ pub struct Operation<'a> {
 pub struct Input<'a> {
     /// Begin and end of the command, or of what is seen of it
     pub wall: (Ns, Ns),
-    /// Spells in which every thread slept
+    /// Intervals in which every thread slept
     pub idle: &'a [(Ns, Ns)],
     /// The kernel's accounts. `None`: the scheduler was not observed, all time counts as idle
     pub local: Option<Local>,
@@ -354,7 +354,7 @@ fn hosts(
 }
 
 /// The kernel's accounts cut to the time that is `local`. What is neither waiting for a CPU nor
-/// for the disk was on a CPU, spells too short to be told included.
+/// for the disk was on a CPU, intervals too short to be reported included.
 fn fit(local: Local, local_ns: Ns) -> Local {
     let runqueue_ns = local.runqueue_ns.min(local_ns);
     let disk_ns = local.disk_ns.min(local_ns - runqueue_ns);

@@ -157,15 +157,15 @@ fn operations() -> impl Strategy<Value = Vec<Operation<'static>>> {
     proptest::collection::vec(one, 0..20)
 }
 
-fn spells() -> impl Strategy<Value = Vec<(Ns, Ns)>> {
+fn intervals() -> impl Strategy<Value = Vec<(Ns, Ns)>> {
     proptest::collection::vec((0..20u64, 1..20u64), 0..8).prop_map(|gaps| {
         let mut at = 0;
-        let spell = |(gap, length)| {
+        let interval = |(gap, length)| {
             let start = at + gap;
             at = start + length;
             (start, at)
         };
-        gaps.into_iter().map(spell).collect()
+        gaps.into_iter().map(interval).collect()
     })
 }
 
@@ -175,7 +175,7 @@ type Units = (BTreeMap<Phase, u128>, BTreeMap<(Phase, Option<&'static str>), u12
 fn walk(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'static>]) -> (Units, Ns, Ns) {
     let (mut units, mut local, mut unexplained) = (Units::default(), 0, 0);
     for at in wall.0..wall.1 {
-        if !idle.iter().any(|spell| spell.0 <= at && at < spell.1) {
+        if !idle.iter().any(|interval| interval.0 <= at && at < interval.1) {
             local += 1;
             continue;
         }
@@ -198,7 +198,7 @@ fn walk(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'static>]) ->
 proptest! {
     #[test]
     fn the_sweep_agrees_with_a_walk_and_its_parts_add_up(
-        start in 0..50u64, length in 0..150u64, idle in spells(), ops in operations()
+        start in 0..50u64, length in 0..150u64, idle in intervals(), ops in operations()
     ) {
         let wall = (start, start + length);
         let split = apply(wall, &idle, &ops);

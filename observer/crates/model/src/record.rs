@@ -86,9 +86,9 @@ pub struct Resolver {
     pub servers: Vec<String>,
     /// Search list
     pub search: Vec<String>,
-    /// Seconds before a question is asked again
+    /// Seconds before a query is retried
     pub timeout_s: u32,
-    /// Questions to each server
+    /// Queries to each server
     pub attempts: u32,
 }
 
@@ -146,7 +146,7 @@ impl Go {
     }
 }
 
-/// A go command (with `run`: CMD), as its events tell it. An event holds the whole record; a
+/// A go command (with `run`: CMD), as its events report it. An event holds the whole record; a
 /// later one replaces it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
@@ -226,14 +226,14 @@ pub enum Transport {
     Tcp,
 }
 
-/// One question to one name server.
+/// One query to one name server.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Dns {
     /// The command
     pub command: u32,
-    /// Number of the question in this observation, from 1
+    /// Number of the query in this observation, from 1
     pub id: u32,
-    /// Number of the command's question that a local stub resolver passed on by this one; `None`
+    /// Number of the command's query that a local stub resolver passed on by this one; `None`
     /// for the command's own
     #[serde(default)]
     pub on_behalf_of: Option<u32>,
@@ -249,17 +249,17 @@ pub struct Dns {
     pub name: String,
     /// `A`, `AAAA`, …
     pub qtype: String,
-    /// 1 for the first question of this name and type by this process, 2 for its repetition …
+    /// 1 for the first query of this name and type by this process, 2 for its repetition …
     pub attempt: u32,
     /// `NOERROR`, `NXDOMAIN`, …; `None` without an answer
     pub rcode: Option<String>,
     /// Addresses or names in the answer
     pub answers: Option<u32>,
-    /// When the question was sent
+    /// When the query was sent
     pub start_ns: Ns,
     /// When the answer was read
     pub end_ns: Option<Ns>,
-    /// The process gave the question up without an answer
+    /// The process gave the query up without an answer
     pub timed_out: bool,
 }
 
@@ -315,9 +315,9 @@ pub struct Connection {
     pub end_ns: Option<Ns>,
     /// How it turned out
     pub outcome: ConnectionOutcome,
-    /// SYNs sent again
+    /// SYNs retransmitted
     pub syn_retransmits: u32,
-    /// Segments sent again, SYNs not counted
+    /// Segments retransmitted, SYNs not counted
     pub retransmits: u32,
     /// Of them, those that had arrived: the peer said that it had them already (RFC 2883)
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -389,7 +389,7 @@ pub struct Found {
     pub state: TcpState,
     /// Bytes that the peer had not acknowledged
     pub unacked_bytes: u64,
-    /// How often the oldest of them had been sent again
+    /// How often the oldest of them had been retransmitted
     pub retries: u32,
     /// How long ago the last byte had been sent; `None` when none was
     pub since_sent_ns: Option<Ns>,

@@ -37,7 +37,7 @@ pub struct Report {
     pub commands: Vec<Command>,
     /// Their processes, by start
     pub processes: Vec<Process>,
-    /// Their DNS questions, as they were asked
+    /// Their DNS queries, as they were asked
     pub dns: Vec<Dns>,
     /// Their connections, by number
     pub connections: Vec<Connection>,
@@ -195,7 +195,7 @@ pub struct Remedy {
     pub attempt: String,
 }
 
-/// One question to one name server.
+/// One query to one name server.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "as in record::Dns")]
 pub struct Dns {

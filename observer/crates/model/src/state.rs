@@ -24,11 +24,11 @@ use super::record::{
 pub struct Limits {
     /// Commands
     pub commands: usize,
-    /// Idle spells (16 bytes each)
+    /// Idle intervals (16 bytes each)
     pub idle: usize,
     /// Processes
     pub processes: usize,
-    /// DNS questions
+    /// DNS queries
     pub dns: usize,
     /// Connections
     pub connections: usize,
@@ -62,9 +62,9 @@ const CLEARED_MAX: usize = 1024;
 /// Gaps kept of one command; later ones lengthen the last.
 const GAPS_MAX: usize = 1024;
 
-/// A question and when it was given up.
+/// A query and when it was given up.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Question {
+pub struct Query {
     /// The latest record
     pub record: Dns,
     /// When an event first said that it was given up
@@ -74,7 +74,7 @@ pub struct Question {
 /// Something that is one moment at a connection.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Moment {
-    /// A segment was sent again
+    /// A segment was retransmitted
     Retransmission(Mark),
     /// A reset
     Reset(ResetMark),
@@ -85,16 +85,16 @@ pub enum Moment {
 /// What is known of one command.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct CommandState {
-    /// The command itself; `None` while only its spans were told
+    /// The command itself; `None` while only its spans were reported
     pub record: Option<Command>,
-    /// Spells in which every thread slept, in order, disjoint
+    /// Intervals in which every thread slept, in order, disjoint
     pub idle: Vec<(Ns, Ns)>,
     /// Gaps in what is known of it, in order, disjoint
     pub gaps: Vec<Gap>,
     /// Its processes by start and pid
     pub processes: BTreeMap<(Ns, u32), Process>,
-    /// Its questions by number
-    pub dns: BTreeMap<u32, Question>,
+    /// Its queries by number
+    pub dns: BTreeMap<u32, Query>,
     /// Its waits for name servers that were there when it was found, by number
     pub dns_waits: BTreeMap<u32, DnsWait>,
     /// Its connections by number. How many requests one carries is counted here
@@ -109,7 +109,7 @@ pub struct CommandState {
     pub waiting: Option<(Ns, Waiting)>,
     /// How many events it has taken in: whoever keeps something made of it sees that it is old
     pub changes: u64,
-    /// Requests that were told of a connection
+    /// Requests that were reported of a connection
     carried: BTreeMap<u32, u32>,
 }
 
@@ -231,7 +231,7 @@ impl State {
                 self.end = Some(end.duration_ns);
                 return true;
             }
-            // The detectors find it anew in what else is told.
+            // The detectors find it anew in what else is reported.
             Body::Stall(_) => return true,
             Body::Command(update) => update.command.id,
             Body::Idle(idle) => idle.command,
@@ -281,14 +281,14 @@ impl CommandState {
                 upsert(&mut self.processes, key, record, &mut held.processes, limits.processes)
             }
             Body::Dns(record) => {
-                let former = self.dns.get(&record.id).and_then(|question| question.given_up_ns);
+                let former = self.dns.get(&record.id).and_then(|query| query.given_up_ns);
                 let given_up_ns = former.or_else(|| record.timed_out.then_some(at));
-                let question = Question { record: record.clone(), given_up_ns };
-                upsert(&mut self.dns, record.id, &question, &mut held.dns, limits.dns)
+                let query = Query { record: record.clone(), given_up_ns };
+                upsert(&mut self.dns, record.id, &query, &mut held.dns, limits.dns)
             }
             Body::Connection(record) => {
                 let mut record = record.clone();
-                // A recording is exact where it ends; what carries requests meanwhile is not told again.
+                // A recording is exact where it ends; what carries requests meanwhile is not reported again.
                 record.requests = record.requests.max(self.carried.get(&record.id).copied().unwrap_or(0));
                 upsert(&mut self.connections, record.id, &record, &mut held.connections, limits.connections)
             }
@@ -331,10 +331,10 @@ impl CommandState {
         }
     }
 
-    /// Spells come in order; one that overlaps the last is cut, one that touches it joins it.
-    fn slept(&mut self, spells: &[(Ns, Ns)], held: &mut usize, limit: usize) -> bool {
+    /// Intervals come in order; one that overlaps the last is cut, one that touches it joins it.
+    fn slept(&mut self, intervals: &[(Ns, Ns)], held: &mut usize, limit: usize) -> bool {
         let mut fits = true;
-        for &(start, end) in spells {
+        for &(start, end) in intervals {
             let own = self.idle.len();
             let last = self.idle.last_mut();
             let start = last.as_ref().map_or(start, |last| start.max(last.1));
@@ -422,7 +422,7 @@ mod tests {
         Body::Request(Request { command, id, ..Request::default() })
     }
 
-    fn spells(idle: &[(Ns, Ns)]) -> Body {
+    fn intervals(idle: &[(Ns, Ns)]) -> Body {
         let command = Command { id: 1, ..Command::default() };
         Body::Command(CommandUpdate { command, idle: idle.to_vec(), gaps: Vec::new() })
     }
@@ -478,12 +478,12 @@ mod tests {
     }
 
     #[test]
-    fn spells_that_touch_or_overlap_become_one() {
+    fn intervals_that_touch_or_overlap_become_one() {
         let mut state = State::with_limits(Limits { idle: 2, ..Limits::default() });
-        state.apply(&at(9, spells(&[(1, 3), (3, 5), (4, 6), (9, 8)])));
-        state.apply(&at(9, spells(&[(7, 9)])));
+        state.apply(&at(9, intervals(&[(1, 3), (3, 5), (4, 6), (9, 8)])));
+        state.apply(&at(9, intervals(&[(7, 9)])));
         assert_eq!(state.command(1).unwrap().idle, [(1, 6), (7, 9)]);
-        state.apply(&at(20, spells(&[(9, 10), (12, 13)])));
+        state.apply(&at(20, intervals(&[(9, 10), (12, 13)])));
         assert_eq!(state.command(1).unwrap().idle, [(1, 6), (7, 10)]);
         assert_eq!(state.overflow(), 1);
     }
@@ -491,10 +491,10 @@ mod tests {
     #[test]
     fn giving_up_is_dated_by_the_event_that_first_says_so() {
         let mut state = State::new();
-        let question = Dns { command: 1, id: 1, timed_out: true, ..Dns::default() };
-        state.apply(&at(5, Body::Dns(Dns { timed_out: false, ..question.clone() })));
-        state.apply(&at(8, Body::Dns(question.clone())));
-        state.apply(&at(9, Body::Dns(question)));
+        let query = Dns { command: 1, id: 1, timed_out: true, ..Dns::default() };
+        state.apply(&at(5, Body::Dns(Dns { timed_out: false, ..query.clone() })));
+        state.apply(&at(8, Body::Dns(query.clone())));
+        state.apply(&at(9, Body::Dns(query)));
         assert_eq!(state.command(1).unwrap().dns[&1].given_up_ns, Some(8));
     }
 

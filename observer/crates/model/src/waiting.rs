@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::event::{Earlier, LockWait, Waiting};
 use super::late;
-use super::operations::{Flight, Subject, host_of};
+use super::operations::{InFlight, Subject, host_of};
 use super::record::{Class, Ns, Phase, Request};
 use super::state::{CommandState, State};
 
@@ -23,25 +23,25 @@ fn wait(state: &State, id: u32, now: Ns) -> Option<(Waiting, Ns)> {
     if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
         return None;
     }
-    let flights = command.flights(now);
-    let flight = oldest(&flights, now)?;
-    Some((waiting_for(command, id, flight, now), flight.operation.start_ns))
+    let in_flight = command.in_flight(now);
+    let op = oldest(&in_flight, now)?;
+    Some((waiting_for(command, id, op, now), op.operation.start_ns))
 }
 
 /// The operation that is waited for, of all that were in flight.
-pub fn oldest<'f, 'a>(flights: &'f [Flight<'a>], now: Ns) -> Option<&'f Flight<'a>> {
-    let open = flights.iter().filter(|flight| flight.open && flight.operation.start_ns <= now);
+pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: Ns) -> Option<&'f InFlight<'a>> {
+    let open = in_flight.iter().filter(|op| op.open && op.operation.start_ns <= now);
     // A connection of which the kernel knows no more than its silence may be idle: it comes last.
-    open.min_by_key(|flight| {
-        let late = if let Subject::Late(connection) = flight.subject { late::rank(connection) } else { None };
-        (late, flight.operation.start_ns, flight.operation.phase)
+    open.min_by_key(|op| {
+        let late = if let Subject::Late(connection) = op.subject { late::rank(connection) } else { None };
+        (late, op.operation.start_ns, op.operation.phase)
     })
 }
 
 /// What is said at `now` of a command that waits for that operation.
-pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns) -> Waiting {
+pub fn waiting_for(command: &CommandState, id: u32, op: &InFlight<'_>, now: Ns) -> Waiting {
     let unknown = Some(Earlier { age_ns: None });
-    let earlier = match flight.subject {
+    let earlier = match op.subject {
         Subject::Late(connection) => Some(Earlier { age_ns: late::age(connection) }),
         Subject::Helper(connection) if connection.joined_late => unknown,
         Subject::DnsWait(_) => unknown,
@@ -59,11 +59,11 @@ pub fn waiting_for(command: &CommandState, id: u32, flight: &Flight<'_>, now: Ns
     let age_ns = earlier.and_then(|earlier| earlier.age_ns);
     Waiting {
         command: id,
-        phase: flight.operation.phase,
-        host: flight.operation.host.map(str::to_owned),
-        since_ns: age_ns.map_or(flight.operation.start_ns, |age| now.saturating_sub(age)),
+        phase: op.operation.phase,
+        host: op.operation.host.map(str::to_owned),
+        since_ns: age_ns.map_or(op.operation.start_ns, |age| now.saturating_sub(age)),
         earlier,
-        summary: summary(command, flight),
+        summary: summary(command, op),
         because: None,
     }
 }
@@ -111,10 +111,10 @@ impl Announcer {
     }
 }
 
-fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
-    match flight.subject {
-        Subject::Dns(question) => {
-            let dns = &question.record;
+fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
+    match op.subject {
+        Subject::Dns(query) => {
+            let dns = &query.record;
             let again = if dns.attempt > 1 { format!(", attempt {}", dns.attempt) } else { String::new() };
             let behind = of_stub(command, dns.id);
             format!(
@@ -135,9 +135,9 @@ fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
         }
         Subject::Late(connection) => late::summary(connection),
         Subject::DnsWait(wait) => {
-            format!("an answer of the name server {} to a question that was not seen", wait.server)
+            format!("an answer of the name server {} to a query that was not seen", wait.server)
         }
-        Subject::Request(request) => of_request(flight.operation.phase, request),
+        Subject::Request(request) => of_request(op.operation.phase, request),
         Subject::Lock(wait) => of_lock(command, wait),
     }
 }
@@ -145,10 +145,9 @@ fn summary(command: &CommandState, flight: &Flight<'_>) -> String {
 /// What the server itself waits for, when it is a local stub resolver: the servers it has asked
 /// and that have not answered.
 fn of_stub(command: &CommandState, id: u32) -> String {
-    let passed_on = command.dns.values().filter(|question| question.record.on_behalf_of == Some(id));
-    let open =
-        passed_on.filter(|question| question.record.end_ns.is_none() && question.given_up_ns.is_none());
-    let open: Vec<_> = open.map(|question| &question.record).collect();
+    let passed_on = command.dns.values().filter(|query| query.record.on_behalf_of == Some(id));
+    let open = passed_on.filter(|query| query.record.end_ns.is_none() && query.given_up_ns.is_none());
+    let open: Vec<_> = open.map(|query| &query.record).collect();
     let Some(first) = open.first() else { return String::new() };
     let mut servers: Vec<&str> = open.iter().map(|dns| dns.server.as_str()).collect();
     servers.sort_unstable();

@@ -19,7 +19,7 @@ pub const fn phase(phase: Phase) -> &'static str {
     }
 }
 
-/// A phase's letter, which tells it from the others beside its colour: its initial, or where two
+/// A phase's letter, which distinguishes it from the others beside its colour: its initial, or where two
 /// begin alike the letter that stands out.
 pub const fn letter(phase: Phase) -> char {
     match phase {
@@ -86,8 +86,8 @@ pub const fn outcome(outcome: ConnectionOutcome) -> &'static str {
 pub fn trouble(connection: &Connection) -> Vec<String> {
     let late = connection.received_out_of_order.unwrap_or(0);
     [
-        (connection.syn_retransmits, "SYN", "sent again"),
-        (connection.retransmits, "segment", "sent again"),
+        (connection.syn_retransmits, "SYN", "retransmitted"),
+        (connection.retransmits, "segment", "retransmitted"),
         (late, "segment", "received out of order"),
         (connection.resets, "reset", ""),
         (connection.zero_windows, "time", "a window was full"),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_once_and_ends_the_recording() {
+    fn a_full_disk_is_reported_once_and_ends_the_recording() {
         let mut recorder = Recorder::new(Disk(300, Vec::new()), "rec.jsonl", &session());
         recorder.flush().unwrap();
         for _ in 0..10 {

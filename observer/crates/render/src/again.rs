@@ -1,4 +1,4 @@
-//! What is sent again: the first time of a connection or a question is said at once, from then on
+//! What is retransmitted: the first time of a connection or a query is said at once, from then on
 //! it is counted.
 
 use std::collections::{HashMap, HashSet};
@@ -7,7 +7,7 @@ use model::State;
 use model::event::{Body, Event};
 use model::operations::host_of;
 
-/// What was told.
+/// What was reported.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Again {
     commands: HashMap<u32, Of>,
@@ -18,15 +18,15 @@ pub struct Again {
 struct Of {
     /// By connection, and whether they were SYNs
     segments: HashMap<(u32, bool), u32>,
-    /// Questions that were asked again
-    questions: HashSet<u32>,
+    /// Queries that were retried
+    queries: HashSet<u32>,
     total: u64,
 }
 
 impl Again {
     /// What is to be said of an event that `state` has taken in; `None` when it is no repetition, or
-    /// one of many: the first is told, then the second, the fourth, and so on.
-    pub fn tell(&mut self, state: &State, event: &Event) -> Option<String> {
+    /// one of many: the first is reported, then the second, the fourth, and so on.
+    pub fn report(&mut self, state: &State, event: &Event) -> Option<String> {
         match &event.body {
             Body::Retransmission(mark) => {
                 let of = self.commands.entry(mark.command).or_default();
@@ -35,23 +35,23 @@ impl Again {
                 *times += 1;
                 let what = if mark.syn { "SYN" } else { "segment" };
                 let times = times.is_power_of_two().then(|| self::times(*times))?;
-                Some(format!("{what} sent again{times}{}", to(state, mark.command, mark.connection)))
+                Some(format!("{what} retransmitted{times}{}", to(state, mark.command, mark.connection)))
             }
             Body::Dns(dns) if dns.attempt > 1 && dns.end_ns.is_none() => {
                 let of = self.commands.entry(dns.command).or_default();
-                if !of.questions.insert(dns.id) {
+                if !of.queries.insert(dns.id) {
                     return None;
                 }
                 of.total += 1;
                 let times = dns.attempt - 1;
                 let times = times.is_power_of_two().then(|| self::times(times))?;
-                Some(format!("question asked again{times}: {} ({}) of {}", dns.name, dns.qtype, dns.server))
+                Some(format!("query retried{times}: {} ({}) of {}", dns.name, dns.qtype, dns.server))
             }
             _ => None,
         }
     }
 
-    /// How much a command sent again.
+    /// How much a command retransmitted.
     pub fn total(&self, command: u32) -> u64 {
         self.commands.get(&command).map_or(0, |of| of.total)
     }
@@ -79,18 +79,18 @@ mod tests {
 
     use super::*;
 
-    fn told(bodies: impl IntoIterator<Item = Body>) -> Vec<String> {
+    fn reported(bodies: impl IntoIterator<Item = Body>) -> Vec<String> {
         let (mut state, mut again) = (State::new(), Again::default());
         let events = bodies.into_iter().map(|body| Event { at_ns: 0, body });
-        let tell = |event: Event| {
+        let report = |event: Event| {
             state.apply(&event);
-            again.tell(&state, &event)
+            again.report(&state, &event)
         };
-        events.filter_map(tell).collect()
+        events.filter_map(report).collect()
     }
 
     #[test]
-    fn the_first_segment_of_a_connection_is_told_at_once_and_then_each_doubling() {
+    fn the_first_segment_of_a_connection_is_reported_at_once_and_then_each_doubling() {
         let connection = |id| Connection {
             command: 1,
             id,
@@ -101,31 +101,31 @@ mod tests {
         let mut bodies = vec![Body::Connection(connection(1)), again(1, true)];
         bodies.extend((0..1000).map(|_| again(1, false)));
         bodies.push(again(2, false));
-        let told = told(bodies);
+        let reported = reported(bodies);
         assert_eq!(
-            told[..3],
+            reported[..3],
             [
-                "SYN sent again on the connection to proxy.test",
-                "segment sent again on the connection to proxy.test",
-                "segment sent again 2 times on the connection to proxy.test"
+                "SYN retransmitted on the connection to proxy.test",
+                "segment retransmitted on the connection to proxy.test",
+                "segment retransmitted 2 times on the connection to proxy.test"
             ]
         );
-        assert_eq!((told.len(), told.last().unwrap().as_str()), (12, "segment sent again"));
+        assert_eq!((reported.len(), reported.last().unwrap().as_str()), (12, "segment retransmitted"));
     }
 
     #[test]
-    fn a_question_is_told_when_it_is_asked_again_and_once() {
+    fn a_query_is_reported_when_it_is_retried_and_once() {
         let dns = |id, attempt| {
             let server = "192.0.2.53:53".to_owned();
             let (name, qtype) = ("proxy.test".to_owned(), "A".to_owned());
             Body::Dns(Dns { command: 1, id, attempt, server, name, qtype, ..Dns::default() })
         };
-        let told = told([dns(1, 1), dns(2, 2), dns(2, 2), dns(3, 3)]);
+        let reported = reported([dns(1, 1), dns(2, 2), dns(2, 2), dns(3, 3)]);
         assert_eq!(
-            told,
+            reported,
             [
-                "question asked again: proxy.test (A) of 192.0.2.53:53",
-                "question asked again 2 times: proxy.test (A) of 192.0.2.53:53"
+                "query retried: proxy.test (A) of 192.0.2.53:53",
+                "query retried 2 times: proxy.test (A) of 192.0.2.53:53"
             ]
         );
     }

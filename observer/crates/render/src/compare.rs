@@ -219,7 +219,7 @@ fn runs(page: &mut Page, answer: &Answer) {
             side.name,
             count(middle(side, |run| run.requests), "request"),
             count(middle(side, |run| run.connections), "connection"),
-            count(middle(side, |run| run.dns), "DNS question")
+            count(middle(side, |run| run.dns), "DNS query")
         )
     };
     page.line(2, DIM, &format!("In the middle {}; {}", side(&answer.baseline), side(&answer.tried)));

@@ -16,11 +16,11 @@ use model::{State, words};
 
 use super::again::{Again, to};
 
-/// Turns events into lines. Span events repeat what was told before; each step is a line once.
+/// Turns events into lines. Span events repeat what was reported before; each step is a line once.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
-    /// By command, the steps that were told
-    told: HashMap<u32, HashSet<Step>>,
+    /// By command, the steps that were reported
+    reported: HashMap<u32, HashSet<Step>>,
     again: Again,
     loss: Loss,
 }
@@ -41,7 +41,7 @@ enum Step {
 }
 
 impl Lines {
-    /// Nothing told yet.
+    /// Nothing reported yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,7 +49,7 @@ impl Lines {
     /// The line for `event`, which `state` has taken in already; `None` when it says nothing new.
     /// Without its end, one line, safe for a terminal.
     pub fn line(&mut self, state: &State, event: &Event) -> Option<String> {
-        let again = self.again.tell(state, event);
+        let again = self.again.report(state, event);
         let (command, text) = match &event.body {
             Body::Session(_) | Body::End(_) => return None,
             Body::Loss(loss) => {
@@ -118,19 +118,19 @@ impl Lines {
     }
 
     fn once(&mut self, command: u32, step: Step, text: impl FnOnce() -> String) -> Option<String> {
-        self.told.entry(command).or_default().insert(step).then(text)
+        self.reported.entry(command).or_default().insert(step).then(text)
     }
 
     /// Keeps only commands that still run, so that a day of watching does not grow it. Of the one
     /// that ended just now, that it did.
     fn forget_ended(&mut self, state: &State, id: u32) {
-        self.told.retain(|known, _| {
+        self.reported.retain(|known, _| {
             state
                 .command(*known)
                 .is_some_and(|command| command.record.as_ref().is_none_or(|record| record.wall_ns.is_none()))
         });
-        self.again.keep(|known| self.told.contains_key(&known));
-        self.told.insert(id, HashSet::from([Step::Began, Step::Ended]));
+        self.again.keep(|known| self.reported.contains_key(&known));
+        self.reported.insert(id, HashSet::from([Step::Began, Step::Ended]));
     }
 
     fn process(&mut self, process: &Process) -> Option<String> {
@@ -154,15 +154,15 @@ impl Lines {
         self.once(dns.command, Step::Dns(dns.id), || {
             let by = if dns.comm.is_empty() { "its stub resolver" } else { &dns.comm };
             let by = dns.on_behalf_of.map_or_else(String::new, |_| format!(" asked by {by} on its behalf"));
-            let question = format!("dns {} ({}) of {}{by}", dns.name, dns.qtype, dns.server);
-            let Some(end) = dns.end_ns else { return format!("{question}: given up, no answer") };
+            let query = format!("dns {} ({}) of {}{by}", dns.name, dns.qtype, dns.server);
+            let Some(end) = dns.end_ns else { return format!("{query}: given up, no answer") };
             let took = duration(end.saturating_sub(dns.start_ns));
             match (dns.rcode.as_deref(), dns.answers) {
                 (Some("NOERROR") | None, Some(n)) => {
-                    format!("{question}: {} in {took}", count(u64::from(n), "answer"))
+                    format!("{query}: {} in {took}", count(u64::from(n), "answer"))
                 }
-                (Some(rcode), _) => format!("{question}: {rcode} in {took}"),
-                (None, None) => format!("{question}: answered in {took}"),
+                (Some(rcode), _) => format!("{query}: {rcode} in {took}"),
+                (None, None) => format!("{query}: answered in {took}"),
             }
         })
     }
@@ -188,7 +188,7 @@ impl Lines {
                 let requests = count(u64::from(connection.requests), "request");
                 let again = match connection.retransmits {
                     0 => String::new(),
-                    n => format!(", {} sent again", count(u64::from(n), "segment")),
+                    n => format!(", {} retransmitted", count(u64::from(n), "segment")),
                 };
                 format!("connection to {}: {}, {requests}{again}", host(), words::outcome(connection.outcome))
             });
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_told_at_its_beginning_and_summed_up_at_its_end() {
+    fn a_command_is_reported_at_its_beginning_and_summed_up_at_its_end() {
         let request = Request {
             command: 1,
             id: 1,
@@ -386,7 +386,7 @@ mod tests {
             requests: 2,
             ..tls.clone()
         };
-        let told = lines(
+        let reported = lines(
             [
                 Body::Connection(syn),
                 Body::Connection(tcp),
@@ -396,13 +396,13 @@ mod tests {
             ]
             .map(|body| (0, body)),
         );
-        let told: Vec<&str> = told.iter().map(|line| &line[18..]).collect();
+        let reported: Vec<&str> = reported.iter().map(|line| &line[18..]).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "tcp to 192.0.2.1:443 in 20.0 ms",
                 "tls 1.3 with proxy.test (192.0.2.1:443) in 30.0 ms, h2",
-                "segment sent again on the connection to proxy.test",
+                "segment retransmitted on the connection to proxy.test",
                 "connection to proxy.test (192.0.2.1:443): closed in order, 2 requests",
             ]
         );
@@ -446,14 +446,14 @@ mod tests {
             fatal: false,
             remedies: vec![remedy],
         };
-        let told = [StallState::Lasts, StallState::Over, StallState::Withdrawn].map(|state| {
+        let reported = [StallState::Lasts, StallState::Over, StallState::Withdrawn].map(|state| {
             let update = StallUpdate { command: 1, id: 1, state, stall: stall.clone() };
             (3_000_000_000, Body::Stall(update))
         });
-        let told = lines(told);
-        let told: Vec<&str> = told.iter().map(|line| &line[18..]).collect();
+        let reported = lines(reported);
+        let reported: Vec<&str> = reported.iter().map(|line| &line[18..]).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "stall h2-silent, warning, cost 3.00 s so far: proxy.test fell \\x1bsilent; try: goobserve compare",
                 "stall h2-silent over, warning, cost 3.00 s: proxy.test fell \\x1bsilent",
@@ -463,11 +463,11 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_told_when_it_changes() {
+    fn loss_is_reported_when_it_changes() {
         let loss = Loss { kernel_events_lost: 1, ..Loss::default() };
-        let told = lines([Loss::default(), loss, loss].map(|loss| (0, Body::Loss(loss))));
-        assert_eq!(told.len(), 1);
-        assert!(told[0].contains("1 kernel event lost"));
+        let reported = lines([Loss::default(), loss, loss].map(|loss| (0, Body::Loss(loss))));
+        assert_eq!(reported.len(), 1);
+        assert!(reported[0].contains("1 kernel event lost"));
     }
 
     #[test]
@@ -480,6 +480,6 @@ mod tests {
             state.apply(&event);
             assert!(lines.line(&state, &event).is_some());
         }
-        assert_eq!(lines.told.len(), 1);
+        assert_eq!(lines.reported.len(), 1);
     }
 }

@@ -82,18 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_were_not_seen_are_told_of_the_command_that_made_them() {
+    fn requests_that_were_not_seen_are_reported_of_the_command_that_made_them() {
         let mut report = report(vec![connection(900_000), connection(900_000), connection(2_000)]);
-        let told = missed(&report, Some(1)).unwrap();
-        assert_eq!(told, "2 connections were not seen into: their requests are missing below");
+        let reported = missed(&report, Some(1)).unwrap();
+        assert_eq!(reported, "2 connections were not seen into: their requests are missing below");
         assert_eq!(missed(&report, Some(2)), None);
         report.loss.connections_joined_late = 2;
-        let told = missed(&report, None).unwrap();
-        assert_eq!(told, "2 connections were joined late: their requests are missing below");
+        let reported = missed(&report, None).unwrap();
+        assert_eq!(reported, "2 connections were joined late: their requests are missing below");
     }
 
     #[test]
-    fn nothing_is_told_of_connections_whose_requests_are_known_or_not_gos() {
+    fn nothing_is_reported_of_connections_whose_requests_are_known_or_not_gos() {
         let git = Connection { comm: "git-remote-http".into(), ..connection(900_000) };
         let seen = Connection { alpn: Some("h2".into()), requests: 5, ..connection(900_000) };
         let plain = Connection { tls_ns: None, ..connection(900_000) };

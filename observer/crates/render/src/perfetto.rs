@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::clean::clean;
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::Ns;
 use model::report::{Command, Report};
 use model::state::{CommandState, Moment, State};
@@ -120,14 +120,14 @@ impl Writer {
             let args = vec![("exit_code", json!(process.exit_code)), ("cpu_ns", json!(process.cpu_ns))];
             self.complete(pid, track, &name, "process", (process.start_ns, end), args);
         }
-        let flights = of.flights(of.wall(now).1);
+        let in_flight = of.in_flight(of.wall(now).1);
         // Processes that are known by their operations only.
         let known: BTreeSet<u32> = of.processes.values().map(|process| process.pid).collect();
-        let others: BTreeSet<u32> = flights.iter().map(|flight| flight.subject.pid()).collect();
+        let others: BTreeSet<u32> = in_flight.iter().map(|op| op.subject.pid()).collect();
         for pid in others.difference(&known) {
             self.process(u64::from(*pid), &format!("process {pid}"), 2 * u64::from(command.id) + 1);
         }
-        self.flights(&flights, of);
+        self.in_flight(&in_flight, of);
     }
 
     fn stalls(&mut self, pid: u64, command: &Command) {
@@ -152,27 +152,27 @@ impl Writer {
         }
     }
 
-    fn flights(&mut self, flights: &[Flight<'_>], of: &CommandState) {
-        let tracks = tracks(of, flights.iter().copied());
-        let mut groups: BTreeMap<(u32, Place<'_>, Part), Vec<&Flight<'_>>> = BTreeMap::new();
+    fn in_flight(&mut self, in_flight: &[InFlight<'_>], of: &CommandState) {
+        let tracks = tracks(of, in_flight.iter().copied());
+        let mut groups: BTreeMap<(u32, Place<'_>, Part), Vec<&InFlight<'_>>> = BTreeMap::new();
         for track in &tracks {
-            for flight in &track.flights {
+            for op in &track.in_flight {
                 let is_stream =
-                    matches!((track.place, flight.subject), (Place::Connection(_), Subject::Request(_)));
+                    matches!((track.place, op.subject), (Place::Connection(_), Subject::Request(_)));
                 let part = if is_stream { Part::Streams } else { Part::First };
-                groups.entry((flight.subject.pid(), track.place, part)).or_default().push(flight);
+                groups.entry((op.subject.pid(), track.place, part)).or_default().push(op);
             }
         }
         let moments = tracks.iter().map(|track| (track.place, &track.moments));
         let mut moments: BTreeMap<Place<'_>, _> = moments.collect();
-        for (order, ((pid, place, part), flights)) in groups.into_iter().enumerate() {
+        for (order, ((pid, place, part), in_flight)) in groups.into_iter().enumerate() {
             let pid = u64::from(pid);
-            let time = |flight: &Flight<'_>| (flight.operation.start_ns, flight.operation.end_ns);
-            let times = flights.iter().map(|flight| (time(flight).0, Some(time(flight).1)));
+            let time = |op: &InFlight<'_>| (op.operation.start_ns, op.operation.end_ns);
+            let times = in_flight.iter().map(|op| (time(op).0, Some(time(op).1)));
             let places = rows(times, TRACKS);
             let title = title(place, part, of);
             let mut tracks = BTreeMap::new();
-            for (flight, row) in flights.into_iter().zip(places) {
+            for (op, row) in in_flight.into_iter().zip(places) {
                 let Some(row) = row else {
                     self.left_out += 1;
                     continue;
@@ -181,9 +181,9 @@ impl Writer {
                     let more = if row == 0 { String::new() } else { format!(" ({})", row + 1) };
                     self.track(pid, &format!("{title}{more}"), order as u64 + 1)
                 });
-                let cat = flight.operation.phase.name();
-                self.complete(pid, track, &name(flight), cat, time(flight), about(flight));
-                self.parts(pid, track, flight);
+                let cat = op.operation.phase.name();
+                self.complete(pid, track, &name(op), cat, time(op), about(op));
+                self.parts(pid, track, op);
             }
             let (Part::First, Some(track)) = (part, tracks.get(&0)) else { continue };
             for (at, moment) in moments.remove(&place).into_iter().flatten() {
@@ -193,10 +193,10 @@ impl Writer {
     }
 
     /// Of a request: the wait for its first byte, and what it then received.
-    fn parts(&mut self, pid: u64, track: u64, flight: &Flight<'_>) {
-        let Subject::Request(request) = flight.subject else { return };
-        let (start, end) = (flight.operation.start_ns, flight.operation.end_ns);
-        let cat = flight.operation.phase.name();
+    fn parts(&mut self, pid: u64, track: u64, op: &InFlight<'_>) {
+        let Subject::Request(request) = op.subject else { return };
+        let (start, end) = (op.operation.start_ns, op.operation.end_ns);
+        let cat = op.operation.phase.name();
         let first = request.first_byte_ns.map_or(end, |first| first.clamp(start, end));
         self.complete(pid, track, "waiting for the first byte", cat, (start, first), Vec::new());
         if first < end {
@@ -272,8 +272,8 @@ fn text(foreign: &str) -> String {
 /// What happened at a connection, at a single moment.
 const fn mark(moment: &Moment) -> &'static str {
     match moment {
-        Moment::Retransmission(mark) if mark.syn => "SYN sent again",
-        Moment::Retransmission(_) => "segment sent again",
+        Moment::Retransmission(mark) if mark.syn => "SYN retransmitted",
+        Moment::Retransmission(_) => "segment retransmitted",
         Moment::Reset(mark) if mark.received => "reset received",
         Moment::Reset(_) => "reset sent",
         Moment::Window(mark) => match (mark.ours, mark.zero) {
@@ -301,9 +301,9 @@ fn title(place: Place<'_>, part: Part, of: &CommandState) -> String {
     }
 }
 
-fn name(flight: &Flight<'_>) -> String {
-    match flight.subject {
-        Subject::Dns(question) => format!("{} {}", question.record.name, question.record.qtype),
+fn name(op: &InFlight<'_>) -> String {
+    match op.subject {
+        Subject::Dns(query) => format!("{} {}", query.record.name, query.record.qtype),
         Subject::Connect(_) => "TCP handshake".to_owned(),
         Subject::Tls(_) => "TLS handshake".to_owned(),
         Subject::Helper(connection) | Subject::Late(connection) => connection.comm.clone(),
@@ -318,13 +318,13 @@ fn name(flight: &Flight<'_>) -> String {
     }
 }
 
-fn about(flight: &Flight<'_>) -> Args {
-    let mut args = match flight.subject {
-        Subject::Dns(question) => vec![
-            ("server", text(&question.record.server).into()),
-            ("attempt", question.record.attempt.into()),
-            ("rcode", json!(question.record.rcode.as_deref().map(text))),
-            ("answers", json!(question.record.answers)),
+fn about(op: &InFlight<'_>) -> Args {
+    let mut args = match op.subject {
+        Subject::Dns(query) => vec![
+            ("server", text(&query.record.server).into()),
+            ("attempt", query.record.attempt.into()),
+            ("rcode", json!(query.record.rcode.as_deref().map(text))),
+            ("answers", json!(query.record.answers)),
         ],
         Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Late(of) => vec![
             ("connection", of.id.into()),
@@ -345,7 +345,7 @@ fn about(flight: &Flight<'_>) -> Args {
             vec![("path", json!(of.path.as_deref().map(text))), ("holder", json!(of.holder))]
         }
     };
-    args.push(("failed", flight.operation.error.into()));
-    args.push(("unfinished", flight.open.into()));
+    args.push(("failed", op.operation.error.into()));
+    args.push(("unfinished", op.open.into()));
     args
 }

@@ -52,12 +52,12 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told_and_facts_make_room_for_it() {
+    fn the_reason_is_reported_and_facts_make_room_for_it() {
         let facts = ["12 requests".to_owned(), "2 connections".to_owned()];
         let why = "proxy.test fell silent: 1 request without a byte for 6.00 s, the connection is alive";
         let wait = wait(Some(why));
-        let told = |columns| line(8 * S, &facts, Some(&wait), 7 * S, columns);
-        let all = told(250);
+        let reported = |columns| line(8 * S, &facts, Some(&wait), 7 * S, columns);
+        let all = reported(250);
         assert_eq!(
             all,
             format!(
@@ -65,20 +65,20 @@ mod tests {
                 wait.summary
             )
         );
-        assert_eq!(told(180), format!("8.00 s · waiting 6.00 s for {}, because {why}", wait.summary));
+        assert_eq!(reported(180), format!("8.00 s · waiting 6.00 s for {}, because {why}", wait.summary));
         assert_eq!(
-            told(100),
+            reported(100),
             "8.00 s · waiting 6.00 s for proxy.test: zip example…, because proxy.test fell silent: 1 request wit…"
         );
         for columns in 0..250 {
-            assert!(width(&told(columns)) <= columns, "{columns}: {}", told(columns));
+            assert!(width(&reported(columns)) <= columns, "{columns}: {}", reported(columns));
         }
     }
 
     #[test]
-    fn without_a_reason_none_is_told() {
-        let told = line(8 * S, &["1 request".into()], Some(&wait(None)), 7 * S, 200);
-        assert_eq!(told, format!("8.00 s · 1 request · waiting 6.00 s for {}", wait(None).summary));
+    fn without_a_reason_none_is_reported() {
+        let reported = line(8 * S, &["1 request".into()], Some(&wait(None)), 7 * S, 200);
+        assert_eq!(reported, format!("8.00 s · 1 request · waiting 6.00 s for {}", wait(None).summary));
         assert_eq!(line(8 * S, &["1 request".into()], None, 7 * S, 12), "8.00 s · 1 …");
     }
 }

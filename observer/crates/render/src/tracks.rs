@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::Ns;
 use model::state::{CommandState, Moment};
 
@@ -13,7 +13,7 @@ use model::state::{CommandState, Moment};
 pub(crate) enum Place<'a> {
     /// Waits for file locks
     Locks,
-    /// Questions to a name server
+    /// Queries to a name server
     Server(&'a str),
     /// A connection: its handshakes and requests
     Connection(u32),
@@ -27,16 +27,16 @@ pub(crate) struct Track<'a> {
     /// What to
     pub place: Place<'a>,
     /// By start, then by end; at least one
-    pub flights: Vec<Flight<'a>>,
+    pub in_flight: Vec<InFlight<'a>>,
     /// Single moments of the connection, in order of time
     pub moments: Vec<(Ns, &'a Moment)>,
 }
 
 /// What that span of the command belongs to.
-fn place<'a>(command: &CommandState, flight: &Flight<'a>) -> Place<'a> {
-    match flight.subject {
+fn place<'a>(command: &CommandState, op: &InFlight<'a>) -> Place<'a> {
+    match op.subject {
         Subject::Lock(_) => Place::Locks,
-        Subject::Dns(question) => Place::Server(&question.record.server),
+        Subject::Dns(query) => Place::Server(&query.record.server),
         Subject::DnsWait(wait) => Place::Server(&wait.server),
         Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Late(of) => {
             Place::Connection(of.id)
@@ -51,13 +51,13 @@ fn place<'a>(command: &CommandState, flight: &Flight<'a>) -> Place<'a> {
 /// The tracks of these spans of the command.
 pub(crate) fn tracks<'a>(
     command: &'a CommandState,
-    flights: impl IntoIterator<Item = Flight<'a>>,
+    in_flight: impl IntoIterator<Item = InFlight<'a>>,
 ) -> Vec<Track<'a>> {
     let mut tracks: BTreeMap<Place<'_>, Track<'_>> = BTreeMap::new();
-    for flight in flights {
-        let place = place(command, &flight);
-        let new = || Track { place, flights: Vec::new(), moments: Vec::new() };
-        tracks.entry(place).or_insert_with(new).flights.push(flight);
+    for op in in_flight {
+        let place = place(command, &op);
+        let new = || Track { place, in_flight: Vec::new(), moments: Vec::new() };
+        tracks.entry(place).or_insert_with(new).in_flight.push(op);
     }
     for (at, moment) in &command.moments {
         let connection = match moment {
@@ -70,7 +70,7 @@ pub(crate) fn tracks<'a>(
         }
     }
     for track in tracks.values_mut() {
-        track.flights.sort_by_key(|flight| (flight.operation.start_ns, flight.operation.end_ns));
+        track.in_flight.sort_by_key(|op| (op.operation.start_ns, op.operation.end_ns));
     }
     tracks.into_values().collect()
 }

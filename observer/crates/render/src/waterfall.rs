@@ -1,5 +1,5 @@
 //! A command's spans in, a waterfall out: groups of rows of bars, with marks on them, in times.
-//! Bounded: bars that would be too small to tell apart become one that says how many it stands
+//! Bounded: bars that would be too small to distinguish become one that says how many it stands
 //! for, and what is left out is counted. Drawing is [`super::html`]'s.
 
 mod merge;
@@ -49,7 +49,7 @@ pub struct Group {
     pub pins: Vec<Pin>,
 }
 
-/// One span, or several that are too small to be told apart.
+/// One span, or several that are too small to be distinguished.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Bar {
     /// Its phase; of several, the one that took longest
@@ -77,9 +77,9 @@ pub struct Bar {
 /// What a mark says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Sign {
-    /// A SYN was sent again
+    /// A SYN was retransmitted
     Syn,
-    /// A segment was sent again
+    /// A segment was retransmitted
     Retransmission,
     /// A reset
     Reset,

@@ -76,7 +76,7 @@ impl Watch {
         self.next
     }
 
-    fn tell(&mut self, at_ns: Ns, body: Body) {
+    fn report(&mut self, at_ns: Ns, body: Body) {
         if let Body::Command(update) = &body
             && update.command.wall_ns.is_some()
         {
@@ -109,15 +109,15 @@ impl Watch {
         let update = |command: &Command, idle| {
             Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() })
         };
-        self.tell(at, update(&command, Vec::new()));
-        self.tell(at, Body::Process(Process { command: id, pid: id, start_ns: at, ..Process::default() }));
+        self.report(at, update(&command, Vec::new()));
+        self.report(at, Body::Process(Process { command: id, pid: id, start_ns: at, ..Process::default() }));
         let dns =
             Dns { command: id, id: self.number(), name: "proxy.test".into(), start_ns: at, ..Dns::default() };
-        self.tell(at + MS, Body::Dns(Dns { end_ns: Some(at + MS), ..dns }));
+        self.report(at + MS, Body::Dns(Dns { end_ns: Some(at + MS), ..dns }));
         let connection =
             Connection { command: id, id: self.number(), start_ns: at + MS, ..Connection::default() };
         let on = connection.id;
-        self.tell(at + 2 * MS, Body::Connection(connection));
+        self.report(at + 2 * MS, Body::Connection(connection));
         for number in 0..requests {
             let start_ns = at + 5 * MS + Ns::from(number) * 900 * MS / Ns::from(requests);
             let request = Request {
@@ -136,12 +136,12 @@ impl Watch {
                 outcome: RequestOutcome::Ok,
                 ..Request::default()
             };
-            self.tell(start_ns + 2 * MS, Body::Request(request));
+            self.report(start_ns + 2 * MS, Body::Request(request));
         }
         let end = at + S;
         command.wall_ns = Some(S);
         command.exit_code = Some(0);
-        self.tell(
+        self.report(
             end,
             update(&command, (0..20).map(|n| (at + n * 40 * MS, at + n * 40 * MS + 30 * MS)).collect()),
         );

@@ -240,7 +240,7 @@ fn nothing_untrusted_reaches_a_terminal_as_it_is() {
 }
 
 #[test]
-fn an_anonymized_report_tells_the_same_times_and_no_names() {
+fn an_anonymized_report_reports_the_same_times_and_no_names() {
     let mut anonymizer = Anonymizer::new();
     let hidden: Vec<Event> = events().iter().map(|event| anonymizer.event(event)).collect();
     let (open, hidden) = (reported(), report(&state(&hidden)));

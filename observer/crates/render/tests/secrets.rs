@@ -21,7 +21,7 @@ use stats::gate::measure::{Around, recording};
 use stats::gate::verdict::{Question, judge};
 use stats::gate::{Design, FailOn, Floors};
 
-/// The `n`th credential: a word with a number, as people choose them. No shape tells it.
+/// The `n`th credential: a word with a number, as people choose them. No shape reports it.
 fn pass(n: u32) -> String {
     format!("hunter{n}two")
 }
@@ -193,10 +193,10 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
     let made = report(&state);
     let Body::Session(session) = &events[0].body else { panic!("no session first") };
     let mut recorder = Recorder::new(Vec::new(), "memory", session);
-    let (mut told, mut lines) = (Lines::new(), String::new());
+    let (mut reported, mut lines) = (Lines::new(), String::new());
     for event in events {
         recorder.write(event);
-        lines.extend(told.line(&state, event).map(|line| line + "\n"));
+        lines.extend(reported.line(&state, event).map(|line| line + "\n"));
     }
     recorder.flush().unwrap();
     let options = Options { width: 400, color: false };
@@ -239,14 +239,14 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         cache: CacheKind::Cold,
         recordings: vec![recording(&[made], &Around::default()).unwrap()],
     };
-    let question = Question {
+    let query = Question {
         before: &baseline,
         after: &baseline,
         design: Design::Recordings,
         floors: Floors::PAIRS,
         alpha: 0.05,
     };
-    let outcome = judge(&question);
+    let outcome = judge(&query);
     all.push(("baseline", baseline.text()));
     all.push(("gate", gate_text::text(&outcome, FailOn::default(), options)));
     all.push(("gate's markdown", gate_markdown::markdown(&outcome, FailOn::default())));

@@ -75,7 +75,7 @@ pub enum CacheKind {
 pub enum End {
     /// Every run was made
     Complete,
-    /// It was told to stop
+    /// It was asked to stop
     Interrupted,
     /// The command failed
     Failed,

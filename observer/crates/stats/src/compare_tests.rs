@@ -10,7 +10,7 @@ use crate::sample::compare::{of, pairs, report, stall};
 const MS: u64 = 1_000_000;
 
 #[test]
-fn a_speed_up_is_told_with_its_phase() {
+fn a_speed_up_is_reported_with_its_phase() {
     let answer = of(&pairs(3000, 1000, &[]));
     assert_eq!(answer.verdict, Verdict::Faster);
     let ratio = answer.times_faster.unwrap();
@@ -52,7 +52,7 @@ fn few_runs_have_a_ratio_and_no_interval_and_no_runs_have_neither() {
 }
 
 #[test]
-fn stalls_that_are_gone_are_told_and_their_remedy_is_tried() {
+fn stalls_that_are_gone_are_reported_and_their_remedy_is_tried() {
     let answer = of(&pairs(
         3000,
         1000,

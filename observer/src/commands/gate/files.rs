@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use model::json;
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use render::gate::{junit, markdown};
 use stats::gate::baseline::{Baseline, LIMIT};
 use stats::gate::measure::Around;
@@ -19,12 +19,13 @@ use crate::cli::options::GateOutputs;
 use crate::experiment::modules::ModuleFiles;
 use crate::experiment::user::AsUser;
 use crate::run::Invoker;
-use crate::worker::Whole;
+use crate::worker::AtomicFile;
 
 /// Reads a baseline.
-pub fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, Refusal> {
+pub fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, UserError> {
     let name = path.display().to_string();
-    let cannot = |what: String| Refusal::new(what, "make one with `goobserve gate record --out FILE -- CMD`");
+    let cannot =
+        |what: String| UserError::new(what, "make one with `goobserve gate record --out FILE -- CMD`");
     let _user = AsUser::take(invoker)?;
     // A pipe without a writer must not hold us.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
@@ -43,33 +44,33 @@ pub fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, Refusal> {
 }
 
 /// Whether there is anything of that name.
-pub fn is_there(path: &Path, invoker: &Invoker) -> Result<bool, Refusal> {
+pub fn is_there(path: &Path, invoker: &Invoker) -> Result<bool, UserError> {
     let _user = AsUser::take(invoker)?;
     Ok(path.symlink_metadata().is_ok())
 }
 
 /// A file that will be written, opened before anything is run.
-pub fn create(path: &Path, invoker: &Invoker) -> Result<Whole, Refusal> {
+pub fn create(path: &Path, invoker: &Invoker) -> Result<AtomicFile, UserError> {
     let _user = AsUser::take(invoker)?;
-    Whole::create(path)
+    AtomicFile::create(path)
 }
 
 /// Writes it.
-pub fn finish(file: Whole, text: &str, invoker: &Invoker) -> Result<(), Refusal> {
+pub fn finish(file: AtomicFile, text: &str, invoker: &Invoker) -> Result<(), UserError> {
     let _user = AsUser::take(invoker)?;
     file.finish(text.as_bytes())
 }
 
 /// Files for the answer, open.
 pub struct Answers {
-    json: Option<Whole>,
-    markdown: Option<Whole>,
-    junit: Option<Whole>,
+    json: Option<AtomicFile>,
+    markdown: Option<AtomicFile>,
+    junit: Option<AtomicFile>,
 }
 
 impl Answers {
     /// Opens them.
-    pub fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, Refusal> {
+    pub fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, UserError> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(|path| create(path, invoker)).transpose();
         Ok(Self {
             json: open(&outputs.json)?,
@@ -79,9 +80,10 @@ impl Answers {
     }
 
     /// Writes the answer into each, and to the job's page.
-    pub fn write(self, outcome: &Outcome, fail_on: FailOn, invoker: &Invoker) -> Result<(), Refusal> {
+    pub fn write(self, outcome: &Outcome, fail_on: FailOn, invoker: &Invoker) -> Result<(), UserError> {
         let markdown = markdown::markdown(outcome, fail_on);
-        let put = |file: Option<Whole>, text: &str| file.map_or(Ok(()), |file| finish(file, text, invoker));
+        let put =
+            |file: Option<AtomicFile>, text: &str| file.map_or(Ok(()), |file| finish(file, text, invoker));
         let json = json::pretty(outcome).map(|text| text + "\n").unwrap_or_default();
         // One that fails keeps none of the others from being written.
         let json = put(self.json, &json);
@@ -95,17 +97,17 @@ impl Answers {
     }
 }
 
-fn append(path: &OsStr, text: &str, invoker: &Invoker) -> Result<(), Refusal> {
+fn append(path: &OsStr, text: &str, invoker: &Invoker) -> Result<(), UserError> {
     let _user = AsUser::take(invoker)?;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
         let name = path.to_string_lossy();
-        Refusal::new(format!("cannot write to GITHUB_STEP_SUMMARY {name}: {error}"), "unset it")
+        UserError::new(format!("cannot write to GITHUB_STEP_SUMMARY {name}: {error}"), "unset it")
     })
 }
 
-/// What a recording of an arm needs and reports do not tell.
+/// What a recording of an arm needs and reports do not report.
 pub fn around(modules: Option<&ModuleFiles>) -> Around {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -121,7 +123,7 @@ pub fn around(modules: Option<&ModuleFiles>) -> Around {
     Around { cpu, go_mod: hashed(&files.modules), go_sum: hashed(&files.sums), module: Some(module) }
 }
 
-/// 64-bit FNV-1a: tells two contents apart, protects nothing.
+/// 64-bit FNV-1a: distinguishes two contents, protects nothing.
 fn fnv<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     format!("fnv1a:{:016x}", bytes.fold(0xcbf2_9ce4_8422_2325, step))

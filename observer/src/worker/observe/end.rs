@@ -1,4 +1,4 @@
-//! The end of an observation: what is still to be told, files, and the report.
+//! The end of an observation: what is still to be reported, files, and the report.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -38,15 +38,15 @@ impl Observer {
         }
     }
 
-    /// Everything seen by now is told, and what was found of it, as the report will have it; the time.
+    /// Everything seen by now is reported, and what was found of it, as the report will have it; the time.
     fn settle(&mut self) -> Ns {
         self.correlator.settle(self.settled(), &mut self.events);
         let at_ns = self.now();
         let loss = self.loss();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
         self.take();
-        let told = self.announcements.look(&self.state, at_ns, &BTreeMap::new(), |_| None);
-        self.events.extend(told.into_iter().map(|body| Event { at_ns, body }));
+        let reported = self.announcements.look(&self.state, at_ns, &BTreeMap::new(), |_| None);
+        self.events.extend(reported.into_iter().map(|body| Event { at_ns, body }));
         self.take();
         at_ns
     }
@@ -84,14 +84,14 @@ impl Observer {
             diagnose::from_here(&mut report, &here);
         }
         let output = &self.task.output;
-        let told = match output.report {
+        let reported = match output.report {
             RunReport::None => String::new(),
             RunReport::Markdown => markdown::markdown(&report),
             RunReport::Text => {
                 text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
             }
         };
-        say::put(&told); // to a terminal that has gone it does not matter
+        say::put(&reported); // to a terminal that has gone it does not matter
 
         if !self.task.output.quiet {
             self.refusals(binaries);

@@ -2,7 +2,7 @@
 
 use model::clean::clean;
 use observer_common::Lock;
-use pipeline::correlate::found::{FoundLock, FoundProcess};
+use pipeline::correlate::found::{PreexistingLock, PreexistingProcess};
 
 use super::{Binary, Observer, locks};
 use crate::seam::{Programs, Seam, ToAgent};
@@ -14,7 +14,7 @@ pub(super) fn judge(binary: &Binary) -> Option<String> {
 
 impl Observer {
     /// A process that ran already.
-    pub(super) fn found(&mut self, process: &FoundProcess) {
+    pub(super) fn found(&mut self, process: &PreexistingProcess) {
         self.correlator.found(process, &mut self.events);
         if process.topmost {
             self.looks.now(process.pid);
@@ -23,7 +23,7 @@ impl Observer {
     }
 
     /// Threads of such processes wait for locks.
-    pub(super) fn found_locks(&mut self, root: u32, at_ns: u64, waits: Vec<FoundLock>) {
+    pub(super) fn found_locks(&mut self, root: u32, at_ns: u64, waits: Vec<PreexistingLock>) {
         let mut looked = locks::Looked::default();
         for wait in waits {
             self.correlator.found_lock(root, at_ns, &wait, &mut self.events);

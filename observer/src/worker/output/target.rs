@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use model::refusal::Refusal;
+use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, FdFlag, OFlag, fcntl, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -34,7 +34,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn find(path: &Path) -> Result<Self, Refusal> {
+    fn find(path: &Path) -> Result<Self, UserError> {
         let slash = path.as_os_str().as_bytes().ends_with(b"/");
         let Some(name) = path.file_name().filter(|_| !slash) else { return Err(folder(path)) };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -60,7 +60,7 @@ impl Place {
 
 impl Target {
     /// Looks at it, and opens what is no regular file. `passed`: the descriptor that the path means.
-    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, Refusal> {
+    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
         if let Some(number) = number(path) {
             let descriptor = match passed {
                 Some(descriptor) => descriptor,
@@ -72,7 +72,7 @@ impl Target {
         let Some(there) = place.there().map_err(|errno| cannot(path, errno))? else {
             return Ok(Self::New(place));
         };
-        let refused = |what: &str| Err(Refusal::new(format!("{} {what}", named_by(path)), ANOTHER));
+        let refused = |what: &str| Err(UserError::new(format!("{} {what}", named_by(path)), ANOTHER));
         match kind(&there) {
             SFlag::S_IFLNK => refused("is a symbolic link, and goobserve writes through none"),
             SFlag::S_IFDIR => Err(folder(path)),
@@ -86,12 +86,12 @@ impl Target {
 }
 
 /// Opens a named pipe or a device, without waiting for anybody.
-fn open(path: &Path, place: &Place) -> Result<Stream, Refusal> {
+fn open(path: &Path, place: &Place) -> Result<Stream, UserError> {
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = match openat(&place.folder, &*place.name, flags, Mode::empty()) {
         Err(Errno::ENXIO) => {
             let what = format!("nobody reads the pipe {}", named_by(path));
-            return Err(Refusal::new(what, "start its reader first"));
+            return Err(UserError::new(what, "start its reader first"));
         }
         other => other.map_err(|errno| cannot(path, errno))?,
     };
@@ -130,29 +130,29 @@ pub fn number(path: &Path) -> Option<i32> {
 
 /// A descriptor that the caller left open for us. Those we opened ourselves are closed on exec, and
 /// are nobody's business.
-fn inherited(path: &Path, number: i32) -> Result<OwnedFd, Refusal> {
+fn inherited(path: &Path, number: i32) -> Result<OwnedFd, UserError> {
     #[expect(unsafe_code, reason = "a descriptor that somebody else opened has no owner here")]
     // SAFETY: it is only asked about and duplicated; a number that is not open is refused.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     let flags = fcntl(descriptor, FcntlArg::F_GETFD).map(FdFlag::from_bits_truncate);
     if !flags.is_ok_and(|flags| !flags.contains(FdFlag::FD_CLOEXEC)) {
-        return Err(Refusal::new(
+        return Err(UserError::new(
             format!("{} is not open here", named_by(path)),
             "sudo closes descriptors above 2; name a file, or `-` for stdout",
         ));
     }
     let access = fcntl(descriptor, FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
     if access.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDONLY) {
-        return Err(Refusal::new(format!("{} is open for reading only", named_by(path)), ANOTHER));
+        return Err(UserError::new(format!("{} is open for reading only", named_by(path)), ANOTHER));
     }
     descriptor.try_clone_to_owned().map_err(|error| {
-        Refusal::new(format!("cannot write {}: {error}", named_by(path)), "check the limit on open files")
+        UserError::new(format!("cannot write {}: {error}", named_by(path)), "check the limit on open files")
     })
 }
 
 /// The descriptors that these paths mean, for another process to write to; `None` for a path that
 /// means none.
-pub fn descriptors(paths: &[Option<&Path>]) -> Result<Vec<Option<OwnedFd>>, Refusal> {
+pub fn descriptors(paths: &[Option<&Path>]) -> Result<Vec<Option<OwnedFd>>, UserError> {
     let of = |path: Option<&Path>| match path.and_then(|path| Some((path, number(path)?))) {
         Some((path, number)) => inherited(path, number).map(Some),
         None => Ok(None),
@@ -161,7 +161,7 @@ pub fn descriptors(paths: &[Option<&Path>]) -> Result<Vec<Option<OwnedFd>>, Refu
 }
 
 /// Refuses two outputs in one file: one would be lost, or both be mixed.
-pub fn distinct(paths: &[Option<&Path>]) -> Result<(), Refusal> {
+pub fn distinct(paths: &[Option<&Path>]) -> Result<(), UserError> {
     let real = |path: &Path| match (number(path), path.parent(), path.file_name()) {
         (Some(number), ..) => PathBuf::from(number.to_string()),
         (None, Some(parent), Some(name)) => {
@@ -174,7 +174,7 @@ pub fn distinct(paths: &[Option<&Path>]) -> Result<(), Refusal> {
     for path in paths.iter().flatten().filter(|path| **path != Path::new("/dev/null")) {
         let real = real(path);
         if seen.contains(&real) {
-            return Err(Refusal::new(
+            return Err(UserError::new(
                 format!("{} is named for two outputs", named_by(path)),
                 "name two files",
             ));
@@ -189,12 +189,12 @@ pub fn named_by(path: &Path) -> String {
     if path == Path::new("-") { "stdout".to_owned() } else { path.display().to_string() }
 }
 
-fn folder(path: &Path) -> Refusal {
-    Refusal::new(format!("cannot write {}: it is a folder", path.display()), "name a file in it")
+fn folder(path: &Path) -> UserError {
+    UserError::new(format!("cannot write {}: it is a folder", path.display()), "name a file in it")
 }
 
-fn foreign(path: &Path, about: &FileStat) -> Refusal {
-    Refusal::new(
+fn foreign(path: &Path, about: &FileStat) -> UserError {
+    UserError::new(
         format!(
             "{} belongs to user {}, and goobserve writes only into files of user {}, who called it",
             path.display(),
@@ -206,7 +206,7 @@ fn foreign(path: &Path, about: &FileStat) -> Refusal {
 }
 
 /// Why it cannot be opened, and what root may not expect.
-pub fn cannot(path: &Path, errno: Errno) -> Refusal {
+pub fn cannot(path: &Path, errno: Errno) -> UserError {
     let denied = matches!(errno, Errno::EACCES | Errno::EPERM);
     let hint = match errno {
         Errno::ENOENT => "make its folder first",
@@ -217,5 +217,5 @@ pub fn cannot(path: &Path, errno: Errno) -> Refusal {
         }
         _ => "name a file in a folder of the calling user's",
     };
-    Refusal::new(format!("cannot write {}: {}", named_by(path), errno.desc()), hint)
+    UserError::new(format!("cannot write {}: {}", named_by(path), errno.desc()), hint)
 }

@@ -22,7 +22,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn growing(path: &Path) -> Result<Growing, Refusal> {
+fn growing(path: &Path) -> Result<Growing, UserError> {
     Growing::open(path, None)
 }
 
@@ -30,7 +30,7 @@ fn growing(path: &Path) -> Result<Growing, Refusal> {
 fn a_file_appears_whole_and_private_and_there_is_nothing_before() {
     let folder = folder();
     let path = folder.path().join("report.json");
-    let file = Whole::create(&path).unwrap();
+    let file = AtomicFile::create(&path).unwrap();
     assert_eq!(entries(folder.path()), 0);
     file.finish(b"{}").unwrap();
     assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (&b"{}"[..], 0o600));
@@ -50,7 +50,7 @@ fn an_earlier_file_is_replaced_by_a_private_one_and_its_other_names_keep_the_old
             assert_eq!((fs::read(&one).unwrap().len(), mode(&one)), (0, 0o600));
             file.write_all(b"new").unwrap();
         } else {
-            let file = Whole::create(&one).unwrap();
+            let file = AtomicFile::create(&one).unwrap();
             assert_eq!(fs::read(&one).unwrap(), b"old");
             file.finish(b"new").unwrap();
         }
@@ -69,7 +69,7 @@ fn without_nameless_files_it_is_the_same() {
         Target::New(place) => place,
         Target::Stream(_) => panic!("a new file"),
     };
-    Whole { path: path.clone(), to: To::Later(place) }.finish(b"{}").unwrap();
+    AtomicFile { path: path.clone(), to: To::Later(place) }.finish(b"{}").unwrap();
     assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (&b"{}"[..], 0o600));
     assert_eq!(entries(folder.path()), 1);
 }
@@ -83,15 +83,15 @@ fn the_file_of_another_user_is_refused_and_stays_as_it_is() {
     if chown(&path, Some(61_503), None).is_err() {
         return; // only root has files of others
     }
-    for refusal in [Whole::create(&path).unwrap_err(), growing(&path).err().unwrap()] {
+    for refusal in [AtomicFile::create(&path).unwrap_err(), growing(&path).err().unwrap()] {
         assert!(refusal.what.contains("x belongs to user 61503"), "{refusal:?}");
-        assert_ne!(refusal.mend.len(), 0);
+        assert_ne!(refusal.hint.len(), 0);
     }
     let pipe = folder.path().join("pipe");
     mkfifo(&pipe, Mode::from_bits_truncate(0o666)).unwrap();
     chown(&pipe, Some(61_503), None).unwrap();
     let _reader = File::options().read(true).write(true).open(&pipe).unwrap();
-    assert!(Whole::create(&pipe).unwrap_err().what.contains("belongs to user 61503"));
+    assert!(AtomicFile::create(&pipe).unwrap_err().what.contains("belongs to user 61503"));
     assert_eq!(fs::read(&path).unwrap(), b"theirs");
     assert_eq!((mode(&path), fs::metadata(&path).unwrap().uid()), (0o666, 61_503));
 }
@@ -100,10 +100,10 @@ fn the_file_of_another_user_is_refused_and_stays_as_it_is() {
 fn what_takes_the_name_meanwhile_is_not_overwritten() {
     let folder = folder();
     let path = folder.path().join("x");
-    let file = Whole::create(&path).unwrap();
+    let file = AtomicFile::create(&path).unwrap();
     symlink("/nowhere", &path).unwrap();
     let refusal = file.finish(b"{}").unwrap_err();
-    assert!(refusal.mend.contains("meanwhile"), "{refusal:?}");
+    assert!(refusal.hint.contains("meanwhile"), "{refusal:?}");
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(entries(folder.path()), 1);
 }
@@ -111,7 +111,7 @@ fn what_takes_the_name_meanwhile_is_not_overwritten() {
 #[test]
 fn nothing_is_left_when_it_is_given_up() {
     let folder = folder();
-    drop(Whole::create(&folder.path().join("x")).unwrap());
+    drop(AtomicFile::create(&folder.path().join("x")).unwrap());
     growing(&folder.path().join("y")).unwrap().abandon();
     assert_eq!(entries(folder.path()), 0);
     // A device is not ours to remove.
@@ -133,8 +133,8 @@ fn links_folders_and_names_without_a_folder_are_refused() {
     let none = folder.path().join("none/x");
     let slash = folder.path().join("x/");
     for path in [&link, folder.path(), &none, &slash, Path::new("/"), Path::new(".."), Path::new("")] {
-        let refusal = Whole::create(path).unwrap_err();
-        assert!(!refusal.mend.is_empty(), "{refusal:?}");
+        let refusal = AtomicFile::create(path).unwrap_err();
+        assert!(!refusal.hint.is_empty(), "{refusal:?}");
         assert!(growing(path).is_err(), "{}", path.display());
     }
     assert_eq!(entries(folder.path()), 1);
@@ -144,7 +144,7 @@ fn links_folders_and_names_without_a_folder_are_refused() {
 fn a_name_may_be_of_any_bytes() {
     let folder = folder();
     let path = folder.path().join(OsStr::from_bytes(b"caf\xe9.json"));
-    Whole::create(&path).unwrap().finish(b"{}").unwrap();
+    AtomicFile::create(&path).unwrap().finish(b"{}").unwrap();
     assert!(path.exists());
 }
 
@@ -153,10 +153,10 @@ fn a_pipe_that_nobody_reads_is_refused_at_once_and_one_that_is_read_is_written()
     let folder = folder();
     let path = folder.path().join("pipe");
     mkfifo(&path, private()).unwrap();
-    assert!(Whole::create(&path).unwrap_err().what.contains("nobody reads the pipe"));
+    assert!(AtomicFile::create(&path).unwrap_err().what.contains("nobody reads the pipe"));
     assert!(growing(&path).is_err());
     let mut reader = File::options().read(true).write(true).open(&path).unwrap();
-    Whole::create(&path).unwrap().finish(b"{}").unwrap();
+    AtomicFile::create(&path).unwrap().finish(b"{}").unwrap();
     let mut bytes = [0; 2];
     reader.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"{}");
@@ -169,7 +169,7 @@ fn a_reader_that_stops_reading_does_not_hold_us_and_one_that_goes_is_no_failure(
     let error = stream.write_all(&vec![0; 1 << 20]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     drop(reader);
-    let gone = Whole { path: "-".into(), to: To::Stream(stream) };
+    let gone = AtomicFile { path: "-".into(), to: To::Stream(stream) };
     gone.finish(b"{}").unwrap();
 }
 
@@ -182,17 +182,17 @@ fn a_descriptor_counts_when_the_caller_left_it_open() {
     let path = |fd: &OwnedFd| PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd)));
     // Ours, as every file that we open.
     fcntl(writer.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-    assert!(Whole::create(&path(&writer)).unwrap_err().what.ends_with("is not open here"));
+    assert!(AtomicFile::create(&path(&writer)).unwrap_err().what.ends_with("is not open here"));
     fcntl(writer.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    Whole::create(&path(&writer)).unwrap().finish(b"{}").unwrap();
+    AtomicFile::create(&path(&writer)).unwrap().finish(b"{}").unwrap();
     drop(writer);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "{}");
     let only_read = File::open("/dev/null").unwrap().into();
     fcntl(&only_read, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    assert!(Whole::create(&path(&only_read)).unwrap_err().what.ends_with("for reading only"));
-    assert!(Whole::create(Path::new("/dev/fd/999999")).is_err());
+    assert!(AtomicFile::create(&path(&only_read)).unwrap_err().what.ends_with("for reading only"));
+    assert!(AtomicFile::create(Path::new("/dev/fd/999999")).is_err());
 }
 
 #[test]

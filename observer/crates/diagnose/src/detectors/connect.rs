@@ -44,7 +44,7 @@ fn finding(
     let of = ids(connections.iter().map(|c| c.id));
     Finding {
         host: Some(host.to_owned()),
-        cost_ns: case.cost(|flight| match flight.subject {
+        cost_ns: case.cost(|op| match op.subject {
             Subject::Connect(c) if of.contains(&c.id) => Some(fault(c)),
             _ => None,
         }),

@@ -1,4 +1,4 @@
-//! Questions that were answered late, wrongly or never.
+//! Queries that were answered late, wrongly or never.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -27,13 +27,13 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     ignored(case, found);
 }
 
-/// Questions by server, each list in order.
+/// Queries by server, each list in order.
 fn by_server<'a>(
     case: &Case<'a>,
     which: impl Fn(&Dns, Option<Ns>) -> bool,
 ) -> BTreeMap<&'a str, Vec<(&'a Dns, Option<Ns>)>> {
     let mut servers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for (dns, end) in case.questions().filter(|(dns, end)| which(dns, *end)) {
+    for (dns, end) in case.queries().filter(|(dns, end)| which(dns, *end)) {
         servers.entry(dns.server.as_str()).or_default().push((dns, end));
     }
     servers
@@ -43,20 +43,20 @@ fn finding(
     case: &Case<'_>,
     kind: StallKind,
     server: &str,
-    questions: &[(&Dns, Option<Ns>)],
+    queries: &[(&Dns, Option<Ns>)],
     summary: String,
 ) -> Finding {
-    let ids: BTreeSet<u32> = questions.iter().map(|(dns, _)| dns.id).collect();
-    let cost_ns = case.cost(|flight| match flight.subject {
-        Subject::Dns(question) if ids.contains(&question.record.id) => Some(whole(flight)),
+    let ids: BTreeSet<u32> = queries.iter().map(|(dns, _)| dns.id).collect();
+    let cost_ns = case.cost(|op| match op.subject {
+        Subject::Dns(query) if ids.contains(&query.record.id) => Some(whole(op)),
         _ => None,
     });
-    let spans = questions.iter().map(|(dns, end)| (dns.start_ns, end.unwrap_or(case.wall.1)));
+    let spans = queries.iter().map(|(dns, end)| (dns.start_ns, end.unwrap_or(case.wall.1)));
     Finding {
         host: Some(server.to_owned()),
         cost_ns,
         summary,
-        evidence: questions.iter().take(6).map(|(dns, end)| evidence(case, dns, *end)).collect(),
+        evidence: queries.iter().take(6).map(|(dns, end)| evidence(case, dns, *end)).collect(),
         ..Finding::of(kind, Phase::Dns, hull(spans).unwrap_or(case.wall))
     }
 }
@@ -74,7 +74,7 @@ fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> Evidence {
     }
 }
 
-/// Not answered, and asked again, or for long enough that it will not be.
+/// Not answered, and retried, or for long enough that it will not be.
 fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
     let again = dns.timed_out || dns.attempt > 1;
     let enough = if again { at::DNS_AGAIN_NS } else { at::DNS_UNANSWERED_NS };
@@ -82,10 +82,10 @@ fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
 }
 
 fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
-    for (server, questions) in by_server(case, |dns, end| is_unanswered(case, dns, end)) {
+    for (server, queries) in by_server(case, |dns, end| is_unanswered(case, dns, end)) {
         // Some server's AAAA never comes although its A does.
         let a_answered = |dns: &Dns| {
-            case.questions().any(|(other, _)| {
+            case.queries().any(|(other, _)| {
                 other.server == dns.server
                     && other.qtype == "A"
                     && other.name.eq_ignore_ascii_case(&dns.name)
@@ -93,13 +93,12 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
             })
         };
         let aaaa_answered = case
-            .questions()
+            .queries()
             .any(|(other, _)| other.server == server && other.qtype == "AAAA" && other.rcode.is_some());
-        let silent =
-            !aaaa_answered && questions.iter().all(|(dns, _)| dns.qtype == "AAAA" && a_answered(dns));
-        let names = names(&questions);
-        let how_many = count(questions.len() as u64, "question");
-        let then = if answered_later(case, &questions) { ", and answered when asked again" } else { "" };
+        let silent = !aaaa_answered && queries.iter().all(|(dns, _)| dns.qtype == "AAAA" && a_answered(dns));
+        let names = names(&queries);
+        let how_many = count(queries.len() as u64, "query");
+        let then = if answered_later(case, &queries) { ", and answered when retried" } else { "" };
         let (kind, summary) = if silent {
             (
                 StallKind::DnsAaaaSilent,
@@ -108,16 +107,16 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         } else {
             (StallKind::DnsTimeout, format!("{server} left {how_many} for {names} unanswered{then}"))
         };
-        let mut finding = finding(case, kind, server, &questions, summary);
-        finding.cost_ns = cost_of_unanswered(case, &questions);
+        let mut finding = finding(case, kind, server, &queries, summary);
+        finding.cost_ns = cost_of_unanswered(case, &queries);
         finding.fatal = case.connections().next().is_none();
-        let behind = behind(case, &questions);
+        let behind = behind(case, &queries);
         if is_local(server) || !behind.is_empty() {
             // It asks others by itself, and takes the time that takes.
             finding.summary.push_str(&passed_on(&behind));
             finding.advice = Some(OF_LOCAL);
         } else {
-            finding.remedies.extend(waits::remedies(case, &questions, silent));
+            finding.remedies.extend(waits::remedies(case, &queries, silent));
         }
         finding.remedies.extend(other_server(case, server));
         found.push(finding);
@@ -125,15 +124,15 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// The names asked for, the first few.
-fn names(questions: &[(&Dns, Option<Ns>)]) -> String {
-    let names: BTreeSet<&str> = questions.iter().map(|(dns, _)| dns.name.as_str()).collect();
+fn names(queries: &[(&Dns, Option<Ns>)]) -> String {
+    let names: BTreeSet<&str> = queries.iter().map(|(dns, _)| dns.name.as_str()).collect();
     names.into_iter().take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// Each of them had its answer from the same server in the end.
-fn answered_later(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> bool {
-    questions.iter().all(|(dns, _)| {
-        case.questions().any(|(other, _)| {
+fn answered_later(case: &Case<'_>, queries: &[(&Dns, Option<Ns>)]) -> bool {
+    queries.iter().all(|(dns, _)| {
+        case.queries().any(|(other, _)| {
             other.server == dns.server
                 && other.qtype == dns.qtype
                 && other.name.eq_ignore_ascii_case(&dns.name)
@@ -151,11 +150,11 @@ fn is_local(server: &str) -> bool {
     })
 }
 
-/// What a local resolver asked on behalf of those questions.
-fn behind<'a>(case: &Case<'a>, questions: &[(&Dns, Option<Ns>)]) -> Vec<&'a Dns> {
-    let asked = ids(questions.iter().map(|(dns, _)| dns.id));
+/// What a local resolver asked on behalf of those queries.
+fn behind<'a>(case: &Case<'a>, queries: &[(&Dns, Option<Ns>)]) -> Vec<&'a Dns> {
+    let asked = ids(queries.iter().map(|(dns, _)| dns.id));
     let of = |dns: &&Dns| dns.on_behalf_of.is_some_and(|id| asked.contains(&id));
-    case.command.dns.values().map(|question| &question.record).filter(of).collect()
+    case.command.dns.values().map(|query| &query.record).filter(of).collect()
 }
 
 /// Whom a local resolver waited for, the one that took longest first.
@@ -177,16 +176,16 @@ fn other_server(case: &Case<'_>, server: &str) -> Option<Offer> {
     let of_name = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
     // Name servers differ in what they know: the other one has to know every name that any of them did.
     let names: BTreeSet<&str> =
-        case.questions().filter(|(dns, _)| answered(dns)).map(|(dns, _)| dns.name.as_str()).collect();
+        case.queries().filter(|(dns, _)| answered(dns)).map(|(dns, _)| dns.name.as_str()).collect();
     let knows = |other: &str, name: &&str| {
-        case.questions().any(|(dns, _)| dns.server == other && answered(dns) && of_name(&dns.name, name))
+        case.queries().any(|(dns, _)| dns.server == other && answered(dns) && of_name(&dns.name, name))
     };
     let well = |dns: &Dns, end: Option<Ns>| {
         dns.rcode.as_deref() == Some("NOERROR")
             && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
     };
-    let all_well = |other: &str| case.questions().all(|(dns, end)| dns.server != other || well(dns, end));
-    let others: BTreeSet<&str> = case.questions().map(|(dns, _)| dns.server.as_str()).collect();
+    let all_well = |other: &str| case.queries().all(|(dns, end)| dns.server != other || well(dns, end));
+    let others: BTreeSet<&str> = case.queries().map(|(dns, _)| dns.server.as_str()).collect();
     let other = others.into_iter().find(|other| {
         *other != server
             && !names.is_empty()
@@ -199,21 +198,21 @@ fn other_server(case: &Case<'_>, server: &str) -> Option<Offer> {
     Some(Offer::new(format!("resolv=nameserver {address}"), why))
 }
 
-/// What questions cost that had no answer. What else was asked for the same name meanwhile, A beside
+/// What queries cost that had no answer. What else was asked for the same name meanwhile, A beside
 /// AAAA, had its answer in time and bears nothing, unless it was slow itself.
-fn cost_of_unanswered(case: &Case<'_>, questions: &[(&Dns, Option<Ns>)]) -> Ns {
+fn cost_of_unanswered(case: &Case<'_>, queries: &[(&Dns, Option<Ns>)]) -> Ns {
     let enough = slow_from(case);
-    case.cost(|flight| {
-        let Subject::Dns(question) = flight.subject else { return None };
-        let dns = &question.record;
-        if questions.iter().any(|(unanswered, _)| unanswered.id == dns.id) {
-            return Some(whole(flight));
+    case.cost(|op| {
+        let Subject::Dns(query) = op.subject else { return None };
+        let dns = &query.record;
+        if queries.iter().any(|(unanswered, _)| unanswered.id == dns.id) {
+            return Some(whole(op));
         }
-        let (start, end) = whole(flight);
+        let (start, end) = whole(op);
         if end - start > enough {
             return None;
         }
-        let beside = questions.iter().find(|(unanswered, given_up)| {
+        let beside = queries.iter().find(|(unanswered, given_up)| {
             unanswered.pid == dns.pid
                 && unanswered.name.eq_ignore_ascii_case(&dns.name)
                 && unanswered.start_ns < end
@@ -240,16 +239,16 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
     let is_slow = |dns: &Dns, end: Option<Ns>| {
         dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > enough)
     };
-    for (server, questions) in by_server(case, is_slow) {
-        let longest = questions.iter().filter_map(|(dns, end)| end.map(|end| end - dns.start_ns)).max();
+    for (server, queries) in by_server(case, is_slow) {
+        let longest = queries.iter().filter_map(|(dns, end)| end.map(|end| end - dns.start_ns)).max();
         let summary = format!(
             "{server} took up to {} to answer {} for {}",
             duration(longest.unwrap_or_default()),
-            count(questions.len() as u64, "question"),
-            names(&questions)
+            count(queries.len() as u64, "query"),
+            names(&queries)
         );
-        let mut finding = finding(case, StallKind::DnsSlow, server, &questions, summary);
-        let behind = behind(case, &questions);
+        let mut finding = finding(case, StallKind::DnsSlow, server, &queries, summary);
+        let behind = behind(case, &queries);
         if !behind.is_empty() {
             finding.summary.push_str(&passed_on(&behind));
         }
@@ -268,17 +267,17 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let names: BTreeSet<String> = case.questions().map(|(dns, _)| dns.name.to_ascii_lowercase()).collect();
+    let names: BTreeSet<String> = case.queries().map(|(dns, _)| dns.name.to_ascii_lowercase()).collect();
     // A name with something of the search list behind it.
     let suffixed = |dns: &Dns| is_suffixed(&dns.name.to_ascii_lowercase(), &names);
     let in_vain = |dns: &Dns, _: Option<Ns>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
-    for (server, questions) in by_server(case, in_vain) {
+    for (server, queries) in by_server(case, in_vain) {
         let summary = format!(
             "{} with a suffix of the search list came first: {server} knows no such name",
-            count(questions.len() as u64, "question")
+            count(queries.len() as u64, "query")
         );
-        let mut finding = finding(case, StallKind::DnsSearch, server, &questions, summary);
-        if first_helps(case, &questions) {
+        let mut finding = finding(case, StallKind::DnsSearch, server, &queries, summary);
+        if first_helps(case, &queries) {
             finding.remedies.push(Offer::new("resolv=options ndots:1", "asks for the name as it is first"));
         }
         found.push(finding);
@@ -289,7 +288,7 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
 fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<Ns>)]) -> bool {
     suffixed.iter().all(|(dns, _)| {
         let name = dns.name.to_ascii_lowercase();
-        case.questions().any(|(plain, _)| {
+        case.queries().any(|(plain, _)| {
             let rest = name.strip_prefix(&plain.name.to_ascii_lowercase());
             rest.is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
                 && plain.rcode.as_deref() == Some("NOERROR")
@@ -304,20 +303,20 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
         dns.rcode.as_deref().is_some_and(|rcode| !matches!(rcode, "NOERROR" | "NXDOMAIN"))
             || dns.transport == Transport::Tcp
     };
-    for (server, questions) in by_server(case, failed) {
-        let codes: BTreeSet<&str> = questions
+    for (server, queries) in by_server(case, failed) {
+        let codes: BTreeSet<&str> = queries
             .iter()
             .filter_map(|(dns, _)| dns.rcode.as_deref().filter(|rcode| *rcode != "NOERROR"))
             .collect();
-        let again = questions.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
-        let names = names(&questions);
+        let again = queries.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
+        let names = names(&queries);
         let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code} for {names}")).collect();
         if again > 0 {
-            let asked = count(again, "more question");
+            let asked = count(again, "more query");
             what.push(format!("cut answers for {names} short, so that go asked {asked} over TCP"));
         }
         let summary = format!("{server} {}", what.join(" and "));
-        let mut finding = finding(case, StallKind::DnsError, server, &questions, summary);
+        let mut finding = finding(case, StallKind::DnsError, server, &queries, summary);
         finding.remedies.extend(other_server(case, server));
         finding.fatal = !codes.is_empty() && case.connections().next().is_none();
         if codes.is_empty() {

@@ -16,7 +16,7 @@ use crate::offer::Offer;
 use crate::requests::{most_at_once, seen};
 use crate::{hosts, thresholds as at, ways};
 
-/// Spells of one connection that are added up; each takes a walk over all that was in flight.
+/// Intervals of one connection that are added up; each takes a walk over all that was in flight.
 const SPANS_MAX: usize = 64;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -34,7 +34,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(resets(case));
 }
 
-/// When segments of established connections were sent again.
+/// When segments of established connections were retransmitted.
 fn losses(case: &Case<'_>, connection: &Connection) -> Vec<Ns> {
     let of = |(at, moment): &(Ns, Moment)| match moment {
         Moment::Retransmission(Mark { syn: false, .. }) => Some(*at),
@@ -78,7 +78,7 @@ fn cost_within(case: &Case<'_>, connection: &Connection, spans: &[Span]) -> Ns {
     spans.iter().map(cost).sum()
 }
 
-/// Requests that got nothing for long: nothing at all, or the rest of a body. Told apart by
+/// Requests that got nothing for long: nothing at all, or the rest of a body. Distinguished by
 /// whether the peer still acknowledges what it is sent.
 fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
     let requests = requests_of(case, connection);
@@ -137,7 +137,7 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
 /// Segments were lost, and several streams waited behind them.
 fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
     let out_of_order = connection.received_out_of_order.unwrap_or(0);
-    // What had arrived and was sent again, by a sender that became impatient, held up nobody.
+    // What had arrived and was retransmitted, by a sender that became impatient, held up nobody.
     let spurious = connection.spurious_retransmits.unwrap_or(0) as usize;
     let lost = if spurious >= lost.len() { &[] } else { lost };
     if connection.alpn.as_deref() != Some("h2") || lost.is_empty() && out_of_order < at::REORDERED {
@@ -148,14 +148,14 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         requests.iter().filter(|r| r.start_ns <= at_ns && r.end_ns.is_none_or(|end| end > at_ns)).count()
     };
     let most = lost.iter().map(|at_ns| open(*at_ns)).max();
-    // What the peer sent again has no moment of its own.
+    // What the peer retransmitted has no moment of its own.
     let most =
         most.unwrap_or_else(|| requests.iter().map(|request| open(request.start_ns)).max().unwrap_or(0));
     if most < at::LOSS_STREAMS {
         return None;
     }
     let holds = at::LOSS_HOLDS_NS.max(2 * connection.rtt_ns.unwrap_or(0));
-    // The segment was lost before it was sent again.
+    // The segment was lost before it was retransmitted.
     let mut spans: Vec<Span> = Vec::new();
     for at_ns in lost {
         let span = (at_ns.saturating_sub(holds), *at_ns);
@@ -260,7 +260,7 @@ fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
     let host = case.host(connection);
     // In order, nothing was open and nobody noticed.
     let summary = format!(
-        "{host} ended the connection with GOAWAY ({code}): {} had to be asked again",
+        "{host} ended the connection with GOAWAY ({code}): {} had to be retried",
         count(failed.len() as u64, "request")
     );
     let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
@@ -349,9 +349,9 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
         let again = again.count();
         let all = again == requests.len();
         let asked = match again {
-            0 => "not asked again".to_owned(),
-            _ if all => "asked again".to_owned(),
-            some => format!("{some} of them asked again"),
+            0 => "not retried".to_owned(),
+            _ if all => "retried".to_owned(),
+            some => format!("{some} of them retried"),
         };
         Finding {
             host: Some(host.to_owned()),
@@ -359,7 +359,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
             evidence: requests.iter().take(5).map(|request| seen(request)).collect(),
             remedies: if all { Vec::new() } else { ways::around(case, host) },
-            advice: all.then_some("nothing, unless it happens often: go asked again by itself"),
+            advice: all.then_some("nothing, unless it happens often: go retried by itself"),
             fatal: !all,
             ..Finding::of(
                 StallKind::H2StreamReset,

@@ -106,8 +106,8 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
         .as_deref()
         .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
     Some(Finding {
-        cost_ns: case.cost(|flight| match flight.subject {
-            Subject::Lock(wait) if of.contains(&wait.id) => Some(whole(flight)),
+        cost_ns: case.cost(|op| match op.subject {
+            Subject::Lock(wait) if of.contains(&wait.id) => Some(whole(op)),
             _ => None,
         }),
         summary: format!("{holder} {has} {lock}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{bytes, count};
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::{Class, Ns, Phase, Request, RequestOutcome};
 use model::stall::StallKind;
 
@@ -97,7 +97,7 @@ impl Bodies {
 fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
     let body = |request: &Request| (head(case, request), request.end_ns.unwrap_or(case.wall.1));
-    let cost_ns = case.cost(|flight| match flight.subject {
+    let cost_ns = case.cost(|op| match op.subject {
         Subject::Request(request) if ids.contains(&request.id) => Some(body(request)),
         _ => None,
     });
@@ -196,7 +196,7 @@ fn is_missing(request: &Request) -> bool {
 
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let direct = case.flights.iter().any(|flight| flight.operation.phase == Phase::Vcs);
+    let direct = case.in_flight.iter().any(|op| op.operation.phase == Phase::Vcs);
     for (host, requests) in hosts::requests(case, is_missing) {
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();
@@ -228,16 +228,16 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
                 StallKind::ProxyFallbackDirect,
                 format!("{host} does not have {names}: go asked there first, then the module's own host"),
             );
-            finding.cost_ns += case
-                .cost(|flight| (flight.operation.phase == Phase::Vcs).then_some(crate::case::whole(flight)));
+            finding.cost_ns +=
+                case.cost(|op| (op.operation.phase == Phase::Vcs).then_some(crate::case::whole(op)));
             finding.phase = Phase::Vcs;
             // Not the name server that was asked for it.
-            let is_own = |flight: &&Flight<'_>| {
-                flight.operation.phase == Phase::Vcs
-                    && matches!(flight.subject, Subject::Helper(_) | Subject::Request(_))
+            let is_own = |op: &&InFlight<'_>| {
+                op.operation.phase == Phase::Vcs
+                    && matches!(op.subject, Subject::Helper(_) | Subject::Request(_))
             };
-            let own = case.flights.iter().find(is_own);
-            finding.host = own.and_then(|flight| flight.operation.host).map(str::to_owned).or(finding.host);
+            let own = case.in_flight.iter().find(is_own);
+            finding.host = own.and_then(|op| op.operation.host).map(str::to_owned).or(finding.host);
             found.push(finding);
         }
         let goes_out = direct || sumdb;

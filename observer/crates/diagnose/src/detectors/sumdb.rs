@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, percent};
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, ConnectionOutcome, Phase, Request};
 use model::stall::StallKind;
 
@@ -85,9 +85,9 @@ fn in_vain(case: &Case<'_>, connection: &Connection) -> bool {
             && connection.outcome == ConnectionOutcome::Reset
 }
 
-fn of_connection(flight: &Flight<'_>, which: impl Fn(&Connection) -> bool) -> Option<Span> {
-    match flight.subject {
-        Subject::Connect(connection) | Subject::Tls(connection) if which(connection) => Some(whole(flight)),
+fn of_connection(op: &InFlight<'_>, which: impl Fn(&Connection) -> bool) -> Option<Span> {
+    match op.subject {
+        Subject::Connect(connection) | Subject::Tls(connection) if which(connection) => Some(whole(op)),
         _ => None,
     }
 }
@@ -100,7 +100,7 @@ fn unreachable(case: &Case<'_>, found: &mut Vec<Finding>) {
     let Some(first) = failed.first() else { return };
     let failed_ids = ids(failed.iter().map(|connection| connection.id));
     let of = |connection: &Connection| failed_ids.contains(&connection.id);
-    let span = hull(case.flights.iter().filter_map(|flight| of_connection(flight, of))).unwrap_or(case.wall);
+    let span = hull(case.in_flight.iter().filter_map(|op| of_connection(op, of))).unwrap_or(case.wall);
     let tls = failed.iter().any(|connection| connection.tls_start_ns.is_some());
     let refused = failed.iter().all(|connection| {
         matches!(connection.outcome, ConnectionOutcome::Refused | ConnectionOutcome::Reset)
@@ -166,10 +166,10 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
 /// Proxy and checksum database each ran into a time-out, one after the other.
 fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
     let mut handshakes: HashMap<u32, Span> = HashMap::new();
-    for flight in &case.flights {
-        if let Subject::Connect(connection) | Subject::Tls(connection) = flight.subject {
-            let known = handshakes.entry(connection.id).or_insert_with(|| whole(flight));
-            *known = (known.0.min(flight.operation.start_ns), known.1.max(flight.operation.end_ns));
+    for op in &case.in_flight {
+        if let Subject::Connect(connection) | Subject::Tls(connection) = op.subject {
+            let known = handshakes.entry(connection.id).or_insert_with(|| whole(op));
+            *known = (known.0.min(op.operation.start_ns), known.1.max(op.operation.end_ns));
         }
     }
     let failed = |connection: &Connection| {
@@ -190,7 +190,7 @@ fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
     };
     let cost = |list: &[(&Connection, Span)]| {
         let of = ids(list.iter().map(|(connection, _)| connection.id));
-        case.cost(|flight| of_connection(flight, |connection| of.contains(&connection.id)))
+        case.cost(|op| of_connection(op, |connection| of.contains(&connection.id)))
     };
     let unanswered = |list: &[(&Connection, Span)]| Evidence::HandshakesUnanswered {
         host: case.host(list[0].0),

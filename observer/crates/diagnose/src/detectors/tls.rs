@@ -170,9 +170,9 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let mut finding = finding(case, StallKind::TlsSlow, host, connections, summary);
     finding.advice = advice;
     // A round trip is what a handshake takes at the least.
-    finding.cost_ns = case.cost(|flight| match flight.subject {
+    finding.cost_ns = case.cost(|op| match op.subject {
         Subject::Tls(c) if connections.iter().any(|one| one.id == c.id) => {
-            Some((flight.operation.start_ns + c.rtt_ns.unwrap_or(0), flight.operation.end_ns))
+            Some((op.operation.start_ns + c.rtt_ns.unwrap_or(0), op.operation.end_ns))
         }
         _ => None,
     });

@@ -17,8 +17,8 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
         !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))
     };
     let mut in_flight: HashMap<u32, Vec<Span>> = HashMap::new();
-    for flight in &case.flights {
-        in_flight.entry(flight.subject.pid()).or_default().push(crate::case::whole(flight));
+    for op in &case.in_flight {
+        in_flight.entry(op.subject.pid()).or_default().push(crate::case::whole(op));
     }
     for process in case.command.processes.values() {
         if fetcher(process) && of_go(process) {

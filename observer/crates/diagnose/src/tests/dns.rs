@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_question_that_is_asked_again_after_five_seconds_is_a_timeout() {
+fn a_query_that_is_retried_after_five_seconds_is_a_timeout() {
     let world = World::new()
         .unanswered(|_| {})
         .dns(|dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, 6 * S, Some(6 * S + MS)));
@@ -18,7 +18,7 @@ fn a_question_that_is_asked_again_after_five_seconds_is_a_timeout() {
 }
 
 #[test]
-fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
+fn a_query_that_is_retried_after_one_second_is_a_timeout_too() {
     let after = |ms: Ns| {
         let first = move |dns: &mut Dns| {
             (dns.rcode, dns.answers, dns.timed_out, dns.end_ns) = (None, None, true, Some(S + ms * MS));
@@ -37,7 +37,7 @@ fn a_question_that_is_asked_again_after_one_second_is_a_timeout_too() {
 }
 
 #[test]
-fn an_aaaa_that_never_comes_is_told_from_a_lost_answer() {
+fn an_aaaa_that_never_comes_is_distinguished_from_a_lost_answer() {
     let aaaa = |dns: &mut Dns| dns.qtype = "AAAA".into();
     near(
         World::new()
@@ -122,7 +122,7 @@ fn a_server_that_answered_in_the_same_run_is_offered_instead_of_a_bad_one() {
 }
 
 #[test]
-fn one_question_at_a_time_is_offered_when_one_of_two_was_answered() {
+fn one_query_at_a_time_is_offered_when_one_of_two_was_answered() {
     let with = |qtype: &'static str| {
         World::new()
             .unanswered(|_| {})
@@ -164,7 +164,7 @@ fn a_time_out_that_is_short_already_is_not_offered() {
     assert_eq!(names(&stall), ["resolv=options attempts:1"]);
 }
 
-/// A question of `server` that is answered when it is asked again after five seconds.
+/// A query of `server` that is answered when it is retried after five seconds.
 fn lost_once(server: &'static str) -> World {
     World::new().unanswered(move |dns| dns.server = server.into()).dns(move |dns| {
         (dns.attempt, dns.start_ns, dns.end_ns) = (2, 6 * S, Some(6 * S + MS));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_syn_that_is_sent_again_was_lost() {
+fn a_syn_that_is_retransmitted_was_lost() {
     let lost = |c: &mut Connection| {
         (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
     };

@@ -42,12 +42,12 @@ fn a_git_without_traffic_waits_for_a_person() {
     };
     near(
         World::new()
-            .tell(S, git(10, "git"))
+            .report(S, git(10, "git"))
             .finds(StallKind::VcsWaiting, Phase::Vcs, Some("git.test"))
             .cost_ns,
         8 * S,
     );
-    World::new().tell(S, git(10, "compile")).finds_no(StallKind::VcsWaiting);
+    World::new().report(S, git(10, "compile")).finds_no(StallKind::VcsWaiting);
     let asks = Body::Process(Process {
         command: 1,
         pid: 12,
@@ -58,16 +58,16 @@ fn a_git_without_traffic_waits_for_a_person() {
         end_ns: Some(9 * S),
         ..Process::default()
     });
-    let stall = World::new().tell(S, git(10, "git")).tell(2 * S, asks).stalls();
-    let told: Vec<_> = stall.iter().filter(|stall| stall.kind == StallKind::VcsWaiting).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].evidence[1].to_string().contains("credential-x get (pid 12)"), "{told:?}");
+    let stall = World::new().report(S, git(10, "git")).report(2 * S, asks).stalls();
+    let reported: Vec<_> = stall.iter().filter(|stall| stall.kind == StallKind::VcsWaiting).collect();
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    assert!(reported[0].evidence[1].to_string().contains("credential-x get (pid 12)"), "{reported:?}");
     let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
-    World::new().tell(S, git(10, "git")).connection(busy).finds_no(StallKind::VcsWaiting);
+    World::new().report(S, git(10, "git")).connection(busy).finds_no(StallKind::VcsWaiting);
 }
 
 #[test]
-fn a_lock_is_told_with_its_holder() {
+fn a_lock_is_reported_with_its_holder() {
     let lock = |end_ns| {
         Body::Lock(LockWait {
             command: 1,
@@ -80,14 +80,14 @@ fn a_lock_is_told_with_its_holder() {
             joined_late: false,
         })
     };
-    let stall = World::new().tell(S, lock(4 * S)).finds(StallKind::CacheLockWait, Phase::Lock, None);
+    let stall = World::new().report(S, lock(4 * S)).finds(StallKind::CacheLockWait, Phase::Lock, None);
     near(stall.cost_ns, 3 * S);
     assert!(stall.summary.contains("pid 77"));
-    World::new().tell(S, lock(S + MS)).finds_no(StallKind::CacheLockWait);
+    World::new().report(S, lock(S + MS)).finds_no(StallKind::CacheLockWait);
 }
 
 #[test]
-fn caches_in_one_folder_are_told_by_path_and_by_inode() {
+fn caches_in_one_folder_are_reported_by_path_and_by_inode() {
     let caches = |modules: &'static str, builds: &'static str, shared| {
         World::new().command(move |command| {
             (command.go.gomodcache, command.go.gocache, command.go.caches_shared) =

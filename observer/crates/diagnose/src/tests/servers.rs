@@ -13,7 +13,7 @@ fn a_head_far_above_the_round_trip_is_slow() {
 }
 
 #[test]
-fn a_crawling_body_is_told_with_what_it_is_not() {
+fn a_crawling_body_is_reported_with_what_it_is_not() {
     let body = |bytes| {
         World::new().connection(|_| {}).request(move |r| (r.end_ns, r.bytes) = (Some(4 * S), Some(bytes)))
     };
@@ -147,7 +147,7 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     };
     let world = || {
         World::new()
-            .tell(S, Body::Process(process.clone()))
+            .report(S, Body::Process(process.clone()))
             .dns(|dns| (dns.pid, dns.comm) = (11, "git-remote-http".into()))
             .connection(|_| {})
             .connection(git)
@@ -169,7 +169,7 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
 }
 
 #[test]
-fn another_toolchain_and_repeated_requests_are_told() {
+fn another_toolchain_and_repeated_requests_are_reported() {
     let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(4 * S));
     near(
         World::new()

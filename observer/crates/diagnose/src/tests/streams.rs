@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn silence_with_a_living_peer_and_a_dead_path_are_told_apart() {
+fn silence_with_a_living_peer_and_a_dead_path_are_distinguished() {
     let silent = || World::new().connection(|_| {}).request(open);
     let stall = silent().finds(StallKind::H2Silent, Phase::Proxy, Some("proxy.test"));
     near(stall.cost_ns, 8 * S);
@@ -75,14 +75,20 @@ fn a_closed_window_costs_while_it_is_closed() {
     let window =
         |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero, since_ns: None });
     let slow = |r: &mut Request| r.end_ns = Some(5 * S);
-    let world =
-        World::new().connection(|_| {}).request(slow).tell(3 * S, window(true)).tell(4 * S, window(false));
+    let world = World::new()
+        .connection(|_| {})
+        .request(slow)
+        .report(3 * S, window(true))
+        .report(4 * S, window(false));
     near(world.finds(StallKind::ZeroWindow, Phase::Proxy, Some("proxy.test")).cost_ns, S);
     let late = |r: &mut Request| {
         (r.start_ns, r.first_byte_ns, r.end_ns) = (3 * S, Some(4 * S), Some(4 * S + 10 * MS));
     };
-    let world =
-        World::new().connection(|_| {}).request(late).tell(3 * S, window(true)).tell(4 * S, window(false));
+    let world = World::new()
+        .connection(|_| {})
+        .request(late)
+        .report(3 * S, window(true))
+        .report(4 * S, window(false));
     world.finds_no(StallKind::ProxySlow);
     World::new().connection(|_| {}).request(late).finds(
         StallKind::ProxySlow,
@@ -93,7 +99,7 @@ fn a_closed_window_costs_while_it_is_closed() {
 }
 
 #[test]
-fn goaway_and_resets_are_told_with_their_codes() {
+fn goaway_and_resets_are_reported_with_their_codes() {
     let stall = World::new().connection(|c| c.goaway = Some("ENHANCE_YOUR_CALM".into())).request(|_| {});
     assert!(
         stall
@@ -117,7 +123,7 @@ fn goaway_and_resets_are_told_with_their_codes() {
         Phase::Proxy,
         Some("proxy.test"),
     );
-    assert_eq!(names(&stall), [""; 0], "go asked again by itself");
+    assert_eq!(names(&stall), [""; 0], "go retried by itself");
     let healthy = || World::new().connection(|_| {}).request(|_| {});
     healthy().finds_no(StallKind::H2Goaway);
     healthy().finds_no(StallKind::H2StreamReset);

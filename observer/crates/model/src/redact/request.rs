@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 pub const PATH_MAX: usize = 2048;
 /// Longest authority kept, bytes; a longer one ends with `…` there.
 pub const AUTHORITY_MAX: usize = 512;
-/// The one pair of a query that is kept whole: it is no secret, and tells what the request is for.
+/// The one pair of a query that is kept whole: it is no secret, and shows what the request is for.
 pub const GO_GET: &str = "go-get=1";
 
 const HIDDEN: char = '…';

@@ -55,7 +55,7 @@ fn commands(text: &str) -> String {
     }
 }
 
-/// Where the word at the beginning of a text ends; `None` when that cannot be told.
+/// Where the word at the beginning of a text ends; `None` when that cannot be reported.
 fn word_end(text: &str) -> Option<usize> {
     let mut quote = None;
     for (at, c) in text.char_indices() {

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_told_from_other_texts() {
+    fn versions_are_distinguished_from_other_texts() {
         for version in [
             "v1.2.3",
             "v0.0.0-20200823014737-9f7001d12a5f",

@@ -52,7 +52,7 @@ mod tests {
         for same in [
             "proxy.test: zip github.com/mitchellh/go-homedir@v1.1.0",
             "proxy.test (AAAA), attempt 1, asked 192.0.2.1:53: no answer, given up after 1.00 s",
-            "a TCP handshake with [2001:db8::2]:443, SYN sent again 2 times",
+            "a TCP handshake with [2001:db8::2]:443, SYN retransmitted 2 times",
             "waits for: git fetch -f origin (pid 12)",
             "/root/go/pkg/mod/cache/lock is held by pid 3",
         ] {

@@ -16,7 +16,7 @@ use resolv::Line;
 pub use resolv::RESOLV_CONF;
 use setting::Setting;
 
-use crate::refusal::Refusal;
+use crate::user_error::UserError;
 
 /// One change for one command, as it was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,22 +45,24 @@ pub const RUNS_IN_ALL: u64 = 2 * PAIRS_MIN as u64 + 1;
 pub const NAMES: &str = "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE";
 
 impl FromStr for Remedy {
-    type Err = Refusal;
+    type Err = UserError;
 
-    fn from_str(text: &str) -> Result<Self, Refusal> {
+    fn from_str(text: &str) -> Result<Self, UserError> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         if text.contains('\0') {
-            return Err(Refusal::new("a remedy holds a NUL byte", "remove it"));
+            return Err(UserError::new("a remedy holds a NUL byte", "remove it"));
         }
         if let Some(refusal) = servers::not_here(name) {
             return Err(refusal);
         }
         let kind = match Switch::named(name) {
             Some(switch) if value.is_none() => Kind::Switch(switch),
-            Some(_) => return Err(Refusal::new(format!("{name} takes no value"), format!("--with {name}"))),
+            Some(_) => {
+                return Err(UserError::new(format!("{name} takes no value"), format!("--with {name}")));
+            }
             None if name == "resolv" => {
                 Kind::Line(Line::parse(needed(name, value, "resolv='options timeout:1'")?)?)
             }
@@ -71,10 +73,10 @@ impl FromStr for Remedy {
 }
 
 /// A value that may not be left out.
-fn needed<'a>(name: &str, value: Option<&'a str>, example: &str) -> Result<&'a str, Refusal> {
+fn needed<'a>(name: &str, value: Option<&'a str>, example: &str) -> Result<&'a str, UserError> {
     value
         .filter(|value| !value.trim().is_empty())
-        .ok_or_else(|| Refusal::new(format!("{name} needs a value"), format!("--with {example}")))
+        .ok_or_else(|| UserError::new(format!("{name} needs a value"), format!("--with {example}")))
 }
 
 impl Remedy {
@@ -143,11 +145,11 @@ pub struct Remedies(Vec<Remedy>);
 
 impl Remedies {
     /// Puts them together; two that would undo each other are refused.
-    pub fn new(remedies: Vec<Remedy>) -> Result<Self, Refusal> {
+    pub fn new(remedies: Vec<Remedy>) -> Result<Self, UserError> {
         for (index, remedy) in remedies.iter().enumerate() {
             let same = |other: &&Remedy| other.place().is_some() && other.place() == remedy.place();
             if let Some(other) = remedies[..index].iter().find(same) {
-                return Err(Refusal::new(
+                return Err(UserError::new(
                     format!("{other} and {remedy} set the same thing"),
                     "leave one of them out, or compare them: --with ONE --versus OTHER",
                 ));

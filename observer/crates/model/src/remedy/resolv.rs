@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
 
 use crate::redact;
-use crate::refusal::Refusal;
+use crate::user_error::UserError;
 
 /// What a mount in the command's mount namespace covers.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -22,9 +22,9 @@ pub(super) struct Line {
 
 impl Line {
     /// Checks a line.
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<Self, UserError> {
         let wrong = |what: &str| {
-            Refusal::new(
+            UserError::new(
                 format!("{:?}: {what}", redact::remedy(&format!("resolv={text}"))),
                 "see resolv.conf(5); --with resolv='options timeout:2 attempts:5'",
             )

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::godebug;
 use crate::redact;
-use crate::refusal::Refusal;
+use crate::user_error::UserError;
 
 /// Downloads at once that are believed; more is a slip of the finger.
 const CONCURRENCY_MAX: u32 = 1024;
@@ -36,7 +36,7 @@ pub(super) struct Setting {
 
 impl Setting {
     /// Understands `NAME=VALUE` of `--with`.
-    pub(super) fn parse(name: &str, value: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn parse(name: &str, value: Option<&str>) -> Result<Self, UserError> {
         let of = |remedy, variable: &str, value: &str| Self {
             remedy,
             variable: variable.to_owned(),
@@ -47,7 +47,7 @@ impl Setting {
                 let value = super::needed(name, value, "concurrency=16")?;
                 let number = value.parse().ok().filter(|n| (1..=CONCURRENCY_MAX).contains(n));
                 let Some(number) = number else {
-                    return Err(Refusal::new(
+                    return Err(UserError::new(
                         format!(
                             "{}: expected a number from 1 to {CONCURRENCY_MAX}",
                             redact::remedy(&format!("concurrency={value}"))
@@ -60,7 +60,7 @@ impl Setting {
             "proxy" => {
                 let value = super::needed(name, value, "proxy=https://proxy.test")?;
                 if let Some(wrong) = value.split([',', '|']).find(|item| !is_proxy(item)) {
-                    return Err(Refusal::new(
+                    return Err(UserError::new(
                         format!("proxy={}: {:?} is no proxy", redact::proxies(value), redact::proxies(wrong)),
                         "GOPROXY is a list of URLs, `direct` and `off`: --with proxy=https://proxy.test,direct",
                     ));
@@ -71,7 +71,7 @@ impl Setting {
                 let value = super::needed(name, value, "sumdb=off")?;
                 // The go command's own rule: a name or key, and perhaps a URL.
                 if value.split_whitespace().count() > 2 {
-                    return Err(Refusal::new(
+                    return Err(UserError::new(
                         format!("sumdb={}: more than a key and a URL", redact::sumdb(value)),
                         "--with sumdb='sumdb.test https://mirror.test', or sumdb=off",
                     ));
@@ -86,11 +86,11 @@ impl Setting {
                         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
                 });
                 let Some((variable, value)) = known else {
-                    return Err(Refusal::new("env: expected NAME=VALUE", "--with env=GOTOOLCHAIN=local"));
+                    return Err(UserError::new("env: expected NAME=VALUE", "--with env=GOTOOLCHAIN=local"));
                 };
                 Ok(of("env", variable, value))
             }
-            _ => Err(Refusal::new(
+            _ => Err(UserError::new(
                 format!("there is no remedy {:?}", redact::remedy(name)),
                 format!("there are {}", super::NAMES),
             )),
@@ -124,7 +124,7 @@ impl Setting {
             _ => false,
         };
         off.then_some(
-            "modules that go.sum does not have yet are believed unchecked: nothing tells when a proxy or \
+            "modules that go.sum does not have yet are believed unchecked: nothing shows when a proxy or \
              somebody on the way gives other bytes than everybody else gets",
         )
     }

@@ -17,9 +17,9 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn wrong(word: &str) -> Refusal {
+fn wrong(word: &str) -> UserError {
     let refusal = word.parse::<Remedy>().unwrap_err();
-    assert!(!refusal.what.contains('\n') && !refusal.mend.is_empty(), "{refusal:?}");
+    assert!(!refusal.what.contains('\n') && !refusal.hint.is_empty(), "{refusal:?}");
     refusal
 }
 
@@ -91,7 +91,7 @@ fn wrong_values_are_refused_in_two_lines() {
     ] {
         wrong(word);
     }
-    assert!(wrong("fly").mend.contains("concurrency=N"));
+    assert!(wrong("fly").hint.contains("concurrency=N"));
 }
 
 #[test]

@@ -29,7 +29,7 @@ mod errno {
     pub(super) const REFUSED: u32 = 111;
 }
 
-/// That payload comes in is told at most this often.
+/// That payload comes in is reported at most this often.
 const PROGRESS_NS: Ns = 1_000_000_000;
 
 struct Live {
@@ -40,16 +40,16 @@ struct Live {
     probed: bool,
     /// The peer's window and ours were 0
     zero: (bool, bool),
-    /// When a segment was last told, and when that payload comes in
+    /// When a segment was last reported, and when that payload comes in
     info_ns: Ns,
-    told_ns: Ns,
+    emitted_ns: Ns,
     /// It was there before it could be seen, in that tree
     found: Option<u32>,
     /// Records were lost meanwhile
     gap: bool,
-    /// The record has what was not told, which alone is not worth it
-    untold: bool,
-    /// What was told of it is in doubt, for records were lost since
+    /// The record has what was not reported, which alone is not worth it
+    unreported: bool,
+    /// What was reported of it is in doubt, for records were lost since
     in_doubt: bool,
 }
 
@@ -63,16 +63,16 @@ impl Live {
             probed: false,
             zero: (false, false),
             info_ns: 0,
-            told_ns: 0,
+            emitted_ns: 0,
             found,
             gap: false,
-            untold: false,
+            unreported: false,
             in_doubt: false,
         }
     }
 
-    fn tell(&mut self, out: &mut Out<'_>) {
-        (self.untold, self.in_doubt) = (false, false);
+    fn report(&mut self, out: &mut Out<'_>) {
+        (self.unreported, self.in_doubt) = (false, false);
         out.push(Body::Connection(self.record.clone()));
     }
 }
@@ -137,7 +137,7 @@ impl Connections {
         if matches!(event.error, errno::RESET | errno::REFUSED) && event.old != state::SYN_SENT && !ended {
             record.outcome = ConnectionOutcome::Reset;
         }
-        live.tell(out);
+        live.report(out);
         if event.new == state::CLOSE {
             self.live.remove(&event.conn);
         }
@@ -164,7 +164,7 @@ impl Connections {
             }
             out.push(Body::Reset(ResetMark { command, connection, received }));
         }
-        live.tell(out);
+        live.report(out);
     }
 
     pub(super) fn info(&mut self, event: &TcpInfo, out: &mut Out<'_>) {
@@ -178,7 +178,7 @@ impl Connections {
             record.received_ns = Some(live.info_ns).filter(|at_ns| *at_ns > 0);
         }
         live.info_ns = out.at_ns;
-        let progress = record.received_ns.is_some_and(|at_ns| at_ns >= live.told_ns + PROGRESS_NS);
+        let progress = record.received_ns.is_some_and(|at_ns| at_ns >= live.emitted_ns + PROGRESS_NS);
         let zero = (event.stats.snd_wnd == 0, event.stats.rcv_wnd == 0);
         let (command, connection) = (record.command, record.id);
         // Our window was closed by what came before; the peer's by this segment, which says so.
@@ -191,12 +191,12 @@ impl Connections {
             }
         }
         live.zero = zero;
-        // Round-trip times and byte counts alone are told with the next event that matters.
+        // Round-trip times and byte counts alone are reported with the next event that matters.
         if progress || before != (record.received_out_of_order, record.zero_windows) {
-            live.told_ns = record.received_ns.unwrap_or(live.told_ns);
-            live.tell(out);
+            live.emitted_ns = record.received_ns.unwrap_or(live.emitted_ns);
+            live.report(out);
         } else {
-            live.untold = true;
+            live.unreported = true;
         }
     }
 
@@ -209,7 +209,7 @@ impl Connections {
         // (git, curl) nothing closer to its end can be seen.
         if !received && !live.probed && record.tls_version.is_some() && record.tls_ns.is_none() {
             record.tls_ns = record.tls_start_ns.map(|start| out.at_ns.saturating_sub(start));
-            live.tell(out);
+            live.report(out);
             return;
         }
         match buffer.push(bytes) {
@@ -226,7 +226,7 @@ impl Connections {
             }
             _ => return,
         }
-        live.tell(out);
+        live.report(out);
     }
 
     pub(super) fn handshake(&mut self, event: &Handshake, ended: bool, out: &mut Out<'_>) {
@@ -239,7 +239,7 @@ impl Connections {
             live.probed = true;
             record.tls_start_ns = Some(out.at_ns);
         }
-        live.tell(out);
+        live.report(out);
     }
 
     /// The connection carries one request more, of that protocol. Its number and command.
@@ -258,9 +258,9 @@ impl Connections {
             record.alpn = Some(protocol.to_owned());
         }
         if news || live.in_doubt {
-            live.tell(out);
+            live.report(out);
         } else {
-            live.untold = true; // the request itself says it
+            live.unreported = true; // the request itself says it
         }
         Some(live.record.id)
     }
@@ -279,7 +279,7 @@ impl Connections {
         record.stream_limit = stream_limit.or(record.stream_limit);
         record.goaway = goaway.or(record.goaway.take());
         if before != (record.stream_limit, record.goaway.clone()) {
-            live.tell(out);
+            live.report(out);
         }
     }
 
@@ -288,7 +288,7 @@ impl Connections {
         let Some(live) = self.live.get_mut(&conn) else { return true };
         let news = !std::mem::replace(&mut live.record.joined_late, true);
         if news {
-            live.tell(out);
+            live.report(out);
         }
         news
     }
@@ -300,7 +300,7 @@ impl Connections {
     }
 
     /// What these connections carried may be among records that were lost. What is known from before is
-    /// told before the gap is.
+    /// reported before the gap is.
     pub(super) fn behind_gap(&mut self, out: &mut Out<'_>) {
         self.settle(None, out);
         for live in self.live.values_mut() {
@@ -308,13 +308,14 @@ impl Connections {
         }
     }
 
-    /// Tells what was not told yet, of that command's connections or of all: the command, or the
+    /// Shows what was not reported yet, of that command's connections or of all: the command, or the
     /// observation, ends.
     pub(super) fn settle(&mut self, command: Option<u32>, out: &mut Out<'_>) {
         let of = |live: &&mut Live| command.is_none_or(|command| live.record.command == command);
-        let mut untold: Vec<_> = self.live.values_mut().filter(of).filter(|live| live.untold).collect();
-        untold.sort_by_key(|live| live.record.id);
-        untold.into_iter().for_each(|live| live.tell(out));
+        let mut unreported: Vec<_> =
+            self.live.values_mut().filter(of).filter(|live| live.unreported).collect();
+        unreported.sort_by_key(|live| live.record.id);
+        unreported.into_iter().for_each(|live| live.report(out));
     }
 
     #[cfg(test)]
@@ -357,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn payload_is_dated_by_the_segment_before_the_one_that_tells_it() {
+    fn payload_is_dated_by_the_segment_before_the_one_that_reports_it() {
         const S: Ns = PROGRESS_NS;
         let (mut connections, mut events) = (Connections::new(), Vec::new());
         let owner = Owner { command: 1, pid: 1, comm: "go" };
@@ -369,15 +370,15 @@ mod tests {
             info.stats.bytes_received = bytes_received;
             connections.info(&info, &mut Out { events: &mut events, at_ns });
         }
-        let told = events.iter().filter_map(|event| match &event.body {
+        let reported = events.iter().filter_map(|event| match &event.body {
             Body::Connection(connection) => connection.received_ns,
             _ => None,
         });
-        assert_eq!(told.collect::<Vec<_>>(), [2 * S, 3 * S]);
+        assert_eq!(reported.collect::<Vec<_>>(), [2 * S, 3 * S]);
     }
 
     #[test]
-    fn our_window_was_closed_by_the_segment_before_the_one_that_tells_it() {
+    fn our_window_was_closed_by_the_segment_before_the_one_that_reports_it() {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
         let owner = Owner { command: 1, pid: 1, comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
@@ -388,11 +389,11 @@ mod tests {
             (info.stats.snd_wnd, info.stats.rcv_wnd) = (9, rcv_wnd);
             connections.info(&info, &mut Out { events: &mut events, at_ns });
         }
-        let told = events.iter().filter_map(|event| match &event.body {
+        let reported = events.iter().filter_map(|event| match &event.body {
             Body::Window(mark) => Some((event.at_ns, mark.zero, mark.since_ns)),
             _ => None,
         });
-        assert_eq!(told.collect::<Vec<_>>(), [(300, true, Some(50)), (900, false, None)]);
+        assert_eq!(reported.collect::<Vec<_>>(), [(300, true, Some(50)), (900, false, None)]);
     }
 
     #[test]
@@ -412,7 +413,7 @@ mod tests {
             connections.state(owner, &state, &mut Out { events: &mut events, at_ns });
         }
         let Some(Body::Connection(last)) = events.pop().map(|event| event.body) else {
-            panic!("nothing told")
+            panic!("nothing reported")
         };
         assert_eq!((last.local.as_str(), last.end_ns), ("10.10.10.10:50000", Some(3)));
         assert_eq!((last.bytes_sent, last.rtt_ns), (Some(0), None));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A process that ran already.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct FoundProcess {
+pub struct PreexistingProcess {
     /// Its tree
     pub root: u32,
     /// It is the topmost one of its tree: a command
@@ -31,7 +31,7 @@ pub struct FoundProcess {
 
 /// A socket that was there already.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct FoundSocket {
+pub struct PreexistingSocket {
     /// The connection's number; 0 for UDP, which has none
     pub conn: u64,
     /// Its number among all sockets of the machine
@@ -54,7 +54,7 @@ pub struct FoundSocket {
 pub struct Tcp {
     /// Bytes that the peer has not acknowledged
     pub unacked_bytes: u64,
-    /// How often the oldest of them was sent again so far
+    /// How often the oldest of them was retransmitted so far
     pub retries: u32,
     /// Since the last byte was sent
     pub since_sent_ns: Option<Ns>,
@@ -64,7 +64,7 @@ pub struct Tcp {
     pub since_acked_ns: Option<Ns>,
     /// Smoothed round-trip time
     pub rtt_ns: Option<Ns>,
-    /// Segments sent again in all
+    /// Segments retransmitted in all
     pub retransmits: u32,
     /// Payload bytes sent
     pub bytes_sent: Option<u64>,
@@ -76,7 +76,7 @@ pub struct Tcp {
 
 /// A thread that sleeps in a file lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct FoundLock {
+pub struct PreexistingLock {
     /// The process
     pub pid: u32,
     /// The thread
@@ -89,15 +89,15 @@ pub struct FoundLock {
 
 /// The sockets of a tree that were there before it was followed, as they are now.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct FoundSockets {
+pub struct PreexistingSockets {
     /// The tree
     pub root: u32,
     /// When the kernel was asked, `CLOCK_MONOTONIC`, nanoseconds
     pub at_ns: u64,
     /// Every one of them that is still there
-    pub sockets: Vec<FoundSocket>,
-    /// Of so many nothing is told: there are too many
-    pub untold: u32,
+    pub sockets: Vec<PreexistingSocket>,
+    /// Of so many nothing is reported: there are too many
+    pub unreported: u32,
 }
 
 /// A local stub resolver's process.

@@ -1,11 +1,11 @@
-//! What was there before it could be seen: told with what the kernel knows, and never with more.
+//! What was there before it could be seen: reported with what the kernel knows, and never with more.
 
 use model::event::{DnsWait, LockWait};
 use model::record::{Connection, TcpState};
 use observer_common::{EXIT_ROOT, Exit, Handshake, PAYLOAD_RECEIVED, Payload, SockState};
 use zerocopy::FromZeros as _;
 
-use super::found::{FoundSocket, Tcp};
+use super::found::{PreexistingSocket, Tcp};
 use super::*;
 
 const ROOT: u32 = FOUND_TREES + 7;
@@ -15,16 +15,16 @@ const ESTABLISHED: u8 = 1;
 /// An answer to `a.test (A)`.
 const ANSWER: &[u8] = b"\0\x07\x81\x80\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
 
-/// A correlator that knows a command which ran already, and what it told.
-struct Told {
+/// A correlator that knows a command which ran already, and what it reported.
+struct Reported {
     correlator: Correlator,
     events: Vec<Event>,
 }
 
-impl Told {
+impl Reported {
     fn new() -> Self {
-        let mut told = Self { correlator: Correlator::new(1000, 5_000_000_000), events: Vec::new() };
-        let process = FoundProcess {
+        let mut reported = Self { correlator: Correlator::new(1000, 5_000_000_000), events: Vec::new() };
+        let process = PreexistingProcess {
             root: ROOT,
             topmost: true,
             at_ns: 2000,
@@ -32,15 +32,15 @@ impl Told {
             comm: "go".into(),
             args: (b"go\0mod\0download\0".to_vec(), 16),
             age_ns: Some(9),
-            ..FoundProcess::default()
+            ..PreexistingProcess::default()
         };
-        told.correlator.found(&process, &mut told.events);
-        told
+        reported.correlator.found(&process, &mut reported.events);
+        reported
     }
 
-    fn sockets(&mut self, at_ns: u64, sockets: Vec<FoundSocket>) {
-        let told = FoundSockets { root: ROOT, at_ns, sockets, untold: 0 };
-        self.correlator.found_sockets(&told, &mut self.events);
+    fn sockets(&mut self, at_ns: u64, sockets: Vec<PreexistingSocket>) {
+        let reported = PreexistingSockets { root: ROOT, at_ns, sockets, unreported: 0 };
+        self.correlator.found_sockets(&reported, &mut self.events);
     }
 
     fn record(&mut self, at_ns: u64, flags: u16, body: Wire<'_>) {
@@ -75,13 +75,13 @@ impl Told {
     }
 }
 
-fn tcp(state: u8, tcp: Tcp) -> FoundSocket {
+fn tcp(state: u8, tcp: Tcp) -> PreexistingSocket {
     let [local, remote] = ["192.0.2.10:40001", "192.0.2.2:443"].map(|address| address.parse().unwrap());
-    FoundSocket { conn: 5, cookie: 1, pid: PID, state, local, remote, tcp }
+    PreexistingSocket { conn: 5, cookie: 1, pid: PID, state, local, remote, tcp }
 }
 
-fn udp(cookie: u64) -> FoundSocket {
-    FoundSocket {
+fn udp(cookie: u64) -> PreexistingSocket {
+    PreexistingSocket {
         conn: 0,
         cookie,
         remote: "192.0.2.1:53".parse().unwrap(),
@@ -91,98 +91,102 @@ fn udp(cookie: u64) -> FoundSocket {
 
 #[test]
 fn a_command_that_ran_already_has_an_age_and_no_cpu_time() {
-    let mut told = Told::new();
-    let Body::Command(begun) = &told.events[0].body else { panic!("a command first") };
+    let mut reported = Reported::new();
+    let Body::Command(begun) = &reported.events[0].body else { panic!("a command first") };
     assert_eq!((begun.command.start_ns, begun.command.age_ns), (1000, Some(9)));
     assert_eq!(begun.command.argv, ["go", "mod", "download"]);
-    told.record(3000, EXIT_ROOT, Wire::Exit(Exit { cpu_ns: 5, ..Exit::new_zeroed() }));
-    let ended = told.events.iter().rev().find_map(|event| match &event.body {
+    reported.record(3000, EXIT_ROOT, Wire::Exit(Exit { cpu_ns: 5, ..Exit::new_zeroed() }));
+    let ended = reported.events.iter().rev().find_map(|event| match &event.body {
         Body::Process(process) => Some(process),
         _ => None,
     });
     assert_eq!(ended.map(|process| (process.exit_code, process.cpu_ns)), Some((Some(0), None)));
-    told.correlator.forget(1);
-    assert!(told.correlator.is_empty());
+    reported.correlator.forget(1);
+    assert!(reported.correlator.is_empty());
 }
 
 #[test]
 fn times_of_what_never_was_are_unknown() {
-    let mut told = Told::new();
+    let mut reported = Reported::new();
     let since = Some(3);
     let ages =
         Tcp { since_sent_ns: since, since_received_ns: since, since_acked_ns: since, ..Tcp::default() };
     // The kernel dates all three to the start of the machine.
     let syn = Tcp { retransmits: 2, unacked_bytes: 1, ..ages };
-    told.sockets(3000, vec![tcp(SYN_SENT, syn)]);
-    let connection = told.connection();
+    reported.sockets(3000, vec![tcp(SYN_SENT, syn)]);
+    let connection = reported.connection();
     assert_eq!((connection.joined_late, connection.syn_retransmits, connection.start_ns), (true, 2, 2000));
     let found = connection.found.clone().unwrap();
     assert_eq!((found.state, found.unacked_bytes), (TcpState::SynSent, 0));
     assert_eq!((found.since_sent_ns, found.since_received_ns, found.since_acked_ns), (None, None, None));
 
     let hello = Tcp { bytes_sent: Some(1500), bytes_received: Some(0), ..ages };
-    told.sockets(4000, vec![tcp(ESTABLISHED, hello)]);
-    let found = told.connection().found.clone().unwrap();
+    reported.sockets(4000, vec![tcp(ESTABLISHED, hello)]);
+    let found = reported.connection().found.clone().unwrap();
     assert_eq!((found.since_sent_ns, found.since_received_ns, found.since_acked_ns), (since, None, since));
-    assert_eq!(told.correlator.loss(0).connections_joined_late, 1);
+    assert_eq!(reported.correlator.loss(0).connections_joined_late, 1);
 }
 
 #[test]
 fn a_handshake_that_was_found_has_no_duration_and_what_follows_is_seen() {
-    let mut told = Told::new();
-    told.sockets(3000, vec![tcp(SYN_SENT, Tcp::default())]);
-    told.state(5000, SYN_SENT, ESTABLISHED);
-    assert_eq!(told.connection().connect_ns, None);
-    told.record(6000, 0, Wire::Handshake(Handshake { conn: 5, ..Handshake::new_zeroed() }));
-    assert_eq!(told.connection().tls_start_ns, Some(5000));
-    told.state(7000, ESTABLISHED, 7);
-    assert_eq!(told.connection().end_ns, Some(6000));
-    let before = told.events.len();
+    let mut reported = Reported::new();
+    reported.sockets(3000, vec![tcp(SYN_SENT, Tcp::default())]);
+    reported.state(5000, SYN_SENT, ESTABLISHED);
+    assert_eq!(reported.connection().connect_ns, None);
+    reported.record(6000, 0, Wire::Handshake(Handshake { conn: 5, ..Handshake::new_zeroed() }));
+    assert_eq!(reported.connection().tls_start_ns, Some(5000));
+    reported.state(7000, ESTABLISHED, 7);
+    assert_eq!(reported.connection().end_ns, Some(6000));
+    let before = reported.events.len();
     // A look that was taken before its end does not bring it back.
-    told.sockets(7500, vec![tcp(ESTABLISHED, Tcp::default())]);
-    assert_eq!(told.events.len(), before);
-    assert_eq!(told.correlator.found_trees(), [] as [u32; 0]);
+    reported.sockets(7500, vec![tcp(ESTABLISHED, Tcp::default())]);
+    assert_eq!(reported.events.len(), before);
+    assert_eq!(reported.correlator.found_trees(), [] as [u32; 0]);
 }
 
 #[test]
 fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
-    let mut told = Told::new();
-    told.sockets(3000, vec![udp(1), udp(2)]);
-    assert_eq!(told.correlator.found_trees(), [ROOT]);
+    let mut reported = Reported::new();
+    reported.sockets(3000, vec![udp(1), udp(2)]);
+    assert_eq!(reported.correlator.found_trees(), [ROOT]);
     let mut remote = [0; 16];
     remote[..4].copy_from_slice(&[192, 0, 2, 1]);
     let len = ANSWER.len() as u32;
     let payload = Payload { generation: 9, len, family: 2, remote_port: 53, remote, ..Payload::new_zeroed() };
-    told.record(4000, PAYLOAD_RECEIVED, Wire::Dns(payload, ANSWER));
-    assert_eq!(told.dns_waits().last().map(|wait| wait.end_ns), Some(Some(3000)));
-    told.sockets(5000, vec![udp(2)]);
-    assert_eq!(told.correlator.found_trees(), [ROOT], "the other one goes on");
-    told.sockets(6000, Vec::new());
-    let ends: Vec<_> = told.dns_waits().iter().map(|wait| (wait.id, wait.end_ns)).collect();
+    reported.record(4000, PAYLOAD_RECEIVED, Wire::Dns(payload, ANSWER));
+    assert_eq!(reported.dns_waits().last().map(|wait| wait.end_ns), Some(Some(3000)));
+    reported.sockets(5000, vec![udp(2)]);
+    assert_eq!(reported.correlator.found_trees(), [ROOT], "the other one goes on");
+    reported.sockets(6000, Vec::new());
+    let ends: Vec<_> = reported.dns_waits().iter().map(|wait| (wait.id, wait.end_ns)).collect();
     assert_eq!(ends, [(1, None), (2, None), (1, Some(3000)), (2, Some(5000))]);
-    assert_eq!(told.correlator.found_trees(), [] as [u32; 0]);
+    assert_eq!(reported.correlator.found_trees(), [] as [u32; 0]);
 }
 
 #[test]
 fn a_lock_that_was_waited_for_is_taken() {
-    let mut told = Told::new();
-    let lock = FoundLock { pid: PID, tid: PID, dev: 1, ino: 2 };
-    told.correlator.found_lock(ROOT, 3000, &lock, &mut told.events);
+    let mut reported = Reported::new();
+    let lock = PreexistingLock { pid: PID, tid: PID, dev: 1, ino: 2 };
+    reported.correlator.found_lock(ROOT, 3000, &lock, &mut reported.events);
     let taken = observer_common::Lock { ino: 2, dev: 1, pad: 0 };
-    told.record(4000, observer_common::LOCK_TAKEN, Wire::Lock(taken));
-    let Some(Body::Lock(wait)) = told.events.last().map(|event| &event.body) else { panic!("a lock last") };
+    reported.record(4000, observer_common::LOCK_TAKEN, Wire::Lock(taken));
+    let Some(Body::Lock(wait)) = reported.events.last().map(|event| &event.body) else {
+        panic!("a lock last")
+    };
     let expected = LockWait { command: 1, id: 1, pid: PID, start_ns: 2000, ..LockWait::default() };
     assert_eq!(*wait, LockWait { end_ns: Some(3000), joined_late: true, ..expected });
 }
 
 #[test]
 fn a_process_that_ended_unseen_ends_its_command_nobody_knows_how() {
-    let mut told = Told::new();
-    told.sockets(3000, vec![udp(1)]);
-    told.correlator.found_gone(ROOT, PID, &mut told.events);
-    let Some(Body::Command(ended)) = told.events.last().map(|event| &event.body) else { panic!("its end") };
+    let mut reported = Reported::new();
+    reported.sockets(3000, vec![udp(1)]);
+    reported.correlator.found_gone(ROOT, PID, &mut reported.events);
+    let Some(Body::Command(ended)) = reported.events.last().map(|event| &event.body) else {
+        panic!("its end")
+    };
     assert_eq!((ended.command.wall_ns, ended.command.exit_code), (Some(1000), None));
-    assert_eq!(told.correlator.found_trees(), [] as [u32; 0]);
-    told.correlator.forget(1);
-    assert!(told.correlator.is_empty());
+    assert_eq!(reported.correlator.found_trees(), [] as [u32; 0]);
+    reported.correlator.forget(1);
+    assert!(reported.correlator.is_empty());
 }

@@ -3,25 +3,25 @@
 use model::State;
 use model::record::{Phase, RequestOutcome};
 use model::report::Report;
-use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Spell, TreeTimes};
+use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval, TreeTimes};
 use zerocopy::FromZeros as _;
 
 use super::*;
 
 const S: u64 = 1_000_000_000;
 
-/// A correlator and what it told.
-struct Told {
+/// A correlator and what it reported.
+struct Reported {
     correlator: Correlator,
     events: Vec<Event>,
 }
 
-impl Told {
+impl Reported {
     /// A command of process 10 that began at 1 s.
     fn new() -> Self {
-        let mut told = Self { correlator: Correlator::new(0, 5 * S), events: Vec::new() };
-        told.record(S, EXEC_ROOT, Wire::Exec(Exec::new_zeroed(), b"sh\0"));
-        told
+        let mut reported = Self { correlator: Correlator::new(0, 5 * S), events: Vec::new() };
+        reported.record(S, EXEC_ROOT, Wire::Exec(Exec::new_zeroed(), b"sh\0"));
+        reported
     }
 
     fn record(&mut self, at_ns: u64, flags: u16, body: Wire<'_>) {
@@ -30,10 +30,10 @@ impl Told {
     }
 
     /// An idle interval, and how long the tree has slept and worked by its end.
-    fn spell(&mut self, start_ns: u64, end_ns: u64, idle_ns: u64) {
+    fn interval(&mut self, start_ns: u64, end_ns: u64, idle_ns: u64) {
         let cpu_ns = end_ns - S - idle_ns;
         let times = TreeTimes { cpu_ns, idle_ns, ..TreeTimes::new_zeroed() };
-        self.record(end_ns, 0, Wire::Spell(Spell { start_ns, end_ns, times }));
+        self.record(end_ns, 0, Wire::Interval(Interval { start_ns, end_ns, times }));
     }
 
     fn exit(&mut self, at_ns: u64, idle_ns: u64) {
@@ -55,12 +55,12 @@ fn blocked(report: &Report, phase: Phase) -> u64 {
 
 #[test]
 fn a_sleep_whose_record_was_lost_is_unknown_and_no_work() {
-    let mut told = Told::new();
-    told.spell(S + S / 10, 2 * S, S - S / 10);
+    let mut reported = Reported::new();
+    reported.interval(S + S / 10, 2 * S, S - S / 10);
     // Asleep from 2 to 9.9 s; the record of it, and the exit at 10 s, were lost.
-    told.correlator.gap(9 * S, 11 * S);
-    told.correlator.ended(10, (Some(0), None), &mut told.events);
-    let report = told.report();
+    reported.correlator.gap(9 * S, 11 * S);
+    reported.correlator.ended(10, (Some(0), None), &mut reported.events);
+    let report = reported.report();
     let command = &report.commands[0];
     assert_eq!((command.ended, command.exit_code), (true, Some(0)), "who waited for it knows");
     assert_eq!(command.wall_ns, 10 * S);
@@ -73,13 +73,13 @@ fn a_sleep_whose_record_was_lost_is_unknown_and_no_work() {
 
 #[test]
 fn the_kernels_accounts_say_how_much_of_a_gap_was_sleep() {
-    let mut told = Told::new();
-    told.spell(S + S / 10, 2 * S, S - S / 10);
-    told.correlator.gap(3 * S, 6 * S);
-    // It slept three seconds that nobody told of, somewhere between 2 and 7 s.
-    told.spell(7 * S, 8 * S, 5 * S - S / 10);
-    told.exit(9 * S, 5 * S - S / 10);
-    let report = told.report();
+    let mut reported = Reported::new();
+    reported.interval(S + S / 10, 2 * S, S - S / 10);
+    reported.correlator.gap(3 * S, 6 * S);
+    // It slept three seconds that nobody reported of, somewhere between 2 and 7 s.
+    reported.interval(7 * S, 8 * S, 5 * S - S / 10);
+    reported.exit(9 * S, 5 * S - S / 10);
+    let report = reported.report();
     assert_eq!(report.commands[0].gaps[0].idle_ns, Some(3 * S));
     assert_eq!(report.commands[0].unknown_ns, 3 * S + S, "and what it waited for behind the gap");
     assert_eq!(blocked(&report, Phase::Local), 3 * S + S / 10);
@@ -87,22 +87,22 @@ fn the_kernels_accounts_say_how_much_of_a_gap_was_sleep() {
 
 #[test]
 fn a_sleep_that_lasted_throughout_is_known() {
-    let mut told = Told::new();
-    told.correlator.gap(3 * S, 6 * S);
-    told.spell(2 * S, 8 * S, 6 * S);
-    told.exit(9 * S, 6 * S);
-    let report = told.report();
+    let mut reported = Reported::new();
+    reported.correlator.gap(3 * S, 6 * S);
+    reported.interval(2 * S, 8 * S, 6 * S);
+    reported.exit(9 * S, 6 * S);
+    let report = reported.report();
     assert_eq!(report.commands[0].gaps[0].idle_ns, Some(0));
     assert_eq!(blocked(&report, Phase::Local), 2 * S);
 }
 
 #[test]
 fn a_process_whose_end_may_have_been_lost_is_not_said_to_run() {
-    let mut told = Told::new();
-    told.record(2 * S, 0, Wire::Fork(Fork { child: 11, pad: 0 }));
-    told.correlator.gap(3 * S, 6 * S);
-    told.exit(9 * S, 0);
-    let report = told.report();
+    let mut reported = Reported::new();
+    reported.record(2 * S, 0, Wire::Fork(Fork { child: 11, pad: 0 }));
+    reported.correlator.gap(3 * S, 6 * S);
+    reported.exit(9 * S, 0);
+    let report = reported.report();
     let child = report.processes.iter().find(|process| process.pid == 11).unwrap();
     assert_eq!((child.end_ns, child.exit_code), (None, None));
     let ending = model::words::process_ending(child, &report.commands[0]);
@@ -111,7 +111,7 @@ fn a_process_whose_end_may_have_been_lost_is_not_said_to_run() {
 
 #[test]
 fn a_request_open_before_a_gap_is_unknown_and_no_finding() {
-    let mut told = Told::new();
+    let mut reported = Reported::new();
     let mut state = State::new();
     let request = model::record::Request {
         command: 1,
@@ -120,11 +120,11 @@ fn a_request_open_before_a_gap_is_unknown_and_no_finding() {
         start_ns: 2 * S,
         ..model::record::Request::default()
     };
-    told.events.push(Event { at_ns: 2 * S, body: Body::Request(request) });
-    told.correlator.gap(3 * S, 6 * S);
-    told.spell(6 * S + S / 2, 60 * S, 54 * S);
-    told.exit(61 * S, 54 * S);
-    told.events.iter().for_each(|event| state.apply(event));
+    reported.events.push(Event { at_ns: 2 * S, body: Body::Request(request) });
+    reported.correlator.gap(3 * S, 6 * S);
+    reported.interval(6 * S + S / 2, 60 * S, 54 * S);
+    reported.exit(61 * S, 54 * S);
+    reported.events.iter().for_each(|event| state.apply(event));
     let report = diagnose::report::report(&state);
     assert_eq!(report.requests[0].outcome, RequestOutcome::Unknown);
     assert_eq!(report.commands[0].stalls, [], "nothing is known of it");

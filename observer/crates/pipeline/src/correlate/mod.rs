@@ -1,4 +1,4 @@
-//! Decoded events in, spans out: sockets to processes, names to questions, requests to
+//! Decoded events in, spans out: sockets to processes, names to queries, requests to
 //! connections, everything to its command. Pure; the same records give the same events.
 
 mod connections;
@@ -10,7 +10,7 @@ mod gap_tests;
 mod locks;
 mod numbers;
 mod processes;
-mod questions;
+mod queries;
 mod requests;
 mod stubs;
 #[cfg(test)]
@@ -19,7 +19,7 @@ mod tests;
 use std::collections::{HashSet, VecDeque};
 
 use connections::Connections;
-use found::{FoundLock, FoundProcess, FoundSockets, StubProcess};
+use found::{PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess};
 pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
@@ -27,7 +27,7 @@ use model::record::{Loss, Ns};
 use observer_common::{EXIT_ROOT, FOUND_TREES, Header, STUBS};
 pub use processes::Facts;
 use processes::Processes;
-use questions::Questions;
+use queries::Queries;
 use requests::Requests;
 use stubs::Stubs;
 
@@ -71,9 +71,9 @@ pub struct Correlator {
     processes: Processes,
     spans: Spans,
     stubs: Stubs,
-    /// Trees that ran already and whose sockets have been told
-    sockets_told: HashSet<u32>,
-    /// Time of the latest record: what is added from outside is told as of then
+    /// Trees that ran already and whose sockets have been reported
+    sockets_reported: HashSet<u32>,
+    /// Time of the latest record: what is added from outside is reported as of then
     latest_ns: Ns,
     /// When records were lost, until the records behind are reached
     gaps: VecDeque<(Ns, Ns)>,
@@ -82,7 +82,7 @@ pub struct Correlator {
 /// What processes do, apart from them: their names are read meanwhile.
 struct Spans {
     connections: Connections,
-    questions: Questions,
+    queries: Queries,
     requests: Requests,
     locks: Locks,
     undecoded: u64,
@@ -95,7 +95,7 @@ impl Spans {
             Wire::SockMark(mark) => self.connections.mark(mark, out),
             Wire::TcpInfo(info) => self.connections.info(info, out),
             Wire::Dns(payload, bytes) => {
-                self.undecoded += self.questions.payload(owner, header.flags, payload, bytes, out);
+                self.undecoded += self.queries.payload(owner, header.flags, payload, bytes, out);
             }
             Wire::Hello(payload, bytes) => self.connections.hello(header.flags, payload, bytes, out),
             Wire::Handshake(handshake) => {
@@ -112,7 +112,7 @@ impl Spans {
                 self.requests.http1(owner, header, call, head, &mut self.connections, out);
             }
             Wire::Lock(lock) => self.locks.lock(owner, header, lock, out),
-            Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Spell(_) => {}
+            Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Interval(_) => {}
         }
     }
 }
@@ -132,19 +132,19 @@ impl Correlator {
             processes: Processes::new(clock),
             spans: Spans {
                 connections: Connections::new(),
-                questions: Questions::new(dns_timeout_ns),
+                queries: Queries::new(dns_timeout_ns),
                 requests: Requests::new(clock),
                 locks: Locks::new(),
                 undecoded: 0,
             },
             stubs: Stubs::default(),
-            sockets_told: HashSet::new(),
+            sockets_reported: HashSet::new(),
             latest_ns: 0,
             gaps: VecDeque::new(),
         }
     }
 
-    /// Takes the next record, in order of time, and appends what it tells.
+    /// Takes the next record, in order of time, and appends what it reports.
     pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
         let header = &record.header;
         let at_ns = self.clock.ns(header.at_ns);
@@ -160,7 +160,7 @@ impl Correlator {
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
             Wire::Exit(exit) => {
                 if let Some(owner) = self.processes.owner(header) {
-                    self.spans.questions.process_ended(owner.pid);
+                    self.spans.queries.process_ended(owner.pid);
                     self.spans.requests.process_ended(owner.pid);
                     if header.flags & EXIT_ROOT != 0 {
                         self.spans.connections.settle(Some(owner.command), &mut out);
@@ -168,7 +168,7 @@ impl Correlator {
                 }
                 self.processes.exit(header, exit, &mut out);
             }
-            Wire::Spell(spell) => self.processes.spell(header, spell, &mut out),
+            Wire::Interval(interval) => self.processes.interval(header, interval, &mut out),
             body => {
                 // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
                 let Some(owner) = self.processes.owner(header) else { return };
@@ -177,13 +177,12 @@ impl Correlator {
         }
     }
 
-    /// Of what a stub resolver does only its questions matter, and its children that ask them.
+    /// Of what a stub resolver does only its queries matter, and its children that ask them.
     fn of_stub(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
             Wire::Fork(fork) => self.stubs.fork(header.pid, fork.child),
             Wire::Dns(payload, bytes) => {
-                self.spans.undecoded +=
-                    self.spans.questions.of_stub(&self.stubs, header, payload, bytes, out);
+                self.spans.undecoded += self.spans.queries.of_stub(&self.stubs, header, payload, bytes, out);
             }
             _ => {}
         }
@@ -195,23 +194,23 @@ impl Correlator {
     }
 
     /// The agent follows a process that ran already.
-    pub fn found(&mut self, process: &FoundProcess, events: &mut Vec<Event>) {
+    pub fn found(&mut self, process: &PreexistingProcess, events: &mut Vec<Event>) {
         let mut out = self.outside(process.at_ns, events);
         self.processes.found(process, &mut out);
     }
 
     /// The sockets of a tree that ran already.
-    pub fn found_sockets(&mut self, told: &FoundSockets, events: &mut Vec<Event>) {
-        let mut out = self.outside(told.at_ns, events);
-        let first = self.sockets_told.insert(told.root);
-        let owner = |pid| self.processes.owner_of(told.root, pid);
-        let new = self.spans.connections.found(told, first, owner, &mut out);
-        self.spans.questions.found(told, first, owner, &mut out);
-        self.spans.requests.found(if first { new + u64::from(told.untold) } else { 0 });
+    pub fn found_sockets(&mut self, reported: &PreexistingSockets, events: &mut Vec<Event>) {
+        let mut out = self.outside(reported.at_ns, events);
+        let first = self.sockets_reported.insert(reported.root);
+        let owner = |pid| self.processes.owner_of(reported.root, pid);
+        let new = self.spans.connections.found(reported, first, owner, &mut out);
+        self.spans.queries.found(reported, first, owner, &mut out);
+        self.spans.requests.found(if first { new + u64::from(reported.unreported) } else { 0 });
     }
 
     /// Threads of a tree that ran already wait for locks.
-    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &FoundLock, events: &mut Vec<Event>) {
+    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &PreexistingLock, events: &mut Vec<Event>) {
         let mut out = self.outside(at_ns, events);
         if let Some(owner) = self.processes.owner_of(root, lock.pid) {
             self.spans.locks.found(owner, lock.tid, &mut out);
@@ -221,7 +220,7 @@ impl Correlator {
     /// A process that ran already has ended without a trace.
     pub fn found_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
-        self.spans.questions.process_ended(pid);
+        self.spans.queries.process_ended(pid);
         self.spans.requests.process_ended(pid);
         self.processes.gone(root, pid, &mut out);
     }
@@ -231,7 +230,7 @@ impl Correlator {
         let running = self.running_trees().into_iter().map(|(tree, _)| tree);
         let found = running.filter(|tree| *tree >= FOUND_TREES);
         found
-            .filter(|tree| self.spans.connections.any_found(*tree) || self.spans.questions.any_found(*tree))
+            .filter(|tree| self.spans.connections.any_found(*tree) || self.spans.queries.any_found(*tree))
             .collect()
     }
 
@@ -240,7 +239,7 @@ impl Correlator {
         self.processes.tree_of(command).filter(|tree| *tree >= FOUND_TREES)
     }
 
-    /// What the agent tells, as of when it saw it.
+    /// What the agent reports, as of when it saw it.
     fn outside<'a>(&mut self, at_ns: u64, events: &'a mut Vec<Event>) -> Out<'a> {
         self.latest_ns = self.latest_ns.max(self.clock.ns(at_ns));
         Out { events, at_ns: self.latest_ns }
@@ -258,17 +257,17 @@ impl Correlator {
         self.spans.locks.facts(tid, facts, &mut out);
     }
 
-    /// Tells what has been gathered since the last time, and what time alone brings: idle spells
-    /// of running commands, questions that were given up. `now`: every record until then was taken.
+    /// Shows what has been gathered since the last time, and what time alone brings: idle intervals
+    /// of running commands, queries that were given up. `now`: every record until then was taken.
     pub fn flush(&mut self, now: Ns, events: &mut Vec<Event>) {
         self.close_gaps(now, events);
         let mut out = Out { events, at_ns: self.latest_ns.max(now) };
-        self.spans.questions.expire(now, &mut out);
+        self.spans.queries.expire(now, &mut out);
         out.at_ns = self.latest_ns;
         self.processes.flush(&mut out);
     }
 
-    /// The observation ends: tells what was gathered without being worth an event.
+    /// The observation ends: shows what was gathered without being worth an event.
     pub fn settle(&mut self, now: Ns, events: &mut Vec<Event>) {
         self.flush(now, events);
         self.spans.connections.settle(None, &mut Out { events, at_ns: self.latest_ns });
@@ -285,7 +284,7 @@ impl Correlator {
     fn close_gaps(&mut self, now: Ns, events: &mut Vec<Event>) {
         while let Some(gap) = self.gaps.pop_front_if(|gap| gap.1 < now) {
             let mut out = Out { events, at_ns: self.latest_ns };
-            self.spans.questions.gap(gap.1);
+            self.spans.queries.gap(gap.1);
             self.spans.requests.behind_gap();
             self.spans.connections.behind_gap(&mut out);
             self.processes.gap(gap, &mut out);
@@ -357,24 +356,24 @@ impl Correlator {
     fn is_empty(&self) -> bool {
         self.processes.is_empty()
             && self.spans.connections.is_empty()
-            && self.spans.questions.is_empty()
+            && self.spans.queries.is_empty()
             && self.spans.requests.is_empty()
             && self.spans.locks.is_empty()
-            && self.sockets_told.is_empty()
+            && self.sockets_reported.is_empty()
     }
 
     /// Forgets all that belongs to an ended command.
     pub fn forget(&mut self, command: u32) {
         // What is known by process goes with those that outlive the command, too.
         for pid in self.processes.pids(command) {
-            self.spans.questions.process_ended(pid);
+            self.spans.queries.process_ended(pid);
         }
         if let Some(tree) = self.processes.tree_of(command) {
-            self.sockets_told.remove(&tree);
+            self.sockets_reported.remove(&tree);
         }
         self.processes.forget(command);
         self.spans.connections.forget(command);
-        self.spans.questions.forget(command);
+        self.spans.queries.forget(command);
         self.spans.requests.forget(command);
         self.spans.locks.forget(command);
     }

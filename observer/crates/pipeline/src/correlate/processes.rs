@@ -1,16 +1,16 @@
-//! Processes and commands: the tree, its idle spells, its end.
+//! Processes and commands: the tree, its idle intervals, its end.
 
 use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
 use model::record::{Command, Gap, Go, Local, Ns, Process};
-use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Spell};
+use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
-use super::found::FoundProcess;
+use super::found::PreexistingProcess;
 use super::numbers::ByNumber;
 use super::{Clock, Out, Owner};
 
-/// Idle spells gathered before they are told; at thousands a second this is a line or two.
+/// Idle intervals gathered before they are reported; at thousands a second this is a line or two.
 const SPELLS_MAX: usize = 512;
 /// Arguments kept of a process.
 const ARGUMENTS_MAX: usize = 64;
@@ -179,7 +179,7 @@ impl Processes {
         for running in self.commands.values_mut().filter(|running| !running.ended) {
             let start_ns = running.gap.map_or(running.alive_ns.min(from), |gap| gap.start_ns);
             running.gap = Some(Gap { start_ns, end_ns: to, idle_ns: None });
-            running.tell_gap(out);
+            running.emit_gap(out);
         }
     }
 
@@ -202,7 +202,7 @@ impl Processes {
     }
 
     /// A process that ran already.
-    pub(super) fn found(&mut self, found: &FoundProcess, out: &mut Out<'_>) {
+    pub(super) fn found(&mut self, found: &PreexistingProcess, out: &mut Out<'_>) {
         let args = arguments(&found.args.0, found.args.1);
         if found.topmost {
             let record = Command {
@@ -254,7 +254,7 @@ impl Processes {
         {
             running.record.wall_ns = Some(end.saturating_sub(running.record.start_ns));
             running.ended = true;
-            running.tell(out);
+            running.report(out);
         }
     }
 
@@ -284,23 +284,23 @@ impl Processes {
         record.local =
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
         running.ended = true;
-        running.tell(out);
+        running.report(out);
     }
 
-    pub(super) fn spell(&mut self, header: &Header, spell: &Spell, out: &mut Out<'_>) {
+    pub(super) fn interval(&mut self, header: &Header, interval: &Interval, out: &mut Out<'_>) {
         let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else {
             return;
         };
         if running.ended {
             return; // a child that outlives its command
         }
-        let (start, end) = (self.clock.ns(spell.start_ns), self.clock.ns(spell.end_ns));
+        let (start, end) = (self.clock.ns(interval.start_ns), self.clock.ns(interval.end_ns));
         let start = start.max(running.record.start_ns);
         if end > start {
             running.idle.push((start, end));
         }
-        let times = spell.times;
-        running.slept(times.idle_ns, spell.end_ns.saturating_sub(spell.start_ns), out);
+        let times = interval.times;
+        running.slept(times.idle_ns, interval.end_ns.saturating_sub(interval.start_ns), out);
         running.record.local =
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
     }
@@ -313,7 +313,7 @@ impl Processes {
             let Some(running) = command.and_then(|id| self.commands.get_mut(&id)) else { return };
             if !running.record.go.has_settings() {
                 running.record.go = go.clone();
-                running.tell(out);
+                running.report(out);
             }
             return;
         };
@@ -324,11 +324,11 @@ impl Processes {
         if let Some(go) = facts.go.as_ref().filter(|go| go.has_settings() || go.binary != record.go.binary) {
             record.go = go.clone();
         }
-        running.tell(out);
+        running.report(out);
     }
 
     pub(super) fn flush(&mut self, out: &mut Out<'_>) {
-        self.commands.values_mut().for_each(|running| running.tell_idle(out));
+        self.commands.values_mut().for_each(|running| running.emit_idle(out));
     }
 
     #[cfg(test)]
@@ -357,40 +357,40 @@ impl Processes {
 }
 
 impl Running {
-    /// It has slept for `in_all`, of which the latest interval took `latest`: what nobody was told of
+    /// It has slept for `in_all`, of which the latest interval took `latest`: what nobody was reported of
     /// lies in the gap before it.
     fn slept(&mut self, in_all: Ns, latest: Ns, out: &mut Out<'_>) {
         let before = in_all.saturating_sub(latest);
         let unseen = before.saturating_sub(std::mem::replace(&mut self.slept_ns, in_all));
         if let Some(gap) = &mut self.gap {
             gap.idle_ns = Some(unseen);
-            self.tell_gap(out);
+            self.emit_gap(out);
             self.gap = None;
         }
     }
 
-    fn tell_gap(&mut self, out: &mut Out<'_>) {
+    fn emit_gap(&mut self, out: &mut Out<'_>) {
         // Idle intervals that are known come first: the gap is what is left.
-        self.tell_idle(out);
-        self.tell_part(Vec::new(), self.gap.into_iter().collect(), out);
+        self.emit_idle(out);
+        self.emit_part(Vec::new(), self.gap.into_iter().collect(), out);
     }
 
-    /// Tells the command as it is known now.
-    fn tell(&mut self, out: &mut Out<'_>) {
-        self.tell_idle(out);
+    /// Reports the command as it is known now.
+    fn report(&mut self, out: &mut Out<'_>) {
+        self.emit_idle(out);
         let (command, idle, gaps) = (self.record.clone(), Vec::new(), Vec::new());
         out.push(Body::Command(CommandUpdate { command, idle, gaps }));
     }
 
-    /// Tells how it slept since the last time.
-    fn tell_idle(&mut self, out: &mut Out<'_>) {
+    /// Shows how it slept since the last time.
+    fn emit_idle(&mut self, out: &mut Out<'_>) {
         let mut idle = std::mem::take(&mut self.idle).into_iter().peekable();
         while idle.peek().is_some() {
-            self.tell_part(idle.by_ref().take(SPELLS_MAX).collect(), Vec::new(), out);
+            self.emit_part(idle.by_ref().take(SPELLS_MAX).collect(), Vec::new(), out);
         }
     }
 
-    fn tell_part(&self, idle: Vec<(Ns, Ns)>, gaps: Vec<Gap>, out: &mut Out<'_>) {
+    fn emit_part(&self, idle: Vec<(Ns, Ns)>, gaps: Vec<Gap>, out: &mut Out<'_>) {
         let (command, local) = (self.record.id, self.record.local);
         out.push(Body::Idle(Idle { command, idle, gaps, local }));
     }

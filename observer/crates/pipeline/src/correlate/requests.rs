@@ -33,7 +33,7 @@ struct Tls {
     over: bool,
 }
 
-/// What is kept of a request until it ends: the rest was told when it began.
+/// What is kept of a request until it ends: the rest was reported when it began.
 struct Open {
     id: u32,
     status: Option<u16>,
@@ -262,7 +262,7 @@ impl Requests {
     /// Records were lost without a trace.
     pub(super) fn gap(&mut self) {
         for tls in self.tls.values_mut() {
-            drop(tls.http2.lose(0)); // what it tells is told by the fields that are missing
+            drop(tls.http2.lose(0)); // what it reports is reported by the fields that are missing
         }
     }
 

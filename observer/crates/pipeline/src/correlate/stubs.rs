@@ -1,4 +1,4 @@
-//! Local stub resolvers: which processes they are, and which of the questions on their way
+//! Local stub resolvers: which processes they are, and which of the queries on their way
 //! upstream belong to a command.
 
 use std::collections::{HashMap, VecDeque};

@@ -1,4 +1,4 @@
-//! Many commands whose records come mixed, late or not at all: what is told of each is its own.
+//! Many commands whose records come mixed, late or not at all: what is reported of each is its own.
 
 use model::record::{Process, Request};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_LAST, Fork, Frame, Handshake, Header};
@@ -11,14 +11,14 @@ const HEADERS: (u8, u8) = (1, 4);
 /// The newest entry of the header table (RFC 7541, 6.1).
 const NEWEST: &[u8] = &[0xbe];
 
-/// A correlator and what it told.
-struct Told {
+/// A correlator and what it reported.
+struct Reported {
     correlator: Correlator,
     events: Vec<Event>,
     at_ns: u64,
 }
 
-impl Told {
+impl Reported {
     fn new() -> Self {
         Self { correlator: Correlator::new(0, 5_000_000_000), events: Vec::new(), at_ns: 0 }
     }
@@ -81,19 +81,19 @@ fn ids(n: u32) -> (u32, u32, u64) {
     (n + 1, n + 100, u64::from(n))
 }
 
-fn two_hundred() -> Told {
-    let mut told = Told::new();
-    (1..=200).for_each(|n| told.exec(ids(n).0, ids(n).1, EXEC_ROOT, b"go\0"));
-    (1..=200).for_each(|n| told.handshake(ids(n).0, ids(n).1, ids(n).2));
-    (1..=200).for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 1, &path(&format!("/u{n}"))));
-    told
+fn two_hundred() -> Reported {
+    let mut reported = Reported::new();
+    (1..=200).for_each(|n| reported.exec(ids(n).0, ids(n).1, EXEC_ROOT, b"go\0"));
+    (1..=200).for_each(|n| reported.handshake(ids(n).0, ids(n).1, ids(n).2));
+    (1..=200).for_each(|n| reported.headers(ids(n).0, ids(n).1, ids(n).2, 1, &path(&format!("/u{n}"))));
+    reported
 }
 
 #[test]
 fn two_hundred_commands_with_equal_addresses_do_not_mix() {
-    let mut told = two_hundred();
-    (1..=200).rev().for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
-    let requests = told.requests();
+    let mut reported = two_hundred();
+    (1..=200).rev().for_each(|n| reported.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
+    let requests = reported.requests();
     assert_eq!(requests.len(), 400);
     for request in requests {
         let n = request.command;
@@ -103,91 +103,91 @@ fn two_hundred_commands_with_equal_addresses_do_not_mix() {
 
 #[test]
 fn after_a_gap_two_hundred_commands_have_unknown_paths_and_never_wrong_ones() {
-    let mut told = two_hundred();
-    told.correlator.gap(0, 0);
-    (1..=200).for_each(|n| told.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
-    let after: Vec<_> = told.requests().into_iter().filter(|request| request.stream == Some(3)).collect();
+    let mut reported = two_hundred();
+    reported.correlator.gap(0, 0);
+    (1..=200).for_each(|n| reported.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
+    let after: Vec<_> = reported.requests().into_iter().filter(|request| request.stream == Some(3)).collect();
     assert_eq!(after.len(), 200);
     assert!(after.iter().all(|request| request.path.is_none()), "{after:?}");
 }
 
 #[test]
 fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_address() {
-    let mut told = Told::new();
-    told.exec(2, 10, EXEC_ROOT, b"go\0");
-    told.handshake(2, 10, 7);
-    told.headers(2, 10, 7, 1, &path("/former"));
-    told.correlator.gap(0, 0);
-    told.headers(2, 10, 8, 3, &path("/its-own"));
-    told.headers(2, 10, 8, 5, NEWEST);
-    let paths: Vec<_> = told.requests().iter().map(|request| request.path.as_deref()).collect();
+    let mut reported = Reported::new();
+    reported.exec(2, 10, EXEC_ROOT, b"go\0");
+    reported.handshake(2, 10, 7);
+    reported.headers(2, 10, 7, 1, &path("/former"));
+    reported.correlator.gap(0, 0);
+    reported.headers(2, 10, 8, 3, &path("/its-own"));
+    reported.headers(2, 10, 8, 5, NEWEST);
+    let paths: Vec<_> = reported.requests().iter().map(|request| request.path.as_deref()).collect();
     assert_eq!(paths, [Some("/former"), None, None]);
 }
 
 #[test]
 fn a_child_that_outlives_its_command_is_the_commands_until_that_is_forgotten() {
-    let mut told = Told::new();
-    told.exec(2, 10, EXEC_ROOT, b"go\0run\0");
-    told.fork(2, 10, 11);
-    told.exit(2, 10, EXIT_ROOT);
-    told.exec(2, 11, 0, b"server\0");
-    let last = told.processes().pop().unwrap();
+    let mut reported = Reported::new();
+    reported.exec(2, 10, EXEC_ROOT, b"go\0run\0");
+    reported.fork(2, 10, 11);
+    reported.exit(2, 10, EXIT_ROOT);
+    reported.exec(2, 11, 0, b"server\0");
+    let last = reported.processes().pop().unwrap();
     assert_eq!((last.command, last.pid, &*last.args), (1, 11, &["server".to_owned()][..]));
-    assert_eq!((told.correlator.pids(1), told.correlator.running()), (vec![11], false));
+    assert_eq!((reported.correlator.pids(1), reported.correlator.running()), (vec![11], false));
 
-    told.correlator.forget(1);
-    let told_before = told.events.len();
-    told.fork(2, 11, 12);
-    told.handshake(2, 11, 7);
-    told.headers(2, 11, 7, 1, &path("/later"));
-    told.exit(2, 11, 0);
-    assert_eq!(told.events.len(), told_before, "nobody's");
+    reported.correlator.forget(1);
+    let reported_before = reported.events.len();
+    reported.fork(2, 11, 12);
+    reported.handshake(2, 11, 7);
+    reported.headers(2, 11, 7, 1, &path("/later"));
+    reported.exit(2, 11, 0);
+    assert_eq!(reported.events.len(), reported_before, "nobody's");
 }
 
 #[test]
 fn a_number_that_comes_again_is_another_process() {
-    let mut told = Told::new();
-    told.exec(2, 10, EXEC_ROOT, b"go\0");
-    told.fork(2, 10, 11);
-    told.handshake(2, 11, 7);
-    told.headers(2, 11, 7, 1, &path("/first"));
-    told.exit(2, 11, 0);
-    told.fork(2, 10, 11);
-    told.headers(2, 11, 8, 1, NEWEST);
+    let mut reported = Reported::new();
+    reported.exec(2, 10, EXEC_ROOT, b"go\0");
+    reported.fork(2, 10, 11);
+    reported.handshake(2, 11, 7);
+    reported.headers(2, 11, 7, 1, &path("/first"));
+    reported.exit(2, 11, 0);
+    reported.fork(2, 10, 11);
+    reported.headers(2, 11, 8, 1, NEWEST);
     let starts: Vec<_> =
-        told.processes().iter().filter(|p| p.pid == 11).map(|p| (p.start_ns, p.end_ns)).collect();
+        reported.processes().iter().filter(|p| p.pid == 11).map(|p| (p.start_ns, p.end_ns)).collect();
     assert_eq!(starts.len(), 3);
     assert!(starts[0].0 == starts[1].0 && starts[1].1.is_some() && starts[2].0 > starts[1].0, "{starts:?}");
-    let second = told.requests().pop().unwrap();
+    let second = reported.requests().pop().unwrap();
     assert_eq!((second.command, second.path.as_deref()), (1, None));
 }
 
 #[test]
 fn a_process_whose_predecessors_end_was_lost_belongs_to_its_own_command() {
-    let mut told = Told::new();
-    told.exec(2, 10, EXEC_ROOT, b"go\0");
-    told.fork(2, 10, 11);
-    told.exec(3, 20, EXEC_ROOT, b"go\0");
-    told.correlator.gap(0, 0); // 11 ended, and 20 forked another 11
-    told.exec(3, 11, 0, b"git\0");
-    told.exit(3, 11, 0);
-    let commands: Vec<_> = told.processes().iter().filter(|p| p.pid == 11).map(|p| p.command).collect();
+    let mut reported = Reported::new();
+    reported.exec(2, 10, EXEC_ROOT, b"go\0");
+    reported.fork(2, 10, 11);
+    reported.exec(3, 20, EXEC_ROOT, b"go\0");
+    reported.correlator.gap(0, 0); // 11 ended, and 20 forked another 11
+    reported.exec(3, 11, 0, b"git\0");
+    reported.exit(3, 11, 0);
+    let commands: Vec<_> = reported.processes().iter().filter(|p| p.pid == 11).map(|p| p.command).collect();
     assert_eq!(commands, [1, 2, 2]);
 }
 
 #[test]
 fn ten_thousand_commands_leave_nothing_behind() {
-    let mut told = Told::new();
+    let mut reported = Reported::new();
     for n in 1..=10_000 {
         let (root, pid, conn) = ids(n);
-        told.exec(root, pid, EXEC_ROOT, b"go\0version\0");
-        told.fork(root, pid, pid + 1);
-        told.handshake(root, pid, conn);
-        told.headers(root, pid, conn, 1, &path("/a"));
-        told.exit(root, pid + 1, 0);
-        told.exit(root, pid, EXIT_ROOT);
-        told.correlator.forget(n);
-        told.events.clear();
+        reported.exec(root, pid, EXEC_ROOT, b"go\0version\0");
+        reported.fork(root, pid, pid + 1);
+        reported.handshake(root, pid, conn);
+        reported.headers(root, pid, conn, 1, &path("/a"));
+        reported.exit(root, pid + 1, 0);
+        reported.exit(root, pid, EXIT_ROOT);
+        reported.correlator.forget(n);
+        reported.events.clear();
     }
-    assert!(told.correlator.is_empty());
+    assert!(reported.correlator.is_empty());
 }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_tells_how_its_body_ends() {
+    fn a_response_reports_how_its_body_ends() {
         let head = response_head(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\nConnection: x, Close\r\n\r\n");
         let expected = ResponseHead { status: 200, content_length: Some(12), chunked: false, close: true };
         assert_eq!(head.unwrap(), expected);

@@ -13,11 +13,11 @@ const TOOLCHAIN: &str = "golang.org/toolchain";
 /// Longest module path or version that is believed, bytes.
 const NAME_MAX: usize = 1024;
 
-/// Tells the class of a request, its module path and its version, unescaped.
+/// Reports the class of a request, its module path and its version, unescaped.
 ///
 /// `path` is the request's target as sent (or redacted), with its query. `prefixes` are the paths
 /// of the configured GOPROXY and GOSUMDB URLs: the longest that fits is taken off. A prefix that
-/// is not among them is still told from a module path as far as its elements have no dot, for the
+/// is not among them is still distinguished from a module path as far as its elements have no dot, for the
 /// first element of a module path has one; module and version are `None` when they are missing
 /// or not escaped by the rules.
 pub fn classify(authority: &str, path: &str, prefixes: &[String]) -> (Class, Option<String>, Option<String>) {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_toolchain_is_told_apart() {
+    fn the_toolchain_is_distinguished() {
         let version = "v0.0.1-go1.26.0.linux-amd64";
         for kind in ["mod", "info", "zip"] {
             let path = format!("/golang.org/toolchain/@v/{version}.{kind}");

@@ -2,7 +2,7 @@
 //! (records are not aligned in a recording), its variable part is borrowed.
 
 use observer_common::{
-    Exec, Exit, Fork, Frame, Handshake, Header, Http1, Kind, Lock, Payload, SockMark, SockState, Spell,
+    Exec, Exit, Fork, Frame, Handshake, Header, Http1, Interval, Kind, Lock, Payload, SockMark, SockState,
     TcpInfo,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -28,8 +28,8 @@ pub enum Body<'a> {
     Exec(Exec, &'a [u8]),
     /// A process ended
     Exit(Exit),
-    /// An idle spell ended
-    Spell(Spell),
+    /// An idle interval ended
+    Interval(Interval),
     /// A TCP socket changed its state
     SockState(SockState),
     /// A retransmission or a reset
@@ -50,7 +50,7 @@ pub enum Body<'a> {
     Lock(Lock),
 }
 
-/// The process and its new program, when that is what a record tells. Looks at nothing else, so that
+/// The process and its new program, when that is what a record reports. Looks at nothing else, so that
 /// it can be asked of every record.
 pub fn exec(bytes: &[u8]) -> Option<(u32, Exec)> {
     let (header, rest) = Header::read_from_prefix(bytes).ok()?;
@@ -84,7 +84,7 @@ pub fn record(bytes: &[u8]) -> Result<Record<'_>, Undecoded> {
             Body::Exec(exec, upto(data, header.data))
         }
         Kind::Exit => Body::Exit(take("exit", rest)?.0),
-        Kind::Spell => Body::Spell(take("spell", rest)?.0),
+        Kind::Interval => Body::Interval(take("interval", rest)?.0),
         Kind::SockState => Body::SockState(take("socket state", rest)?.0),
         Kind::SockMark => Body::SockMark(take("socket mark", rest)?.0),
         Kind::TcpInfo => Body::TcpInfo(take("tcp counters", rest)?.0),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_kind_is_told() {
+    fn an_unknown_kind_is_reported() {
         assert_eq!(record(&bytes(0, &[], &[])).unwrap_err(), Undecoded::Kind(0));
         assert_eq!(record(&bytes(14, &[0; 64], &[])).unwrap_err(), Undecoded::Kind(14));
     }

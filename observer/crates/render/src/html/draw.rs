@@ -11,7 +11,7 @@ use model::words;
 use crate::markup::escape;
 use crate::waterfall::{Bar, Group, Pin, Sign, Waterfall};
 
-/// Patterns that tell phases apart where colours do not.
+/// Patterns that distinguish phases where colours do not.
 pub const FILLS: &str = include_str!("fills.svg");
 /// Phases' colours and what belongs to a drawing.
 pub const STYLE: &str = include_str!("phases.css");

@@ -212,7 +212,7 @@ fn drawing(out: &mut String, command: &Command, waterfall: &crate::waterfall::Wa
     }
     out.push_str(
         "<span>paler: no byte of the answer yet</span><span>red below: failed or unfinished</span>\
-         <span>△ sent again</span><span>✕ reset</span><span>□ window closed</span></div>\n",
+         <span>△ retransmitted</span><span>✕ reset</span><span>□ window closed</span></div>\n",
     );
     let _ = writeln!(
         out,

@@ -1,4 +1,4 @@
-//! A command's settings and tables: phases, hosts, requests, questions, connections, processes.
+//! A command's settings and tables: phases, hosts, requests, queries, connections, processes.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -84,7 +84,9 @@ pub(super) fn phases(out: &mut String, command: &Command) {
             duration(local.runqueue_ns),
             duration(local.disk_ns)
         ),
-        None => "The scheduler was not observed: time of this machine is not told apart from waiting.".into(),
+        None => {
+            "The scheduler was not observed: time of this machine is not distinguished from waiting.".into()
+        }
     };
     let _ = writeln!(out, "<p class=\"soft\">{text}</p>");
 }
@@ -174,7 +176,7 @@ pub(super) fn dns(out: &mut String, report: &Report, command: &Command, most: us
         return;
     }
     let all = of.len();
-    heading(out, &count(all as u64, "DNS question"));
+    heading(out, &count(all as u64, "DNS query"));
     if all > most {
         // The slow ones and those without an answer are worth the room.
         of.sort_by_key(|dns| Reverse(dns.end_ns.map_or(Ns::MAX, |end| end.saturating_sub(dns.start_ns))));
@@ -207,7 +209,7 @@ pub(super) fn dns(out: &mut String, report: &Report, command: &Command, most: us
             .cell(&by)
             .cell(&moment(dns.start_ns.saturating_sub(command.start_ns)));
     }
-    table.write(out, all, "question", "questions");
+    table.write(out, all, "query", "queries");
 }
 
 pub(super) fn connections(out: &mut String, report: &Report, command: &Command, most: usize) {

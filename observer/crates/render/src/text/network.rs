@@ -1,4 +1,4 @@
-//! A command's DNS questions and TCP connections.
+//! A command's DNS queries and TCP connections.
 
 use anstyle::Style;
 use model::human::{bytes, count, duration, duration_or_unknown};
@@ -10,23 +10,23 @@ use crate::table::{Column, Table};
 
 /// Rows shown of each.
 const MOST: usize = 10;
-/// Rows shown of what a stub resolver asked for one question.
+/// Rows shown of what a stub resolver asked for one query.
 const MOST_PASSED_ON: usize = 3;
 
 pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
     let of: Vec<&Dns> = report.dns.iter().filter(|dns| dns.command == command.id).collect();
-    let mut questions: Vec<&Dns> = of.iter().copied().filter(|dns| dns.on_behalf_of.is_none()).collect();
-    if questions.is_empty() {
+    let mut queries: Vec<&Dns> = of.iter().copied().filter(|dns| dns.on_behalf_of.is_none()).collect();
+    if queries.is_empty() {
         return;
     }
-    let all = questions.len();
-    page.heading(&count(all as u64, "DNS question"));
+    let all = queries.len();
+    page.heading(&count(all as u64, "DNS query"));
     if all > MOST {
         // The slow ones and those without an answer are worth the room.
         let took = |dns: &Dns| dns.end_ns.map_or(u64::MAX, |end| end.saturating_sub(dns.start_ns));
-        questions.sort_by_key(|dns| std::cmp::Reverse(took(dns)));
-        questions.truncate(MOST);
-        questions.sort_by_key(|dns| dns.start_ns);
+        queries.sort_by_key(|dns| std::cmp::Reverse(took(dns)));
+        queries.truncate(MOST);
+        queries.sort_by_key(|dns| dns.start_ns);
     }
     let mut table = Table::new(&[
         Column::Flexible,
@@ -36,9 +36,9 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
         Column::Flexible,
         Column::Left,
     ]);
-    for dns in questions {
+    for dns in queries {
         let whole = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
-        question(&mut table, (dns, command), dns.name.clone(), again(dns));
+        query(&mut table, (dns, command), dns.name.clone(), again(dns));
         // What its server, a local stub, asked for it.
         let passed_on: Vec<&Dns> =
             of.iter().copied().filter(|passed_on| passed_on.on_behalf_of == Some(dns.id)).collect();
@@ -50,18 +50,18 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
                 Some(whole) => format!("of {}", duration(whole)),
                 None => String::new(),
             };
-            question(&mut table, (dns, command), format!("  {by} asked"), (note, DIM));
+            query(&mut table, (dns, command), format!("  {by} asked"), (note, DIM));
         }
     }
     page.table(&table);
-    super::rest(page, all, MOST, "question", "questions");
+    super::rest(page, all, MOST, "query", "queries");
 }
 
 fn again(dns: &Dns) -> (String, Style) {
     (if dns.attempt > 1 { format!("attempt {}", dns.attempt) } else { String::new() }, BAD)
 }
 
-fn question(table: &mut Table, (dns, command): (&Dns, &Command), name: String, note: (String, Style)) {
+fn query(table: &mut Table, (dns, command): (&Dns, &Command), name: String, note: (String, Style)) {
     let lost = dns.end_ns.is_none() && !dns.timed_out && command.may_miss_end(dns.start_ns);
     let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
     let (answer, style) = match (&dns.rcode, dns.timed_out) {

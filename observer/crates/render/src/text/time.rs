@@ -50,7 +50,7 @@ pub(super) fn phases(page: &mut Page, command: &Command) {
         None => page.line(
             2,
             DIM,
-            "The scheduler was not observed: time of this machine is not told apart from waiting.",
+            "The scheduler was not observed: time of this machine is not distinguished from waiting.",
         ),
     }
     operations(page, command);

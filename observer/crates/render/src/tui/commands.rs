@@ -36,7 +36,7 @@ struct Row<'a> {
     id: u32,
     command: &'a CommandState,
     digest: Rc<Digest>,
-    /// Since when it waits, once that is worth telling
+    /// Since when it waits, once that is worth reporting
     stuck: Option<Ns>,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn draw(
         .filter(|(_, command)| matches(command, &view.filter))
         .map(|(id, command)| {
             let digest = cache.glance(command, id, now, view);
-            let wait = digest.wait.as_ref().filter(|wait| wait.tells(now));
+            let wait = digest.wait.as_ref().filter(|wait| wait.reports(now));
             let stuck = wait.map(|wait| wait.waiting.since_ns).filter(|_| !ended(command));
             Row { id, command, digest, stuck }
         })

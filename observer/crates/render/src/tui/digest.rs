@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use diagnose::Seen;
 use model::event::Waiting;
-use model::operations::{Flight, Threads};
+use model::operations::{InFlight, Threads};
 use model::phases::Split;
 use model::record::Ns;
 use model::report::Stall;
@@ -39,13 +39,13 @@ pub struct Wait {
     pub waiting: Waiting,
     /// What is known about it, a few words each
     pub why: Vec<String>,
-    /// Something was sent again already: it is worth telling at once
+    /// Something was retransmitted already: it is worth reporting at once
     pub again: bool,
 }
 
 impl Wait {
-    /// It has lasted long enough to be told, or there is a sign that it will.
-    pub fn tells(&self, now: Ns) -> bool {
+    /// It has lasted long enough to be reported, or there is a sign that it will.
+    pub fn reports(&self, now: Ns) -> bool {
         self.again || now.saturating_sub(self.waiting.since_ns) >= EVERY_NS
     }
 }
@@ -56,7 +56,7 @@ pub struct Digest {
     /// When it was made
     at: Ns,
     changes: u64,
-    /// Questions, connections, requests, locks
+    /// Queries, connections, requests, locks
     pub spans: usize,
     /// Where its time went
     pub split: Split,
@@ -76,24 +76,24 @@ impl Digest {
     /// Works it out.
     pub fn new(command: &CommandState, id: u32, now: Ns, threads: Threads) -> Self {
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
-        let flights = command.flights(command.wall(now).1);
-        let found = if ended { None } else { oldest(&flights, now) };
-        let open = |flight: &&Flight<'_>| !ended && flight.open && flight.operation.start_ns <= now;
+        let in_flight = command.in_flight(command.wall(now).1);
+        let found = if ended { None } else { oldest(&in_flight, now) };
+        let open = |op: &&InFlight<'_>| !ended && op.open && op.operation.start_ns <= now;
         let seen = Seen::new(command, now, threads);
         let look = &seen.look;
-        let split = look.split.clone().unwrap_or_else(|| command.split_flights(&flights, now, threads));
+        let split = look.split.clone().unwrap_or_else(|| command.split_flights(&in_flight, now, threads));
         Self {
             at: now,
             changes: command.changes,
             spans: spans(command),
             split,
             stalls: look.found.iter().map(|found| found.stall.clone()).collect(),
-            wait: found.map(|flight| Wait {
-                waiting: Waiting { because: look.because.clone(), ..waiting_for(command, id, flight, now) },
-                why: why::why(command, flight, now),
-                again: why::again(flight),
+            wait: found.map(|op| Wait {
+                waiting: Waiting { because: look.because.clone(), ..waiting_for(command, id, op, now) },
+                why: why::why(command, op, now),
+                again: why::again(op),
             }),
-            in_flight: flights.iter().filter(open).count(),
+            in_flight: in_flight.iter().filter(open).count(),
             requests_done: command.requests.values().filter(|request| request.end_ns.is_some()).count(),
             seen,
         }

@@ -160,7 +160,7 @@ pub(super) fn sentence(view: &View, command: &CommandState, digest: &Digest, now
     }
     let awake = view.asleep.get(&command.record.as_ref().map_or(0, |record| record.id)) == Some(&None);
     match &digest.wait {
-        Some(wait) if wait.tells(now) => {
+        Some(wait) if wait.reports(now) => {
             let waiting = &wait.waiting;
             let because = waiting.because.as_deref().map(|why| format!(", because {why}"));
             let so_far = duration(now.saturating_sub(waiting.since_ns));
@@ -399,7 +399,7 @@ mod tests {
             start_ns: 6_000_000,
             end_ns: 5_006_000_000,
             cost_ns: 4_980_000_000,
-            summary: "a question was not answered for 5 s and asked again".into(),
+            summary: "a query was not answered for 5 s and retried".into(),
             evidence: Vec::new(),
             advice: String::new(),
             fatal: false,
@@ -432,7 +432,7 @@ mod tests {
             cost_ns: 2_000_000,
             summary: "it answered SERVFAIL".into(),
             evidence: Vec::new(),
-            advice: "tell its owner".into(),
+            advice: "ask its owner".into(),
             fatal: true,
             remedies: Vec::new(),
         };
@@ -445,7 +445,7 @@ mod tests {
         };
         let failed = shown(&stall);
         assert!(failed.contains("likely why it failed · dns · at 0.005 s"), "{failed}");
-        assert!(failed.contains("do   tell its owner"), "{failed}");
+        assert!(failed.contains("do   ask its owner"), "{failed}");
         // A large part of a short run is critical, and no reason to fail.
         stall.fatal = false;
         let large = shown(&stall);

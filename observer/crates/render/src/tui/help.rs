@@ -40,7 +40,7 @@ const LEFT: u16 = 37;
 const SIGNS: [(&str, &str); 7] = [
     ("▶", "goes on"),
     ("✗", "failed"),
-    ("×", "a segment was sent again"),
+    ("×", "a segment was retransmitted"),
     ("!", "a reset"),
     ("0 o", "a window closed, opened again"),
     ("░▓ ▒█", "waiting for the answer; it flows"),

@@ -138,7 +138,7 @@ fn the_mouse_chooses_tabs_spans_and_moments() {
 }
 
 #[test]
-fn ctrl_c_and_ctrl_z_are_told_to_the_program_even_while_typing() {
+fn ctrl_c_and_ctrl_z_are_reported_to_the_program_even_while_typing() {
     let mut view = View { typing: true, ..View::default() };
     for (c, act) in [('c', Act::Interrupt), ('z', Act::Suspend)] {
         let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);

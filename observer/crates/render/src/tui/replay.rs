@@ -29,7 +29,7 @@ pub struct Recording {
     /// Events that the state has taken in
     applied: usize,
     state: State,
-    /// By command: its spells, also those that are told only later
+    /// By command: its intervals, also those that are reported only later
     idle: BTreeMap<u32, Vec<(Ns, Ns)>>,
     length: Ns,
 }
@@ -73,20 +73,21 @@ impl Recording {
         &self.state
     }
 
-    /// Since when a command's threads sleep at that moment. A spell is told when it is over; here
+    /// Since when a command's threads sleep at that moment. An interval is reported when it is over; here
     /// that is known beforehand.
     pub fn asleep(&self, now: Ns) -> BTreeMap<u32, Option<Ns>> {
-        let of = |spells: &Vec<(Ns, Ns)>| {
-            let at = spells.partition_point(|(_, end)| *end <= now);
-            spells.get(at).map(|(start, _)| *start).filter(|start| *start <= now)
+        let of = |intervals: &Vec<(Ns, Ns)>| {
+            let at = intervals.partition_point(|(_, end)| *end <= now);
+            intervals.get(at).map(|(start, _)| *start).filter(|start| *start <= now)
         };
-        // Beyond the last spell nothing is known.
-        let known = self.idle.iter().filter(|(_, spells)| spells.last().is_some_and(|last| now < last.1));
-        known.map(|(id, spells)| (*id, of(spells))).collect()
+        // Beyond the last interval nothing is known.
+        let known =
+            self.idle.iter().filter(|(_, intervals)| intervals.last().is_some_and(|last| now < last.1));
+        known.map(|(id, intervals)| (*id, of(intervals))).collect()
     }
 }
 
-/// Plays it on this process's terminal until it is left, or the process is told to end.
+/// Plays it on this process's terminal until it is left, or the process is asked to end.
 pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
     let ending = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGHUP, SIGINT] {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_knows_what_was_told_until_then_also_after_going_back() {
+    fn a_moment_knows_what_was_reported_until_then_also_after_going_back() {
         let mut recording = recording();
         let end = |recording: &mut Recording, now| {
             let state = recording.at(now);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spell_counts_while_it_lasts_although_it_is_told_at_its_end() {
+    fn a_interval_counts_while_it_lasts_although_it_is_reported_at_its_end() {
         let recording = recording();
         assert_eq!(recording.asleep(10), BTreeMap::from([(1, None)]));
         assert_eq!(recording.asleep(50), BTreeMap::from([(1, Some(20))]));

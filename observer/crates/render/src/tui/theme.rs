@@ -1,5 +1,5 @@
 //! Colours and signs. In: what the terminal can show. Out: a style for each meaning. A phase is
-//! told by three things at once, any of which is enough: its colour (Okabe and Ito's palette, made
+//! reported by three things at once, any of which is enough: its colour (Okabe and Ito's palette, made
 //! for colour-blind eyes), its letter, and the pattern that fills its bars.
 
 use std::ffi::OsStr;
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phases_are_told_apart_by_colour_in_every_depth_and_by_letter() {
+    fn phases_are_reported_apart_by_colour_in_every_depth_and_by_letter() {
         let letters: HashSet<char> = Phase::ALL.into_iter().map(letter).collect();
         assert_eq!(letters.len(), Phase::ALL.len());
         for depth in [Depth::Sixteen, Depth::Indexed, Depth::True] {

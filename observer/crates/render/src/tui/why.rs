@@ -1,16 +1,16 @@
 //! The operation that is waited for in; what is known about it out: a few words each, the most
-//! telling first.
+//! reporting first.
 
 use model::human::{count, duration};
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::{Connection, Ns, Protocol, Request, Transport};
 use model::state::CommandState;
 
 /// What is known about an operation in flight.
-pub(super) fn why(command: &CommandState, flight: &Flight<'_>, now: Ns) -> Vec<String> {
-    match flight.subject {
-        Subject::Dns(question) => {
-            let dns = &question.record;
+pub(super) fn why(command: &CommandState, op: &InFlight<'_>, now: Ns) -> Vec<String> {
+    match op.subject {
+        Subject::Dns(query) => {
+            let dns = &query.record;
             let over = if dns.transport == Transport::Tcp { " over TCP" } else { "" };
             vec![
                 format!("asked {} for {} {}{over}", dns.server, dns.name, dns.qtype),
@@ -21,8 +21,8 @@ pub(super) fn why(command: &CommandState, flight: &Flight<'_>, now: Ns) -> Vec<S
         Subject::Connect(connection) => vec![
             format!("SYN to {}", connection.remote),
             match connection.syn_retransmits {
-                0 => "not sent again yet".to_owned(),
-                n => format!("sent again {}", times(n)),
+                0 => "not retransmitted yet".to_owned(),
+                n => format!("retransmitted {}", times(n)),
             },
             "no answer".to_owned(),
         ],
@@ -55,10 +55,10 @@ pub(super) fn why(command: &CommandState, flight: &Flight<'_>, now: Ns) -> Vec<S
     }
 }
 
-/// Something was sent again.
-pub(super) fn again(flight: &Flight<'_>) -> bool {
-    match flight.subject {
-        Subject::Dns(question) => question.record.attempt > 1,
+/// Something was retransmitted.
+pub(super) fn again(op: &InFlight<'_>) -> bool {
+    match op.subject {
+        Subject::Dns(query) => query.record.attempt > 1,
         Subject::Connect(connection) => connection.syn_retransmits > 0,
         _ => false,
     }
@@ -89,8 +89,8 @@ fn path(connection: &Connection) -> Vec<String> {
     let mut path = Vec::new();
     path.extend(connection.rtt_ns.map(|rtt| format!("RTT {}", duration(rtt))));
     path.push(match connection.retransmits {
-        0 => "nothing sent again".to_owned(),
-        n => format!("sent again {}", times(n)),
+        0 => "nothing retransmitted".to_owned(),
+        n => format!("retransmitted {}", times(n)),
     });
     let late = connection.received_out_of_order.unwrap_or(0);
     if late > 0 {

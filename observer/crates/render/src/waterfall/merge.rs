@@ -75,8 +75,8 @@ pub(super) fn pins(pins: &mut Vec<Pin>, gap: Ns) {
     }
     for pin in pins {
         pin.note = match pin.sign {
-            Sign::Syn => count(pin.count as u64, "SYN") + " sent again",
-            Sign::Retransmission => count(pin.count as u64, "segment") + " sent again",
+            Sign::Syn => count(pin.count as u64, "SYN") + " retransmitted",
+            Sign::Retransmission => count(pin.count as u64, "segment") + " retransmitted",
             Sign::Reset => count(pin.count as u64, "reset"),
             Sign::ZeroWindow => count(pin.count as u64, "time") + " a window was closed",
         };

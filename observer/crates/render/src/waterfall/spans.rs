@@ -1,9 +1,9 @@
 //! A command's tracks in, groups of spans out, each as a bar that says what it is.
 
 use model::human::{bytes, count, duration, moment};
-use model::operations::{Flight, Subject};
+use model::operations::{InFlight, Subject};
 use model::record::{Connection, Ns, Phase, Request};
-use model::state::{CommandState, Moment, Question};
+use model::state::{CommandState, Moment, Query};
 use model::words;
 
 use super::{Bar, Group, Pin, ROWS, Sign};
@@ -19,12 +19,12 @@ pub(super) struct Raw {
 
 /// Everything of the command, by what it belongs to.
 pub(super) fn groups(command: &CommandState, start: Ns, end: Ns) -> Vec<Raw> {
-    let tracks = tracks(command, command.flights(end));
+    let tracks = tracks(command, command.in_flight(end));
     let groups = tracks.iter().map(|track| raw(command, track, start, end));
     groups.chain(machine(command, start, end)).collect()
 }
 
-/// What this machine did: all but the idle spells. There may be millions; neighbours join at once.
+/// What this machine did: all but the idle intervals. There may be millions; neighbours join at once.
 fn machine(command: &CommandState, start: Ns, end: Ns) -> Option<Raw> {
     command.record.as_ref()?.local?;
     let near = (end - start) / 2000;
@@ -78,7 +78,7 @@ fn raw(command: &CommandState, track: &Track<'_>, start: Ns, end: Ns) -> Raw {
         };
         Some(Pin { sign, at_ns: *at_ns, count: 1, note: String::new() })
     }));
-    Raw { order: 1, group, bars: track.flights.iter().map(|flight| bar(flight, start)).collect() }
+    Raw { order: 1, group, bars: track.in_flight.iter().map(|op| bar(op, start)).collect() }
 }
 
 fn connection(of: &Connection, end: Ns) -> Group {
@@ -110,14 +110,14 @@ fn plain(phase: Phase, start_ns: Ns, end_ns: Ns) -> Bar {
     }
 }
 
-fn bar(flight: &Flight<'_>, origin: Ns) -> Bar {
-    let operation = &flight.operation;
-    let (label, mut note) = match flight.subject {
-        Subject::Dns(question) => dns(question),
+fn bar(op: &InFlight<'_>, origin: Ns) -> Bar {
+    let operation = &op.operation;
+    let (label, mut note) = match op.subject {
+        Subject::Dns(query) => dns(query),
         Subject::Connect(of) => ("TCP".to_owned(), format!("TCP handshake with {}{}", of.remote, again(of))),
         Subject::Tls(of) => ("TLS".to_owned(), format!("TLS handshake with {}", host(of))),
         Subject::DnsWait(wait) => {
-            ("asked before".to_owned(), format!("question to {} that was not seen", wait.server))
+            ("asked before".to_owned(), format!("query to {} that was not seen", wait.server))
         }
         Subject::Late(of) => (of.comm.clone(), format!("connection to {} that was there already", host(of))),
         Subject::Helper(of) => (of.comm.clone(), format!("connection of {} to {}", of.comm, host(of))),
@@ -129,17 +129,17 @@ fn bar(flight: &Flight<'_>, origin: Ns) -> Bar {
         }
     };
     let took = duration(operation.end_ns - operation.start_ns);
-    let so_far = if flight.open { " so far" } else { "" };
+    let so_far = if op.open { " so far" } else { "" };
     let begun = moment(operation.start_ns.saturating_sub(origin));
     note.push_str(&format!("; {took}{so_far}, from {begun} s"));
-    let first_byte_ns = match flight.subject {
+    let first_byte_ns = match op.subject {
         Subject::Request(request) => request.first_byte_ns,
         _ => None,
     };
     Bar {
         first_byte_ns: first_byte_ns.map(|at| at.clamp(operation.start_ns, operation.end_ns)),
         error: operation.error,
-        open: flight.open,
+        open: op.open,
         label,
         note,
         ..plain(operation.phase, operation.start_ns, operation.end_ns)
@@ -153,12 +153,12 @@ fn host(of: &Connection) -> &str {
 fn again(of: &Connection) -> String {
     match of.syn_retransmits {
         0 => String::new(),
-        n => format!(", {} sent again", count(u64::from(n), "SYN")),
+        n => format!(", {} retransmitted", count(u64::from(n), "SYN")),
     }
 }
 
-fn dns(question: &Question) -> (String, String) {
-    let dns = &question.record;
+fn dns(query: &Query) -> (String, String) {
+    let dns = &query.record;
     let answer = match (&dns.rcode, dns.timed_out) {
         (Some(rcode), _) => rcode.as_str(),
         (None, true) => "no answer",
@@ -166,7 +166,7 @@ fn dns(question: &Question) -> (String, String) {
     };
     let attempt = if dns.attempt > 1 { format!(", attempt {}", dns.attempt) } else { String::new() };
     let label = format!("{} {}", dns.name, dns.qtype);
-    (label, format!("DNS question {} {}{attempt}: {answer}", dns.name, dns.qtype))
+    (label, format!("DNS query {} {}{attempt}: {answer}", dns.name, dns.qtype))
 }
 
 fn request(of: &Request) -> (String, String) {

@@ -90,7 +90,7 @@ fn a_connection_is_a_group_with_its_handshakes_requests_and_marks() {
         proxy.rows.iter().map(|row| row.iter().map(|bar| bar.phase).collect()).collect();
     assert_eq!(phases, [vec![Phase::Connect, Phase::Tls, Phase::Proxy], vec![Phase::Sumdb]]);
     let pins: Vec<_> = proxy.pins.iter().map(|pin| (pin.sign, pin.count, pin.note.as_str())).collect();
-    assert_eq!(pins, [(Sign::Retransmission, 2, "2 segments sent again"), (Sign::Reset, 1, "1 reset")]);
+    assert_eq!(pins, [(Sign::Retransmission, 2, "2 segments retransmitted"), (Sign::Reset, 1, "1 reset")]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn bars_of_a_row_do_not_overlap_and_lie_within_the_whole() {
 }
 
 #[test]
-fn questions_and_requests_without_a_connection_have_groups_of_their_own() {
+fn queries_and_requests_without_a_connection_have_groups_of_their_own() {
     let dns = Dns {
         command: 1,
         id: 1,
@@ -166,7 +166,7 @@ fn questions_and_requests_without_a_connection_have_groups_of_their_own() {
     let waterfall = drawn(&state([(7 * SECOND, Body::Dns(dns)), (8 * SECOND, Body::Request(unseen))]), 100);
     let titles: Vec<_> = waterfall.groups.iter().map(|group| group.title.as_str()).collect();
     assert_eq!(titles, ["this machine", "name server 127.0.0.53:53", "requests to sumdb.test"]);
-    let question = &waterfall.groups[1].rows[0][0];
-    assert!(question.error && question.note.contains("no answer; 5.00 s, from 1.000 s"), "{}", question.note);
+    let query = &waterfall.groups[1].rows[0][0];
+    assert!(query.error && query.note.contains("no answer; 5.00 s, from 1.000 s"), "{}", query.note);
     assert!(waterfall.groups[2].rows[0][0].open);
 }

@@ -11,7 +11,7 @@ use model::record::{
 pub(crate) const MS: Ns = 1_000_000;
 pub(crate) const S: Ns = 1_000 * MS;
 
-/// A recording being made, of one command unless told otherwise.
+/// A recording being made, of one command unless asked otherwise.
 pub(crate) struct Scene {
     events: Vec<Event>,
     command: u32,
@@ -83,13 +83,13 @@ impl Scene {
     }
 
     /// All of it asleep but the first tenth of a second and what is named.
-    fn idle(&mut self, spells: &[(Ns, Ns)], ended: Option<(Ns, i32)>) {
+    fn idle(&mut self, intervals: &[(Ns, Ns)], ended: Option<(Ns, i32)>) {
         let mut command = Self::record(self.command, 0, "/home/user/project");
         command.wall_ns = ended.map(|(wall, _)| wall);
         command.exit_code = ended.map(|(_, code)| code);
         command.local = Some(Local { cpu_ns: 100 * MS, ..Local::default() });
-        let at = spells.last().map_or(0, |spell| spell.1);
-        self.at(at, Body::Command(CommandUpdate { command, idle: spells.to_vec(), gaps: Vec::new() }));
+        let at = intervals.last().map_or(0, |interval| interval.1);
+        self.at(at, Body::Command(CommandUpdate { command, idle: intervals.to_vec(), gaps: Vec::new() }));
     }
 
     fn dns(&mut self, name: &str, qtype: &str, attempt: u32, start: Ns, end: Option<Ns>, timed_out: bool) {
@@ -396,8 +396,9 @@ pub(crate) fn many_requests(requests: u32) -> State {
         scene.request(on[n as usize % 3], class, &format!("example.com/m{}", n / 4), at, Some(at + took));
     }
     let end = 100 * MS + Ns::from(requests) * 6 * MS + 200 * MS;
-    let spells: Vec<(Ns, Ns)> = (0..end / (20 * MS)).map(|n| (n * 20 * MS, n * 20 * MS + 12 * MS)).collect();
-    scene.idle(&spells, None);
+    let intervals: Vec<(Ns, Ns)> =
+        (0..end / (20 * MS)).map(|n| (n * 20 * MS, n * 20 * MS + 12 * MS)).collect();
+    scene.idle(&intervals, None);
     scene.end(end)
 }
 

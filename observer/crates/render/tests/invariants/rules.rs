@@ -94,7 +94,7 @@ fn spans(wrong: &mut Wrong, report: &Report) {
     for process in &report.processes {
         span(format!("process {}", process.pid), process.start_ns, process.end_ns);
     }
-    report.dns.iter().for_each(|dns| span(format!("question {}", dns.id), dns.start_ns, dns.end_ns));
+    report.dns.iter().for_each(|dns| span(format!("query {}", dns.id), dns.start_ns, dns.end_ns));
     for connection in &report.connections {
         let (id, start) = (connection.id, connection.start_ns);
         span(format!("connection {id}"), start, connection.end_ns);

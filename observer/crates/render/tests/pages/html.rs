@@ -118,11 +118,11 @@ fn the_page_is_a_valid_document_without_scripts_and_with_everything_in_it() {
     page.check().unwrap();
     for words in [
         "77 % of 6.53 s went to waiting for name servers (127.77.1.1:53).",
-        "The name server 127.77.1.1:53 left a question for proxy.test unanswered for 5 s.",
+        "The name server 127.77.1.1:53 left a query for proxy.test unanswered for 5 s.",
         "goobserve compare --with dns-cache -- go mod download",
         "resolv.conf: timeout 5 s, 2 attempts",
         "zip golang.org/x/net@v0.40.0: 200, stream 15, first byte after 60.0 ms, 1.90 MB; 660 ms, from 5.324 s",
-        "1 segment sent again at 5.584 s",
+        "1 segment retransmitted at 5.584 s",
         "2 events not understood or not kept",
         "go build './...\\x1b[2J\\u{202e}'",
     ] {

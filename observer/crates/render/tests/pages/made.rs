@@ -39,12 +39,10 @@ pub(crate) fn stall(name: &str) -> Stall {
         start_ns: 6_000_000,
         end_ns: 5 * SECOND,
         cost_ns: 5 * SECOND - 6_000_000,
-        summary: format!("the name server 127.77.1.1:53 left a question for {name} unanswered for 5 s"),
+        summary: format!("the name server 127.77.1.1:53 left a query for {name} unanswered for 5 s"),
         evidence: vec![
             Evidence::Words {
-                words: format!(
-                    "{name} AAAA asked at 0.006 s, asked again at 5.006 s, answered after 12.0 ms"
-                ),
+                words: format!("{name} AAAA asked at 0.006 s, retried at 5.006 s, answered after 12.0 ms"),
             },
             Evidence::Words { words: "resolv.conf: timeout 5 s, 2 attempts".into() },
         ],
@@ -79,8 +77,9 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
             local: Some(Local::default()),
             ..Command::default()
         };
-        let spell = 60 * SECOND * u64::from(commands) / 20_000;
-        let idle = (0..20_000 / u64::from(commands)).map(|n| (n * spell, n * spell + spell / 2)).collect();
+        let interval = 60 * SECOND * u64::from(commands) / 20_000;
+        let idle =
+            (0..20_000 / u64::from(commands)).map(|n| (n * interval, n * interval + interval / 2)).collect();
         let mut apply = |at_ns, body| state.apply(&Event { at_ns, body });
         apply(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
         let connection = Connection {

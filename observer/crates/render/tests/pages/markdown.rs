@@ -59,7 +59,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_string_of_others_becomes_markup(text in hostile::text()) {
-        // Hosts without a name are not told.
+        // Hosts without a name are not reported.
         prop_assume!(!text.trim().is_empty());
         let (report, _) = hostile::report_of(&text);
         let page = markdown(&report);

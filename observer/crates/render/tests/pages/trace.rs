@@ -118,7 +118,7 @@ fn the_trace_keeps_the_format_and_has_processes_connections_streams_marks_and_st
             .count()
     };
     assert_eq!(count("X", "waiting for the first byte"), report.requests.len());
-    assert_eq!((count("i", "segment sent again"), count("i", "SYN sent again")), (1, 1));
+    assert_eq!((count("i", "segment retransmitted"), count("i", "SYN retransmitted")), (1, 1));
     assert_eq!(count("X", "dns-timeout"), 1);
     let zip = events.iter().find(|event| event["name"] == "zip golang.org/x/net@v0.40.0").unwrap();
     assert_eq!((zip["ts"].as_f64(), zip["dur"].as_f64()), (Some(5_325_000.0), Some(660_000.0)));

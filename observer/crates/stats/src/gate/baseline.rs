@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use model::record::{Class, Machine, Ns, Phase};
-use model::refusal::Refusal;
 use model::stall::StallName;
+use model::user_error::UserError;
 use model::{json, redact};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ pub struct Recording {
     pub started_unix_ns: u64,
     /// The machine
     pub machine: Machine,
-    /// The kernel's name of its CPU; `None` when it tells none
+    /// The kernel's name of its CPU; `None` when it reports none
     pub cpu: Option<String>,
     /// What may change between recordings and explains differences
     pub settings: Settings,
@@ -110,7 +110,7 @@ pub struct Run {
     pub dns: u64,
     /// Tiles of a checksum database
     pub tiles: u64,
-    /// Segments and SYNs sent again, and what came out of order because the peer sent it again
+    /// Segments and SYNs retransmitted, and what came out of order because the peer sent it again
     pub retransmissions: u64,
     /// Which of the recording's sets of requests it made
     pub requests: usize,
@@ -135,9 +135,9 @@ pub struct Finding {
 
 impl Baseline {
     /// Reads one; `name` is its file's, for complaints.
-    pub fn read(name: &str, bytes: &[u8]) -> Result<Self, Refusal> {
+    pub fn read(name: &str, bytes: &[u8]) -> Result<Self, UserError> {
         let remake = "make one with `goobserve gate record --out FILE -- CMD`";
-        let refused = |what: String| Err(Refusal::new(format!("{name} {what}"), remake));
+        let refused = |what: String| Err(UserError::new(format!("{name} {what}"), remake));
         let value: serde_json::Value = match serde_json::from_slice(bytes) {
             Ok(value) => value,
             Err(error) if error.is_eof() => return refused("is cut off, or empty".into()),
@@ -146,7 +146,7 @@ impl Baseline {
         match value.get("schema").and_then(serde_json::Value::as_str) {
             Some(SCHEMA) => {}
             Some(other) if other.starts_with("goobserve.baseline/") => {
-                return Err(Refusal::new(
+                return Err(UserError::new(
                     format!("{name} was made by another goobserve: {}, not {SCHEMA}", plain(other)),
                     "use the goobserve that made it, or record it again with this one",
                 ));

@@ -98,7 +98,7 @@ fn lines(before: &Recording, after: &Recording) -> Vec<Change> {
 }
 
 /// Obstacles: another machine, kernel or GOMAXPROCS. A machine is its CPU and their number: of two
-/// alike, the spread between recordings tells.
+/// alike, the spread between recordings reports.
 pub fn obstacles(before: &Recording, after: &Recording) -> Vec<Change> {
     let of = |recording: &Recording| {
         [
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_and_each_obstacle_is_told() {
+    fn each_cause_and_each_obstacle_is_reported() {
         let (before, mut after) = (sample::recording(1), sample::recording(1));
         after.settings.go_mod = Some("x".into());
         after.settings.go_sum = None;

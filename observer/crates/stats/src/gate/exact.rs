@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_of_a_changed_go_mod_are_told_apart() {
+    fn modules_of_a_changed_go_mod_are_distinguished() {
         let (before, mut after) = (sample::recording(1), sample::recording(1));
         add(&mut after, Class::Zip, "proxy.test", Some("example.com/new"), 1);
         assert_eq!(exact(&before, &after, Scope::default()).verdict, Some(Verdict::Regressed));

@@ -8,7 +8,7 @@ use model::report::{Connection, Report};
 use super::baseline::{Finding, Recording, Requests, Run, Settings};
 use super::module::Module;
 
-/// What reports do not tell.
+/// What reports do not report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Around {
     /// The kernel's name of the CPU

@@ -74,7 +74,7 @@ pub struct Floors {
 impl Floors {
     /// Of paired runs: half of a slowdown of a tenth.
     pub const PAIRS: Self = Self { relative: 0.05, absolute_ns: 10_000_000 };
-    /// Of recordings: what a spread of 5 % between them lets five of them tell from nothing.
+    /// Of recordings: what a spread of 5 % between them lets five of them distinguish from nothing.
     pub const RECORDINGS: Self = Self { relative: 0.30, absolute_ns: 10_000_000 };
 }
 

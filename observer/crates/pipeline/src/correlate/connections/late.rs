@@ -3,25 +3,25 @@
 use model::record::{Connection, Found, Ns, TcpState};
 
 use super::{Connections, Live, state};
-use crate::correlate::found::{FoundSocket, FoundSockets, Tcp};
+use crate::correlate::found::{PreexistingSocket, PreexistingSockets, Tcp};
 use crate::correlate::{Out, Owner};
 
 impl Connections {
-    /// Connections that were there already, as they are now. Told first when `first`; how many
+    /// Connections that were there already, as they are now. Reported first when `first`; how many
     /// those are.
     pub(in crate::correlate) fn found<'a>(
         &mut self,
-        told: &FoundSockets,
+        reported: &PreexistingSockets,
         first: bool,
         owner: impl Fn(u32) -> Option<Owner<'a>>,
         out: &mut Out<'_>,
     ) -> u64 {
         let mut new = 0;
-        for socket in told.sockets.iter().filter(|socket| socket.conn != 0) {
+        for socket in reported.sockets.iter().filter(|socket| socket.conn != 0) {
             if let Some(live) = self.live.get_mut(&socket.conn) {
                 live.look(socket, out);
             } else if let Some(owner) = owner(socket.pid).filter(|_| first) {
-                let mut live = Live::new(joined(socket, owner, self.next, out.at_ns), Some(told.root));
+                let mut live = Live::new(joined(socket, owner, self.next, out.at_ns), Some(reported.root));
                 self.next += 1;
                 new += 1;
                 live.look(socket, out);
@@ -38,9 +38,9 @@ impl Connections {
 }
 
 impl Live {
-    /// What the kernel says now of one that was there already. Told also when nothing has happened:
+    /// What the kernel says now of one that was there already. Reported also when nothing has happened:
     /// that is what matters.
-    fn look(&mut self, socket: &FoundSocket, out: &mut Out<'_>) {
+    fn look(&mut self, socket: &PreexistingSocket, out: &mut Out<'_>) {
         let Some(state) = tcp_state(socket.state) else { return };
         let Tcp { unacked_bytes, retries, rtt_ns, bytes_sent, bytes_received, out_of_order, .. } = socket.tcp;
         let record = &mut self.record;
@@ -62,12 +62,12 @@ impl Live {
             since_acked_ns: socket.tcp.since_acked_ns.filter(|_| connected),
         };
         record.found = Some(found);
-        self.tell(out);
+        self.report(out);
     }
 }
 
 /// The record of a connection that was there already.
-fn joined(socket: &FoundSocket, owner: Owner<'_>, id: u32, at_ns: Ns) -> Connection {
+fn joined(socket: &PreexistingSocket, owner: Owner<'_>, id: u32, at_ns: Ns) -> Connection {
     let syn = socket.state == state::SYN_SENT;
     let again = socket.tcp.retransmits;
     Connection {

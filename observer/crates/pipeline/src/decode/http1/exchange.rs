@@ -16,7 +16,7 @@ pub enum Http1Event {
         /// `None` when it could not be read; of a head that was cut, method and target only
         head: Option<RequestHead>,
     },
-    /// A response's head was read (interim ones, 100 and 103, are not told)
+    /// A response's head was read (interim ones, 100 and 103, are not reported)
     Response {
         /// When its first byte was
         at_ns: u64,
@@ -27,7 +27,7 @@ pub enum Http1Event {
     },
     /// The exchange is over
     End {
-        /// When its last byte was read; earlier than the call that told it, when that call was
+        /// When its last byte was read; earlier than the call that reported it, when that call was
         /// the next request
         at_ns: u64,
         /// Bytes of the response's body. With chunked encoding the chunks' own framing is in it.
@@ -37,7 +37,7 @@ pub enum Http1Event {
     },
 }
 
-/// How the end of a body is told.
+/// How the end of a body is reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Framing {
     Length(u64),

@@ -132,7 +132,7 @@ impl Direction {
         self.out.push(Event { start_ns, at_ns, body });
     }
 
-    /// The table cannot be trusted any more. Headers that wait for their end are told without
+    /// The table cannot be trusted any more. Headers that wait for their end are reported without
     /// their fields.
     fn lose_table(&mut self, at_ns: u64) {
         if self.table.take().is_some() {

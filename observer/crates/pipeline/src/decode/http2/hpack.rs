@@ -50,7 +50,7 @@ impl Default for Table {
 impl Table {
     /// The peer of the encoder allows a table of this size. The largest size ever allowed is the
     /// one that counts: when exactly the encoder learns of a smaller one cannot be seen, and it
-    /// tells the size that it uses in its next block.
+    /// reports the size that it uses in its next block.
     pub fn allow(&mut self, bytes: usize) {
         self.bound = self.bound.max(bytes.min(SIZE_MAX));
     }

@@ -3,7 +3,7 @@
 //!
 //! What is known of a stream's headers depends on every header block before it, so after any
 //! gap the fields of a direction are `None` for ever: never a wrong path that looks right. A gap
-//! that frames do not show (the ring was full) must be told with [`Direction::lose`].
+//! that frames do not show (the ring was full) must be reported with [`Direction::lose`].
 
 use observer_common::{FRAME_READ, Frame};
 
@@ -64,7 +64,7 @@ pub enum Body {
         /// Why; `None` when it was not copied
         code: Option<ErrorCode>,
     },
-    /// Settings for the other direction (acknowledgements are not told)
+    /// Settings for the other direction (acknowledgements are not reported)
     Settings(Settings),
     /// A response without a request
     PushPromise {
@@ -79,7 +79,7 @@ pub enum Body {
     Preface,
     /// The peer closed
     Eof,
-    /// Something of this direction is no longer known; told once a cause
+    /// Something of this direction is no longer known; reported once a cause
     Lost(Loss),
 }
 
@@ -88,7 +88,7 @@ pub enum Body {
 pub enum Loss {
     /// The header table: fields are `None` from here on
     Table,
-    /// The place in the frames: nothing more of this direction will be told but its end
+    /// The place in the frames: nothing more of this direction will be reported but its end
     Frames,
 }
 
@@ -116,7 +116,7 @@ impl Connection {
                 to.peer_settings(size);
             }
         }
-        // Which size a SETTINGS that was not copied allowed is not known. The encoder tells the
+        // Which size a SETTINGS that was not copied allowed is not known. The encoder reports the
         // size that it uses, so allowing every size loses nothing.
         if from.settings_missed() {
             to.peer_settings(u32::MAX);

@@ -44,7 +44,7 @@ pub struct Settings {
     pub header_table_size: Option<u32>,
     /// Streams that the peer may have open
     pub max_concurrent_streams: Option<u32>,
-    /// Bytes that the peer may send on a new stream before it is told to go on
+    /// Bytes that the peer may send on a new stream before it is asked to go on
     pub initial_window_size: Option<u32>,
     /// Longest payload that the peer may send, bytes
     pub max_frame_size: Option<u32>,

@@ -95,7 +95,7 @@ fn the_extension_decides_the_version() {
 }
 
 #[test]
-fn a_retry_request_is_told_apart() {
+fn a_retry_request_is_distinguished() {
     let random = [
         207, 33, 173, 116, 229, 154, 97, 17, 190, 29, 140, 2, 30, 101, 184, 145, 194, 162, 17, 22, 122, 187,
         140, 94, 7, 158, 9, 226, 200, 168, 51, 156,
@@ -108,7 +108,7 @@ fn a_retry_request_is_told_apart() {
 }
 
 #[test]
-fn an_alert_instead_of_a_hello_is_told() {
+fn an_alert_instead_of_a_hello_is_reported() {
     let Progress::Done(Hello::Alert(alert)) = one(&[21, 3, 3, 0, 2, 2, 40]) else { panic!("no alert") };
     assert_eq!((alert.level, alert.name()), (2, "handshake_failure"));
     assert_eq!(one(&[21, 3, 3, 0, 3, 2, 40, 0]), Progress::NotTls);

@@ -141,7 +141,7 @@ impl Source for Connections<'_> {
             parts.extend(connection.tls_version.as_ref().map(|version| format!("TLS {version}")));
             parts.extend(connection.rtt_ns.map(|rtt| format!("RTT {}", duration(rtt))));
             parts.extend(connection.bytes_received.map(|n| format!("{} received", bytes(n))));
-            parts.push(format!("{} sent again, {} resets", lost(connection), connection.resets));
+            parts.push(format!("{} retransmitted, {} resets", lost(connection), connection.resets));
             if connection.zero_windows > 0 {
                 parts.push(format!("window closed {}×", connection.zero_windows));
             }

@@ -1,8 +1,8 @@
-//! Questions to name servers, the longest first.
+//! Queries to name servers, the longest first.
 
 use model::human::duration;
 use model::record::{Ns, Phase, Transport};
-use model::state::Question;
+use model::state::Query;
 use ratatui::style::Style;
 
 use super::Look;
@@ -20,21 +20,21 @@ const COLUMNS: [Column; 9] = [
     text("when", 0, 110),
 ];
 
-/// A command's questions.
-pub(super) struct Questions<'a>(pub Look<'a>);
+/// A command's queries.
+pub(super) struct Queries<'a>(pub Look<'a>);
 
-impl Questions<'_> {
-    fn get(&self, row: u64) -> Option<&Question> {
+impl Queries<'_> {
+    fn get(&self, row: u64) -> Option<&Query> {
         self.0.command.dns.get(&(row as u32))
     }
 }
 
-fn end(question: &Question) -> Option<Ns> {
-    question.record.end_ns.or(question.given_up_ns)
+fn end(query: &Query) -> Option<Ns> {
+    query.record.end_ns.or(query.given_up_ns)
 }
 
-fn answer(question: &Question) -> String {
-    let dns = &question.record;
+fn answer(query: &Query) -> String {
+    let dns = &query.record;
     match (dns.rcode.as_deref(), dns.answers) {
         (Some("NOERROR"), Some(n)) => format!("{n} found"),
         (Some(rcode), _) => rcode.to_owned(),
@@ -44,13 +44,13 @@ fn answer(question: &Question) -> String {
     }
 }
 
-fn asker(question: &Question) -> String {
-    let dns = &question.record;
+fn asker(query: &Query) -> String {
+    let dns = &query.record;
     let own = format!("{} ({})", dns.comm, dns.pid);
     if dns.on_behalf_of.is_some() { format!("{own}, passed on") } else { own }
 }
 
-impl Source for Questions<'_> {
+impl Source for Queries<'_> {
     fn columns(&self) -> &'static [Column] {
         &COLUMNS
     }
@@ -64,54 +64,54 @@ impl Source for Questions<'_> {
     }
 
     fn key(&self, row: u64, column: usize) -> Key {
-        let Some(question) = self.get(row) else { return Key::Unknown };
-        let dns = &question.record;
+        let Some(query) = self.get(row) else { return Key::Unknown };
+        let dns = &query.record;
         match column {
             1 => dns.server.as_str().into(),
             2 => dns.name.as_str().into(),
             3 => dns.qtype.as_str().into(),
             4 => Key::Number(u64::from(dns.attempt)),
-            5 => Key::Text(answer(question)),
-            6 => Key::Number(self.0.took(dns.start_ns, end(question))),
-            7 => Key::Text(asker(question)),
+            5 => Key::Text(answer(query)),
+            6 => Key::Number(self.0.took(dns.start_ns, end(query))),
+            7 => Key::Text(asker(query)),
             _ => Key::Number(dns.start_ns),
         }
     }
 
     fn haystack(&self, row: u64) -> String {
-        self.get(row).map_or_else(String::new, |question| {
-            let dns = &question.record;
-            format!("{} {} {} {} {}", dns.server, dns.name, dns.qtype, answer(question), asker(question))
+        self.get(row).map_or_else(String::new, |query| {
+            let dns = &query.record;
+            format!("{} {} {} {} {}", dns.server, dns.name, dns.qtype, answer(query), asker(query))
         })
     }
 
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {
-        let Some(question) = self.get(row) else { return Vec::new() };
-        let (dns, theme, plain) = (&question.record, self.0.theme, Style::new());
+        let Some(query) = self.get(row) else { return Vec::new() };
+        let (dns, theme, plain) = (&query.record, self.0.theme, Style::new());
         let failed = dns.timed_out || dns.rcode.as_deref().is_some_and(|rcode| rcode != "NOERROR");
         let over = if dns.transport == Transport::Tcp { " tcp" } else { "" };
-        let open = end(question).is_none();
-        let took = duration(self.0.took(dns.start_ns, end(question)));
+        let open = end(query).is_none();
+        let took = duration(self.0.took(dns.start_ns, end(query)));
         vec![
             (self.0.moment(dns.start_ns), theme.dim()),
             (format!("{}{over}", dns.server), plain),
             (dns.name.clone(), plain),
             (dns.qtype.clone(), plain),
             (dns.attempt.to_string(), if dns.attempt > 1 { theme.bad() } else { theme.dim() }),
-            (answer(question), if failed { theme.bad() } else { plain }),
+            (answer(query), if failed { theme.bad() } else { plain }),
             (if open { format!("{took} ▶") } else { took }, if open { theme.bold() } else { plain }),
-            (asker(question), theme.dim()),
-            (self.0.strip(widths[8], dns.start_ns, None, end(question), Phase::Dns), theme.phase(Phase::Dns)),
+            (asker(query), theme.dim()),
+            (self.0.strip(widths[8], dns.start_ns, None, end(query), Phase::Dns), theme.phase(Phase::Dns)),
         ]
     }
 
     fn detail(&self, row: u64) -> String {
-        self.get(row).map_or_else(String::new, |question| {
-            format!("{} asked {} · {}", asker(question), question.record.server, answer(question))
+        self.get(row).map_or_else(String::new, |query| {
+            format!("{} asked {} · {}", asker(query), query.record.server, answer(query))
         })
     }
 
     fn none(&self) -> &'static str {
-        "no question to a name server was seen"
+        "no query to a name server was seen"
     }
 }

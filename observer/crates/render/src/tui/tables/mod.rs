@@ -28,7 +28,7 @@ pub(super) struct Look<'a> {
 pub(super) fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
     Some(match tab {
         Tab::Requests => Box::new(requests::Requests(look)),
-        Tab::Dns => Box::new(dns::Questions(look)),
+        Tab::Dns => Box::new(dns::Queries(look)),
         Tab::Connections => Box::new(connections::Connections(look)),
         Tab::Processes => Box::new(processes::Processes::new(look)),
         Tab::Timeline | Tab::Stalls => return None,

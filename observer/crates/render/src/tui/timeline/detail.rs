@@ -27,7 +27,7 @@ pub(crate) fn detail(command: &CommandState, bar: &Bar, now: Ns) -> String {
 
 fn host(command: &CommandState, id: Id) -> Option<String> {
     match id {
-        Id::Dns(id) => command.dns.get(&id).map(|question| question.record.server.clone()),
+        Id::Dns(id) => command.dns.get(&id).map(|query| query.record.server.clone()),
         Id::Connect(id) | Id::Tls(id) | Id::Helper(id) => {
             command.connections.get(&id).and_then(|connection| host_of(connection).map(str::to_owned))
         }
@@ -39,12 +39,12 @@ fn host(command: &CommandState, id: Id) -> Option<String> {
 
 fn ending(command: &CommandState, id: Id) -> Vec<String> {
     match id {
-        Id::Dns(id) => command.dns.get(&id).map_or_else(Vec::new, |question| {
-            let given_up = question.record.timed_out.then(|| "given up".to_owned());
-            given_up.into_iter().chain(question.record.rcode.clone()).collect()
+        Id::Dns(id) => command.dns.get(&id).map_or_else(Vec::new, |query| {
+            let given_up = query.record.timed_out.then(|| "given up".to_owned());
+            given_up.into_iter().chain(query.record.rcode.clone()).collect()
         }),
         Id::Connect(id) => command.connections.get(&id).map_or_else(Vec::new, |connection| {
-            vec![connection.remote.clone(), format!("SYN sent again {}×", connection.syn_retransmits)]
+            vec![connection.remote.clone(), format!("SYN retransmitted {}×", connection.syn_retransmits)]
         }),
         Id::Tls(id) => command.connections.get(&id).map_or_else(Vec::new, |connection| {
             let version = connection.tls_version.as_ref().map(|version| format!("TLS {version}"));

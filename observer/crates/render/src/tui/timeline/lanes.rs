@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::human::count;
-use model::operations::{Flight, Subject, host_of};
+use model::operations::{InFlight, Subject, host_of};
 use model::record::{Class, Connection, Ns, Phase, Protocol};
 use model::state::{CommandState, Moment};
 use model::words;
@@ -21,7 +21,7 @@ const FOCUSED_ROWS_MAX: usize = 48;
 /// What a bar is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Id {
-    /// A question
+    /// A query
     Dns(u32),
     /// A TCP handshake
     Connect(u32),
@@ -33,7 +33,7 @@ pub enum Id {
     Request(u32),
     /// A lock
     Lock(u32),
-    /// A question that was asked before it could be seen
+    /// A query that was asked before it could be seen
     DnsWait(u32),
 }
 
@@ -61,7 +61,7 @@ pub enum Mark {
     Open,
     /// A window closed
     Zero,
-    /// A segment was sent again
+    /// A segment was retransmitted
     Again,
     /// A reset
     Reset,
@@ -111,24 +111,24 @@ impl Lane {
 /// All lanes, in the order in which they began.
 pub(crate) fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
     let carried = carried(command);
-    let mut flights = command.flights(command.wall(now).1);
-    flights.retain(|flight| {
-        flight.operation.start_ns <= now
-            && shown(focus, flight, &carried)
-            && (filter.is_empty() || label(command, bar(flight).id).to_lowercase().contains(filter))
+    let mut in_flight = command.in_flight(command.wall(now).1);
+    in_flight.retain(|op| {
+        op.operation.start_ns <= now
+            && shown(focus, op, &carried)
+            && (filter.is_empty() || label(command, bar(op).id).to_lowercase().contains(filter))
     });
-    let tracks = tracks(command, flights);
+    let tracks = tracks(command, in_flight);
     let lanes = tracks.iter().filter_map(|track| match focus {
-        Some(Focus::Dns) => questions(track, command),
+        Some(Focus::Dns) => queries(track, command),
         _ => Some(lane(track, command, &carried, focus)),
     });
     lanes.collect()
 }
 
-fn bar(flight: &Flight<'_>) -> Bar {
-    let operation = &flight.operation;
-    let (id, answered) = match flight.subject {
-        Subject::Dns(question) => (Id::Dns(question.record.id), None),
+fn bar(op: &InFlight<'_>) -> Bar {
+    let operation = &op.operation;
+    let (id, answered) = match op.subject {
+        Subject::Dns(query) => (Id::Dns(query.record.id), None),
         Subject::Connect(connection) => (Id::Connect(connection.id), None),
         Subject::Tls(connection) => (Id::Tls(connection.id), None),
         Subject::Helper(connection) | Subject::Late(connection) => (Id::Helper(connection.id), None),
@@ -138,7 +138,7 @@ fn bar(flight: &Flight<'_>) -> Bar {
     };
     Bar {
         start: operation.start_ns,
-        end: (!flight.open).then_some(operation.end_ns),
+        end: (!op.open).then_some(operation.end_ns),
         answered,
         phase: operation.phase,
         failed: operation.error,
@@ -154,7 +154,7 @@ fn lane(
 ) -> Lane {
     let rows_max = if focus.is_some() { FOCUSED_ROWS_MAX } else { ROWS_MAX };
     let mut lane = titled(track.place, command, carried);
-    let bars: Vec<Bar> = track.flights.iter().map(bar).collect();
+    let bars: Vec<Bar> = track.in_flight.iter().map(bar).collect();
     let places = rows(bars.iter().map(|bar| (bar.start, bar.end)), rows_max);
     for (bar, row) in bars.into_iter().zip(places) {
         // What finds no room lies over others.
@@ -198,15 +198,15 @@ fn carried(command: &CommandState) -> HashMap<u32, Carried> {
     carried
 }
 
-fn shown(focus: Option<Focus>, flight: &Flight<'_>, carried: &HashMap<u32, Carried>) -> bool {
+fn shown(focus: Option<Focus>, op: &InFlight<'_>, carried: &HashMap<u32, Carried>) -> bool {
     let is_h2 = |id: &u32| carried.get(id).is_some_and(|carried| carried.h2);
-    match (focus, flight.subject) {
+    match (focus, op.subject) {
         (None | Some(Focus::Dns), _) => true,
         (Some(Focus::Streams), Subject::Request(request)) => request.protocol == Protocol::H2,
         (Some(Focus::Streams), Subject::Connect(connection) | Subject::Tls(connection)) => {
             is_h2(&connection.id)
         }
-        (Some(Focus::Sumdb), _) => flight.operation.phase == Phase::Sumdb,
+        (Some(Focus::Sumdb), _) => op.operation.phase == Phase::Sumdb,
         (Some(Focus::Streams), _) => false,
     }
 }
@@ -259,24 +259,24 @@ fn note(connection: &Connection, open: usize) -> String {
 }
 
 /// Name servers: a lane a server, a row a name and type.
-fn questions(track: &Track<'_>, command: &CommandState) -> Option<Lane> {
-    let of = |flight: &Flight<'_>| matches!(flight.subject, Subject::Dns(_));
-    if !track.flights.iter().any(of) {
+fn queries(track: &Track<'_>, command: &CommandState) -> Option<Lane> {
+    let of = |op: &InFlight<'_>| matches!(op.subject, Subject::Dns(_));
+    if !track.in_flight.iter().any(of) {
         return None;
     }
     let mut lane = titled(track.place, command, &HashMap::new());
     // The server's name has a line of its own.
     (lane.names, lane.rows) = (vec![lane.title.clone()], vec![Vec::new()]);
     let mut rows: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for flight in &track.flights {
-        let Subject::Dns(question) = flight.subject else { continue };
-        let dns = &question.record;
+    for op in &track.in_flight {
+        let Subject::Dns(query) = op.subject else { continue };
+        let dns = &query.record;
         let row = *rows.entry((&dns.name, &dns.qtype)).or_insert(lane.rows.len().min(FOCUSED_ROWS_MAX - 1));
         if row == lane.rows.len() {
             lane.rows.push(Vec::new());
             lane.names.push(format!("{} {}", dns.qtype, dns.name));
         }
-        lane.rows[row].push(bar(flight));
+        lane.rows[row].push(bar(op));
     }
     Some(lane)
 }
@@ -284,8 +284,8 @@ fn questions(track: &Track<'_>, command: &CommandState) -> Option<Lane> {
 /// What a bar is, in a few words.
 pub(crate) fn label(command: &CommandState, id: Id) -> String {
     match id {
-        Id::Dns(id) => command.dns.get(&id).map_or_else(String::new, |question| {
-            let dns = &question.record;
+        Id::Dns(id) => command.dns.get(&id).map_or_else(String::new, |query| {
+            let dns = &query.record;
             let again = if dns.attempt > 1 { format!(" attempt {}", dns.attempt) } else { String::new() };
             format!("{} {}{again}", dns.qtype, dns.name)
         }),

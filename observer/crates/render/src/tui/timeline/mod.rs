@@ -143,7 +143,7 @@ pub(super) fn draw(
 fn nothing(view: &View) -> &'static str {
     match view.timeline.focus {
         _ if !view.filter.is_empty() => "nothing matches the filter",
-        Some(Focus::Dns) => "no question to a name server was seen",
+        Some(Focus::Dns) => "no query to a name server was seen",
         Some(Focus::Streams) => "no HTTP/2 was seen",
         Some(Focus::Sumdb) => "no request to the checksum database was seen",
         None => "nothing in flight yet",
@@ -314,7 +314,7 @@ fn legend(buffer: &mut Buffer, place: Rect, theme: Theme) {
         x = put(buffer, place, x, place.y, &sign, theme.phase(phase));
         x = put(buffer, place, x, place.y, &format!("{} ", short(phase)), theme.dim());
     }
-    let marks = [" × sent again  ! reset  0 window closed", "×again !reset 0window"];
+    let marks = [" × retransmitted  ! reset  0 window closed", "×again !reset 0window"];
     let room = usize::from(place.right().saturating_sub(x));
     let marks = if marks[0].chars().count() <= room { marks[0] } else { marks[1] };
     put(buffer, place, x, place.y, marks, theme.dim());

@@ -162,7 +162,7 @@ fn a_body_that_looks_like_a_head_is_a_body() {
 }
 
 #[test]
-fn what_is_read_before_any_exchange_is_not_told() {
+fn what_is_read_before_any_exchange_is_not_reported() {
     let mut line = Line::default();
     line.body(500, 0).body(0, HTTP1_EOF);
     assert_eq!(line.events, []);

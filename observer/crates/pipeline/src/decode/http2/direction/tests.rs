@@ -163,7 +163,7 @@ fn a_connection_joined_late_has_no_fields_but_its_frames() {
 }
 
 #[test]
-fn after_a_gap_in_the_frames_only_the_end_is_told() {
+fn after_a_gap_in_the_frames_only_the_end_is_reported() {
     let mut line = Line::default();
     line.event(FRAME_LOST, &Frame::new_zeroed(), &[]);
     line.whole(HEADERS, END_HEADERS, 1, &path("/a")).whole(DATA, 0, 1, &[0; 5]);
@@ -172,14 +172,14 @@ fn after_a_gap_in_the_frames_only_the_end_is_told() {
 }
 
 #[test]
-fn a_block_that_breaks_hpack_is_told_without_fields() {
+fn a_block_that_breaks_hpack_is_reported_without_fields() {
     let mut line = Line::default();
     line.whole(HEADERS, END_HEADERS, 1, &[0xff]).whole(HEADERS, END_HEADERS, 3, &path("/a"));
     assert_eq!(line.paths(), ["-", "-"]);
 }
 
 #[test]
-fn other_frames_are_told() {
+fn other_frames_are_reported() {
     let mut line = Line::default();
     line.event(FRAME_PREFACE, &Frame::new_zeroed(), &[])
         .whole(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])
@@ -200,7 +200,7 @@ fn other_frames_are_told() {
 }
 
 #[test]
-fn a_gap_that_is_told_from_outside_loses_both_tables() {
+fn a_gap_that_is_distinguished_from_outside_loses_both_tables() {
     let mut connection = Connection::default();
     connection.lose(5);
     assert!(connection.sent.is_lost() && connection.received.is_lost());

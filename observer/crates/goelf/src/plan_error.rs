@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Why a file gets no plan, or no build information.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum Refusal {
+pub enum PlanError {
     /// The file does not begin as an ELF file does
     #[error("not an ELF file")]
     NotElf,

@@ -1,4 +1,4 @@
-//! Questions of processes and of the stub resolvers behind them, from bytes to events.
+//! Queries of processes and of the stub resolvers behind them, from bytes to events.
 
 use model::event::Event;
 use observer_common::{Header, PAYLOAD_RECEIVED, Payload, STUBS};
@@ -11,7 +11,7 @@ const TIMEOUT: Ns = 1000;
 const A: u8 = 1;
 const AAAA: u8 = 28;
 
-/// A message over UDP with one question.
+/// A message over UDP with one query.
 fn message(id: u16, name: &str, qtype: u8, response: bool) -> Vec<u8> {
     let mut bytes = id.to_be_bytes().to_vec();
     bytes.extend([if response { 0x81 } else { 1 }, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -24,7 +24,7 @@ fn message(id: u16, name: &str, qtype: u8, response: bool) -> Vec<u8> {
 }
 
 struct World {
-    questions: Questions,
+    queries: Queries,
     stubs: Stubs,
     events: Vec<Event>,
 }
@@ -36,7 +36,7 @@ impl World {
             let addresses = vec![address.parse().unwrap()];
             stubs.add(StubProcess { pid, comm: "dnsmasq".into(), addresses });
         }
-        Self { questions: Questions::new(TIMEOUT), stubs, events: Vec::new() }
+        Self { queries: Queries::new(TIMEOUT), stubs, events: Vec::new() }
     }
 
     fn payload(server: u8, generation: u32, len: usize) -> Payload {
@@ -53,7 +53,7 @@ impl World {
         let payload = Self::payload(1, u32::from(qtype), bytes.len());
         let flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let mut out = Out { events: &mut self.events, at_ns };
-        assert_eq!(self.questions.payload(owner, flags, &payload, &bytes, &mut out), 0);
+        assert_eq!(self.queries.payload(owner, flags, &payload, &bytes, &mut out), 0);
     }
 
     fn stub(&mut self, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
@@ -68,10 +68,10 @@ impl World {
         let bytes = message(7, name, qtype, response);
         let payload = Self::payload(server, socket, bytes.len());
         let mut out = Out { events: &mut self.events, at_ns };
-        assert_eq!(self.questions.of_stub(&self.stubs, &header, &payload, &bytes, &mut out), 0);
+        assert_eq!(self.queries.of_stub(&self.stubs, &header, &payload, &bytes, &mut out), 0);
     }
 
-    /// The latest record of each question of the stub.
+    /// The latest record of each query of the stub.
     fn passed_on(&self) -> Vec<Dns> {
         let mut latest = std::collections::BTreeMap::new();
         for event in &self.events {
@@ -85,7 +85,7 @@ impl World {
 }
 
 #[test]
-fn a_stubs_question_is_that_of_the_command_which_waits_for_it() {
+fn a_stubs_query_is_that_of_the_command_which_waits_for_it() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
     world.own(11, 3, "proxy.test", AAAA, false);
@@ -131,7 +131,7 @@ fn the_oldest_command_that_asks_the_same_is_the_one() {
     world.own(30, 3, "proxy.test", A, true);
     world.stub(40, (9, 2), "proxy.test", A, false);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.command, dns.attempt, dns.timed_out)).collect();
-    // The second gives the first one up: it is the same question to the same server.
+    // The second gives the first one up: it is the same query to the same server.
     assert_eq!(of, [(3, 1, true), (4, 1, false)]);
 }
 
@@ -144,7 +144,7 @@ fn a_stub_that_asks_two_servers_waits_for_both() {
     world.stub(50, (9, 2), "proxy.test", A, true);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.end_ns, dns.timed_out)).collect();
     assert_eq!(of, [(None, false), (Some(50), false)]);
-    world.questions.expire(20 + TIMEOUT, &mut Out { events: &mut world.events, at_ns: 2000 });
+    world.queries.expire(20 + TIMEOUT, &mut Out { events: &mut world.events, at_ns: 2000 });
     assert!(world.passed_on()[0].timed_out);
 }
 
@@ -153,6 +153,6 @@ fn a_forgotten_command_leaves_nothing() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
     world.stub(20, (8, 1), "proxy.test", A, false);
-    world.questions.forget(3);
-    assert!(world.questions.open.is_empty() && world.questions.asked.is_empty());
+    world.queries.forget(3);
+    assert!(world.queries.open.is_empty() && world.queries.asked.is_empty());
 }

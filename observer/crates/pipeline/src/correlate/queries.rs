@@ -1,4 +1,4 @@
-//! DNS questions and their answers.
+//! DNS queries and their answers.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use model::record::{Dns, Ns, Transport};
 use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
-use super::found::FoundSockets;
+use super::found::PreexistingSockets;
 use super::stubs::Stubs;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};
@@ -16,7 +16,7 @@ use crate::decode::dns::{self, DnsTcp, Message, Question};
 type Socket = (u32, u32);
 
 /// Names asked for in vain whose attempts are counted; the attempts at those beyond it are not,
-/// and each such question counts as not understood.
+/// and each such query counts as not understood.
 const ASKED_MAX: usize = 16_384;
 /// DNS streams followed; those beyond it are not understood, and counted.
 const STREAMS_MAX: usize = 1024;
@@ -30,8 +30,8 @@ struct Streams {
 /// How often a process has asked for a name in vain, and for which command.
 type Asked = HashMap<(u32, String, String), (u32, u32)>;
 
-/// Every question without an answer.
-pub(super) struct Questions {
+/// Every query without an answer.
+pub(super) struct Queries {
     open: HashMap<(Socket, u16), Vec<Dns>>,
     /// TCP connections, and for which command; `None` for a stub resolver's
     streams: HashMap<Socket, (Option<u32>, Streams)>,
@@ -45,7 +45,7 @@ pub(super) struct Questions {
     gap_ns: Ns,
 }
 
-/// Whose question it is.
+/// Whose query it is.
 #[derive(Clone, Copy)]
 enum Asker<'a> {
     Process(Owner<'a>),
@@ -66,7 +66,7 @@ impl Asker<'_> {
 /// cut by the end of a call is lost.
 const STUB_STREAMS_MAX: usize = 64;
 
-impl Questions {
+impl Queries {
     pub(super) fn new(timeout_ns: Ns) -> Self {
         Self {
             open: HashMap::new(),
@@ -153,16 +153,16 @@ impl Questions {
         undecoded
     }
 
-    /// The oldest open question of a command that a stub's question can be about: one that was asked
+    /// The oldest open query of a command that a stub's query can be about: one that was asked
     /// of that stub, or of another that asked this one.
-    fn behind(&self, question: &Question, stubs: &Stubs, pid: u32) -> Option<(u32, u32)> {
+    fn behind(&self, query: &Question, stubs: &Stubs, pid: u32) -> Option<(u32, u32)> {
         let asked = |dns: &&Dns| stubs.serves(pid, &dns.server, dns.on_behalf_of.is_some());
-        let same = |dns: &&Dns| dns.qtype == question.qtype && dns.name.eq_ignore_ascii_case(&question.name);
+        let same = |dns: &&Dns| dns.qtype == query.qtype && dns.name.eq_ignore_ascii_case(&query.name);
         let open = self.open.values().flatten().filter(same).filter(asked);
         open.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.on_behalf_of.unwrap_or(dns.id)))
     }
 
-    /// A question; 1 when its attempts are not counted.
+    /// A query; 1 when its attempts are not counted.
     fn sent(
         &mut self,
         asker: Asker<'_>,
@@ -172,25 +172,25 @@ impl Questions {
         message: &Message,
         out: &mut Out<'_>,
     ) -> u64 {
-        let Some(question) = &message.question else { return 0 };
+        let Some(query) = &message.question else { return 0 };
         let (owner, on_behalf_of) = match asker {
             Asker::Process(owner) => (owner, None),
             Asker::Stub(stubs, pid) => {
-                let Some((command, id)) = self.behind(question, stubs, pid) else { return 0 };
+                let Some((command, id)) = self.behind(query, stubs, pid) else { return 0 };
                 (stubs.owner(pid, command), Some(id))
             }
         };
-        // The same question once more: the former one was given up. Only a resolver that asks
+        // The same query once more: the former one was given up. Only a resolver that asks
         // several servers on one socket waits for both; a stub has a socket for each.
         let server = address(payload.family, &payload.remote, payload.remote_port);
         let same = |of: Socket, dns: &Dns| {
             dns.pid == owner.pid
-                && dns.name.eq_ignore_ascii_case(&question.name)
-                && dns.qtype == question.qtype
+                && dns.name.eq_ignore_ascii_case(&query.name)
+                && dns.qtype == query.qtype
                 && (dns.server == server || (of != socket && on_behalf_of.is_none()))
         };
         self.give_up(same, out);
-        let asked = (owner.pid, question.name.to_ascii_lowercase(), question.qtype.clone());
+        let asked = (owner.pid, query.name.to_ascii_lowercase(), query.qtype.clone());
         let counts = self.asked.len() < ASKED_MAX || self.asked.contains_key(&asked);
         let mut uncounted = (owner.command, 0);
         let (command, attempt) = if counts { self.asked.entry(asked).or_default() } else { &mut uncounted };
@@ -206,8 +206,8 @@ impl Questions {
             on_behalf_of,
             server,
             transport: if tcp { Transport::Tcp } else { Transport::Udp },
-            name: question.name.clone(),
-            qtype: question.qtype.clone(),
+            name: query.name.clone(),
+            qtype: query.qtype.clone(),
             attempt: *attempt,
             start_ns: out.at_ns,
             ..Dns::default()
@@ -229,8 +229,8 @@ impl Questions {
             return;
         };
         let matches = |dns: &Dns| {
-            let question = message.question.as_ref();
-            question.is_none_or(|q| q.name.eq_ignore_ascii_case(&dns.name) && q.qtype == dns.qtype)
+            let query = message.question.as_ref();
+            query.is_none_or(|q| q.name.eq_ignore_ascii_case(&dns.name) && q.qtype == dns.qtype)
         };
         let Some(at) = open.iter().position(matches) else { return };
         let mut dns = open.remove(at);
@@ -246,15 +246,15 @@ impl Questions {
         out.push(Body::Dns(dns));
     }
 
-    /// Sockets to name servers that were there already, as they are now. Told first when `first`.
+    /// Sockets to name servers that were there already, as they are now. Reported first when `first`.
     pub(super) fn found<'a>(
         &mut self,
-        told: &FoundSockets,
+        reported: &PreexistingSockets,
         first: bool,
         owner: impl Fn(u32) -> Option<Owner<'a>>,
         out: &mut Out<'_>,
     ) {
-        let sockets = told.sockets.iter().filter(|socket| socket.conn == 0);
+        let sockets = reported.sockets.iter().filter(|socket| socket.conn == 0);
         for socket in sockets.clone().filter(|_| first) {
             let Some(owner) = owner(socket.pid) else { continue };
             let wait = DnsWait {
@@ -268,12 +268,12 @@ impl Questions {
             };
             self.next_found += 1;
             out.push(Body::DnsWait(wait.clone()));
-            self.found.insert((told.root, socket.cookie), wait);
+            self.found.insert((reported.root, socket.cookie), wait);
         }
-        let of_tree = self.found.keys().filter(|(root, _)| *root == told.root);
+        let of_tree = self.found.keys().filter(|(root, _)| *root == reported.root);
         let there = |cookie| sockets.clone().any(|socket| socket.cookie == cookie);
         let over: Vec<_> =
-            of_tree.copied().filter(|(_, cookie)| told.untold == 0 && !there(*cookie)).collect();
+            of_tree.copied().filter(|(_, cookie)| reported.unreported == 0 && !there(*cookie)).collect();
         over.into_iter().for_each(|key| self.found_over(key, out));
     }
 
@@ -316,7 +316,7 @@ impl Questions {
         self.asked.clear();
     }
 
-    /// A process ended: its open questions stay what they are, unanswered.
+    /// A process ended: its open queries stay what they are, unanswered.
     pub(super) fn process_ended(&mut self, pid: u32) {
         self.open.retain(|((owner, _), _), _| *owner != pid);
         self.found.retain(|_, wait| wait.pid != pid);
@@ -341,5 +341,5 @@ impl Questions {
 }
 
 #[cfg(test)]
-#[path = "questions_tests.rs"]
+#[path = "queries_tests.rs"]
 mod tests;
