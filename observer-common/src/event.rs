@@ -163,7 +163,7 @@ pub struct TreeTimes {
     pub idle_ns: u64,
 }
 
-/// An idle interval of a tree of at least [`crate::SPELL_MIN_NS`] has ended.
+/// An idle interval of a tree of at least [`crate::IDLE_MIN_NS`] has ended.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Interval {

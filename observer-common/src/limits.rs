@@ -19,7 +19,7 @@ pub const FRAMES_MAX: u32 = 2048;
 /// Twice the default `SETTINGS_MAX_FRAME_SIZE` header block of go's client is far below it.
 pub const FRAME_COPY_MAX: u32 = 16384;
 /// Idle and busy intervals shorter than this are not distinguished, nanoseconds.
-pub const SPELL_MIN_NS: u64 = 50_000;
+pub const IDLE_MIN_NS: u64 = 50_000;
 /// TCP information of one socket is sent at most this often, nanoseconds.
 pub const TCP_INFO_EVERY_NS: u64 = 20_000_000;
 /// Threads followed at the same time.

@@ -8,7 +8,9 @@ mod socket;
 
 use std::path::PathBuf;
 
-use pipeline::correlate::found::{PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess};
+use pipeline::correlate::preexisting::{
+    PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess,
+};
 use serde::{Deserialize, Serialize};
 pub use socket::Seam;
 

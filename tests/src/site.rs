@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// A script posts there what it reports, and the page waits there until it has.
-const TOLD: &str = "/reported";
+const REPORTED: &str = "/reported";
 /// The most that a script reports.
 const MOST: usize = 1 << 20;
 
@@ -84,7 +84,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     let (status, body) = match (path.as_str(), request.method()) {
-        (TOLD, &Method::POST) => match Limited::new(request.into_body(), MOST).collect().await {
+        (REPORTED, &Method::POST) => match Limited::new(request.into_body(), MOST).collect().await {
             Ok(reported) => {
                 let reported = String::from_utf8_lossy(&reported.to_bytes()).into_owned();
                 shared.reported.send_replace(Some(reported));
@@ -92,7 +92,7 @@ async fn answer(
             }
             Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
         },
-        (TOLD, _) => {
+        (REPORTED, _) => {
             // The sender lives in `shared`.
             _ = shared.reported.subscribe().wait_for(Option::is_some).await;
             (StatusCode::OK, Bytes::new())

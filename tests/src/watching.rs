@@ -205,7 +205,7 @@ pub fn update(request: &mut Value, new: &Value) {
     }
 }
 
-/// Whole lines of the file, the latest of each thing.
+/// All lines of the file that have their end, the latest of each thing.
 fn reported(path: &Path) -> Result<Reported> {
     let mut reported = Reported::default();
     let mut reader = BufReader::new(File::open(path).context("open what goobserve reported")?);

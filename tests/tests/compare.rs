@@ -150,10 +150,10 @@ fn a_hello_that_fits_one_packet_ends_the_large_hello_fault() {
     assert_eq!(output.status.code(), Some(4), "{text}");
     assert_eq!(answer["end"], "failed", "{text}");
     let failures = answer["failures"].as_array().unwrap();
-    let [plain, mended] = &failures[..] else { panic!("{text}") };
+    let [plain, fixed] = &failures[..] else { panic!("{text}") };
     assert!(plain["status"] == 1 && plain["wall_ns"].as_u64().unwrap() > 9_000_000_000, "{text}");
     assert!(plain["said"].as_str().unwrap().contains("TLS handshake timeout"), "{text}");
-    assert!(mended["status"] == 0 && mended["wall_ns"].as_u64().unwrap() < 5_000_000_000, "{text}");
+    assert!(fixed["status"] == 0 && fixed["wall_ns"].as_u64().unwrap() < 5_000_000_000, "{text}");
     let first = stdout(&output).lines().next().unwrap().to_owned();
     assert!(
         first.starts_with("as it is: fails after ") && first.contains("; no-mlkem: succeeds in "),

@@ -67,7 +67,7 @@ fn check_finds_nothing_wrong_where_run_works() {
 }
 
 #[test]
-fn check_without_root_says_what_is_missing_and_how_to_mend_it() {
+fn check_without_root_says_what_is_missing_and_how_to_fix_it() {
     let test = "check_without_root_says_what_is_missing_and_how_to_fix_it";
     let Some((lab, run)) = ready(test) else { return };
     let check = lab.output(as_user(&run).arg("check")).unwrap();

@@ -17,6 +17,8 @@ mod skips;
 mod test;
 mod tools;
 mod vm;
+#[cfg(test)]
+mod words;
 mod workspace;
 
 use std::ffi::OsString;

@@ -26,7 +26,7 @@ const END_TO_END: &str = "package(tests) & kind(test)";
 pub enum Part {
     /// Each
     #[default]
-    Whole,
+    All,
     /// Those that need no privileges
     Unit,
     /// Those that start the program
@@ -105,7 +105,7 @@ fn nextest(workspace: &Workspace, command: &str, options: Options<'_>) -> Comman
     let mut cargo = tools::cargo(workspace);
     cargo.args(["nextest", command]);
     match options.part {
-        Part::Whole => {}
+        Part::All => {}
         Part::Unit => drop(cargo.args(["-E", &format!("not ({END_TO_END})")])),
         Part::EndToEnd => drop(cargo.args(["-E", END_TO_END])),
     }

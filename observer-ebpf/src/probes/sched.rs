@@ -8,9 +8,8 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Interval, Kind, Lost, PROCESS_HELD, Process,
-    ProgramKey, SINCE_SHIFT, SPELL_MIN_NS, STUBS, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes,
-    UNKNOWN32,
+    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, IDLE_MIN_NS, Interval, Kind, Lost, PROCESS_HELD,
+    Process, ProgramKey, SINCE_SHIFT, STUBS, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes, UNKNOWN32,
 };
 
 use crate::task::{Task, kernel};
@@ -72,7 +71,7 @@ unsafe fn book(task: Task, tree: *mut Tree, word: u64, now: u64) {
     }
     let spent = now - since;
     let asleep = word & 3 == ThreadState::Asleep as u64;
-    let idle = asleep && spent >= SPELL_MIN_NS;
+    let idle = asleep && spent >= IDLE_MIN_NS;
     // `TreeTimes` has them in the order of the states, the idle time last. A gap too short to report
     // belongs to the work around it.
     let account = if asleep && !idle { 0 } else { (word.wrapping_sub(1) & 3) as usize };

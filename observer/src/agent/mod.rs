@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result};
 pub use attach::Bpf;
 use model::user_error::UserError;
 use observer_common::ProgramKey;
-use pipeline::correlate::found::StubProcess;
+use pipeline::correlate::preexisting::StubProcess;
 pub use spawn::{SEAM_FD, WORKER};
 pub use watch::watch;
 

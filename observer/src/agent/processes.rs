@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use observer_common::ThreadState;
-use pipeline::correlate::found::PreexistingLock;
+use pipeline::correlate::preexisting::PreexistingLock;
 
 /// Descriptors of one process that are looked at.
 const DESCRIPTORS_MAX: usize = 16_384;

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use observer_common::{ARGS_MAX, FOUND_TREES, PreexistingSocket as Entry};
-use pipeline::correlate::found::{
+use pipeline::correlate::preexisting::{
     PreexistingLock, PreexistingProcess, PreexistingSocket, PreexistingSockets,
 };
 

@@ -13,7 +13,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeVal;
-use pipeline::correlate::found::Tcp;
+use pipeline::correlate::preexisting::Tcp;
 
 /// `SOCK_DIAG_BY_FAMILY`
 const BY_FAMILY: u16 = 20;

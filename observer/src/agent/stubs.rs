@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pipeline::correlate::found::StubProcess;
+use pipeline::correlate::preexisting::StubProcess;
 
 /// Of `/proc/net/udp` that much is read, bytes; a line is 128.
 const TABLE_MAX: u64 = 1 << 20;

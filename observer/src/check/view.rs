@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_a_check_and_the_mend_below() {
+    fn a_line_a_check_and_the_hint_below() {
         let checks = [Check::ok("kernel", "6.1"), Check::missing("tracefs", "not mounted", "mount it")];
         assert_eq!(text(&checks, false, false), "✓ kernel: 6.1\n✗ tracefs: not mounted\n    fix: mount it\n");
         assert_eq!(text(&checks, false, true), "✗ tracefs: not mounted\n    fix: mount it\n");

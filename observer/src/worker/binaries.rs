@@ -115,7 +115,7 @@ impl Binaries {
     }
 
     /// Go binaries that could not be probed, with the reason.
-    pub fn refusals(&self) -> impl Iterator<Item = &Binary> {
+    pub fn not_probed(&self) -> impl Iterator<Item = &Binary> {
         self.known.values().filter(|binary| !binary.foreign && binary.refused.is_some())
     }
 }

@@ -11,16 +11,16 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result};
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event, Session};
-use model::kept::{Kept, SHOWN_MAX};
 use model::record::{Loss, Ns};
+use model::retention::{Kept, SHOWN_MAX};
 use model::waiting::waiting;
 use model::{State, human, redact};
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 use pipeline::correlate::{Correlator, Facts};
 use pipeline::decode::wire::{self, Body as Wire};
 use pipeline::record::{Recorder, SCHEMA};
-use render::again::Again;
 use render::lines::Lines;
+use render::retransmits::Retransmits;
 use render::status;
 
 use super::announce::Announcements;
@@ -74,7 +74,7 @@ pub struct Observer {
     /// The progress line to draw
     line: String,
     /// For it: what is retransmitted, and what was said of that last
-    again: Again,
+    again: Retransmits,
     notice: Option<(Ns, String)>,
     /// Time of the latest event that was reported: a recording is in order of time
     emitted_ns: Ns,
@@ -158,7 +158,7 @@ impl Observer {
             unflushed: true,
             ticks: 0,
             line: String::new(),
-            again: Again::default(),
+            again: Retransmits::default(),
             notice: None,
             emitted_ns: 0,
         })

@@ -3,7 +3,7 @@
 //! [`WireFaults`]; out comes a network with that round-trip time that loses, holds or changes what
 //! the faults say.
 //!
-//! Whole packets are delayed, so TCP handshakes, retransmissions and name servers take as long as
+//! Packets are delayed, so TCP handshakes, retransmissions and name servers take as long as
 //! on a real way of that length. What it cannot do: limit the bandwidth, reorder, or be faster
 //! than about a gigabit a second.
 

@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
 
     /// Where the time went.
     pub(crate) fn split(&self) -> &Split {
-        self.split.get_or_init(|| self.command.split_flights(&self.in_flight, self.wall.1, self.threads))
+        self.split.get_or_init(|| self.command.split_in_flight(&self.in_flight, self.wall.1, self.threads))
     }
 
     /// How long the command has run.

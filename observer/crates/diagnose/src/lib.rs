@@ -177,7 +177,7 @@ fn whom(case: &Case<'_>, op: &InFlight<'_>) -> Vec<String> {
         Subject::Connect(connection)
         | Subject::Tls(connection)
         | Subject::Helper(connection)
-        | Subject::Late(connection) => vec![case.host(connection)],
+        | Subject::Preexisting(connection) => vec![case.host(connection)],
         Subject::Request(request) => {
             let connection = request.connection.and_then(|id| case.command.connections.get(&id));
             let connection = connection.map(|connection| case.host(connection));

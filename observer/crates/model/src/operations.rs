@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::event::{DnsWait, LockWait};
-use super::late;
 use super::phases::{Input, Operation, Split, split};
+use super::preexisting;
 use super::record::{Connection, ConnectionOutcome, Gap, Ns, Phase, Process, Request, RequestOutcome};
 use super::state::{CommandState, Query};
 
@@ -24,7 +24,7 @@ pub enum Subject<'a> {
     /// A connection of a process that is no go command, all its life
     Helper(&'a Connection),
     /// A connection that was there before it could be seen, from when it was found
-    Late(&'a Connection),
+    Preexisting(&'a Connection),
     /// A query to a name server that was not seen
     DnsWait(&'a DnsWait),
     /// A request
@@ -72,7 +72,7 @@ impl Subject<'_> {
             Self::Connect(connection)
             | Self::Tls(connection)
             | Self::Helper(connection)
-            | Self::Late(connection) => connection.pid,
+            | Self::Preexisting(connection) => connection.pid,
             Self::DnsWait(wait) => wait.pid,
             Self::Request(request) => request.pid,
             Self::Lock(wait) => wait.pid,
@@ -110,11 +110,11 @@ impl CommandState {
 
     /// Where its wall time went up to `now`.
     pub fn split(&self, now: Ns, threads: Threads) -> Split {
-        self.split_flights(&self.in_flight(self.wall(now).1), now, threads)
+        self.split_in_flight(&self.in_flight(self.wall(now).1), now, threads)
     }
 
     /// The same from what [`CommandState::in_flight`] gave for the end of [`CommandState::wall`].
-    pub fn split_flights(&self, in_flight: &[InFlight<'_>], now: Ns, threads: Threads) -> Split {
+    pub fn split_in_flight(&self, in_flight: &[InFlight<'_>], now: Ns, threads: Threads) -> Split {
         let wall = self.wall(now);
         let operations: Vec<Operation<'_>> = in_flight.iter().map(|op| op.operation).collect();
         let (mut idle, mut gaps) = (Cow::Borrowed(&self.idle), Cow::Borrowed(&self.gaps));
@@ -191,9 +191,9 @@ impl CommandState {
                 add(Subject::Helper(connection), Phase::Vcs, host, span, failed, bytes);
                 continue;
             }
-            if let Some(phase) = late::phase(connection) {
+            if let Some(phase) = preexisting::phase(connection) {
                 let span = (connection.start_ns, connection.end_ns);
-                add(Subject::Late(connection), phase, host, span, failed, connection.bytes_received);
+                add(Subject::Preexisting(connection), phase, host, span, failed, connection.bytes_received);
                 continue;
             }
             if let Some(end) = connect_end(connection) {
@@ -246,7 +246,7 @@ impl CommandState {
             Subject::DnsWait(wait) => wait.end_ns.is_some(),
             Subject::Connect(connection) => connection.connect_ns.is_some(),
             Subject::Tls(connection) => connection.tls_ns.is_some(),
-            Subject::Helper(connection) | Subject::Late(connection) => {
+            Subject::Helper(connection) | Subject::Preexisting(connection) => {
                 connection.outcome != ConnectionOutcome::Unknown
             }
             Subject::Request(request) => {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::event::{Earlier, LockWait, Waiting};
-use super::late;
 use super::operations::{InFlight, Subject, host_of};
+use super::preexisting;
 use super::record::{Class, Ns, Phase, Request};
 use super::state::{CommandState, State};
 
@@ -33,7 +33,11 @@ pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: Ns) -> Option<&'f InFl
     let open = in_flight.iter().filter(|op| op.open && op.operation.start_ns <= now);
     // A connection of which the kernel knows no more than its silence may be idle: it comes last.
     open.min_by_key(|op| {
-        let late = if let Subject::Late(connection) = op.subject { late::rank(connection) } else { None };
+        let late = if let Subject::Preexisting(connection) = op.subject {
+            preexisting::rank(connection)
+        } else {
+            None
+        };
         (late, op.operation.start_ns, op.operation.phase)
     })
 }
@@ -42,7 +46,7 @@ pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: Ns) -> Option<&'f InFl
 pub fn waiting_for(command: &CommandState, id: u32, op: &InFlight<'_>, now: Ns) -> Waiting {
     let unknown = Some(Earlier { age_ns: None });
     let earlier = match op.subject {
-        Subject::Late(connection) => Some(Earlier { age_ns: late::age(connection) }),
+        Subject::Preexisting(connection) => Some(Earlier { age_ns: preexisting::age(connection) }),
         Subject::Helper(connection) if connection.joined_late => unknown,
         Subject::DnsWait(_) => unknown,
         Subject::Lock(wait) if wait.joined_late => unknown,
@@ -124,7 +128,7 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
         }
         Subject::Connect(connection) => {
             let host = host_of(connection).unwrap_or("an unknown host");
-            late::handshake(host, connection.syn_retransmits)
+            preexisting::handshake(host, connection.syn_retransmits)
         }
         Subject::Tls(connection) => {
             format!("a TLS handshake with {}", host_of(connection).unwrap_or("an unknown host"))
@@ -133,7 +137,7 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
             let host = host_of(connection).unwrap_or("an unknown host");
             format!("{} (pid {}) and its connection to {host}", connection.comm, connection.pid)
         }
-        Subject::Late(connection) => late::summary(connection),
+        Subject::Preexisting(connection) => preexisting::summary(connection),
         Subject::DnsWait(wait) => {
             format!("an answer of the name server {} to a query that was not seen", wait.server)
         }

@@ -65,9 +65,9 @@ fn headline(answer: &Answer) -> Vec<String> {
 /// How what helped is kept.
 fn keeping(answer: &Answer) -> Option<String> {
     let status = |side: &Side| answer.failures.iter().find(|one| one.side == side.name).map(|one| one.status);
-    let mends =
+    let helps =
         status(&answer.baseline).is_some_and(|status| status != 0) && status(&answer.tried) == Some(0);
-    if answer.verdict != Verdict::Faster && !(answer.end == End::Failed && mends) {
+    if answer.verdict != Verdict::Faster && !(answer.end == End::Failed && helps) {
         return None;
     }
     let keeping = |name: &String| Remedy::from_str(name).ok()?.keeping();
@@ -392,8 +392,8 @@ mod tests {
              What it printed last (as it is)\n  TLS handshake timeout\n  \\x1b[2Jx\n"
         );
         let failures = vec![failure("as it is", 1, ""), failure("concurrency=16", 0, "")];
-        let mended = page(&answer(about(), &[], End::Failed, failures));
-        assert_eq!(mended.lines().nth(1), Some("To keep it: GOMAXPROCS=16 in front of this command alone"));
+        let fixed = page(&answer(about(), &[], End::Failed, failures));
+        assert_eq!(fixed.lines().nth(1), Some("To keep it: GOMAXPROCS=16 in front of this command alone"));
         let interrupted = answer(about(), &pairs(3000, 1000, &[])[..2], End::Interrupted, Vec::new());
         assert!(
             page(&interrupted).contains("\nInterrupted: 2 rounds of 6 measured.\n"),

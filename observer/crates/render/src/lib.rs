@@ -1,8 +1,6 @@
 //! Reports and events in, what people and programs read out.
 #![deny(unreachable_pub)]
 
-pub mod again;
-mod answer;
 pub mod compare;
 pub mod gate;
 pub mod html;
@@ -13,6 +11,8 @@ pub mod markdown;
 pub mod markup;
 pub mod page;
 pub mod perfetto;
+mod result;
+pub mod retransmits;
 pub mod status;
 mod table;
 pub mod text;

@@ -14,14 +14,14 @@ use model::record::{
 };
 use model::{State, words};
 
-use super::again::{Again, to};
+use super::retransmits::{Retransmits, to};
 
 /// Turns events into lines. Span events repeat what was reported before; each step is a line once.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     /// By command, the steps that were reported
     reported: HashMap<u32, HashSet<Step>>,
-    again: Again,
+    again: Retransmits,
     loss: Loss,
 }
 

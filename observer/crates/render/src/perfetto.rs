@@ -306,7 +306,7 @@ fn name(op: &InFlight<'_>) -> String {
         Subject::Dns(query) => format!("{} {}", query.record.name, query.record.qtype),
         Subject::Connect(_) => "TCP handshake".to_owned(),
         Subject::Tls(_) => "TLS handshake".to_owned(),
-        Subject::Helper(connection) | Subject::Late(connection) => connection.comm.clone(),
+        Subject::Helper(connection) | Subject::Preexisting(connection) => connection.comm.clone(),
         Subject::DnsWait(_) => "asked before".to_owned(),
         Subject::Request(request) => {
             let (module, version) = (request.module.as_deref(), request.version.as_deref());
@@ -326,7 +326,7 @@ fn about(op: &InFlight<'_>) -> Args {
             ("rcode", json!(query.record.rcode.as_deref().map(text))),
             ("answers", json!(query.record.answers)),
         ],
-        Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Late(of) => vec![
+        Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Preexisting(of) => vec![
             ("connection", of.id.into()),
             ("remote", text(&of.remote).into()),
             ("rtt_ns", json!(of.rtt_ns)),

@@ -38,7 +38,7 @@ fn place<'a>(command: &CommandState, op: &InFlight<'a>) -> Place<'a> {
         Subject::Lock(_) => Place::Locks,
         Subject::Dns(query) => Place::Server(&query.record.server),
         Subject::DnsWait(wait) => Place::Server(&wait.server),
-        Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Late(of) => {
+        Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Preexisting(of) => {
             Place::Connection(of.id)
         }
         Subject::Request(of) => match of.connection {

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
-use model::kept::{Kept, SHOWN_MAX};
 use model::record::{Class, Command, Connection, Dns, Local, Ns, Process, Request, RequestOutcome};
+use model::retention::{Kept, SHOWN_MAX};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use render::tui::{Cache, View, draw};

@@ -94,14 +94,14 @@ impl Observer {
         say::put(&reported); // to a terminal that has gone it does not matter
 
         if !self.task.output.quiet {
-            self.refusals(binaries);
+            self.not_probed(binaries);
         }
         Ok(written?)
     }
 
     /// Says why requests are missing, when a program could not be probed.
-    fn refusals(&self, binaries: &Binaries) {
-        for binary in binaries.refusals() {
+    fn not_probed(&self, binaries: &Binaries) {
+        for binary in binaries.not_probed() {
             let reason = binary.refused.as_deref().unwrap_or_default();
             say::line(&format!("{}: not probed: {reason}", redact::file(&binary.path)));
         }

@@ -2,7 +2,7 @@
 
 use model::clean::clean;
 use observer_common::Lock;
-use pipeline::correlate::found::{PreexistingLock, PreexistingProcess};
+use pipeline::correlate::preexisting::{PreexistingLock, PreexistingProcess};
 
 use super::{Binary, Observer, locks};
 use crate::seam::{Programs, Seam, ToAgent};

@@ -2,13 +2,13 @@
 //! connections, everything to its command. Pure; the same records give the same events.
 
 mod connections;
-pub mod found;
-#[cfg(test)]
-mod found_tests;
 #[cfg(test)]
 mod gap_tests;
 mod locks;
 mod numbers;
+pub mod preexisting;
+#[cfg(test)]
+mod preexisting_tests;
 mod processes;
 mod queries;
 mod requests;
@@ -19,12 +19,12 @@ mod tests;
 use std::collections::{HashSet, VecDeque};
 
 use connections::Connections;
-use found::{PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess};
 pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::record::{Loss, Ns};
 use observer_common::{EXIT_ROOT, FOUND_TREES, Header, STUBS};
+use preexisting::{PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess};
 pub use processes::Facts;
 use processes::Processes;
 use queries::Queries;

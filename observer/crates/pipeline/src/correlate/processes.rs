@@ -6,12 +6,12 @@ use model::event::{Body, CommandUpdate, Idle};
 use model::record::{Command, Gap, Go, Local, Ns, Process};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
-use super::found::PreexistingProcess;
 use super::numbers::ByNumber;
+use super::preexisting::PreexistingProcess;
 use super::{Clock, Out, Owner};
 
 /// Idle intervals gathered before they are reported; at thousands a second this is a line or two.
-const SPELLS_MAX: usize = 512;
+const INTERVALS_MAX: usize = 512;
 /// Arguments kept of a process.
 const ARGUMENTS_MAX: usize = 64;
 
@@ -386,7 +386,7 @@ impl Running {
     fn emit_idle(&mut self, out: &mut Out<'_>) {
         let mut idle = std::mem::take(&mut self.idle).into_iter().peekable();
         while idle.peek().is_some() {
-            self.emit_part(idle.by_ref().take(SPELLS_MAX).collect(), Vec::new(), out);
+            self.emit_part(idle.by_ref().take(INTERVALS_MAX).collect(), Vec::new(), out);
         }
     }
 

@@ -7,7 +7,7 @@ use model::record::{Dns, Ns, Transport};
 use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
-use super::found::PreexistingSockets;
+use super::preexisting::PreexistingSockets;
 use super::stubs::Stubs;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};

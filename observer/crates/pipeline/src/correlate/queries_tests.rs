@@ -4,7 +4,7 @@ use model::event::Event;
 use observer_common::{Header, PAYLOAD_RECEIVED, Payload, STUBS};
 use zerocopy::FromZeros as _;
 
-use super::super::found::StubProcess;
+use super::super::preexisting::StubProcess;
 use super::*;
 
 const TIMEOUT: Ns = 1000;

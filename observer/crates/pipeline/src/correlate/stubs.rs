@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Owner;
-use super::found::StubProcess;
+use super::preexisting::StubProcess;
 
 /// Children of stubs that are remembered: dnsmasq forks for each TCP connection.
 const CHILDREN_MAX: usize = 256;

@@ -16,9 +16,9 @@ use model::state::State;
 use model::words;
 use table::Table;
 
-use crate::answer::{self, answer, sentence};
 use crate::loss;
 use crate::markup::escape;
+use crate::result::{self, answer, sentence};
 use crate::waterfall::waterfall;
 
 /// Bars of all waterfalls together, about: 200 bytes each.
@@ -42,7 +42,7 @@ pub fn html(report: &Report, state: &State) -> String {
     let mut commands: Vec<&Command> = report.commands.iter().collect();
     // What went wrong first, then what took longest.
     commands.sort_by_key(|command| {
-        let worst = answer::worst(command).map(|stall| stall.severity);
+        let worst = result::worst(command).map(|stall| stall.severity);
         (std::cmp::Reverse((worst, failed(command), command.wall_ns)), command.id)
     });
     let title = match commands.as_slice() {
@@ -106,7 +106,7 @@ fn failed(command: &Command) -> bool {
 /// A row a command, and the line for what was worst in many.
 fn index(out: &mut String, report: &Report, commands: &[&Command]) {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for stall in commands.iter().filter_map(|command| answer::worst(command)) {
+    for stall in commands.iter().filter_map(|command| result::worst(command)) {
         match kinds.iter_mut().find(|known| known.0 == stall.kind.as_str()) {
             Some(known) => known.1 += 1,
             None => kinds.push((stall.kind.as_str(), 1)),
@@ -134,8 +134,8 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
             .raw(&number)
             .text(&words::argv(&command.argv))
             .cell(&duration(command.wall_ns))
-            .cell(answer::worst(command).map_or("none", |stall| stall.kind.as_str()));
-        match answer::most(command) {
+            .cell(result::worst(command).map_or("none", |stall| stall.kind.as_str()));
+        match result::most(command) {
             Some((phase, ns)) => table.raw(&format!(
                 "{}{} {}",
                 draw::swatch(phase),

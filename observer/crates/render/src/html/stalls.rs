@@ -6,8 +6,8 @@ use model::human::{duration, moment, percent};
 use model::report::{Command, Stall};
 use model::words::severity;
 
-use crate::answer::sentence;
 use crate::markup::escape;
+use crate::result::sentence;
 
 /// Stalls shown, pieces of evidence and remedies of one.
 const MOST: usize = 30;

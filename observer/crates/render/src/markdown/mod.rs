@@ -10,8 +10,8 @@ use model::human::{bytes, count, duration, percent};
 use model::report::{Command, Report, Request, Severity, Stall};
 use model::words;
 
-use super::answer::{self, answer, sentence};
 use super::loss;
+use super::result::{self, answer, sentence};
 
 /// Commands with a chapter of their own, rows of a table, stalls of a command.
 const COMMANDS: usize = 10;
@@ -23,7 +23,7 @@ pub fn markdown(report: &Report) -> String {
     let mut out = String::new();
     let mut commands: Vec<&Command> = report.commands.iter().collect();
     commands.sort_by_key(|command| {
-        (Reverse((answer::worst(command).map(|stall| stall.severity), command.wall_ns)), command.id)
+        (Reverse((result::worst(command).map(|stall| stall.severity), command.wall_ns)), command.id)
     });
     match commands.len() {
         0 => out.push_str("### No go command was observed\n"),
@@ -48,10 +48,10 @@ fn index(out: &mut String, n: usize, commands: &[&Command]) {
     let _ = writeln!(out, "### {}\n", count(n as u64, "go command"));
     out.push_str("| | command | took | ended | most of it | worst stall |\n|---|---|--:|---|---|---|\n");
     for command in commands.iter().take(3 * COMMANDS) {
-        let most = answer::most(command).map_or_else(String::new, |(phase, ns)| {
+        let most = result::most(command).map_or_else(String::new, |(phase, ns)| {
             format!("{} {}", phase.name(), percent(ns, command.wall_ns))
         });
-        let stall = answer::worst(command).map_or_else(String::new, |stall| code(stall.kind.as_str()));
+        let stall = result::worst(command).map_or_else(String::new, |stall| code(stall.kind.as_str()));
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {most} | {stall} |",

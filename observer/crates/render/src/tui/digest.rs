@@ -16,11 +16,11 @@ use model::report::Stall;
 use model::state::CommandState;
 use model::waiting::{EVERY_NS, oldest, waiting_for};
 
-use super::beside::{Beside, Done, Job};
+use super::background::{Beside, Done, Job};
+use super::explain;
 use super::table::Order;
 use super::timeline::lanes::{self, Lane};
 use super::view::{Focus, Tab, View};
-use super::why;
 
 /// A digest is at least this old when it is made anew.
 const AGE_NS: Ns = 30_000_000;
@@ -81,7 +81,7 @@ impl Digest {
         let open = |op: &&InFlight<'_>| !ended && op.open && op.operation.start_ns <= now;
         let seen = Seen::new(command, now, threads);
         let look = &seen.look;
-        let split = look.split.clone().unwrap_or_else(|| command.split_flights(&in_flight, now, threads));
+        let split = look.split.clone().unwrap_or_else(|| command.split_in_flight(&in_flight, now, threads));
         Self {
             at: now,
             changes: command.changes,
@@ -90,8 +90,8 @@ impl Digest {
             stalls: look.found.iter().map(|found| found.stall.clone()).collect(),
             wait: found.map(|op| Wait {
                 waiting: Waiting { because: look.because.clone(), ..waiting_for(command, id, op, now) },
-                why: why::why(command, op, now),
-                again: why::again(op),
+                why: explain::why(command, op, now),
+                again: explain::again(op),
             }),
             in_flight: in_flight.iter().filter(open).count(),
             requests_done: command.requests.values().filter(|request| request.end_ns.is_some()).count(),

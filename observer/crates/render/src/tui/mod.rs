@@ -4,10 +4,11 @@
 //! [`frame`] draws one picture; [`keys`] says what a key changes; [`screen`] takes a terminal and
 //! gives it back; [`replay`] plays a recording; the worker drives it live.
 
-mod beside;
+mod background;
 mod canvas;
 mod commands;
 mod digest;
+mod explain;
 mod footer;
 mod header;
 mod help;
@@ -20,7 +21,6 @@ mod tables;
 pub mod theme;
 mod timeline;
 pub mod view;
-mod why;
 
 use canvas::{below, line, put};
 pub use digest::Cache;

@@ -119,7 +119,9 @@ fn bar(op: &InFlight<'_>, origin: Ns) -> Bar {
         Subject::DnsWait(wait) => {
             ("asked before".to_owned(), format!("query to {} that was not seen", wait.server))
         }
-        Subject::Late(of) => (of.comm.clone(), format!("connection to {} that was there already", host(of))),
+        Subject::Preexisting(of) => {
+            (of.comm.clone(), format!("connection to {} that was there already", host(of)))
+        }
         Subject::Helper(of) => (of.comm.clone(), format!("connection of {} to {}", of.comm, host(of))),
         Subject::Request(of) => request(of),
         Subject::Lock(wait) => {

@@ -3,7 +3,7 @@
 use model::record::{Connection, Found, Ns, TcpState};
 
 use super::{Connections, Live, state};
-use crate::correlate::found::{PreexistingSocket, PreexistingSockets, Tcp};
+use crate::correlate::preexisting::{PreexistingSocket, PreexistingSockets, Tcp};
 use crate::correlate::{Out, Owner};
 
 impl Connections {

@@ -62,7 +62,7 @@ pub enum Mark {
     /// A window closed
     Zero,
     /// A segment was retransmitted
-    Again,
+    Retransmission,
     /// A reset
     Reset,
 }
@@ -73,7 +73,7 @@ impl Mark {
         match self {
             Self::Open => "o",
             Self::Zero => "0",
-            Self::Again => "×",
+            Self::Retransmission => "×",
             Self::Reset => "!",
         }
     }
@@ -131,7 +131,7 @@ fn bar(op: &InFlight<'_>) -> Bar {
         Subject::Dns(query) => (Id::Dns(query.record.id), None),
         Subject::Connect(connection) => (Id::Connect(connection.id), None),
         Subject::Tls(connection) => (Id::Tls(connection.id), None),
-        Subject::Helper(connection) | Subject::Late(connection) => (Id::Helper(connection.id), None),
+        Subject::Helper(connection) | Subject::Preexisting(connection) => (Id::Helper(connection.id), None),
         Subject::DnsWait(wait) => (Id::DnsWait(wait.id), None),
         Subject::Request(request) => (Id::Request(request.id), request.first_byte_ns),
         Subject::Lock(wait) => (Id::Lock(wait.id), None),
@@ -166,7 +166,7 @@ fn lane(
     }
     lane.marks.extend(track.moments.iter().map(|(at, moment)| {
         let mark = match moment {
-            Moment::Retransmission(_) => Mark::Again,
+            Moment::Retransmission(_) => Mark::Retransmission,
             Moment::Reset(_) => Mark::Reset,
             Moment::Window(mark) if mark.zero => Mark::Zero,
             Moment::Window(_) => Mark::Open,

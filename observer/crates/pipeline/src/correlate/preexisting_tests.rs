@@ -5,7 +5,7 @@ use model::record::{Connection, TcpState};
 use observer_common::{EXIT_ROOT, Exit, Handshake, PAYLOAD_RECEIVED, Payload, SockState};
 use zerocopy::FromZeros as _;
 
-use super::found::{PreexistingSocket, Tcp};
+use super::preexisting::{PreexistingSocket, Tcp};
 use super::*;
 
 const ROOT: u32 = FOUND_TREES + 7;

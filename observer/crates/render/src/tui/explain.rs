@@ -36,7 +36,7 @@ pub(super) fn why(command: &CommandState, op: &InFlight<'_>, now: Ns) -> Vec<Str
             why
         }
         Subject::DnsWait(wait) => vec![format!("asked {} before it could be seen", wait.server)],
-        Subject::Late(connection) => {
+        Subject::Preexisting(connection) => {
             let mut why = vec!["there before it could be seen".to_owned()];
             why.extend(path(connection));
             why

@@ -9,7 +9,7 @@ use model::operations::host_of;
 
 /// What was reported.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Again {
+pub struct Retransmits {
     commands: HashMap<u32, Of>,
 }
 
@@ -23,7 +23,7 @@ struct Of {
     total: u64,
 }
 
-impl Again {
+impl Retransmits {
     /// What is to be said of an event that `state` has taken in; `None` when it is no repetition, or
     /// one of many: the first is reported, then the second, the fourth, and so on.
     pub fn report(&mut self, state: &State, event: &Event) -> Option<String> {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn reported(bodies: impl IntoIterator<Item = Body>) -> Vec<String> {
-        let (mut state, mut again) = (State::new(), Again::default());
+        let (mut state, mut again) = (State::new(), Retransmits::default());
         let events = bodies.into_iter().map(|body| Event { at_ns: 0, body });
         let report = |event: Event| {
             state.apply(&event);
