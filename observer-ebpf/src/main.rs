@@ -1,5 +1,5 @@
 //! goobserve's BPF programs: tracepoints and uprobes in, events of `observer-common` out.
-//! This file holds the maps; `probes` has one file an attach family.
+//! This file holds the maps; `probes` has a file a subject.
 //!
 //! # How it sees what it sees
 //!

@@ -1,10 +1,11 @@
 //! Who is running: the one look-up that reports an unobserved process.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use observer_common::{Process, STUBS, Thread};
+use zerocopy::FromBytes;
 
 use crate::{PROCESSES, THREADS};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 /// A thread of an observed tree.
 #[derive(Clone, Copy)]
@@ -68,12 +69,12 @@ pub fn thread() -> Option<(Task, *mut Thread)> {
     Some((Task { pid, tid, root }, thread))
 }
 
-/// A `T`, for which any bytes will do, at `base + offset` in kernel memory; zero when it cannot be
+/// A `T` at `base + offset` in kernel memory; zero when it cannot be
 /// read. Without a branch on the outcome: each would double what the verifier has to look at.
 #[inline(always)]
-pub fn kernel<T: Copy>(base: u64, offset: u32) -> T {
+pub fn kernel<T: FromBytes>(base: u64, offset: u32) -> T {
     let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: the helper writes `size_of::<T>()` bytes, zeros when it fails; any bytes are a `T`.
+    // SAFETY: the helper writes `size_of::<T>()` bytes, zeros when it fails; `FromBytes`: any bytes are a `T`.
     unsafe {
         let from = (base + u64::from(offset)) as *const _;
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
@@ -83,13 +84,13 @@ pub fn kernel<T: Copy>(base: u64, offset: u32) -> T {
 
 /// As [`kernel`] where this kernel has such a member, else `unknown`.
 #[inline(always)]
-pub fn member<T: Copy>(base: u64, offset: u32, unknown: T) -> T {
+pub fn member<T: FromBytes>(base: u64, offset: u32, unknown: T) -> T {
     if offset == observer_common::UNKNOWN32 { unknown } else { kernel(base, offset) }
 }
 
 /// A `T` at `at` in the current process's memory.
 #[inline(always)]
-pub fn user<T: Copy>(at: u64) -> Option<T> {
+pub fn user<T: FromBytes + Copy>(at: u64) -> Option<T> {
     // SAFETY: the helper checks the address.
     unsafe { aya_ebpf::helpers::bpf_probe_read_user(at as *const T) }.ok()
 }

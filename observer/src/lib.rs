@@ -66,7 +66,7 @@
 //! atomically. Sockets come from the kernel's diagnostics, asked in the process's own network namespace
 //! (`agent/sockdiag.rs`). Their cookies go into a map: the kernel side takes a socket for its own at
 //! the next event that has that cookie. While such a socket is open the worker has the agent ask again
-//! twice a second, for only the kernel knows how long it has been silent; `model/late.rs` says what
+//! twice a second, for only the kernel knows how long it has been silent; `model::preexisting` says what
 //! that means. `--all-go`: the kernel side reports the exec of a program of the caller's that nobody has
 //! looked at; the worker judges it, the agent enters the verdict by inode, and follows the process.
 

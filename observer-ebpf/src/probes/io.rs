@@ -4,17 +4,18 @@
 //! caller's buffer, which the registers of its system call still name. The thread that receives
 //! may be another than the one that sent, so the socket is the key.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
     DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
     PreexistingSocket, Process,
 };
+use zerocopy::FromBytes;
 
 use crate::channels::{Channel, kind};
 use crate::task::{self, Task, kernel, member, user};
 use crate::{CHANNELS, FOUND, emit, offset};
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -37,7 +38,7 @@ pub struct Address {
 }
 
 /// A `struct iovec`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes)]
 #[repr(C)]
 struct Vector {
     base: u64,
@@ -45,7 +46,7 @@ struct Vector {
 }
 
 /// A `struct msghdr`, as far as it matters.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes)]
 #[repr(C)]
 struct Message {
     name: u64,
@@ -91,8 +92,9 @@ mod call {
 /// Where `struct pt_regs` has the arguments of a system call, and its number at the exit.
 #[cfg(bpf_target_arch = "x86_64")]
 mod place {
-    use aya_ebpf::bindings::pt_regs;
     use core::mem::offset_of;
+
+    use aya_ebpf::bindings::pt_regs;
 
     pub const ARGUMENT: [u32; 5] = [
         offset_of!(pt_regs, rdi) as u32,

@@ -1,4 +1,4 @@
-//! One file an attach family.
+//! One file a subject: scheduling, sockets, their bytes, locks (raw tracepoints), and Go's crypto/tls (uprobes).
 
 pub mod go_tls;
 mod io;

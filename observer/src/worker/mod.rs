@@ -11,7 +11,7 @@
 //! The dashboard draws what is new at once, 40 ms apart at least, and spends a tenth of the time on it. From
 //! 2,000 spans on a thread works out totals, lanes and rows from a copy of the command (requests are shared,
 //! so a copy is cheap), and the frames show them a little later. Commands that ended are let go of but for the
-//! last twenty (`model/kept.rs`).
+//! last twenty (`model::retention`).
 
 mod announce;
 mod binaries;
