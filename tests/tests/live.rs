@@ -89,7 +89,7 @@ const HANGS: [Hang; 4] = [
         kind: "dns-timeout",
         phase: "dns",
         threshold: Duration::from_secs(2),
-        because: "left 2 questions for proxy.test unanswered",
+        because: "left 2 queries for proxy.test unanswered",
         fault: |lab, _| {
             lab.dns.set_faults(DnsFaults { drop_first: 2, ..DnsFaults::default() });
             None
