@@ -12,14 +12,14 @@ use pipeline::correlate::preexisting::{
     PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess,
 };
 use serde::{Deserialize, Serialize};
-pub use socket::Seam;
+pub(crate) use socket::Seam;
 
 use crate::cli::options::RunReport;
 use crate::kernel::Probes;
 
 /// What the worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Task {
+pub(crate) struct Task {
     /// `run`: the pid that CMD will have; `None` with `watch`
     pub child: Option<u32>,
     /// CMD and its arguments as typed
@@ -46,7 +46,7 @@ pub struct Task {
 
 /// Which programs a command may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Programs {
+pub(crate) enum Programs {
     /// The go command
     #[default]
     Go,
@@ -58,7 +58,7 @@ pub enum Programs {
 
 /// Where results go, and how they look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
+pub(crate) struct Output {
     /// `--json FILE`
     #[serde(with = "any_path")]
     pub json: Option<PathBuf>,
@@ -94,11 +94,11 @@ mod any_path {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde calls it so")]
-    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
         path.as_ref().map(|path| path.as_os_str().as_bytes()).serialize(to)
     }
 
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<PathBuf>, D::Error> {
         let bytes = Option::<Vec<u8>>::deserialize(from)?;
         Ok(bytes.map(|bytes| OsString::from_vec(bytes).into()))
     }
@@ -115,7 +115,7 @@ pub struct FileId {
 
 /// Agent to worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ToWorker {
+pub(crate) enum ToWorker {
     /// First message
     Task(Box<Task>),
     /// A binary that may run soon; with its descriptor
@@ -225,7 +225,7 @@ pub enum ToWorker {
 
 /// Worker to agent.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ToAgent {
+pub(crate) enum ToAgent {
     /// First message: no process of the user can look into the worker any more
     Hardened,
     /// What is this process?

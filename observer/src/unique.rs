@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 
 /// A name that begins so, with 64 random bits behind it.
-pub fn name(prefix: &str) -> OsString {
+pub(crate) fn name(prefix: &str) -> OsString {
     format!("{prefix}{:016x}", random()).into()
 }
 
 /// 64 random bits of the kernel's.
-pub fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0u8; 8];
     #[expect(unsafe_code, reason = "getrandom has no safe form")]
     // SAFETY: the call writes at most that many bytes into the buffer, which is a local.

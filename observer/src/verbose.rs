@@ -20,14 +20,14 @@ struct Half {
 
 /// Begins to log what the agent does. On a terminal that shows the dashboard nothing is logged, for lines
 /// would tear it; `2> FILE` has them then, too.
-pub fn of_agent(level: u8, dashboard: bool) {
+pub(crate) fn of_agent(level: u8, dashboard: bool) {
     if !(dashboard && std::io::stderr().is_terminal()) {
         begin("agent", level);
     }
 }
 
 /// Begins to log: with 1 what is done, with more every message between the halves.
-pub fn begin(name: &'static str, level: u8) {
+pub(crate) fn begin(name: &'static str, level: u8) {
     static HALF: OnceLock<Half> = OnceLock::new();
     if level == 0 {
         return;
@@ -39,7 +39,7 @@ pub fn begin(name: &'static str, level: u8) {
 }
 
 /// The option that has another process of ours say as much as this one.
-pub fn option() -> Option<&'static str> {
+pub(crate) fn option() -> Option<&'static str> {
     match log::max_level() {
         LevelFilter::Off | LevelFilter::Error | LevelFilter::Warn => None,
         LevelFilter::Info => Some("-v"),
@@ -48,7 +48,7 @@ pub fn option() -> Option<&'static str> {
 }
 
 /// What such an option asks for.
-pub fn level(option: &str) -> u8 {
+pub(crate) fn level(option: &str) -> u8 {
     option
         .strip_prefix('-')
         .map_or(0, |letters| letters.bytes().filter(|letter| *letter == b'v').count() as u8)

@@ -39,7 +39,7 @@ mod linux {
 
     const LIMIT: Duration = Duration::from_secs(20);
 
-    pub fn main() {
+    pub(crate) fn main() {
         let args: Vec<OsString> = std::env::args_os().skip(1).collect();
         if let Some((mode, command)) = args.split_first()
             && let Some(mode) = mode.to_str().and_then(|mode| mode.strip_prefix("--as="))

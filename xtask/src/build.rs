@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use crate::{cmd, programs};
 
 /// Builds and says where the binary is and how big.
-pub fn build(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let binary = release(workspace)?;
     let bytes = fs::metadata(&binary).with_context(|| format!("cannot look at {}", binary.display()))?.len();
     println!("{} ({})", binary.display(), programs::size(bytes));
@@ -18,7 +18,7 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// Builds and gives back the binary's path.
-pub fn release(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) fn release(workspace: &Workspace) -> Result<PathBuf> {
     setup::toolchain(workspace)?;
     cmd::must(workspace.cargo().args([
         "build",
@@ -47,7 +47,7 @@ fn place(from: &PathBuf, to: &PathBuf) -> std::io::Result<()> {
 }
 
 /// Builds and copies to /usr/local/bin.
-pub fn install(workspace: &Workspace) -> Result<()> {
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let binary = build(workspace)?;
     let to = "/usr/local/bin/goobserve";
     let mut install = cmd::as_root("install")

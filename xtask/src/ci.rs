@@ -13,7 +13,7 @@ const FUZZ_SECONDS: u32 = 60;
 
 /// A job of the workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Step {
+pub(crate) enum Step {
     /// rustfmt, clippy, and cargo-deny without the network
     Lint,
     /// cargo-deny with advisories, which it fetches
@@ -33,7 +33,7 @@ pub enum Step {
 }
 
 /// Runs the step. Without one: lint and doc, then all tests but the slow ones.
-pub fn ci(workspace: &Workspace, step: Option<Step>) -> Result<u8> {
+pub(crate) fn ci(workspace: &Workspace, step: Option<Step>) -> Result<u8> {
     let part = |part| test::test(workspace, Options { part, ..Options::default() });
     match step {
         Some(Step::Lint) => lint::lint(workspace),

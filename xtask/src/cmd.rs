@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 /// The command line, to be shown: as typed, without the program's folder.
-pub fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let program = command.get_program();
     let program = Path::new(program).file_name().unwrap_or(program);
     let words = std::iter::once(program).chain(command.get_args());
@@ -19,12 +19,12 @@ pub fn shown(command: &Command) -> String {
 }
 
 /// Runs it with our terminal; says how it ended.
-pub fn status_of(command: &mut Command) -> Result<ExitStatus> {
+pub(crate) fn status_of(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("cannot start `{}`", shown(command)))
 }
 
 /// Runs it with our terminal; anything but success is an error.
-pub fn must(command: &mut Command) -> Result<()> {
+pub(crate) fn must(command: &mut Command) -> Result<()> {
     let status = status_of(command)?;
     if !status.success() {
         bail!("`{}` failed: {status}", shown(command));
@@ -33,7 +33,7 @@ pub fn must(command: &mut Command) -> Result<()> {
 }
 
 /// Runs it and gives back what it wrote to stdout; stderr is shown only in the error.
-pub fn stdout_of(command: &mut Command) -> Result<String> {
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     let done = command
         .stdin(Stdio::null())
         .output()
@@ -46,13 +46,13 @@ pub fn stdout_of(command: &mut Command) -> Result<String> {
 }
 
 /// An exit status as a shell says it: 128+N when signal N ended the program.
-pub fn code(status: ExitStatus) -> u8 {
+pub(crate) fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 /// Where a program is: PATH, then the folders that only root's PATH has.
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
@@ -61,12 +61,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Whether this process runs as root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
 }
 
 /// The program as root: itself when we are root, else through sudo. `None` without sudo.
-pub fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Option<Command> {
+pub(crate) fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Option<Command> {
     if is_root() {
         return Some(Command::new(program));
     }

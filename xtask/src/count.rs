@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 /// What was counted.
 #[derive(Default, Debug, PartialEq, Eq)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// How often each name passed: two suites may have a test of the same name
     pub passed: BTreeMap<String, u32>,
     /// Names that failed, or whose failure has no name
@@ -20,7 +20,7 @@ pub struct Ran {
 
 impl Ran {
     /// Reads a `JUnit` file.
-    pub fn junit(text: &str) -> Result<Self> {
+    pub(crate) fn junit(text: &str) -> Result<Self> {
         let document = Document::parse(text).context("the JUnit file is not understood")?;
         let mut ran = Self::default();
         for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
@@ -36,13 +36,13 @@ impl Ran {
     }
 
     /// All that passed.
-    pub fn passes(&self) -> u32 {
+    pub(crate) fn passes(&self) -> u32 {
         self.passed.values().sum::<u32>() + self.unnamed
     }
 
     /// Adds a line of `cargo test --doc`: `test result: ok. 3 passed; 0 failed; …`. Doctests that
     /// are ignored are examples that are not meant to run.
-    pub fn doctests(&mut self, line: &str) {
+    pub(crate) fn doctests(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
@@ -57,7 +57,7 @@ impl Ran {
 
 /// What cargo-nextest found, before it runs any.
 #[derive(Default, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// How many run
     pub chosen: usize,
     /// Tests marked `#[ignore]`
@@ -91,7 +91,7 @@ struct Match {
 
 impl Listed {
     /// Reads what `cargo nextest list --message-format json` prints.
-    pub fn parse(json: &str) -> Result<Self> {
+    pub(crate) fn parse(json: &str) -> Result<Self> {
         let output: Output = serde_json::from_str(json).context("nextest's list is not understood")?;
         let mut listed = Self::default();
         for (suite, tests) in output.rust_suites {
@@ -111,7 +111,7 @@ impl Listed {
     }
 
     /// A line that says what was left out, and how to run it.
-    pub fn says(&self) -> Option<String> {
+    pub(crate) fn says(&self) -> Option<String> {
         let all: u32 = self.left_out.values().sum();
         let suites: Vec<_> =
             self.left_out.iter().map(|(suite, count)| format!("{count} of {suite}")).collect();

@@ -11,7 +11,7 @@ use crate::{cmd, setup, tools};
 const MACOS: &str = "aarch64-apple-darwin";
 
 /// rustfmt, clippy, and cargo-deny without its advisories.
-pub fn lint(workspace: &Workspace) -> Result<u8> {
+pub(crate) fn lint(workspace: &Workspace) -> Result<u8> {
     setup::toolchain(workspace)?;
     let mut fmt = workspace.cargo();
     fmt.args(["fmt", "--all", "--check"]);
@@ -23,7 +23,7 @@ pub fn lint(workspace: &Workspace) -> Result<u8> {
 }
 
 /// Everything cargo-deny checks; with the network, for it fetches the advisories.
-pub fn deny(workspace: &Workspace) -> Result<u8> {
+pub(crate) fn deny(workspace: &Workspace) -> Result<u8> {
     all(vec![cargo_deny(workspace, &[])?])
 }
 
@@ -36,7 +36,7 @@ fn cargo_deny(workspace: &Workspace, checks: &[&str]) -> Result<Command> {
 }
 
 /// The pages of the code, with every warning an error.
-pub fn doc(workspace: &Workspace) -> Result<u8> {
+pub(crate) fn doc(workspace: &Workspace) -> Result<u8> {
     setup::toolchain(workspace)?;
     let mut doc = workspace.cargo();
     doc.args(["doc", "--workspace", "--exclude=observer-ebpf", "--no-deps", "--document-private-items"]);
@@ -46,7 +46,7 @@ pub fn doc(workspace: &Workspace) -> Result<u8> {
 }
 
 /// `cargo check` of the library for macOS, where it replays and reports.
-pub fn macos(workspace: &Workspace) -> Result<u8> {
+pub(crate) fn macos(workspace: &Workspace) -> Result<u8> {
     if !cmd::status_of(workspace.rustup().args(["target", "add", MACOS]))?.success() {
         println!("macos: SKIPPED: the standard library of {MACOS} cannot be had here; nothing is checked");
         return Ok(0);

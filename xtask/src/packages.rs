@@ -29,7 +29,7 @@ const NEEDED: &[(&str, &str)] = &[
 ];
 
 /// Installs the packages of the programs that are missing.
-pub fn install() {
+pub(crate) fn install() {
     let missing = missing(|program| cmd::find(program).is_some());
     if missing.is_empty() {
         return;
@@ -46,7 +46,7 @@ pub fn install() {
 }
 
 /// Installs pip where it is missing: ready-made tools come by it.
-pub fn pip() {
+pub(crate) fn pip() {
     if cmd::find("pip3").is_none() && cmd::find("apt-get").is_some() {
         say("Debian package python3-pip, by which ready-made tools come");
         if let Err(error) = apt(&["python3-pip"]) {

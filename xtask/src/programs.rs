@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 use crate::{build, cmd, setup, tools};
 
 /// Runs the tests package's program of that name, in release.
-pub fn bench(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<u8> {
+pub(crate) fn bench(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<u8> {
     setup::everything(workspace)?;
     let binary = build::release(workspace)?;
     let mut run = workspace.cargo();
@@ -18,14 +18,14 @@ pub fn bench(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<u8>
 }
 
 /// Renders README's pictures by the test that compares them.
-pub fn pictures(workspace: &Workspace) -> Result<u8> {
+pub(crate) fn pictures(workspace: &Workspace) -> Result<u8> {
     let mut run = workspace.cargo();
     run.args(["test", "--quiet", "--package=render", "--test=pictures"]).env("UPDATE_PICTURES", "1");
     Ok(cmd::code(cmd::status_of(&mut run)?))
 }
 
 /// Fuzzes one target, or all, each for so many seconds; stops at the first finding.
-pub fn fuzz(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<u8> {
+pub(crate) fn fuzz(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<u8> {
     if !workspace.root.join("tests/fuzz/Cargo.toml").exists() {
         bail!("there are no fuzz targets: tests/fuzz/Cargo.toml is missing");
     }
@@ -56,7 +56,7 @@ pub fn fuzz(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result
 }
 
 /// Bytes as a person reads them.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 

@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 use crate::{build, cmd, setup};
 
 /// Builds, runs, cleans up; the status is goobserve's.
-pub fn run(workspace: &Workspace, args: &[OsString]) -> Result<u8> {
+pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<u8> {
     if cmd::find("go").is_none() {
         bail!("go is not on PATH: install Go 1.21 or later");
     }

@@ -14,11 +14,11 @@ use crate::{cmd, packages, perfetto_ui, tools};
 /// for, whichever that is (22 of Rust 1.95, 23 of 1.99).
 const BPF_LINKER: &str = "0.10.4";
 /// The target of the static binary.
-pub const STATIC_TARGET: &str =
+pub(crate) const STATIC_TARGET: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-musl" } else { "x86_64-unknown-linux-musl" };
 
 /// All of it.
-pub fn everything(workspace: &Workspace) -> Result<()> {
+pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
     packages::install();
     tools::get(workspace, "cargo-nextest")?;
@@ -28,7 +28,7 @@ pub fn everything(workspace: &Workspace) -> Result<()> {
 }
 
 /// What a build needs.
-pub fn toolchain(workspace: &Workspace) -> Result<()> {
+pub(crate) fn toolchain(workspace: &Workspace) -> Result<()> {
     rust_parts(workspace)?;
     bpf_linker(workspace)
 }
@@ -76,7 +76,7 @@ fn bpf_linker(workspace: &Workspace) -> Result<()> {
 }
 
 /// Mounts tracefs where goobserve reads the tracepoints' formats.
-pub fn tracefs() {
+pub(crate) fn tracefs() {
     let place = "/sys/kernel/tracing";
     // From the list of mounts: without root the folder itself cannot be looked into.
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -99,12 +99,12 @@ fn mounted_at(mounts: &str, place: &str) -> bool {
 }
 
 /// Says what is being installed.
-pub fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("setup: {what}");
 }
 
 /// Says what cannot be had, why, and what to do.
-pub fn warn(what: &str, why: &str, hint: &str) {
+pub(crate) fn warn(what: &str, why: &str, hint: &str) {
     eprintln!("setup: no {what}: {why}\n       to fix it: {hint}");
 }
 

@@ -9,7 +9,7 @@ use crate::count::Ran;
 
 /// A test that did not run, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skip {
+pub(crate) struct Skip {
     /// The test's name, as the test runner prints it
     pub test: String,
     /// Why it did not run
@@ -17,7 +17,7 @@ pub struct Skip {
 }
 
 /// Lines `name: reason`. A name's `::` is not followed by a space, so the first `: ` ends it.
-pub fn notes(text: &str) -> Vec<Skip> {
+pub(crate) fn notes(text: &str) -> Vec<Skip> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .map(|line| {
@@ -30,7 +30,7 @@ pub fn notes(text: &str) -> Vec<Skip> {
 /// Tests that may be skipped in CI.
 #[derive(Deserialize, Default, Debug)]
 #[serde(deny_unknown_fields)]
-pub struct Allowed {
+pub(crate) struct Allowed {
     #[serde(default)]
     skip: Vec<AllowedSkip>,
 }
@@ -44,7 +44,7 @@ struct AllowedSkip {
 
 impl Allowed {
     /// Reads tests/skips.toml: tables `[[skip]]` with `test` and `reason`, both required.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let list: Self = toml::from_str(text).context("the list of skips is not understood")?;
         if let Some(bare) = list.skip.iter().find(|skip| skip.reason.trim().is_empty()) {
             bail!("the list of skips gives no reason for {}", bare.test);
@@ -59,7 +59,7 @@ impl Allowed {
 
 /// What the last line says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Ran and held
     pub passed: u32,
     /// Ran and did not hold, died, or was skipped where that is not allowed
@@ -74,7 +74,7 @@ pub struct Totals {
 
 /// Brings them together. A test that noted a skip returned in order, so nextest calls it passed.
 /// With a list, what it does not name is refused.
-pub fn totals(ran: &Ran, ignored: &[String], notes: Vec<Skip>, allowed: Option<&Allowed>) -> Totals {
+pub(crate) fn totals(ran: &Ran, ignored: &[String], notes: Vec<Skip>, allowed: Option<&Allowed>) -> Totals {
     let noted = counted_once(ran, notes);
     let passed = ran.passes().saturating_sub(noted.len() as u32);
     let ignored = ignored.iter().map(|test| Skip { test: test.clone(), reason: "ignored".into() });

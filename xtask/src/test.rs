@@ -23,7 +23,7 @@ const END_TO_END: &str = "package(tests) & kind(test)";
 
 /// Which tests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Part {
+pub(crate) enum Part {
     /// Each
     #[default]
     All,
@@ -35,7 +35,7 @@ pub enum Part {
 
 /// What `cargo xtask test` was asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// Only tests whose name contains this; slow ones, too
     pub filter: Option<&'a str>,
     /// Slow ones, too
@@ -45,7 +45,7 @@ pub struct Options<'a> {
 }
 
 /// Runs them. What keeps tests from running at all is one failure.
-pub fn test(workspace: &Workspace, options: Options<'_>) -> Result<u8> {
+pub(crate) fn test(workspace: &Workspace, options: Options<'_>) -> Result<u8> {
     let (totals, left_out) = run(workspace, options).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         let failed = Totals { passed: 0, failed: 1, skipped: 0, skips: Vec::new(), refused: Vec::new() };

@@ -19,7 +19,7 @@ const LIST: &str = "xtask/tools.txt";
 const PREFIX: &str = "astral-dev-toolchain-";
 
 /// Where the program is, which is installed if it is not there.
-pub fn get(workspace: &Workspace, program: &str) -> Result<PathBuf> {
+pub(crate) fn get(workspace: &Workspace, program: &str) -> Result<PathBuf> {
     let path = workspace.tools().join("bin").join(program);
     let pinned = version(&list(workspace)?, program)?.to_owned();
     if is(&path, &pinned) {
@@ -39,14 +39,14 @@ pub fn get(workspace: &Workspace, program: &str) -> Result<PathBuf> {
 }
 
 /// A cargo that finds them.
-pub fn cargo(workspace: &Workspace) -> Command {
+pub(crate) fn cargo(workspace: &Workspace) -> Command {
     let mut cargo = workspace.cargo();
     cargo.env("PATH", path_with(workspace));
     cargo
 }
 
 /// PATH with their folder in front.
-pub fn path_with(workspace: &Workspace) -> OsString {
+pub(crate) fn path_with(workspace: &Workspace) -> OsString {
     let mut path = workspace.tools().join("bin").into_os_string();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());

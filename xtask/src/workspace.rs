@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::cmd;
 
 /// The folders of this workspace.
-pub struct Workspace {
+pub(crate) struct Workspace {
     /// Folder of the workspace's Cargo.toml
     pub root: PathBuf,
     /// Where cargo builds, whatever settings say so
@@ -24,7 +24,7 @@ struct Metadata {
 
 impl Workspace {
     /// Asks cargo, from the folder of the xtask package.
-    pub fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let here = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let mut ask = cargo_command();
@@ -37,7 +37,7 @@ impl Workspace {
     }
 
     /// A cargo command in the root, with the same target folder as the caller's.
-    pub fn cargo(&self) -> Command {
+    pub(crate) fn cargo(&self) -> Command {
         let mut cargo = cargo_command();
         // A relative CARGO_TARGET_DIR would mean another folder in the root than where we are.
         cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
@@ -45,14 +45,14 @@ impl Workspace {
     }
 
     /// A rustup command in the root, so that rust-toolchain.toml decides.
-    pub fn rustup(&self) -> Command {
+    pub(crate) fn rustup(&self) -> Command {
         let mut rustup = Command::new("rustup");
         rustup.current_dir(&self.root);
         rustup
     }
 
     /// Tools that `setup` installs for this workspace; observer/build.rs looks there.
-    pub fn tools(&self) -> PathBuf {
+    pub(crate) fn tools(&self) -> PathBuf {
         self.root.join("target/tools")
     }
 }

@@ -97,14 +97,14 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
 }
 
 /// A task that starts now.
-pub fn now() -> Task {
+pub(super) fn now() -> Task {
     let started_unix_ns =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     Task { start_ns: monotonic_ns(), started_unix_ns, ..Task::default() }
 }
 
 /// Starts the worker with its task.
-pub fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
+pub(super) fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
     let mut task = task.clone();
     let passed = descriptors(&[task.output.json.as_deref(), task.output.record.as_deref()])?;
     task.output.passed = [passed[0].is_some(), passed[1].is_some()];

@@ -82,7 +82,7 @@ pub struct Found {
 
 /// Looks everywhere: first in that PATH of the user and group that called. `each` gets every file
 /// once, the likeliest first.
-pub fn go_binaries(ours: (u32, u32), path: Option<&OsStr>, each: &mut dyn FnMut(Found)) {
+pub(super) fn go_binaries(ours: (u32, u32), path: Option<&OsStr>, each: &mut dyn FnMut(Found)) {
     let accounts = accounts();
     let mut search = Search { seen: HashSet::new(), until: Instant::now() + TIME_MAX, each };
     if let Some(path) = path {

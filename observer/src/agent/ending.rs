@@ -22,29 +22,29 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 /// … while nobody waits it may take that long: a report of much takes seconds on a slow disk.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
 /// A process that has closed its seam has nothing left to do.
-pub const GONE_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks whether a child has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The signals that mean "end". A hang-up that was ignored at the start stays so, for `nohup`; an
 /// interrupt does not, for a shell ignores it in whatever it starts with `&`.
-pub fn signals() -> SigSet {
+pub(super) fn signals() -> SigSet {
     let hang_up = !Inherited::at_start().ignores(Signal::SIGHUP as i32);
     let ending = [Signal::SIGINT, Signal::SIGTERM];
     ending.into_iter().chain(hang_up.then_some(Signal::SIGHUP)).collect()
 }
 
 /// Those of them that are blocked, as a descriptor.
-pub fn descriptor(set: &SigSet) -> io::Result<SignalFd> {
+pub(super) fn descriptor(set: &SigSet) -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 /// The worker's process. Dropped, behind its seam, it ends: by itself, or it is killed.
-pub struct Worker(pub Child);
+pub(super) struct Worker(pub Child);
 
 impl Worker {
     /// Its status; it has closed its seam, so nothing is left to do for it.
-    pub fn gone(&mut self) -> Result<ExitStatus> {
+    pub(super) fn gone(&mut self) -> Result<ExitStatus> {
         reap(&mut self.0, GONE_WITHIN).context("cannot wait for the worker")
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Worker {
 
 /// Waits for the end of a worker that was asked to. `awaited`: the user has asked for the end and
 /// waits for it; the next signal ends it at once.
-pub fn end(
+pub(super) fn end(
     agent: &mut Agent,
     worker: &mut Worker,
     signals: &SignalFd,
@@ -95,7 +95,7 @@ pub fn end(
 }
 
 /// Waits for a child of ours that is about to end, and kills it when it does not.
-pub fn reap(child: &mut Child, within: Duration) -> io::Result<ExitStatus> {
+pub(super) fn reap(child: &mut Child, within: Duration) -> io::Result<ExitStatus> {
     match ended(child, within)? {
         Some(status) => Ok(status),
         None => kill(child),

@@ -12,7 +12,7 @@ use crate::seam::{FileId, ToWorker};
 const CGROUP_MAX: usize = 4096;
 
 /// A process's program and environment, and the message that goes with them.
-pub struct Facts {
+pub(super) struct Facts {
     /// The program
     pub program: File,
     /// Its number
@@ -24,18 +24,18 @@ pub struct Facts {
 }
 
 /// Opens a regular file for reading.
-pub fn regular(path: &Path) -> Option<(File, FileId)> {
+pub(super) fn regular(path: &Path) -> Option<(File, FileId)> {
     let (file, metadata) = regular::open(path)?;
     Some((file, FileId { dev: metadata.dev(), ino: metadata.ino() }))
 }
 
 /// As [`regular()`], with the rights of a user who may have chosen the path.
-pub fn regular_as(uid: u32, gid: u32, path: &Path) -> Option<(File, FileId)> {
+pub(super) fn regular_as(uid: u32, gid: u32, path: &Path) -> Option<(File, FileId)> {
     with_rights(uid, gid, || regular(path))
 }
 
 /// Does something with a user's file rights. They are of this thread alone.
-pub fn with_rights<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+pub(super) fn with_rights<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
     let (group, user) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
     let done = work();
@@ -46,7 +46,7 @@ pub fn with_rights<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
 
 /// Everything about a process that `/proc` has; `None` when it has gone. `private` is a mount
 /// namespace that differs from ours in one file that no setting of go is in.
-pub fn facts(pid: u32, private: Option<&Path>) -> Option<Facts> {
+pub(super) fn facts(pid: u32, private: Option<&Path>) -> Option<Facts> {
     let of = |name: &str| format!("/proc/{pid}/{name}");
     let link = |name: &str| std::fs::read_link(of(name)).ok().map(|path| path.to_string_lossy().into_owned());
     let (program, id) = regular(Path::new(&of("exe")))?;
@@ -68,14 +68,14 @@ pub fn facts(pid: u32, private: Option<&Path>) -> Option<Facts> {
 }
 
 /// How many CPUs a process may use.
-pub fn cpus(pid: u32) -> Option<u32> {
+pub(super) fn cpus(pid: u32) -> Option<u32> {
     use nix::sched::{CpuSet, sched_getaffinity};
     let set = sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed())).ok()?;
     Some((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32)
 }
 
 /// The program of a process alone, and its path: what is needed at once.
-pub fn program(pid: u32) -> Option<(File, FileId, String)> {
+pub(super) fn program(pid: u32) -> Option<(File, FileId, String)> {
     let exe = format!("/proc/{pid}/exe");
     let (file, id) = regular(Path::new(&exe))?;
     let path = std::fs::read_link(exe).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
@@ -83,6 +83,6 @@ pub fn program(pid: u32) -> Option<(File, FileId, String)> {
 }
 
 /// The mount namespace of a process; `self` is ours.
-pub fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
+pub(super) fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }

@@ -19,10 +19,10 @@ const LISTENING_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is started again: after that the machine is better off without it.
 const RESTARTS_MAX: u32 = 5;
 /// How often the mounts of other namespaces are looked for.
-pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The holder, as the agent sees it.
-pub struct Hold {
+pub(super) struct Hold {
     seam: Seam,
     process: Child,
     /// With `run`: the processes that may be held
@@ -33,7 +33,7 @@ pub struct Hold {
 }
 
 /// What the holder says.
-pub enum Word {
+pub(super) enum Word {
     /// Nothing more
     Nothing,
     /// A program waits
@@ -44,21 +44,21 @@ pub enum Word {
 
 impl Hold {
     /// Starts its process. It holds nothing yet.
-    pub fn spawn() -> Result<Self> {
+    pub(super) fn spawn() -> Result<Self> {
         let (seam, process) = spawn()?;
         let (mounts, looked) = (Mounts::new(), Instant::now());
         Ok(Self { seam, process, tree: None, mounts, restarts: 0, looked })
     }
 
     /// Programs are held from when this returns: any, or those of processes in the map `tree`.
-    pub fn begin(mut self, tree: Option<OwnedFd>) -> Result<Self> {
+    pub(super) fn begin(mut self, tree: Option<OwnedFd>) -> Result<Self> {
         self.tree = tree;
         self.listen()?;
         Ok(self)
     }
 
     /// Starts it again, if that is worth it.
-    pub fn restart(mut self) -> Result<Self> {
+    pub(super) fn restart(mut self) -> Result<Self> {
         if self.restarts >= RESTARTS_MAX {
             bail!("it was killed {} times", self.restarts + 1);
         }
@@ -96,29 +96,29 @@ impl Hold {
     }
 
     /// A file is attached to, or will not be.
-    pub fn release(&self, file: FileId) {
+    pub(super) fn release(&self, file: FileId) {
         // That it has gone is noticed where it is heard.
         let _ = self.seam.send(&ToHolder::Release { file }, &[]);
     }
 
     /// That is over: its number may become another's.
-    pub fn forget(&self, file: FileId) {
+    pub(super) fn forget(&self, file: FileId) {
         let _ = self.seam.send(&ToHolder::Forget { file }, &[]);
     }
 
     /// What there is to wait for: its words, and mounts here.
-    pub fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
+    pub(super) fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
         let mounts = self.mounts.changes().map(|changes| PollFd::new(changes, PollFlags::POLLPRI));
         std::iter::once(self.seam.polled()).chain(mounts)
     }
 
     /// What is still to be asked to it waits for room.
-    pub fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.seam.is_waiting()
     }
 
     /// Its next word.
-    pub fn hear(&self) -> Word {
+    pub(super) fn hear(&self) -> Word {
         // What it is asked for; that it has gone is noticed below.
         let _ = self.seam.flush();
         match self.seam.receive::<FromHolder>() {
@@ -135,19 +135,19 @@ impl Hold {
     }
 
     /// There are new mounts here.
-    pub fn mounted(&mut self) {
+    pub(super) fn mounted(&mut self) {
         for point in self.mounts.here() {
             self.mark(point.as_fd());
         }
     }
 
     /// When containers are to be looked for again.
-    pub fn due(&self) -> Instant {
+    pub(super) fn due(&self) -> Instant {
         self.looked + LOOK_EVERY
     }
 
     /// Looks for mounts in other namespaces, when it is time to.
-    pub fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         if Instant::now() >= self.due() {
             self.looked = Instant::now();
             for point in self.mounts.elsewhere() {

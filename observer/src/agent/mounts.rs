@@ -29,7 +29,7 @@ const KINDS: [&str; 14] = [
 ];
 
 /// A mount of any kind.
-pub struct Line {
+pub(super) struct Line {
     /// What of the file system is mounted
     pub root: PathBuf,
     /// Where
@@ -41,19 +41,19 @@ pub struct Line {
 }
 
 /// The mount of that number in the mount table of a process (`self` is ours); `None` when it is not there.
-pub fn line_of(pid: &str, id: u64) -> Option<Line> {
+pub(super) fn line_of(pid: &str, id: u64) -> Option<Line> {
     let text = std::fs::read(Path::new("/proc").join(pid).join("mountinfo")).ok()?;
     text.split(|byte| *byte == b'\n').take(LINES_MAX).find_map(|line| whole(line, id))
 }
 
 /// The numbers of all mounts of our own namespace.
-pub fn here() -> HashSet<u64> {
+pub(super) fn here() -> HashSet<u64> {
     let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     text.split(|byte| *byte == b'\n').filter_map(number).collect()
 }
 
 /// The oldest process in whose mount namespace that mount is.
-pub fn process_with(id: u64) -> Option<u32> {
+pub(super) fn process_with(id: u64) -> Option<u32> {
     let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut pids: Vec<u32> = pids.filter_map(|pid| pid.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
@@ -66,7 +66,7 @@ pub fn process_with(id: u64) -> Option<u32> {
 }
 
 /// What was looked at already.
-pub struct Mounts {
+pub(super) struct Mounts {
     /// Readable when mounts of our own namespace have changed
     own: Option<File>,
     devices: HashSet<u64>,
@@ -74,22 +74,22 @@ pub struct Mounts {
 
 impl Mounts {
     /// Begins; everything is new.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { own: File::open("/proc/self/mountinfo").ok(), devices: HashSet::new() }
     }
 
     /// Has an exceptional condition when there are new mounts here.
-    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.own.as_ref().map(AsFd::as_fd)
     }
 
     /// Mount points of file systems of our own namespace that are new.
-    pub fn here(&mut self) -> Vec<OwnedFd> {
+    pub(super) fn here(&mut self) -> Vec<OwnedFd> {
         self.of("self")
     }
 
     /// Likewise of all other namespaces: what is mounted there later nobody reports.
-    pub fn elsewhere(&mut self) -> Vec<OwnedFd> {
+    pub(super) fn elsewhere(&mut self) -> Vec<OwnedFd> {
         let mut seen = HashSet::new();
         seen.extend(namespace_of("self"));
         let mut found = Vec::new();
@@ -168,7 +168,7 @@ fn whole(line: &[u8], id: u64) -> Option<Line> {
 }
 
 /// The kernel writes a blank, a tab, a line's end and a backslash as `\` and three octal digits.
-pub fn unescaped(text: &[u8]) -> Vec<u8> {
+pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {

@@ -26,7 +26,7 @@ use crate::seam::FileId;
 const LAYERS_MAX: usize = 500;
 
 /// A file that is probed, or is to be.
-pub struct Place {
+pub(super) struct Place {
     file: OwnedFd,
     /// The mount that it was reached by
     mount: u64,
@@ -37,7 +37,7 @@ pub struct Place {
 
 impl Place {
     /// The place of an opened file: where it lies in our own namespace, if it does.
-    pub fn of(file: &File) -> io::Result<Self> {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
         let mount = mount_id(file.as_fd()).unwrap_or_default();
         let own = if line_of("self", mount).is_none() { in_own_namespace(file) } else { None };
         match own {
@@ -63,19 +63,19 @@ impl Place {
     }
 
     /// The file's number, when it was reached below an overlay, where it has another.
-    pub fn below(&self) -> Option<FileId> {
+    pub(super) fn below(&self) -> Option<FileId> {
         let metadata = self.metadata().ok().filter(|_| self.is_below)?;
         Some(FileId { dev: metadata.dev(), ino: metadata.ino() })
     }
 
     /// What the file system says of the file.
-    pub fn metadata(&self) -> io::Result<Metadata> {
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
         File::from(self.file.try_clone()?).metadata()
     }
 
     /// Whether that mount is there no longer: whoever unmounted it wants the file system back. `here`:
     /// the mounts of our own namespace.
-    pub fn is_unmounted(&mut self, here: &HashSet<u64>) -> bool {
+    pub(super) fn is_unmounted(&mut self, here: &HashSet<u64>) -> bool {
         if self.keeper.is_none() {
             return !here.contains(&self.mount);
         }
@@ -85,19 +85,19 @@ impl Place {
     }
 
     /// Readable when it is to be asked whether it is unmounted.
-    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.keeper.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether that process has ended.
-    pub fn has_news(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         let ended =
             |keeper: &OwnedFd| poll(&mut [PollFd::new(keeper.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO);
         self.keeper.as_ref().is_some_and(|keeper| ended(keeper).is_ok_and(|n| n > 0))
     }
 
     /// Whether the file was deleted.
-    pub fn is_deleted(&self) -> bool {
+    pub(super) fn is_deleted(&self) -> bool {
         self.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 }

@@ -16,7 +16,7 @@ const LOCK_WAIT: &str = "locks_lock_inode_wait";
 
 /// `/proc/PID/stat`, as far as it matters.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stat {
+pub(super) struct Stat {
     /// Its number
     pub pid: u32,
     /// Its parent
@@ -48,30 +48,30 @@ impl Stat {
     }
 
     /// Of that process.
-    pub fn of_process(pid: u32) -> Option<Self> {
+    pub(super) fn of_process(pid: u32) -> Option<Self> {
         Self::of(&format!("/proc/{pid}/stat"))
     }
 
     /// A program called `go`.
-    pub fn is_go(&self) -> bool {
+    pub(super) fn is_go(&self) -> bool {
         self.comm == "go"
     }
 
     /// Its end has come, and its parent has not looked.
-    pub fn gone(&self) -> bool {
+    pub(super) fn gone(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
 
 /// Every process there is.
-pub fn processes() -> Vec<Stat> {
+pub(super) fn processes() -> Vec<Stat> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(Stat::of_process).filter(|stat| !stat.gone()).collect()
 }
 
 /// A process and everything below it, itself first.
-pub fn tree(of: u32, processes: &[Stat]) -> Vec<&Stat> {
+pub(super) fn tree(of: u32, processes: &[Stat]) -> Vec<&Stat> {
     let mut found: Vec<&Stat> = processes.iter().filter(|stat| stat.pid == of).collect();
     let mut known: HashSet<u32> = HashSet::from([of]);
     let mut next = 0;
@@ -83,7 +83,7 @@ pub fn tree(of: u32, processes: &[Stat]) -> Vec<&Stat> {
 }
 
 /// Processes that `wanted` says of and that have no such process above them.
-pub fn topmost(processes: &[Stat], wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
+pub(super) fn topmost(processes: &[Stat], wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
     let by_pid: HashMap<u32, &Stat> = processes.iter().map(|stat| (stat.pid, stat)).collect();
     let above = |stat: &Stat| {
         let mut seen = HashSet::new();
@@ -100,13 +100,13 @@ pub fn topmost(processes: &[Stat], wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
 }
 
 /// Every process behind its parent.
-pub fn parents_first(mut processes: Vec<Stat>) -> Vec<Stat> {
+pub(super) fn parents_first(mut processes: Vec<Stat>) -> Vec<Stat> {
     processes.sort_by_key(|stat| (stat.started, stat.pid));
     processes
 }
 
 /// How long ago something was, of which `/proc` says when it was in clock ticks.
-pub fn age(started: u64) -> Option<u64> {
+pub(super) fn age(started: u64) -> Option<u64> {
     use nix::time::{ClockId, clock_gettime};
     use nix::unistd::{SysconfVar, sysconf};
     let ticks = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
@@ -116,7 +116,7 @@ pub fn age(started: u64) -> Option<u64> {
 }
 
 /// What a process's threads do.
-pub fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
+pub(super) fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let stats = entries.filter_map(|entry| Stat::of(entry.path().join("stat").to_str()?));
     let state = |stat: &Stat| match stat.state {
@@ -129,7 +129,7 @@ pub fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
 }
 
 /// The file lock that a thread sleeps in.
-pub fn lock_of(pid: u32, tid: u32) -> Option<PreexistingLock> {
+pub(super) fn lock_of(pid: u32, tid: u32) -> Option<PreexistingLock> {
     let sleeps_in = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).ok()?;
     if sleeps_in != LOCK_WAIT {
         return None;
@@ -154,7 +154,7 @@ fn waits(line: &str, waiter: u32) -> Option<(u32, u64)> {
 }
 
 /// The inodes of a process's sockets, and their descriptors.
-pub fn descriptors(pid: u32) -> Vec<(u32, i32)> {
+pub(super) fn descriptors(pid: u32) -> Vec<(u32, i32)> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let socket = |entry: std::fs::DirEntry| {
         let link = std::fs::read_link(entry.path()).ok()?;
@@ -165,7 +165,7 @@ pub fn descriptors(pid: u32) -> Vec<(u32, i32)> {
 }
 
 /// A process's network namespace.
-pub fn space(pid: u32) -> Option<u64> {
+pub(super) fn space(pid: u32) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|space| space.ino())
 }

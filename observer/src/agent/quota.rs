@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// Whether something can be added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Room<K> {
+pub(super) enum Room<K> {
     /// There is room
     Free,
     /// When this has gone
@@ -19,7 +19,7 @@ pub enum Room<K> {
 
 /// A thing in the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<K> {
+pub(super) struct Held<K> {
     /// Its key
     pub key: K,
     /// Whose it is
@@ -29,7 +29,7 @@ pub struct Held<K> {
 }
 
 /// Whether that user may hold one more in a table of `max`.
-pub fn has_room(held: impl IntoIterator<Item = u32>, uid: u32, max: usize) -> bool {
+pub(super) fn has_room(held: impl IntoIterator<Item = u32>, uid: u32, max: usize) -> bool {
     let (mut all, mut own) = (0, 0);
     for owner in held {
         all += 1;
@@ -40,7 +40,7 @@ pub fn has_room(held: impl IntoIterator<Item = u32>, uid: u32, max: usize) -> bo
 
 /// Room for one more of that user's: what the user who holds most would give up first is to go, when
 /// there is none.
-pub fn room<K: Copy>(held: &[Held<K>], uid: u32, max: usize) -> Room<K> {
+pub(super) fn room<K: Copy>(held: &[Held<K>], uid: u32, max: usize) -> Room<K> {
     if has_room(held.iter().map(|held| held.uid), uid, max) {
         return Room::Free;
     }

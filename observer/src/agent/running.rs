@@ -46,7 +46,7 @@ struct Tree {
 
 /// Every tree that ran already and has not been forgotten.
 #[derive(Default)]
-pub struct Running {
+pub(super) struct Running {
     trees: HashMap<u32, Tree>,
     /// Trees so far
     count: u32,
@@ -59,7 +59,7 @@ pub struct Running {
 impl Agent {
     /// Follows a process that runs, with all that it has started. It is said to the worker before
     /// anything can be reported of it.
-    pub fn follow_running(&mut self, top: u32) -> Result<()> {
+    pub(super) fn follow_running(&mut self, top: u32) -> Result<()> {
         let over: Vec<u32> =
             self.running.trees.keys().copied().filter(|root| !self.kernel.has_tree(*root)).collect();
         over.into_iter().for_each(|root| self.forget_running(root));
@@ -206,7 +206,7 @@ impl Agent {
     }
 
     /// Shows how the sockets are that were there already.
-    pub fn emit_sockets(&mut self, root: u32) -> Result<()> {
+    pub(super) fn emit_sockets(&mut self, root: u32) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
         let at_ns = monotonic_ns();
         let mut sockets = Vec::new();
@@ -251,7 +251,7 @@ impl Agent {
     }
 
     /// Nothing more is to be reported of a tree that ran already.
-    pub fn forget_running(&mut self, root: u32) {
+    pub(super) fn forget_running(&mut self, root: u32) {
         if let Some(of) = self.running.trees.remove(&root) {
             of.sockets.keys().for_each(|cookie| self.kernel.forget_socket(*cookie));
         }

@@ -40,7 +40,7 @@ const PATIENCE_S: i64 = 2;
 
 /// A socket as the kernel has it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Socket {
+pub(super) struct Socket {
     /// Its number: no other socket has it until the machine is started again
     pub cookie: u64,
     /// UDP, not TCP
@@ -56,7 +56,7 @@ pub struct Socket {
 }
 
 /// The sockets with these inodes in the network namespace of that process.
-pub fn of<T: Copy + Send + Sync>(pid: u32, inodes: &HashMap<u32, T>) -> io::Result<Vec<(T, Socket)>> {
+pub(super) fn of<T: Copy + Send + Sync>(pid: u32, inodes: &HashMap<u32, T>) -> io::Result<Vec<(T, Socket)>> {
     let space = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
     // The namespace is the thread's, and ends with it.
     std::thread::scope(|scope| {

@@ -21,7 +21,7 @@ pub const WORKER: &str = "__worker";
 pub const SEAM_FD: i32 = 3;
 
 /// The user that the worker becomes.
-pub struct User {
+pub(super) struct User {
     /// User
     pub uid: u32,
     /// Primary group
@@ -31,7 +31,7 @@ pub struct User {
 }
 
 /// Starts the worker; its end of the seam is descriptor 3 there.
-pub fn worker(user: &User, seam: &Seam) -> Result<Child> {
+pub(super) fn worker(user: &User, seam: &Seam) -> Result<Child> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
     let mut command = Command::new("/proc/self/exe");
@@ -40,7 +40,7 @@ pub fn worker(user: &User, seam: &Seam) -> Result<Child> {
 }
 
 /// Starts the holder, likewise.
-pub fn holder(seam: &Seam) -> Result<Child> {
+pub(super) fn holder(seam: &Seam) -> Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("goobserve").arg(HOLDER).stdout(Stdio::null());
     // Its seam's end ends it, and its watchdog when it does not look. No signal when its parent dies:
@@ -50,7 +50,7 @@ pub fn holder(seam: &Seam) -> Result<Child> {
 }
 
 /// Starts the finder, likewise.
-pub fn finder(seam: &Seam) -> Result<Child> {
+pub(super) fn finder(seam: &Seam) -> Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("goobserve").arg(FINDER).stdout(Stdio::null());
     start(command, seam, || Ok(nix::unistd::setsid().map(drop)?)).context("cannot start the finder")

@@ -30,7 +30,7 @@ const PORT: &str = "0035";
 
 /// What was searched already.
 #[derive(Default)]
-pub struct Stubs {
+pub(super) struct Stubs {
     /// By network namespace, inodes of the sockets that were there at the last look
     spaces: HashMap<u64, HashSet<u64>>,
     searched: Option<Instant>,
@@ -40,7 +40,7 @@ pub struct Stubs {
 
 impl Stubs {
     /// The stubs of this process's namespace that were not there at the last look.
-    pub fn look(&mut self, pid: u32) -> Vec<StubProcess> {
+    pub(super) fn look(&mut self, pid: u32) -> Vec<StubProcess> {
         let of = format!("/proc/{pid}");
         let Ok(space) = std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()) else {
             return Vec::new();
@@ -75,17 +75,17 @@ impl Stubs {
     }
 
     /// A process that [`Stubs::look`] was to look at during a pause that is over.
-    pub fn due(&mut self) -> Option<u32> {
+    pub(super) fn due(&mut self) -> Option<u32> {
         (!self.pauses()).then(|| self.waiting.pop_first()).flatten()
     }
 }
 
 /// A first look at the agent's own namespace, beside the loading of the programs.
-pub struct Search(Option<JoinHandle<(Stubs, Vec<StubProcess>)>>);
+pub(super) struct Search(Option<JoinHandle<(Stubs, Vec<StubProcess>)>>);
 
 impl Search {
     /// Begins to look.
-    pub fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let look = || {
             let mut stubs = Stubs::default();
             let found = stubs.look(std::process::id());
@@ -96,7 +96,7 @@ impl Search {
     }
 
     /// What was found.
-    pub fn found(self) -> (Stubs, Vec<StubProcess>) {
+    pub(super) fn found(self) -> (Stubs, Vec<StubProcess>) {
         self.0.and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }

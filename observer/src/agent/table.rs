@@ -30,7 +30,7 @@ const UNSETTLED_MAX: usize = 16;
 const RAN_FOR: Duration = Duration::from_millis(500);
 
 /// Binaries by number.
-pub struct Table {
+pub(super) struct Table {
     files: HashMap<FileId, Entry>,
     /// Shows when a file is written to (probes would hit other instructions), or is there no longer
     changes: Option<Inotify>,
@@ -77,7 +77,7 @@ impl Default for Table {
 impl Table {
     /// Keeps a file until all is done with it that will be, when there is room for its owner's. False: it
     /// was known, or there is none.
-    pub fn insert(&mut self, id: FileId, file: File) -> bool {
+    pub(super) fn insert(&mut self, id: FileId, file: File) -> bool {
         let uid = owner(&file);
         if self.files.contains_key(&id)
             || !quota::has_room(self.files.values().map(|e| e.uid), uid, FILES_MAX)
@@ -115,31 +115,31 @@ impl Table {
     }
 
     /// Whether there is room for one more file of the owner of this one.
-    pub fn has_room(&self, file: &File) -> bool {
+    pub(super) fn has_room(&self, file: &File) -> bool {
         quota::has_room(self.files.values().map(|entry| entry.uid), owner(file), FILES_MAX)
     }
 
     /// Whether the worker has enough to do with other files of this one's owner, who is not root.
-    pub fn is_busy_with(&self, file: &File) -> bool {
+    pub(super) fn is_busy_with(&self, file: &File) -> bool {
         let uid = owner(file);
         let unsettled = self.files.values().filter(|entry| entry.uid == uid && !entry.settled);
         uid != 0 && unsettled.count() >= UNSETTLED_MAX
     }
 
     /// Whether it is known, and then whether all is done with it that will be.
-    pub fn settled(&self, id: FileId) -> Option<bool> {
+    pub(super) fn settled(&self, id: FileId) -> Option<bool> {
         self.files.get(&id).map(|entry| entry.settled)
     }
 
     /// Whether what is known by that number is another file than this.
-    pub fn was_another(&self, id: FileId, file: &File) -> bool {
+    pub(super) fn was_another(&self, id: FileId, file: &File) -> bool {
         let same =
             |entry: &Entry| file.metadata().is_ok_and(|now| entry.identity.is_same(&Identity::of(&now)));
         self.files.get(&id).is_some_and(|entry| !same(entry))
     }
 
     /// It will not be probed.
-    pub fn unwanted(&mut self, id: FileId) {
+    pub(super) fn unwanted(&mut self, id: FileId) {
         if let Some(entry) = self.files.get_mut(&id) {
             entry.settled = true;
             entry.opened = None;
@@ -147,7 +147,7 @@ impl Table {
     }
 
     /// Probes a file once.
-    pub fn probe(&mut self, id: FileId, probes: &Probes, kernel: &mut Kernel) -> Result<()> {
+    pub(super) fn probe(&mut self, id: FileId, probes: &Probes, kernel: &mut Kernel) -> Result<()> {
         let entry = self.files.get_mut(&id).context("the agent did not open that file")?;
         if std::mem::replace(&mut entry.asked, true) {
             bail!("it is probed already");
@@ -211,19 +211,19 @@ impl Table {
     }
 
     /// Readable when [`Self::changed`] is to be called.
-    pub fn changes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(super) fn changes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let places = self.files.values().filter_map(|entry| entry.place.as_ref()?.changes());
         self.changes.as_ref().map(AsFd::as_fd).into_iter().chain(places)
     }
 
     /// Has an exceptional condition when mounts of our own namespace have changed.
-    pub fn mounts(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn mounts(&self) -> Option<BorrowedFd<'_>> {
         self.mounts.as_ref().map(AsFd::as_fd)
     }
 
     /// Files since the last call that were written to, are there no longer, or lie on what was
     /// unmounted; that is looked for when `mounted`.
-    pub fn changed(&mut self, mounted: bool) -> HashSet<FileId> {
+    pub(super) fn changed(&mut self, mounted: bool) -> HashSet<FileId> {
         let mut changed = HashSet::new();
         while let Some(events) = self.changes.as_ref().and_then(|changes| changes.read_events().ok()) {
             for event in events {
@@ -251,7 +251,7 @@ impl Table {
     /// Files to let go of so that there is room for this one: that were deleted (their space is free
     /// only then) and run nowhere; else one of whoever has most: the oldest that is not probed, or
     /// that runs nowhere.
-    pub fn idle(&mut self, file: &File) -> Vec<FileId> {
+    pub(super) fn idle(&mut self, file: &File) -> Vec<FileId> {
         let gone = self.unused(self.deleted());
         if !gone.is_empty() {
             return gone;
@@ -281,7 +281,7 @@ impl Table {
 
     /// Files that are deleted and ran nowhere, neither now nor at the last call: what they reported is
     /// decoded by now.
-    pub fn stale(&mut self) -> Vec<FileId> {
+    pub(super) fn stale(&mut self) -> Vec<FileId> {
         let unused: HashSet<FileId> = self.unused(self.deleted()).into_iter().collect();
         let mut stale = Vec::new();
         for (id, entry) in &mut self.files {
@@ -294,7 +294,7 @@ impl Table {
     }
 
     /// Forgets a file; what is to be taken off it.
-    pub fn remove(&mut self, id: FileId) -> Option<Attached> {
+    pub(super) fn remove(&mut self, id: FileId) -> Option<Attached> {
         let entry = self.files.remove(&id)?;
         let watch = self.watches.iter().find(|(_, file)| **file == id).map(|(watch, _)| *watch);
         if let (Some(watch), Some(changes)) = (watch, &self.changes) {
@@ -346,7 +346,7 @@ fn owner(file: &File) -> u32 {
 
 /// What distinguishes a file from the next one of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct Identity {
     len: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -356,7 +356,7 @@ pub struct Identity {
 
 impl Identity {
     /// From what the file system says of it.
-    pub fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             len: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -366,13 +366,13 @@ impl Identity {
     }
 
     /// Whether it is the same file, unless it was written to; it may have got another mode or name.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         let changed = self.born.is_some() || self.changed == other.changed;
         (self.len, self.modified, self.born) == (other.len, other.modified, other.born) && changed
     }
 
     /// Whether it may be the same file, one of them below an overlay.
-    pub fn is_below(&self, other: &Self) -> bool {
+    pub(super) fn is_below(&self, other: &Self) -> bool {
         (self.len, self.modified, self.changed) == (other.len, other.modified, other.changed)
     }
 }

@@ -24,7 +24,7 @@ const NOT_AGAIN_NS: u64 = 10_000_000_000;
 
 /// What was asked for.
 #[derive(Default)]
-pub struct Targets {
+pub(super) struct Targets {
     /// `--pid`, and when each began
     pids: Vec<(u32, u64)>,
     /// `--all-go`: whose programs
@@ -45,7 +45,7 @@ enum Next {
 
 impl Targets {
     /// Refuses processes that do not exist.
-    pub fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, UserError> {
+    pub(super) fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, UserError> {
         let begun = |pid: &u32| {
             Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started)).ok_or_else(
                 || {
@@ -65,19 +65,19 @@ impl Targets {
     }
 
     /// Whether go commands are followed wherever they run.
-    pub const fn every_go(&self) -> bool {
+    pub(super) const fn every_go(&self) -> bool {
         self.pids.is_empty()
     }
 
     /// Descriptors that are readable when the processes of `--pid` have ended.
-    pub fn ends(&self) -> Result<Vec<OwnedFd>> {
+    pub(super) fn ends(&self) -> Result<Vec<OwnedFd>> {
         self.pids.iter().map(|(pid, _)| ended(*pid)).collect()
     }
 }
 
 impl Agent {
     /// Has the worker look at the programs that run: before it is asked to be ready.
-    pub fn open_running(&mut self) -> Result<()> {
+    pub(super) fn open_running(&mut self) -> Result<()> {
         if self.targets.every_go() {
             for pid in processes::topmost(&processes::processes(), Stat::is_go) {
                 self.offer(pid, None, false)?;
@@ -88,7 +88,7 @@ impl Agent {
     }
 
     /// Finds what runs already, when everything that was found is probed.
-    pub fn find_targets(&mut self) {
+    pub(super) fn find_targets(&mut self) {
         if !self.targets.every_go() {
             let same = |(pid, started): &(u32, u64)| {
                 Stat::of_process(*pid).is_some_and(|stat| stat.started == *started)
@@ -107,12 +107,12 @@ impl Agent {
     }
 
     /// Whether [`Agent::follow_next`] has something to do: the worker reads what it is reported.
-    pub fn can_follow_next(&self) -> bool {
+    pub(super) fn can_follow_next(&self) -> bool {
         !self.targets.next.is_empty() && self.seam.has_room()
     }
 
     /// Follows the next of what runs already; whether there is none any more.
-    pub fn follow_next(&mut self) -> Result<bool> {
+    pub(super) fn follow_next(&mut self) -> Result<bool> {
         if self.can_follow_next() {
             match self.targets.next.pop_front() {
                 Some(Next::Follow(pid)) => self.follow_running(pid)?,
@@ -128,7 +128,7 @@ impl Agent {
     }
 
     /// With `--all-go`, a process of that user runs a program that nobody has looked at.
-    pub fn look_at_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
+    pub(super) fn look_at_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
         if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
             self.offer(pid, Some(program), true)
         } else {
@@ -163,7 +163,7 @@ impl Agent {
 
     /// The worker has looked at a program: why it is not to be followed, if it is not. What is to
     /// be said of a process that was named.
-    pub fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<UserError>> {
+    pub(super) fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<UserError>> {
         let Some((file, program)) = self.targets.candidates.remove(&pid) else { return Ok(None) };
         if !self.targets.every_go() {
             let hint = "name the pid of a go command, or of a Go program that speaks TLS";
@@ -191,7 +191,7 @@ fn numbered(file: FileId) -> ProgramKey {
 }
 
 /// A descriptor that is readable when the process has ended.
-pub fn ended(pid: u32) -> Result<OwnedFd> {
+pub(super) fn ended(pid: u32) -> Result<OwnedFd> {
     #[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper")]
     // SAFETY: two numbers in; the result is a new descriptor.
     let fd = unsafe {

@@ -15,14 +15,14 @@ use super::Agent;
 const TICK: Duration = Duration::from_secs(1);
 
 /// What is waited for.
-pub struct Waiting {
+pub(super) struct Waiting {
     all: Epoll,
     ticks: TimerFd,
 }
 
 impl Waiting {
     /// Waits for what `agent` has now.
-    pub fn of(agent: &Agent) -> Result<Self> {
+    pub(super) fn of(agent: &Agent) -> Result<Self> {
         let all = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot wait for many")?;
         let ticks =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
@@ -36,7 +36,7 @@ impl Waiting {
     }
 
     /// Waits for what is new: a holder that was started again, room for what is to be sent.
-    pub fn update(&self, agent: &Agent) {
+    pub(super) fn update(&self, agent: &Agent) {
         self.wait_for(agent.seam.as_fd(), agent.seam.is_waiting());
         if let Some(hold) = &agent.hold {
             self.wait_for(hold.as_fd(), hold.is_waiting());
@@ -45,7 +45,7 @@ impl Waiting {
     }
 
     /// Whether a second is over.
-    pub fn ticked(&self) -> bool {
+    pub(super) fn ticked(&self) -> bool {
         self.ticks.wait().is_ok()
     }
 

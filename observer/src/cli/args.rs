@@ -80,7 +80,7 @@ Examples:
 /// database, locks, or the machine itself.
 #[derive(Parser, Debug)]
 #[command(name = "goobserve", version, after_help = EXAMPLES, disable_help_subcommand = true)]
-pub struct Args {
+pub(super) struct Args {
     /// Common flags
     #[command(flatten)]
     pub common: CommonArgs,
@@ -94,7 +94,7 @@ pub struct Args {
 
 /// Flags of every command.
 #[derive(clap::Args, Debug)]
-pub struct CommonArgs {
+pub(super) struct CommonArgs {
     /// When to write in colours (`NO_COLOR` is respected by `auto`)
     #[arg(
         long,
@@ -116,7 +116,7 @@ pub struct CommonArgs {
 
 /// What to do.
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// Watch every go command on the machine, with its child processes (the default)
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
@@ -158,7 +158,7 @@ pub enum Command {
 
 /// Arguments of `watch`.
 #[derive(clap::Args, Debug, Default, PartialEq, Eq)]
-pub struct WatchArgs {
+pub(super) struct WatchArgs {
     /// End after this time: 30s, 10m, 1h30m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
@@ -181,7 +181,7 @@ pub struct WatchArgs {
 
 /// Arguments of `run`.
 #[derive(clap::Args, Debug)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -212,7 +212,7 @@ pub struct RunArgs {
 
 /// How CMD is run several times.
 #[derive(clap::Args, Debug)]
-pub struct ExperimentArgs {
+pub(super) struct ExperimentArgs {
     /// How often CMD runs, each way
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: Option<u32>,
@@ -226,7 +226,7 @@ pub struct ExperimentArgs {
 
 /// `--cache`
 #[derive(ValueEnum, Clone, Copy, Debug)]
-pub enum CacheArg {
+pub(super) enum CacheArg {
     /// Beside the caller's own module cache
     Disk,
     /// In memory (/dev/shm): steadier times
@@ -235,7 +235,7 @@ pub enum CacheArg {
 
 /// Arguments of `compare`.
 #[derive(clap::Args, Debug)]
-pub struct CompareArgs {
+pub(super) struct CompareArgs {
     /// Try this: concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE,
     /// resolv=LINE; several are tried together
     #[arg(long, required = true, value_name = "REMEDY", value_parser = remedy)]
@@ -262,7 +262,7 @@ pub struct CompareArgs {
 
 impl CompareArgs {
     /// Sees which `--with` stand behind `--versus`; `found` is what clap found.
-    pub fn order(&mut self, found: &clap::ArgMatches) {
+    pub(super) fn order(&mut self, found: &clap::ArgMatches) {
         let first = found.indices_of("versus").and_then(|mut indices| indices.next());
         let behind = |index: &usize| first.is_some_and(|first| *index > first);
         self.with_behind_versus =
@@ -272,7 +272,7 @@ impl CompareArgs {
 
 /// Arguments of `report`.
 #[derive(clap::Args, Debug)]
-pub struct ReportArgs {
+pub(super) struct ReportArgs {
     /// The recording
     pub file: PathBuf,
     /// As what to show it
@@ -285,7 +285,7 @@ pub struct ReportArgs {
 
 /// `--color`
 #[derive(ValueEnum, Clone, Copy, Debug, Default)]
-pub enum Color {
+pub(super) enum Color {
     /// On a terminal
     #[default]
     Auto,
@@ -297,7 +297,7 @@ pub enum Color {
 
 /// `watch --output`
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub(super) enum Output {
     /// A line an event, for people
     Text,
     /// The recording's lines, for machines
@@ -306,7 +306,7 @@ pub enum Output {
 
 /// `run --report`
 #[derive(ValueEnum, Clone, Copy, Debug, Default)]
-pub enum RunReport {
+pub(super) enum RunReport {
     /// For people
     #[default]
     Text,
@@ -318,7 +318,7 @@ pub enum RunReport {
 
 /// `report --format`
 #[derive(ValueEnum, Clone, Copy, Debug, Default)]
-pub enum Format {
+pub(super) enum Format {
     /// For people
     #[default]
     Text,
@@ -339,7 +339,7 @@ fn remedy(text: &str) -> Result<Remedy, String> {
 }
 
 /// A time with its unit, or a number of seconds; more than nothing.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     let other = || Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
     match seconds.or_else(other) {

@@ -12,7 +12,7 @@ use stats::gate::{FailOn, Floors};
 use super::args::{ExperimentArgs, duration};
 use super::options::{Common, GateAction, GateOptions, GateOutputs};
 
-pub const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Every run is cold unless --warm is given: fresh caches, removed afterwards; go.mod and go.sum are
 put back. `ab` runs both sides in one job, in random order: the sound way on noisy machines.
 A stored baseline judges time from five recordings on, each made by a call of `record --append`.
@@ -38,7 +38,7 @@ Examples:
 
 /// What the gate is to do.
 #[derive(Subcommand, Debug)]
-pub enum Gate {
+pub(super) enum Gate {
     /// Run a command several times and write a baseline
     #[command(after_help = EXAMPLES)]
     Record {
@@ -120,7 +120,7 @@ pub enum Gate {
 
 /// How to judge, and where to say it.
 #[derive(clap::Args, Debug)]
-pub struct JudgeArgs {
+pub(super) struct JudgeArgs {
     /// What fails the build: verdicts, and the tiers they count of [default: regressed,invalid]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "VERDICT|TIER")]
     pub fail_on: Vec<FailOnArg>,
@@ -141,7 +141,7 @@ pub struct JudgeArgs {
 
 /// `--fail-on`
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailOnArg {
+pub(super) enum FailOnArg {
     /// It got worse
     Regressed,
     /// More runs are needed; regressed and invalid as well
@@ -162,7 +162,7 @@ pub enum FailOnArg {
 
 /// `--floor`
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Floor {
+pub(super) enum Floor {
     /// A share
     Relative(f64),
     /// A time
@@ -183,7 +183,7 @@ fn floor(text: &str) -> Result<Floor, String> {
 const RUNS: u32 = 10;
 
 /// What is meant.
-pub fn options(gate: Gate, common: Common) -> Result<GateOptions, UserError> {
+pub(super) fn options(gate: Gate, common: Common) -> Result<GateOptions, UserError> {
     let none = JudgeArgs { fail_on: vec![], floor: vec![], json: None, markdown: None, junit: None };
     let (action, judge, experiment, max_runs, timeout, floors) = match gate {
         Gate::Record { out, append, timeout, experiment, command } => {

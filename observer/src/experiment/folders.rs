@@ -24,7 +24,7 @@ const MEMORY: &str = "/dev/shm";
 
 /// Folders of one experiment.
 #[derive(Debug)]
-pub struct Folders {
+pub(super) struct Folders {
     base: Private,
     /// Where the caches of a run are, when that is not in the base
     memory: Option<Private>,
@@ -41,7 +41,7 @@ struct Settings {
 
 impl Folders {
     /// Makes them, with the rights this process has now.
-    pub fn create(go: &GoEnv, cache: Cache) -> Result<Self, UserError> {
+    pub(super) fn create(go: &GoEnv, cache: Cache) -> Result<Self, UserError> {
         let beside = beside(go);
         let refused = |folder: &Path, error: &io::Error| {
             UserError::new(
@@ -75,12 +75,12 @@ impl Folders {
     }
 
     /// For what is kept and written between runs: as everybody calls it.
-    pub fn base(&self) -> &Path {
+    pub(super) fn base(&self) -> &Path {
         &self.base.path
     }
 
     /// The same folder, as this process reaches it whatever becomes of its path.
-    pub fn own(&self) -> PathBuf {
+    pub(super) fn own(&self) -> PathBuf {
         self.base.own()
     }
 
@@ -89,7 +89,7 @@ impl Folders {
     }
 
     /// Empties the caches of a run.
-    pub fn fresh(&self) -> io::Result<()> {
+    pub(super) fn fresh(&self) -> io::Result<()> {
         if self.cold.is_none() {
             return Ok(());
         }
@@ -99,7 +99,7 @@ impl Folders {
     }
 
     /// Variables of a run.
-    pub fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+    pub(super) fn variables(&self) -> Vec<(&'static str, PathBuf)> {
         let Some(cold) = &self.cold else { return Vec::new() };
         // The first folder of GOPATH is written to: its pkg/sumdb is fresh as well.
         let run = self.run().path.join("run");
@@ -118,7 +118,7 @@ impl Folders {
     }
 
     /// Removes all of it.
-    pub fn remove(&self) -> io::Result<()> {
+    pub(super) fn remove(&self) -> io::Result<()> {
         let memory = self.memory.as_ref().map_or(Ok(()), Private::remove);
         self.base.remove().and(memory)
     }
@@ -165,12 +165,12 @@ fn is_own(about: &fs::Metadata) -> bool {
 
 /// Folders that earlier experiments left behind: their process was killed, and so was its
 /// guardian.
-pub fn left_behind(go: &GoEnv) -> Vec<PathBuf> {
+pub(super) fn left_behind(go: &GoEnv) -> Vec<PathBuf> {
     notes(go).into_iter().filter(|(_, lives, _)| !lives).map(|(folder, ..)| folder).collect()
 }
 
 /// The folder of an experiment that goes on and keeps one of the same files.
-pub fn in_use(go: &GoEnv, originals: &Originals) -> Option<PathBuf> {
+pub(super) fn in_use(go: &GoEnv, originals: &Originals) -> Option<PathBuf> {
     let same = |(_, lives, note): &(PathBuf, bool, String)| *lives && originals.are_in(note);
     notes(go).into_iter().find(same).map(|(folder, ..)| folder)
 }
@@ -210,7 +210,7 @@ fn is_usable(folder: &Path) -> bool {
 
 /// Removes a folder with all that is in it; the go command makes its module cache read-only.
 /// Nothing is done where there is none.
-pub fn remove(folder: &Path) -> io::Result<()> {
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
     match fs::symlink_metadata(folder) {
         Ok(about) if about.is_dir() => {}
         Ok(_) => return Err(io::Error::other("it is no folder")),
@@ -231,7 +231,7 @@ pub fn remove(folder: &Path) -> io::Result<()> {
 }
 
 /// An empty file for a run's output, in place of an earlier one's.
-pub fn empty(path: &Path) -> io::Result<File> {
+pub(super) fn empty(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => create(path, 0o600),

@@ -19,7 +19,7 @@ const LAST_RUN: Duration = Duration::from_secs(60);
 
 /// The guardian, seen from the process it guards.
 #[derive(Debug)]
-pub struct Guardian {
+pub(super) struct Guardian {
     pid: Pid,
     pipe: File,
 }
@@ -27,7 +27,7 @@ pub struct Guardian {
 impl Guardian {
     /// Forks it. `clean` runs there, when this process ends without [`Guardian::done`]. Needs a
     /// process of one thread.
-    pub fn start(clean: impl FnOnce()) -> nix::Result<Self> {
+    pub(super) fn start(clean: impl FnOnce()) -> nix::Result<Self> {
         let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
         #[expect(unsafe_code, reason = "fork: only a process of its own outlives this one")]
         // SAFETY: this process has one thread, so the child's memory is in order.
@@ -47,18 +47,18 @@ impl Guardian {
     }
 
     /// A run begins in that process; it is waited for before anything is cleaned up.
-    pub fn running(&mut self, pid: u32) {
+    pub(super) fn running(&mut self, pid: u32) {
         // Without a guardian the experiment goes on as well.
         let _ = self.pipe.write_all(&pid.cast_signed().to_ne_bytes());
     }
 
     /// Its process.
-    pub fn pid(&self) -> Pid {
+    pub(super) fn pid(&self) -> Pid {
         self.pid
     }
 
     /// All has been done: the guardian goes.
-    pub fn done(mut self) {
+    pub(super) fn done(mut self) {
         let _ = self.pipe.write_all(&DONE.to_ne_bytes());
         drop(self.pipe);
         while waitpid(self.pid, None) == Err(Errno::EINTR) {}

@@ -24,11 +24,11 @@ const FILE_MAX: u64 = 256 << 20;
 /// Modules of a workspace that are kept.
 const MODULES_MAX: usize = 1000;
 /// Name of the file that says what the copies are.
-pub const NOTE: &str = "READ-ME";
+pub(super) const NOTE: &str = "READ-ME";
 
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Inode {
+pub(super) struct Inode {
     /// Device
     pub dev: u64,
     /// Number
@@ -64,11 +64,11 @@ struct Was {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Originals(Vec<Original>);
+pub(super) struct Originals(Vec<Original>);
 
 /// Why not every file is as it was.
 #[derive(Debug)]
-pub enum NotBack {
+pub(super) enum NotBack {
     /// A file cannot be written
     Failed(String),
     /// Somebody else has changed it, and it was left so
@@ -77,7 +77,7 @@ pub enum NotBack {
 
 impl Originals {
     /// Reads the files that a command in `cwd` may rewrite, too.
-    pub fn add(&mut self, cwd: &Path, argv: &[String], go: &GoEnv) -> io::Result<()> {
+    pub(super) fn add(&mut self, cwd: &Path, argv: &[String], go: &GoEnv) -> io::Result<()> {
         for path in files(cwd, argv, go) {
             if !self.0.iter().any(|known| known.path == path) {
                 self.0.extend(Original::take(path)?);
@@ -87,13 +87,13 @@ impl Originals {
     }
 
     /// The folders that they are in.
-    pub fn folders(&self) -> impl Iterator<Item = &OwnedFd> {
+    pub(super) fn folders(&self) -> impl Iterator<Item = &OwnedFd> {
         self.0.iter().map(|original| &original.folder)
     }
 
     /// Leaves copies in a folder, with a note of where they belong, for the case that nobody is
     /// left to put them back.
-    pub fn keep(&self, folder: &Path, shown: &Path) -> io::Result<()> {
+    pub(super) fn keep(&self, folder: &Path, shown: &Path) -> io::Result<()> {
         let mut note = format!(
             "goobserve (pid {}) runs an experiment here. While it does, and afterwards if it was killed\n\
              and this folder is still here, these are the files as they were:\n\n",
@@ -116,14 +116,14 @@ impl Originals {
     }
 
     /// Whether a note of another experiment names one of these files.
-    pub fn are_in(&self, note: &str) -> bool {
+    pub(super) fn are_in(&self, note: &str) -> bool {
         self.0.iter().any(|original| note.contains(&format!(" {}", original.path.display())))
     }
 
     /// Makes every file what it was; one that has not changed is not touched, and neither is one that
     /// a process wrote to which was no run's (`stranger`): what it was is kept beside it. Goes on
     /// after a failure, and returns the first.
-    pub fn put_back(&self, stranger: impl Fn(Inode) -> Option<u32>) -> Result<(), NotBack> {
+    pub(super) fn put_back(&self, stranger: impl Fn(Inode) -> Option<u32>) -> Result<(), NotBack> {
         let mut all = Ok(());
         for original in self.0.iter().filter(|original| !original.left.get()) {
             let done = original.put_back(&stranger).map_err(|error| {
@@ -247,7 +247,7 @@ impl Was {
 }
 
 /// An ordinary file.
-pub fn read(path: &Path) -> io::Result<(Vec<u8>, std::fs::Metadata)> {
+pub(super) fn read(path: &Path) -> io::Result<(Vec<u8>, std::fs::Metadata)> {
     // A pipe of that name must not hold this process up.
     content(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
 }
@@ -263,7 +263,7 @@ fn content(file: File) -> io::Result<(Vec<u8>, std::fs::Metadata)> {
 }
 
 /// A new file, never an old one and never through a link.
-pub fn create(path: &Path, mode: u32) -> io::Result<File> {
+pub(super) fn create(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 

@@ -15,7 +15,7 @@ pub struct Place {
 }
 
 /// Of a command that is started in `cwd`; what `sh -c` is given is looked into.
-pub fn place(cwd: &Path, argv: &[String]) -> Place {
+pub(super) fn place(cwd: &Path, argv: &[String]) -> Place {
     let nowhere = Place { folder: cwd.to_path_buf(), certain: false };
     match argv {
         [shell, option, script] if shell == "sh" && option == "-c" => {

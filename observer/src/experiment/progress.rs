@@ -10,7 +10,7 @@ use crate::say;
 
 /// Progress of one experiment.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     names: Vec<String>,
     rounds: usize,
     /// How long each arm's runs took, with all that was around them
@@ -22,13 +22,13 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing has run yet.
-    pub fn new(names: Vec<String>, rounds: usize, quiet: bool) -> Self {
+    pub(super) fn new(names: Vec<String>, rounds: usize, quiet: bool) -> Self {
         let took = vec![Vec::new(); names.len()];
         Self { names, rounds, took, terminal: std::io::stderr().is_terminal(), quiet, drawn: false }
     }
 
     /// This arm runs since then; `round` is `None` for the run that warms up.
-    pub fn tick(&mut self, round: Option<usize>, arm: usize, ran: &[usize], since: Instant) {
+    pub(super) fn tick(&mut self, round: Option<usize>, arm: usize, ran: &[usize], since: Instant) {
         if self.quiet || !self.terminal {
             return;
         }
@@ -41,12 +41,12 @@ impl Progress {
     }
 
     /// A run has ended.
-    pub fn ran(&mut self, arm: usize, took: Duration) {
+    pub(super) fn ran(&mut self, arm: usize, took: Duration) {
         self.took[arm].push(took);
     }
 
     /// A round has ended; walls by arm, nanoseconds.
-    pub fn round_ended(&mut self, round: Option<usize>, walls: &[u64]) {
+    pub(super) fn round_ended(&mut self, round: Option<usize>, walls: &[u64]) {
         self.clear();
         if self.quiet {
             return;
@@ -64,7 +64,7 @@ impl Progress {
     }
 
     /// Takes the line off the terminal.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             say::erase();
         }

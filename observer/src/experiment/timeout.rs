@@ -16,12 +16,12 @@ const GRACE: Duration = Duration::from_secs(3);
 const MOST: usize = 10_000;
 
 /// Makes orphans of later runs this process's children, so that they are found.
-pub fn adopt() {
+pub(super) fn adopt() {
     let _ = nix::sys::prctl::set_child_subreaper(true);
 }
 
 /// Ends the run. `keep` is a child that is none of it.
-pub fn end(child: &Child, job: &Job<'_>, keep: Option<Pid>) {
+pub(super) fn end(child: &Child, job: &Job<'_>, keep: Option<Pid>) {
     let pid = Pid::from_raw(child.id().cast_signed());
     let _ = kill(pid, Signal::SIGTERM);
     let until = Instant::now() + GRACE;

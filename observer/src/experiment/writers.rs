@@ -18,7 +18,7 @@ const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Writes to files of some folders, since they were last taken off the kernel's queue.
 #[derive(Debug, Default)]
-pub struct Writers {
+pub(super) struct Writers {
     group: Option<Fanotify>,
     /// The kernel dropped events: nobody can be blamed
     lost: bool,
@@ -29,7 +29,7 @@ pub struct Writers {
 
 impl Writers {
     /// Watches those folders from now on. It takes root; without, everything is the runs' own.
-    pub fn of<'a>(folders: impl Iterator<Item = &'a OwnedFd>) -> Self {
+    pub(super) fn of<'a>(folders: impl Iterator<Item = &'a OwnedFd>) -> Self {
         let first = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|ns| ns == *FIRST_PID_NAMESPACE);
         let group = first.then(|| watch(folders).ok()).flatten();
         // A fork of this process has other numbers; what it was before is still ours.
@@ -38,7 +38,7 @@ impl Writers {
 
     /// A run has ended that was this process, with all that its report lists; or without a report
     /// that lists everything, and then whoever wrote is one of it.
-    pub fn ran(&mut self, pid: Option<u32>, report: Option<&Report>) {
+    pub(super) fn ran(&mut self, pid: Option<u32>, report: Option<&Report>) {
         self.take();
         self.own.extend(pid);
         match report.filter(|report| report.loss.kernel_events_lost == 0) {
@@ -48,13 +48,13 @@ impl Writers {
     }
 
     /// A process that wrote to the file and was no run's.
-    pub fn stranger(&self, file: Inode) -> Option<u32> {
+    pub(super) fn stranger(&self, file: Inode) -> Option<u32> {
         let strange = |(written, pid): &&(Inode, u32)| *written == file && !self.own.contains(pid);
         self.writes.iter().filter(|_| !self.lost).find(strange).map(|(_, pid)| *pid)
     }
 
     /// Everything is as it was: what was written until now does not matter.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.take();
         self.writes.clear();
         self.lost = false;

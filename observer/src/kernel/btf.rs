@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Why the BTF could not be used.
 #[derive(Debug, Error)]
-pub enum BtfError {
+pub(super) enum BtfError {
     /// Not BTF, or not this machine's byte order
     #[error("the kernel's BTF has an unknown format")]
     Format,
@@ -154,7 +154,7 @@ fn named(strings: &[u8], offset: u32, name: &str) -> bool {
 
 /// What is reported of this kernel.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
+pub(super) struct Layout {
     /// Every offset the BPF programs use
     pub offsets: Offsets,
     /// `sock_send_length` and `sock_recv_length` are there (Linux 6.3)
@@ -162,7 +162,7 @@ pub struct Layout {
 }
 
 /// Looks for everything at once.
-pub fn layout(data: &[u8]) -> Result<Layout, BtfError> {
+pub(super) fn layout(data: &[u8]) -> Result<Layout, BtfError> {
     let btf = Btf::new(data)?;
     let lengths = btf.arguments("btf_trace_sock_send_length") == Some(3);
     Ok(Layout { offsets: offsets(&btf)?, lengths })

@@ -4,10 +4,10 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 
 /// Reads the diagnostics.
-pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
+pub(super) type Diagnostics = EbpfLogger<&'static dyn log::Log>;
 
 /// Takes the ring of the diagnostics. `None` in a release build, which has none.
-pub fn of(ebpf: &mut Ebpf) -> Option<Diagnostics> {
+pub(super) fn of(ebpf: &mut Ebpf) -> Option<Diagnostics> {
     EbpfLogger::init_with_logger(ebpf, &Stderr as &dyn log::Log).ok()
 }
 

@@ -17,7 +17,11 @@ const LONGEST: [&str; 3] = ["write_enter", "read_return", "sock_send_length"];
 
 /// Makes the maps and loads every program but those that are left out. Globals: the values of
 /// constants, by name.
-pub fn load(object: &[u8], globals: &HashMap<&str, &[u8]>, left_out: &dyn Fn(&str) -> bool) -> Result<Ebpf> {
+pub(super) fn load(
+    object: &[u8],
+    globals: &HashMap<&str, &[u8]>,
+    left_out: &dyn Fn(&str) -> bool,
+) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     // The verifier's last words are shown; its statistics come behind them.
     loader.verifier_log_level(VerifierLogLevel::DEBUG);

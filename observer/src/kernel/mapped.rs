@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::fd::AsRawFd as _;
 
 /// The bytes of a file that does not change.
-pub enum Mapped {
+pub(super) enum Mapped {
     /// Mapped: address and length
     Map(*const u8, usize),
     /// Read
@@ -16,7 +16,7 @@ pub enum Mapped {
 
 impl Mapped {
     /// Opens and maps, or reads.
-    pub fn open(path: &str) -> io::Result<Self> {
+    pub(super) fn open(path: &str) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let len = file.metadata()?.len() as usize;
         if len > 0 {

@@ -20,7 +20,7 @@ const TMPFS_OPTIONS: &CStr = c"size=256k,mode=755";
 
 /// Gives this process, and what it executes, that resolv.conf. Errno says why a step failed.
 #[expect(unsafe_code, reason = "between fork and exec only bare system calls are allowed")]
-pub fn resolv_conf(text: &[u8]) -> Result<(), Step> {
+pub(super) fn resolv_conf(text: &[u8]) -> Result<(), Step> {
     let null = std::ptr::null();
     let done = |result: libc::c_int, step| if result == 0 { Ok(()) } else { Err(step) };
     // SAFETY: every call is async-signal-safe; strings are constants that end with NUL, the

@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Longest message, bytes. Facts of a process are the longest: three paths of 4 KB.
-pub const MESSAGE_MAX: usize = 64 * 1024;
+pub(super) const MESSAGE_MAX: usize = 64 * 1024;
 /// Most descriptors in one message.
 const DESCRIPTORS_MAX: usize = 4;
 /// With so many messages waiting there is no room for what can be left out.
@@ -33,7 +33,7 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// One end of the seam.
 #[derive(Debug)]
-pub struct Seam {
+pub(crate) struct Seam {
     socket: OwnedFd,
     waiting: RefCell<Waiting>,
 }
@@ -47,13 +47,13 @@ struct Waiting {
 
 impl Seam {
     /// Both ends.
-    pub fn pair() -> io::Result<(Self, Self)> {
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Self::of(a), Self::of(b)))
     }
 
     /// An end that was inherited as descriptor `fd`.
-    pub fn inherited(fd: i32) -> io::Result<Self> {
+    pub(crate) fn inherited(fd: i32) -> io::Result<Self> {
         #[expect(unsafe_code, reason = "taking over an inherited descriptor")]
         // SAFETY: the agent put the socket there for this process alone; a number that is no
         // socket fails below and is closed.
@@ -72,7 +72,7 @@ impl Seam {
     ///
     /// # Errors
     /// Too long a message, or more waiting than the other side can be expected ever to read.
-    pub fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = encode(message)?;
         log::debug!("sends {}, {} bytes, {} descriptors", name(&bytes), bytes.len(), descriptors.len());
         if !self.is_waiting() && self.write(&bytes, descriptors)? {
@@ -91,23 +91,23 @@ impl Seam {
     }
 
     /// Whether there is room for a message that can be left out.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.waiting.borrow().messages.len() < ROOM
     }
 
     /// Sends a message that can be left out; whether it was not.
-    pub fn offer<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
+    pub(crate) fn offer<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
         self.has_room() && self.send(message, descriptors).is_ok()
     }
 
     /// Sends a message if it can go at once; whether it could.
-    pub fn try_send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
+    pub(crate) fn try_send<M: Serialize>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> bool {
         let sent = || encode(message).and_then(|bytes| self.write(&bytes, descriptors));
         !self.is_waiting() && sent().unwrap_or(false)
     }
 
     /// Whether messages wait for the socket to be writable.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.borrow().messages.is_empty()
     }
 
@@ -115,7 +115,7 @@ impl Seam {
     ///
     /// # Errors
     /// `WouldBlock` while some still waits.
-    pub fn flush(&self) -> io::Result<()> {
+    pub(crate) fn flush(&self) -> io::Result<()> {
         loop {
             let mut waiting = self.waiting.borrow_mut();
             let Some((bytes, descriptors)) = waiting.messages.front() else { return Ok(()) };
@@ -130,7 +130,7 @@ impl Seam {
     }
 
     /// What to poll this end for.
-    pub fn polled(&self) -> PollFd<'_> {
+    pub(crate) fn polled(&self) -> PollFd<'_> {
         let writable = if self.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
         PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | writable)
     }
@@ -158,7 +158,7 @@ impl Seam {
     ///
     /// # Errors
     /// `WouldBlock` when there is none; anything else when it is no message.
-    pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut bytes = vec![0; MESSAGE_MAX];
         let mut control = cmsg_space!([i32; DESCRIPTORS_MAX]);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
@@ -196,7 +196,7 @@ impl Seam {
     ///
     /// # Errors
     /// `TimedOut` when none has come by then.
-    pub fn receive_within<M: DeserializeOwned>(
+    pub(crate) fn receive_within<M: DeserializeOwned>(
         &self,
         limit: Duration,
     ) -> io::Result<Option<(M, Vec<OwnedFd>)>> {

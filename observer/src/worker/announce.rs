@@ -19,7 +19,7 @@ const LOAD_PERCENT: Ns = 2;
 
 /// What was reported.
 #[derive(Default)]
-pub struct Announcements {
+pub(super) struct Announcements {
     waits: Announcer,
     stalls: Reporter,
     ticks: u32,
@@ -31,7 +31,7 @@ impl Announcements {
     /// A tick, ten times a second: what is to be reported at `now`. `asleep`, as for the dashboard, is
     /// asked only when the detectors run. `clock` shows what they cost. `seen`: a look that was had for
     /// the dashboard.
-    pub fn tick(
+    pub(super) fn tick(
         &mut self,
         state: &State,
         now: Ns,
@@ -57,7 +57,7 @@ impl Announcements {
     }
 
     /// What was found by now.
-    pub fn look(
+    pub(super) fn look(
         &mut self,
         state: &State,
         now: Ns,
@@ -70,12 +70,12 @@ impl Announcements {
     }
 
     /// The last look at that command.
-    pub fn seen(&self, command: u32) -> Option<&Seen> {
+    pub(super) fn seen(&self, command: u32) -> Option<&Seen> {
         self.stalls.seen(command)
     }
 
     /// Why that command waits for what it waits for.
-    pub fn because(&self, command: u32) -> Option<&str> {
+    pub(super) fn because(&self, command: u32) -> Option<&str> {
         self.stalls.because(command)
     }
 }

@@ -13,7 +13,7 @@ use crate::kernel::Probes;
 use crate::seam::{FileId, Seam, ToAgent};
 
 /// What is known of a binary.
-pub struct Binary {
+pub(super) struct Binary {
     /// Where it was found first
     pub path: String,
     /// Its build information, when it is Go
@@ -27,7 +27,7 @@ pub struct Binary {
 
 /// Every binary that was looked at.
 #[derive(Default)]
-pub struct Binaries {
+pub(super) struct Binaries {
     known: HashMap<FileId, Binary>,
     first: Option<FileId>,
     too_large: u64,
@@ -35,7 +35,13 @@ pub struct Binaries {
 
 impl Binaries {
     /// Looks at a binary once, and asks the agent to probe it when it can be.
-    pub fn look(&mut self, file: FileId, path: &str, descriptor: OwnedFd, seam: &Seam) -> Result<&Binary> {
+    pub(super) fn look(
+        &mut self,
+        file: FileId,
+        path: &str,
+        descriptor: OwnedFd,
+        seam: &Seam,
+    ) -> Result<&Binary> {
         if let std::collections::hash_map::Entry::Vacant(entry) = self.known.entry(file) {
             let opened = File::from(descriptor);
             let cache = object::ReadCache::new(opened);
@@ -70,7 +76,7 @@ impl Binaries {
     /// What is known of a program by its inode alone: version and build of a go command that was
     /// looked at before; `None` for any other program. Where the kernel's numbers are not those
     /// that stat gives (overlayfs, btrfs) it is not found, and has to be looked at.
-    pub fn go_command(&self, exec: &Exec) -> Option<Go> {
+    pub(super) fn go_command(&self, exec: &Exec) -> Option<Go> {
         let binary = self.known.get(&file_of(exec))?;
         let build = binary.build.as_ref().filter(|build| build.is_go_command())?;
         Some(Go {
@@ -82,27 +88,27 @@ impl Binaries {
     }
 
     /// Whether a program was looked at, likewise.
-    pub fn knows(&self, exec: &Exec) -> bool {
+    pub(super) fn knows(&self, exec: &Exec) -> bool {
         self.known.contains_key(&file_of(exec))
     }
 
     /// The binary that was looked at first: with `run`, CMD's.
-    pub fn first(&self) -> Option<&Binary> {
+    pub(super) fn first(&self) -> Option<&Binary> {
         self.known.get(&self.first?)
     }
 
     /// How many were too large to look at.
-    pub const fn too_large(&self) -> u64 {
+    pub(super) const fn too_large(&self) -> u64 {
         self.too_large
     }
 
     /// The file's number may become another's.
-    pub fn forget(&mut self, file: FileId) {
+    pub(super) fn forget(&mut self, file: FileId) {
         self.known.remove(&file);
     }
 
     /// The agent's answer.
-    pub fn probed(&mut self, file: FileId, error: Option<String>) {
+    pub(super) fn probed(&mut self, file: FileId, error: Option<String>) {
         if let Some(binary) = self.known.get_mut(&file) {
             binary.asked = false;
             binary.refused = error;
@@ -110,12 +116,12 @@ impl Binaries {
     }
 
     /// Whether every binary so far is probed or refused.
-    pub fn settled(&self) -> bool {
+    pub(super) fn settled(&self) -> bool {
         self.known.values().all(|binary| !binary.asked)
     }
 
     /// Go binaries that could not be probed, with the reason.
-    pub fn not_probed(&self) -> impl Iterator<Item = &Binary> {
+    pub(super) fn not_probed(&self) -> impl Iterator<Item = &Binary> {
         self.known.values().filter(|binary| !binary.foreign && binary.refused.is_some())
     }
 }

@@ -36,7 +36,7 @@ const SUMMED_UP: usize = 20;
 
 /// What the keys ask of the observation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
+pub(super) enum Action {
     /// Nothing
     GoOn,
     /// The dashboard was left
@@ -44,7 +44,7 @@ pub enum Action {
 }
 
 /// A screen and what is looked at.
-pub struct Dashboard {
+pub(super) struct Dashboard {
     /// `None` once it was left
     screen: Option<Screen>,
     view: View,
@@ -57,7 +57,7 @@ pub struct Dashboard {
 
 impl Dashboard {
     /// Takes the terminal.
-    pub fn new(color: bool) -> io::Result<Self> {
+    pub(super) fn new(color: bool) -> io::Result<Self> {
         let theme = Theme { depth: Depth::of_this_terminal(color) };
         let screen = Some(Screen::take_live()?);
         let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
@@ -66,7 +66,7 @@ impl Dashboard {
     }
 
     /// None, but what the command prints is passed on.
-    pub fn left(file: File) -> Self {
+    pub(super) fn left(file: File) -> Self {
         let view = View::default();
         let (drawn_at, took) = (Instant::now(), Duration::ZERO);
         let mut left = Self { screen: None, view, output: None, drawn_at, took, dirty: false };
@@ -75,29 +75,29 @@ impl Dashboard {
     }
 
     /// The command prints into that file.
-    pub fn output(&mut self, file: File) {
+    pub(super) fn output(&mut self, file: File) {
         self.output = Some(Output { file, read: 0, kept_from: 0, lines: vec![String::new()] });
     }
 
     /// From now on everything is seen.
-    pub fn ready(&mut self) {
+    pub(super) fn ready(&mut self) {
         self.view.starting = false;
         self.dirty = true;
     }
 
     /// The latest look at that command, as it was drawn.
-    pub fn seen(&self, command: u32) -> Option<Seen> {
+    pub(super) fn seen(&self, command: u32) -> Option<Seen> {
         self.screen.as_ref()?.seen(command).cloned()
     }
 
     /// Something is new.
-    pub fn dirty(&mut self) {
+    pub(super) fn dirty(&mut self) {
         self.dirty = true;
     }
 
     /// Reads keys and draws, when there is something to draw. `asleep` is asked only then; `runs`:
     /// a clock is to go on.
-    pub fn turn(
+    pub(super) fn turn(
         &mut self,
         state: &State,
         now: Ns,
@@ -155,7 +155,7 @@ impl Dashboard {
     }
 
     /// Gives the terminal back and prints what the command printed meanwhile.
-    pub fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         if self.screen.take().is_some()
             && let Some(output) = &mut self.output
         {
@@ -164,7 +164,7 @@ impl Dashboard {
     }
 
     /// After the end: a line a command, in the scrollback.
-    pub fn summary(&mut self, state: &State) {
+    pub(super) fn summary(&mut self, state: &State) {
         self.leave();
         if let Some(output) = &mut self.output {
             output.read(true);

@@ -17,14 +17,14 @@ const DESCRIPTORS_MAX: usize = 1024;
 
 /// One look at the locks of the machine: of any number of waits each file is looked for once.
 #[derive(Default)]
-pub struct Looked {
+pub(super) struct Looked {
     locks: Option<String>,
     paths: HashMap<(u32, u64), Option<String>>,
 }
 
 impl Looked {
     /// What is known of a lock that a process waits for.
-    pub fn facts(&mut self, pid: u32, lock: &Lock) -> LockFacts {
+    pub(super) fn facts(&mut self, pid: u32, lock: &Lock) -> LockFacts {
         let locks = self.locks.get_or_insert_with(|| {
             let mut bytes = Vec::new();
             // Without it the holder is not known.

@@ -25,7 +25,7 @@ const TREES_MAX: usize = 4096;
 /// Processes that the agent is to look at. Few are asked at a time: those that end meanwhile need
 /// not be.
 #[derive(Default)]
-pub struct Looks {
+pub(super) struct Looks {
     wanted: VecDeque<u32>,
     /// In order of time
     later: VecDeque<(Ns, u32)>,
@@ -36,7 +36,7 @@ pub struct Looks {
 
 impl Looks {
     /// A program runs; whether it is the first time.
-    pub fn first(&mut self, dev: u32, ino: u64) -> bool {
+    pub(super) fn first(&mut self, dev: u32, ino: u64) -> bool {
         if self.seen.len() >= SEEN_MAX {
             self.seen.clear();
         }
@@ -44,13 +44,13 @@ impl Looks {
     }
 
     /// The agent could not be asked about a program: it is the first time again when it runs next.
-    pub fn unasked(&mut self, dev: u32, ino: u64) {
+    pub(super) fn unasked(&mut self, dev: u32, ino: u64) {
         self.seen.remove(&(dev, ino));
     }
 
     /// A program has gone: when that file runs again it is looked at as if for the first time. Where
     /// the kernel's numbers are others than stat's, all are.
-    pub fn forget(&mut self, file: FileId) {
+    pub(super) fn forget(&mut self, file: FileId) {
         let dev = (major(file.dev) << 20 | minor(file.dev)) as u32;
         if !self.seen.remove(&(dev, file.ino)) {
             self.seen.clear();
@@ -59,27 +59,27 @@ impl Looks {
 
     /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look
     /// would report stays unknown.
-    pub fn now(&mut self, pid: u32) {
+    pub(super) fn now(&mut self, pid: u32) {
         if self.wanted.len() < WANTED_MAX {
             self.wanted.push_back(pid);
         }
     }
 
     /// Looks at a process that began at `at` if it lasts.
-    pub fn later(&mut self, at: Ns, pid: u32) {
+    pub(super) fn later(&mut self, at: Ns, pid: u32) {
         if self.later.len() < WANTED_MAX {
             self.later.push_back((at + LATER_NS, pid));
         }
     }
 
     /// A process has ended.
-    pub fn ended(&mut self, pid: u32) {
+    pub(super) fn ended(&mut self, pid: u32) {
         self.later.retain(|(_, wanted)| *wanted != pid);
         self.wanted.retain(|wanted| *wanted != pid);
     }
 
     /// Asks for what is due at `now`.
-    pub fn ask(&mut self, now: Ns, seam: &Seam) {
+    pub(super) fn ask(&mut self, now: Ns, seam: &Seam) {
         while let Some((_, pid)) = self.later.pop_front_if(|(due, _)| *due <= now) {
             self.now(pid);
         }
@@ -94,7 +94,7 @@ impl Looks {
     }
 
     /// The agent has answered.
-    pub fn answered(&mut self, now: Ns, seam: &Seam) {
+    pub(super) fn answered(&mut self, now: Ns, seam: &Seam) {
         self.asked = self.asked.saturating_sub(1);
         self.ask(now, seam);
     }
@@ -103,11 +103,11 @@ impl Looks {
 /// Trees whose first query to a name server was seen: the agent is asked to look for stub
 /// resolvers, which may have been started since it last did.
 #[derive(Default)]
-pub struct StubLooks(HashSet<u32>);
+pub(super) struct StubLooks(HashSet<u32>);
 
 impl StubLooks {
     /// Whether the tree of a message to a name server had asked none yet, and the agent can be asked.
-    pub fn first_query(&mut self, header: &Header, seam: &Seam) -> bool {
+    pub(super) fn first_query(&mut self, header: &Header, seam: &Seam) -> bool {
         if header.root == STUBS || self.0.contains(&header.root) || !seam.has_room() {
             return false;
         }

@@ -8,7 +8,7 @@ const RESOLV_MAX: usize = 64 * 1024;
 const SERVERS_MAX: usize = 3;
 
 /// This machine; `resolv_conf` is what CMD sees instead of the machine's.
-pub fn machine(resolv_conf: Option<&str>) -> Machine {
+pub(super) fn machine(resolv_conf: Option<&str>) -> Machine {
     let own = || std::fs::read("/etc/resolv.conf").unwrap_or_default();
     let text = resolv_conf.map_or_else(own, |text| text.as_bytes().to_vec());
     let text = String::from_utf8_lossy(&text[..text.len().min(RESOLV_MAX)]).into_owned();
@@ -24,7 +24,7 @@ pub fn machine(resolv_conf: Option<&str>) -> Machine {
 }
 
 /// What a resolv.conf says, with the defaults of resolv.conf(5).
-pub fn resolver(text: &str) -> Resolver {
+pub(super) fn resolver(text: &str) -> Resolver {
     let mut resolver = Resolver { timeout_s: 5, attempts: 2, ..Resolver::default() };
     for line in text.lines() {
         let line = line.split(['#', ';']).next().unwrap_or_default();

@@ -47,7 +47,7 @@ const STRAYS_MAX: usize = 64;
 const GAP_NS: Ns = 2_000_000_000;
 
 /// Everything the worker knows, and where it goes.
-pub struct Observer {
+pub(super) struct Observer {
     task: Task,
     correlator: Correlator,
     state: State,
@@ -90,7 +90,7 @@ impl Observer {
     }
 
     /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
-    pub fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
+    pub(super) fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
         let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
         let session = Session {
@@ -165,12 +165,12 @@ impl Observer {
     }
 
     /// A command runs: the ring is to be looked at often.
-    pub fn busy(&self) -> bool {
+    pub(super) fn busy(&self) -> bool {
         self.task.child.is_some() || self.kept.expects() || self.correlator.running()
     }
 
     /// Something waits to be written.
-    pub const fn unflushed(&self) -> bool {
+    pub(super) const fn unflushed(&self) -> bool {
         self.unflushed
     }
 
@@ -184,7 +184,7 @@ impl Observer {
     }
 
     /// What the agent says about a binary or a process.
-    pub fn message(
+    pub(super) fn message(
         &mut self,
         message: ToWorker,
         descriptors: Vec<OwnedFd>,
@@ -265,7 +265,7 @@ impl Observer {
     }
 
     /// Takes what the ring has; `all` when nothing more comes.
-    pub fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
+    pub(super) fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
         let Self { looks, unexamined, .. } = self;
         // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
         let early = |bytes: &[u8]| {
@@ -398,7 +398,7 @@ impl Observer {
     }
 
     /// Ten times a second: intervals are reported, waits announced, files flushed.
-    pub fn tick(&mut self, ring: &Ring, seam: &Seam) {
+    pub(super) fn tick(&mut self, ring: &Ring, seam: &Seam) {
         let now = self.now();
         self.correlator.flush(self.settled(), &mut self.events);
         self.ticks = self.ticks.wrapping_add(1);
@@ -434,19 +434,19 @@ impl Observer {
     }
 
     /// There is a dashboard, or output to pass on.
-    pub const fn has_dashboard(&self) -> bool {
+    pub(super) const fn has_dashboard(&self) -> bool {
         self.dashboard.is_some()
     }
 
     /// From now on everything is seen.
-    pub fn ready(&mut self) {
+    pub(super) fn ready(&mut self) {
         if let Some(dashboard) = &mut self.dashboard {
             dashboard.ready();
         }
     }
 
     /// Keys are read, a frame is drawn. True: watching is over, and the agent is reported so.
-    pub fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) -> bool {
+    pub(super) fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) -> bool {
         let now = self.now();
         let runs = self.correlator.running();
         let Self { dashboard, state, correlator, task, .. } = self;

@@ -87,7 +87,7 @@ impl AtomicFile {
 }
 
 /// A file that grows while it is written, under its name from the beginning: a recording.
-pub struct Growing {
+pub(super) struct Growing {
     out: Box<dyn Write>,
     /// Of a regular file, with its inode
     place: Option<(Place, libc::ino_t)>,
@@ -95,7 +95,7 @@ pub struct Growing {
 
 impl Growing {
     /// Opens it, empty; an earlier file of that name is replaced. `passed`: as with [`AtomicFile::open`].
-    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
+    pub(super) fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
         let place = match Target::open(path, passed)? {
             Target::Stream(stream) => return Ok(Self { out: Box::new(stream), place: None }),
             Target::New(place) => place,
@@ -110,7 +110,7 @@ impl Growing {
     }
 
     /// Nothing was recorded: no trace is left.
-    pub fn abandon(self) {
+    pub(super) fn abandon(self) {
         let Some((place, number)) = self.place else { return };
         let now = fstatat(&place.folder, &*place.name, AtFlags::AT_SYMLINK_NOFOLLOW);
         if now.is_ok_and(|now| now.st_ino == number) {

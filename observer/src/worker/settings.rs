@@ -19,7 +19,7 @@ const ENVIRON_MAX: usize = 1 << 20;
 
 /// The environment of a process that runs the program at `path`; `None` when it is not known: that of a
 /// process that ends, or runs another program by now, reads as if it were empty.
-pub fn read_environ(pid: u32, path: &str, descriptor: OwnedFd) -> Option<Vec<u8>> {
+pub(super) fn read_environ(pid: u32, path: &str, descriptor: OwnedFd) -> Option<Vec<u8>> {
     let mut bytes = vec![0; ENVIRON_MAX];
     // In one call: the process may end between two, and what was read by then would look whole.
     let read = File::from(descriptor).read(&mut bytes).ok()?;
@@ -53,7 +53,7 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
-pub fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
+pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
         binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
     Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, true))
@@ -61,7 +61,7 @@ pub fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
 
 /// What `go env` would say; only what the binary itself says when the environment is not known.
 /// `same_files`: the command sees the same files as this process.
-pub fn settings(
+pub(super) fn settings(
     environ: Option<&[u8]>,
     binary: &Binary,
     path: &str,
@@ -94,7 +94,7 @@ pub fn settings(
 }
 
 /// The control group of cgroup v2, or else the longest of version 1's.
-pub fn cgroup_of(text: &str) -> Option<String> {
+pub(super) fn cgroup_of(text: &str) -> Option<String> {
     let path = |line: &str| line.splitn(3, ':').nth(2).map(str::to_owned);
     let unified = text.lines().find(|line| line.starts_with("0::")).and_then(path);
     let other = || text.lines().filter_map(path).max_by_key(String::len);

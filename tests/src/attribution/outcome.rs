@@ -53,17 +53,17 @@ impl Run {
 }
 
 /// What a pair lost.
-pub fn loss((without, with): &(Run, Run)) -> f64 {
+pub(super) fn loss((without, with): &(Run, Run)) -> f64 {
     with.wall - without.wall
 }
 
 /// What a phase gained in a pair.
-pub fn gain((without, with): &(Run, Run), phase: &str) -> f64 {
+pub(super) fn gain((without, with): &(Run, Run), phase: &str) -> f64 {
     with.blocked(phase) - without.blocked(phase)
 }
 
 /// What the parts of `local` and the CPU time gained in a pair; NaN when they are not known.
-pub fn local_gains((without, with): &(Run, Run)) -> [f64; 4] {
+pub(super) fn local_gains((without, with): &(Run, Run)) -> [f64; 4] {
     let parts = |run: &Run| {
         let [cpu, runqueue, disk] = run.local.unwrap_or([f64::NAN; 3]);
         [cpu, runqueue, disk, run.cpu.unwrap_or(f64::NAN)]

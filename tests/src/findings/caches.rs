@@ -16,7 +16,7 @@ use crate::lab::Lab;
 const WAYS: [&str; 4] = ["two folders", "by path", "by symbolic link", "by bind mount"];
 
 /// One table; a run shows all there is to see.
-pub fn table(_: usize) -> Result<Table> {
+pub(super) fn table(_: usize) -> Result<Table> {
     let lab = Lab::start()?;
     let mut table = Table::new(
         "A module downloaded and a package built, then cleaned:",

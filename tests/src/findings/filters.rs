@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::tls::Authority;
 
 /// One table.
-pub fn table(_: usize) -> Result<Table> {
+pub(super) fn table(_: usize) -> Result<Table> {
     let lab = Lab::start()?;
     lab.reset_host()?;
     let _silent = TcpListener::bind((lab.net.free(6), 443)).context("listen and say nothing")?;

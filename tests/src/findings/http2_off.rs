@@ -49,7 +49,7 @@ struct World {
 }
 
 /// Without loss, with it, and which Transports do without HTTP/2.
-pub const PARTS: &[Part] = &[
+pub(super) const PARTS: &[Part] = &[
     ("no-loss", |runs| table(&World::start()?, runs, "no segment is lost")),
     ("loss", |runs| {
         let world = World::start()?;

@@ -11,14 +11,14 @@ use crate::paths;
 
 /// A program and the folder it lives in.
 #[derive(Debug)]
-pub struct Program {
+pub(super) struct Program {
     _dir: TempDir,
     /// The executable
     pub path: PathBuf,
 }
 
 /// Builds a program of one file, of the standard library alone.
-pub fn build(source: &str) -> Result<Program> {
+pub(super) fn build(source: &str) -> Result<Program> {
     let dir = paths::temp("goobserve-program-").context("make a folder for a program")?;
     fs::write(dir.path().join("main.go"), source)?;
     fs::write(dir.path().join("go.mod"), "module program.test/p\n\ngo 1.25\n")?;

@@ -18,7 +18,7 @@ use crate::toolchains::{OWN, Toolchain};
 
 /// Which resolver it is; each before a good, a slow and a lossy name server; a stub in between; how
 /// often a download asks.
-pub const PARTS: &[Part] = &[
+pub(super) const PARTS: &[Part] = &[
     ("which", |_| which(&Lab::start()?)),
     ("good", |runs| resolvers(&Lab::start()?, runs, "answers at once", &DnsFaults::default())),
     ("slow", |runs| resolvers(&Lab::start()?, runs, "answers after 150 ms", &slow())),

@@ -46,7 +46,7 @@ const CASES: [Case; 5] = [
 ];
 
 /// Slow by 300 ms a response, and silent.
-pub const PARTS: &[Part] = &[
+pub(super) const PARTS: &[Part] = &[
     ("slow", |runs| slow(&Lab::start()?, runs)),
     ("silent", |runs| silent(&Lab::start()?, runs.div_ceil(3))),
 ];

@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 1000;
 const AT_ONCE: [usize; 4] = [1, 4, 16, 64];
 
 /// Server and clients share the machine's CPUs.
-pub fn table(runs: usize) -> Result<Table> {
+pub(super) fn table(runs: usize) -> Result<Table> {
     let program = programs::build(include_str!("storm.go"))?;
     let mut table = Table::new(
         format!(

@@ -15,7 +15,7 @@ use super::log::Slot;
 const CHUNK: usize = 16 * 1024;
 
 /// The rest of a body.
-pub struct TimedBody {
+pub(super) struct TimedBody {
     rest: Bytes,
     sent: u64,
     stall: Option<(u64, Duration)>,

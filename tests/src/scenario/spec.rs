@@ -166,7 +166,7 @@ pub struct ProxySpec {
 /// A delay before heads.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadSpec {
+pub(super) struct HeadSpec {
     pub(super) class: Class,
     pub(super) delay_ms: u64,
 }
@@ -174,7 +174,7 @@ pub struct HeadSpec {
 /// A pause in bodies, or their rate.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BodySpec {
+pub(super) struct BodySpec {
     pub(super) class: Class,
     #[serde(default)]
     pub(super) after_bytes: u64,
@@ -186,7 +186,7 @@ pub struct BodySpec {
 /// A status instead of a file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AnswerSpec {
+pub(super) struct AnswerSpec {
     pub(super) class: Class,
     pub(super) status: u16,
     /// Only for paths with this in them
@@ -196,7 +196,7 @@ pub struct AnswerSpec {
 /// A file of zeros.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FakeSpec {
+pub(super) struct FakeSpec {
     pub(super) class: Class,
     pub(super) bytes: usize,
 }
@@ -204,7 +204,7 @@ pub struct FakeSpec {
 /// `RST_STREAM`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ResetSpec {
+pub(super) struct ResetSpec {
     pub(super) class: Class,
     pub(super) code: u32,
     pub(super) times: u32,
@@ -213,7 +213,7 @@ pub struct ResetSpec {
 /// The class of a request, as the report names it; or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Class {
+pub(super) enum Class {
     Any,
     List,
     Latest,
@@ -245,7 +245,7 @@ pub struct WireSpec {
 /// SYNs that never arrive.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LostSynSpec {
+pub(super) struct LostSynSpec {
     pub(super) host: String,
     /// To its IPv6 address
     #[serde(default)]
@@ -257,14 +257,14 @@ pub struct LostSynSpec {
 /// Hellos that never arrive.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LostHelloSpec {
+pub(super) struct LostHelloSpec {
     pub(super) naming: String,
 }
 
 /// Random loss.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LossSpec {
+pub(super) struct LossSpec {
     pub(super) direction: DirectionSpec,
     pub(super) percent: u8,
     pub(super) after_bytes: u64,
@@ -273,7 +273,7 @@ pub struct LossSpec {
 /// Where packets go.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum DirectionSpec {
+pub(super) enum DirectionSpec {
     ToServer,
     ToClient,
 }
@@ -281,7 +281,7 @@ pub enum DirectionSpec {
 /// A connection that ends without a word.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DeathSpec {
+pub(super) struct DeathSpec {
     pub(super) host: String,
     pub(super) after_bytes: u64,
     /// All without it
@@ -291,7 +291,7 @@ pub struct DeathSpec {
 /// A receive window that is closed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ZeroWindowSpec {
+pub(super) struct ZeroWindowSpec {
     pub(super) host: String,
     pub(super) after_bytes: u64,
     pub(super) lasts_ms: u64,
@@ -325,7 +325,7 @@ impl MachineSpec {
 /// How two folders are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SharedCache {
+pub(super) enum SharedCache {
     Path,
     Link,
     Mount,

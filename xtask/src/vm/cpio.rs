@@ -9,7 +9,7 @@ const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
 /// An archive being written. Folders come by themselves.
-pub struct Archive<W> {
+pub(super) struct Archive<W> {
     out: W,
     /// Inode numbers; equal ones would be hard links
     entries: u32,
@@ -18,12 +18,12 @@ pub struct Archive<W> {
 
 impl<W: Write> Archive<W> {
     /// An empty one.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self { out, entries: 0, folders: HashSet::new() }
     }
 
     /// A file at that absolute path; everyone may run it.
-    pub fn file(&mut self, path: &Path, content: &[u8]) -> io::Result<()> {
+    pub(super) fn file(&mut self, path: &Path, content: &[u8]) -> io::Result<()> {
         if let Some(parent) = path.parent() {
             self.folder(parent)?;
         }
@@ -31,7 +31,7 @@ impl<W: Write> Archive<W> {
     }
 
     /// A folder at that absolute path, and those it lies in.
-    pub fn folder(&mut self, path: &Path) -> io::Result<()> {
+    pub(super) fn folder(&mut self, path: &Path) -> io::Result<()> {
         let name = name(path);
         if name.is_empty() || self.folders.contains(&name) {
             return Ok(());
@@ -45,7 +45,7 @@ impl<W: Write> Archive<W> {
     }
 
     /// Ends the archive.
-    pub fn end(mut self) -> io::Result<()> {
+    pub(super) fn end(mut self) -> io::Result<()> {
         self.entry("TRAILER!!!", 0, &[])?;
         self.out.flush()
     }

@@ -22,7 +22,7 @@ const MODULES: [&str; 4] = ["inet_diag", "tcp_diag", "udp_diag", "unix_diag"];
 const GOOBSERVE: &str = "/bin/goobserve";
 
 /// What goes in.
-pub struct Init<'a> {
+pub(super) struct Init<'a> {
     /// The workspace the suite is of
     pub workspace: &'a Workspace,
     /// The kernel that will run it
@@ -39,7 +39,7 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     /// Writes the archive; `scratch` is a folder for what is left out of it.
-    pub fn write(&self, to: File, scratch: &Path) -> Result<()> {
+    pub(super) fn write(&self, to: File, scratch: &Path) -> Result<()> {
         let mut archive = Archive::new(BufWriter::new(to));
         for folder in ["/bin", "/dev", "/proc", "/sys", "/etc", "/root", "/tmp", "/usr"] {
             archive.folder(Path::new(folder))?;

@@ -29,7 +29,7 @@ const LIMIT: u32 = 300;
 const STATUS: &str = "vm-status ";
 
 /// Runs the suite, or the tests of it whose names contain `filter`; the status is the suite's.
-pub fn vm(workspace: &Workspace, kernel: &str, suite: &str, filter: Option<&str>) -> Result<u8> {
+pub(crate) fn vm(workspace: &Workspace, kernel: &str, suite: &str, filter: Option<&str>) -> Result<u8> {
     let needed = || -> Result<(PathBuf, Kernel, PathBuf)> {
         ensure!(cfg!(target_arch = "x86_64"), "it is made for x86_64 only");
         let qemu = cmd::find("qemu-system-x86_64").context("qemu-system-x86_64 is not installed")?;

@@ -17,7 +17,7 @@ const SUITES: [&str; 7] =
 const FLAVOUR: &str = "-cloud-amd64";
 
 /// A kernel that is unpacked.
-pub struct Kernel {
+pub(super) struct Kernel {
     /// As `uname -r` says it
     pub release: String,
     /// What boots
@@ -27,13 +27,13 @@ pub struct Kernel {
 }
 
 /// An apt of its own, which knows all suites and installs nothing.
-pub struct Packages {
+pub(super) struct Packages {
     folder: PathBuf,
 }
 
 impl Packages {
     /// Reads the lists of packages, the first time.
-    pub fn open(folder: PathBuf) -> Result<Self> {
+    pub(super) fn open(folder: PathBuf) -> Result<Self> {
         let packages = Self { folder };
         let ready = packages.folder.join("ready");
         if ready.exists() {
@@ -66,7 +66,7 @@ impl Packages {
 
     /// The newest kernel whose version begins like that (`6.1`, `6.12.43`), of those that the mirror
     /// still has.
-    pub fn kernel(&self, version: &str) -> Result<Kernel> {
+    pub(super) fn kernel(&self, version: &str) -> Result<Kernel> {
         let known = cmd::stdout_of(self.apt("apt-cache").args(["pkgnames", "linux-image-"]))?;
         let mut why = None;
         for release in releases(&known, version) {
@@ -103,7 +103,7 @@ impl Packages {
     }
 
     /// A static busybox.
-    pub fn busybox(&self) -> Result<PathBuf> {
+    pub(super) fn busybox(&self) -> Result<PathBuf> {
         let folder = self.folder.join("busybox-static");
         if !folder.exists() {
             self.unpack("busybox-static", &folder)?;

@@ -1,7 +1,6 @@
 //! A command's spans in, stalls out: what cost time, why, and what may help. Pure, the same live
 //! and from a recording. One file a family; every threshold is in [`thresholds`]. [`live`] says
 //! which of them are to be reported while the command runs.
-#![deny(unreachable_pub)]
 
 pub mod advice;
 mod case;

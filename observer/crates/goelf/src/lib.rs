@@ -8,7 +8,6 @@
 //! assert_eq!(goelf::plan(&own[..]), Err(goelf::PlanError::NotGo)); // this test is no Go program
 //! # Ok::<(), std::io::Error>(())
 //! ```
-#![deny(unreachable_pub)]
 
 mod build_info;
 mod code;

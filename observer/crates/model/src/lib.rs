@@ -3,7 +3,6 @@
 //!
 //! What may leave the machine is decided here ([`redact`], [`anonymize`]), and so is how figures and
 //! foreign words are written ([`human`], [`words`], [`clean`]). Pure: time comes from events only.
-#![deny(unreachable_pub)]
 
 pub mod anonymize;
 mod certain;

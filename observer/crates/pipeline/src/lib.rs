@@ -15,7 +15,6 @@
 //! assert!(matches!(events[..], [.., model::Event { at_ns: 9, body: Body::End(_) }]));
 //! # Ok::<(), pipeline::replay::ReplayError>(())
 //! ```
-#![deny(unreachable_pub)]
 
 pub mod correlate;
 pub mod decode;

@@ -1,5 +1,4 @@
 //! Reports and events in, what people and programs read out.
-#![deny(unreachable_pub)]
 
 pub mod compare;
 pub mod gate;

@@ -10,7 +10,6 @@
 //! assert!((shift.estimate - 1.0).abs() < 0.05);
 //! assert_eq!(signed_rank(&slower), 1.0 / 64.0); // each of the six differences points one way
 //! ```
-#![deny(unreachable_pub)]
 
 pub mod compare;
 pub mod estimators;

@@ -22,7 +22,7 @@ use crate::run::Invoker;
 use crate::worker::AtomicFile;
 
 /// Reads a baseline.
-pub fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, UserError> {
+pub(super) fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, UserError> {
     let name = path.display().to_string();
     let cannot =
         |what: String| UserError::new(what, "make one with `goobserve gate record --out FILE -- CMD`");
@@ -44,25 +44,25 @@ pub fn read(path: &Path, invoker: &Invoker) -> Result<Baseline, UserError> {
 }
 
 /// Whether there is anything of that name.
-pub fn is_there(path: &Path, invoker: &Invoker) -> Result<bool, UserError> {
+pub(super) fn is_there(path: &Path, invoker: &Invoker) -> Result<bool, UserError> {
     let _user = AsUser::take(invoker)?;
     Ok(path.symlink_metadata().is_ok())
 }
 
 /// A file that will be written, opened before anything is run.
-pub fn create(path: &Path, invoker: &Invoker) -> Result<AtomicFile, UserError> {
+pub(super) fn create(path: &Path, invoker: &Invoker) -> Result<AtomicFile, UserError> {
     let _user = AsUser::take(invoker)?;
     AtomicFile::create(path)
 }
 
 /// Writes it.
-pub fn finish(file: AtomicFile, text: &str, invoker: &Invoker) -> Result<(), UserError> {
+pub(super) fn finish(file: AtomicFile, text: &str, invoker: &Invoker) -> Result<(), UserError> {
     let _user = AsUser::take(invoker)?;
     file.finish(text.as_bytes())
 }
 
 /// Files for the answer, open.
-pub struct Answers {
+pub(super) struct Answers {
     json: Option<AtomicFile>,
     markdown: Option<AtomicFile>,
     junit: Option<AtomicFile>,
@@ -70,7 +70,7 @@ pub struct Answers {
 
 impl Answers {
     /// Opens them.
-    pub fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, UserError> {
+    pub(super) fn open(outputs: &GateOutputs, invoker: &Invoker) -> Result<Self, UserError> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(|path| create(path, invoker)).transpose();
         Ok(Self {
             json: open(&outputs.json)?,
@@ -80,7 +80,12 @@ impl Answers {
     }
 
     /// Writes the answer into each, and to the job's page.
-    pub fn write(self, outcome: &Outcome, fail_on: FailOn, invoker: &Invoker) -> Result<(), UserError> {
+    pub(super) fn write(
+        self,
+        outcome: &Outcome,
+        fail_on: FailOn,
+        invoker: &Invoker,
+    ) -> Result<(), UserError> {
         let markdown = markdown::markdown(outcome, fail_on);
         let put =
             |file: Option<AtomicFile>, text: &str| file.map_or(Ok(()), |file| finish(file, text, invoker));
@@ -108,7 +113,7 @@ fn append(path: &OsStr, text: &str, invoker: &Invoker) -> Result<(), UserError> 
 }
 
 /// What a recording of an arm needs and reports do not report.
-pub fn around(modules: Option<&ModuleFiles>) -> Around {
+pub(super) fn around(modules: Option<&ModuleFiles>) -> Around {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cpu = name.map(|(_, name)| name.trim().to_owned());

@@ -19,7 +19,7 @@ use crate::say;
 
 impl Observer {
     /// The agent was killed: the recording is kept as far as it came.
-    pub fn cut_off(mut self) -> Result<()> {
+    pub(crate) fn cut_off(mut self) -> Result<()> {
         self.settle();
         self.flush();
         if let Some(dashboard) = &mut self.dashboard {
@@ -32,7 +32,7 @@ impl Observer {
     }
 
     /// CMD could not be started: no trace is left.
-    pub fn abandon(self) {
+    pub(crate) fn abandon(self) {
         if let Some(recorder) = self.recorder {
             recorder.into_inner().abandon();
         }
@@ -53,7 +53,7 @@ impl Observer {
 
     /// The observation is over: files and report.
     /// `status`: CMD's, as `waitpid` gives it.
-    pub fn finish(mut self, binaries: &Binaries, status: Option<i32>) -> Result<()> {
+    pub(crate) fn finish(mut self, binaries: &Binaries, status: Option<i32>) -> Result<()> {
         if let Some((pid, status)) = self.task.child.zip(status.map(ExitStatus::from_raw)) {
             // Its record may have been lost.
             self.correlator.ended(pid, (status.code(), status.signal()), &mut self.events);

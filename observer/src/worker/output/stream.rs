@@ -16,20 +16,20 @@ const PIECE: usize = 4096;
 
 /// An open stream.
 #[derive(Debug)]
-pub struct Stream {
+pub(super) struct Stream {
     file: File,
     patience: Duration,
 }
 
 impl Stream {
     /// Of an open file.
-    pub const fn new(file: File) -> Self {
+    pub(super) const fn new(file: File) -> Self {
         Self { file, patience: PATIENCE }
     }
 
     /// With less patience.
     #[cfg(test)]
-    pub const fn impatient(file: File, patience: Duration) -> Self {
+    pub(super) const fn impatient(file: File, patience: Duration) -> Self {
         Self { file, patience }
     }
 }

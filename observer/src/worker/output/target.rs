@@ -19,7 +19,7 @@ const ANOTHER: &str = "name another file";
 
 /// Where bytes go.
 #[derive(Debug)]
-pub enum Target {
+pub(super) enum Target {
     /// Into a new file
     New(Place),
     /// Into what is there
@@ -28,7 +28,7 @@ pub enum Target {
 
 /// A name in a folder. The folder stays the same whatever becomes of its path.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     pub folder: OwnedFd,
     pub name: OsString,
 }
@@ -52,7 +52,7 @@ impl Place {
     }
 
     /// Whether the name may be given to a new file: nobody has it, or a regular file of the user's.
-    pub fn is_free(&self) -> bool {
+    pub(super) fn is_free(&self) -> bool {
         let own = |there: FileStat| kind(&there) == SFlag::S_IFREG && there.st_uid == geteuid().as_raw();
         self.there().is_ok_and(|there| there.is_none_or(own))
     }
@@ -60,7 +60,7 @@ impl Place {
 
 impl Target {
     /// Looks at it, and opens what is no regular file. `passed`: the descriptor that the path means.
-    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
+    pub(super) fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
         if let Some(number) = number(path) {
             let descriptor = match passed {
                 Some(descriptor) => descriptor,
@@ -116,7 +116,7 @@ fn kind(about: &FileStat) -> SFlag {
 }
 
 /// The descriptor that a path means: `-` is stdout, `/dev/fd/63` is what a shell puts for `>(CMD)`.
-pub fn number(path: &Path) -> Option<i32> {
+pub(super) fn number(path: &Path) -> Option<i32> {
     match path.to_str()? {
         "-" | "/dev/stdout" => Some(1),
         "/dev/stderr" => Some(2),
@@ -185,7 +185,7 @@ pub fn distinct(paths: &[Option<&Path>]) -> Result<(), UserError> {
 }
 
 /// How a path is called in a complaint.
-pub fn named_by(path: &Path) -> String {
+pub(super) fn named_by(path: &Path) -> String {
     if path == Path::new("-") { "stdout".to_owned() } else { path.display().to_string() }
 }
 
@@ -206,7 +206,7 @@ fn foreign(path: &Path, about: &FileStat) -> UserError {
 }
 
 /// Why it cannot be opened, and what root may not expect.
-pub fn cannot(path: &Path, errno: Errno) -> UserError {
+pub(super) fn cannot(path: &Path, errno: Errno) -> UserError {
     let denied = matches!(errno, Errno::EACCES | Errno::EPERM);
     let hint = match errno {
         Errno::ENOENT => "make its folder first",
