@@ -111,7 +111,7 @@ enum Task {
     },
     /// Render README's pictures anew, into docs/pictures
     Pictures,
-    /// Fuzz one target, or each for a while (needs a nightly toolchain and cargo-fuzz)
+    /// Fuzz one target, or each for a while (cargo-fuzz is installed)
     Fuzz {
         /// The target; all of them without it
         target: Option<String>,
