@@ -1,0 +1,201 @@
+//! Facts in, sentences out.
+
+use std::fmt;
+
+use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen};
+use crate::human::{bytes, count, duration, duration_or_unknown, percent};
+
+impl fmt::Display for RequestSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(stream) = self.stream {
+            write!(f, "stream {stream}, ")?;
+        }
+        write!(f, "{}: ", self.path.as_deref().unwrap_or("a path that is not known"))?;
+        match self.head_ns {
+            Some(head) => write!(f, "head after {}, ", duration(head))?,
+            None => f.write_str("no head, ")?,
+        }
+        match self.took_ns {
+            Some(took) => write!(f, "ended after {}", duration(took)),
+            None => f.write_str("not ended"),
+        }
+    }
+}
+
+/// The sentence.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words { words } => f.write_str(words),
+            Self::RecordsLost { lost_ns } => {
+                write!(f, "records of {} of this time were lost", duration(*lost_ns))
+            }
+            Self::CountedAs { stall } => write!(f, "its time is counted as {stall}"),
+            Self::Query { query: _, name, qtype, attempt, server, rcode, ended, took_ns } => {
+                let took = duration(*took_ns);
+                write!(f, "{name} ({qtype}), attempt {attempt}, asked {server}: ")?;
+                match (rcode, ended) {
+                    (Some(rcode), _) => write!(f, "{rcode} after {took}"),
+                    (None, true) => write!(f, "no answer, given up after {took}"),
+                    (None, false) => write!(f, "no answer for {took}"),
+                }
+            }
+            Self::QueryForwarded { query: _, comm, server, took_ns } => {
+                write!(f, "{comm} passed it on to {server}, which ")?;
+                match took_ns {
+                    Some(took) => write!(f, "answered after {}", duration(*took)),
+                    None => f.write_str("did not answer"),
+                }
+            }
+            Self::BuiltWithoutCgo { path } => {
+                let path = path.as_deref().unwrap_or("the binary");
+                write!(f, "{path} is built with CGO_ENABLED=0 and has its own resolver only")
+            }
+            Self::TcpHandshake { connection: _, remote, retransmits, end, took_ns } => {
+                let how = match end {
+                    HandshakeEnd::Refused => "reset after",
+                    HandshakeEnd::GivenUp => "given up after",
+                    HandshakeEnd::Established => "established after",
+                    HandshakeEnd::Unanswered => "unanswered for",
+                };
+                write!(f, "SYN to {remote}")?;
+                match retransmits {
+                    0 => {}
+                    1 => f.write_str(", retransmitted once")?,
+                    n => write!(f, ", retransmitted {n} times")?,
+                }
+                write!(f, ": {how} {}", duration(*took_ns))
+            }
+            Self::ClientHelloUnanswered { connection: _, remote, hello_bytes, retransmits, waited_ns } => {
+                match hello_bytes {
+                    Some(bytes) => write!(f, "ClientHello of {bytes} bytes to {remote}, ")?,
+                    None => write!(f, "ClientHello of unknown size to {remote}, ")?,
+                }
+                match retransmits {
+                    0 => f.write_str("not retransmitted: the peer acknowledged it")?,
+                    n => {
+                        let segments = count(u64::from(*n), "segment");
+                        write!(f, "{segments} retransmitted: nothing acknowledged it")?;
+                    }
+                }
+                write!(f, "; no ServerHello for {}", duration(*waited_ns))
+            }
+            Self::ResetAfterHello { connection: _, remote, server_name, after_ns } => {
+                let name = server_name.as_deref().unwrap_or("no name");
+                write!(f, "RST from {remote} {} after the ClientHello for {name}", duration(*after_ns))
+            }
+            Self::TlsHandshake { connection: _, remote, server_hello_ns, rest_ns, rtt_ns } => write!(
+                f,
+                "{remote}: ServerHello after {}, {} until the handshake was done; RTT {}",
+                duration_or_unknown(*server_hello_ns),
+                duration_or_unknown(*rest_ns),
+                duration_or_unknown(*rtt_ns)
+            ),
+            Self::ProtocolDowngraded { connection: _, remote, offered, spoken, tls_version } => {
+                let version = tls_version.as_deref().unwrap_or("of unknown version");
+                write!(f, "{remote}: offered {}, spoken {spoken}, TLS {version}", offered.join(", "))
+            }
+            Self::HandshakeUnused { connection: _, local, took_ns } => {
+                write!(f, "{local}: {} of handshake", duration(*took_ns))
+            }
+            Self::ConnectionSilent { connection: _, local, remote, retransmits, rtt_ns, received_bytes } => {
+                write!(
+                    f,
+                    "{local} to {remote}: {retransmits} retransmissions meanwhile, RTT {}, {} received in all",
+                    duration_or_unknown(*rtt_ns),
+                    received_bytes.map_or_else(|| "?".to_owned(), bytes)
+                )
+            }
+            Self::ConnectionLossy { connection: _, remote, retransmits, out_of_order, rtt_ns } => write!(
+                f,
+                "{remote}: {} retransmitted, {out_of_order} received out of order, RTT {}",
+                count(*retransmits, "segment"),
+                duration_or_unknown(*rtt_ns)
+            ),
+            Self::WindowClosed { connection: _, remote, ours, times, longest_ns } => write!(
+                f,
+                "{remote}: {} window was 0 {}, the longest {}",
+                if *ours { "our" } else { "the peer's" },
+                count(*times, "time"),
+                duration(*longest_ns)
+            ),
+            Self::Goaway { connection: _, remote, code, requests } => {
+                write!(f, "{remote}: GOAWAY {code} after {}", count(u64::from(*requests), "request"))
+            }
+            Self::StreamLimit { connection: _, local, limit, requests } => write!(
+                f,
+                "{local}: SETTINGS_MAX_CONCURRENT_STREAMS {limit}, {}",
+                count(u64::from(*requests), "request")
+            ),
+            Self::RoundTrip { rtt_ns } => write!(f, "RTT {}", duration_or_unknown(*rtt_ns)),
+            Self::Request(request) => request.fmt(f),
+            Self::RequestRefused(request) => {
+                write!(f, "{} {request}", request.status.unwrap_or_default())
+            }
+            Self::ResponseBody {
+                request: _,
+                host: _,
+                path,
+                class: _,
+                module: _,
+                version: _,
+                body_bytes,
+                took_ns,
+            } => {
+                let size = body_bytes.map_or_else(|| "?".to_owned(), bytes);
+                write!(f, "{}: {size} in {}", path.as_deref().unwrap_or("?"), duration(*took_ns))
+            }
+            Self::Requests { host, requests, median_ns } => write!(
+                f,
+                "{} to {host}, half of them within {}",
+                count(*requests, "request"),
+                median_ns.map_or_else(|| "?".to_owned(), duration)
+            ),
+            Self::HandshakeUnanswered { connection: _, remote, tls, retransmits } => {
+                let what = if *tls { "ClientHello" } else { "SYN" };
+                write!(f, "{what} to {remote} unanswered, {retransmits} retransmitted")
+            }
+            Self::HandshakesUnanswered { host, handshakes } => {
+                write!(f, "{host}: {} unanswered", count(*handshakes, "handshake"))
+            }
+            Self::DownloadsAllowed { gomaxprocs, modules } => write!(
+                f,
+                "GOMAXPROCS {gomaxprocs}: that many downloads at once, {} asked for",
+                count(*modules, "module")
+            ),
+            Self::DownloadsFull { in_flight, idle_ns, wall_ns } => write!(
+                f,
+                "{} ({}) with {in_flight} in flight and no thread at work",
+                duration(*idle_ns),
+                percent(*idle_ns, *wall_ns)
+            ),
+            Self::LockWait { pid, path, holder_pid, waited_ns } => {
+                let path = path.as_deref().unwrap_or("?");
+                write!(f, "pid {pid} waited {} for {path}, ", duration(*waited_ns))?;
+                match holder_pid {
+                    Some(holder) => write!(f, "held by pid {holder}"),
+                    None => f.write_str("holder unknown"),
+                }
+            }
+            Self::Folder { name, path } => write!(f, "{}={path}", name.variable()),
+            Self::LocalTime { part, took_ns } => write!(f, "{} {}", duration(*took_ns), part.words()),
+            Self::ProcessIdle { comm, pid } => {
+                write!(f, "{comm} (pid {pid}), no query, no connection and no CPU in use")
+            }
+            Self::ProcessWaitedFor { args, pid } => {
+                write!(f, "waits for: {} (pid {pid})", args.join(" "))
+            }
+        }
+    }
+}
+
+impl LocalPart {
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Cpu => "on a CPU: unpacking and hashing",
+            Self::Runqueue => "waiting for a CPU: too few, or taken by others",
+            Self::Disk => "waiting for the disk",
+        }
+    }
+}
