@@ -42,7 +42,7 @@ pub const PROCESS_HELD: u32 = 1;
 
 /// [`Process::root`] of a local stub resolver: no tree, only what it sends to and receives from
 /// name servers is reported.
-pub const STUBS: u32 = u32::MAX;
+pub const LOCAL_RESOLVERS: u32 = u32::MAX;
 
 /// A thread that is followed, by tid.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -167,7 +167,7 @@ pub struct ProgramKey {
 }
 
 /// Trees that user space begins are numbered from here, the kernel side's from 2.
-pub const FOUND_TREES: u32 = 1 << 31;
+pub const PREEXISTING_TREES: u32 = 1 << 31;
 
 /// What the agent says of a thread that is not there any more, in place of a [`ThreadState`].
 pub const THREAD_GONE: u64 = 255;

@@ -5,9 +5,9 @@ use observer_common::{
     DATA_MAX, HTTP1_HEAD_END, HTTP1_HEAD_START, HTTP1_LAST_CHUNK, HTTP1_READ, Http1, Kind,
 };
 
+use crate::cursor::{Cursor, Direction, reader};
 use crate::emit;
 use crate::task::user;
-use crate::walk::{Direction, Walk, walker};
 
 /// Longest head that is copied, bytes; net/http's clients and servers send far shorter ones.
 const HEAD_MAX: u32 = 16 * 1024;
@@ -24,60 +24,60 @@ const END: u32 = u32::from_be_bytes(*b"\r\n\r\n");
 /// One byte of the search for the end of a head; 1 ends it. Its place is in the map value, so
 /// that the verifier need not follow it.
 #[inline(never)]
-extern "C" fn search(_: u64, state: *mut *mut Walk) -> i64 {
+extern "C" fn search(_: u64, state: *mut *mut Cursor) -> i64 {
     // SAFETY: the pointer on `head_end`'s stack to a value of the map.
     unsafe {
-        let walk = *state;
-        let Some(byte) = user::<u8>((*walk).buffer + u64::from((*walk).at)) else { return 1 };
-        (*walk).at += 1;
-        (*walk).window = (*walk).window << 8 | u32::from(byte);
-        i64::from((*walk).window == END)
+        let cursor = *state;
+        let Some(byte) = user::<u8>((*cursor).buffer + u64::from((*cursor).at)) else { return 1 };
+        (*cursor).at += 1;
+        (*cursor).window = (*cursor).window << 8 | u32::from(byte);
+        i64::from((*cursor).window == END)
     }
 }
 
 /// Looks for the end of the head in `len` bytes; how many belong to it are in `at` then.
 #[inline(never)]
-fn head_end(mut walk: *mut Walk, buffer: u64, len: u32) -> u64 {
+fn head_end(mut cursor: *mut Cursor, buffer: u64, len: u32) -> u64 {
     // SAFETY: the caller's map value; the callback and its state, as `bpf_loop` wants them.
     unsafe {
-        (*walk).buffer = buffer;
-        (*walk).at = 0;
-        bpf_loop(len, search as *mut _, (&raw mut walk).cast(), 0);
+        (*cursor).buffer = buffer;
+        (*cursor).at = 0;
+        bpf_loop(len, search as *mut _, (&raw mut cursor).cast(), 0);
     }
     0
 }
 
 /// A call's bytes.
 #[inline(always)]
-pub fn step(walk: *mut Walk, buffer: u64, len: u64) {
+pub fn step(cursor: *mut Cursor, buffer: u64, len: u64) {
     let len = len.min(u64::from(u32::MAX)) as u32;
-    let flags = head(walk, buffer, len) as u16 | last_chunk(buffer, len);
-    report(walk, flags, buffer, len);
+    let flags = head(cursor, buffer, len) as u16 | last_chunk(buffer, len);
+    report(cursor, flags, buffer, len);
 }
 
 /// The part of a call's bytes that belongs to a head: its length is in `at`. Flags of the event.
 #[inline(never)]
-fn head(walk: *mut Walk, buffer: u64, len: u32) -> u64 {
+fn head(cursor: *mut Cursor, buffer: u64, len: u32) -> u64 {
     // SAFETY: a value of the map.
     unsafe {
-        let received = (*walk).direction == Direction::Received as u32;
+        let received = (*cursor).direction == Direction::Received as u32;
         let mut flags = if received { HTTP1_READ } else { 0 };
-        if (*walk).in_head == 0 && len >= 4 && starts(buffer, received) {
+        if (*cursor).in_head == 0 && len >= 4 && starts(buffer, received) {
             flags |= HTTP1_HEAD_START;
-            (*walk).in_head = 1;
-            (*walk).head = 0;
-            (*walk).window = 0;
+            (*cursor).in_head = 1;
+            (*cursor).head = 0;
+            (*cursor).window = 0;
         }
-        (*walk).at = 0;
-        if (*walk).in_head != 0 {
-            head_end(walk, buffer, len.min(DATA_MAX as u32));
-            (*walk).head += (*walk).at;
-            let ended = (*walk).window == END;
+        (*cursor).at = 0;
+        if (*cursor).in_head != 0 {
+            head_end(cursor, buffer, len.min(DATA_MAX as u32));
+            (*cursor).head += (*cursor).at;
+            let ended = (*cursor).window == END;
             if ended {
                 flags |= HTTP1_HEAD_END;
             }
-            if ended || (*walk).head >= HEAD_MAX || (*walk).at < len {
-                (*walk).in_head = 0;
+            if ended || (*cursor).head >= HEAD_MAX || (*cursor).at < len {
+                (*cursor).in_head = 0;
             }
         }
         u64::from(flags)
@@ -100,13 +100,13 @@ fn last_chunk(buffer: u64, len: u32) -> u16 {
 
 /// Sends the call, with the bytes of the head.
 #[inline(never)]
-fn report(walk: *mut Walk, flags: u16, buffer: u64, len: u32) -> u64 {
+fn report(cursor: *mut Cursor, flags: u16, buffer: u64, len: u32) -> u64 {
     // SAFETY: a value of the map.
     unsafe {
-        let head = (*walk).at;
+        let head = (*cursor).at;
         let make = |to: *mut Http1| {
-            to.write(Http1 { tls: (*walk).tls, conn: (*walk).conn, len, head: (*walk).at });
-            (walker(walk), (*walk).now)
+            to.write(Http1 { tls: (*cursor).tls, conn: (*cursor).conn, len, head: (*cursor).at });
+            (reader(cursor), (*cursor).now)
         };
         if head == 0 {
             emit::made(Kind::Http1, flags, make);

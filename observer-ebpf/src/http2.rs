@@ -8,8 +8,8 @@ use observer_common::{
     Frame, Kind, Lost,
 };
 
+use crate::cursor::{Cursor, Stream, StreamKey, mode, reader};
 use crate::task::{Task, user};
-use crate::walk::{Stream, StreamKey, Walk, mode, walker};
 use crate::{STREAMS, emit};
 
 /// Length of the client's preface (RFC 9113, 3.4).
@@ -18,19 +18,19 @@ const PREFACE: u64 = 24;
 /// What the loop's callback needs.
 #[repr(C)]
 struct Loop {
-    walk: *mut Walk,
+    cursor: *mut Cursor,
     done: u64,
 }
 
 /// Reports the preface, a client's first bytes, and gives its length.
 #[inline(always)]
-pub unsafe fn preface(walk: *mut Walk, len: u64) -> u64 {
+pub unsafe fn preface(cursor: *mut Cursor, len: u64) -> u64 {
     if len < PREFACE {
         // SAFETY: the caller's map value.
-        unsafe { (*walk).mode = mode::OTHER };
-        report(walk, FRAME_LOST, 0);
+        unsafe { (*cursor).mode = mode::OTHER };
+        report(cursor, FRAME_LOST, 0);
     } else {
-        report(walk, FRAME_PREFACE | FRAME_LAST, 0);
+        report(cursor, FRAME_PREFACE | FRAME_LAST, 0);
     }
     PREFACE
 }
@@ -38,17 +38,17 @@ pub unsafe fn preface(walk: *mut Walk, len: u64) -> u64 {
 /// The frames in `buffer[from..len]`; the first may have begun in an earlier call, the last may
 /// go on in a later one.
 #[inline(always)]
-pub unsafe fn step(walk: *mut Walk, buffer: u64, from: u64, len: u64) {
+pub unsafe fn step(cursor: *mut Cursor, buffer: u64, from: u64, len: u64) {
     // SAFETY: the caller's map value.
     unsafe {
-        (*walk).buffer = buffer;
-        (*walk).at = from as u32;
-        (*walk).end = len.min(u64::from(u32::MAX)) as u32;
-        let mut state = Loop { walk, done: 0 };
+        (*cursor).buffer = buffer;
+        (*cursor).at = from as u32;
+        (*cursor).end = len.min(u64::from(u32::MAX)) as u32;
+        let mut state = Loop { cursor, done: 0 };
         bpf_loop(FRAMES_MAX, frame as *mut _, (&raw mut state).cast(), 0);
         if state.done == 0 {
-            (*walk).mode = mode::OTHER;
-            report(walk, FRAME_LOST, 0);
+            (*cursor).mode = mode::OTHER;
+            report(cursor, FRAME_LOST, 0);
         }
     }
 }
@@ -59,23 +59,23 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
     // SAFETY: the state on `step`'s stack, and the map value it points to.
     unsafe {
         let state = &mut *state;
-        let walk = state.walk;
-        if (*walk).at >= (*walk).end {
+        let cursor = state.cursor;
+        if (*cursor).at >= (*cursor).end {
             state.done = 1;
             return 1;
         }
-        if (*walk).have < HEADER {
-            if !header(walk) {
-                (*walk).mode = mode::OTHER;
+        if (*cursor).have < HEADER {
+            if !header(cursor) {
+                (*cursor).mode = mode::OTHER;
                 state.done = 1;
-                report(walk, FRAME_LOST, 0);
+                report(cursor, FRAME_LOST, 0);
                 return 1;
             }
-            if (*walk).have < HEADER {
+            if (*cursor).have < HEADER {
                 return 0;
             }
         }
-        payload(walk);
+        payload(cursor);
         0
     }
 }
@@ -83,105 +83,105 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
 /// Takes the frame header, or the next byte of one that is split. False when memory cannot be
 /// read.
 #[inline(always)]
-unsafe fn header(walk: *mut Walk) -> bool {
+unsafe fn header(cursor: *mut Cursor) -> bool {
     // SAFETY: the caller's map value.
     unsafe {
-        let from = (*walk).buffer + u64::from((*walk).at);
-        if (*walk).have == 0 {
-            (*walk).frame_ns = (*walk).now;
+        let from = (*cursor).buffer + u64::from((*cursor).at);
+        if (*cursor).have == 0 {
+            (*cursor).frame_ns = (*cursor).now;
         }
-        if (*walk).have == 0 && (*walk).end - (*walk).at >= HEADER {
+        if (*cursor).have == 0 && (*cursor).end - (*cursor).at >= HEADER {
             let Some(bytes) = user::<[u8; 9]>(from) else { return false };
             let mut n = 0;
             while n < 9 {
-                (*walk).header[n] = bytes[n];
+                (*cursor).header[n] = bytes[n];
                 n += 1;
             }
-            (*walk).have = HEADER;
-            (*walk).at += HEADER;
+            (*cursor).have = HEADER;
+            (*cursor).at += HEADER;
         } else {
             let Some(byte) = user::<u8>(from) else { return false };
-            let place = ((*walk).have & 15) as usize;
-            (*walk).header[place] = byte;
-            (*walk).have += 1;
-            (*walk).at += 1;
-            if (*walk).have < HEADER {
+            let place = ((*cursor).have & 15) as usize;
+            (*cursor).header[place] = byte;
+            (*cursor).have += 1;
+            (*cursor).at += 1;
+            if (*cursor).have < HEADER {
                 return true;
             }
         }
-        let h = &(*walk).header;
-        (*walk).len = u32::from(h[0]) << 16 | u32::from(h[1]) << 8 | u32::from(h[2]);
-        (*walk).frame_type = h[3];
-        (*walk).frame_flags = h[4];
-        (*walk).stream = u32::from_be_bytes([h[5], h[6], h[7], h[8]]) & 0x7fff_ffff;
-        (*walk).left = (*walk).len;
-        (*walk).offset = 0;
+        let h = &(*cursor).header;
+        (*cursor).len = u32::from(h[0]) << 16 | u32::from(h[1]) << 8 | u32::from(h[2]);
+        (*cursor).frame_type = h[3];
+        (*cursor).frame_flags = h[4];
+        (*cursor).stream = u32::from_be_bytes([h[5], h[6], h[7], h[8]]) & 0x7fff_ffff;
+        (*cursor).left = (*cursor).len;
+        (*cursor).offset = 0;
         true
     }
 }
 
 /// Takes what this buffer has of the frame's payload.
 #[inline(always)]
-unsafe fn payload(walk: *mut Walk) {
+unsafe fn payload(cursor: *mut Cursor) {
     // SAFETY: the caller's map value.
     unsafe {
-        let here = (*walk).end - (*walk).at;
-        let copied = is_copied((*walk).frame_type);
-        let mut n = if (*walk).left < here { (*walk).left } else { here };
+        let here = (*cursor).end - (*cursor).at;
+        let copied = is_copied((*cursor).frame_type);
+        let mut n = if (*cursor).left < here { (*cursor).left } else { here };
         if copied && n > DATA_MAX as u32 {
             n = DATA_MAX as u32;
         }
-        let from = (*walk).buffer + u64::from((*walk).at);
-        (*walk).at += n;
-        (*walk).left -= n;
-        if (*walk).left == 0 {
-            (*walk).have = 0;
+        let from = (*cursor).buffer + u64::from((*cursor).at);
+        (*cursor).at += n;
+        (*cursor).left -= n;
+        if (*cursor).left == 0 {
+            (*cursor).have = 0;
         }
         if copied {
-            slice(walk, from, n);
-        } else if (*walk).frame_type == kind::DATA {
-            data(walk, n);
+            slice(cursor, from, n);
+        } else if (*cursor).frame_type == kind::DATA {
+            data(cursor, n);
         }
-        (*walk).offset += n;
+        (*cursor).offset += n;
     }
 }
 
 /// `n` bytes at `from` of a frame that is copied.
 #[inline(never)]
-unsafe fn slice(walk: *mut Walk, from: u64, n: u32) -> u64 {
+unsafe fn slice(cursor: *mut Cursor, from: u64, n: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let last = (*walk).left == 0;
+        let last = (*cursor).left == 0;
         let flags = if last { FRAME_LAST } else { 0 };
         let mut bytes = 0;
-        if last && (*walk).frame_type == kind::RST_STREAM
-            || (*walk).frame_type == kind::HEADERS && (*walk).frame_flags & END_STREAM != 0
+        if last && (*cursor).frame_type == kind::RST_STREAM
+            || (*cursor).frame_type == kind::HEADERS && (*cursor).frame_flags & END_STREAM != 0
         {
             // A reset ends both directions; what counts is what was received.
-            let reset = (*walk).frame_type == kind::RST_STREAM;
-            bytes = forget(walk, if reset { 1 } else { (*walk).direction });
+            let reset = (*cursor).frame_type == kind::RST_STREAM;
+            bytes = forget(cursor, if reset { 1 } else { (*cursor).direction });
         }
-        if (*walk).offset >= FRAME_COPY_MAX {
+        if (*cursor).offset >= FRAME_COPY_MAX {
             if last {
-                report(walk, flags | FRAME_CUT, bytes);
+                report(cursor, flags | FRAME_CUT, bytes);
             }
         } else if n == 0 {
             if last {
-                report(walk, flags, bytes);
+                report(cursor, flags, bytes);
             }
-        } else if copy(walk, flags, bytes, from, n) == 0 {
-            report(walk, flags | FRAME_CUT, bytes);
+        } else if copy(cursor, flags, bytes, from, n) == 0 {
+            report(cursor, flags | FRAME_CUT, bytes);
         }
     }
     0
 }
 
 #[inline(never)]
-unsafe fn data(walk: *mut Walk, n: u32) -> u64 {
+unsafe fn data(cursor: *mut Cursor, n: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let key = key(walk, (*walk).direction);
-        let ends = (*walk).left == 0 && (*walk).frame_flags & END_STREAM != 0;
+        let key = key(cursor, (*cursor).direction);
+        let ends = (*cursor).left == 0 && (*cursor).frame_flags & END_STREAM != 0;
         let mut bytes = u64::from(n);
         if let Some(stream) = STREAMS.get_ptr_mut(&key) {
             (*stream).bytes += u64::from(n);
@@ -191,26 +191,30 @@ unsafe fn data(walk: *mut Walk, n: u32) -> u64 {
         }
         if ends {
             let _ = STREAMS.remove(&key);
-            report(walk, FRAME_LAST, bytes);
+            report(cursor, FRAME_LAST, bytes);
         }
     }
     0
 }
 
 #[inline(always)]
-unsafe fn key(walk: *mut Walk, direction: u32) -> StreamKey {
+unsafe fn key(cursor: *mut Cursor, direction: u32) -> StreamKey {
     // SAFETY: the caller's map value.
     unsafe {
-        StreamKey { began_ns: (*walk).began_ns, pid: (*walk).pid, stream: (*walk).stream | direction << 31 }
+        StreamKey {
+            began_ns: (*cursor).began_ns,
+            pid: (*cursor).pid,
+            stream: (*cursor).stream | direction << 31,
+        }
     }
 }
 
 /// The stream ends: how many bytes it had.
 #[inline(never)]
-unsafe fn forget(walk: *mut Walk, direction: u32) -> u64 {
+unsafe fn forget(cursor: *mut Cursor, direction: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let key = key(walk, direction);
+        let key = key(cursor, direction);
         let Some(stream) = STREAMS.get_ptr_mut(&key) else { return 0 };
         let bytes = (*stream).bytes;
         let _ = STREAMS.remove(&key);
@@ -219,44 +223,44 @@ unsafe fn forget(walk: *mut Walk, direction: u32) -> u64 {
 }
 
 #[inline(always)]
-unsafe fn direction(walk: *mut Walk) -> u16 {
+unsafe fn direction(cursor: *mut Cursor) -> u16 {
     // SAFETY: the caller's map value.
-    if unsafe { (*walk).direction } == 1 { FRAME_READ } else { 0 }
+    if unsafe { (*cursor).direction } == 1 { FRAME_READ } else { 0 }
 }
 
 /// Writes the frame as an event, member by member: as a whole it would lie on the stack first.
 #[inline(always)]
-unsafe fn event(walk: *mut Walk, stream_bytes: u64, to: *mut Frame) -> (Task, u64) {
+unsafe fn event(cursor: *mut Cursor, stream_bytes: u64, to: *mut Frame) -> (Task, u64) {
     // SAFETY: the caller's map value, and the place for the event.
     unsafe {
-        (*to).tls = (*walk).tls;
-        (*to).conn = (*walk).conn;
-        (*to).stream = (*walk).stream;
-        (*to).len = (*walk).len;
-        (*to).frame_type = (*walk).frame_type;
-        (*to).frame_flags = (*walk).frame_flags;
+        (*to).tls = (*cursor).tls;
+        (*to).conn = (*cursor).conn;
+        (*to).stream = (*cursor).stream;
+        (*to).len = (*cursor).len;
+        (*to).frame_type = (*cursor).frame_type;
+        (*to).frame_flags = (*cursor).frame_flags;
         (*to).pad = [0; 2];
-        (*to).offset = (*walk).offset;
+        (*to).offset = (*cursor).offset;
         (*to).stream_bytes = stream_bytes;
-        (*to).start_ns = (*walk).frame_ns;
-        (walker(walk), (*walk).now)
+        (*to).start_ns = (*cursor).frame_ns;
+        (reader(cursor), (*cursor).now)
     }
 }
 
 /// Sends the frame with `n` bytes of its payload; 0 when it was lost.
 #[inline(never)]
-unsafe fn copy(walk: *mut Walk, flags: u16, bytes: u64, from: u64, n: u32) -> u64 {
+unsafe fn copy(cursor: *mut Cursor, flags: u16, bytes: u64, from: u64, n: u32) -> u64 {
     // SAFETY: the caller's map value.
     unsafe {
-        let flags = flags | direction(walk);
-        u64::from(emit::with_user(Kind::Frame, flags, from, n, |to| event(walk, bytes, to)))
+        let flags = flags | direction(cursor);
+        u64::from(emit::with_user(Kind::Frame, flags, from, n, |to| event(cursor, bytes, to)))
     }
 }
 
 /// Sends the frame without payload.
 #[inline(never)]
-fn report(walk: *mut Walk, flags: u16, bytes: u64) -> u64 {
+fn report(cursor: *mut Cursor, flags: u16, bytes: u64) -> u64 {
     // SAFETY: a value of the map.
-    unsafe { emit::made(Kind::Frame, flags | direction(walk), |to| event(walk, bytes, to)) };
+    unsafe { emit::made(Kind::Frame, flags | direction(cursor), |to| event(cursor, bytes, to)) };
     0
 }

@@ -27,7 +27,7 @@
 //! - **Small frames.** A program of a uprobe can be preempted and run by another task on the same CPU. From
 //!   Linux 6.13 on a function with 64 bytes of stack and more has them in memory of the program's and the
 //!   CPU's, which both would write to: a panic. So none that a uprobe runs has more than 48 (a test measures
-//!   the object's), and what a step needs lies in the map value of its walk. Raw tracepoints are counted by
+//!   the object's), and what a step needs lies in the map value of its cursor. Raw tracepoints are counted by
 //!   CPU: the kernel skips a second run.
 //! - **Go's crypto/tls.** Entry probes sit behind the stack check (a probe on the first byte fires
 //!   again when the stack grows); results are read at each RET. The place in the frames lives in a map
@@ -41,8 +41,8 @@
 //! no `format` files) and no hooks on system calls (two on every call cost 33 ms of the 50 ms that BPF
 //! took of a download; connects, closes and descriptors need not be followed when the socket is the
 //! key). A query without an answer is given up when it is retried, or after the resolver's
-//! time-out, not at the `close` of its socket. What a stub resolver asks is a command's when the stub
-//! listens where the command asked, or another stub asked it on the command's behalf. Peers' windows
+//! time-out, not at the `close` of its socket. What a stub resolver asks is a command's when the local resolver
+//! listens where the command asked, or another local resolver asked it on the command's behalf. Peers' windows
 //! are read from the segment, because `tcp_probe` runs before the socket has them; retransmissions that
 //! failed are not counted (Linux 6.17 reports them through the same tracepoint); HPACK and DNS readers are our own (the crates were
 //! refused for cost or because they refuse cut messages; they are the fuzzers' oracles).
@@ -53,12 +53,12 @@
 
 mod atomic;
 mod channels;
+mod cursor;
 mod emit;
 mod http1;
 mod http2;
 mod probes;
 mod task;
-mod walk;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
@@ -68,8 +68,8 @@ use observer_common::{
 };
 
 use crate::channels::{Channel, Sock};
+use crate::cursor::{Cursor, CursorKey, Stream, StreamKey};
 use crate::probes::go_tls::{Call, CallKey};
-use crate::walk::{Stream, StreamKey, Walk, WalkKey};
 
 /// Events to user space.
 #[map]
@@ -94,7 +94,7 @@ static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0)
 static SOCKS: HashMap<u64, Sock> = HashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Sockets that the agent found, by cookie, until their first event.
 #[map]
-static FOUND: HashMap<u64, PreexistingSocket> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+static PREEXISTING: HashMap<u64, PreexistingSocket> = HashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Programs that the agent has looked at: 0 for one that is followed, else until when it is not
 /// asked about again (`CLOCK_MONOTONIC`, nanoseconds). LRU: nothing says that a file is gone.
 #[map]
@@ -107,7 +107,7 @@ static CHANNELS: LruHashMap<u64, Channel> = LruHashMap::with_max_entries(SOCKETS
 static CONNECTIONS: LruHashMap<FdKey, Connected> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Directions of TLS connections. LRU: nothing says that a `tls.Conn` is gone.
 #[map]
-static WALKS: LruHashMap<WalkKey, Walk> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+static CURSORS: LruHashMap<CursorKey, Cursor> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Calls of crypto/tls that have not returned, by goroutine.
 #[map]
 static CALLS: LruHashMap<CallKey, Call> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);

@@ -1,6 +1,6 @@
 //! Who is running: the one look-up that reports an unobserved process.
 
-use observer_common::{Process, STUBS, Thread};
+use observer_common::{LOCAL_RESOLVERS, Process, Thread};
 use zerocopy::FromBytes;
 
 use crate::{PROCESSES, THREADS};
@@ -35,12 +35,12 @@ pub fn of(root: u32) -> Task {
 /// The current thread when its process is observed.
 #[inline(always)]
 pub fn current() -> Option<(Task, *mut Process)> {
-    current_or_stub().filter(|(task, _)| task.root != STUBS)
+    current_or_local_resolver().filter(|(task, _)| task.root != LOCAL_RESOLVERS)
 }
 
-/// As [`current`], and of a stub resolver's process, whose tree is [`STUBS`].
+/// As [`current`], and of a stub resolver's process, whose tree is [`LOCAL_RESOLVERS`].
 #[inline(always)]
-pub fn current_or_stub() -> Option<(Task, *mut Process)> {
+pub fn current_or_local_resolver() -> Option<(Task, *mut Process)> {
     let (pid, tid) = ids();
     let process = PROCESSES.get_ptr_mut(&pid)?;
     // SAFETY: a value of the map.
@@ -50,10 +50,10 @@ pub fn current_or_stub() -> Option<(Task, *mut Process)> {
 
 /// A stub resolver that ends, or becomes another program, is none any more.
 #[inline(always)]
-pub fn forget_stub(pid: u32) {
+pub fn forget_local_resolver(pid: u32) {
     if let Some(process) = PROCESSES.get_ptr_mut(&pid)
         // SAFETY: a value of the map.
-        && unsafe { (*process).root } == STUBS
+        && unsafe { (*process).root } == LOCAL_RESOLVERS
     {
         let _ = PROCESSES.remove(&pid);
     }

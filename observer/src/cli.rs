@@ -84,7 +84,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
         Ok(parsed)
     });
     let parsed = parsed.map_err(|error| stop(&error, color))?;
-    request(parsed).map_err(|refusal| EarlyExit { status: 2, text: refusal.what, hint: refusal.hint, color })
+    request(parsed).map_err(|user_error| EarlyExit {
+        status: 2,
+        text: user_error.what,
+        hint: user_error.hint,
+        color,
+    })
 }
 
 fn request(args: Args) -> Result<(Request, Common), UserError> {

@@ -19,9 +19,9 @@ pub fn with_hint(what: &str, hint: &str) {
     put(&complaint(what, hint, false));
 }
 
-/// The same, of a refusal.
-pub fn refusal(refusal: &UserError) {
-    with_hint(&refusal.what, &refusal.hint);
+/// The same, of a user error.
+pub fn user_error(user_error: &UserError) {
+    with_hint(&user_error.what, &user_error.hint);
 }
 
 /// The text of [`with_hint`].

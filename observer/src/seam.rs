@@ -9,7 +9,7 @@ mod socket;
 use std::path::PathBuf;
 
 use pipeline::correlate::preexisting::{
-    PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess,
+    LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets,
 };
 use serde::{Deserialize, Serialize};
 pub(crate) use socket::Seam;
@@ -173,12 +173,12 @@ pub(crate) enum ToWorker {
         file: FileId,
     },
     /// Local stub resolvers that are followed from now on
-    Stubs {
+    LocalResolvers {
         /// Their processes
-        stubs: Vec<StubProcess>,
+        local_resolvers: Vec<LocalResolver>,
     },
     /// A process that runs already, and is followed from now on
-    Found(Box<PreexistingProcess>),
+    Process(Box<PreexistingProcess>),
     /// Threads of such processes wait for these
     PreexistingLocks {
         /// Their tree
@@ -229,7 +229,7 @@ pub(crate) enum ToAgent {
     /// First message: no process of the user can look into the worker any more
     Hardened,
     /// What is this process?
-    Look {
+    Inspect {
         /// The process
         pid: u32,
     },
@@ -256,7 +256,7 @@ pub(crate) enum ToAgent {
         file: FileId,
     },
     /// A process asked a name server: which local stub resolvers are there, where it is?
-    Stubs {
+    LocalResolvers {
         /// The process
         pid: u32,
     },

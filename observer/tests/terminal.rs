@@ -378,7 +378,7 @@ mod linux {
             call.starts_with(&format!("{} 0x0 ", libc::SYS_read))
         };
         eventually("cat reads the terminal", reading);
-        tick(&mut progress, "during a question", &[reader.id()]);
+        tick(&mut progress, "during a query", &[reader.id()]);
         let _ = reader.kill();
         let _ = reader.wait();
         tick(
@@ -395,7 +395,7 @@ mod linux {
         let (status, seen) = Terminal::run("progress", &[]).end();
         assert_eq!(status, 0, "{seen}");
         assert!(seen.contains("\r\x1b[2mwith echo\x1b[0m\x1b[K\r"), "{seen:?}");
-        for silent in ["too early", "without echo", "during a question"] {
+        for silent in ["too early", "without echo", "during a query"] {
             assert!(!seen.contains(silent), "{silent}: {seen:?}");
         }
         let long =

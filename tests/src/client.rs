@@ -1,4 +1,4 @@
-//! A plain client of the lab's servers, for tests of the lab itself: one question, one request,
+//! A plain client of the lab's servers, for tests of the lab itself: one query, one request,
 //! no retry, no cache. Works for labs on loopback addresses only.
 
 use std::io::{Read, Write};
@@ -73,7 +73,7 @@ pub struct Reply {
     pub truncated: bool,
     /// The addresses
     pub addresses: Vec<Ipv4Addr>,
-    /// From the question to the answer, nanoseconds
+    /// From the query to the answer, nanoseconds
     pub took_ns: u64,
 }
 
@@ -82,7 +82,7 @@ pub fn ask_udp(lab: &Lab, name: &str, qtype: TYPE, limit: Duration) -> Result<Op
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(limit))?;
     let begun = monotonic_ns();
-    socket.send_to(&question(name, qtype)?, SocketAddr::from((lab.net.dns, 53)))?;
+    socket.send_to(&hypothesis(name, qtype)?, SocketAddr::from((lab.net.dns, 53)))?;
     let mut buffer = [0; 4096];
     match socket.recv(&mut buffer) {
         Ok(size) => reply(&buffer[..size], begun).map(Some),
@@ -92,11 +92,11 @@ pub fn ask_udp(lab: &Lab, name: &str, qtype: TYPE, limit: Duration) -> Result<Op
 
 /// Asks the lab's name server over TCP.
 pub fn ask_tcp(lab: &Lab, name: &str, qtype: TYPE) -> Result<Reply> {
-    let question = question(name, qtype)?;
+    let hypothesis = hypothesis(name, qtype)?;
     let mut stream = TcpStream::connect((lab.net.dns, 53))?;
     let begun = monotonic_ns();
-    stream.write_all(&(question.len() as u16).to_be_bytes())?;
-    stream.write_all(&question)?;
+    stream.write_all(&(hypothesis.len() as u16).to_be_bytes())?;
+    stream.write_all(&hypothesis)?;
     let mut size = [0; 2];
     stream.read_exact(&mut size)?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(size))];
@@ -104,12 +104,12 @@ pub fn ask_tcp(lab: &Lab, name: &str, qtype: TYPE) -> Result<Reply> {
     reply(&answer, begun)
 }
 
-fn question(name: &str, qtype: TYPE) -> Result<Vec<u8>> {
+fn hypothesis(name: &str, qtype: TYPE) -> Result<Vec<u8>> {
     let mut packet = Packet::new_query(7);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
-    let question =
+    let hypothesis =
         simple_dns::Question::new(Name::new(name)?, QTYPE::TYPE(qtype), QCLASS::CLASS(CLASS::IN), false);
-    packet.questions.push(question);
+    packet.questions.push(hypothesis);
     Ok(packet.build_bytes_vec()?)
 }
 

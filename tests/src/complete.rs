@@ -132,7 +132,7 @@ impl Download {
             .iter()
             .map(|q| ["name", "qtype", "transport", "rcode"].map(|key| text(q, key)))
             .map(|[name, qtype, transport, rcode]| (name, qtype, transport, rcode));
-        same("questions", reported, logged);
+        same("queries", reported, logged);
 
         // Here by what they carried, for the report joins requests to connections by itself.
         let carried = |index| requests.iter().filter(|request| request.connection == index).count() as u64;

@@ -1,5 +1,5 @@
 //! A name server over UDP and TCP. In go names with their addresses and [`DnsFaults`], out comes
-//! a log of questions. It answers A; AAAA with no addresses; other names with NXDOMAIN.
+//! a log of queries. It answers A; AAAA with no addresses; other names with NXDOMAIN.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,19 +21,19 @@ use crate::lock;
 pub struct DnsFaults {
     /// Before every answer
     pub delay: Duration,
-    /// Before answers to A questions, on top
+    /// Before answers to A queries, on top
     pub delay_a: Duration,
-    /// Before answers to AAAA questions, on top
+    /// Before answers to AAAA queries, on top
     pub delay_aaaa: Duration,
-    /// So many questions get no answer at all, from when the faults are set
+    /// So many queries get no answer at all, from when the faults are set
     pub drop_first: u32,
-    /// Of all questions, so many in a hundred get no answer, at random
+    /// Of all queries, so many in a hundred get no answer, at random
     pub lose_percent: u8,
     /// Before NXDOMAIN, on top
     pub delay_unknown: Duration,
-    /// AAAA questions get no answer at all
+    /// AAAA queries get no answer at all
     pub silent_aaaa: bool,
-    /// AAAA questions are answered with an address: [`v6`]'s
+    /// AAAA queries are answered with an address: [`v6`]'s
     pub aaaa: bool,
     /// Every answer is SERVFAIL
     pub servfail: bool,
@@ -43,7 +43,7 @@ pub struct DnsFaults {
     pub truncate: bool,
 }
 
-/// A question.
+/// A query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryRecord {
     /// The name, without the final dot
@@ -96,19 +96,19 @@ impl Dns {
         Ok(Self { shared })
     }
 
-    /// What happens to questions from now on.
+    /// What happens to queries from now on.
     pub fn set_faults(&self, faults: DnsFaults) {
         self.shared.to_drop.store(faults.drop_first, Ordering::SeqCst);
         self.shared.to_fail.store(faults.servfail_first, Ordering::SeqCst);
         *lock(&self.shared.faults) = faults;
     }
 
-    /// The questions so far, in the order of their arrival.
+    /// The queries so far, in the order of their arrival.
     pub fn log(&self) -> Vec<QueryRecord> {
         lock(&self.shared.log).clone()
     }
 
-    /// Empties the log. Call it when no question is open.
+    /// Empties the log. Call it when no query is open.
     pub fn take_log(&self) -> Vec<QueryRecord> {
         std::mem::take(&mut lock(&self.shared.log))
     }
@@ -134,7 +134,7 @@ async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else { continue };
         let shared = Arc::clone(&shared);
-        // A client that hangs up ends its connection; the log has its questions.
+        // A client that hangs up ends its connection; the log has its queries.
         tokio::spawn(async move { drop(serve_stream(stream, peer, &shared).await) });
     }
 }
@@ -171,7 +171,7 @@ pub fn v6(address: Ipv4Addr) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(address.octets()[3]))
 }
 
-/// Logs the question and waits as the faults say. The answer comes with its place in the log;
+/// Logs the query and waits as the faults say. The answer comes with its place in the log;
 /// `None` for what gets none.
 async fn reply(
     shared: &Shared,
@@ -182,13 +182,13 @@ async fn reply(
 ) -> Option<(usize, Vec<u8>)> {
     let faults = lock(&shared.faults).clone();
     let (record, answer) = {
-        let query = Packet::parse(message).ok()?;
-        let question = query.questions.first()?;
-        let name = question.qname.to_string();
+        let message = Packet::parse(message).ok()?;
+        let query = message.questions.first()?;
+        let name = query.qname.to_string();
         let known = shared.names.get(&name.to_ascii_lowercase());
         let truncated = faults.truncate && transport == "udp";
 
-        let mut reply = Packet::new_reply(query.id());
+        let mut reply = Packet::new_reply(message.id());
         reply.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
         let rcode = match known {
             _ if faults.servfail || Shared::is_of(&shared.to_fail) => (RCODE::ServerFailure, "SERVFAIL"),
@@ -198,17 +198,17 @@ async fn reply(
         *reply.rcode_mut() = rcode.0;
         if truncated {
             reply.set_flags(PacketFlag::TRUNCATION);
-        } else if let (Some(&address), "NOERROR", QTYPE::TYPE(asked)) = (known, rcode.1, question.qtype)
+        } else if let (Some(&address), "NOERROR", QTYPE::TYPE(asked)) = (known, rcode.1, query.qtype)
             && (asked == TYPE::A || asked == TYPE::AAAA && faults.aaaa)
         {
             let data = match asked {
                 TYPE::A => RData::A(A { address: address.into() }),
                 _ => RData::AAAA(AAAA { address: v6(address).into() }),
             };
-            reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, 60, data));
+            reply.answers.push(ResourceRecord::new(query.qname.clone(), CLASS::IN, 60, data));
         }
-        let qtype = qtype_name(question.qtype);
-        reply.questions.push(question.clone());
+        let qtype = qtype_name(query.qtype);
+        reply.questions.push(query.clone());
         let answer = reply.build_bytes_vec().ok()?;
         let record =
             QueryRecord { name, qtype, transport, peer, received_ns, answered_ns: None, rcode: rcode.1 };

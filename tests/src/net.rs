@@ -112,7 +112,7 @@ impl Net {
     }
 
     /// Where a stub resolver of the commands can listen: a loopback address that they see.
-    pub const fn stub(&self) -> Ipv4Addr {
+    pub const fn local_resolver(&self) -> Ipv4Addr {
         if self.spaces.is_some() { Ipv4Addr::new(127, 0, 0, 53) } else { self.free(4) }
     }
 

@@ -53,7 +53,7 @@ impl Fresh {
     }
 
     /// A place in its folder, on the same file system.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub fn neighbour(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 

@@ -70,7 +70,7 @@ fn worse(before: &Value, after: &Ran) -> Vec<String> {
     }
     let [was, is] = [before, &after.report].map(unanswered);
     if is > was {
-        worse.push(format!("{is} questions unanswered, not {was}"));
+        worse.push(format!("{is} queries unanswered, not {was}"));
     }
     worse
 }
@@ -141,7 +141,7 @@ fn behind_a_local_resolver_that_takes_its_time_nothing_is_proposed_that_makes_go
     if !can_run(test) {
         return;
     }
-    let scenario = named("dns-stub-changes-server").unwrap();
+    let scenario = named("dns-local-resolver-changes-server").unwrap();
     let ran = observe(&scenario, Duration::ZERO).unwrap();
     assert!(ran.status.success() && unanswered(&ran.report) > 0, "{}", ran.stderr);
     assert_eq!(lines(&ran.report), [""; 0]);

@@ -55,18 +55,18 @@ fn hard_links_symbolic_links_and_bind_mounts_are_the_same_binary() {
     let watching = Watching::start(&lab).unwrap();
     let fresh = Fresh::new().unwrap();
     for name in ["hard", "symbolic", "bind"] {
-        fs::create_dir(fresh.beside(name)).unwrap();
+        fs::create_dir(fresh.neighbour(name)).unwrap();
     }
-    fs::hard_link(fresh.binary(), fresh.beside("hard/go")).unwrap();
-    std::os::unix::fs::symlink(fresh.binary(), fresh.beside("symbolic/go")).unwrap();
-    fs::write(fresh.beside("bind/go"), "").unwrap();
+    fs::hard_link(fresh.binary(), fresh.neighbour("hard/go")).unwrap();
+    std::os::unix::fs::symlink(fresh.binary(), fresh.neighbour("symbolic/go")).unwrap();
+    fs::write(fresh.neighbour("bind/go"), "").unwrap();
     let mut starts = Vec::new();
     for (number, name) in ["go", "hard/go", "symbolic/go", "bind/go"].into_iter().enumerate() {
-        let mut start = fresh.download(&lab, &fresh.beside(name), number).unwrap();
+        let mut start = fresh.download(&lab, &fresh.neighbour(name), number).unwrap();
         let begin = |command: &mut Command| -> anyhow::Result<_> {
             // In a mount namespace that ends with the command.
             lab.net.inside(|| {
-                let (from, to) = (fresh.binary(), fresh.beside("bind/go"));
+                let (from, to) = (fresh.binary(), fresh.neighbour("bind/go"));
                 mount(Some(&from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
                 Ok(command.spawn()?)
             })?
@@ -83,23 +83,23 @@ fn one_binary_below_two_overlays_is_reported_once() {
     let Some(lab) = lab("one_binary_below_two_overlays_is_reported_once") else { return };
     let watching = Watching::start(&lab).unwrap();
     let fresh = Fresh::new().unwrap();
-    fs::create_dir(fresh.beside("image")).unwrap();
-    fs::rename(fresh.binary(), fresh.beside("image/go")).unwrap();
-    fs::create_dir(fresh.beside("empty")).unwrap();
-    fs::create_dir(fresh.beside("merged")).unwrap();
+    fs::create_dir(fresh.neighbour("image")).unwrap();
+    fs::rename(fresh.binary(), fresh.neighbour("image/go")).unwrap();
+    fs::create_dir(fresh.neighbour("empty")).unwrap();
+    fs::create_dir(fresh.neighbour("merged")).unwrap();
     let mut starts = Vec::new();
     // As containers of one image: different files for stat, one for the kernel's probes.
     for number in 0..3 {
-        let mut start = fresh.download(&lab, &fresh.beside("merged/go"), number).unwrap();
+        let mut start = fresh.download(&lab, &fresh.neighbour("merged/go"), number).unwrap();
         let begin = |command: &mut Command| -> anyhow::Result<_> {
             lab.net.inside(|| {
                 let layers = format!(
                     "lowerdir={}:{}",
-                    fresh.beside("image").display(),
-                    fresh.beside("empty").display()
+                    fresh.neighbour("image").display(),
+                    fresh.neighbour("empty").display()
                 );
                 let kind = Some("overlay");
-                mount(kind, &fresh.beside("merged"), kind, MsFlags::empty(), Some(layers.as_str()))?;
+                mount(kind, &fresh.neighbour("merged"), kind, MsFlags::empty(), Some(layers.as_str()))?;
                 Ok(command.spawn()?)
             })?
         };
@@ -127,8 +127,8 @@ fn a_binary_that_is_replaced_is_attached_to_again() {
     };
     run(0, &fresh);
     // As a package manager does: another file of that name.
-    other.copy_to(&fresh.beside("new")).unwrap();
-    fs::rename(fresh.beside("new"), fresh.binary()).unwrap();
+    other.copy_to(&fresh.neighbour("new")).unwrap();
+    fs::rename(fresh.neighbour("new"), fresh.binary()).unwrap();
     run(1, &other);
     // As `cp` does: other instructions in the same file, where the old ones had probes.
     fresh.copy_to(&fresh.binary()).unwrap();
@@ -157,7 +157,7 @@ fn another_toolchain_that_takes_over_is_attached_to() {
     let fresh = Fresh::new().unwrap();
     let version = format!("go{NEWEST}");
     // A GOROOT with a binary of its own, by the name that go looks for in PATH before it downloads.
-    let folder = fresh.beside("toolchain");
+    let folder = fresh.neighbour("toolchain");
     fs::create_dir_all(folder.join("bin")).unwrap();
     for entry in fs::read_dir(&toolchain.root).unwrap() {
         let entry = entry.unwrap();
@@ -205,7 +205,7 @@ fn in_a_container(test: &str, args: &[&str]) {
     let container = Container::start(&lab, 1).unwrap();
     let watching = Watching::start_with(&lab, args).unwrap();
     let fresh = Fresh::new().unwrap();
-    let place = fresh.beside("only-there");
+    let place = fresh.neighbour("only-there");
     fs::create_dir(&place).unwrap();
     let mut start = fresh.download(&lab, &place.join("go"), 0).unwrap();
     let group = format!("goobserve-test-{}", std::process::id());

@@ -22,8 +22,8 @@ fn check_finds_nothing_wrong_and_loads_every_program() {
 }
 
 #[test]
-fn every_request_and_question_is_reported() {
-    let Some(lab) = Lab::for_test("every_request_and_question_is_reported") else { return };
+fn every_request_and_query_is_reported() {
+    let Some(lab) = Lab::for_test("every_request_and_query_is_reported") else { return };
     for http1 in [false, true] {
         let download = Download::observe(&lab, &GoOptions { few: true, http1, ..GoOptions::default() });
         assert!(download.requests.len() > 30, "{} requests", download.requests.len());

@@ -100,9 +100,9 @@ fn downloads_ten_times(test: &str, options: &GoOptions) {
         let each =
             [(".info", modules), (".mod", mods), (".zip", modules), ("/lookup/", lookups), ("/supported", 1)];
         assert_eq!(kinds, BTreeMap::from(each));
-        let questions = lab.dns.take_log();
-        assert!(questions.iter().all(|q| q.name == PROXY_HOST && q.answered_ns.is_some()), "{questions:?}");
-        assert!(questions.iter().any(|q| q.qtype == "A") && questions.iter().any(|q| q.qtype == "AAAA"));
+        let queries = lab.dns.take_log();
+        assert!(queries.iter().all(|q| q.name == PROXY_HOST && q.answered_ns.is_some()), "{queries:?}");
+        assert!(queries.iter().any(|q| q.qtype == "A") && queries.iter().any(|q| q.qtype == "AAAA"));
     }
 }
 

@@ -162,9 +162,9 @@ fn the_report_has_the_fields_of_the_contract() {
         has_fields(process, &["command", "pid", "ppid", "comm", "args", "start_ns", "end_ns", "exit_code"]);
         has_fields(process, &["cpu_ns"]);
     }
-    for question in observed.list("dns") {
-        has_fields(question, &["command", "pid", "comm", "server", "transport", "name", "qtype", "attempt"]);
-        has_fields(question, &["rcode", "answers", "start_ns", "end_ns", "timed_out"]);
+    for query in observed.list("dns") {
+        has_fields(query, &["command", "pid", "comm", "server", "transport", "name", "qtype", "attempt"]);
+        has_fields(query, &["rcode", "answers", "start_ns", "end_ns", "timed_out"]);
     }
     for connection in observed.list("connections") {
         has_fields(connection, &["command", "id", "pid", "comm", "local", "remote", "server_name", "alpn"]);
@@ -201,9 +201,9 @@ fn the_report_says_what_ran_where() {
     assert_eq!(text(go, "gomodcache"), run.modcache().to_str().unwrap());
     let servers = &observed.report["machine"]["resolver"]["servers"];
     assert_eq!(servers, &serde_json::json!([lab.net.dns.to_string()]));
-    for question in observed.list("dns") {
-        assert_eq!(text(question, "server"), format!("{}:53", lab.net.dns));
-        assert!(!question["timed_out"].as_bool().unwrap() && int(question, "attempt") >= 1);
+    for query in observed.list("dns") {
+        assert_eq!(text(query, "server"), format!("{}:53", lab.net.dns));
+        assert!(!query["timed_out"].as_bool().unwrap() && int(query, "attempt") >= 1);
     }
 }
 
@@ -239,8 +239,8 @@ fn times_are_in_order_and_within_the_observation() {
             let times = ["start_ns", "first_byte_ns", "end_ns"].map(|key| int(request, key));
             assert!(times.is_sorted() && times[2] <= duration, "{request}");
         }
-        for question in observed.list("dns") {
-            assert!(int(question, "start_ns") < int(question, "end_ns"), "{question}");
+        for query in observed.list("dns") {
+            assert!(int(query, "start_ns") < int(query, "end_ns"), "{query}");
         }
         for connection in observed.list("connections") {
             let shaken = int(connection, "start_ns") + int(connection, "connect_ns");

@@ -162,7 +162,7 @@ fn a_name_server_that_does_not_answer_is_reported_of_a_command_that_hangs() {
     let hung = Hung::start(lab, &["mod", "download"], |lab, _| {
         lab.dns.set_faults(DnsFaults { drop_first: u32::MAX, ..DnsFaults::default() });
     });
-    wait::until("its questions", || (hung.lab.dns.log().len() >= 2).then_some(()));
+    wait::until("its queries", || (hung.lab.dns.log().len() >= 2).then_some(()));
     let (watch, waiting) = hung.first_wait();
     assert_eq!(
         (text(&waiting, "phase"), text(&waiting, "host")),
@@ -243,7 +243,7 @@ fn a_dead_path_is_reported_of_a_command_that_hangs() {
         lab.proxy.set_faults(Faults { request_delay: delay, ..Faults::default() });
     });
     wait::until("some requests", || (hung.lab.proxy.log().requests().len() >= 10).then_some(()));
-    // It has answers to read, and so questions to ask, when nothing comes any more.
+    // It has answers to read, and so queries to ask, when nothing comes any more.
     hung.go.signal(Signal::SIGSTOP).unwrap();
     until_silent(&hung.lab);
     hung.lab.net.silence(443).unwrap();

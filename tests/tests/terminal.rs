@@ -152,8 +152,8 @@ fn a_password_prompt_is_not_painted_over() {
 }
 
 #[test]
-fn a_question_with_echo_is_not_painted_over() {
-    let Some(folder) = folder("a_question_with_echo_is_not_painted_over") else { return };
+fn a_prompt_with_echo_is_not_painted_over() {
+    let Some(folder) = folder("a_prompt_with_echo_is_not_painted_over") else { return };
     let script = "printf 'Go on? '; read x; echo got $x";
     let mut terminal = terminal(folder.path(), &format!("{RUN}; echo status=$?"), script);
     terminal.until("Go on? ");

@@ -19,7 +19,7 @@ const NESTED: &str = "set -e\nfor step in download; do\n  sh -ec \"true; go mod 
 #[track_caller]
 fn is_complete(lab: &Lab, command: &[&str]) {
     let fresh = Fresh::new().unwrap();
-    let (shims, script) = (fresh.beside("shims"), fresh.beside("script"));
+    let (shims, script) = (fresh.neighbour("shims"), fresh.neighbour("script"));
     fs::create_dir(&shims).unwrap();
     fs::write(&script, format!("#!/bin/sh\nset -e\nexec {} \"$@\"\n", fresh.binary().display())).unwrap();
     paths::copy_program(&script, &shims.join("go")).unwrap();

@@ -14,8 +14,8 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use observer_common::{FdKey, HANDSHAKE_END, Handshake, Kind, Lost, Process};
 
+use crate::cursor::{self, Direction};
 use crate::task::{Task, user};
-use crate::walk::{self, Direction};
 use crate::{CALLS, CONNECTIONS, emit, task};
 
 /// A call of a goroutine.
@@ -94,7 +94,7 @@ fn called(goroutine: u64, what: u32, tls: u64, buffer: u64) -> u64 {
 /// A connection of which nothing is known yet.
 #[inline(never)]
 fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
-    walk::joined_late(root, tls, connection(process, descriptor(tls)))
+    cursor::joined_late(root, tls, connection(process, descriptor(tls)))
 }
 
 #[uprobe(multi)]
@@ -103,7 +103,7 @@ pub fn handshake_enter(ctx: ProbeContext) -> u32 {
     let Registers { first: tls, goroutine, .. } = registers(&ctx);
     let fd = descriptor(tls);
     let conn = connection(process, fd);
-    walk::begin(tls, conn);
+    cursor::begin(tls, conn);
     called(goroutine, HANDSHAKE, tls, conn);
     emit::event(Kind::Handshake, 0, task::of(root), emit::now(), Handshake { tls, conn, fd, failed: 0 });
     0
@@ -132,8 +132,8 @@ pub fn handshake_return(ctx: ProbeContext) -> u32 {
 pub fn write_enter(ctx: ProbeContext) -> u32 {
     let Some((Task { root, .. }, process)) = task::current() else { return 0 };
     let Registers { first: tls, second: buffer, third: len, .. } = registers(&ctx);
-    if let Some(walk) = walk::get(tls, Direction::Sent) {
-        walk::step(walk, root, buffer, len);
+    if let Some(cursor) = cursor::get(tls, Direction::Sent) {
+        cursor::step(cursor, root, buffer, len);
     } else {
         joined_late(root, process, tls);
     }
@@ -168,17 +168,17 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 fn returned(process: *const Process, tls: u64, buffer: u64, n: i64, error: bool) -> u64 {
     // SAFETY: a value of the map.
     let root = unsafe { (*process).root };
-    let Some(walk) = walk::get(tls, Direction::Received) else {
+    let Some(cursor) = cursor::get(tls, Direction::Received) else {
         if n > 0 {
             joined_late(root, process, tls);
         }
         return 0;
     };
     if n > 0 {
-        walk::step(walk, root, buffer, n as u64);
+        cursor::step(cursor, root, buffer, n as u64);
     }
     if error {
-        walk::end(walk, root);
+        cursor::end(cursor, root);
     }
     0
 }

@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 
 use crate::channels::{Channel, kind};
 use crate::task::{self, Task, kernel, member, user};
-use crate::{CHANNELS, FOUND, emit, offset};
+use crate::{CHANNELS, PREEXISTING, emit, offset};
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -210,7 +210,7 @@ fn through(sk: u64, result: i32, received: bool) -> i32 {
     if result <= 0 {
         return 0;
     }
-    let Some((task, process)) = task::current_or_stub() else { return 0 };
+    let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
     transfer(&Transfer {
         task,
@@ -238,7 +238,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG => false,
         _ => return 0,
     };
-    let Some((task, process)) = task::current_or_stub() else { return 0 };
+    let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     if !native(regs) {
         return 0;
     }
@@ -293,7 +293,7 @@ struct Transfer {
 fn transfer(of: &Transfer) -> u64 {
     let channel = match channel(of.task, of.process, of.sk) {
         Some(channel) => channel,
-        None => match if of.received != 0 { found(of) } else { name_server(of) } {
+        None => match if of.received != 0 { known(of) } else { name_server(of) } {
             Some(channel) => channel,
             None => return 0,
         },
@@ -377,19 +377,19 @@ fn name_server(of: &Transfer) -> Option<*mut Channel> {
 
 /// A datagram from a name server, on a socket that the agent found connected to it.
 #[inline(always)]
-fn found(of: &Transfer) -> Option<*mut Channel> {
+fn known(of: &Transfer) -> Option<*mut Channel> {
     let cookie = member::<u64>(of.sk, offset!(sock_cookie), 0);
     if cookie == 0 {
         return None;
     }
-    let found = FOUND.get_ptr(&cookie)?;
+    let found = PREEXISTING.get_ptr(&cookie)?;
     // SAFETY: a value of the map.
     let PreexistingSocket { conn, process_ns, pid, .. } = unsafe { *found };
     if conn != 0 || pid != of.task.pid {
         return None;
     }
     open(pid, process_ns, of.sk, peer(of.sk), kind::DNS_UDP, 0);
-    let _ = FOUND.remove(&cookie);
+    let _ = PREEXISTING.remove(&cookie);
     CHANNELS.get_ptr_mut(&of.sk)
 }
 

@@ -8,8 +8,9 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, IDLE_MIN_NS, Interval, Kind, Lost, PROCESS_HELD,
-    Process, ProgramKey, SINCE_SHIFT, STUBS, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes, UNKNOWN32,
+    ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, IDLE_MIN_NS, Interval, Kind, LOCAL_RESOLVERS, Lost,
+    PROCESS_HELD, Process, ProgramKey, SINCE_SHIFT, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes,
+    UNKNOWN32,
 };
 
 use crate::task::{Task, kernel};
@@ -161,7 +162,7 @@ pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
 /// `sched_process_fork(parent, child)`: a thread or a process
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
-    let Some((task, _)) = task::current_or_stub() else { return 0 };
+    let Some((task, _)) = task::current_or_local_resolver() else { return 0 };
     let child: u64 = ctx.arg(1);
     let (tid, pid): (u32, u32) = (kernel(child, offset!(task_pid)), kernel(child, offset!(task_tgid)));
     let now = emit::now();
@@ -173,7 +174,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
         }
         emit::event(Kind::Fork, 0, task, now, Fork { child: pid, pad: 0 });
     }
-    if task.root == STUBS {
+    if task.root == LOCAL_RESOLVERS {
         return 0; // what its threads do is nobody's
     }
     let Some(process) = PROCESSES.get_ptr_mut(&pid) else { return 0 };
@@ -200,7 +201,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let now = emit::now();
     let Ok(comm) = bpf_get_current_comm() else { return 0 };
     let mut flags = 0;
-    task::forget_stub(pid);
+    task::forget_local_resolver(pid);
     let root = if let Some(process) = PROCESSES.get_ptr_mut(&pid) {
         // SAFETY: a value of the map.
         unsafe {
@@ -281,8 +282,8 @@ fn known(bprm: u64, now: u64) -> Known {
 /// there before its process was followed, and is in that state, waiting for the lock of that inode
 /// (0 for none); or it is gone after all ([`THREAD_GONE`]). One that was entered already, in the
 /// state `before`, is moved unless the scheduler has. 1 when it was the process's last one.
-#[raw_tracepoint(tracepoint = "found_thread")]
-pub fn found_thread(ctx: RawTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "preexisting_thread")]
+pub fn preexisting_thread(ctx: RawTracePointContext) -> i32 {
     let (root, pid, tid) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
     let (state, lock_ino, before): (u64, u64, u64) = (ctx.arg(3), ctx.arg(4), ctx.arg(5));
     let now = emit::now();
@@ -386,7 +387,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     let Some((task, thread)) = task::thread() else {
         let (pid, tid) = task::ids();
         if pid == tid {
-            task::forget_stub(pid);
+            task::forget_local_resolver(pid);
         }
         return 0;
     };

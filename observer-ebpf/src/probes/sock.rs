@@ -3,14 +3,14 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    Connected, FdKey, Kind, Lost, Mark, PreexistingSocket, STUBS, SockMark, SockState, TCP_INFO_EVERY_NS,
-    TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
+    Connected, FdKey, Kind, LOCAL_RESOLVERS, Lost, Mark, PreexistingSocket, SockMark, SockState,
+    TCP_INFO_EVERY_NS, TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
 };
 
 use crate::channels::{Sock, kind};
 use crate::probes::io;
 use crate::task::{Task, kernel, member};
-use crate::{CHANNELS, CONNECTIONS, FOUND, SOCKS, emit, offset, task};
+use crate::{CHANNELS, CONNECTIONS, PREEXISTING, SOCKS, emit, offset, task};
 
 /// `TCP_SYN_SENT` (include/net/tcp_states.h)
 const SYN_SENT: u32 = 2;
@@ -45,18 +45,18 @@ fn owner(sock: *const Sock) -> Task {
 /// The entry of a socket that is followed.
 #[inline(always)]
 fn followed(sk: u64) -> Option<*mut Sock> {
-    SOCKS.get_ptr_mut(&sk).or_else(|| found(sk))
+    SOCKS.get_ptr_mut(&sk).or_else(|| known(sk))
 }
 
 /// As [`followed`], when the agent found the socket and this is its first event. A cookie is never
 /// used again, so it is that socket and no other.
 #[inline(always)]
-fn found(sk: u64) -> Option<*mut Sock> {
+fn known(sk: u64) -> Option<*mut Sock> {
     let cookie = member::<u64>(sk, offset!(sock_cookie), 0);
     if cookie == 0 {
         return None;
     }
-    let found = FOUND.get_ptr(&cookie)?;
+    let found = PREEXISTING.get_ptr(&cookie)?;
     // SAFETY: a value of the map.
     let PreexistingSocket { conn, process_ns, pid, root, fd, state } = unsafe { *found };
     let sock = Sock {
@@ -75,7 +75,7 @@ fn found(sk: u64) -> Option<*mut Sock> {
     if SOCKS.insert(&sk, &sock, 0).is_err() {
         emit::lost(Lost::Sockets);
     }
-    let _ = FOUND.remove(&cookie);
+    let _ = PREEXISTING.remove(&cookie);
     if state == SYN_SENT {
         io::open(pid, process_ns, sk, io::peer(sk), kind::HELLO, conn);
     }
@@ -176,9 +176,9 @@ fn over(sk: u64, now: u64) {
 /// A process of a tree sends a SYN: the socket is followed from here on.
 #[inline(always)]
 fn connecting(sk: u64, now: u64) {
-    let Some((task, process)) = task::current_or_stub() else { return };
+    let Some((task, process)) = task::current_or_local_resolver() else { return };
     let to = io::peer(sk);
-    if task.root == STUBS && to.port != io::DNS {
+    if task.root == LOCAL_RESOLVERS && to.port != io::DNS {
         return;
     }
     let fd = io::connecting().unwrap_or(-1);

@@ -19,7 +19,7 @@ use super::spawn::{self, User};
 use super::targets::Targets;
 use super::waiting::Waiting;
 use super::watch::search;
-use super::{Agent, WorkerEvent, files, stubs};
+use super::{Agent, WorkerEvent, files, local_resolvers};
 use crate::cli::options::RunOptions;
 use crate::kernel::{Kernel, monotonic_ns};
 use crate::run::invoker::Invoker;
@@ -41,7 +41,7 @@ pub struct Bpf;
 
 impl Attach for Bpf {
     fn attach(&self, options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observation>, UserError> {
-        attach(options, target).map_err(|error| super::refusal(&error))
+        attach(options, target).map_err(|error| super::user_error(&error))
     }
 }
 
@@ -69,7 +69,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     if let Some(output) = target.output {
         seam.send(&ToWorker::Output, &[output]).context("cannot reach the worker")?;
     }
-    let searching = stubs::Search::begin();
+    let searching = local_resolvers::Search::begin();
     // While the programs are loaded the worker parses what is found, and the holder starts.
     let (kernel, files, hold, seam) = std::thread::scope(|scope| {
         let hold = scope.spawn(Hold::spawn);
@@ -83,12 +83,13 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     seam.send(&ToWorker::BinariesEnd, &[]).context("cannot reach the worker")?;
     // Where nothing can be held, a go that was not found is attached to when it runs.
     let hold = hold.and_then(|hold| hold.begin(Some(kernel.followed_processes()?))).ok();
-    let (stubs, found) = searching.found();
+    let (local_resolvers, found) = searching.finish();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent = Agent { kernel, seam, files, hold, stubs, running, targets, private, unexamined: 0 };
+    let mut agent =
+        Agent { kernel, seam, files, hold, local_resolvers, running, targets, private, unexamined: 0 };
     agent.share()?;
-    agent.follow_stubs(found)?;
+    agent.follow_local_resolvers(found)?;
     let waiting = Waiting::of(&agent)?;
     let quiet = options.common.quiet;
     let mut observed = Observed { agent: Some(agent), waiting, worker, terminal, quiet };
@@ -156,8 +157,8 @@ impl Observed {
                         self.waiting.update(agent);
                         return Ok(());
                     }
-                    WorkerEvent::Refused(refusal) | WorkerEvent::NoTarget(refusal) => {
-                        return Err(refusal.into());
+                    WorkerEvent::Refused(user_error) | WorkerEvent::NoTarget(user_error) => {
+                        return Err(user_error.into());
                     }
                     WorkerEvent::Gone => bail!("the worker ended before the command began"),
                 },
@@ -197,7 +198,7 @@ impl Observation for Observed {
                 Err(UserError::new("the worker has gone", "the command goes on unobserved"))
             }
             Ok(_) => Ok(()),
-            Err(error) => Err(super::refusal(&error)),
+            Err(error) => Err(super::user_error(&error)),
         }
     }
 
@@ -205,7 +206,7 @@ impl Observation for Observed {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let over = |ended: ExitStatus| ToWorker::Ended { status: Some(ended.into_raw()) };
         let message = ended.map_or(ToWorker::Abandoned, over);
-        agent.report(&message).map_err(|error| super::refusal(&error))?;
+        agent.report(&message).map_err(|error| super::user_error(&error))?;
         agent.hold = None; // while the worker reports
         let ended = ending::descriptor(&ending::signals())
             .map_err(anyhow::Error::from)

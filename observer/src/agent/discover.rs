@@ -24,7 +24,7 @@ const PROCESSES_MAX: usize = 4096;
 /// Users whose folders are looked at.
 const USERS_MAX: usize = 256;
 /// Files that are handed over.
-const FOUND_MAX: usize = 96;
+const BINARIES_MAX: usize = 96;
 /// Entries of a folder that are looked at.
 const ENTRIES_MAX: usize = 512;
 /// Of an environment, bytes.
@@ -71,7 +71,7 @@ const HOME: [&str; 17] = [
 ];
 
 /// A binary.
-pub struct Found {
+pub struct Discovered {
     /// Opened for reading
     pub file: File,
     /// Its number
@@ -82,7 +82,7 @@ pub struct Found {
 
 /// Looks everywhere: first in that PATH of the user and group that called. `each` gets every file
 /// once, the likeliest first.
-pub(super) fn go_binaries(ours: (u32, u32), path: Option<&OsStr>, each: &mut dyn FnMut(Found)) {
+pub(super) fn go_binaries(ours: (u32, u32), path: Option<&OsStr>, each: &mut dyn FnMut(Discovered)) {
     let accounts = accounts();
     let mut search = Search { seen: HashSet::new(), until: Instant::now() + TIME_MAX, each };
     if let Some(path) = path {
@@ -105,12 +105,12 @@ type Owner = (u32, u32);
 struct Search<'a> {
     seen: HashSet<FileId>,
     until: Instant,
-    each: &'a mut dyn FnMut(Found),
+    each: &'a mut dyn FnMut(Discovered),
 }
 
 impl Search<'_> {
     fn is_over(&self) -> bool {
-        self.seen.len() >= FOUND_MAX || Instant::now() > self.until
+        self.seen.len() >= BINARIES_MAX || Instant::now() > self.until
     }
 
     fn open(&mut self, (uid, gid): Owner, path: PathBuf) {
@@ -120,7 +120,7 @@ impl Search<'_> {
         if let Some((file, id)) = files::regular_as(uid, gid, &path)
             && self.seen.insert(id)
         {
-            (self.each)(Found { file, id, path });
+            (self.each)(Discovered { file, id, path });
         }
     }
 

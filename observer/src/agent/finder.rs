@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use super::discover::{self, Found};
+use super::discover::{self, Discovered};
 use super::{ending, spawn};
 use crate::run::invoker::Invoker;
 use crate::seam::{FileId, Seam};
@@ -20,7 +20,7 @@ use crate::seam::{FileId, Seam};
 /// The hidden subcommand that it is.
 pub const FINDER: &str = "__find";
 /// It searches for less than half of that, unless something does not answer.
-const FOUND_WITHIN: Duration = Duration::from_secs(1);
+const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 /// A longer PATH does not fit into a message, and is not searched.
 const PATH_MAX: usize = 12 << 10;
 /// How long one side waits for the other to begin or to read.
@@ -51,7 +51,7 @@ pub fn main(seam_fd: i32) -> i32 {
     discover::go_binaries(
         (search.uid, search.gid),
         search.path.as_deref(),
-        &mut |Found { file, id, path }| {
+        &mut |Discovered { file, id, path }| {
             // Whoever is not heard any more need not be reported.
             let _ = seam.send(&Binary { file: id, path: path.into() }, &[file.as_fd()]);
         },
@@ -69,21 +69,21 @@ pub fn main(seam_fd: i32) -> i32 {
 
 /// Has it search. `each` gets every file once, the likeliest first. What is not found in time is found
 /// when it runs.
-pub fn search(invoker: &Invoker, each: &mut dyn FnMut(Found)) -> Result<()> {
+pub fn search(invoker: &Invoker, each: &mut dyn FnMut(Discovered)) -> Result<()> {
     let (seam, theirs) = Seam::pair().context("cannot make the finder's seam")?;
     let mut finder = spawn::finder(&theirs)?;
     drop(theirs);
     let path = invoker.var("PATH").filter(|path| path.len() <= PATH_MAX).map(OsString::from);
     seam.send(&Search { uid: invoker.uid, gid: invoker.gid, path }, &[])
         .context("cannot reach the finder")?;
-    let until = Instant::now() + FOUND_WITHIN;
+    let until = Instant::now() + SEARCH_LIMIT;
     loop {
         match seam.receive_within::<Binary>(until.saturating_duration_since(Instant::now())) {
             Ok(Some((Binary { file: id, path }, descriptors))) => {
                 let Some(descriptor) = descriptors.into_iter().next() else {
                     bail!("a binary without a file")
                 };
-                each(Found { file: descriptor.into(), id, path: path.into() });
+                each(Discovered { file: descriptor.into(), id, path: path.into() });
             }
             Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => break,

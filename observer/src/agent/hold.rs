@@ -19,7 +19,7 @@ const LISTENING_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is started again: after that the machine is better off without it.
 const RESTARTS_MAX: u32 = 5;
 /// How often the mounts of other namespaces are looked for.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const DIAGNOSE_EVERY: Duration = Duration::from_secs(1);
 
 /// The holder, as the agent sees it.
 pub(super) struct Hold {
@@ -143,11 +143,11 @@ impl Hold {
 
     /// When containers are to be looked for again.
     pub(super) fn due(&self) -> Instant {
-        self.looked + LOOK_EVERY
+        self.looked + DIAGNOSE_EVERY
     }
 
     /// Looks for mounts in other namespaces, when it is time to.
-    pub(super) fn look(&mut self) {
+    pub(super) fn check(&mut self) {
         if Instant::now() >= self.due() {
             self.looked = Instant::now();
             for point in self.mounts.elsewhere() {

@@ -1,5 +1,5 @@
 //! The process that holds programs nobody has seen before until they are attached to, and does
-//! nothing else. In come the kernel's questions whether a file may be executed and the agent's
+//! nothing else. In come the kernel's permission events, that ask whether a file may be executed and the agent's
 //! word that a file is attached to; out go answers, always yes.
 //!
 //! The kernel lets every exec wait for this process. So that none waits for long:
@@ -29,7 +29,7 @@ use nix::sys::stat::fstat;
 use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
-use observer_common::{Process, STUBS};
+use observer_common::{LOCAL_RESOLVERS, Process};
 use serde::{Deserialize, Serialize};
 
 use crate::seam::{FileId, Seam};
@@ -44,7 +44,7 @@ const HOLD_TREE: Duration = Duration::from_millis(250);
 /// Without a look for that long the kernel kills it: an exec is late by little more than that.
 const ALIVE: Duration = Duration::from_millis(100);
 /// It looks that often at least.
-const LOOK: Duration = Duration::from_millis(40);
+const CHECK_EVERY: Duration = Duration::from_millis(40);
 /// Execs that are held at a time; beyond it they are answered at once.
 const PENDING_MAX: usize = 64;
 /// Files remembered as answered, where the kernel cannot do that for us.
@@ -143,7 +143,7 @@ impl<'a> Holder<'a> {
         loop {
             let now = Instant::now();
             let next = self.pending.iter().map(|held| held.until).min();
-            let wait = next.map_or(LOOK, |next| next.saturating_duration_since(now)).min(LOOK);
+            let wait = next.map_or(CHECK_EVERY, |next| next.saturating_duration_since(now)).min(CHECK_EVERY);
             let wait = PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::ZERO);
             let mut fds = [
                 PollFd::new(self.group.as_fd(), PollFlags::POLLIN),
@@ -155,7 +155,7 @@ impl<'a> Holder<'a> {
             }
             let reported = fds[1].any().unwrap_or(true);
             self.lives()?;
-            self.questions()?;
+            self.permission_events()?;
             if reported && !self.words()? {
                 return Ok(()); // the agent has gone
             }
@@ -171,7 +171,7 @@ impl<'a> Holder<'a> {
     }
 
     /// Reads what the kernel asks; what is held stays in `pending`.
-    fn questions(&mut self) -> Result<()> {
+    fn permission_events(&mut self) -> Result<()> {
         let events = match self.group.read_events() {
             Ok(events) => events,
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
@@ -278,7 +278,7 @@ impl Followed {
 
     /// Whether it is one of CMD's tree; stub resolvers are followed, too.
     fn has(&self, pid: i32) -> bool {
-        self.0.get(&pid.cast_unsigned(), 0).is_ok_and(|[root, ..]| root != STUBS)
+        self.0.get(&pid.cast_unsigned(), 0).is_ok_and(|[root, ..]| root != LOCAL_RESOLVERS)
     }
 }
 
@@ -311,7 +311,7 @@ fn prepare() {
     }
 }
 
-/// The file of a question, when it may be a go command.
+/// The file of a permission event, when it may be a go command.
 fn candidate(event: &FanotifyEvent) -> Option<(FileId, PathBuf)> {
     let fd = event.fd()?;
     let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;

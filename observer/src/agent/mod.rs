@@ -8,6 +8,7 @@ mod files;
 pub mod finder;
 mod hold;
 pub mod holder;
+mod local_resolvers;
 mod mounts;
 mod place;
 mod processes;
@@ -15,7 +16,6 @@ mod quota;
 mod running;
 mod sockdiag;
 mod spawn;
-mod stubs;
 mod table;
 mod targets;
 mod waiting;
@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result};
 pub use attach::Bpf;
 use model::user_error::UserError;
 use observer_common::ProgramKey;
-use pipeline::correlate::preexisting::StubProcess;
+use pipeline::correlate::preexisting::LocalResolver;
 pub use spawn::{SEAM_FD, WORKER};
 pub use watch::watch;
 
@@ -46,8 +46,8 @@ struct Agent {
     files: table::Table,
     /// Whoever holds programs that are not attached to yet
     hold: Option<hold::Hold>,
-    /// Stub resolvers that were looked for
-    stubs: stubs::Stubs,
+    /// LocalResolver resolvers that were looked for
+    local_resolvers: local_resolvers::LocalResolvers,
     /// Commands that ran already when they were followed
     running: running::Running,
     /// What `watch` is to follow
@@ -86,8 +86,8 @@ impl Agent {
             }
             _ => {}
         }
-        if let Some(pid) = self.stubs.due() {
-            self.stubs_of(pid)?;
+        if let Some(pid) = self.local_resolvers.due() {
+            self.local_resolvers_of(pid)?;
         }
         if self.unexamined > 0 && self.seam.has_room() {
             let programs = std::mem::take(&mut self.unexamined);
@@ -101,7 +101,7 @@ impl Agent {
         };
         self.kernel.diagnose();
         match message {
-            ToAgent::Look { pid } => self.look(pid)?,
+            ToAgent::Inspect { pid } => self.inspect(pid)?,
             ToAgent::Program { pid } => self.program(pid)?,
             ToAgent::Probe { file, probes } => {
                 let probed = self.files.probe(file, &probes, &mut self.kernel);
@@ -122,15 +122,15 @@ impl Agent {
                 let read = progress::any_reads_terminal(&pids);
                 self.report(&ToWorker::Terminal { read })?;
             }
-            ToAgent::Stubs { pid } => self.stubs_of(pid)?,
+            ToAgent::LocalResolvers { pid } => self.local_resolvers_of(pid)?,
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Judged { pid, why } => {
-                if let Some(refusal) = self.judged(pid, why)? {
-                    return Ok(WorkerEvent::NoTarget(refusal));
+                if let Some(user_error) = self.judged(pid, why)? {
+                    return Ok(WorkerEvent::NoTarget(user_error));
                 }
             }
             ToAgent::Unjudged { pid, dev, ino } => {
-                self.look_at_program(pid, ProgramKey { ino, dev, pad: 0 })?;
+                self.inspect_program(pid, ProgramKey { ino, dev, pad: 0 })?;
             }
             ToAgent::Sockets { root } => self.emit_sockets(root)?,
             ToAgent::Hardened => {}
@@ -148,7 +148,7 @@ impl Agent {
 
     /// Answers only about processes that are followed: what the worker asks for may be what a
     /// hostile byte made it ask.
-    fn look(&mut self, pid: u32) -> Result<()> {
+    fn inspect(&mut self, pid: u32) -> Result<()> {
         let followed = self.kernel.process(pid).is_some();
         let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
             return self.report(&ToWorker::NoFacts { pid });
@@ -236,18 +236,25 @@ impl Agent {
     }
 
     /// Follows the stub resolvers that a followed process may ask.
-    fn stubs_of(&mut self, pid: u32) -> Result<()> {
+    fn local_resolvers_of(&mut self, pid: u32) -> Result<()> {
         if self.kernel.process(pid).is_none() {
             return Ok(());
         }
-        let found = self.stubs.look(pid);
-        self.follow_stubs(found)
+        let found = self.local_resolvers.search(pid);
+        self.follow_local_resolvers(found)
     }
 
-    fn follow_stubs(&mut self, mut found: Vec<StubProcess>) -> Result<()> {
+    fn follow_local_resolvers(&mut self, mut found: Vec<LocalResolver>) -> Result<()> {
         // One that is followed may be asked at one more address.
-        found.retain(|stub| self.kernel.follow_stub(stub.pid) || self.kernel.is_stub(stub.pid));
-        if found.is_empty() { Ok(()) } else { self.report(&ToWorker::Stubs { stubs: found }) }
+        found.retain(|local_resolver| {
+            self.kernel.follow_local_resolver(local_resolver.pid)
+                || self.kernel.is_local_resolver(local_resolver.pid)
+        });
+        if found.is_empty() {
+            Ok(())
+        } else {
+            self.report(&ToWorker::LocalResolvers { local_resolvers: found })
+        }
     }
 
     /// Hands ring and maps to the worker.
@@ -260,9 +267,9 @@ impl Agent {
 }
 
 /// An error as the two lines that a user reads.
-fn refusal(error: &anyhow::Error) -> UserError {
-    if let Some(refusal) = error.downcast_ref::<UserError>() {
-        return refusal.clone();
+fn user_error(error: &anyhow::Error) -> UserError {
+    if let Some(user_error) = error.downcast_ref::<UserError>() {
+        return user_error.clone();
     }
     UserError::new(format!("{error:#}"), "`goobserve check` says what this machine lacks")
 }

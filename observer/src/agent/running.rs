@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use observer_common::{ARGS_MAX, FOUND_TREES, PreexistingSocket as Entry};
+use observer_common::{ARGS_MAX, PREEXISTING_TREES, PreexistingSocket as Entry};
 use pipeline::correlate::preexisting::{
     PreexistingLock, PreexistingProcess, PreexistingSocket, PreexistingSockets,
 };
@@ -70,7 +70,7 @@ impl Agent {
         if !quota::has_room(self.running.trees.values().map(|tree| tree.uid), uid, TREES_MAX) {
             return self.report(&ToWorker::Overlooked { processes: 1 });
         }
-        let root = FOUND_TREES + self.running.count % (FOUND_TREES - 1);
+        let root = PREEXISTING_TREES + self.running.count % (PREEXISTING_TREES - 1);
         self.running.count += 1;
         let since_ns = monotonic_ns();
         self.kernel.begin_tree(root, top, since_ns)?;
@@ -125,7 +125,7 @@ impl Agent {
             return Ok(false);
         }
         // Before its first event.
-        self.report(&ToWorker::Found(Box::new(found(root, topmost, since_ns, stat))))?;
+        self.report(&ToWorker::Process(Box::new(preexisting(root, topmost, since_ns, stat))))?;
         if !self.kernel.enter(pid, root, since_ns) {
             self.report(&ToWorker::PreexistingGone { root, pid })?;
             return Ok(false);
@@ -171,9 +171,9 @@ impl Agent {
             let entry =
                 Entry { conn, process_ns: of.since_ns, pid, root, fd, state: u32::from(socket.state) };
             let entered = if udp {
-                self.kernel.found_socket(socket.cookie, &entry)
+                self.kernel.preexisting_socket(socket.cookie, &entry)
             } else {
-                self.kernel.found_connection(socket.cookie, &entry)
+                self.kernel.preexisting_connection(socket.cookie, &entry)
             };
             if entered {
                 of.sockets.insert(socket.cookie, conn);
@@ -261,7 +261,7 @@ impl Agent {
 /// A process and a descriptor of its.
 type Place = (u32, i32);
 
-fn found(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> PreexistingProcess {
+fn preexisting(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> PreexistingProcess {
     let mut args = std::fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();
     let len = args.len();
     args.truncate(ARGS_MAX);

@@ -20,7 +20,7 @@ use crate::seam::{FileId, ToWorker};
 const CANDIDATES_MAX: usize = 1024;
 /// A program that is not followed is not asked about again for that long: its inode may become
 /// another's.
-const NOT_AGAIN_NS: u64 = 10_000_000_000;
+const RETRY_AFTER_NS: u64 = 10_000_000_000;
 
 /// What was asked for.
 #[derive(Default)]
@@ -128,7 +128,7 @@ impl Agent {
     }
 
     /// With `--all-go`, a process of that user runs a program that nobody has looked at.
-    pub(super) fn look_at_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
+    pub(super) fn inspect_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
         if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
             self.offer(pid, Some(program), true)
         } else {
@@ -172,7 +172,7 @@ impl Agent {
             );
         }
         let program = program.unwrap_or_else(|| numbered(file));
-        self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + NOT_AGAIN_NS));
+        self.kernel.program(program, why.as_ref().map(|_| monotonic_ns() + RETRY_AFTER_NS));
         // Its number may be another's by now, whose program nobody has judged.
         let same =
             || files::regular(Path::new(&format!("/proc/{pid}/exe"))).is_some_and(|(_, id)| id == file);

@@ -12,12 +12,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::attach::{now, start};
-use super::discover::Found;
+use super::discover::Discovered;
 use super::hold::{Hold, Word};
 use super::running::Running;
 use super::table::Table;
 use super::targets::Targets;
-use super::{Agent, WorkerEvent, ending, files, finder, stubs};
+use super::{Agent, WorkerEvent, ending, files, finder, local_resolvers};
 use crate::cli::options::{WatchOptions, WatchOutput};
 use crate::kernel::Kernel;
 use crate::run::invoker::{self, Invoker};
@@ -30,7 +30,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches until a signal, the end of the duration, or the end of the worker.
 pub fn watch(options: &WatchOptions) -> Result<(), UserError> {
-    watch_until(options).map_err(|error| super::refusal(&error))
+    watch_until(options).map_err(|error| super::user_error(&error))
 }
 
 fn watch_until(options: &WatchOptions) -> Result<()> {
@@ -68,14 +68,23 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         let (files, seam) = searching.join().map_err(|_| anyhow!("the search for go failed"))??;
         Ok::<_, anyhow::Error>((kernel, files, seam))
     })?;
-    let (stubs, found) = stubs::Search::begin().found();
+    let (local_resolvers, found) = local_resolvers::Search::begin().finish();
     let running = Running::default();
-    let mut agent =
-        Agent { kernel, seam, files, hold: None, stubs, running, targets, private: None, unexamined: 0 };
+    let mut agent = Agent {
+        kernel,
+        seam,
+        files,
+        hold: None,
+        local_resolvers,
+        running,
+        targets,
+        private: None,
+        unexamined: 0,
+    };
     agent.open_running()?;
     agent.report(&ToWorker::BinariesEnd)?;
     agent.share()?;
-    agent.follow_stubs(found)?;
+    agent.follow_local_resolvers(found)?;
     if options.hold_exec {
         agent.hold = Some(Hold::spawn()?.begin(None)?);
     }
@@ -116,11 +125,11 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
                 agent.find_targets();
                 ready = true;
             }
-            WorkerEvent::Refused(refusal) => return Err(refusal.into()),
-            WorkerEvent::NoTarget(refusal) => {
+            WorkerEvent::Refused(user_error) => return Err(user_error.into()),
+            WorkerEvent::NoTarget(user_error) => {
                 agent.report(&ToWorker::Abandoned)?;
                 ending::end(&mut agent, &mut worker, &signals, true)?;
-                return Err(refusal.into());
+                return Err(user_error.into());
             }
             WorkerEvent::Gone => break None,
         }
@@ -170,7 +179,7 @@ fn what(options: &WatchOptions) -> String {
 pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: Seam) -> Result<(Table, Seam)> {
     let mut files = Table::default();
     let mut reported = Ok(());
-    let mut each = |Found { file, id, path }| {
+    let mut each = |Discovered { file, id, path }| {
         if files.settled(id).is_some() || !files.has_room(&file) {
             return; // known, or looked at when it runs
         }
@@ -184,7 +193,7 @@ pub(super) fn search(program: Option<&Path>, invoker: &Invoker, seam: Seam) -> R
     if let Some(path) = program
         && let Some((file, id)) = files::regular_as(invoker.uid, invoker.gid, path)
     {
-        each(Found { file, id, path: path.to_path_buf() });
+        each(Discovered { file, id, path: path.to_path_buf() });
     }
     finder::search(invoker, &mut each)?;
     reported.context("cannot reach the worker")?;
@@ -198,7 +207,7 @@ impl Agent {
         if mounted {
             hold.mounted();
         }
-        hold.look();
+        hold.check();
         loop {
             let Some(hold) = &self.hold else { return Ok(()) };
             match hold.hear() {

@@ -220,11 +220,11 @@ fn uprobes(at: &Root<'_>) -> Check {
 }
 
 fn go(at: &Root<'_>, plan: Plan<'_>) -> Check {
-    let look = |path: &Path| match path.strip_prefix("/") {
-        Ok(inside) => program::look(&at.root.join(inside)),
-        Err(_) => program::look(path),
+    let presence = |path: &Path| match path.strip_prefix("/") {
+        Ok(inside) => program::presence(&at.root.join(inside)),
+        Err(_) => program::presence(path),
     };
-    let path = match program::resolve(OsStr::new("go"), at.path, look) {
+    let path = match program::resolve(OsStr::new("go"), at.path, presence) {
         Ok(path) => path,
         Err(error) => {
             return Check::degraded("go", format!("{error} in PATH"), "put the folder of go into PATH");

@@ -71,9 +71,9 @@ fn an_old_kernel_is_refused_by_number_not_by_text() {
 fn a_user_is_reported_to_use_sudo_first() {
     let dir = machine();
     std::fs::write(dir.path().join("proc/self/status"), "CapEff:\t0000000000000000\n").unwrap();
-    let refusal = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
-    assert_eq!(refusal.what, "privileges: not root, and no capabilities");
-    assert_eq!(refusal.hint, "run it with sudo");
+    let user_error = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
+    assert_eq!(user_error.what, "privileges: not root, and no capabilities");
+    assert_eq!(user_error.hint, "run it with sudo");
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn lockdown_btf_and_uprobes_each_refuse() {
                 std::fs::remove_dir(path.parent().unwrap()).unwrap();
             }
         }
-        let refusal = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
-        assert!(refusal.what.starts_with(name), "{refusal:?}");
-        assert_ne!(refusal.hint.len(), 0);
+        let user_error = preflight(&checks(&at(&dir, "6.1.0"), None)).unwrap_err();
+        assert!(user_error.what.starts_with(name), "{user_error:?}");
+        assert_ne!(user_error.hint.len(), 0);
     }
 }
 

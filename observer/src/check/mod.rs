@@ -122,9 +122,9 @@ mod tests {
     fn only_what_is_missing_refuses_and_the_first_of_it() {
         let degraded = Check::degraded("a", "b", "c");
         assert_eq!(preflight(&[Check::ok("x", "y"), degraded.clone()]), Ok(()));
-        let refusal =
+        let user_error =
             preflight(&[degraded, Check::missing("d", "e", "f"), Check::missing("g", "h", "i")]).unwrap_err();
-        assert_eq!((refusal.what.as_str(), refusal.hint.as_str()), ("d: e", "f"));
+        assert_eq!((user_error.what.as_str(), user_error.hint.as_str()), ("d: e", "f"));
     }
 
     #[test]

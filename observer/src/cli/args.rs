@@ -335,7 +335,7 @@ pub(super) enum Format {
 /// A remedy, or in one line why it is none.
 fn remedy(text: &str) -> Result<Remedy, String> {
     // As clap writes tips, so that it becomes the second of our two lines.
-    text.parse().map_err(|refusal: UserError| format!("{}\n\n  tip: {}", refusal.what, refusal.hint))
+    text.parse().map_err(|user_error: UserError| format!("{}\n\n  tip: {}", user_error.what, user_error.hint))
 }
 
 /// A time with its unit, or a number of seconds; more than nothing.

@@ -14,7 +14,7 @@ use crate::cli::options::Common;
 use crate::kernel;
 
 pub(super) fn execute(common: Common) -> i32 {
-    match look(Some(caller().var("PATH"))) {
+    match check_all(Some(caller().var("PATH"))) {
         Ok(mut checks) => {
             checks.push(check::programs(&checks, kernel::verify().map_err(|error| Unverified::new(&error))));
             let text = check::view::text(&checks, colored(common, io::stdout().is_terminal()), common.quiet);
@@ -23,17 +23,17 @@ pub(super) fn execute(common: Common) -> i32 {
                 failed => failed,
             }
         }
-        Err(refusal) => refused(common, &refusal, 3),
+        Err(user_error) => refused(common, &user_error, 3),
     }
 }
 
 /// Whether observing can work here at all.
 pub(super) fn preflight() -> Result<(), UserError> {
-    check::preflight(&look(None)?)
+    check::preflight(&check_all(None)?)
 }
 
 /// Checks this machine; `go_in`: and the go command in this PATH.
-fn look(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
+fn check_all(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
     let uname = nix::sys::utsname::uname().map_err(|errno| {
         UserError::new(format!("the kernel's release is not known: uname: {}", errno.desc()), "")
     })?;
@@ -52,6 +52,6 @@ fn look(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
 /// Looks whether a go binary can be probed: its version, or why not.
 fn plan(binary: &Path) -> Result<String, String> {
     let file = File::open(binary).map_err(|error| error.to_string())?;
-    let plan = goelf::plan(&object::ReadCache::new(file)).map_err(|refusal| refusal.to_string())?;
+    let plan = goelf::plan(&object::ReadCache::new(file)).map_err(|user_error| user_error.to_string())?;
     Ok(plan.build.go_version)
 }

@@ -23,8 +23,8 @@ const RUNS: u32 = FEWEST as u32;
 /// Does it; the exit status.
 pub(super) fn execute(options: &CompareOptions) -> i32 {
     let common = options.common;
-    if let Err(refusal) = distinct(&[options.json.as_deref(), options.markdown.as_deref()]) {
-        return refused(common, &refusal, 2);
+    if let Err(user_error) = distinct(&[options.json.as_deref(), options.markdown.as_deref()]) {
+        return refused(common, &user_error, 2);
     }
     let invoker = caller();
     if !common.quiet {
@@ -38,11 +38,13 @@ pub(super) fn execute(options: &CompareOptions) -> i32 {
         }
     }
     match preflight().and_then(|()| compare(options, &invoker)) {
-        Ok(answered) => match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
-            (_, Some(refusal)) => refused(common, &refusal, 4),
-            (status, None) => status,
-        },
-        Err(refusal) => refused(common, &refusal, 4),
+        Ok(answered) => {
+            match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.user_error) {
+                (_, Some(user_error)) => refused(common, &user_error, 4),
+                (status, None) => status,
+            }
+        }
+        Err(user_error) => refused(common, &user_error, 4),
     }
 }
 
@@ -52,7 +54,7 @@ struct Answered {
     /// For stdout
     page: String,
     /// Why it is no answer, or not the whole one
-    refusal: Option<UserError>,
+    user_error: Option<UserError>,
 }
 
 /// Runs the experiment and writes the files.
@@ -75,11 +77,11 @@ fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, User
     let color = options.common.color.decide(terminal, no_color.as_deref());
     let width = if terminal { usize::from(crate::worker::columns()) } else { 80 };
     let page = view::text(&answer, page::Options { width, color });
-    Ok(Answered { page, refusal: refusal(&answer) })
+    Ok(Answered { page, user_error: user_error(&answer) })
 }
 
 /// Why an answer does not count as one.
-fn refusal(answer: &Answer) -> Option<UserError> {
+fn user_error(answer: &Answer) -> Option<UserError> {
     match answer.end {
         End::Complete => None,
         End::Interrupted => Some(UserError::new(

@@ -17,7 +17,7 @@ use stats::compare::CacheKind;
 use stats::estimators;
 use stats::gate::baseline::{Baseline, SCHEMA};
 use stats::gate::outcome::{Reason, Tier};
-use stats::gate::verdict::{Question, Verdict, judge};
+use stats::gate::verdict::{Hypothesis, Verdict, judge};
 use stats::gate::{Design, Outcome, estimate, measure};
 
 use super::caller;
@@ -39,23 +39,23 @@ pub(super) fn execute(options: &GateOptions) -> i32 {
         GateAction::Compare { .. } | GateAction::Ab { .. } => None,
     };
     let files = [&outputs.json, &outputs.markdown, &outputs.junit].map(Option::as_deref);
-    if let Err(refusal) = distinct(&[&files[..], &[out.map(AsRef::as_ref)]].concat()) {
-        return refused(common, &refusal, 2);
+    if let Err(user_error) = distinct(&[&files[..], &[out.map(AsRef::as_ref)]].concat()) {
+        return refused(common, &user_error, 2);
     }
     let invoker = caller();
     if matches!(options.action, GateAction::Compare { .. })
-        && let Err(refusal) = user::become_caller(&invoker)
+        && let Err(user_error) = user::become_caller(&invoker)
     {
-        return refused(common, &refusal, 4);
+        return refused(common, &user_error, 4);
     }
     if !common.quiet {
         invoker.not_restored.iter().for_each(|what| complain(common, &format!("not restored: {what}"), ""));
     }
     let answered = gate(options, &invoker, &preflight);
-    match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.refusal) {
+    match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.user_error) {
         (0, None) => answered.status,
         (failed, None) => failed,
-        (_, Some(refusal)) => refused(common, &refusal, 4),
+        (_, Some(user_error)) => refused(common, &user_error, 4),
     }
 }
 
@@ -67,7 +67,7 @@ struct Answered {
     /// The exit status, when nothing failed
     status: i32,
     /// What failed
-    refusal: Option<UserError>,
+    user_error: Option<UserError>,
 }
 
 /// Does what was asked for; `able` says why this machine cannot be observed.
@@ -76,7 +76,7 @@ fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), 
         GateAction::Record { .. } => record(options, invoker, able),
         _ => judged(options, invoker, able),
     };
-    answered.unwrap_or_else(|refusal| Answered { refusal: Some(refusal), ..Answered::default() })
+    answered.unwrap_or_else(|user_error| Answered { user_error: Some(user_error), ..Answered::default() })
 }
 
 type Able<'a> = &'a dyn Fn() -> Result<(), UserError>;
@@ -97,7 +97,7 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     experiment.end()?;
     // What was recorded until a time-out is a recording with fewer runs.
     let Some(new) = new else {
-        return Err(end.map_or_else(|| UserError::new("no run was made", ""), End::refusal));
+        return Err(end.map_or_else(|| UserError::new("no run was made", ""), End::user_error));
     };
     let baseline = match known {
         None => new,
@@ -135,16 +135,16 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
         );
     }
     let page = if options.common.quiet { String::new() } else { page };
-    let refusal = end.filter(|end| !matches!(end, End::TimedOut { .. })).map(End::refusal);
-    Ok(Answered { page, status: 0, refusal })
+    let user_error = end.filter(|end| !matches!(end, End::TimedOut { .. })).map(End::user_error);
+    Ok(Answered { page, status: 0, user_error })
 }
 
 fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, UserError> {
     let answers = Answers::open(&options.outputs, invoker)?;
-    let (outcome, refusal) = match answer(options, invoker, able) {
+    let (outcome, user_error) = match answer(options, invoker, able) {
         Ok(answer) => answer,
         // Whoever reads only the files must not take silence for a pass.
-        Err(refusal) => (Outcome::invalid(Tier::All, &refusal.what), Some(refusal)),
+        Err(user_error) => (Outcome::invalid(Tier::All, &user_error.what), Some(user_error)),
     };
     let written = answers.write(&outcome, options.fail_on, invoker);
     let no_color = std::env::var_os("NO_COLOR");
@@ -158,8 +158,8 @@ fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     if invoker.var("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         page = annotations::harmless(&page) + &annotations::annotations(&outcome, options.fail_on);
     }
-    let refusal = refusal.or(written.err());
-    Ok(Answered { page, status: options.fail_on.status(&outcome), refusal })
+    let user_error = user_error.or(written.err());
+    Ok(Answered { page, status: options.fail_on.status(&outcome), user_error })
 }
 
 fn answer(
@@ -170,24 +170,25 @@ fn answer(
     match &options.action {
         GateAction::Compare { baseline, new } => {
             let (before, after) = (files::read(baseline, invoker)?, files::read(new, invoker)?);
-            let question = Question {
+            let hypothesis = Hypothesis {
                 before: &before,
                 after: &after,
                 design: Design::Recordings,
                 floors: options.floors,
                 alpha: ALPHA,
             };
-            Ok((judge(&question), None))
+            Ok((judge(&hypothesis), None))
         }
         GateAction::Run { baseline, out, command } => {
             let before = files::read(baseline, invoker)?;
             able()?;
             let out = out.as_deref().map(|out| files::create(out, invoker)).transpose()?;
             let mut after = None;
-            let answer = look(options, invoker, &[("new", command.clone())], Design::Recordings, |sides| {
-                after = sides.into_iter().next();
-                (before.clone(), after.clone())
-            })?;
+            let answer =
+                run_arms(options, invoker, &[("new", command.clone())], Design::Recordings, |sides| {
+                    after = sides.into_iter().next();
+                    (before.clone(), after.clone())
+                })?;
             if let (Some(file), Some(after)) = (out, after) {
                 files::finish(file, &after.text(), invoker)?;
             }
@@ -197,7 +198,7 @@ fn answer(
             able()?;
             let shell = |command: &OsString| ["sh".into(), "-c".into(), command.clone()].to_vec();
             let arms = [("a", shell(a)), ("b", shell(b))];
-            look(options, invoker, &arms, Design::Pairs, |sides| {
+            run_arms(options, invoker, &arms, Design::Pairs, |sides| {
                 let mut sides = sides.into_iter();
                 (sides.next().unwrap_or_else(|| empty(options, &[])), sides.next())
             })
@@ -210,7 +211,7 @@ fn answer(
 const ALPHA: f64 = 0.05;
 
 /// Runs, and looks when it is time to.
-fn look(
+fn run_arms(
     options: &GateOptions,
     invoker: &Invoker,
     arms: &[(&str, Vec<OsString>)],
@@ -218,15 +219,15 @@ fn look(
     mut sides: impl FnMut(Vec<Baseline>) -> (Baseline, Option<Baseline>),
 ) -> Result<(Outcome, Option<UserError>), UserError> {
     let runs = options.experiment.runs.unwrap_or(options.max_runs) as usize;
-    let looks = estimators::looks(runs, options.max_runs as usize);
+    let analyses = estimators::interim_analyses(runs, options.max_runs as usize);
     let mut experiment = begin(options, invoker, arms)?;
     let mut measured = Measured::default();
-    let mut end = measured.begin(&mut experiment, options, &looks)?;
+    let mut end = measured.begin(&mut experiment, options, &analyses)?;
     let mut answer = None;
     let mut spent = 0.0;
-    for (look, mut alpha) in looks.iter().zip(estimators::spending(&looks, ALPHA)) {
+    for (analysis, mut alpha) in analyses.iter().zip(estimators::spending(&analyses, ALPHA)) {
         if end.is_none() {
-            end = measured.go_on(&mut experiment, *look)?;
+            end = measured.go_on(&mut experiment, *analysis)?;
         }
         let ended_early = end.as_ref().filter(|end| matches!(end, End::TimedOut { .. })).map(End::text);
         if ended_early.is_some() {
@@ -245,18 +246,18 @@ fn look(
             _ => {
                 let after = after.unwrap_or_else(|| empty(options, &before.command));
                 let floors = options.floors;
-                judge(&Question { before: &before, after: &after, design, floors, alpha })
+                judge(&Hypothesis { before: &before, after: &after, design, floors, alpha })
             }
         };
         let stop = end.is_some() || outcome.verdict != Verdict::Inconclusive;
-        let refusal = end.take().filter(|_| ended_early.is_none()).map(End::refusal);
+        let user_error = end.take().filter(|_| ended_early.is_none()).map(End::user_error);
         outcome.ended_early = ended_early;
-        if let Some(refusal) = &refusal {
+        if let Some(user_error) = &user_error {
             // What was measured is shown; a look that was not planned decides nothing.
             outcome.verdict = Verdict::Invalid;
-            outcome.reasons = vec![Reason::of(Tier::All, &refusal.what)];
+            outcome.reasons = vec![Reason::of(Tier::All, &user_error.what)];
         }
-        answer = Some((outcome, refusal));
+        answer = Some((outcome, user_error));
         if stop {
             break;
         }
@@ -292,7 +293,7 @@ impl End {
         }
     }
 
-    fn refusal(self) -> UserError {
+    fn user_error(self) -> UserError {
         match self {
             Self::Failed { arm, status, said } => {
                 let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -318,7 +319,7 @@ impl Measured {
         &mut self,
         experiment: &mut Experiment<'_>,
         options: &GateOptions,
-        looks: &[usize],
+        analyses: &[usize],
     ) -> Result<Option<End>, UserError> {
         let report = |text: String| {
             if !options.common.quiet {
@@ -326,12 +327,12 @@ impl Measured {
             }
         };
         let arms = experiment.arms();
-        report(estimate::before(looks, arms, options.timeout));
+        report(estimate::before(analyses, arms, options.timeout));
         let began = Instant::now();
         self.timeout = options.timeout;
         let round = experiment.warm_up()?;
         if let Some(Round::Measured(reports)) = &round {
-            report(estimate::after(looks, began.elapsed(), reports));
+            report(estimate::after(analyses, began.elapsed(), reports));
         }
         Ok(match round {
             Some(Round::Measured(_)) | None => None,

@@ -45,15 +45,15 @@ fn dispatch(request: &Request, common: Common) -> i32 {
         Request::Completions(shell) => status_of(write_out(&text::completions(*shell)), common, 1),
         Request::Man(command) => match text::man(command.as_deref()) {
             Ok(page) => status_of(write_out(&page), common, 1),
-            Err(refusal) => refused(common, &refusal, 2),
+            Err(user_error) => refused(common, &user_error, 2),
         },
         Request::Report(options) => match as_caller().and_then(|()| report::execute(options)) {
             Ok(()) => 0,
-            Err(refusal) => refused(common, &refusal, 1),
+            Err(user_error) => refused(common, &user_error, 1),
         },
         Request::Replay(options) => match as_caller().and_then(|()| replay::execute(options)) {
             Ok(()) => 0,
-            Err(refusal) => refused(common, &refusal, 1),
+            Err(user_error) => refused(common, &user_error, 1),
         },
         #[cfg(target_os = "linux")]
         Request::Watch(options) => watch::execute(options),

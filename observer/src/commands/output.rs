@@ -18,8 +18,8 @@ pub(super) fn complain(common: Common, what: &str, hint: &str) {
     say::put(&say::complaint(what, hint, color));
 }
 
-pub(super) fn refused(common: Common, refusal: &UserError, status: i32) -> i32 {
-    complain(common, &refusal.what, &refusal.hint);
+pub(super) fn refused(common: Common, user_error: &UserError, status: i32) -> i32 {
+    complain(common, &user_error.what, &user_error.hint);
     // Captured only when RUST_BACKTRACE asks for it.
     let trace = std::backtrace::Backtrace::capture();
     if common.verbose > 0 && trace.status() == std::backtrace::BacktraceStatus::Captured {
@@ -41,9 +41,9 @@ pub(super) fn status_of(written: io::Result<()>, common: Common, failure: i32) -
     match written {
         Ok(()) => 0,
         Err(error) => {
-            let refusal =
+            let user_error =
                 UserError::new(format!("cannot write to stdout: {error}"), "check where stdout leads");
-            refused(common, &refusal, failure)
+            refused(common, &user_error, failure)
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::worker::distinct;
 /// Runs it; its exit status, or one that says that it was never started.
 pub(super) fn execute(options: &RunOptions) -> i32 {
     let common = options.common;
-    if let Err(refusal) = distinct(&[options.json.as_deref(), options.record.as_deref()]) {
-        return refused(common, &refusal, 2);
+    if let Err(user_error) = distinct(&[options.json.as_deref(), options.record.as_deref()]) {
+        return refused(common, &user_error, 2);
     }
-    if let Err(refusal) = preflight() {
-        return refused(common, &refusal, NEVER_STARTED);
+    if let Err(user_error) = preflight() {
+        return refused(common, &user_error, NEVER_STARTED);
     }
     verbose::of_agent(common.verbose, options.tui);
     let mut say = |note, what: &str, hint: &str| {

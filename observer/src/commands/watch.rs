@@ -14,6 +14,6 @@ pub(super) fn execute(options: &WatchOptions) -> i32 {
     verbose::of_agent(options.common.verbose, dashboard);
     match preflight().and_then(|()| agent::watch(options)) {
         Ok(()) => 0,
-        Err(refusal) => refused(options.common, &refusal, 1),
+        Err(user_error) => refused(options.common, &user_error, 1),
     }
 }

@@ -42,7 +42,7 @@ struct Settings {
 impl Folders {
     /// Makes them, with the rights this process has now.
     pub(super) fn create(go: &GoEnv, cache: Cache) -> Result<Self, UserError> {
-        let beside = beside(go);
+        let beside = neighbour(go);
         let refused = |folder: &Path, error: &io::Error| {
             UserError::new(
                 format!("cannot make a folder in {}: {error}", folder.display()),
@@ -56,9 +56,9 @@ impl Folders {
         let memory = (cache == Cache::Memory).then(|| make(Path::new(MEMORY), "goobserve-")).transpose()?;
         let base = match make(&beside, PREFIX) {
             Ok(base) => base,
-            Err(refusal) => {
+            Err(user_error) => {
                 let _ = memory.map(|memory| memory.remove());
-                return Err(refusal);
+                return Err(user_error);
             }
         };
         let mut folders = Self { base, memory, cold: None };
@@ -177,7 +177,7 @@ pub(super) fn in_use(go: &GoEnv, originals: &Originals) -> Option<PathBuf> {
 
 /// Folders of other experiments: whether their process lives, and their notes.
 fn notes(go: &GoEnv) -> Vec<(PathBuf, bool, String)> {
-    let entries = fs::read_dir(beside(go)).into_iter().flatten().flatten();
+    let entries = fs::read_dir(neighbour(go)).into_iter().flatten().flatten();
     let found = entries.filter_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()?;
         // Anybody can make a folder of that name where others may write.
@@ -190,7 +190,7 @@ fn notes(go: &GoEnv) -> Vec<(PathBuf, bool, String)> {
 }
 
 /// The folder that the user's module cache is in, or, before there is one, the nearest above it.
-fn beside(go: &GoEnv) -> PathBuf {
+fn neighbour(go: &GoEnv) -> PathBuf {
     let cache = go.gomodcache().map(PathBuf::from).filter(|cache| cache.is_absolute());
     let above = cache.as_deref().into_iter().flat_map(|cache| cache.ancestors().skip(1));
     let mut usable = above.filter(|folder| is_usable(folder));

@@ -162,7 +162,7 @@ impl<'a> Experiment<'a> {
             Ok(()) => {
                 say::line("ended too early; go.mod, go.sum and all caches are as they were");
             }
-            Err(refusal) => say::refusal(&refusal),
+            Err(user_error) => say::user_error(&user_error),
         };
         let guardian = match Guardian::start(clean) {
             Ok(guardian) => guardian,
@@ -265,7 +265,7 @@ impl<'a> Experiment<'a> {
         self.writers.ran(None, report.as_ref());
         let edited = match self.originals.put_back(|file| self.writers.stranger(file)) {
             Ok(()) => Ok(()),
-            Err(NotBack::Edited(refusal)) => Err(refusal),
+            Err(NotBack::Edited(user_error)) => Err(user_error),
             Err(NotBack::Failed(what)) => {
                 let kept = self.folders.base().join(ORIGINALS);
                 return Err(UserError::new(what, format!("copies and a note are in {}", kept.display())));
@@ -283,8 +283,8 @@ impl<'a> Experiment<'a> {
 
 impl Drop for Experiment<'_> {
     fn drop(&mut self) {
-        if let Err(refusal) = self.finish() {
-            say::refusal(&refusal);
+        if let Err(user_error) = self.finish() {
+            say::user_error(&user_error);
         }
     }
 }
@@ -359,7 +359,7 @@ fn go_env(plan: &Plan, invoker: &Invoker) -> GoEnv {
     let is_go =
         |command: &&OsString| std::path::Path::new(command).file_name().is_some_and(|name| name == "go");
     let go = command.filter(is_go).cloned().unwrap_or_else(|| "go".into());
-    let binary = program::resolve(&go, invoker.var("PATH"), program::look).ok();
+    let binary = program::resolve(&go, invoker.var("PATH"), program::presence).ok();
     let binary = binary.and_then(|path| path.canonicalize().ok());
     let source = Source { environ: &environ, binary: binary.as_deref(), cpus: None };
     GoEnv::gather(&source, |path| {

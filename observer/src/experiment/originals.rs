@@ -185,7 +185,7 @@ impl Original {
         let inode = now.as_ref().map(|(_, about)| Inode::of(about));
         if let Some(pid) = inode.and_then(stranger) {
             self.left.set(true);
-            return self.keep_beside().map(|kept| Some(self.edited(pid, kept)));
+            return self.keep_neighbour().map(|kept| Some(self.edited(pid, kept)));
         }
         match &self.was {
             // In place: its owner, links and other names stay.
@@ -198,7 +198,7 @@ impl Original {
                 was.write(File::from(openat(&self.folder, &*self.name, flags, Mode::empty())?))?;
             }
             Some(was) => {
-                let beside = self.write_beside(".goobserve-", was)?;
+                let beside = self.write_neighbour(".goobserve-", was)?;
                 renameat(&self.folder, &*beside, &self.folder, &*self.name)?;
             }
             None => unlinkat(&self.folder, &*self.name, UnlinkatFlags::NoRemoveDir)?,
@@ -207,13 +207,13 @@ impl Original {
     }
 
     /// What it was, under another name; `None` when there was nothing.
-    fn keep_beside(&self) -> io::Result<Option<PathBuf>> {
+    fn keep_neighbour(&self) -> io::Result<Option<PathBuf>> {
         let Some(was) = &self.was else { return Ok(None) };
         let name = format!("{}.original-", self.name.to_string_lossy());
-        Ok(Some(self.path.with_file_name(self.write_beside(&name, was)?)))
+        Ok(Some(self.path.with_file_name(self.write_neighbour(&name, was)?)))
     }
 
-    fn write_beside(&self, prefix: &str, was: &Was) -> io::Result<OsString> {
+    fn write_neighbour(&self, prefix: &str, was: &Was) -> io::Result<OsString> {
         let name = unique::name(prefix);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file: File = openat(&self.folder, &*name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();

@@ -103,13 +103,13 @@ fn what_somebody_else_wrote_is_left_and_the_original_kept_beside_it() {
     fs::write(&sum, "of the run").unwrap();
     let inode = Inode::of(&fs::metadata(&file).unwrap());
     let put_back = || originals.put_back(|written| (written == inode).then_some(u32::MAX));
-    let Err(NotBack::Edited(refusal)) = put_back() else { panic!("it was edited") };
-    assert!(refusal.what.ends_with("a/go.mod during the experiment"), "{refusal:?}");
+    let Err(NotBack::Edited(user_error)) = put_back() else { panic!("it was edited") };
+    assert!(user_error.what.ends_with("a/go.mod during the experiment"), "{user_error:?}");
     assert_eq!(fs::read(&file).unwrap(), b"module a // edited\n");
     assert!(!sum.exists(), "the others are put back all the same");
     let kept = fs::read_dir(root.path().join("a")).unwrap().map(|entry| entry.unwrap().path());
     let kept: Vec<_> = kept.filter(|path| path.to_string_lossy().contains("go.mod.original-")).collect();
-    assert!(refusal.hint.contains(&kept[0].display().to_string()), "{refusal:?}");
+    assert!(user_error.hint.contains(&kept[0].display().to_string()), "{user_error:?}");
     assert_eq!((kept.len(), fs::read(&kept[0]).unwrap().as_slice()), (1, &b"module a\n"[..]));
     // It is no longer ours, whoever writes to it.
     originals.put_back(|_| None).unwrap();

@@ -95,7 +95,7 @@ impl Experiment<'_> {
     fn put_back(&mut self) -> Result<(), UserError> {
         self.originals.put_back(|file| self.writers.stranger(file)).map_err(|why| match why {
             NotBack::Failed(what) => UserError::new(what, "check the disk"),
-            NotBack::Edited(refusal) => refusal,
+            NotBack::Edited(user_error) => user_error,
         })?;
         self.writers.forget();
         Ok(())

@@ -3,9 +3,9 @@
 
 mod btf;
 mod diagnostics;
-mod found;
 mod load;
 mod mapped;
+mod preexisting;
 pub mod ring;
 
 use std::collections::HashMap;
@@ -18,9 +18,9 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
 use diagnostics::Diagnostics;
-pub use found::PreexistingTask;
 use mapped::Mapped;
-use observer_common::{PROCESS_HELD, Process, SINCE_SHIFT, STUBS, Thread, Tree, UNKNOWN32};
+use observer_common::{LOCAL_RESOLVERS, PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree, UNKNOWN32};
+pub use preexisting::PreexistingTask;
 use zerocopy::IntoBytes as _;
 
 /// The BPF object; aligned, because its ELF headers are read in place.
@@ -205,10 +205,10 @@ impl Kernel {
 
     /// Follows what a local stub resolver asks. False when that process is followed already, as
     /// whatever it is, or there is no room.
-    pub fn follow_stub(&mut self, pid: u32) -> bool {
+    pub fn follow_local_resolver(&mut self, pid: u32) -> bool {
         /// `BPF_NOEXIST`: only what is not there
         const NEW: u64 = 1;
-        let process = Process { root: STUBS, since_ns: monotonic_ns(), ..Process::default() };
+        let process = Process { root: LOCAL_RESOLVERS, since_ns: monotonic_ns(), ..Process::default() };
         let map = self.ebpf.map_mut("PROCESSES");
         let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(map).ok());
         let value: Option<[u8; size_of::<Process>()]> = process.as_bytes().try_into().ok();
@@ -216,13 +216,13 @@ impl Kernel {
     }
 
     /// A process that is followed as a stub resolver.
-    pub fn is_stub(&self, pid: u32) -> bool {
-        self.followed(pid).is_some_and(|process| process.root == STUBS)
+    pub fn is_local_resolver(&self, pid: u32) -> bool {
+        self.followed(pid).is_some_and(|process| process.root == LOCAL_RESOLVERS)
     }
 
     /// A process that is followed, stub resolvers excepted.
     pub fn process(&self, pid: u32) -> Option<Process> {
-        self.followed(pid).filter(|process| process.root != STUBS)
+        self.followed(pid).filter(|process| process.root != LOCAL_RESOLVERS)
     }
 
     fn followed(&self, pid: u32) -> Option<Process> {

@@ -46,7 +46,7 @@ const fn has(set: u64, signal: i32) -> bool {
     signal >= 1 && signal <= LAST_SIGNAL && set & (1 << (signal - 1)) != 0
 }
 
-extern "C" fn look() {
+extern "C" fn read_inherited() {
     let (mut ignored, mut blocked) = (0u64, 0u64);
     #[expect(unsafe_code, reason = "sigaction and sigprocmask have no safe form that only asks")]
     // SAFETY: both calls only write into the structs they are given, which live on this stack
@@ -75,7 +75,7 @@ extern "C" fn look() {
 // is one (the arguments glibc passes are ignored).
 #[unsafe(link_section = ".init_array")]
 #[used]
-static AT_START: extern "C" fn() = look;
+static AT_START: extern "C" fn() = read_inherited;
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,7 @@ impl NoProgram {
 
 /// What a file is to someone who wants to execute it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look {
+pub enum Presence {
     /// A file with an execute bit. Whether it is one for this user, the kernel says at the exec
     Program,
     /// Something that is there and cannot be executed
@@ -54,12 +54,12 @@ pub enum Look {
 }
 
 /// Looks at a file of this machine.
-pub fn look(path: &Path) -> Look {
+pub fn presence(path: &Path) -> Presence {
     match std::fs::metadata(path) {
-        Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Look::Program,
-        Ok(_) => Look::Other,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Look::Other,
-        Err(_) => Look::Missing,
+        Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Presence::Program,
+        Ok(_) => Presence::Other,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Presence::Other,
+        Err(_) => Presence::Missing,
     }
 }
 
@@ -69,7 +69,7 @@ pub fn look(path: &Path) -> Look {
 pub fn resolve(
     command: &OsStr,
     path: Option<&OsStr>,
-    look: impl Fn(&Path) -> Look,
+    presence: impl Fn(&Path) -> Presence,
 ) -> Result<PathBuf, NoProgram> {
     let not_found = || NoProgram::NotFound(command.to_string_lossy().into_owned());
     if command.is_empty() {
@@ -77,20 +77,20 @@ pub fn resolve(
     }
     if command.as_bytes().contains(&b'/') {
         let path = PathBuf::from(command);
-        return match look(&path) {
-            Look::Program => Ok(path),
-            Look::Other => Err(NoProgram::NotExecutable(path)),
-            Look::Missing => Err(not_found()),
+        return match presence(&path) {
+            Presence::Program => Ok(path),
+            Presence::Other => Err(NoProgram::NotExecutable(path)),
+            Presence::Missing => Err(not_found()),
         };
     }
     let mut passed_over = None;
     for folder in path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|byte| *byte == b':') {
         let folder = if folder.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(folder)) };
         let candidate = folder.join(command);
-        match look(&candidate) {
-            Look::Program => return Ok(candidate),
-            Look::Other => passed_over = passed_over.or(Some(candidate)),
-            Look::Missing => {}
+        match presence(&candidate) {
+            Presence::Program => return Ok(candidate),
+            Presence::Other => passed_over = passed_over.or(Some(candidate)),
+            Presence::Missing => {}
         }
     }
     Err(passed_over.map_or_else(not_found, NoProgram::NotExecutable))
@@ -102,9 +102,9 @@ mod tests {
 
     fn find(command: &str, path: Option<&str>) -> Result<PathBuf, NoProgram> {
         resolve(OsStr::new(command), path.map(OsStr::new), |path| match path.to_str().unwrap() {
-            "/bin/go" | "/opt/go/bin/go" | "./go" | "sub/go" => Look::Program,
-            "/data/go" | "/data" => Look::Other,
-            _ => Look::Missing,
+            "/bin/go" | "/opt/go/bin/go" | "./go" | "sub/go" => Presence::Program,
+            "/data/go" | "/data" => Presence::Other,
+            _ => Presence::Missing,
         })
     }
 
@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn this_machines_files_are_distinguished() {
-        assert_eq!(look(Path::new("/bin/sh")), Look::Program);
-        assert_eq!(look(Path::new("/bin")), Look::Other);
-        assert_eq!(look(Path::new("/proc/version")), Look::Other);
-        assert_eq!(look(Path::new("/nothing/here")), Look::Missing);
+        assert_eq!(presence(Path::new("/bin/sh")), Presence::Program);
+        assert_eq!(presence(Path::new("/bin")), Presence::Other);
+        assert_eq!(presence(Path::new("/proc/version")), Presence::Other);
+        assert_eq!(presence(Path::new("/nothing/here")), Presence::Missing);
     }
 }

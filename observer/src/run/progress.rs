@@ -4,7 +4,7 @@
 //!
 //! It stays silent whenever it could be in the way: while the terminal's echo is off (a
 //! password), while another process group is in the foreground (Ctrl-Z, `&`), while a process
-//! of the command reads the terminal (a question), while the terminal takes no output (Ctrl-S).
+//! of the command reads the terminal (a prompt), while the terminal takes no output (Ctrl-S).
 
 use std::fs::File;
 use std::io::Write as _;
@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Columns of a terminal that does not report its width.
 const USUAL_WIDTH: usize = 80;
 /// Processes, and threads of each, that are looked at.
-const LOOK_LIMIT: usize = 256;
+const THREADS_MAX: usize = 256;
 
 /// The line. Dropping it clears it.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ fn line(text: &str, columns: usize) -> String {
 
 /// Whether one of the processes waits in a read of a terminal.
 pub fn any_reads_terminal(pids: &[u32]) -> bool {
-    pids.iter().take(LOOK_LIMIT).any(|pid| reads_terminal(Path::new("/proc"), *pid))
+    pids.iter().take(THREADS_MAX).any(|pid| reads_terminal(Path::new("/proc"), *pid))
 }
 
 /// Whether a thread of the process waits in a read of a terminal.
@@ -137,7 +137,7 @@ fn reads_terminal(proc: &Path, pid: u32) -> bool {
         })
     };
     let Ok(tasks) = std::fs::read_dir(process.join("task")) else { return false };
-    tasks.flatten().take(LOOK_LIMIT).any(|task| match std::fs::read_to_string(task.path().join("syscall")) {
+    tasks.flatten().take(THREADS_MAX).any(|task| match std::fs::read_to_string(task.path().join("syscall")) {
         Ok(text) => read_of(&text).is_some_and(is_terminal),
         Err(_) => {
             let waits_in = std::fs::read_to_string(task.path().join("wchan")).unwrap_or_default();

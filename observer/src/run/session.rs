@@ -51,7 +51,7 @@ pub trait Observation {
     /// Ready when [`Observation::serve`] has something to do; `None` when it never has.
     fn descriptor(&self) -> Option<PollFd<'_>>;
 
-    /// Does what there is to do, without blocking. A refusal ends the observation, never the
+    /// Does what there is to do, without blocking. A user error ends the observation, never the
     /// command.
     fn serve(&mut self) -> Result<(), UserError>;
 
@@ -90,13 +90,13 @@ pub fn execute(
     let invoker = &invoker;
     let resolv_conf = match private_resolv_conf(&options.with) {
         Ok(text) => text,
-        Err(refusal) => {
-            say(Note::Error, &refusal.what, &refusal.hint);
+        Err(user_error) => {
+            say(Note::Error, &user_error.what, &user_error.hint);
             return NEVER_STARTED;
         }
     };
     let resolv_conf = resolv_conf.as_deref();
-    let program = match program::resolve(command, invoker.var("PATH"), program::look) {
+    let program = match program::resolve(command, invoker.var("PATH"), program::presence) {
         Ok(program) => program,
         Err(error) => {
             say(Note::Error, &error.to_string(), &error.advice());
@@ -146,9 +146,9 @@ pub fn execute(
     let target = Target { pid: child.pid(), program: &program, invoker, resolv_conf, output };
     let observation = match attach.attach(options, &target) {
         Ok(observation) => observation,
-        Err(refusal) => {
+        Err(user_error) => {
             drop(child);
-            say(Note::Error, &refusal.what, &refusal.hint);
+            say(Note::Error, &user_error.what, &user_error.hint);
             return NEVER_STARTED;
         }
     };
@@ -209,13 +209,13 @@ fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut
                 break ExitStatus::from_raw(NEVER_STARTED << 8);
             }
         }
-        if let Some(Err(refusal)) = observation.as_mut().map(|observation| observation.serve()) {
-            say(Note::Warning, &format!("observation ended early: {}", refusal.what), &refusal.hint);
+        if let Some(Err(user_error)) = observation.as_mut().map(|observation| observation.serve()) {
+            say(Note::Warning, &format!("observation ended early: {}", user_error.what), &user_error.hint);
             observation = None;
         }
     };
-    if let Some(Err(refusal)) = observation.map(|observation| observation.finish(Some(ended))) {
-        say(Note::Error, &refusal.what, &refusal.hint);
+    if let Some(Err(user_error)) = observation.map(|observation| observation.finish(Some(ended))) {
+        say(Note::Error, &user_error.what, &user_error.hint);
     }
     exit_status(ended)
 }

@@ -301,7 +301,7 @@ mod tests {
                 let fds = [file.as_fd()];
                 let fds = if pid % 100 == 0 { &fds[..] } else { &[] };
                 agent.send(&ToWorker::NoFacts { pid }, fds).expect("sent or waiting");
-                worker.send(&ToAgent::Look { pid }, &[]).expect("sent or waiting");
+                worker.send(&ToAgent::Inspect { pid }, &[]).expect("sent or waiting");
             }
             for pid in 0..MANY {
                 let (message, descriptors) =
@@ -310,7 +310,7 @@ mod tests {
                 assert_eq!(descriptors.len(), usize::from(pid % 100 == 0));
                 let _ = agent.flush();
                 let (message, _) = agent.receive::<ToAgent>().expect("received").expect("a message");
-                assert!(matches!(message, ToAgent::Look { pid: it } if it == pid), "in order");
+                assert!(matches!(message, ToAgent::Inspect { pid: it } if it == pid), "in order");
                 let _ = worker.flush();
             }
             assert!(!agent.is_waiting() && !worker.is_waiting());

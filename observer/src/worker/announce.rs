@@ -13,7 +13,7 @@ use model::waiting::Announcer;
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
 const WAITS_TICKS: u32 = 3;
 /// Detectors run twice a second at most: a threshold is reported half a second later at the latest …
-const LOOK_NS: Ns = 450_000_000;
+const DIAGNOSE_EVERY_NS: Ns = 450_000_000;
 /// … or as much later as keeps them below so many hundredths of a core.
 const LOAD_PERCENT: Ns = 2;
 
@@ -45,9 +45,9 @@ impl Announcements {
         let mut bodies = Vec::new();
         if now >= self.next_ns {
             let begun = clock();
-            bodies.extend(self.look(state, now, &asleep(), seen));
+            bodies.extend(self.diagnose(state, now, &asleep(), seen));
             let took = clock().saturating_sub(begun);
-            self.next_ns = now + LOOK_NS.max(took * 100 / LOAD_PERCENT);
+            self.next_ns = now + DIAGNOSE_EVERY_NS.max(took * 100 / LOAD_PERCENT);
         }
         for mut waiting in waits {
             waiting.because = self.because(waiting.command).map(str::to_owned);
@@ -57,7 +57,7 @@ impl Announcements {
     }
 
     /// What was found by now.
-    pub(super) fn look(
+    pub(super) fn diagnose(
         &mut self,
         state: &State,
         now: Ns,

@@ -34,8 +34,8 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Looks at a binary once, and asks the agent to probe it when it can be.
-    pub(super) fn look(
+    /// ProbeQueue at a binary once, and asks the agent to probe it when it can be.
+    pub(super) fn plan(
         &mut self,
         file: FileId,
         path: &str,
@@ -57,11 +57,11 @@ impl Binaries {
                     }
                     binary.build = Some(plan.build);
                 }
-                Err(refusal) => {
-                    binary.foreign = matches!(refusal, PlanError::NotGo | PlanError::NotElf);
-                    self.too_large += u64::from(matches!(refusal, PlanError::TooLarge { .. }));
+                Err(user_error) => {
+                    binary.foreign = matches!(user_error, PlanError::NotGo | PlanError::NotElf);
+                    self.too_large += u64::from(matches!(user_error, PlanError::TooLarge { .. }));
                     binary.build = goelf::build_info(&cache).ok();
-                    binary.refused = Some(refusal.to_string());
+                    binary.refused = Some(user_error.to_string());
                 }
             }
             if !binary.asked {

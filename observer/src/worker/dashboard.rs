@@ -159,7 +159,7 @@ impl Dashboard {
         if self.screen.take().is_some()
             && let Some(output) = &mut self.output
         {
-            output.print_kept();
+            output.print_retained();
         }
     }
 
@@ -183,7 +183,7 @@ impl Dashboard {
     }
 }
 
-/// Looks up, once each, whose commands there are; who has no name keeps the number.
+/// ProbeQueue up, once each, whose commands there are; who has no name keeps the number.
 fn name_users(users: &mut BTreeMap<u32, String>, state: &State) {
     let uids = state.commands().filter_map(|(_, command)| command.record.as_ref()?.uid);
     for uid in uids {
@@ -203,7 +203,7 @@ struct Output {
 }
 
 impl Output {
-    /// Looks at what is new; `print`: and prints it. False when nothing is.
+    /// ProbeQueue at what is new; `print`: and prints it. False when nothing is.
     fn read(&mut self, print: bool) -> bool {
         let mut buffer = vec![0; 1 << 16];
         let before = self.read;
@@ -252,7 +252,7 @@ impl Output {
         }
     }
 
-    fn print_kept(&mut self) {
+    fn print_retained(&mut self) {
         if self.kept_from > 0 {
             crate::say::line(&format!("the first {} bytes of the output are left out", self.kept_from));
         }

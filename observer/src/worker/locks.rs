@@ -15,14 +15,14 @@ const LOCKS_MAX: u64 = 1 << 20;
 /// Descriptors looked at; go holds a lock's file among its first dozens.
 const DESCRIPTORS_MAX: usize = 1024;
 
-/// One look at the locks of the machine: of any number of waits each file is looked for once.
+/// The locks of the machine at one moment: of any number of waits each file is looked for once.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct LockTable {
     locks: Option<String>,
     paths: HashMap<(u32, u64), Option<String>>,
 }
 
-impl Looked {
+impl LockTable {
     /// What is known of a lock that a process waits for.
     pub(super) fn facts(&mut self, pid: u32, lock: &Lock) -> LockFacts {
         let locks = self.locks.get_or_insert_with(|| {

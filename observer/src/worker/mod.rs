@@ -17,10 +17,10 @@ mod announce;
 mod binaries;
 mod dashboard;
 mod locks;
-mod looks;
 mod machine;
 mod observe;
 mod output;
+mod probe_queue;
 mod settings;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,7 +43,7 @@ use crate::verbose;
 
 /// How often the ring is looked at while a command runs: far below what an eye notices, and
 /// rarely enough to cost nothing.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const DIAGNOSE_EVERY: Duration = Duration::from_millis(20);
 /// How often keys are looked for while the dashboard is shown.
 const KEYS_EVERY: Duration = Duration::from_millis(40);
 /// How often recordings are flushed and gathered intervals reported.
@@ -68,7 +68,7 @@ pub fn main(seam_fd: i32) -> i32 {
         Ok(()) => 0,
         Err(error) => {
             match error.downcast_ref::<UserError>() {
-                Some(refusal) => say::refusal(refusal),
+                Some(user_error) => say::user_error(user_error),
                 None => say::line(&format!("{error:#}")),
             }
             1
@@ -117,7 +117,7 @@ async fn serve(seam: Seam) -> Result<()> {
         Ok(observer) => observer,
         Err(error) => {
             let (what, hint) = match error.downcast::<UserError>() {
-                Ok(refusal) => (refusal.what, refusal.hint),
+                Ok(user_error) => (user_error.what, user_error.hint),
                 Err(error) => (format!("{error:#}"), String::new()),
             };
             seam.get_ref().send(&ToAgent::Refused { what, hint }, &[])?;
@@ -128,11 +128,11 @@ async fn serve(seam: Seam) -> Result<()> {
         }
     };
     let mut ring: Option<AsyncFd<Ring>> = None;
-    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut diagnosis = tokio::time::interval(DIAGNOSE_EVERY);
     let mut flush = tokio::time::interval(FLUSH_EVERY);
     let mut keys = tokio::time::interval(KEYS_EVERY);
     keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    diagnosis.set_missed_tick_behavior(MissedTickBehavior::Delay);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Since when the dashboard is left.
     let mut left = None;
@@ -166,7 +166,7 @@ async fn serve(seam: Seam) -> Result<()> {
                         let begun = Instant::now();
                         observer.message(message, descriptors, seam.get_ref(), &mut binaries)?;
                         // Parsing takes time, and there may be more to parse: the ring does not wait.
-                        if begun.elapsed() > LOOK_EVERY && let Some(ring) = &mut ring {
+                        if begun.elapsed() > DIAGNOSE_EVERY && let Some(ring) = &mut ring {
                             observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                         }
                     }
@@ -191,7 +191,7 @@ async fn serve(seam: Seam) -> Result<()> {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }
             }
-            _ = look.tick(), if is_busy(ring.as_ref(), &observer) => {
+            _ = diagnosis.tick(), if is_busy(ring.as_ref(), &observer) => {
                 if let Some(ring) = &mut ring {
                     observer.drain(ring.get_mut(), false, seam.get_ref(), &binaries);
                 }

@@ -1,7 +1,7 @@
 //! One observation: records in; recording, progress, lines and report out.
 
 mod end;
-mod found;
+mod preexisting;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event, Session};
 use model::record::{Loss, Ns};
-use model::retention::{Kept, SHOWN_MAX};
+use model::retention::{Retained, SHOWN_MAX};
 use model::waiting::waiting;
 use model::{State, human, redact};
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
@@ -27,9 +27,9 @@ use super::announce::Announcements;
 use super::binaries::{Binaries, Binary};
 use super::dashboard::{Action, Dashboard};
 use super::locks;
-use super::looks::{Looks, StubLooks};
 use super::machine::machine;
 use super::output::{AtomicFile, Growing};
+use super::probe_queue::{LocalResolverQueue, ProbeQueue};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
@@ -58,10 +58,10 @@ pub(super) struct Observer {
     json: Option<AtomicFile>,
     progress: Option<Progress>,
     dashboard: Option<Dashboard>,
-    kept: Kept,
+    kept: Retained,
     announcements: Announcements,
-    looks: Looks,
-    stubs: StubLooks,
+    queue: ProbeQueue,
+    local_resolvers: LocalResolverQueue,
     kernel_lost: u64,
     /// Programs that nobody looked at, of which the report says how many
     unexamined: u64,
@@ -129,7 +129,7 @@ impl Observer {
             None => None,
         };
         let lines = (watching && !task.output.jsonl && dashboard.is_none()).then(Lines::new);
-        let kept = dashboard.as_ref().map_or_else(Kept::default, |_| Kept::showing(SHOWN_MAX));
+        let kept = dashboard.as_ref().map_or_else(Retained::default, |_| Retained::showing(SHOWN_MAX));
         let mut state = State::new();
         state.apply(&event);
         let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
@@ -148,8 +148,8 @@ impl Observer {
             dashboard,
             kept,
             announcements: Announcements::default(),
-            looks: Looks::default(),
-            stubs: StubLooks::default(),
+            queue: ProbeQueue::default(),
+            local_resolvers: LocalResolverQueue::default(),
             kernel_lost: 0,
             unexamined: 0,
             too_large: 0,
@@ -195,13 +195,13 @@ impl Observer {
         match message {
             ToWorker::Binary { file, path } => {
                 let descriptor = descriptors.next().context("a binary without a descriptor")?;
-                binaries.look(file, &path, descriptor, seam)?;
+                binaries.plan(file, &path, descriptor, seam)?;
             }
-            ToWorker::NoFacts { .. } => self.looks.answered(self.now(), seam),
+            ToWorker::NoFacts { .. } => self.queue.answered(self.now(), seam),
             ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
-                self.looks.answered(self.now(), seam);
+                self.queue.answered(self.now(), seam);
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
-                let binary = binaries.look(file, &path, descriptor, seam)?;
+                let binary = binaries.plan(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().and_then(|file| read_environ(pid, &path, file));
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
                 let wanted = self.wanted(pid, binary);
@@ -221,25 +221,27 @@ impl Observer {
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
             }
-            ToWorker::Found(process) => self.found(&process),
-            ToWorker::PreexistingLocks { root, at_ns, locks } => self.found_locks(root, at_ns, locks),
+            ToWorker::Process(process) => self.preexisting(&process),
+            ToWorker::PreexistingLocks { root, at_ns, locks } => self.preexisting_locks(root, at_ns, locks),
             ToWorker::PreexistingSockets(reported) => {
-                self.correlator.found_sockets(&reported, &mut self.events);
+                self.correlator.preexisting_sockets(&reported, &mut self.events);
                 self.take();
             }
             ToWorker::Unexamined { programs } => self.unexamined += u64::from(programs),
             ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
             ToWorker::PreexistingGone { root, pid } => {
-                self.correlator.found_gone(root, pid, &mut self.events);
+                self.correlator.preexisting_gone(root, pid, &mut self.events);
                 self.take();
             }
             ToWorker::Candidate { pid, file, path } => {
                 let descriptor = descriptors.next().context("a candidate without a descriptor")?;
-                let why = found::judge(binaries.look(file, &path, descriptor, seam)?);
+                let why = preexisting::judge(binaries.plan(file, &path, descriptor, seam)?);
                 seam.send(&ToAgent::Judged { pid, why }, &[])?;
             }
-            ToWorker::Stubs { stubs } => {
-                stubs.into_iter().for_each(|stub| self.correlator.stub(stub));
+            ToWorker::LocalResolvers { local_resolvers } => {
+                local_resolvers
+                    .into_iter()
+                    .for_each(|local_resolver| self.correlator.local_resolver(local_resolver));
             }
             ToWorker::Terminal { read: false } => {
                 if let Some(progress) = &mut self.progress {
@@ -248,7 +250,7 @@ impl Observer {
             }
             ToWorker::Forgotten { file } => {
                 binaries.forget(file);
-                self.looks.forget(file);
+                self.queue.forget(file);
             }
             ToWorker::Output => {
                 let file = descriptors.next().context("an output without a descriptor")?;
@@ -266,15 +268,15 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub(super) fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
-        let Self { looks, unexamined, .. } = self;
+        let Self { queue, unexamined, .. } = self;
         // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
         let early = |bytes: &[u8]| {
             if let Some((pid, exec)) = wire::exec(bytes)
                 && !binaries.knows(&exec)
-                && looks.first(exec.dev, exec.ino)
+                && queue.first(exec.dev, exec.ino)
                 && !seam.offer(&ToAgent::Program { pid }, &[])
             {
-                looks.unasked(exec.dev, exec.ino);
+                queue.unasked(exec.dev, exec.ino);
                 *unexamined += 1;
             }
         };
@@ -283,7 +285,7 @@ impl Observer {
             self.correlator.gap(from, to);
             self.gap_ns = Some(self.now());
         }
-        let Self { correlator, events, looks, stubs, task, unexamined, .. } = self;
+        let Self { correlator, events, queue, local_resolvers, task, unexamined, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         let mut strays = Vec::new();
@@ -294,9 +296,9 @@ impl Observer {
                 {
                     waits.push((record.header.tid, record.header.pid, *lock));
                 }
-                if matches!(record.body, Wire::Dns(..)) && stubs.first_query(&record.header, seam) {
+                if matches!(record.body, Wire::Dns(..)) && local_resolvers.first_query(&record.header, seam) {
                     // A failure shows at the next receive: the agent has gone.
-                    let _ = seam.offer(&ToAgent::Stubs { pid: record.header.pid }, &[]);
+                    let _ = seam.offer(&ToAgent::LocalResolvers { pid: record.header.pid }, &[]);
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;
@@ -324,13 +326,13 @@ impl Observer {
                             // It may be over before it is looked at.
                             let facts = Facts { go: Some(go), ..Facts::default() };
                             correlator.facts(pid, &facts, events);
-                            looks.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
+                            queue.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
                         } else if topmost || exec.comm.starts_with(b"go") {
                             // Below CMD (a script, make) a go command shows what is set.
-                            looks.now(pid);
+                            queue.now(pid);
                         }
                     }
-                    Wire::Exit(_) => looks.ended(pid),
+                    Wire::Exit(_) => queue.ended(pid),
                     _ => {}
                 }
             }
@@ -341,7 +343,7 @@ impl Observer {
             let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
             correlator.facts(pid, &facts, events);
         }
-        let mut looked = locks::Looked::default();
+        let mut looked = locks::LockTable::default();
         for (tid, pid, lock) in waits {
             correlator.lock_facts(tid, looked.facts(pid, &lock), events);
         }
@@ -352,7 +354,7 @@ impl Observer {
             self.kernel_lost = ring.lost();
         }
         self.too_large = binaries.too_large();
-        self.looks.ask(self.now(), seam);
+        self.queue.ask(self.now(), seam);
         self.take();
     }
 
@@ -421,7 +423,7 @@ impl Observer {
         self.ends_unseen(now, ring);
         let due = self.kept.due(now);
         for command in due.over {
-            if let Some(root) = self.correlator.found_tree(command) {
+            if let Some(root) = self.correlator.preexisting_tree(command) {
                 let _ = seam.offer(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
             }
             // What outlives its command is nobody's, and a go command that it starts is a command.

@@ -78,7 +78,7 @@ impl AtomicFile {
             To::Nameless(place, mut file) => {
                 file.write_all(bytes).and_then(|()| name(&place, &file).map_err(io::Error::from))
             }
-            To::Later(place) => write_beside(&place, bytes),
+            To::Later(place) => write_neighbour(&place, bytes),
         };
         written.map_err(|error| {
             UserError::new(format!("cannot write {}: {error}", named_by(&self.path)), hint(&error))
@@ -182,7 +182,7 @@ fn replace(place: &Place, beside: &OsStr) -> nix::Result<()> {
     replaced
 }
 
-fn write_beside(place: &Place, bytes: &[u8]) -> io::Result<()> {
+fn write_neighbour(place: &Place, bytes: &[u8]) -> io::Result<()> {
     let (mut file, name) = hidden(place)?;
     if let Err(error) = file.write_all(bytes) {
         remove(place, &name);

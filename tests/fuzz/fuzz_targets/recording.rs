@@ -14,7 +14,7 @@ use serde_json::Value;
 /// Most kinds of events.
 const RECORDINGS: [&str; 6] = [
     include_str!("../../data/recordings/cache-lock-wait.jsonl"),
-    include_str!("../../data/recordings/dns-slow-stub.jsonl"),
+    include_str!("../../data/recordings/dns-slow-local-resolver.jsonl"),
     include_str!("../../data/recordings/h2-stream-reset.jsonl"),
     include_str!("../../data/recordings/path-dead.jsonl"),
     include_str!("../../data/recordings/vcs-waiting.jsonl"),

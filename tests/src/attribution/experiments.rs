@@ -13,7 +13,7 @@ use super::workload::Workload;
 
 /// What competes with the command, in both runs of a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Beside {
+pub enum Competitor {
     /// Nothing
     #[default]
     Nobody,
@@ -35,54 +35,54 @@ pub struct Experiment {
     /// What runs
     pub workload: Workload,
     /// What competes with it
-    pub beside: Beside,
+    pub competitor: Competitor,
     /// How many pairs
     pub pairs: usize,
 }
 
 /// Faults, delays in milliseconds, workload, neighbours, pairs.
-const TABLE: [(Fault, &[u64], Workload, Beside, usize); 31] = [
-    (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Connect, &[200, 500, 900], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::LostSyn, &[1000], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Tls, &[200, 500, 2000], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Proxy, &[50, 200], Workload::Small(4), Beside::Nobody, 6),
-    (Fault::ProxyBody, &[500], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Lookups, &[50, 200], Workload::Small(12), Beside::Nobody, 6),
-    (Fault::Tiles, &[500], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Toolchain, &[500, 2000], Workload::AnotherGo, Beside::Nobody, 6),
-    (Fault::GoGet, &[1000, 3000], Workload::Git, Beside::Nobody, 8),
-    (Fault::GitFiles, &[200, 400], Workload::Git, Beside::Nobody, 8),
-    (Fault::Lock, &[500, 2000], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Disk, &[500, 2000], Workload::Small(1), Beside::Nobody, 6),
-    (Fault::Dns, &[4500], Workload::Sample, Beside::Nobody, 8),
-    (Fault::LostSyn, &[4000], Workload::Sample, Beside::Nobody, 8),
-    (Fault::Tls, &[8000], Workload::Sample, Beside::Nobody, 6),
-    (Fault::Proxy, &[60, 180], Workload::Sample, Beside::Nobody, 6),
-    (Fault::ProxyBody, &[200, 600], Workload::Sample, Beside::Nobody, 6),
-    (Fault::Lookups, &[100], Workload::Sample, Beside::Nobody, 6),
-    (Fault::GoGet, &[8000], Workload::SampleAndGit, Beside::Nobody, 6),
-    (Fault::Lock, &[8000], Workload::Sample, Beside::Nobody, 6),
-    (Fault::Disk, &[8000], Workload::Sample, Beside::Nobody, 6),
-    (Fault::Cpu, &[0], Workload::Sample, Beside::Nobody, 8),
-    (Fault::Dns, &[2000], Workload::Small(1), Beside::Hogs, 6),
-    (Fault::Tls, &[2000], Workload::Small(1), Beside::Hogs, 6),
-    (Fault::Proxy, &[200], Workload::Small(4), Beside::Hogs, 6),
-    (Fault::Lookups, &[150], Workload::Sample, Beside::Hogs, 6),
-    (Fault::Proxy, &[200], Workload::Small(4), Beside::Writers, 6),
-    (Fault::Lookups, &[100], Workload::Sample, Beside::Writers, 6),
-    (Fault::Dns, &[2000], Workload::Small(1), Beside::SlowDisk, 6),
-    (Fault::Proxy, &[500], Workload::Small(2), Beside::SlowDisk, 6),
+const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 31] = [
+    (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Connect, &[200, 500, 900], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::LostSyn, &[1000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Tls, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Proxy, &[50, 200], Workload::Small(4), Competitor::Nobody, 6),
+    (Fault::ProxyBody, &[500], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Lookups, &[50, 200], Workload::Small(12), Competitor::Nobody, 6),
+    (Fault::Tiles, &[500], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Toolchain, &[500, 2000], Workload::AnotherGo, Competitor::Nobody, 6),
+    (Fault::GoGet, &[1000, 3000], Workload::Git, Competitor::Nobody, 8),
+    (Fault::GitFiles, &[200, 400], Workload::Git, Competitor::Nobody, 8),
+    (Fault::Lock, &[500, 2000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Disk, &[500, 2000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Dns, &[4500], Workload::Sample, Competitor::Nobody, 8),
+    (Fault::LostSyn, &[4000], Workload::Sample, Competitor::Nobody, 8),
+    (Fault::Tls, &[8000], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::Proxy, &[60, 180], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::ProxyBody, &[200, 600], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::Lookups, &[100], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::GoGet, &[8000], Workload::SampleAndGit, Competitor::Nobody, 6),
+    (Fault::Lock, &[8000], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::Disk, &[8000], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::Cpu, &[0], Workload::Sample, Competitor::Nobody, 8),
+    (Fault::Dns, &[2000], Workload::Small(1), Competitor::Hogs, 6),
+    (Fault::Tls, &[2000], Workload::Small(1), Competitor::Hogs, 6),
+    (Fault::Proxy, &[200], Workload::Small(4), Competitor::Hogs, 6),
+    (Fault::Lookups, &[150], Workload::Sample, Competitor::Hogs, 6),
+    (Fault::Proxy, &[200], Workload::Small(4), Competitor::Writers, 6),
+    (Fault::Lookups, &[100], Workload::Sample, Competitor::Writers, 6),
+    (Fault::Dns, &[2000], Workload::Small(1), Competitor::SlowDisk, 6),
+    (Fault::Proxy, &[500], Workload::Small(2), Competitor::SlowDisk, 6),
 ];
 
 /// Every experiment, in the order in which they are done.
 pub fn all() -> Vec<Experiment> {
-    let each = |(fault, delays, workload, beside, pairs): (Fault, &'static [u64], _, _, _)| {
+    let each = |(fault, delays, workload, competitor, pairs): (Fault, &'static [u64], _, _, _)| {
         delays.iter().map(move |ms| Experiment {
             fault,
             delay: Duration::from_millis(*ms),
             workload,
-            beside,
+            competitor,
             pairs,
         })
     };
@@ -98,26 +98,26 @@ pub enum Group {
     /// The sample's modules, where downloads, unzipping and delays overlap
     Sample,
     /// Either beside something else
-    Beside,
+    Competitor,
 }
 
 impl Experiment {
     /// Its column.
     pub fn group(&self) -> Group {
-        match (self.beside, self.workload) {
-            (Beside::Nobody, Workload::Sample | Workload::SampleAndGit) => Group::Sample,
-            (Beside::Nobody, _) => Group::Small,
-            _ => Group::Beside,
+        match (self.competitor, self.workload) {
+            (Competitor::Nobody, Workload::Sample | Workload::SampleAndGit) => Group::Sample,
+            (Competitor::Nobody, _) => Group::Small,
+            _ => Group::Competitor,
         }
     }
 
     /// The words it is chosen by: phase, fault, workload, neighbours.
     pub fn name(&self) -> String {
-        let beside = match self.beside {
-            Beside::Nobody => "",
-            Beside::Hogs => " hogs",
-            Beside::Writers => " writers",
-            Beside::SlowDisk => " slow-disk",
+        let beside = match self.competitor {
+            Competitor::Nobody => "",
+            Competitor::Hogs => " hogs",
+            Competitor::Writers => " writers",
+            Competitor::SlowDisk => " slow-disk",
         };
         let ms = self.delay.as_millis();
         let delay = if ms == 0 { String::new() } else { format!(" {ms} ms") };

@@ -93,7 +93,7 @@ impl Fault {
             let head = |is_slow: fn(&str) -> bool| vec![HeadDelay { matches: paths(is_slow), delay }];
             match self {
                 Self::Dns => dns.delay = delay,
-                Self::Connect => wire.late_syns = delay,
+                Self::Connect => wire.delayed_syns = delay,
                 Self::LostSyn => {
                     let first = u32::try_from(delay.as_secs()).ok();
                     wire.lost_syns = vec![LostSyns { to: lab.net.proxy.into(), first }];

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::experiments::{Beside, Experiment};
+use super::experiments::{Competitor, Experiment};
 use super::fault::Fault;
 use super::frozen::Frozen;
 use super::outcome::{Outcome, Run};
 use super::workload::{CPU, Scene, Workload};
 use crate::bench::order::Coin;
-use crate::bench::watched::{Look, watch};
+use crate::bench::watched::{Sampling, watch};
 use crate::proxy::ending;
 use crate::scenario::machine::{HeldLock, Hogs};
 use crate::wait;
@@ -36,7 +36,7 @@ fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Resu
     experiment.fault.set(scene, delay)?;
     let run = scene.project()?;
     // In both runs of a pair.
-    let slow = experiment.beside == Beside::SlowDisk;
+    let slow = experiment.competitor == Competitor::SlowDisk;
     let disk = (slow || experiment.fault == Fault::Disk)
         .then(|| Frozen::mount(&run.file("disk"), &run.modcache()))
         .transpose()?;
@@ -62,7 +62,7 @@ fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Resu
     let observed = thread::scope(|scope| {
         let holder = held.map(|(lock, time)| scope.spawn(move || lock.hold(time)));
         let freezer = later.map(|(disk, time)| scope.spawn(move || freeze_amid(scene, disk, time)));
-        let observed = watch(&scene.lab, &run, &command, Look::Times)?;
+        let observed = watch(&scene.lab, &run, &command, Sampling::Times)?;
         for disturber in [holder, freezer].into_iter().flatten() {
             ensure!(disturber.join().unwrap_or(false), "the fault did not take place");
         }

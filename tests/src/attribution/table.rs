@@ -46,7 +46,7 @@ pub fn by_phase(outcomes: &[Outcome]) -> String {
     phases.retain(|phase| seen.insert(*phase));
     for phase in phases {
         let of_phase = || outcomes.iter().filter(|outcome| outcome.phase == phase);
-        let cells = [Group::Small, Group::Sample, Group::Beside].map(|group| {
+        let cells = [Group::Small, Group::Sample, Group::Competitor].map(|group| {
             let mut shares: Vec<f64> = of_phase().filter(|o| o.group == group).map(|o| o.share).collect();
             shares.sort_by(f64::total_cmp);
             match shares[..] {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_phase_has_a_line_with_the_range_of_its_shares() {
         let outcomes =
-            [outcome(Group::Small, 98.0), outcome(Group::Small, 101.0), outcome(Group::Beside, 99.0)];
+            [outcome(Group::Small, 98.0), outcome(Group::Small, 101.0), outcome(Group::Competitor, 99.0)];
         let table = by_phase(&outcomes);
         let last = table.lines().last().unwrap_or_default();
         assert_eq!(last, "| `dns` | 0.980 to 1.010 |  | 0.990 | 0.0 % |");

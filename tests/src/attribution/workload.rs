@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::experiments::{Beside, Experiment};
+use super::experiments::{Competitor, Experiment};
 use super::fault::{Fault, is_of_toolchain};
 use crate::bench::few;
 use crate::git::VERSION;
@@ -70,9 +70,9 @@ impl Scene {
         let wire = experiment.fault.is_of_the_wire();
         let lab = Lab::start_in(if wire { Place::Wire } else { Place::Loopback })?;
         let git = experiment.workload.has_git().then(|| lab.git_host(None)).transpose()?;
-        let beside = |wanted| (experiment.beside == wanted).then_some(NEIGHBOURS);
-        let writers = beside(Beside::Writers).map(Writers::start).transpose()?;
-        let hogs = beside(Beside::Hogs).map(Hogs::start).transpose()?;
+        let beside = |wanted| (experiment.competitor == wanted).then_some(NEIGHBOURS);
+        let writers = beside(Competitor::Writers).map(Writers::start).transpose()?;
+        let hogs = beside(Competitor::Hogs).map(Hogs::start).transpose()?;
         let Experiment { workload, fault, .. } = *experiment;
         Ok(Self { lab, git, workload, fault, writers, _hogs: hogs })
     }

@@ -34,16 +34,16 @@ use crate::goobserve::binary;
 use crate::lab::Lab;
 
 /// How often it is looked for the command's exec.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const SAMPLE_PROCESS_EVERY: Duration = Duration::from_millis(1);
 /// How often goobserve's processes are looked at between the command's end and theirs; the
 /// worker's last reading is at most so old.
 const SAMPLE_EVERY: Duration = Duration::from_micros(200);
 /// Whoever takes longer hangs, seconds.
 const LIMIT_S: i64 = 180;
 
-/// How closely to look.
+/// How closely to sampling.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look {
+pub enum Sampling {
     /// Times only: nothing of ours runs while the command does, or after it
     Times,
     /// CPU and memory, too, which takes CPU itself
@@ -93,7 +93,7 @@ pub struct Watched {
     pub start_ns: u64,
     /// From goobserve's end until its last process had gone
     pub detach_ns: u64,
-    /// With [`Look::Costs`] only
+    /// With [`Sampling::Costs`] only
     pub costs: Option<Costs>,
     /// The JSON report
     #[serde(skip)]
@@ -135,8 +135,8 @@ pub fn adopt() -> Result<()> {
 
 /// Runs `goobserve run --report none -- command`, waits until all its processes have gone, and
 /// fails unless the command succeeded. Call [`adopt`] once before.
-pub fn watch(lab: &Lab, run: &GoRun, command: &[&str], look: Look) -> Result<Watched> {
-    watch_by(&binary()?, &[], lab, run, command, look)
+pub fn watch(lab: &Lab, run: &GoRun, command: &[&str], sampling: Sampling) -> Result<Watched> {
+    watch_by(&binary()?, &[], lab, run, command, sampling)
 }
 
 /// As [`watch`], by that program, with further options of `run`.
@@ -146,7 +146,7 @@ pub fn watch_by(
     lab: &Lab,
     run: &GoRun,
     command: &[&str],
-    look: Look,
+    sampling: Sampling,
 ) -> Result<Watched> {
     let strangers = own_children();
     let (json, errors) = (run.dir().join("report.json"), run.dir().join("goobserve.err"));
@@ -159,7 +159,7 @@ pub fn watch_by(
     let clocks = ClockPair::sample();
     let (spawned, agent) = lab.net.inside(|| (monotonic_ns(), goobserve.spawn()))?;
     let agent = agent.context("start goobserve")?;
-    let followed = follow(agent, look);
+    let followed = follow(agent, sampling);
     let said = || fs::read_to_string(&errors).unwrap_or_default();
     let mut followed = followed.with_context(|| format!("goobserve said: {}", said()))?;
     let detach_cpu_ns = reap_orphans(&strangers)?;
@@ -200,9 +200,9 @@ struct Followed {
 }
 
 /// From goobserve's start to its end, which is waited for.
-fn follow(mut agent: Child, look: Look) -> Result<Followed> {
+fn follow(mut agent: Child, sampling: Sampling) -> Result<Followed> {
     let pid = agent.id();
-    let followed = follow_to_the_end(pid, look);
+    let followed = follow_to_the_end(pid, sampling);
     if followed.is_err() {
         // It may have ended this instant; then there is nobody to kill.
         let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
@@ -213,15 +213,15 @@ fn follow(mut agent: Child, look: Look) -> Result<Followed> {
 }
 
 /// Leaves the agent as a zombie.
-fn follow_to_the_end(agent: u32, look: Look) -> Result<(u64, u64, Option<Costs>)> {
+fn follow_to_the_end(agent: u32, sampling: Sampling) -> Result<(u64, u64, Option<Costs>)> {
     let Some((command, worker)) = find(agent)? else {
         bail!("goobserve ended before its command began");
     };
     let command_ends = open(command)?;
-    if look == Look::Costs {
+    if sampling == Sampling::Costs {
         wait_exec(agent, command);
     }
-    let mut meter = (look == Look::Costs).then(|| Meter::new(agent, worker)).transpose()?;
+    let mut meter = (sampling == Sampling::Costs).then(|| Meter::new(agent, worker)).transpose()?;
     if let Some(command) = command_ends {
         wait_end(&command)?;
     }
@@ -249,7 +249,7 @@ fn find(agent: u32) -> Result<Option<(u32, u32)>> {
         {
             return Ok(Some((command, worker)));
         }
-        sleep(LOOK_EVERY);
+        sleep(SAMPLE_PROCESS_EVERY);
     }
     Ok(None)
 }
@@ -257,13 +257,14 @@ fn find(agent: u32) -> Result<Option<(u32, u32)>> {
 /// Waits until the held command is another program than its parent.
 fn wait_exec(agent: u32, command: u32) {
     while program(command).is_some_and(|program| Some(program) == self::program(agent)) {
-        sleep(LOOK_EVERY);
+        sleep(SAMPLE_PROCESS_EVERY);
     }
 }
 
 fn is_zombie(child: u32) -> Result<bool> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-    let status = waitid(Id::Pid(Pid::from_raw(child.cast_signed())), flags).context("look at goobserve")?;
+    let status =
+        waitid(Id::Pid(Pid::from_raw(child.cast_signed())), flags).context("sampling at goobserve")?;
     Ok(status != nix::sys::wait::WaitStatus::StillAlive)
 }
 

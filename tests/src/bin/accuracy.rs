@@ -1,6 +1,6 @@
 //! How far goobserve's times are from others': `accuracy [RUNS] [--http1] [--json FILE]`. Prints
 //! tables of differences in microseconds, goobserve's time minus the other's, both on
-//! `CLOCK_MONOTONIC`: of requests and questions against the servers' logs, of TCP handshakes
+//! `CLOCK_MONOTONIC`: of requests and queries against the servers' logs, of TCP handshakes
 //! against tshark on loopback.
 //!
 //! Two tables, of the same `go mod download`. Quiet: each response is held back for 5 ms, so
@@ -27,7 +27,7 @@ use serde_json::Value;
 use tests::bench::args::Args;
 use tests::bench::capture::{Capture, Handshake};
 use tests::bench::verdict::Verdict;
-use tests::bench::watched::{Look, Watched, adopt, watch};
+use tests::bench::watched::{Sampling, Watched, adopt, watch};
 use tests::go_env::GoOptions;
 use tests::lab::Lab;
 use tests::proxy::Faults;
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
         let mut table = Table::default();
         for _ in 0..runs {
             let run = lab.go_run(&options)?;
-            let observed = watch(&lab, &run, &["go", "mod", "download"], Look::Times)?;
+            let observed = watch(&lab, &run, &["go", "mod", "download"], Sampling::Times)?;
             ensure!(lab.proxy.log().settled(Duration::from_secs(10)), "connections stayed open");
             clock_error = clock_error.max(observed.clocks.error_ns);
             compare(&lab, &observed, &capture.take()?, &mut table)?;
@@ -108,7 +108,7 @@ fn judge(name: &str, table: &Table) -> Vec<Verdict> {
     vec![
         near("request's start and end within 1 ms, <= 16 KB", "request <= 16 KB", 1000.0),
         near("request's start and end within 1 ms, all sizes", "request", 1000.0),
-        near("DNS question within 0.5 ms", "dns question", 500.0),
+        near("DNS query within 0.5 ms", "dns query", 500.0),
         near("DNS answer within 0.5 ms", "dns answer", 500.0),
         near("TCP handshake within 0.3 ms", "tcp handshake", 300.0),
         Verdict::at_least(
@@ -153,16 +153,16 @@ fn compare(
         }
     }
 
-    let questions = lab.dns.take_log();
-    table.logged += questions.len();
+    let queries = lab.dns.take_log();
+    table.logged += queries.len();
     let key = |name: &str, qtype: &str, transport: &str| format!("{name} {qtype} {transport}");
-    let mut logged = in_order(questions.iter().map(|q| (key(&q.name, &q.qtype, q.transport), q)));
-    for question in sorted(observed.list("dns")) {
-        let key = key(text(question, "name"), text(question, "qtype"), text(question, "transport"));
+    let mut logged = in_order(queries.iter().map(|q| (key(&q.name, &q.qtype, q.transport), q)));
+    for query in sorted(observed.list("dns")) {
+        let key = key(text(query, "name"), text(query, "qtype"), text(query, "transport"));
         let Some(record) = logged.get_mut(&key).and_then(Vec::pop) else { continue };
         table.matched += 1;
-        table.add("dns question", apart(int(question, "start_ns"), log(record.received_ns)));
-        table.add("dns answer", apart(int(question, "end_ns"), record.answered_ns.and_then(log)));
+        table.add("dns query", apart(int(query, "start_ns"), log(record.received_ns)));
+        table.add("dns answer", apart(int(query, "end_ns"), record.answered_ns.and_then(log)));
     }
 
     let real = |ns: u64| Some(observed.clocks.to_monotonic(ns));

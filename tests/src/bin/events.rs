@@ -14,7 +14,7 @@ use serde_json::Value;
 use tests::bench::args::Args;
 use tests::bench::order::Coin;
 use tests::bench::verdict::Verdict;
-use tests::bench::watched::{Look, adopt, watch_by};
+use tests::bench::watched::{Sampling, adopt, watch_by};
 use tests::go_env::GoOptions;
 use tests::goobserve::binary;
 use tests::lab::Lab;
@@ -111,7 +111,7 @@ fn run(lab: &Lab, goobserve: &Path) -> Result<Run> {
     let run = lab.go_run(&GoOptions::default())?;
     let recording = run.dir().join("recording.jsonl");
     let options = [OsStr::new("--record"), recording.as_os_str()];
-    let watched = watch_by(goobserve, &options, lab, &run, &COMMAND, Look::Costs)?;
+    let watched = watch_by(goobserve, &options, lab, &run, &COMMAND, Sampling::Costs)?;
     lab.forget()?;
     let lost = watched.lost().context("the report does not say what was lost")?;
     ensure!(lost == 0, "{lost} events were lost");

@@ -59,7 +59,7 @@ fn main() {
         ("requests, live", Tab::Requests, true),
     ] {
         let mut next = SPANS;
-        let mut cache = Cache::beside(); // as on a terminal
+        let mut cache = Cache::with_background(); // as on a terminal
         let mut view = View { tab, now: Some(state.duration_ns()), ..View::default() };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 200, 60));
         draw(&mut buffer, &state, &view, &mut cache); // the first works everything out

@@ -23,7 +23,7 @@ use tests::bench::args::Args;
 use tests::bench::order::Coin;
 use tests::bench::process::load;
 use tests::bench::verdict::Verdict;
-use tests::bench::watched::{Costs, Look, Watched, adopt, watch};
+use tests::bench::watched::{Costs, Sampling, Watched, adopt, watch};
 use tests::go_env::GoOptions;
 use tests::lab::Lab;
 use tests::stats::{Estimate, hodges_lehmann, median, quantile};
@@ -66,7 +66,7 @@ fn main() -> Result<()> {
     adopt()?;
     let lab = Lab::start()?;
     let mut coin = Coin::new(options.seed);
-    pair(&lab, &mut coin, Look::Times).context("the warm-up")?;
+    pair(&lab, &mut coin, Sampling::Times).context("the warm-up")?;
 
     println!(
         "{:>4} {:>10} {:>10} {:>7} {:>10} {:>7} {:>8} {:>8} {:>5} {:>5}   load",
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
     );
     let mut wall_pairs = Vec::new();
     for number in 1..=options.pairs {
-        let pair = pair(&lab, &mut coin, Look::Times)?;
+        let pair = pair(&lab, &mut coin, Sampling::Times)?;
         print_wall(number, &pair);
         wall_pairs.push(pair);
     }
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
         // For as long as the descriptor is open; the sysctl stays as it is.
         let _statistics = enable_stats(Stats::RunTime).context("enable the BPF statistics")?;
         for number in 1..=options.cpu_pairs {
-            let pair = pair(&lab, &mut coin, Look::Costs)?;
+            let pair = pair(&lab, &mut coin, Sampling::Costs)?;
             print_cpu(number, &pair);
             cpu_pairs.push(pair);
         }
@@ -115,7 +115,7 @@ fn options() -> Result<Options> {
     })
 }
 
-fn pair(lab: &Lab, coin: &mut Coin, look: Look) -> Result<Pair> {
+fn pair(lab: &Lab, coin: &mut Coin, sampling: Sampling) -> Result<Pair> {
     // Fresh folders are made and removed outside of what is timed.
     let first = lab.go_run(&GoOptions::default())?;
     let second = lab.go_run(&GoOptions::default())?;
@@ -128,7 +128,7 @@ fn pair(lab: &Lab, coin: &mut Coin, look: Look) -> Result<Pair> {
             result
         },
         || {
-            let result = watch(lab, &second, &COMMAND, look);
+            let result = watch(lab, &second, &COMMAND, sampling);
             served = lab.forget()?;
             result
         },

@@ -2,7 +2,7 @@
 //! [idle|latency|long…] [--seconds N] [--tries N]`; all three unless some are named.
 //!
 //! idle: CPU of all of goobserve's processes while no go command runs, for so many seconds.
-//! latency: from a question's arrival at the name server, a request's at the proxy, or just before
+//! latency: from a query's arrival at the name server, a request's at the proxy, or just before
 //! a process is started, to the bytes that draw it. long: memory while short go commands run one
 //! after the other for so many seconds.
 
@@ -77,7 +77,7 @@ fn idle(lab: &Lab, time: Duration) -> Result<()> {
 #[derive(Default)]
 struct Counts {
     requests: Vec<(u64, usize)>,
-    questions: Vec<(u64, usize)>,
+    queries: Vec<(u64, usize)>,
 }
 
 impl Counts {
@@ -90,7 +90,7 @@ impl Counts {
             }
         };
         grow(&mut self.requests, "2 requests ");
-        grow(&mut self.questions, "3 dns ");
+        grow(&mut self.queries, "3 dns ");
     }
 }
 
@@ -118,7 +118,7 @@ fn latency(lab: &Lab, tries: usize) -> Result<()> {
     for (name, options, tries) in
         [("small download", few, tries), ("the whole sample", GoOptions::default(), 1)]
     {
-        let (mut questions, mut requests) = (Vec::new(), Vec::new());
+        let (mut queries, mut requests) = (Vec::new(), Vec::new());
         for _ in 0..tries {
             lab.proxy.log().take();
             let asked_before = lab.dns.log().len();
@@ -133,10 +133,10 @@ fn latency(lab: &Lab, tries: usize) -> Result<()> {
                 lab.dns.log()[asked_before..].iter().map(|asked| asked.received_ns).collect();
             let made: Vec<u64> = lab.proxy.log().requests().iter().map(|made| made.received_ns).collect();
             let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            questions.extend(delays(&asked, &counts.questions));
+            queries.extend(delays(&asked, &counts.queries));
             requests.extend(delays(&made, &counts.requests));
         }
-        print_delays(&format!("a question to a name server, {name}"), questions);
+        print_delays(&format!("a query to a name server, {name}"), queries);
         print_delays(&format!("a request, {name}"), requests);
     }
     Ok(())

@@ -21,7 +21,7 @@ use tests::watching::Watching;
 /// Starts in a block.
 const BLOCK: usize = 20;
 /// What runs beside the blocks.
-const BESIDE: [(&str, Option<&[&str]>); 3] =
+const PROGRAMS: [(&str, Option<&[&str]>); 3] =
     [("nothing", None), ("watch", Some(&[])), ("watch --hold-exec", Some(&["--hold-exec"]))];
 
 /// What runs beside, and of exec and of the whole `go version` the median and the 95th percentile,
@@ -82,9 +82,9 @@ fn complete(lab: &Lab, count: usize, args: &[&str]) -> Result<usize> {
 }
 
 fn costs(lab: &Lab, count: usize) -> Result<Vec<Cost>> {
-    let mut times = BESIDE.map(|_| (Vec::new(), Vec::new()));
+    let mut times = PROGRAMS.map(|_| (Vec::new(), Vec::new()));
     for _ in 0..count.div_ceil(BLOCK) {
-        for ((_, args), (execs, wholes)) in BESIDE.iter().zip(&mut times) {
+        for ((_, args), (execs, wholes)) in PROGRAMS.iter().zip(&mut times) {
             let watching = args.map(|args| Watching::start_with(lab, args)).transpose()?;
             for _ in 0..BLOCK.min(count) {
                 let (exec, whole) = Fresh::new()?.version(lab)?;
@@ -98,7 +98,7 @@ fn costs(lab: &Lab, count: usize) -> Result<Vec<Cost>> {
         values.sort_by(f64::total_cmp);
         [median(&values), quantile(&values, 0.95)]
     };
-    Ok(BESIDE
+    Ok(PROGRAMS
         .iter()
         .zip(times)
         .map(|((name, _), (exec, whole))| (*name, summary(exec), summary(whole)))

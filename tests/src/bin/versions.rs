@@ -4,7 +4,7 @@
 //! and builds 3 GB of them under `target/lab`, which takes ten minutes on two cores; then three.
 //!
 //! A line each: what the report has beside what the servers logged. `complete` says that they are
-//! the same, each request, question and connection once, and that nothing was lost.
+//! the same, each request, query and connection once, and that nothing was lost.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

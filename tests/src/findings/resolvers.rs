@@ -1,5 +1,5 @@
 //! Go's resolver beside the C library's, before a good, a slow and a lossy name server, with a
-//! stub in between, and how often a download asks.
+//! local resolver in between, and how often a download asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,16 +16,18 @@ use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{GIT_HOST, Lab};
 use crate::toolchains::{OWN, Toolchain};
 
-/// Which resolver it is; each before a good, a slow and a lossy name server; a stub in between; how
+/// Which resolver it is; each before a good, a slow and a lossy name server; a local resolver in between; how
 /// often a download asks.
 pub(super) const PARTS: &[Part] = &[
     ("which", |_| which(&Lab::start()?)),
     ("good", |runs| resolvers(&Lab::start()?, runs, "answers at once", &DnsFaults::default())),
     ("slow", |runs| resolvers(&Lab::start()?, runs, "answers after 150 ms", &slow())),
-    ("lossy", |runs| resolvers(&Lab::start()?, runs, "loses 20 % of the questions", &lossy())),
-    ("stub", |runs| stub(&Lab::start()?, runs, "answers after 150 ms", &slow())),
-    ("stub-lossy", |runs| stub(&Lab::start()?, runs, "loses 20 % of the questions", &lossy())),
-    ("questions", |_| questions(&Lab::start()?)),
+    ("lossy", |runs| resolvers(&Lab::start()?, runs, "loses 20 % of the queries", &lossy())),
+    ("local_resolver", |runs| local_resolver(&Lab::start()?, runs, "answers after 150 ms", &slow())),
+    ("local-resolver-lossy", |runs| {
+        local_resolver(&Lab::start()?, runs, "loses 20 % of the queries", &lossy())
+    }),
+    ("queries", |_| queries(&Lab::start()?)),
 ];
 
 fn slow() -> DnsFaults {
@@ -52,7 +54,7 @@ fn programs() -> Result<[(&'static str, PathBuf); 2]> {
 struct Download {
     took: Duration,
     output: Output,
-    questions: Vec<QueryRecord>,
+    queries: Vec<QueryRecord>,
 }
 
 fn download(lab: &Lab, go: &Path, netdns: &str) -> Result<Download> {
@@ -63,23 +65,23 @@ fn download(lab: &Lab, go: &Path, netdns: &str) -> Result<Download> {
     let run = few::project(lab, &GoOptions { env, ..GoOptions::default() })?;
     lab.dns.take_log();
     let (took, output) = timed(lab, run.command(go).args(["mod", "download"]).args(few::smallest(lab, 1)?))?;
-    Ok(Download { took, output, questions: lab.dns.take_log() })
+    Ok(Download { took, output, queries: lab.dns.take_log() })
 }
 
-/// Sockets that questions came from: the C library asks for A and AAAA over one, Go over two.
-fn sockets(questions: &[QueryRecord]) -> usize {
-    questions.iter().map(|question| question.peer).collect::<BTreeSet<_>>().len()
+/// Sockets that queries came from: the C library asks for A and AAAA over one, Go over two.
+fn sockets(queries: &[QueryRecord]) -> usize {
+    queries.iter().map(|query| query.peer).collect::<BTreeSet<_>>().len()
 }
 
 /// What each go command says of its own resolver, and what the name server sees of it.
 fn which(lab: &Lab) -> Result<Table> {
     let mut table = Table::new(
         "Which resolver asks; `+2` has net say so, and `hostLookupOrder` is what it then did:",
-        &["go command", "GODEBUG", "go said", "questions", "from sockets"],
+        &["go command", "GODEBUG", "go said", "queries", "from sockets"],
     );
     for (kind, go) in programs()? {
         for netdns in ["2", "go+2", "cgo+2"] {
-            let Download { output, questions, .. } = download(lab, &go, netdns)?;
+            let Download { output, queries, .. } = download(lab, &go, netdns)?;
             succeeded(&output)?;
             let stderr = String::from_utf8_lossy(&output.stderr);
             let said = stderr.lines().filter_map(|line| line.strip_prefix("go package net: "));
@@ -89,8 +91,8 @@ fn which(lab: &Lab) -> Result<Table> {
                 kind.to_owned(),
                 format!("netdns={netdns}"),
                 said.into_iter().collect::<Vec<_>>().join("; "),
-                questions.len().to_string(),
-                sockets(&questions).to_string(),
+                queries.len().to_string(),
+                sockets(&queries).to_string(),
             ]);
         }
     }
@@ -100,7 +102,7 @@ fn which(lab: &Lab) -> Result<Table> {
 fn resolvers(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Table> {
     let mut table = Table::new(
         format!("One module, {runs} runs; the name server {server}:"),
-        &["go command", "GODEBUG", "median", "95 % within", "longest", "failed", "questions, all runs"],
+        &["go command", "GODEBUG", "median", "95 % within", "longest", "failed", "queries, all runs"],
     );
     lab.dns.set_faults(faults.clone());
     let programs = programs()?;
@@ -115,8 +117,8 @@ fn resolvers(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result
     }
     for ((kind, _, netdns), all) in ways.into_iter().zip(all) {
         let setting = if netdns == "-" { netdns.to_owned() } else { format!("netdns={netdns}") };
-        let [median, p95, longest, failed, questions] = all.cells();
-        table.row([kind.to_owned(), setting, median, p95, longest, failed, questions]);
+        let [median, p95, longest, failed, queries] = all.cells();
+        table.row([kind.to_owned(), setting, median, p95, longest, failed, queries]);
     }
     Ok(table)
 }
@@ -126,36 +128,38 @@ fn resolvers(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result
 struct Downloads {
     times: Times,
     failed: usize,
-    questions: usize,
+    queries: usize,
 }
 
 impl Downloads {
     fn push(&mut self, download: &Download) {
         self.times.push(download.took);
         self.failed += usize::from(!download.output.status.success());
-        self.questions += download.questions.len();
+        self.queries += download.queries.len();
     }
 
-    /// Median, 95 % within, longest, failed, questions.
+    /// Median, 95 % within, longest, failed, queries.
     fn cells(&self) -> [String; 5] {
         let times = &self.times;
         let failed = format!("{} of {}", self.failed, times.0.len());
-        [times.median(), times.p95(), times.longest(), failed, self.questions.to_string()]
+        [times.median(), times.p95(), times.longest(), failed, self.queries.to_string()]
     }
 }
 
-fn stub(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Table> {
+fn local_resolver(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Table> {
     let [(_, go), (_, cgo)] = programs()?;
     let mut table = Table::new(
-        format!("One module, {runs} runs; the name server {server}; a stub on this machine in between:"),
+        format!(
+            "One module, {runs} runs; the name server {server}; a local resolver on this machine in between:"
+        ),
         &[
-            "stub",
+            "local_resolver",
             "resolver",
             "median",
             "95 % within",
             "longest",
             "failed",
-            "questions to the server, all runs",
+            "queries to the server, all runs",
         ],
     );
     lab.dns.set_faults(faults.clone());
@@ -164,14 +168,14 @@ fn stub(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Tabl
     {
         for (resolver, go, netdns) in [("Go's", &go, "-"), ("the C library's", &cgo, "cgo")] {
             // A new one each time: its cache is empty at the first run.
-            let stub = cache.map(|size| lab.dnsmasq(size, false)).transpose()?;
+            let local_resolver = cache.map(|size| lab.dnsmasq(size, false)).transpose()?;
             let mut all = Downloads::default();
             for _ in 0..runs {
                 all.push(&download(lab, go, netdns)?);
             }
-            let [median, p95, longest, failed, questions] = all.cells();
-            table.row([name.to_owned(), resolver.to_owned(), median, p95, longest, failed, questions]);
-            drop(stub);
+            let [median, p95, longest, failed, queries] = all.cells();
+            table.row([name.to_owned(), resolver.to_owned(), median, p95, longest, failed, queries]);
+            drop(local_resolver);
             lab.net.ask(lab.net.dns)?;
         }
     }
@@ -181,10 +185,10 @@ fn stub(lab: &Lab, runs: usize, server: &str, faults: &DnsFaults) -> Result<Tabl
 /// Modules of one git host in the last row.
 const REPOSITORIES: [&str; 4] = ["a", "b", "c", "d"];
 
-fn questions(lab: &Lab) -> Result<Table> {
+fn queries(lab: &Lab) -> Result<Table> {
     let mut table = Table::new(
         "How often a cold download asks its name server; `goobserve run` says who:",
-        &["what", "modules", "questions", "of them not for A", "names", "who asked"],
+        &["what", "modules", "queries", "of them not for A", "names", "who asked"],
     );
     let mut count = |what: &str, modules: usize, run: &GoRun, arguments: &[String]| -> Result<()> {
         lab.dns.take_log();
@@ -196,11 +200,11 @@ fn questions(lab: &Lab) -> Result<Table> {
         let names: BTreeSet<&str> = log.iter().map(|query| query.name.as_str()).collect();
         let mut who: BTreeMap<&str, (usize, BTreeSet<u64>)> = BTreeMap::new();
         for dns in observed.list("dns") {
-            let (questions, pids) = who.entry(dns["comm"].as_str().context("no comm")?).or_default();
-            *questions += 1;
+            let (queries, pids) = who.entry(dns["comm"].as_str().context("no comm")?).or_default();
+            *queries += 1;
             pids.extend(dns["pid"].as_u64());
         }
-        let reported: usize = who.values().map(|(questions, _)| questions).sum();
+        let reported: usize = who.values().map(|(queries, _)| queries).sum();
         ensure!(reported == log.len(), "{reported} reported, {} asked", log.len());
         let who = who.iter().map(|(comm, (n, pids))| format!("{comm}: {n} (processes: {})", pids.len()));
         table.row([

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Shared, answer};
 
 /// Between two looks at what has come.
-const LOOK: Duration = Duration::from_millis(1);
+const CHECK_EVERY: Duration = Duration::from_millis(1);
 /// Enough for a `ClientHello`.
 const HELLO: usize = 4096;
 
@@ -77,6 +77,6 @@ async fn greets(stream: &TcpStream, host: &str) -> Result<bool> {
             return Ok(hello[..size].windows(host.len()).any(|part| part == host.as_bytes()));
         }
         // A peek does not wait for more than there is.
-        sleep(LOOK).await;
+        sleep(CHECK_EVERY).await;
     }
 }

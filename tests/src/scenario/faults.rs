@@ -168,7 +168,7 @@ impl WireSpec {
         Ok(WireFaults {
             rtt,
             lost_syns: lost_syns.collect::<Result<_>>()?,
-            late_syns: Duration::ZERO,
+            delayed_syns: Duration::ZERO,
             lost_hellos: lost_hellos.collect(),
             loss: loss.collect(),
             deaths: deaths.collect::<Result<_>>()?,

@@ -60,8 +60,8 @@ fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ra
     wire.set_faults(scenario.wire.faults(&lab, rtt)?);
     lab.dns.set_faults(scenario.dns.faults());
     lab.proxy.set_faults(scenario.proxy.faults());
-    let _stub = scenario.dns.stub.then(|| lab.dnsmasq(0, false)).transpose()?;
-    let server = if scenario.dns.stub { lab.net.stub() } else { lab.net.dns };
+    let _local_resolver = scenario.dns.local_resolver.then(|| lab.dnsmasq(0, false)).transpose()?;
+    let server = if scenario.dns.local_resolver { lab.net.local_resolver() } else { lab.net.dns };
     lab.net.resolve(&format!("nameserver {server}\n{}", scenario.dns.resolv_conf()))?;
     let git =
         scenario.git.as_ref().map(|spec| Ok::<_, anyhow::Error>((lab.git_host(None)?, spec))).transpose()?;

@@ -144,7 +144,7 @@ pub struct DnsSpec {
     /// Its `options`
     pub(super) options: Option<String>,
     /// dnsmasq stands between, at 127.0.0.53
-    pub(super) stub: bool,
+    pub(super) local_resolver: bool,
 }
 
 /// See [`Faults`](crate::proxy::Faults).

@@ -20,7 +20,7 @@ pub struct WireFaults {
     /// SYNs that never arrive
     pub lost_syns: Vec<LostSyns>,
     /// How much later than other packets a SYN arrives; from a second on it is retransmitted meanwhile
-    pub late_syns: Duration,
+    pub delayed_syns: Duration,
     /// Hellos that never arrive, and all that is sent after them
     pub lost_hellos: Vec<HelloLoss>,
     /// Packets lost at random

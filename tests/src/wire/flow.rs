@@ -82,7 +82,7 @@ impl Flows {
             return if self.faults.lost_syns.iter().any(|fault| lost(&fault)) {
                 Verdict::Drop
             } else {
-                match self.faults.late_syns.as_nanos() as u64 {
+                match self.faults.delayed_syns.as_nanos() as u64 {
                     0 => Verdict::Pass,
                     late_ns => Verdict::Late(late_ns),
                 }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn late_syns_are_late_and_what_follows_is_not() {
         let mut flows =
-            Flows::new(WireFaults { late_syns: Duration::from_nanos(7), ..WireFaults::default() });
+            Flows::new(WireFaults { delayed_syns: Duration::from_nanos(7), ..WireFaults::default() });
         assert_eq!(up(&mut flows, SYN, b""), Verdict::Late(7));
         assert_eq!(up(&mut flows, ACK, b"x"), Verdict::Pass);
     }

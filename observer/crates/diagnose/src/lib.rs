@@ -38,14 +38,14 @@ pub use offer::from_here;
 
 /// What slowed a command down, seen at `now`; the worst first, then the costliest.
 pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
-    look(command, now, Threads::Unknown).found.into_iter().map(|found| found.stall).collect()
+    diagnose(command, now, Threads::Unknown).stalls.into_iter().map(|found| found.stall).collect()
 }
 
 /// A command at one moment.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Look {
+pub struct Diagnosis {
     /// The worst first, then the costliest
-    pub found: Vec<Found>,
+    pub stalls: Vec<Diagnosed>,
     /// Why it waits for what it waits for now, in words; `None` when it does not wait, or no
     /// detector knows
     pub because: Option<String>,
@@ -61,13 +61,13 @@ pub struct Seen {
     /// [`CommandState::changes`] at that time
     pub changes: u64,
     /// What was seen
-    pub look: Arc<Look>,
+    pub diagnosis: Arc<Diagnosis>,
 }
 
 impl Seen {
     /// Looks at a command at `now`.
     pub fn new(command: &CommandState, now: Ns, threads: Threads) -> Self {
-        Self { at: now, changes: command.changes, look: Arc::new(look(command, now, threads)) }
+        Self { at: now, changes: command.changes, diagnosis: Arc::new(diagnose(command, now, threads)) }
     }
 
     /// Whether a look at the command at `now` would see the same, unless it is known what its threads do.
@@ -78,7 +78,7 @@ impl Seen {
 
 /// A stall that was found.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Found {
+pub struct Diagnosed {
     /// Which one it is, of several of a kind and host
     pub about: u64,
     /// Nothing is wrong: it is never more than information
@@ -88,36 +88,41 @@ pub struct Found {
 }
 
 /// Looks at a command at `now`.
-pub fn look(command: &CommandState, now: Ns, threads: Threads) -> Look {
-    look_by(command, now, threads, detectors::find)
+pub fn diagnose(command: &CommandState, now: Ns, threads: Threads) -> Diagnosis {
+    diagnose_by(command, now, threads, detectors::find)
 }
 
-fn look_by(command: &CommandState, now: Ns, threads: Threads, find: fn(&Case<'_>) -> Vec<Finding>) -> Look {
+fn diagnose_by(
+    command: &CommandState,
+    now: Ns,
+    threads: Threads,
+    find: fn(&Case<'_>) -> Vec<Finding>,
+) -> Diagnosis {
     let certain = command.certain();
-    let Some(case) = Case::new(&certain, now, threads) else { return Look::default() };
+    let Some(case) = Case::new(&certain, now, threads) else { return Diagnosis::default() };
     let mut findings = find(&case);
     findings.iter_mut().for_each(|finding| finding.mark_gaps(&case));
-    let found = findings.into_iter().map(|finding| Found {
+    let found = findings.into_iter().map(|finding| Diagnosed {
         about: finding.about,
         info: finding.info,
         stall: finding.stall(&case),
     });
-    let mut found: Vec<Found> = found.collect();
+    let mut found: Vec<Diagnosed> = found.collect();
     found.sort_by(|a, b| {
-        let rank = |found: &Found| (found.stall.severity, found.stall.cost_ns);
-        let name = |found: &Found| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
+        let rank = |found: &Diagnosed| (found.stall.severity, found.stall.cost_ns);
+        let name = |found: &Diagnosed| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
         rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
     });
     let split = if command.gaps.is_empty() { case.split().clone() } else { command.split(now, threads) };
     within_phases(&split, &mut found);
     let because = because(&case, &found);
-    Look { found, because, split: Some(split) }
+    Diagnosis { stalls: found, because, split: Some(split) }
 }
 
 /// What several findings explain costs once: where those of a phase cost more than the phase, the small
 /// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
 /// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
-fn within_phases(split: &Split, found: &mut [Found]) {
+fn within_phases(split: &Split, found: &mut [Diagnosed]) {
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
     // Another name for the same wait costs nothing more.
     let mut waits: HashMap<_, (StallName, Ns, Ns)> = HashMap::new();
@@ -154,7 +159,7 @@ fn within_phases(split: &Split, found: &mut [Found]) {
 }
 
 /// The summary of what was found about the wait that lasts.
-fn because(case: &Case<'_>, found: &[Found]) -> Option<String> {
+fn because(case: &Case<'_>, found: &[Diagnosed]) -> Option<String> {
     if case.record.wall_ns.is_some() {
         return None;
     }

@@ -87,7 +87,7 @@ impl Reporter {
             let young = |seen: &Seen| !has_ended(command) && seen.at <= now && now - seen.at < YOUNG_NS;
             let seen = seen(id).filter(young).unwrap_or_else(|| Seen::new(command, now, threads));
             (known.changes, known.looked_ns) = (seen.changes, Some(seen.at));
-            known.look(command, id, &seen, &mut self.numbers, &mut due);
+            known.update(command, id, &seen, &mut self.numbers, &mut due);
             self.latest = Some((id, seen));
         }
         due
@@ -109,7 +109,7 @@ fn has_ended(command: &CommandState) -> bool {
 }
 
 impl Known {
-    fn look(
+    fn update(
         &mut self,
         command: &CommandState,
         id: u32,
@@ -118,10 +118,10 @@ impl Known {
         due: &mut Vec<StallUpdate>,
     ) {
         let runs = !has_ended(command);
-        let (now, look) = (seen.at, &seen.look);
-        self.because.clone_from(&look.because);
+        let (now, diagnosis) = (seen.at, &seen.diagnosis);
+        self.because.clone_from(&diagnosis.because);
         let mut gone: Vec<Key> = self.reported.keys().cloned().collect();
-        for found in look.found.iter().filter(|found| !found.info) {
+        for found in diagnosis.stalls.iter().filter(|found| !found.info) {
             let (about, mut stall) = (found.about, found.stall.clone());
             if runs {
                 stall.severity = so_far(&stall);
@@ -130,7 +130,7 @@ impl Known {
             let key = (stall.kind.clone(), stall.host.clone(), about);
             gone.retain(|other| *other != key);
             if let Some(reported) = self.reported.get_mut(&key) {
-                due.extend(reported.again(stall, lasts, runs, now));
+                due.extend(reported.repeat(stall, lasts, runs, now));
             } else if is_reported(&stall, lasts, runs) && self.reported.len() < STALLS_MAX {
                 *numbers += 1;
                 let state = if lasts { StallState::Lasts } else { StallState::Over };
@@ -168,7 +168,7 @@ fn so_far(stall: &Stall) -> Severity {
 
 impl Reported {
     /// It was found again.
-    fn again(&mut self, stall: Stall, lasts: bool, runs: bool, now: Ns) -> Option<StallUpdate> {
+    fn repeat(&mut self, stall: Stall, lasts: bool, runs: bool, now: Ns) -> Option<StallUpdate> {
         let before = &self.update;
         if lasts {
             self.waited_ns = now;

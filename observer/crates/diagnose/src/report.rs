@@ -7,14 +7,14 @@ use model::record::Ns;
 use model::report::{self, Command, Connection, Dns, Report, Request, SCHEMA};
 use model::state::{CommandState, State};
 
-use crate::{Look, Seen, look};
+use crate::{Diagnosis, Seen, diagnose};
 
 /// The report of all that is known.
 pub fn report(state: &State) -> Report {
     report_of(state, |_| None)
 }
 
-/// As [`report()`]; `seen` is the latest look at a command, if there was one.
+/// As [`report()`]; `seen` is the latest diagnosis at a command, if there was one.
 pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> Report {
     let session = state.session();
     let mut report = Report {
@@ -33,9 +33,9 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> R
         let now = state.duration_ns();
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         let seen =
-            seen(id).filter(|seen| ended && seen.is_of(command, now)).map(|seen| Arc::clone(&seen.look));
-        let look = seen.unwrap_or_else(|| Arc::new(look(command, now, Threads::Unknown)));
-        report.commands.extend(described(command, &look));
+            seen(id).filter(|seen| ended && seen.is_of(command, now)).map(|seen| Arc::clone(&seen.diagnosis));
+        let diagnosis = seen.unwrap_or_else(|| Arc::new(diagnose(command, now, Threads::Unknown)));
+        report.commands.extend(described(command, &diagnosis));
         report.processes.extend(command.processes.values().cloned());
         dns.extend(command.dns.values().map(|query| &query.record));
         report.connections.extend(command.connections.values().map(Connection::from));
@@ -52,12 +52,12 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> R
 
 /// One command's part of the report, seen at `now`; `None` while only its spans are known.
 pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
-    described(state, &look(state, now, Threads::Unknown))
+    described(state, &diagnose(state, now, Threads::Unknown))
 }
 
-fn described(state: &CommandState, look: &Look) -> Option<Command> {
-    let (record, split) = (state.record.as_ref()?, look.split.as_ref()?);
-    let stalls = look.found.iter().map(|found| found.stall.clone()).collect();
+fn described(state: &CommandState, diagnosis: &Diagnosis) -> Option<Command> {
+    let (record, split) = (state.record.as_ref()?, diagnosis.split.as_ref()?);
+    let stalls = diagnosis.stalls.iter().map(|found| found.stall.clone()).collect();
     let gaps = state.gaps.clone();
     Some(Command { gaps, stalls, ..report::described(record, split) })
 }

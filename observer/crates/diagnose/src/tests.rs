@@ -23,7 +23,7 @@ const S: Ns = 1_000_000_000;
 /// As the report has it; the page's test wants to know.
 fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
     let stalls = super::stalls(command, now);
-    let reversed = look_by(command, now, Threads::Unknown, detectors::find_reversed).found;
+    let reversed = diagnose_by(command, now, Threads::Unknown, detectors::find_reversed).stalls;
     let reversed: Vec<Stall> = reversed.into_iter().map(|found| found.stall).collect();
     assert_eq!(stalls, reversed, "the order of detectors matters");
     page_tests::seen(&stalls);

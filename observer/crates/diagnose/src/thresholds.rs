@@ -22,7 +22,7 @@ pub(crate) const WARNING_PERCENT: u64 = 5;
 pub(crate) const DNS_SLOW_NS: Ns = 150 * MS;
 /// A query without an answer that was retried, this long after it: a resolver asks again
 /// after a second at the least (resolv.conf's `timeout`), so less is another query's repetition.
-pub(crate) const DNS_AGAIN_NS: Ns = 500 * MS;
+pub(crate) const DNS_RETRIED_NS: Ns = 500 * MS;
 /// A query that is open this long will not be answered: Go and glibc ask again after 5 s, and
 /// name servers that have to ask others themselves take a second at most.
 pub(crate) const DNS_UNANSWERED_NS: Ns = 2 * S;

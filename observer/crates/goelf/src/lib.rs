@@ -78,7 +78,7 @@ pub struct Plan {
     /// `crypto/tls.(*Conn).Read`
     pub read: Function,
     /// How the functions were found
-    pub found_by: LocatedBy,
+    pub located_by: LocatedBy,
 }
 
 /// Makes the plan of a program.
@@ -94,10 +94,10 @@ pub fn plan<'d, R: ReadRef<'d>>(file: R) -> Result<Plan, PlanError> {
     if build.go_minor().is_none_or(|minor| minor < OLDEST_MINOR) {
         return Err(PlanError::UnsupportedGo(build.go_version));
     }
-    let (extents, found_by) = locate(&image)?;
+    let (extents, located_by) = locate(&image)?;
     let [handshake, write, read] = [(HANDSHAKE, 0), (WRITE, 1), (READ, 2)]
         .map(|(name, index): (_, usize)| function(&image, name, extents[index]));
-    Ok(Plan { arch: image.arch, build, handshake: handshake?, write: write?, read: read?, found_by })
+    Ok(Plan { arch: image.arch, build, handshake: handshake?, write: write?, read: read?, located_by })
 }
 
 /// Reads how a Go program was built. It needs no crypto/tls, and no supported version beyond

@@ -137,7 +137,7 @@ fn the_go_command_has_a_plan() {
     if plan.arch == Arch::Amd64 {
         assert!(functions(&plan).iter().all(|f| f.after_stack_check));
     }
-    if plan.found_by == LocatedBy::Symtab {
+    if plan.located_by == LocatedBy::Symtab {
         assert_agrees_with_symbols(&PROGRAMS.go, &plan);
     }
 }
@@ -156,7 +156,7 @@ fn the_build_says_module_settings_and_cgo() {
 fn probes_go_where_the_symbols_say() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie] {
         let plan = plan(&**file).expect("a plan");
-        assert_eq!((plan.arch, plan.found_by), (Arch::Amd64, LocatedBy::Symtab));
+        assert_eq!((plan.arch, plan.located_by), (Arch::Amd64, LocatedBy::Symtab));
         assert!(functions(&plan).iter().all(|f| f.after_stack_check));
         assert_agrees_with_symbols(file, &plan);
     }
@@ -165,7 +165,7 @@ fn probes_go_where_the_symbols_say() {
 #[test]
 fn an_arm64_program_has_a_plan_with_its_entries_on_first_bytes() {
     let plan = plan(&*PROGRAMS.arm64).expect("a plan");
-    assert_eq!((plan.arch, plan.found_by), (Arch::Arm64, LocatedBy::Symtab));
+    assert_eq!((plan.arch, plan.located_by), (Arch::Arm64, LocatedBy::Symtab));
     assert!(functions(&plan).iter().all(|f| !f.after_stack_check));
     assert_agrees_with_symbols(&PROGRAMS.arm64, &plan);
 }
@@ -191,7 +191,7 @@ fn the_runtimes_tables_lead_to_the_same_plan_as_the_symbols() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie, &PROGRAMS.arm64] {
         let by_symbols = plan(&**file).expect("a plan");
         let by_tables = plan(&*without_symbols(file)).expect("a plan");
-        assert_eq!(by_tables, Plan { found_by: LocatedBy::Moduledata, ..by_symbols });
+        assert_eq!(by_tables, Plan { located_by: LocatedBy::Moduledata, ..by_symbols });
     }
 }
 
@@ -200,7 +200,7 @@ fn a_stripped_program_has_the_plan_of_the_same_code() {
     for (whole, stripped) in [(&PROGRAMS.client, &PROGRAMS.stripped), (&PROGRAMS.pie, &PROGRAMS.pie_stripped)]
     {
         let plans = [plan(&**whole).expect("a plan"), plan(&**stripped).expect("a plan")];
-        assert_eq!(plans[1].found_by, LocatedBy::Moduledata);
+        assert_eq!(plans[1].located_by, LocatedBy::Moduledata);
         for (a, b) in functions(&plans[0]).into_iter().zip(functions(&plans[1])) {
             // Where the linker puts a function may differ, what it consists of does not.
             let shape = |f: &Function| f.returns.iter().map(|at| at - f.entry).collect::<Vec<_>>();
@@ -216,7 +216,7 @@ fn a_stripped_program_has_the_plan_of_the_same_code() {
 fn relocations_fill_the_pointers_of_a_pie_whose_module_data_are_empty_on_disk() {
     for (file, arch) in [(&PROGRAMS.pie_stripped, Arch::Amd64), (&PROGRAMS.arm64_pie_stripped, Arch::Arm64)] {
         let whole = plan(&**file).expect("a plan");
-        assert_eq!((whole.arch, whole.found_by), (arch, LocatedBy::Moduledata));
+        assert_eq!((whole.arch, whole.located_by), (arch, LocatedBy::Moduledata));
         // This linker leaves the pointers in place as well; not every linker does.
         let mut emptied = file.clone();
         for word in [0, 1, 13, 16, 20, 21, 22, 23] {
@@ -275,7 +275,7 @@ fn module_data_that_nothing_names_are_found_by_their_content() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie, &PROGRAMS.arm64] {
         let by_symbols = plan(&**file).expect("a plan");
         let by_content = plan(&*without_module_section(&without_symbols(file))).expect("a plan");
-        assert_eq!(by_content, Plan { found_by: LocatedBy::Moduledata, ..by_symbols });
+        assert_eq!(by_content, Plan { located_by: LocatedBy::Moduledata, ..by_symbols });
     }
     for file in [&PROGRAMS.stripped, &PROGRAMS.pie_stripped, &PROGRAMS.arm64_pie_stripped] {
         assert_eq!(plan(&*without_module_section(file)), plan(&**file));
@@ -336,8 +336,8 @@ fn two_module_data_are_refused() {
     let mut doubled = without_module_section(file);
     let data = elf(file).section_by_name(".data").and_then(|s| s.file_range()).expect("bytes").0 as usize;
     doubled.copy_within(module(file)..module(file) + 24 * 8, data.next_multiple_of(8));
-    let refusal = plan(&*doubled).expect_err("two module data");
-    assert!(matches!(refusal, PlanError::Damaged { what: "second module data", .. }), "{refusal}");
+    let error = plan(&*doubled).expect_err("two module data");
+    assert!(matches!(error, PlanError::Damaged { what: "second module data", .. }), "{error}");
 }
 
 #[test]
@@ -364,10 +364,10 @@ fn a_program_cut_off_anywhere_is_refused_as_truncated() {
         let across = (0..file.len()).step_by(file.len() / 150);
         // Go's linker puts the sections' names last, so that not even one byte is spare.
         for len in (0..2048).step_by(13).chain(across).chain([file.len() - 1]) {
-            let refusal = plan(&file[..len]).expect_err("a part of a program");
+            let error = plan(&file[..len]).expect_err("a part of a program");
             match len {
-                0..4 => assert_eq!(refusal, PlanError::NotElf),
-                _ => assert!(matches!(refusal, PlanError::Truncated { .. }), "{len} bytes: {refusal}"),
+                0..4 => assert_eq!(error, PlanError::NotElf),
+                _ => assert!(matches!(error, PlanError::Truncated { .. }), "{len} bytes: {error}"),
             }
         }
     }

@@ -2,7 +2,7 @@
 //! name becomes the same pseudonym throughout one [`Anonymizer`], so what belongs together still
 //! can be seen to.
 //!
-//! Kept: times, sizes, statuses, classes, versions, well-known public hosts, loopback addresses,
+//! Retained: times, sizes, statuses, classes, versions, well-known public hosts, loopback addresses,
 //! names of well-known programs, the go command's own words. Everything else is replaced; what
 //! cannot be distinguished is taken as private.
 
@@ -243,7 +243,7 @@ impl Anonymizer {
             received_ns,
             stream_limit,
             goaway,
-            found,
+            preexisting,
         } = whole.clone();
         Connection {
             command,
@@ -279,7 +279,7 @@ impl Anonymizer {
             received_ns,
             stream_limit,
             goaway,
-            found,
+            preexisting,
         }
     }
 

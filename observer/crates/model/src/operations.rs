@@ -166,7 +166,7 @@ impl CommandState {
             let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
             in_flight.push(InFlight { operation, subject, open: end.is_none() });
         };
-        // What a stub asks on its behalf happens inside the command's own query.
+        // What a local resolver asks on its behalf happens inside the command's own query.
         for query in self.dns.values().filter(|query| query.record.on_behalf_of.is_none()) {
             let dns = &query.record;
             let end = dns.end_ns.or(query.given_up_ns);
@@ -310,7 +310,7 @@ fn connect_end(connection: &Connection) -> Option<Option<Ns>> {
     match connection.connect_ns {
         Some(connect) => Some(Some(connection.start_ns.saturating_add(connect))),
         // It was found while it was being connected: Go shakes hands as soon as that is done.
-        None if connection.found.is_some() && connection.tls_start_ns.is_some() => {
+        None if connection.preexisting.is_some() && connection.tls_start_ns.is_some() => {
             Some(connection.tls_start_ns)
         }
         None if connection.joined_late || connection.tls_start_ns.is_some() || connection.requests > 0 => {

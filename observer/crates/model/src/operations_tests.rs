@@ -130,10 +130,11 @@ fn a_query_ends_with_its_answer_or_when_it_was_given_up() {
 }
 
 #[test]
-fn what_a_stub_asks_on_behalf_is_inside_the_commands_query() {
+fn what_a_local_resolver_asks_on_behalf_is_inside_the_commands_query() {
     let own = Dns { command: 1, id: 1, pid: TOP, start_ns: 5, end_ns: Some(9), ..Dns::default() };
-    let stub = Dns { id: 2, pid: 90, on_behalf_of: Some(1), start_ns: 6, end_ns: Some(8), ..own.clone() };
-    assert_eq!(rows([Body::Dns(own), Body::Dns(stub)]), [(Phase::Dns, None, 5, 9, false, false)]);
+    let local_resolver =
+        Dns { id: 2, pid: 90, on_behalf_of: Some(1), start_ns: 6, end_ns: Some(8), ..own.clone() };
+    assert_eq!(rows([Body::Dns(own), Body::Dns(local_resolver)]), [(Phase::Dns, None, 5, 9, false, false)]);
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn intervals() -> impl Strategy<Value = Vec<(Ns, Ns)>> {
 /// Units by phase, and by phase and host, from looking at every nanosecond by itself.
 type Units = (BTreeMap<Phase, u128>, BTreeMap<(Phase, Option<&'static str>), u128>);
 
-fn walk(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'static>]) -> (Units, Ns, Ns) {
+fn by_nanosecond(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'static>]) -> (Units, Ns, Ns) {
     let (mut units, mut local, mut unexplained) = (Units::default(), 0, 0);
     for at in wall.0..wall.1 {
         if !idle.iter().any(|interval| interval.0 <= at && at < interval.1) {
@@ -197,12 +197,12 @@ fn walk(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'static>]) ->
 
 proptest! {
     #[test]
-    fn the_sweep_agrees_with_a_walk_and_its_parts_add_up(
+    fn the_sweep_agrees_with_one_by_nanosecond_and_its_parts_add_up(
         start in 0..50u64, length in 0..150u64, idle in intervals(), ops in operations()
     ) {
         let wall = (start, start + length);
         let split = apply(wall, &idle, &ops);
-        let (units, local, unexplained) = walk(wall, &idle, &ops);
+        let (units, local, unexplained) = by_nanosecond(wall, &idle, &ops);
         prop_assert_eq!(split.phases.iter().map(|share| share.blocked_ns).sum::<Ns>(), length);
         prop_assert_eq!(split.phase(Phase::Local).blocked_ns, local);
         prop_assert_eq!(split.phase(Phase::Unexplained).blocked_ns, unexplained);

@@ -3,7 +3,7 @@
 //! requests are not known; a response that stopped and one that never began look the same.
 
 use super::operations::host_of;
-use super::record::{Connection, Found, Ns, Phase, TcpState};
+use super::record::{Connection, Ns, Phase, Preexisting, TcpState};
 
 /// Ports whose first bytes are no TLS hello.
 const PLAIN: &str = ":80";
@@ -29,16 +29,16 @@ enum Case {
 
 /// What is known of a connection only from the outside; `None` for one whose TLS handshake or
 /// requests were seen after all.
-fn outside(connection: &Connection) -> Option<&Found> {
+fn outside(connection: &Connection) -> Option<&Preexisting> {
     let seen = connection.tls_start_ns.is_some() || connection.requests > 0;
-    connection.found.as_ref().filter(|_| connection.joined_late && !seen)
+    connection.preexisting.as_ref().filter(|_| connection.joined_late && !seen)
 }
 
-fn case(connection: &Connection, found: &Found) -> Case {
+fn case(connection: &Connection, preexisting: &Preexisting) -> Case {
     let sent = connection.bytes_sent != Some(0);
-    match found.state {
+    match preexisting.state {
         TcpState::SynSent => Case::Syn,
-        _ if found.unacked_bytes > 0 && found.retries > 0 => Case::Dead,
+        _ if preexisting.unacked_bytes > 0 && preexisting.retries > 0 => Case::Dead,
         TcpState::Established if connection.bytes_received == Some(0) && sent => Case::First,
         TcpState::Established if sent => Case::Silent,
         _ => Case::Idle,
@@ -48,9 +48,9 @@ fn case(connection: &Connection, found: &Found) -> Case {
 /// The phase that the connection's life belongs to, as far as it was not seen; `None` when nothing
 /// is waited for.
 pub(crate) fn phase(connection: &Connection) -> Option<Phase> {
-    let found = outside(connection)?;
+    let preexisting = outside(connection)?;
     let plain = connection.remote.ends_with(PLAIN);
-    Some(match case(connection, found) {
+    Some(match case(connection, preexisting) {
         Case::Idle => return None,
         Case::Syn => Phase::Connect,
         _ if connection.remote.ends_with(DNS) => Phase::Dns,
@@ -61,21 +61,21 @@ pub(crate) fn phase(connection: &Connection) -> Option<Phase> {
 
 /// How much a connection says of why its command hangs; the smallest says most.
 pub(crate) fn rank(connection: &Connection) -> Option<(u8, Ns)> {
-    let found = outside(connection)?;
-    let silent = found.since_received_ns.unwrap_or(0).min(found.since_sent_ns.unwrap_or(0));
-    Some((case(connection, found) as u8, silent))
+    let preexisting = outside(connection)?;
+    let silent = preexisting.since_received_ns.unwrap_or(0).min(preexisting.since_sent_ns.unwrap_or(0));
+    Some((case(connection, preexisting) as u8, silent))
 }
 
 /// How long it has been waited for when the kernel was asked; `None` when the kernel does not know.
 pub(crate) fn age(connection: &Connection) -> Option<Ns> {
-    let found = outside(connection)?;
-    match case(connection, found) {
+    let preexisting = outside(connection)?;
+    match case(connection, preexisting) {
         // The time of a retransmission is taken for the time of sending.
         Case::Syn => None,
-        Case::Dead => found.since_acked_ns,
+        Case::Dead => preexisting.since_acked_ns,
         Case::First if connection.retransmits > 0 => None,
-        Case::First => found.since_sent_ns,
-        Case::Silent | Case::Idle => match (found.since_sent_ns, found.since_received_ns) {
+        Case::First => preexisting.since_sent_ns,
+        Case::Silent | Case::Idle => match (preexisting.since_sent_ns, preexisting.since_received_ns) {
             (Some(sent), Some(received)) => Some(sent.min(received)),
             (sent, received) => sent.or(received),
         },
@@ -85,36 +85,42 @@ pub(crate) fn age(connection: &Connection) -> Option<Ns> {
 /// In words.
 pub(crate) fn summary(connection: &Connection) -> String {
     let host = host_of(connection).unwrap_or("an unknown host");
-    let Some(found) = outside(connection) else { return format!("the connection to {host}") };
+    let Some(preexisting) = outside(connection) else { return format!("the connection to {host}") };
     let rtt = connection.rtt_ns.map_or_else(String::new, |rtt| format!(" (RTT {})", time(rtt)));
     let for_ = |since: Option<Ns>| since.map_or_else(String::new, |since| format!(" for {}", time(since)));
-    match case(connection, found) {
+    match case(connection, preexisting) {
         Case::Syn => handshake(host, connection.syn_retransmits),
         Case::Dead => {
-            let times =
-                if found.retries == 1 { "once".to_owned() } else { format!("{} times", found.retries) };
+            let times = if preexisting.retries == 1 {
+                "once".to_owned()
+            } else {
+                format!("{} times", preexisting.retries)
+            };
             format!(
                 "{host}: {} sent and not acknowledged, retransmitted {times}, nothing heard of it{}{rtt}",
-                amount(found.unacked_bytes),
-                for_(found.since_acked_ns)
+                amount(preexisting.unacked_bytes),
+                for_(preexisting.since_acked_ns)
             )
         }
         Case::First => {
             let what = if connection.remote.ends_with(PLAIN) { "request" } else { "TLS hello" };
             let acknowledged =
-                if found.unacked_bytes == 0 { "and acknowledged" } else { "and not yet acknowledged" };
+                if preexisting.unacked_bytes == 0 { "and acknowledged" } else { "and not yet acknowledged" };
             format!("{host}: {what} sent {acknowledged}, nothing received{}{rtt}", for_(age(connection)))
         }
         Case::Silent => {
-            let acknowledged = if found.unacked_bytes == 0 {
+            let acknowledged = if preexisting.unacked_bytes == 0 {
                 "everything sent is acknowledged".to_owned()
             } else {
-                format!("{} sent and not yet acknowledged", amount(found.unacked_bytes))
+                format!("{} sent and not yet acknowledged", amount(preexisting.unacked_bytes))
             };
-            let later = found.since_received_ns.zip(found.since_sent_ns);
+            let later = preexisting.since_received_ns.zip(preexisting.since_sent_ns);
             let later = later.filter(|(received, sent)| received.saturating_sub(*sent) > APART_NS);
             let sent = later.map_or_else(String::new, |(_, sent)| format!(", last sent {} ago", time(sent)));
-            format!("{host}: {acknowledged}, nothing received{}{sent}{rtt}", for_(found.since_received_ns))
+            format!(
+                "{host}: {acknowledged}, nothing received{}{sent}{rtt}",
+                for_(preexisting.since_received_ns)
+            )
         }
         Case::Idle => format!("the connection to {host}"),
     }
@@ -148,14 +154,14 @@ mod tests {
 
     const S: Ns = 1_000_000_000;
 
-    fn found(bytes: (u64, u64), found: Found) -> Connection {
+    fn preexisting(bytes: (u64, u64), preexisting: Preexisting) -> Connection {
         Connection {
             remote: "192.0.2.9:443".into(),
             joined_late: true,
             bytes_sent: Some(bytes.0),
             bytes_received: Some(bytes.1),
             rtt_ns: Some(21_000_000),
-            found: Some(found),
+            preexisting: Some(preexisting),
             ..Connection::default()
         }
     }
@@ -165,20 +171,22 @@ mod tests {
         let syn = Connection {
             syn_retransmits: 3,
             rtt_ns: None,
-            ..found((0, 0), Found { state: TcpState::SynSent, ..Found::default() })
+            ..preexisting((0, 0), Preexisting { state: TcpState::SynSent, ..Preexisting::default() })
         };
         assert_eq!((phase(&syn), age(&syn)), (Some(Phase::Connect), None));
         assert_eq!(summary(&syn), "a TCP handshake with 192.0.2.9:443, SYN retransmitted 3 times");
 
-        let hello = found((1500, 0), Found { since_sent_ns: Some(3 * S), ..Found::default() });
+        let hello =
+            preexisting((1500, 0), Preexisting { since_sent_ns: Some(3 * S), ..Preexisting::default() });
         assert_eq!((phase(&hello), age(&hello)), (Some(Phase::Tls), Some(3 * S)));
         assert_eq!(
             summary(&hello),
             "192.0.2.9:443: TLS hello sent and acknowledged, nothing received for 3.0 s (RTT 21 ms)"
         );
 
-        let silent = Found { since_sent_ns: Some(S), since_received_ns: Some(12 * S), ..Found::default() };
-        let silent = found((1500, 1500), silent);
+        let silent =
+            Preexisting { since_sent_ns: Some(S), since_received_ns: Some(12 * S), ..Preexisting::default() };
+        let silent = preexisting((1500, 1500), silent);
         assert_eq!((phase(&silent), age(&silent)), (Some(Phase::Proxy), Some(S)));
         assert_eq!(
             summary(&silent),
@@ -186,8 +194,13 @@ mod tests {
              (RTT 21 ms)"
         );
 
-        let dead = Found { unacked_bytes: 90, retries: 4, since_acked_ns: Some(9 * S), ..Found::default() };
-        let dead = found((1500, 1500), dead);
+        let dead = Preexisting {
+            unacked_bytes: 90,
+            retries: 4,
+            since_acked_ns: Some(9 * S),
+            ..Preexisting::default()
+        };
+        let dead = preexisting((1500, 1500), dead);
         assert_eq!((phase(&dead), age(&dead)), (Some(Phase::Proxy), Some(9 * S)));
         assert_eq!(
             summary(&dead),
@@ -199,20 +212,21 @@ mod tests {
 
     #[test]
     fn what_was_seen_after_all_is_not_distinguished_from_the_outside() {
-        let seen = Connection { tls_start_ns: Some(1), ..found((1, 1), Found::default()) };
+        let seen = Connection { tls_start_ns: Some(1), ..preexisting((1, 1), Preexisting::default()) };
         assert_eq!((phase(&seen), age(&seen), rank(&seen)), (None, None, None));
     }
 
     #[test]
     fn a_hello_that_was_retransmitted_has_no_age() {
-        let again = found((1500, 0), Found { since_sent_ns: Some(S), ..Found::default() });
+        let again = preexisting((1500, 0), Preexisting { since_sent_ns: Some(S), ..Preexisting::default() });
         assert_eq!(age(&Connection { retransmits: 1, ..again }), None);
     }
 
     #[test]
     fn plain_text_and_name_servers_are_no_tls() {
-        let at =
-            |remote: &str| phase(&Connection { remote: remote.into(), ..found((9, 0), Found::default()) });
+        let at = |remote: &str| {
+            phase(&Connection { remote: remote.into(), ..preexisting((9, 0), Preexisting::default()) })
+        };
         assert_eq!(at("192.0.2.9:80"), Some(Phase::Proxy));
         assert_eq!(at("192.0.2.9:53"), Some(Phase::Dns));
         assert_eq!(at("192.0.2.9:8443"), Some(Phase::Tls));

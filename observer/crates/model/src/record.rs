@@ -361,8 +361,8 @@ pub struct Connection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goaway: Option<String>,
     /// How the kernel had it, when it was there before it could be seen; the latest look
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found: Option<Found>,
+    #[serde(default, alias = "found", skip_serializing_if = "Option::is_none")]
+    pub preexisting: Option<Preexisting>,
 }
 
 /// A TCP state, by the kernel's name.
@@ -382,7 +382,7 @@ pub enum TcpState {
 
 /// What the kernel said of a connection at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Found {
+pub struct Preexisting {
     /// When it was asked
     pub at_ns: Ns,
     /// The connection's state

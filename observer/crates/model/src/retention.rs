@@ -8,11 +8,11 @@ use super::record::Ns;
 /// Ended commands that the dashboard goes on showing.
 pub const SHOWN_MAX: usize = 20;
 /// An ended command is kept that long, for events that come after its end (its sockets').
-const LATE_NS: Ns = 2_000_000_000;
+const DELAYED_NS: Ns = 2_000_000_000;
 
 /// Commands that have ended and are still known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Kept {
+pub struct Retained {
     /// Those of which something may still come, and when they ended
     ended: Vec<(u32, Ns)>,
     /// Those that are only shown, the oldest first
@@ -29,7 +29,7 @@ pub struct Due {
     pub forgotten: Vec<u32>,
 }
 
-impl Kept {
+impl Retained {
     /// So many are still shown when nothing more comes of them.
     pub fn showing(shown_max: usize) -> Self {
         Self { shown_max, ..Self::default() }
@@ -49,7 +49,7 @@ impl Kept {
     pub fn due(&mut self, now: Ns) -> Due {
         let (over, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
             .into_iter()
-            .partition(|(_, at)| now.saturating_sub(*at) > LATE_NS);
+            .partition(|(_, at)| now.saturating_sub(*at) > DELAYED_NS);
         self.ended = ended;
         let over: Vec<u32> = over.into_iter().map(|(command, _)| command).collect();
         self.shown.extend(&over);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn an_ended_command_is_over_when_its_sockets_have_had_time_to_close() {
-        let mut kept = Kept::default();
+        let mut kept = Retained::default();
         kept.ended(7, 10 * S);
         assert_eq!((kept.due(12 * S), kept.expects()), (Due::default(), true));
         assert_eq!(kept.due(12 * S + 1), Due { over: vec![7], forgotten: vec![7] });
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_shown_until_others_take_their_place() {
-        let mut kept = Kept::showing(2);
+        let mut kept = Retained::showing(2);
         (1..=5).for_each(|command| kept.ended(command, S));
         assert_eq!(kept.due(9 * S), Due { over: vec![1, 2, 3, 4, 5], forgotten: vec![1, 2, 3] });
         kept.ended(6, 9 * S);

@@ -120,7 +120,7 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
         Subject::Dns(query) => {
             let dns = &query.record;
             let again = if dns.attempt > 1 { format!(", attempt {}", dns.attempt) } else { String::new() };
-            let behind = of_stub(command, dns.id);
+            let behind = of_local_resolver(command, dns.id);
             format!(
                 "an answer of the name server {}{behind} for {} ({}){again}",
                 dns.server, dns.name, dns.qtype
@@ -148,7 +148,7 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
 
 /// What the server itself waits for, when it is a local stub resolver: the servers it has asked
 /// and that have not answered.
-fn of_stub(command: &CommandState, id: u32) -> String {
+fn of_local_resolver(command: &CommandState, id: u32) -> String {
     let passed_on = command.dns.values().filter(|query| query.record.on_behalf_of == Some(id));
     let open = passed_on.filter(|query| query.record.end_ns.is_none() && query.given_up_ns.is_none());
     let open: Vec<_> = open.map(|query| &query.record).collect();
@@ -207,7 +207,7 @@ fn of_lock(command: &CommandState, wait: &LockWait) -> String {
 mod tests {
     use super::*;
     use crate::event::{Body, CommandUpdate, Event};
-    use crate::record::{Command, Connection, Dns, Found};
+    use crate::record::{Command, Connection, Dns, Preexisting};
 
     const S: Ns = 1_000_000_000;
 
@@ -261,15 +261,15 @@ mod tests {
             start_ns: 1,
             ..dns.clone()
         };
-        let stub =
+        let local_resolver =
             |upstream| waiting(&state([Body::Dns(dns.clone()), Body::Dns(upstream)]), 1, S).unwrap().summary;
         assert_eq!(
-            stub(upstream.clone()),
+            local_resolver(upstream.clone()),
             "an answer of the name server 127.77.1.1:53 (dnsmasq), which waits for 192.0.2.1:53, \
              for proxy.test (AAAA)"
         );
         assert_eq!(
-            stub(Dns { end_ns: Some(2), ..upstream }),
+            local_resolver(Dns { end_ns: Some(2), ..upstream }),
             "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)"
         );
         let tcp = Connection { command: 1, remote: "192.0.2.1:443".into(), ..Connection::default() };
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_command_has_not_waited_for_longer_than_it_ran() {
-        let found = Found { since_sent_ns: Some(10 * S), ..Found::default() };
+        let preexisting = Preexisting { since_sent_ns: Some(10 * S), ..Preexisting::default() };
         let connection = Connection {
             command: 1,
             id: 1,
@@ -310,7 +310,7 @@ mod tests {
             joined_late: true,
             bytes_sent: Some(9),
             bytes_received: Some(0),
-            found: Some(found),
+            preexisting: Some(preexisting),
             ..Connection::default()
         };
         let age = |age_ns| {

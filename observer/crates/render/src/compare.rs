@@ -14,7 +14,7 @@ use super::table::{Column, Table};
 /// Marks what [`opposed`] finds.
 pub(super) const OPPOSED: &str = "(*)";
 /// What it means.
-const WHY_OPPOSED: &str =
+const OPPOSED_EXPLAINED: &str =
     "each side's median, by itself, moved the other way; the shift is of runs that belong together";
 
 /// Runs whose times are listed.
@@ -161,7 +161,7 @@ pub(super) const fn opposed(before: u64, after: u64, shift: i64) -> bool {
 
 /// What explains [`OPPOSED`], when a row has it.
 pub(super) fn footnote(rows: &[[String; 5]]) -> Option<String> {
-    rows.iter().any(|row| row[4].ends_with(OPPOSED)).then(|| format!("{OPPOSED} {WHY_OPPOSED}"))
+    rows.iter().any(|row| row[4].ends_with(OPPOSED)).then(|| format!("{OPPOSED} {OPPOSED_EXPLAINED}"))
 }
 
 /// Rows of the table: a name, both medians, the change, its interval.

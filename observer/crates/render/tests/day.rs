@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::record::{Class, Command, Connection, Dns, Local, Ns, Process, Request, RequestOutcome};
-use model::retention::{Kept, SHOWN_MAX};
+use model::retention::{Retained, SHOWN_MAX};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use render::tui::{Cache, View, draw};
@@ -52,7 +52,7 @@ fn turn() -> MutexGuard<'static, ()> {
 /// What watching keeps, as the worker does.
 struct Watch {
     state: State,
-    kept: Kept,
+    kept: Retained,
     cache: Cache,
     view: View,
     buffer: Buffer,
@@ -63,7 +63,7 @@ impl Watch {
     fn new() -> Self {
         Self {
             state: State::new(),
-            kept: Kept::showing(SHOWN_MAX),
+            kept: Retained::showing(SHOWN_MAX),
             cache: Cache::default(),
             view: View::default(),
             buffer: Buffer::empty(Rect::new(0, 0, 120, 40)),

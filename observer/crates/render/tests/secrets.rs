@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use stats::compare::{About, CacheKind, End, answer};
 use stats::gate::baseline::{Baseline, SCHEMA};
 use stats::gate::measure::{Around, recording};
-use stats::gate::verdict::{Question, judge};
+use stats::gate::verdict::{Hypothesis, judge};
 use stats::gate::{Design, FailOn, Floors};
 
 /// The `n`th credential: a word with a number, as people choose them. No shape reports it.
@@ -239,7 +239,7 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         cache: CacheKind::Cold,
         recordings: vec![recording(&[made], &Around::default()).unwrap()],
     };
-    let query = Question {
+    let query = Hypothesis {
         before: &baseline,
         after: &baseline,
         design: Design::Recordings,

@@ -115,7 +115,7 @@ pub struct Run {
     pub requests: u64,
     /// TCP connections
     pub connections: u64,
-    /// DNS questions
+    /// DNS queries
     pub dns: u64,
 }
 

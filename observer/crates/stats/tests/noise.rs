@@ -9,7 +9,7 @@ use serde_json::Value;
 use stats::compare::CacheKind;
 use stats::estimators;
 use stats::gate::baseline::{Baseline, Recording, Requests, Run, SCHEMA, Settings};
-use stats::gate::verdict::{Question, Verdict, judge};
+use stats::gate::verdict::{Hypothesis, Verdict, judge};
 use stats::gate::{Design, Floors, Outcome};
 
 const SIMULATIONS: u32 = 400;
@@ -29,10 +29,10 @@ struct Data {
 fn data() -> [Data; 2] {
     let (chosen, fresh) = (include_str!("data/runs.json"), include_str!("data/fresh.json"));
     let (sessions, again) = (sessions(chosen), sessions(fresh));
-    let pass = vec![vec![10], estimators::looks(10, 40)];
-    let more = estimators::looks(30, 60);
+    let pass = vec![vec![10], estimators::interim_analyses(10, 40)];
+    let more = estimators::interim_analyses(30, 60);
     [
-        Data { which: "chosen on", sessions, pass, find: estimators::looks(10, 20) },
+        Data { which: "chosen on", sessions, pass, find: estimators::interim_analyses(10, 20) },
         Data { which: "fresh", sessions: again, pass: vec![more.clone()], find: more },
     ]
 }
@@ -120,19 +120,24 @@ fn side(recordings: Vec<Recording>) -> Baseline {
 }
 
 /// `gate ab`: pairs of a session, looked at as `--runs` and `--max-runs` say; and after how many.
-fn ab(before: &[Run], after: &[Run], looks: &[usize]) -> (Outcome, usize) {
-    let alphas = estimators::spending(looks, 0.05);
-    for (look, alpha) in looks.iter().zip(alphas) {
-        let of = |runs: &[Run]| side(vec![recording(runs[..*look].to_vec())]);
+fn ab(before: &[Run], after: &[Run], analyses: &[usize]) -> (Outcome, usize) {
+    let alphas = estimators::spending(analyses, 0.05);
+    for (analysis, alpha) in analyses.iter().zip(alphas) {
+        let of = |runs: &[Run]| side(vec![recording(runs[..*analysis].to_vec())]);
         let (before, after) = (of(before), of(after));
-        let question =
-            Question { before: &before, after: &after, design: Design::Pairs, floors: Floors::PAIRS, alpha };
-        let outcome = judge(&question);
-        if outcome.verdict != Verdict::Inconclusive || look == looks.last().unwrap() {
-            return (outcome, *look);
+        let hypothesis = Hypothesis {
+            before: &before,
+            after: &after,
+            design: Design::Pairs,
+            floors: Floors::PAIRS,
+            alpha,
+        };
+        let outcome = judge(&hypothesis);
+        if outcome.verdict != Verdict::Inconclusive || analysis == analyses.last().unwrap() {
+            return (outcome, *analysis);
         }
     }
-    unreachable!("the last look returns")
+    unreachable!("the last analysis returns")
 }
 
 /// `gate run` against so many recordings; what a session is slower or faster lies so far apart.
@@ -150,7 +155,7 @@ fn stored(
     };
     let before = side((0..recordings).map(|_| one(1.0)).collect());
     let after = side(vec![one(slower)]);
-    judge(&Question {
+    judge(&Hypothesis {
         before: &before,
         after: &after,
         design: Design::Recordings,
@@ -191,15 +196,18 @@ fn pairs_without_a_change_pass() {
         assert!(sessions.iter().map(Vec::len).sum::<usize>() >= 200);
         // Ten pairs may leave it open, and never err.
         let ten = Some(vec![10]).filter(|ten| !pass.contains(ten));
-        let looks = pass.iter().map(|looks| (looks, true)).chain(ten.iter().map(|looks| (looks, false)));
-        for ((looks, has_to_pass), spread) in looks.flat_map(|looks| [(looks, 0.0), (looks, 0.05)]) {
-            let name = format!("{which}: ab, sessions {spread} apart, looks {looks:?}");
+        let analyses =
+            pass.iter().map(|analyses| (analyses, true)).chain(ten.iter().map(|analyses| (analyses, false)));
+        for ((analyses, has_to_pass), spread) in
+            analyses.flat_map(|analyses| [(analyses, 0.0), (analyses, 0.05)])
+        {
+            let name = format!("{which}: ab, sessions {spread} apart, analyses {analyses:?}");
             nothing_changed(&name, has_to_pass, |random| {
                 let session = &sessions[random.below(sessions.len())];
                 let luck = (spread * random.normal()).exp();
-                let last = *looks.last().unwrap();
+                let last = *analyses.last().unwrap();
                 let (before, after) = (draw(random, session, last, luck), draw(random, session, last, luck));
-                ab(&before, &after, looks).0
+                ab(&before, &after, analyses).0
             });
         }
     }
@@ -231,20 +239,22 @@ fn a_slowdown_of_a_tenth_is_found_with_at_most_twenty_pairs_or_as_many_as_the_no
             .collect();
         let noise = estimators::median(&noise).unwrap();
         println!("{which}: runs {:.1} % apart", noise * 100.0);
-        for looks in BTreeSet::from([estimators::looks(10, 20), find.clone()]) {
+        for analyses in BTreeSet::from([estimators::interim_analyses(10, 20), find.clone()]) {
             let (mut random, mut found, mut pairs) = (Random(21), 0, 0);
-            let most = *looks.last().unwrap();
+            let most = *analyses.last().unwrap();
             for _ in 0..SIMULATIONS {
                 let session = &sessions[random.below(sessions.len())];
                 let (before, after) =
                     (draw(&mut random, session, most, 1.0), draw(&mut random, session, most, 1.1));
-                let (outcome, used) = ab(&before, &after, &looks);
+                let (outcome, used) = ab(&before, &after, &analyses);
                 found += u32::from(outcome.verdict == Verdict::Regressed);
                 pairs += used;
             }
             let mean = pairs as f64 / f64::from(SIMULATIONS);
-            println!("{which}: 10 % more, looks {looks:?}: {found} of {SIMULATIONS}, {mean:.1} pairs each");
-            assert!(looks != find || found * 100 >= SIMULATIONS * 95, "{found} of {SIMULATIONS}");
+            println!(
+                "{which}: 10 % more, analyses {analyses:?}: {found} of {SIMULATIONS}, {mean:.1} pairs each"
+            );
+            assert!(analyses != find || found * 100 >= SIMULATIONS * 95, "{found} of {SIMULATIONS}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stats::gate::baseline::{Baseline, Recording, Requests, Run, SCHEMA, Settings};
-use stats::gate::verdict::{Question, judge};
+use stats::gate::verdict::{Hypothesis, judge};
 use stats::gate::{Design, Floors, Outcome};
 
 fn path(name: &str) -> PathBuf {
@@ -91,7 +91,7 @@ fn a_baseline_and_an_answer_are_valid_and_wrong_ones_are_not() {
     check("baseline", &serde_json::to_value(&baseline).unwrap(), &wrong);
     for design in [Design::Pairs, Design::Recordings] {
         let floors = Floors::PAIRS;
-        let outcome = judge(&Question { before: &baseline, after: &baseline, design, floors, alpha: 0.05 });
+        let outcome = judge(&Hypothesis { before: &baseline, after: &baseline, design, floors, alpha: 0.05 });
         let wrong = [("/verdict", Value::from("fine")), ("/time/total/ratio", Value::from("large"))];
         check("gate", &serde_json::to_value(&outcome).unwrap(), &wrong);
     }

@@ -45,7 +45,7 @@ impl Observer {
         let loss = self.loss();
         self.events.push(Event { at_ns, body: Body::Loss(loss) });
         self.take();
-        let reported = self.announcements.look(&self.state, at_ns, &BTreeMap::new(), |_| None);
+        let reported = self.announcements.diagnose(&self.state, at_ns, &BTreeMap::new(), |_| None);
         self.events.extend(reported.into_iter().map(|body| Event { at_ns, body }));
         self.take();
         at_ns

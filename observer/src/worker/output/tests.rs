@@ -83,9 +83,9 @@ fn the_file_of_another_user_is_refused_and_stays_as_it_is() {
     if chown(&path, Some(61_503), None).is_err() {
         return; // only root has files of others
     }
-    for refusal in [AtomicFile::create(&path).unwrap_err(), growing(&path).err().unwrap()] {
-        assert!(refusal.what.contains("x belongs to user 61503"), "{refusal:?}");
-        assert_ne!(refusal.hint.len(), 0);
+    for user_error in [AtomicFile::create(&path).unwrap_err(), growing(&path).err().unwrap()] {
+        assert!(user_error.what.contains("x belongs to user 61503"), "{user_error:?}");
+        assert_ne!(user_error.hint.len(), 0);
     }
     let pipe = folder.path().join("pipe");
     mkfifo(&pipe, Mode::from_bits_truncate(0o666)).unwrap();
@@ -102,8 +102,8 @@ fn what_takes_the_name_meanwhile_is_not_overwritten() {
     let path = folder.path().join("x");
     let file = AtomicFile::create(&path).unwrap();
     symlink("/nowhere", &path).unwrap();
-    let refusal = file.finish(b"{}").unwrap_err();
-    assert!(refusal.hint.contains("meanwhile"), "{refusal:?}");
+    let user_error = file.finish(b"{}").unwrap_err();
+    assert!(user_error.hint.contains("meanwhile"), "{user_error:?}");
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(entries(folder.path()), 1);
 }
@@ -133,8 +133,8 @@ fn links_folders_and_names_without_a_folder_are_refused() {
     let none = folder.path().join("none/x");
     let slash = folder.path().join("x/");
     for path in [&link, folder.path(), &none, &slash, Path::new("/"), Path::new(".."), Path::new("")] {
-        let refusal = AtomicFile::create(path).unwrap_err();
-        assert!(!refusal.hint.is_empty(), "{refusal:?}");
+        let user_error = AtomicFile::create(path).unwrap_err();
+        assert!(!user_error.hint.is_empty(), "{user_error:?}");
         assert!(growing(path).is_err(), "{}", path.display());
     }
     assert_eq!(entries(folder.path()), 1);

@@ -77,7 +77,7 @@ fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> Evidence {
 /// Not answered, and retried, or for long enough that it will not be.
 fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
     let again = dns.timed_out || dns.attempt > 1;
-    let enough = if again { at::DNS_AGAIN_NS } else { at::DNS_UNANSWERED_NS };
+    let enough = if again { at::DNS_RETRIED_NS } else { at::DNS_UNANSWERED_NS };
     dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
 }
 

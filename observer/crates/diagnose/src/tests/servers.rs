@@ -233,7 +233,7 @@ fn the_next_proxy_is_offered_where_it_was_asked_the_same() {
 }
 
 #[test]
-fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refusal() {
+fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refused_lookup() {
     let slow = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
     let world = || World::new().connection(|_| {}).request(slow);
     let of =

@@ -227,7 +227,7 @@ fn connection(whole: Connection) -> Connection {
         received_ns,
         stream_limit,
         goaway,
-        found,
+        preexisting,
     } = whole;
     Connection {
         command,
@@ -263,7 +263,7 @@ fn connection(whole: Connection) -> Connection {
         received_ns,
         stream_limit,
         goaway: goaway.as_deref().map(word),
-        found,
+        preexisting,
     }
 }
 

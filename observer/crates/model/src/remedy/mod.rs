@@ -55,8 +55,8 @@ impl FromStr for Remedy {
         if text.contains('\0') {
             return Err(UserError::new("a remedy holds a NUL byte", "remove it"));
         }
-        if let Some(refusal) = servers::not_here(name) {
-            return Err(refusal);
+        if let Some(error) = servers::not_here(name) {
+            return Err(error);
         }
         let kind = match Switch::named(name) {
             Some(switch) if value.is_none() => Kind::Switch(switch),

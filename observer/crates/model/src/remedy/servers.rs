@@ -3,7 +3,7 @@
 
 use crate::user_error::UserError;
 
-/// The refusal of a remedy that this version has not.
+/// The error of a remedy that this version has not.
 pub(super) fn not_here(name: &str) -> Option<UserError> {
     let instead = match name {
         "dns-cache" => "try --with resolv='nameserver ADDRESS' with a nearer name server",

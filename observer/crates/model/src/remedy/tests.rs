@@ -18,9 +18,9 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn wrong(word: &str) -> UserError {
-    let refusal = word.parse::<Remedy>().unwrap_err();
-    assert!(!refusal.what.contains('\n') && !refusal.hint.is_empty(), "{refusal:?}");
-    refusal
+    let error = word.parse::<Remedy>().unwrap_err();
+    assert!(!error.what.contains('\n') && !error.hint.is_empty(), "{error:?}");
+    error
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn the_servers_to_come_are_not_pretended() {
 #[test]
 fn two_that_undo_each_other_are_refused() {
     let parse = |words: &[&str]| Remedies::new(words.iter().map(|word| word.parse().unwrap()).collect());
-    let refusal = parse(&["concurrency=2", "env=GOMAXPROCS=4"]).unwrap_err();
-    assert_eq!(refusal.what, "concurrency=2 and env=GOMAXPROCS=4 set the same thing");
+    let error = parse(&["concurrency=2", "env=GOMAXPROCS=4"]).unwrap_err();
+    assert_eq!(error.what, "concurrency=2 and env=GOMAXPROCS=4 set the same thing");
     assert!(parse(&["http1", "http1"]).is_err());
     assert!(parse(&["http1", "no-mlkem", "resolv=options a", "resolv=options b"]).is_ok());
 }

@@ -1,16 +1,16 @@
 //! TCP connections and the hellos on them.
 
-mod late;
+mod preexisting;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use late::tcp_state;
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::record::{Connection, ConnectionOutcome, Ns};
 use observer_common::{
     Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats,
     UNKNOWN32, UNKNOWN64,
 };
+use preexisting::tcp_state;
 
 use super::numbers::ByNumber;
 use super::{Out, Owner};
@@ -44,7 +44,7 @@ struct Live {
     info_ns: Ns,
     emitted_ns: Ns,
     /// It was there before it could be seen, in that tree
-    found: Option<u32>,
+    preexisting: Option<u32>,
     /// Records were lost meanwhile
     gap: bool,
     /// The record has what was not reported, which alone is not worth it
@@ -54,7 +54,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(record: Connection, found: Option<u32>) -> Self {
+    fn new(record: Connection, preexisting: Option<u32>) -> Self {
         let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
         Self {
             record,
@@ -64,7 +64,7 @@ impl Live {
             zero: (false, false),
             info_ns: 0,
             emitted_ns: 0,
-            found,
+            preexisting,
             gap: false,
             unreported: false,
             in_doubt: false,
@@ -111,10 +111,10 @@ impl Connections {
             record.local = address(event.family, &event.local, event.local_port);
         }
         take(record, &event.stats);
-        if let (Some(found), Some(state)) = (&mut record.found, tcp_state(event.new)) {
-            found.state = state;
+        if let (Some(preexisting), Some(state)) = (&mut record.preexisting, tcp_state(event.new)) {
+            preexisting.state = state;
         }
-        if event.old == state::SYN_SENT && live.found.is_none() {
+        if event.old == state::SYN_SENT && live.preexisting.is_none() {
             record.connect_ns = Some(out.at_ns.saturating_sub(record.start_ns));
         }
         let ended = record.end_ns.is_some();

@@ -48,7 +48,7 @@ impl Locks {
     }
 
     /// A thread was found waiting for a lock.
-    pub(super) fn found(&mut self, owner: Owner<'_>, tid: u32, out: &mut Out<'_>) {
+    pub(super) fn preexisting(&mut self, owner: Owner<'_>, tid: u32, out: &mut Out<'_>) {
         let wait = LockWait {
             command: owner.command,
             id: self.next,

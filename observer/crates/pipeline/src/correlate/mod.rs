@@ -4,6 +4,7 @@
 mod connections;
 #[cfg(test)]
 mod gap_tests;
+mod local_resolvers;
 mod locks;
 mod numbers;
 pub mod preexisting;
@@ -12,24 +13,23 @@ mod preexisting_tests;
 mod processes;
 mod queries;
 mod requests;
-mod stubs;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashSet, VecDeque};
 
 use connections::Connections;
+use local_resolvers::LocalResolvers;
 pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::record::{Loss, Ns};
-use observer_common::{EXIT_ROOT, FOUND_TREES, Header, STUBS};
-use preexisting::{PreexistingLock, PreexistingProcess, PreexistingSockets, StubProcess};
+use observer_common::{EXIT_ROOT, Header, LOCAL_RESOLVERS, PREEXISTING_TREES};
+use preexisting::{LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets};
 pub use processes::Facts;
 use processes::Processes;
 use queries::Queries;
 use requests::Requests;
-use stubs::Stubs;
 
 use crate::decode::wire::{Body as Wire, Record};
 
@@ -70,7 +70,7 @@ pub struct Correlator {
     clock: Clock,
     processes: Processes,
     spans: Spans,
-    stubs: Stubs,
+    local_resolvers: LocalResolvers,
     /// Trees that ran already and whose sockets have been reported
     sockets_reported: HashSet<u32>,
     /// Time of the latest record: what is added from outside is reported as of then
@@ -137,7 +137,7 @@ impl Correlator {
                 locks: Locks::new(),
                 undecoded: 0,
             },
-            stubs: Stubs::default(),
+            local_resolvers: LocalResolvers::default(),
             sockets_reported: HashSet::new(),
             latest_ns: 0,
             gaps: VecDeque::new(),
@@ -155,7 +155,7 @@ impl Correlator {
             self.processes.alive(header.root, at_ns);
         }
         match &record.body {
-            body if header.root == STUBS => self.of_stub(header, body, &mut out),
+            body if header.root == LOCAL_RESOLVERS => self.of_local_resolver(header, body, &mut out),
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
             Wire::Exit(exit) => {
@@ -178,47 +178,54 @@ impl Correlator {
     }
 
     /// Of what a stub resolver does only its queries matter, and its children that ask them.
-    fn of_stub(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
+    fn of_local_resolver(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
-            Wire::Fork(fork) => self.stubs.fork(header.pid, fork.child),
+            Wire::Fork(fork) => self.local_resolvers.fork(header.pid, fork.child),
             Wire::Dns(payload, bytes) => {
-                self.spans.undecoded += self.spans.queries.of_stub(&self.stubs, header, payload, bytes, out);
+                self.spans.undecoded +=
+                    self.spans.queries.of_local_resolver(&self.local_resolvers, header, payload, bytes, out);
             }
             _ => {}
         }
     }
 
     /// The agent follows a stub resolver.
-    pub fn stub(&mut self, stub: StubProcess) {
-        self.stubs.add(stub);
+    pub fn local_resolver(&mut self, local_resolver: LocalResolver) {
+        self.local_resolvers.add(local_resolver);
     }
 
     /// The agent follows a process that ran already.
-    pub fn found(&mut self, process: &PreexistingProcess, events: &mut Vec<Event>) {
+    pub fn preexisting(&mut self, process: &PreexistingProcess, events: &mut Vec<Event>) {
         let mut out = self.outside(process.at_ns, events);
-        self.processes.found(process, &mut out);
+        self.processes.preexisting(process, &mut out);
     }
 
     /// The sockets of a tree that ran already.
-    pub fn found_sockets(&mut self, reported: &PreexistingSockets, events: &mut Vec<Event>) {
+    pub fn preexisting_sockets(&mut self, reported: &PreexistingSockets, events: &mut Vec<Event>) {
         let mut out = self.outside(reported.at_ns, events);
         let first = self.sockets_reported.insert(reported.root);
         let owner = |pid| self.processes.owner_of(reported.root, pid);
-        let new = self.spans.connections.found(reported, first, owner, &mut out);
-        self.spans.queries.found(reported, first, owner, &mut out);
-        self.spans.requests.found(if first { new + u64::from(reported.unreported) } else { 0 });
+        let new = self.spans.connections.preexisting(reported, first, owner, &mut out);
+        self.spans.queries.preexisting(reported, first, owner, &mut out);
+        self.spans.requests.preexisting(if first { new + u64::from(reported.unreported) } else { 0 });
     }
 
     /// Threads of a tree that ran already wait for locks.
-    pub fn found_lock(&mut self, root: u32, at_ns: u64, lock: &PreexistingLock, events: &mut Vec<Event>) {
+    pub fn preexisting_lock(
+        &mut self,
+        root: u32,
+        at_ns: u64,
+        lock: &PreexistingLock,
+        events: &mut Vec<Event>,
+    ) {
         let mut out = self.outside(at_ns, events);
         if let Some(owner) = self.processes.owner_of(root, lock.pid) {
-            self.spans.locks.found(owner, lock.tid, &mut out);
+            self.spans.locks.preexisting(owner, lock.tid, &mut out);
         }
     }
 
     /// A process that ran already has ended without a trace.
-    pub fn found_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
+    pub fn preexisting_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
         self.spans.queries.process_ended(pid);
         self.spans.requests.process_ended(pid);
@@ -226,17 +233,19 @@ impl Correlator {
     }
 
     /// Trees that ran already and have sockets of which only the kernel can be asked.
-    pub fn found_trees(&self) -> Vec<u32> {
+    pub fn preexisting_trees(&self) -> Vec<u32> {
         let running = self.running_trees().into_iter().map(|(tree, _)| tree);
-        let found = running.filter(|tree| *tree >= FOUND_TREES);
+        let found = running.filter(|tree| *tree >= PREEXISTING_TREES);
         found
-            .filter(|tree| self.spans.connections.any_found(*tree) || self.spans.queries.any_found(*tree))
+            .filter(|tree| {
+                self.spans.connections.any_preexisting(*tree) || self.spans.queries.any_preexisting(*tree)
+            })
             .collect()
     }
 
     /// The number of a command's tree, when it ran already.
-    pub fn found_tree(&self, command: u32) -> Option<u32> {
-        self.processes.tree_of(command).filter(|tree| *tree >= FOUND_TREES)
+    pub fn preexisting_tree(&self, command: u32) -> Option<u32> {
+        self.processes.tree_of(command).filter(|tree| *tree >= PREEXISTING_TREES)
     }
 
     /// What the agent reports, as of when it saw it.
@@ -333,7 +342,7 @@ impl Correlator {
 
     /// Whether a record's tree is a command's that is not forgotten, or a stub resolver's.
     pub fn follows(&self, header: &Header) -> bool {
-        header.root == STUBS || self.processes.owner(header).is_some()
+        header.root == LOCAL_RESOLVERS || self.processes.owner(header).is_some()
     }
 
     /// Whether a command runs.

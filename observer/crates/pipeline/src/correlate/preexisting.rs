@@ -102,7 +102,7 @@ pub struct PreexistingSockets {
 
 /// A local stub resolver's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StubProcess {
+pub struct LocalResolver {
     /// Pid
     pub pid: u32,
     /// The kernel's name of it

@@ -8,7 +8,7 @@ use zerocopy::FromZeros as _;
 use super::preexisting::{PreexistingSocket, Tcp};
 use super::*;
 
-const ROOT: u32 = FOUND_TREES + 7;
+const ROOT: u32 = PREEXISTING_TREES + 7;
 const PID: u32 = 77;
 const SYN_SENT: u8 = 2;
 const ESTABLISHED: u8 = 1;
@@ -34,13 +34,13 @@ impl Reported {
             age_ns: Some(9),
             ..PreexistingProcess::default()
         };
-        reported.correlator.found(&process, &mut reported.events);
+        reported.correlator.preexisting(&process, &mut reported.events);
         reported
     }
 
     fn sockets(&mut self, at_ns: u64, sockets: Vec<PreexistingSocket>) {
         let reported = PreexistingSockets { root: ROOT, at_ns, sockets, unreported: 0 };
-        self.correlator.found_sockets(&reported, &mut self.events);
+        self.correlator.preexisting_sockets(&reported, &mut self.events);
     }
 
     fn record(&mut self, at_ns: u64, flags: u16, body: Wire<'_>) {
@@ -116,13 +116,13 @@ fn times_of_what_never_was_are_unknown() {
     reported.sockets(3000, vec![tcp(SYN_SENT, syn)]);
     let connection = reported.connection();
     assert_eq!((connection.joined_late, connection.syn_retransmits, connection.start_ns), (true, 2, 2000));
-    let found = connection.found.clone().unwrap();
+    let found = connection.preexisting.clone().unwrap();
     assert_eq!((found.state, found.unacked_bytes), (TcpState::SynSent, 0));
     assert_eq!((found.since_sent_ns, found.since_received_ns, found.since_acked_ns), (None, None, None));
 
     let hello = Tcp { bytes_sent: Some(1500), bytes_received: Some(0), ..ages };
     reported.sockets(4000, vec![tcp(ESTABLISHED, hello)]);
-    let found = reported.connection().found.clone().unwrap();
+    let found = reported.connection().preexisting.clone().unwrap();
     assert_eq!((found.since_sent_ns, found.since_received_ns, found.since_acked_ns), (since, None, since));
     assert_eq!(reported.correlator.loss(0).connections_joined_late, 1);
 }
@@ -141,14 +141,14 @@ fn a_handshake_that_was_found_has_no_duration_and_what_follows_is_seen() {
     // A look that was taken before its end does not bring it back.
     reported.sockets(7500, vec![tcp(ESTABLISHED, Tcp::default())]);
     assert_eq!(reported.events.len(), before);
-    assert_eq!(reported.correlator.found_trees(), [] as [u32; 0]);
+    assert_eq!(reported.correlator.preexisting_trees(), [] as [u32; 0]);
 }
 
 #[test]
 fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
     let mut reported = Reported::new();
     reported.sockets(3000, vec![udp(1), udp(2)]);
-    assert_eq!(reported.correlator.found_trees(), [ROOT]);
+    assert_eq!(reported.correlator.preexisting_trees(), [ROOT]);
     let mut remote = [0; 16];
     remote[..4].copy_from_slice(&[192, 0, 2, 1]);
     let len = ANSWER.len() as u32;
@@ -156,18 +156,18 @@ fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
     reported.record(4000, PAYLOAD_RECEIVED, Wire::Dns(payload, ANSWER));
     assert_eq!(reported.dns_waits().last().map(|wait| wait.end_ns), Some(Some(3000)));
     reported.sockets(5000, vec![udp(2)]);
-    assert_eq!(reported.correlator.found_trees(), [ROOT], "the other one goes on");
+    assert_eq!(reported.correlator.preexisting_trees(), [ROOT], "the other one goes on");
     reported.sockets(6000, Vec::new());
     let ends: Vec<_> = reported.dns_waits().iter().map(|wait| (wait.id, wait.end_ns)).collect();
     assert_eq!(ends, [(1, None), (2, None), (1, Some(3000)), (2, Some(5000))]);
-    assert_eq!(reported.correlator.found_trees(), [] as [u32; 0]);
+    assert_eq!(reported.correlator.preexisting_trees(), [] as [u32; 0]);
 }
 
 #[test]
 fn a_lock_that_was_waited_for_is_taken() {
     let mut reported = Reported::new();
     let lock = PreexistingLock { pid: PID, tid: PID, dev: 1, ino: 2 };
-    reported.correlator.found_lock(ROOT, 3000, &lock, &mut reported.events);
+    reported.correlator.preexisting_lock(ROOT, 3000, &lock, &mut reported.events);
     let taken = observer_common::Lock { ino: 2, dev: 1, pad: 0 };
     reported.record(4000, observer_common::LOCK_TAKEN, Wire::Lock(taken));
     let Some(Body::Lock(wait)) = reported.events.last().map(|event| &event.body) else {
@@ -181,12 +181,12 @@ fn a_lock_that_was_waited_for_is_taken() {
 fn a_process_that_ended_unseen_ends_its_command_nobody_knows_how() {
     let mut reported = Reported::new();
     reported.sockets(3000, vec![udp(1)]);
-    reported.correlator.found_gone(ROOT, PID, &mut reported.events);
+    reported.correlator.preexisting_gone(ROOT, PID, &mut reported.events);
     let Some(Body::Command(ended)) = reported.events.last().map(|event| &event.body) else {
         panic!("its end")
     };
     assert_eq!((ended.command.wall_ns, ended.command.exit_code), (Some(1000), None));
-    assert_eq!(reported.correlator.found_trees(), [] as [u32; 0]);
+    assert_eq!(reported.correlator.preexisting_trees(), [] as [u32; 0]);
     reported.correlator.forget(1);
     assert!(reported.correlator.is_empty());
 }

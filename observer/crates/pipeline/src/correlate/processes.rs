@@ -47,7 +47,7 @@ pub(super) struct Processes {
     commands: BTreeMap<u32, Running>,
     processes: ByNumber<u32, Process>,
     /// Those of `processes` whose beginning was not seen: nor was what CPU time they took before
-    found: HashSet<u32>,
+    preexisting: HashSet<u32>,
     next: u32,
 }
 
@@ -58,7 +58,7 @@ impl Processes {
             roots: ByNumber::default(),
             commands: BTreeMap::new(),
             processes: ByNumber::default(),
-            found: HashSet::new(),
+            preexisting: HashSet::new(),
             next: 1,
         }
     }
@@ -160,7 +160,7 @@ impl Processes {
         }));
         self.roots.insert(root, id);
         self.processes.remove(&record.pid); // a former process of that number
-        self.found.remove(&record.pid);
+        self.preexisting.remove(&record.pid);
         let (idle, alive_ns) = (Vec::new(), record.start_ns);
         let running = Running { record, root, idle, ended: false, alive_ns, slept_ns: 0, gap: None };
         self.commands.insert(id, running);
@@ -202,7 +202,7 @@ impl Processes {
     }
 
     /// A process that ran already.
-    pub(super) fn found(&mut self, found: &PreexistingProcess, out: &mut Out<'_>) {
+    pub(super) fn preexisting(&mut self, found: &PreexistingProcess, out: &mut Out<'_>) {
         let args = arguments(&found.args.0, found.args.1);
         if found.topmost {
             let record = Command {
@@ -227,7 +227,7 @@ impl Processes {
         };
         out.push(Body::Process(process.clone()));
         self.processes.insert(found.pid, process);
-        self.found.insert(found.pid);
+        self.preexisting.insert(found.pid);
     }
 
     /// A process that was found has ended, nobody knows how.
@@ -238,7 +238,7 @@ impl Processes {
     /// The record of a process's end was lost: it was in the gap, if there was one.
     fn over(&mut self, root: u32, pid: u32, code: Option<i32>, out: &mut Out<'_>) {
         let Some(&command) = self.roots.get(&root) else { return };
-        self.found.remove(&pid);
+        self.preexisting.remove(&pid);
         let gap = self.commands.get(&command).and_then(|running| running.gap);
         let end = gap.map_or(out.at_ns, |gap| gap.end_ns);
         if self.processes.get(&pid).is_some_and(|process| process.command == command)
@@ -265,7 +265,7 @@ impl Processes {
         if let Some(mut process) = gone.filter(|process| Some(&process.command) == command) {
             process.end_ns = Some(out.at_ns);
             process.exit_code = Some(if signal == 0 { code } else { 128 + signal });
-            process.cpu_ns = (!self.found.remove(&header.pid)).then_some(exit.cpu_ns);
+            process.cpu_ns = (!self.preexisting.remove(&header.pid)).then_some(exit.cpu_ns);
             out.push(Body::Process(process));
         }
         if header.flags & EXIT_ROOT == 0 {
@@ -336,7 +336,7 @@ impl Processes {
         self.roots.is_empty()
             && self.commands.is_empty()
             && self.processes.is_empty()
-            && self.found.is_empty()
+            && self.preexisting.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: u32) {
@@ -345,11 +345,11 @@ impl Processes {
         {
             self.roots.remove(&running.root);
         }
-        let found = &mut self.found;
+        let preexisting = &mut self.preexisting;
         self.processes.retain(|pid, process| {
             let kept = process.command != command;
             if !kept {
-                found.remove(pid);
+                preexisting.remove(pid);
             }
             kept
         });

@@ -7,8 +7,8 @@ use model::record::{Dns, Ns, Transport};
 use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
+use super::local_resolvers::LocalResolvers;
 use super::preexisting::PreexistingSockets;
-use super::stubs::Stubs;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};
 
@@ -37,7 +37,7 @@ pub(super) struct Queries {
     streams: HashMap<Socket, (Option<u32>, Streams)>,
     asked: Asked,
     /// Sockets to name servers that were there already, by tree and cookie
-    found: HashMap<(u32, u64), DnsWait>,
+    preexisting: HashMap<(u32, u64), DnsWait>,
     next_found: u32,
     next: u32,
     timeout_ns: Ns,
@@ -50,21 +50,21 @@ pub(super) struct Queries {
 enum Asker<'a> {
     Process(Owner<'a>),
     /// That process of a stub resolver
-    Stub(&'a Stubs, u32),
+    LocalResolver(&'a LocalResolvers, u32),
 }
 
 impl Asker<'_> {
     const fn pid(self) -> u32 {
         match self {
             Self::Process(owner) => owner.pid,
-            Self::Stub(_, pid) => pid,
+            Self::LocalResolver(_, pid) => pid,
         }
     }
 }
 
 /// Connections of stub resolvers whose bytes are kept together; when there are more, a message
 /// cut by the end of a call is lost.
-const STUB_STREAMS_MAX: usize = 64;
+const LOCAL_RESOLVER_STREAMS_MAX: usize = 64;
 
 impl Queries {
     pub(super) fn new(timeout_ns: Ns) -> Self {
@@ -72,7 +72,7 @@ impl Queries {
             open: HashMap::new(),
             streams: HashMap::new(),
             asked: HashMap::new(),
-            found: HashMap::new(),
+            preexisting: HashMap::new(),
             next_found: 1,
             next: 1,
             timeout_ns,
@@ -94,20 +94,21 @@ impl Queries {
 
     /// Bytes of a message that a stub resolver exchanged with its own server. What it asks for
     /// others than commands is dropped.
-    pub(super) fn of_stub(
+    pub(super) fn of_local_resolver(
         &mut self,
-        stubs: &Stubs,
+        local_resolvers: &LocalResolvers,
         header: &Header,
         payload: &Payload,
         bytes: &[u8],
         out: &mut Out<'_>,
     ) -> u64 {
         if !self.streams.contains_key(&(header.pid, payload.generation))
-            && self.streams.values().filter(|(command, _)| command.is_none()).count() >= STUB_STREAMS_MAX
+            && self.streams.values().filter(|(command, _)| command.is_none()).count()
+                >= LOCAL_RESOLVER_STREAMS_MAX
         {
             self.streams.retain(|_, (command, _)| command.is_some());
         }
-        self.bytes(Asker::Stub(stubs, header.pid), header.flags, payload, bytes, out)
+        self.bytes(Asker::LocalResolver(local_resolvers, header.pid), header.flags, payload, bytes, out)
     }
 
     fn bytes(
@@ -127,7 +128,7 @@ impl Queries {
         let messages = if tcp {
             let command = match asker {
                 Asker::Process(owner) => Some(owner.command),
-                Asker::Stub(..) => None,
+                Asker::LocalResolver(..) => None,
             };
             let (_, streams) = self.streams.entry(socket).or_insert_with(|| (command, Streams::default()));
             let stream = if received { &mut streams.received } else { &mut streams.sent };
@@ -145,18 +146,18 @@ impl Queries {
                         undecoded += self.sent(asker, socket, tcp, payload, &message, out);
                     }
                 }
-                // A stub that asks from port 53 itself answers its clients there.
-                Ok(_) if matches!(asker, Asker::Stub(..)) => {}
+                // A local resolver that asks from port 53 itself answers its clients there.
+                Ok(_) if matches!(asker, Asker::LocalResolver(..)) => {}
                 Ok(_) | Err(_) => undecoded += 1,
             }
         }
         undecoded
     }
 
-    /// The oldest open query of a command that a stub's query can be about: one that was asked
-    /// of that stub, or of another that asked this one.
-    fn behind(&self, query: &Question, stubs: &Stubs, pid: u32) -> Option<(u32, u32)> {
-        let asked = |dns: &&Dns| stubs.serves(pid, &dns.server, dns.on_behalf_of.is_some());
+    /// The oldest open query of a command that a local resolver's query can be about: one that was asked
+    /// of that local resolver, or of another that asked this one.
+    fn behind(&self, query: &Question, local_resolvers: &LocalResolvers, pid: u32) -> Option<(u32, u32)> {
+        let asked = |dns: &&Dns| local_resolvers.serves(pid, &dns.server, dns.on_behalf_of.is_some());
         let same = |dns: &&Dns| dns.qtype == query.qtype && dns.name.eq_ignore_ascii_case(&query.name);
         let open = self.open.values().flatten().filter(same).filter(asked);
         open.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.on_behalf_of.unwrap_or(dns.id)))
@@ -175,13 +176,13 @@ impl Queries {
         let Some(query) = &message.question else { return 0 };
         let (owner, on_behalf_of) = match asker {
             Asker::Process(owner) => (owner, None),
-            Asker::Stub(stubs, pid) => {
-                let Some((command, id)) = self.behind(query, stubs, pid) else { return 0 };
-                (stubs.owner(pid, command), Some(id))
+            Asker::LocalResolver(local_resolvers, pid) => {
+                let Some((command, id)) = self.behind(query, local_resolvers, pid) else { return 0 };
+                (local_resolvers.owner(pid, command), Some(id))
             }
         };
         // The same query once more: the former one was given up. Only a resolver that asks
-        // several servers on one socket waits for both; a stub has a socket for each.
+        // several servers on one socket waits for both; a local resolver has a socket for each.
         let server = address(payload.family, &payload.remote, payload.remote_port);
         let same = |of: Socket, dns: &Dns| {
             dns.pid == owner.pid
@@ -222,9 +223,10 @@ impl Queries {
         let key = (socket, message.id);
         let Some(open) = self.open.get_mut(&key) else {
             let server = address(payload.family, &payload.remote, payload.remote_port);
-            let waits = self.found.iter().filter(|(_, wait)| wait.pid == socket.0 && wait.server == server);
+            let waits =
+                self.preexisting.iter().filter(|(_, wait)| wait.pid == socket.0 && wait.server == server);
             if let Some(key) = waits.map(|(key, _)| *key).min() {
-                self.found_over(key, out);
+                self.preexisting_over(key, out);
             }
             return;
         };
@@ -247,7 +249,7 @@ impl Queries {
     }
 
     /// Sockets to name servers that were there already, as they are now. Reported first when `first`.
-    pub(super) fn found<'a>(
+    pub(super) fn preexisting<'a>(
         &mut self,
         reported: &PreexistingSockets,
         first: bool,
@@ -268,25 +270,25 @@ impl Queries {
             };
             self.next_found += 1;
             out.push(Body::DnsWait(wait.clone()));
-            self.found.insert((reported.root, socket.cookie), wait);
+            self.preexisting.insert((reported.root, socket.cookie), wait);
         }
-        let of_tree = self.found.keys().filter(|(root, _)| *root == reported.root);
+        let of_tree = self.preexisting.keys().filter(|(root, _)| *root == reported.root);
         let there = |cookie| sockets.clone().any(|socket| socket.cookie == cookie);
         let over: Vec<_> =
             of_tree.copied().filter(|(_, cookie)| reported.unreported == 0 && !there(*cookie)).collect();
-        over.into_iter().for_each(|key| self.found_over(key, out));
+        over.into_iter().for_each(|key| self.preexisting_over(key, out));
     }
 
-    fn found_over(&mut self, key: (u32, u64), out: &mut Out<'_>) {
-        if let Some(mut wait) = self.found.remove(&key) {
+    fn preexisting_over(&mut self, key: (u32, u64), out: &mut Out<'_>) {
+        if let Some(mut wait) = self.preexisting.remove(&key) {
             wait.end_ns = Some(out.at_ns);
             out.push(Body::DnsWait(wait));
         }
     }
 
     /// Whether a socket of that tree is still waited for.
-    pub(super) fn any_found(&self, tree: u32) -> bool {
-        self.found.keys().any(|(root, _)| *root == tree)
+    pub(super) fn any_preexisting(&self, tree: u32) -> bool {
+        self.preexisting.keys().any(|(root, _)| *root == tree)
     }
 
     /// No resolver waits longer for an answer than its time-out.
@@ -319,14 +321,17 @@ impl Queries {
     /// A process ended: its open queries stay what they are, unanswered.
     pub(super) fn process_ended(&mut self, pid: u32) {
         self.open.retain(|((owner, _), _), _| *owner != pid);
-        self.found.retain(|_, wait| wait.pid != pid);
+        self.preexisting.retain(|_, wait| wait.pid != pid);
         self.streams.retain(|(owner, _), _| *owner != pid);
         self.asked.retain(|(owner, _, _), _| *owner != pid);
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.streams.is_empty() && self.asked.is_empty() && self.found.is_empty()
+        self.open.is_empty()
+            && self.streams.is_empty()
+            && self.asked.is_empty()
+            && self.preexisting.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: u32) {
@@ -336,7 +341,7 @@ impl Queries {
         });
         self.streams.retain(|_, (owner, _)| *owner != Some(command));
         self.asked.retain(|_, (owner, _)| *owner != command);
-        self.found.retain(|_, wait| wait.command != command);
+        self.preexisting.retain(|_, wait| wait.command != command);
     }
 }
 

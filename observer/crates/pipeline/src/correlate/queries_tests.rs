@@ -1,10 +1,10 @@
 //! Queries of processes and of the stub resolvers behind them, from bytes to events.
 
 use model::event::Event;
-use observer_common::{Header, PAYLOAD_RECEIVED, Payload, STUBS};
+use observer_common::{Header, LOCAL_RESOLVERS, PAYLOAD_RECEIVED, Payload};
 use zerocopy::FromZeros as _;
 
-use super::super::preexisting::StubProcess;
+use super::super::preexisting::LocalResolver;
 use super::*;
 
 const TIMEOUT: Ns = 1000;
@@ -25,18 +25,18 @@ fn message(id: u16, name: &str, qtype: u8, response: bool) -> Vec<u8> {
 
 struct World {
     queries: Queries,
-    stubs: Stubs,
+    local_resolvers: LocalResolvers,
     events: Vec<Event>,
 }
 
 impl World {
     fn new() -> Self {
-        let mut stubs = Stubs::default();
+        let mut local_resolvers = LocalResolvers::default();
         for (pid, address) in [(90, "192.0.2.1"), (91, "192.0.2.7")] {
             let addresses = vec![address.parse().unwrap()];
-            stubs.add(StubProcess { pid, comm: "dnsmasq".into(), addresses });
+            local_resolvers.add(LocalResolver { pid, comm: "dnsmasq".into(), addresses });
         }
-        Self { queries: Queries::new(TIMEOUT), stubs, events: Vec::new() }
+        Self { queries: Queries::new(TIMEOUT), local_resolvers, events: Vec::new() }
     }
 
     fn payload(server: u8, generation: u32, len: usize) -> Payload {
@@ -56,22 +56,33 @@ impl World {
         assert_eq!(self.queries.payload(owner, flags, &payload, &bytes, &mut out), 0);
     }
 
-    fn stub(&mut self, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
-        self.stub_of(90, at_ns, to, name, qtype, response);
+    fn local_resolver(&mut self, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
+        self.local_resolver_of(90, at_ns, to, name, qtype, response);
     }
 
-    fn stub_of(&mut self, pid: u32, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
+    fn local_resolver_of(
+        &mut self,
+        pid: u32,
+        at_ns: Ns,
+        to: (u8, u32),
+        name: &str,
+        qtype: u8,
+        response: bool,
+    ) {
         let (server, socket) = to;
         let mut header = Header::new_zeroed();
-        (header.pid, header.root) = (pid, STUBS);
+        (header.pid, header.root) = (pid, LOCAL_RESOLVERS);
         header.flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let bytes = message(7, name, qtype, response);
         let payload = Self::payload(server, socket, bytes.len());
         let mut out = Out { events: &mut self.events, at_ns };
-        assert_eq!(self.queries.of_stub(&self.stubs, &header, &payload, &bytes, &mut out), 0);
+        assert_eq!(
+            self.queries.of_local_resolver(&self.local_resolvers, &header, &payload, &bytes, &mut out),
+            0
+        );
     }
 
-    /// The latest record of each query of the stub.
+    /// The latest record of each query of the local resolver.
     fn passed_on(&self) -> Vec<Dns> {
         let mut latest = std::collections::BTreeMap::new();
         for event in &self.events {
@@ -85,39 +96,39 @@ impl World {
 }
 
 #[test]
-fn a_stubs_query_is_that_of_the_command_which_waits_for_it() {
+fn a_local_resolvers_query_is_that_of_the_command_which_waits_for_it() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
     world.own(11, 3, "proxy.test", AAAA, false);
-    world.stub(20, (9, 1), "PROXY.test", AAAA, false);
-    world.stub(40, (9, 1), "proxy.TEST", AAAA, true);
+    world.local_resolver(20, (9, 1), "PROXY.test", AAAA, false);
+    world.local_resolver(40, (9, 1), "proxy.TEST", AAAA, true);
     let [dns] = &world.passed_on()[..] else { panic!("{:?}", world.events) };
     assert_eq!((dns.command, dns.on_behalf_of, dns.pid, dns.comm.as_str()), (3, Some(2), 90, "dnsmasq"));
     assert_eq!((dns.server.as_str(), dns.start_ns, dns.end_ns), ("192.0.2.9:53", 20, Some(40)));
 }
 
 #[test]
-fn what_a_stub_asks_for_others_is_dropped() {
+fn what_a_local_resolver_asks_for_others_is_dropped() {
     let mut world = World::new();
-    world.stub(1, (9, 1), "proxy.test", A, false); // before the command asked
+    world.local_resolver(1, (9, 1), "proxy.test", A, false); // before the command asked
     world.own(10, 3, "proxy.test", A, false);
-    world.stub(20, (9, 2), "other.test", A, false);
-    world.stub(21, (9, 3), "proxy.test", AAAA, false);
+    world.local_resolver(20, (9, 2), "other.test", A, false);
+    world.local_resolver(21, (9, 3), "proxy.test", AAAA, false);
     world.own(30, 3, "proxy.test", A, true);
-    world.stub(40, (9, 4), "proxy.test", A, false); // after it was answered
-    world.stub(50, (9, 4), "proxy.test", A, true);
+    world.local_resolver(40, (9, 4), "proxy.test", A, false); // after it was answered
+    world.local_resolver(50, (9, 4), "proxy.test", A, true);
     assert_eq!(world.passed_on(), []);
 }
 
 #[test]
-fn a_stub_that_was_not_asked_asks_for_somebody_else() {
+fn a_local_resolver_that_was_not_asked_asks_for_somebody_else() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
-    world.stub_of(91, 20, (9, 1), "proxy.test", A, false);
+    world.local_resolver_of(91, 20, (9, 1), "proxy.test", A, false);
     assert_eq!(world.passed_on(), []);
     // Unless the one that was asked asks it.
-    world.stub(30, (7, 1), "proxy.test", A, false);
-    world.stub_of(91, 40, (9, 1), "proxy.test", A, false);
+    world.local_resolver(30, (7, 1), "proxy.test", A, false);
+    world.local_resolver_of(91, 40, (9, 1), "proxy.test", A, false);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.pid, dns.on_behalf_of)).collect();
     assert_eq!(of, [(90, Some(1)), (91, Some(1))]);
 }
@@ -127,21 +138,21 @@ fn the_oldest_command_that_asks_the_same_is_the_one() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
     world.own(11, 4, "proxy.test", A, false);
-    world.stub(20, (9, 1), "proxy.test", A, false);
+    world.local_resolver(20, (9, 1), "proxy.test", A, false);
     world.own(30, 3, "proxy.test", A, true);
-    world.stub(40, (9, 2), "proxy.test", A, false);
+    world.local_resolver(40, (9, 2), "proxy.test", A, false);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.command, dns.attempt, dns.timed_out)).collect();
     // The second gives the first one up: it is the same query to the same server.
     assert_eq!(of, [(3, 1, true), (4, 1, false)]);
 }
 
 #[test]
-fn a_stub_that_asks_two_servers_waits_for_both() {
+fn a_local_resolver_that_asks_two_servers_waits_for_both() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
-    world.stub(20, (8, 1), "proxy.test", A, false);
-    world.stub(21, (9, 2), "proxy.test", A, false);
-    world.stub(50, (9, 2), "proxy.test", A, true);
+    world.local_resolver(20, (8, 1), "proxy.test", A, false);
+    world.local_resolver(21, (9, 2), "proxy.test", A, false);
+    world.local_resolver(50, (9, 2), "proxy.test", A, true);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.end_ns, dns.timed_out)).collect();
     assert_eq!(of, [(None, false), (Some(50), false)]);
     world.queries.expire(20 + TIMEOUT, &mut Out { events: &mut world.events, at_ns: 2000 });
@@ -152,7 +163,7 @@ fn a_stub_that_asks_two_servers_waits_for_both() {
 fn a_forgotten_command_leaves_nothing() {
     let mut world = World::new();
     world.own(10, 3, "proxy.test", A, false);
-    world.stub(20, (8, 1), "proxy.test", A, false);
+    world.local_resolver(20, (8, 1), "proxy.test", A, false);
     world.queries.forget(3);
     assert!(world.queries.open.is_empty() && world.queries.asked.is_empty());
 }

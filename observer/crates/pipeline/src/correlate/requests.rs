@@ -56,7 +56,7 @@ impl Requests {
     }
 
     /// Connections were there already.
-    pub(super) const fn found(&mut self, connections: u64) {
+    pub(super) const fn preexisting(&mut self, connections: u64) {
         self.joined_late += connections;
     }
 

@@ -17,7 +17,7 @@ pub use tcp::DnsTcp;
 /// Records looked at in one message, whatever its header claims.
 const RECORDS_MAX: u32 = 1024;
 /// Names and addresses kept of one message.
-const KEPT_MAX: usize = 64;
+const RETAINED_MAX: usize = 64;
 /// Longest name, bytes on the wire (RFC 1035, 2.3.4).
 const NAME_MAX: usize = 255;
 const HEADER: usize = 12;
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
 }
 
 fn keep<T>(list: &mut Vec<T>, item: T) {
-    if list.len() < KEPT_MAX {
+    if list.len() < RETAINED_MAX {
         list.push(item);
     }
 }
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_a_truncation_are_seen() {
+    fn a_refused_query_and_a_truncation_are_seen() {
         let mut packet = Packet::new_reply(1);
         packet.set_flags(PacketFlag::TRUNCATION);
         *packet.rcode_mut() = RCODE::NameError;
@@ -360,7 +360,7 @@ mod tests {
         #[test]
         fn no_bytes_panic_and_the_result_is_small(bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
             if let Ok(message) = message(&bytes) {
-                prop_assert!(message.addresses.len() <= KEPT_MAX && message.cnames.len() <= KEPT_MAX);
+                prop_assert!(message.addresses.len() <= RETAINED_MAX && message.cnames.len() <= RETAINED_MAX);
                 prop_assert!(message.question.is_none_or(|question| question.name.len() <= 4 * NAME_MAX));
             }
         }

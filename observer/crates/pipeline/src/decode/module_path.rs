@@ -36,9 +36,9 @@ pub fn classify(authority: &str, path: &str, prefixes: &[String]) -> (Class, Opt
     ))
 }
 
-type Found = (Class, Option<String>, Option<String>);
+type Classified = (Class, Option<String>, Option<String>);
 
-fn module_file(path: &str) -> Option<Found> {
+fn module_file(path: &str) -> Option<Classified> {
     if let Some(module) = path.strip_suffix("/@latest") {
         return Some((Class::Latest, proxy_module(module), None));
     }
@@ -61,7 +61,7 @@ fn module_file(path: &str) -> Option<Found> {
     Some((class, module, version_name(version)))
 }
 
-fn sumdb_by_proxy(path: &str) -> Option<Found> {
+fn sumdb_by_proxy(path: &str) -> Option<Classified> {
     path.match_indices("/sumdb/").find_map(|(at, found)| {
         let (name, rest) = path[at + found.len()..].split_once('/')?;
         if name.is_empty() {
@@ -71,7 +71,7 @@ fn sumdb_by_proxy(path: &str) -> Option<Found> {
     })
 }
 
-fn sumdb(path: &str) -> Option<Found> {
+fn sumdb(path: &str) -> Option<Classified> {
     if path == "latest" {
         return Some((Class::SumdbLatest, None, None));
     }

@@ -19,7 +19,7 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
     }
     let (mut body, mut failures, mut errors, mut skipped) = (String::new(), 0, 0, 0);
     for (tier, verdict) in &cases {
-        let why = why(outcome, *tier);
+        let why = explain(outcome, *tier);
         let result = match verdict {
             Some(Verdict::Passed) => String::new(),
             // A machine that is another makes the time tier invalid and fails nothing.
@@ -60,7 +60,7 @@ const fn alone(tier: Tier, verdict: Verdict) -> bool {
 }
 
 /// What is said of a tier: its own reasons, and else what its figures say.
-fn why(outcome: &Outcome, tier: Tier) -> Vec<String> {
+fn explain(outcome: &Outcome, tier: Tier) -> Vec<String> {
     let of = |reasons: &[Reason]| -> Vec<String> {
         reasons.iter().filter(|reason| reason.tier == tier).map(placed).collect()
     };

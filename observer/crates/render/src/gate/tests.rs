@@ -4,7 +4,7 @@ use model::json;
 use model::record::{Class, Phase};
 use stats::gate::baseline::{Baseline, Finding, Requests};
 use stats::gate::outcome::Tier;
-use stats::gate::verdict::{Question, Verdict, judge};
+use stats::gate::verdict::{Hypothesis, Verdict, judge};
 use stats::gate::{Design, FailOn, Floors, Outcome};
 use stats::sample::gate as sample;
 
@@ -15,7 +15,7 @@ const MS: u64 = 1_000_000;
 
 fn judged(before: &Baseline, after: &Baseline, design: Design) -> Outcome {
     let floors = if design == Design::Pairs { Floors::PAIRS } else { Floors::RECORDINGS };
-    judge(&Question { before, after, design, floors, alpha: 0.05 })
+    judge(&Hypothesis { before, after, design, floors, alpha: 0.05 })
 }
 
 fn slower(runs: usize, ns: u64) -> Baseline {

@@ -38,8 +38,8 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
     ]);
     for dns in queries {
         let whole = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
-        query(&mut table, (dns, command), dns.name.clone(), again(dns));
-        // What its server, a local stub, asked for it.
+        query(&mut table, (dns, command), dns.name.clone(), retried(dns));
+        // What its server, a local resolver, asked for it.
         let passed_on: Vec<&Dns> =
             of.iter().copied().filter(|passed_on| passed_on.on_behalf_of == Some(dns.id)).collect();
         for (index, dns) in passed_on.iter().take(MOST_PASSED_ON).enumerate() {
@@ -57,7 +57,7 @@ pub(super) fn dns(page: &mut Page, report: &Report, command: &Command) {
     super::rest(page, all, MOST, "query", "queries");
 }
 
-fn again(dns: &Dns) -> (String, Style) {
+fn retried(dns: &Dns) -> (String, Style) {
     (if dns.attempt > 1 { format!("attempt {}", dns.attempt) } else { String::new() }, BAD)
 }
 

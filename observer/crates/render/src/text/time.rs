@@ -9,12 +9,12 @@ use crate::page::{BAD, BAR, DIM, PLAIN, Page};
 use crate::table::{Column, Table};
 
 /// Columns that a row takes beside its bar.
-const BESIDE_BAR: usize = 2 + 11 + 2 + 27 + 2 + 11 + 2 + 5 + 2;
+const OTHER_COLUMNS: usize = 2 + 11 + 2 + 27 + 2 + 11 + 2 + 5 + 2;
 
 pub(super) fn phases(page: &mut Page, command: &Command) {
     page.heading("Where the time went");
     let most = command.phases.iter().map(|share| share.blocked_ns).max().unwrap_or(0);
-    let columns = page.width().saturating_sub(BESIDE_BAR).clamp(4, 40);
+    let columns = page.width().saturating_sub(OTHER_COLUMNS).clamp(4, 40);
     let mut table = Table::new(&[Column::Left, Column::Left, Column::Right, Column::Right, Column::Left]);
     for share in &command.phases {
         if share.blocked_ns == 0 && share.count == 0 {

@@ -10,7 +10,7 @@ use model::state::CommandState;
 
 use super::digest::{Digest, LanesKey};
 use super::table::Order;
-use super::tables::{self, Look};
+use super::tables::{self, Subject};
 use super::theme::Theme;
 use super::timeline::lanes::{self, Lane};
 use super::view::{ListView, Tab};
@@ -47,13 +47,13 @@ pub(super) struct Done {
 
 /// The thread: one job at a time.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(super) struct Background {
     jobs: SyncSender<Job>,
     done: Receiver<Done>,
     busy: bool,
 }
 
-impl Beside {
+impl Background {
     /// Starts it; `None` where there can be no thread.
     pub(super) fn start() -> Option<Self> {
         let (jobs, to_do) = sync_channel::<Job>(1);
@@ -96,7 +96,7 @@ impl Job {
             (key, now, lanes)
         });
         let order = order.and_then(|(tab, list, filter)| {
-            let source = tables::source(tab, Look { command: &command, now, theme: Theme::default() })?;
+            let source = tables::source(tab, Subject { command: &command, now, theme: Theme::default() })?;
             Some((tab, Order::new(source.as_ref(), (id, command.changes), now, &list, &filter)))
         });
         Done { id, digest, lanes, order }

@@ -16,7 +16,7 @@ use model::report::Stall;
 use model::state::CommandState;
 use model::waiting::{EVERY_NS, oldest, waiting_for};
 
-use super::background::{Beside, Done, Job};
+use super::background::{Background, Done, Job};
 use super::explain;
 use super::table::Order;
 use super::timeline::lanes::{self, Lane};
@@ -28,7 +28,7 @@ const AGE_NS: Ns = 30_000_000;
 const AGE_A_SPAN_NS: Ns = 20_000;
 /// From so many spans on a command is worked through beside the frames: here it would take longer
 /// than half a frame.
-const BESIDE: usize = 2_000;
+const BACKGROUND_MIN: usize = 2_000;
 /// Spans that are worked through in one frame for commands that are not opened.
 const SPANS_A_FRAME: usize = 4_000;
 
@@ -40,13 +40,13 @@ pub struct Wait {
     /// What is known about it, a few words each
     pub why: Vec<String>,
     /// Something was retransmitted already: it is worth reporting at once
-    pub again: bool,
+    pub retried: bool,
 }
 
 impl Wait {
     /// It has lasted long enough to be reported, or there is a sign that it will.
     pub fn reports(&self, now: Ns) -> bool {
-        self.again || now.saturating_sub(self.waiting.since_ns) >= EVERY_NS
+        self.retried || now.saturating_sub(self.waiting.since_ns) >= EVERY_NS
     }
 }
 
@@ -80,18 +80,19 @@ impl Digest {
         let found = if ended { None } else { oldest(&in_flight, now) };
         let open = |op: &&InFlight<'_>| !ended && op.open && op.operation.start_ns <= now;
         let seen = Seen::new(command, now, threads);
-        let look = &seen.look;
-        let split = look.split.clone().unwrap_or_else(|| command.split_in_flight(&in_flight, now, threads));
+        let diagnosis = &seen.diagnosis;
+        let split =
+            diagnosis.split.clone().unwrap_or_else(|| command.split_in_flight(&in_flight, now, threads));
         Self {
             at: now,
             changes: command.changes,
             spans: spans(command),
             split,
-            stalls: look.found.iter().map(|found| found.stall.clone()).collect(),
+            stalls: diagnosis.stalls.iter().map(|found| found.stall.clone()).collect(),
             wait: found.map(|op| Wait {
-                waiting: Waiting { because: look.because.clone(), ..waiting_for(command, id, op, now) },
-                why: explain::why(command, op, now),
-                again: explain::again(op),
+                waiting: Waiting { because: diagnosis.because.clone(), ..waiting_for(command, id, op, now) },
+                why: explain::explain(command, op, now),
+                retried: explain::retried(op),
             }),
             in_flight: in_flight.iter().filter(open).count(),
             requests_done: command.requests.values().filter(|request| request.end_ns.is_some()).count(),
@@ -139,24 +140,24 @@ pub struct Cache {
     /// Rows of the table that was shown last
     pub(super) order: Option<(Tab, Order)>,
     spent: usize,
-    beside: Option<Beside>,
+    background: Option<Background>,
 }
 
 impl Cache {
     /// One for which a thread works out what would take long. Its frames are a little late with large
     /// commands, where those of an ordinary one are made from nothing but their arguments.
-    pub fn beside() -> Self {
-        Self { beside: Beside::start(), ..Self::default() }
+    pub fn with_background() -> Self {
+        Self { background: Background::start(), ..Self::default() }
     }
 
     /// Something is still being worked out: the next frame will show more.
     pub fn busy(&self) -> bool {
-        self.beside.as_ref().is_some_and(Beside::busy)
+        self.background.as_ref().is_some_and(Background::busy)
     }
 
     /// Whether that command is worked through beside the frames.
-    pub(super) fn is_beside(&self, command: &CommandState) -> bool {
-        self.beside.is_some() && spans(command) >= BESIDE
+    pub(super) fn is_in_background(&self, command: &CommandState) -> bool {
+        self.background.is_some() && spans(command) >= BACKGROUND_MIN
     }
 
     /// The latest look at that command.
@@ -166,7 +167,7 @@ impl Cache {
 
     /// A frame begins: commands that are gone are forgotten.
     pub fn begin(&mut self, known: impl Fn(u32) -> bool) {
-        if let Some(Done { id, digest, lanes, order }) = self.beside.as_mut().and_then(Beside::take) {
+        if let Some(Done { id, digest, lanes, order }) = self.background.as_mut().and_then(Background::take) {
             self.digests.insert(id, Rc::new(digest));
             if let Some((key, at, lanes)) = lanes
                 && self.lanes.as_ref().is_some_and(|(known, ..)| known.like(&key))
@@ -205,10 +206,10 @@ impl Cache {
         if let Some(digest) = known.as_ref().filter(|digest| !digest.is_old(command, now)) {
             return Rc::clone(digest);
         }
-        if let Some(digest) = known.filter(|digest| self.is_beside(command) && now >= digest.at) {
+        if let Some(digest) = known.filter(|digest| self.is_in_background(command) && now >= digest.at) {
             if !self.busy() {
                 let job = self.job(command, id, now, view);
-                if let Some(beside) = &mut self.beside {
+                if let Some(beside) = &mut self.background {
                     beside.give(job);
                 }
             }
@@ -243,7 +244,7 @@ impl Cache {
         };
         if let Some((known, at, lanes)) = &self.lanes {
             let young = now >= *at && now - at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
-            let fresh = known.changes == key.changes || young || self.is_beside(command);
+            let fresh = known.changes == key.changes || young || self.is_in_background(command);
             if known.like(&key) && now >= *at && fresh {
                 return Rc::clone(lanes);
             }

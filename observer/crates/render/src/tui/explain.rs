@@ -7,7 +7,7 @@ use model::record::{Connection, Ns, Protocol, Request, Transport};
 use model::state::CommandState;
 
 /// What is known about an operation in flight.
-pub(super) fn why(command: &CommandState, op: &InFlight<'_>, now: Ns) -> Vec<String> {
+pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: Ns) -> Vec<String> {
     match op.subject {
         Subject::Dns(query) => {
             let dns = &query.record;
@@ -56,7 +56,7 @@ pub(super) fn why(command: &CommandState, op: &InFlight<'_>, now: Ns) -> Vec<Str
 }
 
 /// Something was retransmitted.
-pub(super) fn again(op: &InFlight<'_>) -> bool {
+pub(super) fn retried(op: &InFlight<'_>) -> bool {
     match op.subject {
         Subject::Dns(query) => query.record.attempt > 1,
         Subject::Connect(connection) => connection.syn_retransmits > 0,

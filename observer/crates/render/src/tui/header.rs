@@ -14,7 +14,7 @@ use ratatui::style::Style;
 
 use super::canvas::{below, line, put, put_right, words, wrap};
 use super::digest::Digest;
-use super::tables::Look;
+use super::tables::Subject;
 use super::theme::{Theme, letter, short};
 use super::view::View;
 
@@ -49,7 +49,8 @@ pub(super) fn draw(
     bar(buffer, line(area, used), &digest.split, theme);
     used += 1;
     if let Some(stall) = digest.stalls.first() {
-        used += finding(buffer, below(area, used), stall, digest.stalls.len(), Look { command, now, theme });
+        used +=
+            finding(buffer, below(area, used), stall, digest.stalls.len(), Subject { command, now, theme });
     }
     used
 }
@@ -167,7 +168,7 @@ pub(super) fn sentence(view: &View, command: &CommandState, digest: &Digest, now
             let text = format!("waiting {so_far} for {}{}", waiting.summary, because.unwrap_or_default());
             let host = waiting.host.clone().into_iter();
             let since =
-                format!("since {} s", Look { command, now, theme: view.theme }.moment(waiting.since_ns));
+                format!("since {} s", Subject { command, now, theme: view.theme }.moment(waiting.since_ns));
             let parts: Vec<String> = [waiting.phase.name().to_owned()]
                 .into_iter()
                 .chain(host)
@@ -286,8 +287,8 @@ fn is_at_once(stall: &Stall) -> bool {
 }
 
 /// The worst that was found, what to do, and the command to try.
-fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look<'_>) -> u16 {
-    let theme = look.theme;
+fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, subject: Subject<'_>) -> u16 {
+    let theme = subject.theme;
     let style = theme.severity(stall.severity);
     let sign = match stall.severity {
         Severity::Critical => "▲ ",
@@ -300,11 +301,11 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, look: Look
     let mut facts: Vec<String> = cost.into_iter().chain([stall.phase.name().to_owned()]).collect();
     facts.extend(stall.host.clone());
     facts.push(if at_once {
-        format!("at {} s", look.moment(stall.start_ns))
-    } else if stall.end_ns >= look.now {
-        format!("since {} s", look.moment(stall.start_ns))
+        format!("at {} s", subject.moment(stall.start_ns))
+    } else if stall.end_ns >= subject.now {
+        format!("since {} s", subject.moment(stall.start_ns))
     } else {
-        format!("{} to {} s", look.moment(stall.start_ns), look.moment(stall.end_ns))
+        format!("{} to {} s", subject.moment(stall.start_ns), subject.moment(stall.end_ns))
     });
     let first = line(area, 0);
     let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
@@ -407,8 +408,9 @@ mod tests {
         };
         let area = Rect::new(0, 0, 80, 9);
         let mut buffer = Buffer::empty(area);
-        let look = Look { command: &CommandState::default(), now: 9_000_000_000, theme: Theme::default() };
-        let used = finding(&mut buffer, area, &stall, 3, look);
+        let subject =
+            Subject { command: &CommandState::default(), now: 9_000_000_000, theme: Theme::default() };
+        let used = finding(&mut buffer, area, &stall, 3, subject);
         let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         let shown = (0..used).map(row).collect::<Vec<_>>().join(" ");
         let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -439,8 +441,9 @@ mod tests {
         let area = Rect::new(0, 0, 80, 5);
         let shown = |stall: &Stall| {
             let mut buffer = Buffer::empty(area);
-            let look = Look { command: &CommandState::default(), now: 9_000_000, theme: Theme::default() };
-            finding(&mut buffer, area, stall, 1, look);
+            let subject =
+                Subject { command: &CommandState::default(), now: 9_000_000, theme: Theme::default() };
+            finding(&mut buffer, area, stall, 1, subject);
             buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
         };
         let failed = shown(&stall);
@@ -473,8 +476,8 @@ mod tests {
             remedies: vec![remedy],
         };
         let mut buffer = Buffer::empty(area);
-        let look = Look { command: &CommandState::default(), now: 9, theme: Theme::default() };
-        let used = finding(&mut buffer, area, &stall, 1, look);
+        let subject = Subject { command: &CommandState::default(), now: 9, theme: Theme::default() };
+        let used = finding(&mut buffer, area, &stall, 1, subject);
         let last = (0..80).map(|x| buffer[(x, used - 1)].symbol()).collect::<String>();
         assert!(last.ends_with("… y copies it whole"), "{last}");
     }

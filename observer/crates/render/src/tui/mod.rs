@@ -129,13 +129,13 @@ fn command(
     tabs(buffer, line(area, used), view, command, stalls.len(), drawn);
     let area = below(area, used + 1);
     let theme = view.theme;
-    let look = tables::Look { command, now, theme };
-    match tables::source(view.tab, look) {
+    let subject = tables::Subject { command, now, theme };
+    match tables::source(view.tab, subject) {
         Some(source) => {
             let list = view.lists[view.tab as usize];
             let of = (id, command.changes);
             let known = cache.order.take().filter(|(tab, _)| *tab == view.tab).map(|(_, order)| order);
-            let beside = cache.is_beside(command);
+            let beside = cache.is_in_background(command);
             let order = known.filter(|order| order.serves(of, now, &list, &view.filter, beside));
             let order =
                 order.unwrap_or_else(|| table::Order::new(source.as_ref(), of, now, &list, &view.filter));
@@ -144,7 +144,7 @@ fn command(
             cache.order = Some((view.tab, order));
         }
         None if view.tab == Tab::Stalls => {
-            drawn.rows = stalls::draw(buffer, area, stalls, &view.lists[Tab::Stalls as usize], look);
+            drawn.rows = stalls::draw(buffer, area, stalls, &view.lists[Tab::Stalls as usize], subject);
         }
         None => {
             let lanes = cache.lanes(command, id, now, view);

@@ -142,7 +142,7 @@ fn shown(
                 Act::Suspend => {
                     screen.leave();
                     signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
-                    screen.again()?;
+                    screen.resume()?;
                     last = Instant::now();
                 }
                 Act::Draw | Act::Nothing => {}

@@ -100,7 +100,7 @@ impl Screen {
         let keys = keys()?;
         enter()?;
         let terminal = Terminal::new(CrosstermBackend::new(tty)).inspect_err(|_| give_back())?;
-        Ok(Self { terminal, keys, cache: Cache::beside(), drawn: Drawn::default() })
+        Ok(Self { terminal, keys, cache: Cache::with_background(), drawn: Drawn::default() })
     }
 
     /// The same beside a command that Ctrl-C is to reach as ever: the terminal still makes that a
@@ -186,7 +186,7 @@ impl Screen {
     }
 
     /// Takes the terminal again; everything is drawn anew.
-    pub fn again(&mut self) -> io::Result<()> {
+    pub fn resume(&mut self) -> io::Result<()> {
         enter()?;
         self.terminal.clear()
     }

@@ -10,7 +10,7 @@ use ratatui::style::Style;
 
 use super::canvas::{below, line, put, put_right, wrap};
 use super::table::ListPlace;
-use super::tables::Look;
+use super::tables::Subject;
 use super::theme::{Theme, letter};
 use super::view::ListView;
 
@@ -20,9 +20,9 @@ pub(super) fn draw(
     area: Rect,
     stalls: &[Stall],
     list: &ListView,
-    look: Look<'_>,
+    subject: Subject<'_>,
 ) -> ListPlace {
-    let theme = look.theme;
+    let theme = subject.theme;
     let Some(last) = stalls.len().checked_sub(1) else {
         put(buffer, area, area.x, area.y, "nothing was found that cost time", theme.bold());
         let text = "a stall is shown here as soon as it is found, with its evidence and what to try";
@@ -36,7 +36,7 @@ pub(super) fn draw(
     let first = chosen.saturating_sub(usize::from(height) - 1);
     for (down, stall) in stalls.iter().skip(first).take(usize::from(height)).enumerate() {
         let place = line(rows, down as u16);
-        summary(buffer, place, stall, look);
+        summary(buffer, place, stall, subject);
         if first + down == chosen {
             buffer.set_style(place, theme.chosen());
         }
@@ -49,10 +49,10 @@ pub(super) fn draw(
     ListPlace { area: rows, first, rows: stalls.len() }
 }
 
-fn summary(buffer: &mut Buffer, place: Rect, stall: &Stall, look: Look<'_>) {
-    let theme = look.theme;
+fn summary(buffer: &mut Buffer, place: Rect, stall: &Stall, subject: Subject<'_>) {
+    let theme = subject.theme;
     let style = theme.severity(stall.severity);
-    let until = if stall.end_ns >= look.now { "now".to_owned() } else { look.moment(stall.end_ns) };
+    let until = if stall.end_ns >= subject.now { "now".to_owned() } else { subject.moment(stall.end_ns) };
     let x = put(buffer, place, place.x, place.y, &format!("{:<9}", severity(stall.severity)), style);
     let sign = format!(" {} ", letter(stall.phase));
     let x = put(buffer, place, x, place.y, &sign, theme.on_phase(stall.phase)) + 1;
@@ -64,7 +64,7 @@ fn summary(buffer: &mut Buffer, place: Rect, stall: &Stall, look: Look<'_>) {
         place,
         x,
         place.y,
-        &format!("{host}  {} to {until}", look.moment(stall.start_ns)),
+        &format!("{host}  {} to {until}", subject.moment(stall.start_ns)),
         Style::new(),
     );
 }

@@ -114,7 +114,9 @@ fn bar(op: &InFlight<'_>, origin: Ns) -> Bar {
     let operation = &op.operation;
     let (label, mut note) = match op.subject {
         Subject::Dns(query) => dns(query),
-        Subject::Connect(of) => ("TCP".to_owned(), format!("TCP handshake with {}{}", of.remote, again(of))),
+        Subject::Connect(of) => {
+            ("TCP".to_owned(), format!("TCP handshake with {}{}", of.remote, retransmissions(of)))
+        }
         Subject::Tls(of) => ("TLS".to_owned(), format!("TLS handshake with {}", host(of))),
         Subject::DnsWait(wait) => {
             ("asked before".to_owned(), format!("query to {} that was not seen", wait.server))
@@ -152,7 +154,7 @@ fn host(of: &Connection) -> &str {
     of.server_name.as_deref().unwrap_or(&of.remote)
 }
 
-fn again(of: &Connection) -> String {
+fn retransmissions(of: &Connection) -> String {
     match of.syn_retransmits {
         0 => String::new(),
         n => format!(", {} retransmitted", count(u64::from(n), "SYN")),

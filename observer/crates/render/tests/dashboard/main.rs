@@ -129,7 +129,7 @@ fn a_slow_zip_is_not_called_a_sumdb_stall_nor_the_other_way_round() {
 
 #[test]
 fn loss_is_shown_and_nothing_hidden_comes_through() {
-    assert!(first(&scenes::late_and_loss()).contains("UNSEEN 13 events, 1 joined late"));
+    assert!(first(&scenes::slow_and_loss()).contains("UNSEEN 13 events, 1 joined late"));
     for tab in Tab::ALL {
         let shown = picture(&scenes::hostile(), &View { tab, ..View::default() }, (120, 40));
         assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{200f}']), "{shown}");

@@ -219,7 +219,7 @@ pub(crate) fn all() -> Vec<(&'static str, State)> {
         ("slow zip", slow_zip()),
         ("sumdb slow", sumdb_slow()),
         ("lock", lock()),
-        ("joined late and loss", late_and_loss()),
+        ("joined late and loss", slow_and_loss()),
         ("ten thousand requests", many_requests(10_000)),
         ("fifty commands", many_commands()),
         ("hostile names", hostile()),
@@ -357,7 +357,7 @@ pub(crate) fn lock() -> State {
     scene.end(3_000 * MS)
 }
 
-pub(crate) fn late_and_loss() -> State {
+pub(crate) fn slow_and_loss() -> State {
     let mut scene = Scene::new();
     let on = scene.connection("proxy.test", 0, |connection| {
         connection.joined_late = true;

@@ -45,12 +45,12 @@ fn parse(html: &str) -> Page {
     let dom = parse_document(RcDom::default(), options).one(html);
     let mut page =
         Page { errors: dom.errors.borrow().iter().map(ToString::to_string).collect(), ..Page::default() };
-    page.walk(&dom.document);
+    page.visit(&dom.document);
     page
 }
 
 impl Page {
-    fn walk(&mut self, node: &Handle) {
+    fn visit(&mut self, node: &Handle) {
         match &node.data {
             NodeData::Element { name, attrs, .. } => {
                 let element = name.local.to_string();
@@ -74,7 +74,7 @@ impl Page {
             NodeData::Text { contents } => self.text.push_str(&contents.borrow()),
             _ => {}
         }
-        node.children.borrow().iter().for_each(|child| self.walk(child));
+        node.children.borrow().iter().for_each(|child| self.visit(child));
     }
 
     /// Complains of what a page may not be.

@@ -35,7 +35,7 @@ pub(crate) fn svg(buffer: &Buffer, title: &str) -> String {
 
 /// What cells that are drawn as one have in common.
 #[derive(PartialEq, Clone)]
-struct Look {
+struct Appearance {
     ink: String,
     ground: String,
     bold: bool,
@@ -47,32 +47,32 @@ struct Look {
 fn row(out: &mut String, buffer: &Buffer, y: u16) {
     let mut x = 0;
     while x < buffer.area.width {
-        let look = look(&buffer[(x, y)]);
+        let appearance = appearance(&buffer[(x, y)]);
         let mut text = String::new();
         let start = x;
-        while x < buffer.area.width && self::look(&buffer[(x, y)]) == look {
+        while x < buffer.area.width && self::appearance(&buffer[(x, y)]) == appearance {
             text.push_str(buffer[(x, y)].symbol());
             x += 1;
             // A part of a block stands alone.
-            if look.block.is_some_and(|(part, _)| part < 8) {
+            if appearance.block.is_some_and(|(part, _)| part < 8) {
                 break;
             }
         }
-        run(out, &look, &text, start, x - start, y);
+        run(out, &appearance, &text, start, x - start, y);
     }
 }
 
-fn run(out: &mut String, look: &Look, text: &str, x: u16, cells: u16, y: u16) {
+fn run(out: &mut String, appearance: &Appearance, text: &str, x: u16, cells: u16, y: u16) {
     let (left, width) = (MARGIN + f64::from(x) * WIDTH, f64::from(cells) * WIDTH);
     let top = MARGIN + f64::from(y) * HEIGHT;
-    if look.ground != GROUND {
+    if appearance.ground != GROUND {
         let _ = writeln!(
             out,
             r#"<rect x="{left:.1}" y="{top:.1}" width="{width:.1}" height="{HEIGHT}" fill="{}"/>"#,
-            look.ground
+            appearance.ground
         );
     }
-    if let Some((part, density)) = look.block {
+    if let Some((part, density)) = appearance.block {
         let width = width * f64::from(part) / 8.0;
         let opacity = f64::from(density) / 100.0;
         let _ = writeln!(
@@ -80,24 +80,24 @@ fn run(out: &mut String, look: &Look, text: &str, x: u16, cells: u16, y: u16) {
             r#"<rect x="{left:.1}" y="{:.1}" width="{width:.1}" height="{}" fill="{}" opacity="{opacity}"/>"#,
             top + 1.0,
             HEIGHT - 2.0,
-            look.ink
+            appearance.ink
         );
     } else {
-        words(out, look, text, left, top + 13.5);
+        words(out, appearance, text, left, top + 13.5);
     }
 }
 
 /// Each word at its own cell, as wide as its cells: whatever the font, the grid holds.
-fn words(out: &mut String, look: &Look, text: &str, mut left: f64, base: f64) {
-    let bold = if look.bold { r#" font-weight="700""# } else { "" };
-    let dim = if look.dim { r#" opacity="0.65""# } else { "" };
+fn words(out: &mut String, appearance: &Appearance, text: &str, mut left: f64, base: f64) {
+    let bold = if appearance.bold { r#" font-weight="700""# } else { "" };
+    let dim = if appearance.dim { r#" opacity="0.65""# } else { "" };
     for word in text.split(' ') {
         let width = clean::width(word) as f64 * WIDTH;
         if !word.is_empty() {
             let _ = writeln!(
                 out,
                 r#"<text x="{left:.1}" y="{base:.1}" textLength="{width:.1}" lengthAdjust="spacingAndGlyphs" fill="{}"{bold}{dim}>{}</text>"#,
-                look.ink,
+                appearance.ink,
                 escape(word)
             );
         }
@@ -105,12 +105,12 @@ fn words(out: &mut String, look: &Look, text: &str, mut left: f64, base: f64) {
     }
 }
 
-fn look(cell: &Cell) -> Look {
+fn appearance(cell: &Cell) -> Appearance {
     let (mut ink, mut ground) = (color(cell.fg, INK), color(cell.bg, GROUND));
     if cell.modifier.contains(Modifier::REVERSED) {
         std::mem::swap(&mut ink, &mut ground);
     }
-    Look {
+    Appearance {
         ink,
         ground,
         bold: cell.modifier.contains(Modifier::BOLD),

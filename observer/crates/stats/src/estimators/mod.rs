@@ -37,7 +37,7 @@ pub fn holm(values: &[f64]) -> Vec<f64> {
 }
 
 /// After how many runs a look is taken: every `runs`, the last after `max`.
-pub fn looks(runs: usize, max: usize) -> Vec<usize> {
+pub fn interim_analyses(runs: usize, max: usize) -> Vec<usize> {
     let step = runs.max(1);
     let mut looks: Vec<usize> = (step..max).step_by(step).collect();
     looks.push(max.max(step));
@@ -91,15 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn looks_are_fixed_by_runs_and_their_maximum() {
-        assert_eq!(looks(10, 10), [10]);
-        assert_eq!(looks(10, 25), [10, 20, 25]);
-        assert_eq!(looks(10, 5), [10]);
+    fn interim_analyses_are_fixed_by_runs_and_their_maximum() {
+        assert_eq!(interim_analyses(10, 10), [10]);
+        assert_eq!(interim_analyses(10, 25), [10, 20, 25]);
+        assert_eq!(interim_analyses(10, 5), [10]);
     }
 
     #[test]
     fn what_is_spent_adds_up() {
-        for set in [vec![10], looks(10, 20), looks(7, 100)] {
+        for set in [vec![10], interim_analyses(10, 20), interim_analyses(7, 100)] {
             let spent = spending(&set, 0.05);
             assert!((spent.iter().sum::<f64>() - 0.05).abs() < 1e-12);
             assert!(spent.iter().all(|part| *part > 0.0));

@@ -19,7 +19,7 @@ pub const SCHEMA: &str = "goobserve.baseline/1";
 /// Bytes of a baseline that are read.
 pub const LIMIT: u64 = 64 << 20;
 /// Recordings that are kept in a file; the oldest go.
-pub const KEPT: usize = 50;
+pub const RECORDINGS_MAX: usize = 50;
 
 /// What later runs are judged by.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +106,7 @@ pub struct Run {
     pub hosts: BTreeMap<String, Ns>,
     /// TCP connections
     pub connections: u64,
-    /// DNS questions of the command's own
+    /// DNS queries of the command's own
     pub dns: u64,
     /// Tiles of a checksum database
     pub tiles: u64,
@@ -177,7 +177,7 @@ impl Baseline {
     /// Adds a later recording; the oldest of too many go.
     pub fn add(&mut self, recording: Recording) {
         self.recordings.push(recording);
-        let excess = self.recordings.len().saturating_sub(KEPT);
+        let excess = self.recordings.len().saturating_sub(RECORDINGS_MAX);
         self.recordings.drain(..excess);
     }
 
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::sample::gate as sample;
 
-    fn refusal(text: &str) -> String {
+    fn error_of(text: &str) -> String {
         Baseline::read("b.json", text.as_bytes()).unwrap_err().what
     }
 
@@ -266,18 +266,18 @@ mod tests {
     #[test]
     fn corrupt_foreign_and_newer_files_are_refused_in_a_clear_line() {
         let good = sample::baseline(1, 2).text();
-        assert_eq!(refusal(""), "b.json is cut off, or empty");
-        assert_eq!(refusal(&good[..good.len() / 2]), "b.json is cut off, or empty");
-        assert_eq!(refusal("\u{7f}ELF"), "b.json is no baseline: no JSON at line 1");
-        assert_eq!(refusal("{}"), "b.json is no baseline: it names no schema");
-        assert_eq!(refusal("[1]"), "b.json is no baseline: it names no schema");
-        let report = refusal(r#"{"schema":"goobserve.report/1"}"#);
+        assert_eq!(error_of(""), "b.json is cut off, or empty");
+        assert_eq!(error_of(&good[..good.len() / 2]), "b.json is cut off, or empty");
+        assert_eq!(error_of("\u{7f}ELF"), "b.json is no baseline: no JSON at line 1");
+        assert_eq!(error_of("{}"), "b.json is no baseline: it names no schema");
+        assert_eq!(error_of("[1]"), "b.json is no baseline: it names no schema");
+        let report = error_of(r#"{"schema":"goobserve.report/1"}"#);
         assert_eq!(report, "b.json is no baseline but goobserve.report/1");
-        let newer = refusal(&good.replace("baseline/1", "baseline/2"));
+        let newer = error_of(&good.replace("baseline/1", "baseline/2"));
         assert!(newer.contains("another goobserve: goobserve.baseline/2"), "{newer}");
-        assert!(refusal(&good.replace("\"wall_ns\": ", "\"wall_ns\": -")).contains("damaged"));
-        assert!(refusal(&good.replace("\"wall_ns\": ", "\"wall_ns\": 0, \"x\": ")).contains("no time"));
-        let escape = refusal(r#"{"schema":"\u001b[2J\nfoo"}"#);
+        assert!(error_of(&good.replace("\"wall_ns\": ", "\"wall_ns\": -")).contains("damaged"));
+        assert!(error_of(&good.replace("\"wall_ns\": ", "\"wall_ns\": 0, \"x\": ")).contains("no time"));
+        let escape = error_of(r#"{"schema":"\u001b[2J\nfoo"}"#);
         assert!(!escape.contains('\u{1b}') && !escape.contains('\n'), "{escape}");
     }
 
@@ -287,16 +287,19 @@ mod tests {
         for field in ["tool", "command", "cache", "recordings"] {
             let mut value = value.clone();
             value.as_object_mut().unwrap().remove(field);
-            assert!(refusal(&value.to_string()).contains("damaged"), "{field}");
+            assert!(error_of(&value.to_string()).contains("damaged"), "{field}");
         }
     }
 
     #[test]
     fn the_oldest_of_too_many_recordings_go() {
-        let mut baseline = sample::baseline(KEPT, 1);
+        let mut baseline = sample::baseline(RECORDINGS_MAX, 1);
         let mut last = baseline.recordings[0].clone();
         last.started_unix_ns = 77;
         baseline.add(last);
-        assert_eq!((baseline.recordings.len(), baseline.latest().unwrap().started_unix_ns), (KEPT, 77));
+        assert_eq!(
+            (baseline.recordings.len(), baseline.latest().unwrap().started_unix_ns),
+            (RECORDINGS_MAX, 77)
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The bounded tier: counts that depend on luck. In: a question. Out: for each, whether it lies
+//! The bounded tier: counts that depend on luck. In: a query. Out: for each, whether it lies
 //! more than its floor above what it was.
 //!
-//! Connections, questions and tiles depend on the command and its timing, so runs are counted;
+//! Connections, queries and tiles depend on the command and its timing, so runs are counted;
 //! retransmissions depend on the network's hour, so against a stored baseline recordings are.
 
 use model::record::Phase;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Design;
 use super::baseline::{Recording, Run};
 use super::time::FEWEST_RECORDINGS;
-use super::verdict::{Question, Verdict};
+use super::verdict::{Hypothesis, Verdict};
 use crate::estimators;
 
 /// What came of it.
@@ -57,14 +57,14 @@ const COUNTS: [What; 4] = [
 const RELATIVE: f64 = 0.25;
 
 /// Judges the counts.
-pub fn bounded(question: &Question<'_>) -> Bounded {
-    let (Some(old), Some(new)) = (question.before.latest(), question.after.latest()) else {
+pub fn bounded(hypothesis: &Hypothesis<'_>) -> Bounded {
+    let (Some(old), Some(new)) = (hypothesis.before.latest(), hypothesis.after.latest()) else {
         return Bounded::default();
     };
-    let tests: Vec<Test> = COUNTS.iter().map(|what| test(question, old, new, *what)).collect();
+    let tests: Vec<Test> = COUNTS.iter().map(|what| test(hypothesis, old, new, *what)).collect();
     let judged: Vec<f64> = tests.iter().filter(|test| test.able).map(|test| test.above).collect();
     let mut adjusted = estimators::holm(&judged).into_iter();
-    let bar = question.alpha / 2.0;
+    let bar = hypothesis.alpha / 2.0;
     let mut counts = Vec::new();
     for Test { mut count, above, below, able } in tests {
         let p = if able { adjusted.next().unwrap_or(above) } else { above };
@@ -113,23 +113,23 @@ struct Test {
 }
 
 fn test(
-    question: &Question<'_>,
+    hypothesis: &Hypothesis<'_>,
     old: &Recording,
     new: &Recording,
     (what, phase, least, figure): What,
 ) -> Test {
-    let by_recordings = question.design == Design::Recordings && what == "retransmissions";
+    let by_recordings = hypothesis.design == Design::Recordings && what == "retransmissions";
     let all = |recordings: &[Recording]| -> Vec<f64> {
         recordings.iter().filter_map(|recording| estimators::median(&recording.figures(figure))).collect()
     };
     let (before, after) = if by_recordings {
-        (all(&question.before.recordings), all(&question.after.recordings))
+        (all(&hypothesis.before.recordings), all(&hypothesis.after.recordings))
     } else {
         (old.figures(figure), new.figures(figure))
     };
     let middle = |values: &[f64]| estimators::median(values).unwrap_or(0.0);
     let floor = least.max(RELATIVE * middle(&before));
-    let bar = question.alpha / 2.0;
+    let bar = hypothesis.alpha / 2.0;
     let (above, below, able) = if by_recordings {
         let negative = |values: &[f64]| values.iter().map(|value| -value).collect::<Vec<_>>();
         (
@@ -137,7 +137,7 @@ fn test(
             estimators::recordings_above(&negative(&before), &negative(&after), -floor),
             before.len() >= FEWEST_RECORDINGS,
         )
-    } else if question.design == Design::Pairs {
+    } else if hypothesis.design == Design::Pairs {
         let beyond: Vec<f64> = before.iter().zip(&after).map(|(old, new)| new - old - floor).collect();
         let short: Vec<f64> = beyond.iter().map(|value| -value).collect();
         let able = estimators::signed_rank_cut(beyond.len(), bar).is_some();
@@ -181,7 +181,7 @@ mod tests {
     use crate::sample::gate as sample;
 
     fn judged(before: &Baseline, after: &Baseline, design: Design) -> Bounded {
-        bounded(&Question { before, after, design, floors: Floors::PAIRS, alpha: 0.05 })
+        bounded(&Hypothesis { before, after, design, floors: Floors::PAIRS, alpha: 0.05 })
     }
 
     #[test]

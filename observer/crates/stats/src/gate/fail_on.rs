@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::gate::outcome::Reason;
-    use crate::gate::verdict::{Question, judge};
+    use crate::gate::verdict::{Hypothesis, judge};
     use crate::gate::{Design, Floors};
     use crate::sample::gate as sample;
 
@@ -156,7 +156,7 @@ mod tests {
         slow.recordings[0].runs.iter_mut().for_each(|run| sample::delay(run, Phase::Proxy, 900_000_000));
         let design = Design::Pairs;
         let outcome =
-            judge(&Question { before: &before, after: &slow, design, floors: Floors::PAIRS, alpha: 0.05 });
+            judge(&Hypothesis { before: &before, after: &slow, design, floors: Floors::PAIRS, alpha: 0.05 });
         assert_eq!(outcome.verdict, Verdict::Regressed);
         let of = |exact, bounded, time| FailOn { tiers: Tiers { exact, bounded, time }, ..FailOn::default() };
         assert_eq!(of(false, false, true).status(&outcome), 1);

@@ -103,7 +103,7 @@ fn run(report: &Report, requests: usize) -> Run {
             .collect(),
         hosts: hosts.map(|host| (host.host.clone(), host.blocked_ns)).collect(),
         connections: report.connections.len() as u64,
-        dns: report.dns.iter().filter(|question| question.on_behalf_of.is_none()).count() as u64,
+        dns: report.dns.iter().filter(|query| query.on_behalf_of.is_none()).count() as u64,
         tiles: tiles.count() as u64,
         retransmissions: report.connections.iter().map(again).sum(),
         requests,

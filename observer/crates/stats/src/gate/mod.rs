@@ -9,7 +9,7 @@
 //! What a change explains is listed instead: modules that a changed go.mod brought ([`modules`]),
 //! hosts that have the role of others ([`roles`]).
 //!
-//! **Bounded** ([`bounded`]): connections, DNS questions, tiles, retransmissions. A count regresses
+//! **Bounded** ([`bounded`]): connections, DNS queries, tiles, retransmissions. A count regresses
 //! when it is shown to lie more than its floor above the baseline's.
 //!
 //! **Time** ([`time`]): the total first. Its shift is estimated twice, in nanoseconds and as a

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Requirements, replacements and exclusions that are kept, each.
-const KEPT: usize = 20_000;
+const LINES_MAX: usize = 20_000;
 
 /// A go.mod; of a workspace all of them together.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -59,13 +59,13 @@ impl Module {
             ("toolchain", [name]) => drop(self.toolchain.get_or_insert_with(|| (*name).to_owned())),
             ("require", [path, version]) => {
                 let all = if indirect { &mut self.indirect } else { &mut self.require };
-                if all.len() < KEPT {
+                if all.len() < LINES_MAX {
                     all.entry((*path).to_owned()).or_insert_with(|| (*version).to_owned());
                 }
             }
             ("replace" | "exclude", _) => {
                 let all = if verb == "replace" { &mut self.replace } else { &mut self.exclude };
-                if all.len() < KEPT {
+                if all.len() < LINES_MAX {
                     all.insert(words.join(" "));
                 }
             }

@@ -1,4 +1,4 @@
-//! The time tier: the total, and the phases and hosts that name the cause. In: a question. Out:
+//! The time tier: the total, and the phases and hosts that name the cause. In: a query. Out:
 //! shifts with intervals, and a verdict by the rule of [`super`].
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{Recording, Run};
 use super::causes::{self, Change};
-use super::verdict::{Question, Verdict};
+use super::verdict::{Hypothesis, Verdict};
 use super::{Design, Floors};
 use crate::estimators::{self, Method, Shift};
 
@@ -100,10 +100,10 @@ pub struct Part {
 }
 
 /// Judges the time.
-pub fn time(question: &Question<'_>) -> Time {
-    let (old, obstacles) = comparable(question);
-    let new: Vec<&Recording> = question.after.recordings.iter().collect();
-    let why = match question.design {
+pub fn time(hypothesis: &Hypothesis<'_>) -> Time {
+    let (old, obstacles) = comparable(hypothesis);
+    let new: Vec<&Recording> = hypothesis.after.recordings.iter().collect();
+    let why = match hypothesis.design {
         Design::Recordings if old.is_empty() => Some((Some(Verdict::Invalid), other_machine(&obstacles))),
         Design::Recordings if old.len() < FEWEST_RECORDINGS => {
             let have = model::human::count(old.len() as u64, "recording");
@@ -115,16 +115,16 @@ pub fn time(question: &Question<'_>) -> Time {
         _ => None,
     };
     // An advice is shown from what there is, and so is what another machine took.
-    let old = if old.is_empty() { question.before.recordings.iter().collect() } else { old };
-    let sides = Sides { old, new, design: question.design };
+    let old = if old.is_empty() { hypothesis.before.recordings.iter().collect() } else { old };
+    let sides = Sides { old, new, design: hypothesis.design };
     let (before, after) = sides.units(|run| run.wall_ns);
-    let (shift, ratio) = shifts(question, &before, &after);
-    let floors = question.floors;
+    let (shift, ratio) = shifts(hypothesis, &before, &after);
+    let floors = hypothesis.floors;
     let rule = why.is_none().then(|| decide(&shift, &ratio, floors));
     let judged = why.is_none();
     let verdict = why.as_ref().map_or(rule, |(verdict, _)| *verdict);
     let more =
-        (verdict == Some(Verdict::Inconclusive)).then(|| more(question, &shift, &before, &after)).flatten();
+        (verdict == Some(Verdict::Inconclusive)).then(|| more(hypothesis, &shift, &before, &after)).flatten();
     let ends = |interval: Option<(f64, f64)>| (interval.map(|ends| ends.0), interval.map(|ends| ends.1));
     // Without a judgement an interval would promise what it cannot keep.
     let (low, high) = ends(shift.interval.filter(|_| judged));
@@ -133,7 +133,7 @@ pub fn time(question: &Question<'_>) -> Time {
         verdict,
         why: why.map(|(_, why)| why),
         obstacles,
-        unit: if question.design == Design::Pairs { Unit::Pair } else { Unit::Recording },
+        unit: if hypothesis.design == Design::Pairs { Unit::Pair } else { Unit::Recording },
         units_before: before.len() as u32,
         units_after: after.len() as u32,
         total: Total {
@@ -145,12 +145,12 @@ pub fn time(question: &Question<'_>) -> Time {
             ratio: ratio.estimate,
             ratio_low,
             ratio_high,
-            confidence: 1.0 - question.alpha,
+            confidence: 1.0 - hypothesis.alpha,
             method: shift.method,
             floor_relative: floors.relative,
             floor_absolute_ns: floors.absolute_ns,
         },
-        parts: parts(question, &sides, judged),
+        parts: parts(hypothesis, &sides, judged),
         more,
     }
 }
@@ -172,10 +172,10 @@ fn decide(shift: &Shift, ratio: &Shift, floors: Floors) -> Verdict {
 
 /// Recordings of the baseline from a machine like the new one's; and what is otherwise with the
 /// latest when there are none. Pairs share their machine, but GOMAXPROCS may be what is tried.
-fn comparable<'a>(question: &Question<'a>) -> (Vec<&'a Recording>, Vec<Change>) {
-    let all = &question.before.recordings;
-    let Some(new) = question.after.latest() else { return (Vec::new(), Vec::new()) };
-    if question.design == Design::Pairs {
+fn comparable<'a>(hypothesis: &Hypothesis<'a>) -> (Vec<&'a Recording>, Vec<Change>) {
+    let all = &hypothesis.before.recordings;
+    let Some(new) = hypothesis.after.latest() else { return (Vec::new(), Vec::new()) };
+    if hypothesis.design == Design::Pairs {
         return (all.iter().collect(), Vec::new());
     }
     let alike: Vec<&Recording> = all.iter().filter(|old| causes::obstacles(old, new).is_empty()).collect();
@@ -225,12 +225,12 @@ impl Sides<'_> {
 }
 
 /// In nanoseconds, and as a ratio.
-fn shifts(question: &Question<'_>, before: &[f64], after: &[f64]) -> (Shift, Shift) {
+fn shifts(hypothesis: &Hypothesis<'_>, before: &[f64], after: &[f64]) -> (Shift, Shift) {
     let nothing = Shift { estimate: 0.0, interval: None, method: Method::SignedRank };
     let logs = |values: &[f64]| values.iter().map(|value| value.max(1.0).ln()).collect::<Vec<_>>();
-    let of = |before: &[f64], after: &[f64]| match question.design {
-        Design::Pairs => estimators::paired(&differences(before, after, 1.0), question.alpha),
-        Design::Recordings => estimators::between_recordings(before, after, question.alpha),
+    let of = |before: &[f64], after: &[f64]| match hypothesis.design {
+        Design::Pairs => estimators::paired(&differences(before, after, 1.0), hypothesis.alpha),
+        Design::Recordings => estimators::between_recordings(before, after, hypothesis.alpha),
     };
     let shift = of(before, after).unwrap_or(nothing);
     let ratio = of(&logs(before), &logs(after)).unwrap_or(nothing).map(f64::exp);
@@ -247,19 +247,19 @@ fn middle(values: &[f64]) -> Ns {
 
 /// How many more pairs, or recordings of the baseline, would decide if the estimate stays: an
 /// interval shrinks with the root of their number.
-fn more(question: &Question<'_>, shift: &Shift, before: &[f64], after: &[f64]) -> Option<u32> {
-    let floor = question.floors.relative * estimators::median(before)?;
-    let distance = (shift.estimate - floor.max(question.floors.absolute_ns as f64)).abs();
+fn more(hypothesis: &Hypothesis<'_>, shift: &Shift, before: &[f64], after: &[f64]) -> Option<u32> {
+    let floor = hypothesis.floors.relative * estimators::median(before)?;
+    let distance = (shift.estimate - floor.max(hypothesis.floors.absolute_ns as f64)).abs();
     let have = before.len();
-    if question.design == Design::Recordings {
+    if hypothesis.design == Design::Recordings {
         let enough = |count: &usize| {
-            estimators::reach(before, after, question.alpha, *count).is_some_and(|reach| reach < distance)
+            estimators::reach(before, after, hypothesis.alpha, *count).is_some_and(|reach| reach < distance)
         };
-        return (have + 1..=super::baseline::KEPT).find(enough).map(|count| (count - have) as u32);
+        return (have + 1..=super::baseline::RECORDINGS_MAX).find(enough).map(|count| (count - have) as u32);
     }
     let Some((low, high)) = shift.interval else {
         let fewest =
-            (1..MOST_RUNS).find(|n| estimators::signed_rank_cut(*n, question.alpha / 2.0).is_some())?;
+            (1..MOST_RUNS).find(|n| estimators::signed_rank_cut(*n, hypothesis.alpha / 2.0).is_some())?;
         return Some((fewest - have.min(fewest - 1)) as u32);
     };
     let needed = (have as f64 * ((high - low) / 2.0 / distance).powi(2)).ceil();
@@ -267,16 +267,16 @@ fn more(question: &Question<'_>, shift: &Shift, before: &[f64], after: &[f64]) -
 }
 
 /// Phases and hosts.
-fn parts(question: &Question<'_>, sides: &Sides<'_>, judged: bool) -> Vec<Part> {
+fn parts(hypothesis: &Hypothesis<'_>, sides: &Sides<'_>, judged: bool) -> Vec<Part> {
     let phases: BTreeSet<Phase> = sides.runs().flat_map(|run| run.phases.keys().copied()).collect();
     let hosts: BTreeSet<&String> = sides.runs().flat_map(|run| run.hosts.keys()).collect();
     let phase = |phase: Phase| {
         let units = sides.units(|run| run.phases.get(&phase).copied().unwrap_or(0));
-        part(question, Some(phase), None, &units)
+        part(hypothesis, Some(phase), None, &units)
     };
     let host = |host: &String| {
         let units = sides.units(|run| run.hosts.get(host).copied().unwrap_or(0));
-        part(question, None, Some(host.clone()), &units)
+        part(hypothesis, None, Some(host.clone()), &units)
     };
     let mut parts: Vec<(Part, bool)> =
         phases.into_iter().map(phase).chain(hosts.into_iter().map(host)).collect();
@@ -285,7 +285,7 @@ fn parts(question: &Question<'_>, sides: &Sides<'_>, judged: bool) -> Vec<Part> 
     let adjusted = estimators::holm(&tested.iter().map(|part| part.p).collect::<Vec<_>>());
     for (part, p) in tested.iter_mut().zip(adjusted) {
         part.p = p;
-        part.named = judged && p <= question.alpha / 2.0;
+        part.named = judged && p <= hypothesis.alpha / 2.0;
     }
     parts.into_iter().map(|(part, _)| part).collect()
 }
@@ -293,14 +293,14 @@ fn parts(question: &Question<'_>, sides: &Sides<'_>, judged: bool) -> Vec<Part> 
 /// A phase or a host, and whether it can be named: what never took longer than the floor cannot have
 /// grown by more, on whichever side a run was.
 fn part(
-    question: &Question<'_>,
+    hypothesis: &Hypothesis<'_>,
     phase: Option<Phase>,
     host: Option<String>,
     (before, after): &(Vec<f64>, Vec<f64>),
 ) -> (Part, bool) {
-    let floors = question.floors;
+    let floors = hypothesis.floors;
     let absolute = floors.absolute_ns as f64;
-    let p = match question.design {
+    let p = match hypothesis.design {
         // Both floors have to be exceeded: the larger of the two chances counts.
         Design::Pairs => {
             let beyond: Vec<f64> =
@@ -316,7 +316,7 @@ fn part(
             estimators::recordings_above(before, after, floor)
         }
     };
-    let shift = shifts(question, before, after).0.estimate as i64;
+    let shift = shifts(hypothesis, before, after).0.estimate as i64;
     let can = before.iter().chain(after).any(|took| *took > absolute);
     let (before_ns, after_ns) = (middle(before), middle(after));
     (Part { phase, host, before_ns, after_ns, shift_ns: shift, p, named: false }, can)

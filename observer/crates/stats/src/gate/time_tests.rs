@@ -8,7 +8,7 @@ const MS: u64 = 1_000_000;
 
 fn judged(before: &Baseline, after: &Baseline, design: Design) -> Time {
     let floors = if design == Design::Pairs { Floors::PAIRS } else { Floors::RECORDINGS };
-    time(&Question { before, after, design, floors, alpha: 0.05 })
+    time(&Hypothesis { before, after, design, floors, alpha: 0.05 })
 }
 
 /// The same runs in another order, so that pairs differ, each so much longer in a phase.
@@ -49,7 +49,7 @@ fn phases_below_the_floor_do_not_keep_the_cause_from_being_named() {
     }
     let alpha = estimators::spending(&[10, 20], 0.05)[0];
     let (design, floors) = (Design::Pairs, Floors::PAIRS);
-    let found = time(&Question { before: &before, after: &after, design, floors, alpha });
+    let found = time(&Hypothesis { before: &before, after: &after, design, floors, alpha });
     let named: Vec<_> = found.parts.iter().filter(|part| part.named).map(|part| part.phase).collect();
     assert_eq!(named, [Some(Phase::Proxy), None], "the phase and its host");
 }

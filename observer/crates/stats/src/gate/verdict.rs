@@ -46,7 +46,7 @@ impl Verdict {
 
 /// What is judged, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct Hypothesis<'a> {
     /// The side that was
     pub before: &'a Baseline,
     /// The side that is
@@ -60,12 +60,12 @@ pub struct Question<'a> {
 }
 
 /// Judges.
-pub fn judge(question: &Question<'_>) -> Outcome {
-    let (before, after) = (question.before, question.after);
+pub fn judge(hypothesis: &Hypothesis<'_>) -> Outcome {
+    let (before, after) = (hypothesis.before, hypothesis.after);
     let (Some(old), Some(new)) = (before.latest(), after.latest()) else {
         return Outcome::invalid(Tier::All, "there are no runs");
     };
-    if question.design == Design::Recordings {
+    if hypothesis.design == Design::Recordings {
         if before.command != after.command {
             let line = |side: &Baseline| model::words::argv(&side.command);
             let what = format!("the baseline is of `{}`, not of `{}`", line(before), line(after));
@@ -78,7 +78,7 @@ pub fn judge(question: &Question<'_>) -> Outcome {
         }
     }
     let mut causes = causes::causes(old, new);
-    if question.design == Design::Pairs {
+    if hypothesis.design == Design::Pairs {
         // Pairs share their machine: what is otherwise there is what is tried.
         causes.extend(causes::obstacles(old, new));
     }
@@ -91,17 +91,17 @@ pub fn judge(question: &Question<'_>) -> Outcome {
         classes: changed(&["go command"]),
     };
     let aligned = roles::align(before, after);
-    let question = match &aligned {
-        Some((before, after, _)) => &Question { before, after, ..*question },
-        None => question,
+    let hypothesis = match &aligned {
+        Some((before, after, _)) => &Hypothesis { before, after, ..*hypothesis },
+        None => hypothesis,
     };
     let exact = exact::exact(old, new, scope);
-    let (mut bounded, mut time) = (bounded::bounded(question), time::time(question));
+    let (mut bounded, mut time) = (bounded::bounded(hypothesis), time::time(hypothesis));
     if go_mod && exact.more_work() {
         bounded.excuse(MORE_WORK);
         time.excuse(MORE_WORK);
     }
-    let (old, new) = (question.before.latest().unwrap_or(old), question.after.latest().unwrap_or(new));
+    let (old, new) = (hypothesis.before.latest().unwrap_or(old), hypothesis.after.latest().unwrap_or(new));
     Outcome {
         roles: aligned.as_ref().map(|(_, _, changes)| changes.clone()).unwrap_or_default(),
         before: Some(Side::of(before)),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn stored(before: &Baseline, after: &Baseline) -> Outcome {
-        judge(&Question {
+        judge(&Hypothesis {
             before,
             after,
             design: Design::Recordings,

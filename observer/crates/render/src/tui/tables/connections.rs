@@ -6,7 +6,7 @@ use model::record::{Connection, ConnectionOutcome};
 use model::words;
 use ratatui::style::Style;
 
-use super::Look;
+use super::Subject;
 use crate::tui::canvas::sparkline;
 use crate::tui::table::{Column, Key, Source, number, text};
 
@@ -28,7 +28,7 @@ const COLUMNS: [Column; 14] = [
 ];
 
 /// A command's connections.
-pub(super) struct Connections<'a>(pub Look<'a>);
+pub(super) struct Connections<'a>(pub Subject<'a>);
 
 impl Connections<'_> {
     fn get(&self, row: u64) -> Option<&Connection> {

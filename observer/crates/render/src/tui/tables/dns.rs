@@ -5,7 +5,7 @@ use model::record::{Ns, Phase, Transport};
 use model::state::Query;
 use ratatui::style::Style;
 
-use super::Look;
+use super::Subject;
 use crate::tui::table::{Column, Key, Source, number, text};
 
 const COLUMNS: [Column; 9] = [
@@ -21,7 +21,7 @@ const COLUMNS: [Column; 9] = [
 ];
 
 /// A command's queries.
-pub(super) struct Queries<'a>(pub Look<'a>);
+pub(super) struct Queries<'a>(pub Subject<'a>);
 
 impl Queries<'_> {
     fn get(&self, row: u64) -> Option<&Query> {

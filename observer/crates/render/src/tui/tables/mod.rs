@@ -15,7 +15,7 @@ use super::view::Tab;
 
 /// What every table looks at.
 #[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
+pub(super) struct Subject<'a> {
     /// The command
     pub command: &'a CommandState,
     /// The present
@@ -25,17 +25,17 @@ pub(super) struct Look<'a> {
 }
 
 /// The table of a tab; `None` where it has none.
-pub(super) fn source<'a>(tab: Tab, look: Look<'a>) -> Option<Box<dyn Source + 'a>> {
+pub(super) fn source<'a>(tab: Tab, subject: Subject<'a>) -> Option<Box<dyn Source + 'a>> {
     Some(match tab {
-        Tab::Requests => Box::new(requests::Requests(look)),
-        Tab::Dns => Box::new(dns::Queries(look)),
-        Tab::Connections => Box::new(connections::Connections(look)),
-        Tab::Processes => Box::new(processes::Processes::new(look)),
+        Tab::Requests => Box::new(requests::Requests(subject)),
+        Tab::Dns => Box::new(dns::Queries(subject)),
+        Tab::Connections => Box::new(connections::Connections(subject)),
+        Tab::Processes => Box::new(processes::Processes::new(subject)),
         Tab::Timeline | Tab::Stalls => return None,
     })
 }
 
-impl Look<'_> {
+impl Subject<'_> {
     /// A moment, as seconds since the command began.
     pub(super) fn moment(&self, at: Ns) -> String {
         moment(at.saturating_sub(self.command.wall(self.now).0))

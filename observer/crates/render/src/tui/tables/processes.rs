@@ -5,7 +5,7 @@ use model::record::{Phase, Process};
 use model::words;
 use ratatui::style::Style;
 
-use super::Look;
+use super::Subject;
 use crate::tui::table::{Column, Key, Source, number, text};
 
 const COLUMNS: [Column; 9] = [
@@ -22,14 +22,14 @@ const COLUMNS: [Column; 9] = [
 
 /// A command's processes; a row's number is its place among them.
 pub(super) struct Processes<'a> {
-    look: Look<'a>,
+    subject: Subject<'a>,
     all: Vec<&'a Process>,
 }
 
 impl<'a> Processes<'a> {
     /// All of them.
-    pub(super) fn new(look: Look<'a>) -> Self {
-        Self { look, all: look.command.processes.values().collect() }
+    pub(super) fn new(subject: Subject<'a>) -> Self {
+        Self { subject, all: subject.command.processes.values().collect() }
     }
 
     fn get(&self, row: u64) -> Option<&Process> {
@@ -56,7 +56,7 @@ impl Source for Processes<'_> {
             1 => Key::Number(u64::from(process.pid)),
             2 => Key::Number(u64::from(process.ppid)),
             3 => process.comm.as_str().into(),
-            4 => Key::Number(self.look.took(process.start_ns, process.end_ns)),
+            4 => Key::Number(self.subject.took(process.start_ns, process.end_ns)),
             5 => process.cpu_ns.into(),
             6 => process.exit_code.map(|code| u64::from(code.unsigned_abs())).into(),
             7 => Key::Text(words::argv(&process.args)),
@@ -72,7 +72,7 @@ impl Source for Processes<'_> {
 
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {
         let Some(process) = self.get(row) else { return Vec::new() };
-        let (theme, plain) = (self.look.theme, Style::new());
+        let (theme, plain) = (self.subject.theme, Style::new());
         let failed = process.exit_code.is_some_and(|code| code != 0);
         let exit = match (process.exit_code, process.end_ns) {
             (Some(code), _) => code.to_string(),
@@ -80,16 +80,16 @@ impl Source for Processes<'_> {
             (None, None) => "runs".to_owned(),
         };
         vec![
-            (self.look.moment(process.start_ns), theme.dim()),
+            (self.subject.moment(process.start_ns), theme.dim()),
             (process.pid.to_string(), plain),
             (process.ppid.to_string(), theme.dim()),
             (process.comm.clone(), plain),
-            (duration(self.look.took(process.start_ns, process.end_ns)), plain),
+            (duration(self.subject.took(process.start_ns, process.end_ns)), plain),
             (duration_or_unknown(process.cpu_ns), plain),
             (exit, if failed { theme.bad() } else { plain }),
             (words::argv(&process.args), plain),
             (
-                self.look.strip(widths[8], process.start_ns, None, process.end_ns, Phase::Local),
+                self.subject.strip(widths[8], process.start_ns, None, process.end_ns, Phase::Local),
                 theme.phase(Phase::Local),
             ),
         ]

@@ -5,7 +5,7 @@ use model::record::{Phase, Request, RequestOutcome};
 use model::words;
 use ratatui::style::Style;
 
-use super::Look;
+use super::Subject;
 use crate::tui::table::{Column, Key, Source, number, text};
 use crate::tui::theme::letter;
 
@@ -23,7 +23,7 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// A command's requests.
-pub(super) struct Requests<'a>(pub Look<'a>);
+pub(super) struct Requests<'a>(pub Subject<'a>);
 
 impl Requests<'_> {
     fn get(&self, row: u64) -> Option<&Request> {

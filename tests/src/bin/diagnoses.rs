@@ -1,6 +1,6 @@
-//! What a look of the detectors at a command costs: `looks [REQUESTS…]`. For each number of
+//! What a pass of the detectors at a command costs: `passes [REQUESTS…]`. For each number of
 //! requests, a command that goes on with that many, hundreds of them in flight; out comes the
-//! median of so many looks, CPU time.
+//! median of so many passes, CPU time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use tests::bench::args::Args;
 
 const MS: u64 = 1_000_000;
 /// Looks that the median is of.
-const LOOKS: u64 = 41;
+const PASSES: u64 = 41;
 
 fn main() -> Result<()> {
-    let args = Args::read("looks [REQUESTS…]")?;
+    let args = Args::read("passes [REQUESTS…]")?;
     let mut sizes: Vec<u64> =
         args.names.iter().map(|n| n.parse().with_context(|| format!("{n}?"))).collect::<Result<_>>()?;
     if sizes.is_empty() {
@@ -26,16 +26,16 @@ fn main() -> Result<()> {
     }
     println!("{:>9} {:>12} {:>12}", "requests", "median", "longest");
     for requests in sizes {
-        let mut looks = looks(requests);
-        looks.sort_unstable();
-        let (median, longest) = (looks[looks.len() / 2], looks[looks.len() - 1]);
+        let mut passes = passes(requests);
+        passes.sort_unstable();
+        let (median, longest) = (passes[passes.len() / 2], passes[passes.len() - 1]);
         println!("{requests:>9} {median:>12.2?} {longest:>12.2?}");
     }
     Ok(())
 }
 
-/// A look after each new request.
-fn looks(requests: u64) -> Vec<Duration> {
+/// A pass after each new request.
+fn passes(requests: u64) -> Vec<Duration> {
     let mut state = State::new();
     let mut report = |at_ns, body| state.apply(&Event { at_ns, body });
     let command = Command {
@@ -90,7 +90,7 @@ fn looks(requests: u64) -> Vec<Duration> {
     };
     (0..requests).for_each(|n| report(n * MS, Body::Request(request(n))));
     let mut reporter = Reporter::default();
-    let look = |n: u64| {
+    let pass = |n: u64| {
         let at_ns = (requests + n) * MS;
         let open = Request { first_byte_ns: None, end_ns: None, ..request(requests + n) };
         state.apply(&Event { at_ns, body: Body::Request(open) });
@@ -98,7 +98,7 @@ fn looks(requests: u64) -> Vec<Duration> {
         std::hint::black_box(reporter.due(&state, at_ns, &BTreeMap::new(), |_| Some(0), |_| None));
         cpu_time().saturating_sub(begun)
     };
-    (0..LOOKS).map(look).collect()
+    (0..PASSES).map(pass).collect()
 }
 
 /// CPU time of this thread by now.

@@ -7,7 +7,7 @@ use observer_common::{
 };
 
 use crate::task::{Task, user};
-use crate::{WALKS, emit, http1, http2, task};
+use crate::{CURSORS, emit, http1, http2, task};
 
 /// Sent by the process or received by it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Direction {
 
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct WalkKey {
+pub struct CursorKey {
     /// Address of the `tls.Conn`
     pub tls: u64,
     pub pid: u32,
@@ -40,7 +40,7 @@ pub mod mode {
 /// of a step hand on one pointer and keep next to nothing on the stack (see `go_tls`).
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Walk {
+pub struct Cursor {
     /// Address of the `tls.Conn`
     pub tls: u64,
     /// The TCP connection's number, 0 when it is not known
@@ -49,12 +49,12 @@ pub struct Walk {
     pub began_ns: u64,
     /// When the current frame began
     pub frame_ns: u64,
-    /// The buffer being walked: address, place, end, time
+    /// The buffer being read: address, place, end, time
     pub buffer: u64,
     pub at: u32,
     pub end: u32,
     pub now: u64,
-    /// Who walks it: process, thread, tree
+    /// Who reads it: process, thread, tree
     pub pid: u32,
     pub tid: u32,
     pub root: u32,
@@ -80,10 +80,10 @@ pub struct Walk {
     pub header: [u8; 16],
 }
 
-/// What a walk is before it is one: nothing is reported of it. In the object's constants, not on the
+/// What a cursor is before it is one: nothing is reported of it. In the object's constants, not on the
 /// stack of a program that makes one.
 #[unsafe(no_mangle)]
-static NO_WALK: Walk = Walk {
+static NO_CURSOR: Cursor = Cursor {
     tls: 0,
     conn: 0,
     began_ns: 0,
@@ -114,7 +114,7 @@ static NO_WALK: Walk = Walk {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct StreamKey {
-    /// `Walk::began_ns`
+    /// `Cursor::began_ns`
     pub began_ns: u64,
     pub pid: u32,
     /// Stream number; bit 31 is the direction
@@ -128,11 +128,11 @@ pub struct Stream {
     pub bytes: u64,
 }
 
-/// The walk of a connection of the current process.
+/// The cursor of a connection of the current process.
 #[inline(always)]
-pub fn get(tls: u64, direction: Direction) -> Option<*mut Walk> {
+pub fn get(tls: u64, direction: Direction) -> Option<*mut Cursor> {
     let (pid, _) = task::ids();
-    WALKS.get_ptr_mut(&WalkKey { tls, pid, direction: direction as u32 })
+    CURSORS.get_ptr_mut(&CursorKey { tls, pid, direction: direction as u32 })
 }
 
 /// Both directions of a connection are new.
@@ -141,21 +141,21 @@ fn put(tls: u64, conn: u64, mode: u32) -> u64 {
     let (pid, _) = task::ids();
     let began_ns = emit::now();
     // By reference, the key too: a value would be copied to the stack.
-    let none: &Walk = &NO_WALK;
+    let none: &Cursor = &NO_CURSOR;
     for direction in 0..2 {
-        let key = &WalkKey { tls, pid, direction };
-        let made = WALKS.insert(key, none, 0).is_ok();
-        let Some(walk) = WALKS.get_ptr_mut(key).filter(|_| made) else {
+        let key = &CursorKey { tls, pid, direction };
+        let made = CURSORS.insert(key, none, 0).is_ok();
+        let Some(cursor) = CURSORS.get_ptr_mut(key).filter(|_| made) else {
             emit::lost(Lost::Streams);
             continue;
         };
         // SAFETY: a value of the map. The mode comes last: until then nothing is reported of it.
         unsafe {
-            (*walk).tls = tls;
-            (*walk).conn = conn;
-            (*walk).began_ns = began_ns;
-            (*walk).direction = direction;
-            core::ptr::write_volatile(&raw mut (*walk).mode, mode);
+            (*cursor).tls = tls;
+            (*cursor).conn = conn;
+            (*cursor).began_ns = began_ns;
+            (*cursor).direction = direction;
+            core::ptr::write_volatile(&raw mut (*cursor).mode, mode);
         }
     }
     0
@@ -192,32 +192,32 @@ fn frame(tls: u64, conn: u64, now: u64) -> Frame {
     }
 }
 
-/// Who walks it.
+/// Who reads it.
 #[inline(always)]
-pub unsafe fn walker(walk: *const Walk) -> Task {
+pub unsafe fn reader(cursor: *const Cursor) -> Task {
     // SAFETY: the caller's map value.
-    unsafe { Task { pid: (*walk).pid, tid: (*walk).tid, root: (*walk).root } }
+    unsafe { Task { pid: (*cursor).pid, tid: (*cursor).tid, root: (*cursor).root } }
 }
 
 /// `len` bytes at `buffer` were read, or are about to be written, by the current thread, whose tree
 /// is `root`.
 #[inline(never)]
-pub fn step(walk: *mut Walk, root: u32, buffer: u64, len: u64) -> u64 {
+pub fn step(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
     if len == 0 {
         return 0;
     }
     // SAFETY: a value of the map; crypto/tls lets one goroutine at a time read or write.
     unsafe {
         let Task { pid, tid, .. } = task::of(root);
-        ((*walk).pid, (*walk).tid, (*walk).root) = (pid, tid, root);
-        (*walk).now = emit::now();
+        ((*cursor).pid, (*cursor).tid, (*cursor).root) = (pid, tid, root);
+        (*cursor).now = emit::now();
         let mut from = 0;
-        if (*walk).mode == mode::FRESH {
-            from = first(walk, buffer, len);
+        if (*cursor).mode == mode::FRESH {
+            from = first(cursor, buffer, len);
         }
-        match (*walk).mode {
-            mode::HTTP2 => http2::step(walk, buffer, from, len),
-            mode::HTTP1 => http1::step(walk, buffer, len),
+        match (*cursor).mode {
+            mode::HTTP2 => http2::step(cursor, buffer, from, len),
+            mode::HTTP1 => http1::step(cursor, buffer, len),
             _ => {}
         }
     }
@@ -226,34 +226,34 @@ pub fn step(walk: *mut Walk, root: u32, buffer: u64, len: u64) -> u64 {
 
 /// A direction's first bytes: what both directions speak, and how many bytes are no frames.
 #[inline(never)]
-fn first(walk: *mut Walk, buffer: u64, len: u64) -> u64 {
+fn first(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
     // SAFETY: values of the map.
     unsafe {
-        let sent = (*walk).direction == Direction::Sent as u32;
-        (*walk).mode = spoken(buffer, len, sent);
+        let sent = (*cursor).direction == Direction::Sent as u32;
+        (*cursor).mode = spoken(buffer, len, sent);
         if !sent {
             return 0;
         }
-        if let Some(other) = get((*walk).tls, Direction::Received) {
-            (*other).mode = (*walk).mode;
+        if let Some(other) = get((*cursor).tls, Direction::Received) {
+            (*other).mode = (*cursor).mode;
         }
-        if (*walk).mode == mode::HTTP2 { http2::preface(walk, len) } else { 0 }
+        if (*cursor).mode == mode::HTTP2 { http2::preface(cursor, len) } else { 0 }
     }
 }
 
 /// A Read returned an error and no bytes.
 #[inline(never)]
-pub fn end(walk: *mut Walk, root: u32) -> u64 {
+pub fn end(cursor: *mut Cursor, root: u32) -> u64 {
     let (task, now) = (task::of(root), emit::now());
     // SAFETY: a value of the map.
     unsafe {
-        match (*walk).mode {
+        match (*cursor).mode {
             mode::HTTP2 => {
-                let end = frame((*walk).tls, (*walk).conn, now);
+                let end = frame((*cursor).tls, (*cursor).conn, now);
                 emit::event(Kind::Frame, FRAME_READ | FRAME_EOF, task, now, end);
             }
             mode::HTTP1 => {
-                let end = Http1 { tls: (*walk).tls, conn: (*walk).conn, len: 0, head: 0 };
+                let end = Http1 { tls: (*cursor).tls, conn: (*cursor).conn, len: 0, head: 0 };
                 emit::event(Kind::Http1, HTTP1_READ | HTTP1_EOF, task, now, end);
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 
 use model::record::Ns;
 use nix::sys::stat::{major, minor};
-use observer_common::{Header, STUBS};
+use observer_common::{Header, LOCAL_RESOLVERS};
 
 use crate::seam::{FileId, Seam, ToAgent};
 
@@ -25,7 +25,7 @@ const TREES_MAX: usize = 4096;
 /// Processes that the agent is to look at. Few are asked at a time: those that end meanwhile need
 /// not be.
 #[derive(Default)]
-pub(super) struct Looks {
+pub(super) struct ProbeQueue {
     wanted: VecDeque<u32>,
     /// In order of time
     later: VecDeque<(Ns, u32)>,
@@ -34,7 +34,7 @@ pub(super) struct Looks {
     seen: HashSet<(u32, u64)>,
 }
 
-impl Looks {
+impl ProbeQueue {
     /// A program runs; whether it is the first time.
     pub(super) fn first(&mut self, dev: u32, ino: u64) -> bool {
         if self.seen.len() >= SEEN_MAX {
@@ -57,7 +57,7 @@ impl Looks {
         }
     }
 
-    /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look
+    /// ProbeQueue at a process as soon as may be. Beyond the limit it is not looked at: what a look
     /// would report stays unknown.
     pub(super) fn now(&mut self, pid: u32) {
         if self.wanted.len() < WANTED_MAX {
@@ -65,7 +65,7 @@ impl Looks {
         }
     }
 
-    /// Looks at a process that began at `at` if it lasts.
+    /// ProbeQueue at a process that began at `at` if it lasts.
     pub(super) fn later(&mut self, at: Ns, pid: u32) {
         if self.later.len() < WANTED_MAX {
             self.later.push_back((at + LATER_NS, pid));
@@ -87,7 +87,7 @@ impl Looks {
             && seam.has_room()
             && let Some(pid) = self.wanted.pop_front()
         {
-            if seam.offer(&ToAgent::Look { pid }, &[]) {
+            if seam.offer(&ToAgent::Inspect { pid }, &[]) {
                 self.asked += 1;
             }
         }
@@ -100,15 +100,15 @@ impl Looks {
     }
 }
 
-/// Trees whose first query to a name server was seen: the agent is asked to look for stub
+/// Trees whose first query to a name server was seen: the agent is asked to look for local resolver
 /// resolvers, which may have been started since it last did.
 #[derive(Default)]
-pub(super) struct StubLooks(HashSet<u32>);
+pub(super) struct LocalResolverQueue(HashSet<u32>);
 
-impl StubLooks {
+impl LocalResolverQueue {
     /// Whether the tree of a message to a name server had asked none yet, and the agent can be asked.
     pub(super) fn first_query(&mut self, header: &Header, seam: &Seam) -> bool {
-        if header.root == STUBS || self.0.contains(&header.root) || !seam.has_room() {
+        if header.root == LOCAL_RESOLVERS || self.0.contains(&header.root) || !seam.has_room() {
             return false;
         }
         if self.0.len() >= TREES_MAX {
@@ -123,11 +123,11 @@ mod tests {
     use super::*;
 
     /// Pids asked for, as the agent gets them.
-    fn asked(looks: &mut Looks, now: Ns) -> Vec<u32> {
+    fn asked(queue: &mut ProbeQueue, now: Ns) -> Vec<u32> {
         let (agent, worker) = Seam::pair().expect("a socket pair");
-        looks.ask(now, &worker);
+        queue.ask(now, &worker);
         let next = || match agent.receive::<ToAgent>() {
-            Ok(Some((ToAgent::Look { pid }, _))) => Some(pid),
+            Ok(Some((ToAgent::Inspect { pid }, _))) => Some(pid),
             _ => None,
         };
         std::iter::from_fn(next).collect()
@@ -135,34 +135,34 @@ mod tests {
 
     #[test]
     fn a_short_command_is_not_looked_at_and_a_longer_one_once() {
-        let mut looks = Looks::default();
-        looks.later(0, 1);
-        looks.later(5, 2);
-        assert_eq!(asked(&mut looks, LATER_NS - 1).len(), 0);
-        looks.ended(1);
-        assert_eq!(asked(&mut looks, LATER_NS + 5), [2]);
-        assert_eq!(asked(&mut looks, 2 * LATER_NS).len(), 0);
+        let mut queue = ProbeQueue::default();
+        queue.later(0, 1);
+        queue.later(5, 2);
+        assert_eq!(asked(&mut queue, LATER_NS - 1).len(), 0);
+        queue.ended(1);
+        assert_eq!(asked(&mut queue, LATER_NS + 5), [2]);
+        assert_eq!(asked(&mut queue, 2 * LATER_NS).len(), 0);
     }
 
     #[test]
     fn few_are_asked_at_a_time_and_all_are_in_the_end() {
-        let mut looks = Looks::default();
-        (0..40).for_each(|pid| looks.now(pid));
-        assert_eq!(asked(&mut looks, 0).len(), ASKED_MAX);
+        let mut queue = ProbeQueue::default();
+        (0..40).for_each(|pid| queue.now(pid));
+        assert_eq!(asked(&mut queue, 0).len(), ASKED_MAX);
         let (_agent, worker) = Seam::pair().expect("a socket pair");
-        (0..40).for_each(|_| looks.answered(0, &worker));
-        assert_eq!((looks.wanted.len(), looks.asked), (0, 0));
+        (0..40).for_each(|_| queue.answered(0, &worker));
+        assert_eq!((queue.wanted.len(), queue.asked), (0, 0));
     }
 
     #[test]
     fn any_number_of_programs_and_processes_takes_bounded_memory() {
-        let mut looks = Looks::default();
+        let mut queue = ProbeQueue::default();
         for number in 0..20_000 {
-            assert!(looks.first(1, u64::from(number)));
-            looks.now(number);
-            looks.later(0, number);
+            assert!(queue.first(1, u64::from(number)));
+            queue.now(number);
+            queue.later(0, number);
         }
-        assert!(looks.seen.len() <= SEEN_MAX);
-        assert_eq!((looks.wanted.len(), looks.later.len()), (WANTED_MAX, WANTED_MAX));
+        assert!(queue.seen.len() <= SEEN_MAX);
+        assert_eq!((queue.wanted.len(), queue.later.len()), (WANTED_MAX, WANTED_MAX));
     }
 }

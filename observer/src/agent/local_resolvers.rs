@@ -9,14 +9,14 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pipeline::correlate::preexisting::StubProcess;
+use pipeline::correlate::preexisting::LocalResolver;
 
 /// Of `/proc/net/udp` that much is read, bytes; a line is 128.
 const TABLE_MAX: u64 = 1 << 20;
 /// Descriptors looked at in one search, over all processes.
 const DESCRIPTORS_MAX: usize = 500_000;
-/// Processes taken as stubs in one search; a resolver has one or one a CPU.
-const FOUND_MAX: usize = 256;
+/// Processes taken as local resolvers in one search; a resolver has one or one a CPU.
+const PROCESSES_MAX: usize = 256;
 /// Addresses reported of one process; one with more may be asked at any.
 const ADDRESSES_MAX: usize = 8;
 /// Network namespaces remembered.
@@ -30,7 +30,7 @@ const PORT: &str = "0035";
 
 /// What was searched already.
 #[derive(Default)]
-pub(super) struct Stubs {
+pub(super) struct LocalResolvers {
     /// By network namespace, inodes of the sockets that were there at the last look
     spaces: HashMap<u64, HashSet<u64>>,
     searched: Option<Instant>,
@@ -38,9 +38,9 @@ pub(super) struct Stubs {
     waiting: BTreeSet<u32>,
 }
 
-impl Stubs {
-    /// The stubs of this process's namespace that were not there at the last look.
-    pub(super) fn look(&mut self, pid: u32) -> Vec<StubProcess> {
+impl LocalResolvers {
+    /// The local resolvers of this process's namespace that were not there at the last look.
+    pub(super) fn search(&mut self, pid: u32) -> Vec<LocalResolver> {
         let of = format!("/proc/{pid}");
         let Ok(space) = std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()) else {
             return Vec::new();
@@ -74,29 +74,29 @@ impl Stubs {
         self.searched.is_some_and(|at| at.elapsed() < PAUSE)
     }
 
-    /// A process that [`Stubs::look`] was to look at during a pause that is over.
+    /// A process that [`LocalResolvers::look`] was to look at during a pause that is over.
     pub(super) fn due(&mut self) -> Option<u32> {
         (!self.pauses()).then(|| self.waiting.pop_first()).flatten()
     }
 }
 
 /// A first look at the agent's own namespace, beside the loading of the programs.
-pub(super) struct Search(Option<JoinHandle<(Stubs, Vec<StubProcess>)>>);
+pub(super) struct Search(Option<JoinHandle<(LocalResolvers, Vec<LocalResolver>)>>);
 
 impl Search {
     /// Begins to look.
     pub(super) fn begin() -> Self {
-        let look = || {
-            let mut stubs = Stubs::default();
-            let found = stubs.look(std::process::id());
-            (stubs, found)
+        let search = || {
+            let mut local_resolvers = LocalResolvers::default();
+            let found = local_resolvers.search(std::process::id());
+            (local_resolvers, found)
         };
-        // Without a thread nothing is known; a question makes the agent look.
-        Self(std::thread::Builder::new().spawn(look).ok())
+        // Without a thread nothing is known; a query makes the agent look.
+        Self(std::thread::Builder::new().spawn(search).ok())
     }
 
     /// What was found.
-    pub(super) fn found(self) -> (Stubs, Vec<StubProcess>) {
+    pub(super) fn finish(self) -> (LocalResolvers, Vec<LocalResolver>) {
         self.0.and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }
@@ -141,13 +141,13 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// Every process that has one of these sockets open, and where they are bound.
-fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<StubProcess> {
+fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<LocalResolver> {
     let mut found = Vec::new();
     let mut left = DESCRIPTORS_MAX;
     let own = std::process::id();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-        if pid == own || found.len() >= FOUND_MAX {
+        if pid == own || found.len() >= PROCESSES_MAX {
             continue;
         }
         let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -160,7 +160,7 @@ fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<StubProcess> {
         if !addresses.is_empty() {
             let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
             let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
-            found.push(StubProcess { pid, comm, addresses });
+            found.push(LocalResolver { pid, comm, addresses });
         }
     }
     found
@@ -207,21 +207,22 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_comes_during_a_pause_is_made_up_for() {
-        let mut stubs = Stubs { searched: Some(Instant::now() + PAUSE), ..Stubs::default() };
+    fn a_search_that_comes_during_a_pause_is_made_up_for() {
+        let mut local_resolvers =
+            LocalResolvers { searched: Some(Instant::now() + PAUSE), ..LocalResolvers::default() };
         let pid = std::process::id();
-        assert_eq!(stubs.look(pid).len(), 0);
-        assert_eq!(stubs.due(), None, "it pauses");
-        stubs.searched = None;
-        assert_eq!((stubs.due(), stubs.due()), (Some(pid), None));
+        assert_eq!(local_resolvers.search(pid).len(), 0);
+        assert_eq!(local_resolvers.due(), None, "it pauses");
+        local_resolvers.searched = None;
+        assert_eq!((local_resolvers.due(), local_resolvers.due()), (Some(pid), None));
     }
 
     #[test]
-    fn the_second_look_at_a_namespace_finds_nothing_new() {
-        let mut stubs = Stubs::default();
+    fn the_second_search_of_a_namespace_finds_nothing_new() {
+        let mut local_resolvers = LocalResolvers::default();
         let pid = std::process::id();
-        stubs.look(pid);
-        stubs.searched = None;
-        assert_eq!(stubs.look(pid).len(), 0);
+        local_resolvers.search(pid);
+        local_resolvers.searched = None;
+        assert_eq!(local_resolvers.search(pid).len(), 0);
     }
 }

@@ -62,25 +62,28 @@ impl Kernel {
 
     /// A thread of a process that was entered, and the inode of the file lock it waits for.
     pub fn thread(&self, task: PreexistingTask, state: ThreadState, lock: Option<u64>) -> Result<()> {
-        self.run_found_thread(task, [state as u64, lock.unwrap_or(0), THREAD_GONE])
+        self.run_preexisting_thread(task, [state as u64, lock.unwrap_or(0), THREAD_GONE])
     }
 
     /// A thread that was entered in the state `before` does something else now.
     pub fn thread_changed(&self, task: PreexistingTask, before: ThreadState, now: ThreadState) -> Result<()> {
-        self.run_found_thread(task, [now as u64, 0, before as u64])
+        self.run_preexisting_thread(task, [now as u64, 0, before as u64])
     }
 
     /// A thread has gone without a trace.
     pub fn thread_gone(&self, task: PreexistingTask) -> Result<()> {
-        self.run_found_thread(task, [THREAD_GONE, 0, 0])
+        self.run_preexisting_thread(task, [THREAD_GONE, 0, 0])
     }
 
-    fn run_found_thread(&self, task: PreexistingTask, what: [u64; 3]) -> Result<()> {
+    fn run_preexisting_thread(&self, task: PreexistingTask, what: [u64; 3]) -> Result<()> {
         let PreexistingTask { root, pid, tid } = task;
         let [state, lock, before] = what;
         let mut options = RawTracePointRunOptions::new();
         options.args[..6].copy_from_slice(&[root.into(), pid.into(), tid.into(), state, lock, before]);
-        let program = self.ebpf.program("found_thread").context("the object has no program found_thread")?;
+        let program = self
+            .ebpf
+            .program("preexisting_thread")
+            .context("the object has no program preexisting_thread")?;
         let program: &RawTracePoint = program.try_into()?;
         program.test_run(options).context("cannot enter a thread that runs already")?;
         Ok(())
@@ -88,13 +91,13 @@ impl Kernel {
 
     /// A TCP socket that was there before its process was followed. False when the kernel side has
     /// seen its beginning after all.
-    pub fn found_connection(&mut self, cookie: u64, socket: &PreexistingSocket) -> bool {
+    pub fn preexisting_connection(&mut self, cookie: u64, socket: &PreexistingSocket) -> bool {
         let key = FdKey { pid: socket.pid, fd: socket.fd };
         let value = Connected { conn: socket.conn, process_ns: socket.process_ns };
         let seen = self.connected(key).is_some_and(|known| known.process_ns == socket.process_ns);
         !seen
             && self.put_any("CONNECTIONS", key.as_bytes(), value.as_bytes())
-            && self.found_socket(cookie, socket)
+            && self.preexisting_socket(cookie, socket)
     }
 
     fn connected(&self, key: FdKey) -> Option<Connected> {
@@ -103,13 +106,13 @@ impl Kernel {
     }
 
     /// A socket whose next event is to be taken for its own. False when there is no room.
-    pub fn found_socket(&mut self, cookie: u64, socket: &PreexistingSocket) -> bool {
-        self.put_any("FOUND", &cookie.to_ne_bytes(), socket.as_bytes())
+    pub fn preexisting_socket(&mut self, cookie: u64, socket: &PreexistingSocket) -> bool {
+        self.put_any("PREEXISTING", &cookie.to_ne_bytes(), socket.as_bytes())
     }
 
     /// The socket was closed before it had an event, or has had one.
     pub fn forget_socket(&mut self, cookie: u64) {
-        let map = self.ebpf.map_mut("FOUND");
+        let map = self.ebpf.map_mut("PREEXISTING");
         let map = map
             .and_then(|map| BpfHashMap::<_, u64, [u8; size_of::<PreexistingSocket>()]>::try_from(map).ok());
         if let Some(mut map) = map {
@@ -130,7 +133,7 @@ impl Kernel {
     fn put_any(&mut self, name: &str, key: &[u8], value: &[u8]) -> bool {
         let map = self.ebpf.map_mut(name);
         match name {
-            "FOUND" => put::<8, { size_of::<PreexistingSocket>() }>(map, key, value, 0),
+            "PREEXISTING" => put::<8, { size_of::<PreexistingSocket>() }>(map, key, value, 0),
             "CONNECTIONS" => put::<8, { size_of::<Connected>() }>(map, key, value, 0),
             _ => put::<16, 8>(map, key, value, 0),
         }

@@ -1,6 +1,6 @@
 //! Connections that were there before they could be seen: what the kernel says of them.
 
-use model::record::{Connection, Found, Ns, TcpState};
+use model::record::{Connection, Ns, Preexisting, TcpState};
 
 use super::{Connections, Live, state};
 use crate::correlate::preexisting::{PreexistingSocket, PreexistingSockets, Tcp};
@@ -9,7 +9,7 @@ use crate::correlate::{Out, Owner};
 impl Connections {
     /// Connections that were there already, as they are now. Reported first when `first`; how many
     /// those are.
-    pub(in crate::correlate) fn found<'a>(
+    pub(in crate::correlate) fn preexisting<'a>(
         &mut self,
         reported: &PreexistingSockets,
         first: bool,
@@ -19,12 +19,12 @@ impl Connections {
         let mut new = 0;
         for socket in reported.sockets.iter().filter(|socket| socket.conn != 0) {
             if let Some(live) = self.live.get_mut(&socket.conn) {
-                live.look(socket, out);
+                live.update(socket, out);
             } else if let Some(owner) = owner(socket.pid).filter(|_| first) {
                 let mut live = Live::new(joined(socket, owner, self.next, out.at_ns), Some(reported.root));
                 self.next += 1;
                 new += 1;
-                live.look(socket, out);
+                live.update(socket, out);
                 self.live.insert(socket.conn, live);
             }
         }
@@ -32,15 +32,15 @@ impl Connections {
     }
 
     /// Whether a connection of that tree that was there already is still open.
-    pub(in crate::correlate) fn any_found(&self, tree: u32) -> bool {
-        self.live.values().any(|live| live.found == Some(tree) && live.record.end_ns.is_none())
+    pub(in crate::correlate) fn any_preexisting(&self, tree: u32) -> bool {
+        self.live.values().any(|live| live.preexisting == Some(tree) && live.record.end_ns.is_none())
     }
 }
 
 impl Live {
     /// What the kernel says now of one that was there already. Reported also when nothing has happened:
     /// that is what matters.
-    fn look(&mut self, socket: &PreexistingSocket, out: &mut Out<'_>) {
+    fn update(&mut self, socket: &PreexistingSocket, out: &mut Out<'_>) {
         let Some(state) = tcp_state(socket.state) else { return };
         let Tcp { unacked_bytes, retries, rtt_ns, bytes_sent, bytes_received, out_of_order, .. } = socket.tcp;
         let record = &mut self.record;
@@ -52,7 +52,7 @@ impl Live {
         let was =
             |bytes: Option<u64>, since: Option<Ns>| since.filter(|_| bytes.is_some_and(|bytes| bytes > 0));
         let connected = state != TcpState::SynSent;
-        let found = Found {
+        let preexisting = Preexisting {
             at_ns: out.at_ns,
             state,
             unacked_bytes: if connected { unacked_bytes } else { 0 },
@@ -61,7 +61,7 @@ impl Live {
             since_received_ns: was(bytes_received, socket.tcp.since_received_ns),
             since_acked_ns: socket.tcp.since_acked_ns.filter(|_| connected),
         };
-        record.found = Some(found);
+        record.preexisting = Some(preexisting);
         self.report(out);
     }
 }

@@ -14,19 +14,19 @@ pub(super) fn judge(binary: &Binary) -> Option<String> {
 
 impl Observer {
     /// A process that ran already.
-    pub(super) fn found(&mut self, process: &PreexistingProcess) {
-        self.correlator.found(process, &mut self.events);
+    pub(super) fn preexisting(&mut self, process: &PreexistingProcess) {
+        self.correlator.preexisting(process, &mut self.events);
         if process.topmost {
-            self.looks.now(process.pid);
+            self.queue.now(process.pid);
         }
         self.take();
     }
 
     /// Threads of such processes wait for locks.
-    pub(super) fn found_locks(&mut self, root: u32, at_ns: u64, waits: Vec<PreexistingLock>) {
-        let mut looked = locks::Looked::default();
+    pub(super) fn preexisting_locks(&mut self, root: u32, at_ns: u64, waits: Vec<PreexistingLock>) {
+        let mut looked = locks::LockTable::default();
         for wait in waits {
-            self.correlator.found_lock(root, at_ns, &wait, &mut self.events);
+            self.correlator.preexisting_lock(root, at_ns, &wait, &mut self.events);
             let facts = looked.facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
             self.correlator.lock_facts(wait.tid, facts, &mut self.events);
         }
@@ -35,7 +35,7 @@ impl Observer {
 
     /// The kernel's diagnostics alone say how sockets are that were there already.
     pub(super) fn ask_for_sockets(&self, seam: &Seam) {
-        for root in self.correlator.found_trees() {
+        for root in self.correlator.preexisting_trees() {
             // Without room they are asked about a little later.
             let _ = seam.offer(&ToAgent::Sockets { root }, &[]);
         }

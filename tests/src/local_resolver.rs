@@ -40,7 +40,7 @@ impl Lab {
     /// # Panics
     /// When it does not answer.
     pub fn dnsmasq(&self, cache_size: u32, forks: bool) -> Result<Dnsmasq> {
-        let address = self.net.stub();
+        let address = self.net.local_resolver();
         let mut command = Command::new("dnsmasq");
         command.args(["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
         command.args(["--user=root", "--pid-file", "--neg-ttl=60"]);
