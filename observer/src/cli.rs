@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use args::{Args, Command, WatchArgs};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
+use model::id::Pid;
 use model::redact;
 use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
@@ -190,7 +191,7 @@ fn watch(args: WatchArgs, common: Common) -> Request {
     Request::Watch(WatchOptions {
         duration: args.duration,
         record: args.record,
-        pids: args.pid,
+        pids: args.pid.into_iter().map(Pid).collect(),
         all_go: args.all_go,
         output: match args.output {
             None => WatchOutput::Auto,

@@ -16,12 +16,13 @@ pub(crate) use socket::Seam;
 
 use crate::cli::options::RunReport;
 use crate::kernel::Probes;
+use model::id::{Pid, TreeId};
 
 /// What the worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// `run`: the pid that CMD will have; `None` with `watch`
-    pub child: Option<u32>,
+    pub child: Option<Pid>,
     /// CMD and its arguments as typed
     pub argv: Vec<String>,
     /// `run`: of CMD's environment, what settings of go come from: `NAME=value`, NUL behind each
@@ -128,7 +129,7 @@ pub(crate) enum ToWorker {
     /// A process that is to be followed when its program is understood; with that
     Candidate {
         /// The process
-        pid: u32,
+        pid: Pid,
         /// Its program
         file: FileId,
         /// Where that is
@@ -141,7 +142,7 @@ pub(crate) enum ToWorker {
     /// What a process is; with its program, and its environment where that could be opened
     Facts {
         /// The process
-        pid: u32,
+        pid: Pid,
         /// Its program
         file: FileId,
         /// Path of its program
@@ -158,7 +159,7 @@ pub(crate) enum ToWorker {
     /// The process has gone, or may not be looked at
     NoFacts {
         /// The process
-        pid: u32,
+        pid: Pid,
     },
     /// A binary is probed, or why it is not
     Probed {
@@ -182,7 +183,7 @@ pub(crate) enum ToWorker {
     /// Threads of such processes wait for these
     PreexistingLocks {
         /// Their tree
-        root: u32,
+        root: TreeId,
         /// When they were looked at, `CLOCK_MONOTONIC`, nanoseconds
         at_ns: u64,
         /// The waits
@@ -203,9 +204,9 @@ pub(crate) enum ToWorker {
     /// Such a process has ended unseen, or is followed as what it is
     PreexistingGone {
         /// Its tree
-        root: u32,
+        root: TreeId,
         /// The process
-        pid: u32,
+        pid: Pid,
     },
     /// Whether one of the processes reads the terminal
     Terminal {
@@ -231,17 +232,17 @@ pub(crate) enum ToAgent {
     /// What is this process?
     Inspect {
         /// The process
-        pid: u32,
+        pid: Pid,
     },
     /// Which program is it? Answered by a [`ToWorker::Binary`] when the agent has not sent that yet
     Program {
         /// The process
-        pid: u32,
+        pid: Pid,
     },
     /// Does one of these processes read the terminal?
     Terminal {
         /// The processes
-        pids: Vec<u32>,
+        pids: Vec<Pid>,
     },
     /// Probe a binary that the agent sent
     Probe {
@@ -258,19 +259,19 @@ pub(crate) enum ToAgent {
     /// A process asked a name server: which local stub resolvers are there, where it is?
     LocalResolvers {
         /// The process
-        pid: u32,
+        pid: Pid,
     },
     /// A candidate's program
     Judged {
         /// The process
-        pid: u32,
+        pid: Pid,
         /// Why it is not to be followed; `None`: it is
         why: Option<String>,
     },
     /// A process of nobody's runs a program that is not known yet
     Unjudged {
         /// The process
-        pid: u32,
+        pid: Pid,
         /// Device of the program, as in the kernel's `s_dev`
         dev: u32,
         /// Its inode
@@ -279,12 +280,12 @@ pub(crate) enum ToAgent {
     /// How are the sockets of a tree that ran already?
     Sockets {
         /// The tree
-        root: u32,
+        root: TreeId,
     },
     /// It is no go command: follow it no longer
     Unfollow {
         /// Root of its tree
-        pid: u32,
+        pid: Pid,
     },
     /// Everything asked for is attached and every output is open: CMD may begin
     Ready,

@@ -122,7 +122,7 @@ mod linux {
             nix::unistd::tcgetpgrp(std::io::stdin()).map_or(true, |group| group == nix::unistd::getpgrp())
         });
         let options = RunOptions { command: command.to_vec(), ..RunOptions::default() };
-        let me = invoker::find(&Live, std::process::id());
+        let me = invoker::find(&Live, model::id::Pid(std::process::id()));
         let attach = Blind { mode: mode.into() };
         execute(&options, &me, &attach, &mut |_, what, hint| println!("say {what} | {hint}"))
     }
@@ -359,7 +359,7 @@ mod linux {
         let mut progress = Progress::new(tty()).expect("a terminal");
         let mut later = Instant::now();
         progress.tick_at(later, "too early", &[]);
-        let mut tick = |progress: &mut Progress, text: &str, pids: &[u32]| {
+        let mut tick = |progress: &mut Progress, text: &str, pids: &[model::id::Pid]| {
             later += Duration::from_secs(2);
             progress.tick_at(later, text, pids);
         };
@@ -378,7 +378,7 @@ mod linux {
             call.starts_with(&format!("{} 0x0 ", libc::SYS_read))
         };
         eventually("cat reads the terminal", reading);
-        tick(&mut progress, "during a query", &[reader.id()]);
+        tick(&mut progress, "during a query", &[model::id::Pid(reader.id())]);
         let _ = reader.kill();
         let _ = reader.wait();
         tick(

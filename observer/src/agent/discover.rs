@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::files;
 use crate::run::procfs::{Account, Live, Machine as _};
 use crate::seam::FileId;
+use model::id::Pid;
 
 /// How long is searched.
 const TIME_MAX: Duration = Duration::from_millis(300);
@@ -151,7 +152,7 @@ impl Search<'_> {
             if std::fs::read_link(of.join("exe")).is_ok_and(|exe| is_go(&exe)) {
                 self.open((0, 0), of.join("exe"));
             }
-            let Some(status) = Live.status(pid) else { continue };
+            let Some(status) = Live.status(Pid(pid)) else { continue };
             let files = files::namespace_of(&pid.to_string());
             let root = if files == own_files { PathBuf::from("/") } else { of.join("root") };
             // Not the effective one: of a program that is somebody else's by its set-user-ID bit the

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::run::regular;
 use crate::seam::{FileId, ToWorker};
+use model::id::Pid;
 
 /// `/proc/PID/cgroup` is a line a hierarchy.
 const CGROUP_MAX: usize = 4096;
@@ -46,7 +47,7 @@ pub(super) fn with_rights<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T 
 
 /// Everything about a process that `/proc` has; `None` when it has gone. `private` is a mount
 /// namespace that differs from ours in one file that no setting of go is in.
-pub(super) fn facts(pid: u32, private: Option<&Path>) -> Option<Facts> {
+pub(super) fn facts(pid: Pid, private: Option<&Path>) -> Option<Facts> {
     let of = |name: &str| format!("/proc/{pid}/{name}");
     let link = |name: &str| std::fs::read_link(of(name)).ok().map(|path| path.to_string_lossy().into_owned());
     let (program, id) = regular(Path::new(&of("exe")))?;
@@ -68,14 +69,14 @@ pub(super) fn facts(pid: u32, private: Option<&Path>) -> Option<Facts> {
 }
 
 /// How many CPUs a process may use.
-pub(super) fn cpus(pid: u32) -> Option<u32> {
+pub(super) fn cpus(pid: Pid) -> Option<u32> {
     use nix::sched::{CpuSet, sched_getaffinity};
-    let set = sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed())).ok()?;
+    let set = sched_getaffinity(nix::unistd::Pid::from_raw(pid.0.cast_signed())).ok()?;
     Some((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count() as u32)
 }
 
 /// The program of a process alone, and its path: what is needed at once.
-pub(super) fn program(pid: u32) -> Option<(File, FileId, String)> {
+pub(super) fn program(pid: Pid) -> Option<(File, FileId, String)> {
     let exe = format!("/proc/{pid}/exe");
     let (file, id) = regular(Path::new(&exe))?;
     let path = std::fs::read_link(exe).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();

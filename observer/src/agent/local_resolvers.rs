@@ -1,6 +1,7 @@
 //! Local stub resolvers (systemd-resolved, dnsmasq, unbound): the processes that have a socket at
 //! port 53 of a network namespace. What they ask their own servers is asked on behalf of somebody.
 
+use model::id::Pid;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -35,12 +36,12 @@ pub(super) struct LocalResolvers {
     spaces: HashMap<u64, HashSet<u64>>,
     searched: Option<Instant>,
     /// Processes whose namespace is looked at after the pause
-    waiting: BTreeSet<u32>,
+    waiting: BTreeSet<Pid>,
 }
 
 impl LocalResolvers {
     /// The local resolvers of this process's namespace that were not there at the last look.
-    pub(super) fn search(&mut self, pid: u32) -> Vec<LocalResolver> {
+    pub(super) fn search(&mut self, pid: Pid) -> Vec<LocalResolver> {
         let of = format!("/proc/{pid}");
         let Ok(space) = std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()) else {
             return Vec::new();
@@ -75,7 +76,7 @@ impl LocalResolvers {
     }
 
     /// A process that [`LocalResolvers::look`] was to look at during a pause that is over.
-    pub(super) fn due(&mut self) -> Option<u32> {
+    pub(super) fn due(&mut self) -> Option<Pid> {
         (!self.pauses()).then(|| self.waiting.pop_first()).flatten()
     }
 }
@@ -88,7 +89,7 @@ impl Search {
     pub(super) fn begin() -> Self {
         let search = || {
             let mut local_resolvers = LocalResolvers::default();
-            let found = local_resolvers.search(std::process::id());
+            let found = local_resolvers.search(Pid(std::process::id()));
             (local_resolvers, found)
         };
         // Without a thread nothing is known; a query makes the agent look.
@@ -144,9 +145,9 @@ fn address(text: &str) -> Option<IpAddr> {
 fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<LocalResolver> {
     let mut found = Vec::new();
     let mut left = DESCRIPTORS_MAX;
-    let own = std::process::id();
+    let own = Pid(std::process::id());
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid)) {
         if pid == own || found.len() >= PROCESSES_MAX {
             continue;
         }
@@ -210,7 +211,7 @@ mod tests {
     fn a_search_that_comes_during_a_pause_is_made_up_for() {
         let mut local_resolvers =
             LocalResolvers { searched: Some(Instant::now() + PAUSE), ..LocalResolvers::default() };
-        let pid = std::process::id();
+        let pid = Pid(std::process::id());
         assert_eq!(local_resolvers.search(pid).len(), 0);
         assert_eq!(local_resolvers.due(), None, "it pauses");
         local_resolvers.searched = None;
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn the_second_search_of_a_namespace_finds_nothing_new() {
         let mut local_resolvers = LocalResolvers::default();
-        let pid = std::process::id();
+        let pid = Pid(std::process::id());
         local_resolvers.search(pid);
         local_resolvers.searched = None;
         assert_eq!(local_resolvers.search(pid).len(), 0);

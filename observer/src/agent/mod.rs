@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 pub use attach::Bpf;
+use model::id::Pid;
 use model::user_error::UserError;
 use observer_common::ProgramKey;
 use pipeline::correlate::preexisting::LocalResolver;
@@ -148,7 +149,7 @@ impl Agent {
 
     /// Answers only about processes that are followed: what the worker asks for may be what a
     /// hostile byte made it ask.
-    fn inspect(&mut self, pid: u32) -> Result<()> {
+    fn inspect(&mut self, pid: Pid) -> Result<()> {
         let followed = self.kernel.process(pid).is_some();
         let Some(facts) = followed.then(|| files::facts(pid, self.private.as_deref())).flatten() else {
             return self.report(&ToWorker::NoFacts { pid });
@@ -169,7 +170,7 @@ impl Agent {
     }
 
     /// The program of a process that is followed, for the worker to parse and probe.
-    fn program(&mut self, pid: u32) -> Result<()> {
+    fn program(&mut self, pid: Pid) -> Result<()> {
         let followed = self.kernel.process(pid).is_some();
         match followed.then(|| files::program(pid)).flatten() {
             Some((file, id, path)) => self.binary(id, file, path),
@@ -236,7 +237,7 @@ impl Agent {
     }
 
     /// Follows the stub resolvers that a followed process may ask.
-    fn local_resolvers_of(&mut self, pid: u32) -> Result<()> {
+    fn local_resolvers_of(&mut self, pid: Pid) -> Result<()> {
         if self.kernel.process(pid).is_none() {
             return Ok(());
         }

@@ -15,6 +15,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::makedev;
 
 use super::files::namespace_of;
+use model::id::Pid;
 
 /// Lines of a mount table that are read.
 const LINES_MAX: usize = 16_384;
@@ -53,9 +54,9 @@ pub(super) fn here() -> HashSet<u64> {
 }
 
 /// The oldest process in whose mount namespace that mount is.
-pub(super) fn process_with(id: u64) -> Option<u32> {
+pub(super) fn process_with(id: u64) -> Option<Pid> {
     let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids: Vec<u32> = pids.filter_map(|pid| pid.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<Pid> = pids.filter_map(|pid| pid.file_name().to_str()?.parse().ok().map(Pid)).collect();
     pids.sort_unstable();
     let mut seen = HashSet::new();
     pids.into_iter().take(PROCESSES_MAX).find(|pid| {

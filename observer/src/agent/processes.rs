@@ -1,6 +1,7 @@
 //! What `/proc` has of processes: which there are, how they hang together, what their threads do and
 //! wait for, which sockets they have. The words are the kernel's own, no process's, but for the name.
 
+use model::id::{Pid, Tid};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
@@ -18,9 +19,9 @@ const LOCK_WAIT: &str = "locks_lock_inode_wait";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Stat {
     /// Its number
-    pub pid: u32,
+    pub pid: Pid,
     /// Its parent
-    pub ppid: u32,
+    pub ppid: Pid,
     /// The kernel's name of it
     pub comm: String,
     state: char,
@@ -39,8 +40,8 @@ impl Stat {
         let (pid, comm) = head.split_once(" (")?;
         let words: Vec<&str> = rest.split_ascii_whitespace().collect();
         Some(Self {
-            pid: pid.parse().ok()?,
-            ppid: words.get(1)?.parse().ok()?,
+            pid: Pid(pid.parse().ok()?),
+            ppid: Pid(words.get(1)?.parse().ok()?),
             comm: comm.to_owned(),
             state: words.first()?.chars().next()?,
             started: words.get(19)?.parse().ok()?,
@@ -48,7 +49,7 @@ impl Stat {
     }
 
     /// Of that process.
-    pub(super) fn of_process(pid: u32) -> Option<Self> {
+    pub(super) fn of_process(pid: Pid) -> Option<Self> {
         Self::of(&format!("/proc/{pid}/stat"))
     }
 
@@ -66,14 +67,14 @@ impl Stat {
 /// Every process there is.
 pub(super) fn processes() -> Vec<Stat> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid));
     pids.filter_map(Stat::of_process).filter(|stat| !stat.gone()).collect()
 }
 
 /// A process and everything below it, itself first.
-pub(super) fn tree(of: u32, processes: &[Stat]) -> Vec<&Stat> {
+pub(super) fn tree(of: Pid, processes: &[Stat]) -> Vec<&Stat> {
     let mut found: Vec<&Stat> = processes.iter().filter(|stat| stat.pid == of).collect();
-    let mut known: HashSet<u32> = HashSet::from([of]);
+    let mut known: HashSet<Pid> = HashSet::from([of]);
     let mut next = 0;
     while let Some(parent) = found.get(next).map(|stat| stat.pid) {
         found.extend(processes.iter().filter(|stat| stat.ppid == parent && known.insert(stat.pid)));
@@ -83,8 +84,8 @@ pub(super) fn tree(of: u32, processes: &[Stat]) -> Vec<&Stat> {
 }
 
 /// Processes that `wanted` says of and that have no such process above them.
-pub(super) fn topmost(processes: &[Stat], wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
-    let by_pid: HashMap<u32, &Stat> = processes.iter().map(|stat| (stat.pid, stat)).collect();
+pub(super) fn topmost(processes: &[Stat], wanted: impl Fn(&Stat) -> bool) -> Vec<Pid> {
+    let by_pid: HashMap<Pid, &Stat> = processes.iter().map(|stat| (stat.pid, stat)).collect();
     let above = |stat: &Stat| {
         let mut seen = HashSet::new();
         let mut at = by_pid.get(&stat.ppid);
@@ -116,7 +117,7 @@ pub(super) fn age(started: u64) -> Option<u64> {
 }
 
 /// What a process's threads do.
-pub(super) fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
+pub(super) fn threads(pid: Pid) -> BTreeMap<Tid, ThreadState> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let stats = entries.filter_map(|entry| Stat::of(entry.path().join("stat").to_str()?));
     let state = |stat: &Stat| match stat.state {
@@ -125,11 +126,11 @@ pub(super) fn threads(pid: u32) -> BTreeMap<u32, ThreadState> {
         'D' => ThreadState::Disk,
         _ => ThreadState::Asleep,
     };
-    stats.filter(|stat| !stat.gone()).map(|stat| (stat.pid, state(&stat))).collect()
+    stats.filter(|stat| !stat.gone()).map(|stat| (Tid(stat.pid.0), state(&stat))).collect()
 }
 
 /// The file lock that a thread sleeps in.
-pub(super) fn lock_of(pid: u32, tid: u32) -> Option<PreexistingLock> {
+pub(super) fn lock_of(pid: Pid, tid: Tid) -> Option<PreexistingLock> {
     let sleeps_in = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).ok()?;
     if sleeps_in != LOCK_WAIT {
         return None;
@@ -141,10 +142,10 @@ pub(super) fn lock_of(pid: u32, tid: u32) -> Option<PreexistingLock> {
 }
 
 /// The file of a line about a process that waits: `1: -> FLOCK  ADVISORY  WRITE 88 fe:01:131 0 EOF`
-fn waits(line: &str, waiter: u32) -> Option<(u32, u64)> {
+fn waits(line: &str, waiter: Pid) -> Option<(u32, u64)> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let [_, "->", "FLOCK", _, _, pid, file, ..] = words[..] else { return None };
-    if pid.parse() != Ok(waiter) {
+    if pid.parse() != Ok(waiter.0) {
         return None;
     }
     let mut parts = file.split(':');
@@ -154,7 +155,7 @@ fn waits(line: &str, waiter: u32) -> Option<(u32, u64)> {
 }
 
 /// The inodes of a process's sockets, and their descriptors.
-pub(super) fn descriptors(pid: u32) -> Vec<(u32, i32)> {
+pub(super) fn descriptors(pid: Pid) -> Vec<(u32, i32)> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let socket = |entry: std::fs::DirEntry| {
         let link = std::fs::read_link(entry.path()).ok()?;
@@ -165,7 +166,7 @@ pub(super) fn descriptors(pid: u32) -> Vec<(u32, i32)> {
 }
 
 /// A process's network namespace.
-pub(super) fn space(pid: u32) -> Option<u64> {
+pub(super) fn space(pid: Pid) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|space| space.ino())
 }
@@ -174,7 +175,7 @@ pub(super) fn space(pid: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn stat(pid: u32, ppid: u32, comm: &str) -> Stat {
+    fn stat(pid: Pid, ppid: Pid, comm: &str) -> Stat {
         Stat { pid, ppid, comm: comm.to_owned(), state: 'S', started: 0 }
     }
 
@@ -182,39 +183,44 @@ mod tests {
     fn a_name_with_brackets_is_read() {
         let line = format!("77 (a) b (c)) D 5 {}123 0", "0 ".repeat(17));
         let stat = Stat::parse(&line).unwrap();
-        assert_eq!((stat.pid, stat.ppid, stat.state, stat.started), (77, 5, 'D', 123));
+        assert_eq!((stat.pid, stat.ppid, stat.state, stat.started), (Pid(77), Pid(5), 'D', 123));
         assert_eq!(stat.comm, "a) b (c)");
         assert_eq!(Stat::parse("77 (go) S 5 0"), None);
     }
 
     #[test]
     fn a_go_command_below_another_is_no_topmost_one() {
-        let all =
-            [stat(1, 0, "init"), stat(5, 1, "go"), stat(6, 5, "sh"), stat(7, 6, "go"), stat(8, 1, "go")];
-        assert_eq!(topmost(&all, Stat::is_go), [5, 8]);
-        let pids: Vec<u32> = tree(5, &all).iter().map(|stat| stat.pid).collect();
-        assert_eq!(pids, [5, 6, 7]);
+        let all = [
+            stat(Pid(1), Pid(0), "init"),
+            stat(Pid(5), Pid(1), "go"),
+            stat(Pid(6), Pid(5), "sh"),
+            stat(Pid(7), Pid(6), "go"),
+            stat(Pid(8), Pid(1), "go"),
+        ];
+        assert_eq!(topmost(&all, Stat::is_go), [5, 8].map(Pid));
+        let pids: Vec<Pid> = tree(Pid(5), &all).iter().map(|stat| stat.pid).collect();
+        assert_eq!(pids, [5, 6, 7].map(Pid));
     }
 
     #[test]
     fn processes_that_are_each_others_parents_end_the_search() {
-        let all = [stat(5, 6, "a"), stat(6, 5, "b")];
+        let all = [stat(Pid(5), Pid(6), "a"), stat(Pid(6), Pid(5), "b")];
         assert_eq!(topmost(&all, Stat::is_go).len(), 0);
-        assert_eq!(tree(5, &all).len(), 2);
+        assert_eq!(tree(Pid(5), &all).len(), 2);
     }
 
     #[test]
     fn the_file_that_is_waited_for_is_found_and_the_holders_line_is_not_taken() {
         let line = "1: -> FLOCK  ADVISORY  WRITE 88 fe:01:131 0 EOF";
-        assert_eq!(waits(line, 88), Some((0xfe << 20 | 1, 131)));
-        assert_eq!(waits(line, 89), None);
-        assert_eq!(waits("1: FLOCK  ADVISORY  WRITE 88 fe:01:131 0 EOF", 88), None);
-        assert_eq!(waits("nonsense", 88), None);
+        assert_eq!(waits(line, Pid(88)), Some((0xfe << 20 | 1, 131)));
+        assert_eq!(waits(line, Pid(89)), None);
+        assert_eq!(waits("1: FLOCK  ADVISORY  WRITE 88 fe:01:131 0 EOF", Pid(88)), None);
+        assert_eq!(waits("nonsense", Pid(88)), None);
     }
 
     #[test]
     fn this_process_is_there_with_its_threads_and_age() {
-        let own = processes().into_iter().find(|stat| stat.pid == std::process::id()).unwrap();
+        let own = processes().into_iter().find(|stat| stat.pid == Pid(std::process::id())).unwrap();
         assert!(threads(own.pid).values().any(|state| *state == ThreadState::Running));
         assert!(age(own.started).is_some_and(|age| age < 3600 * 1_000_000_000));
     }

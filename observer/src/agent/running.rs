@@ -18,6 +18,7 @@ use super::{Agent, quota, sockdiag};
 use crate::kernel::{PreexistingTask, monotonic_ns};
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::ToWorker;
+use model::id::{Pid, TreeId};
 
 /// Trees that are entered; the kernel side's maps have room for as many processes.
 const TREES_MAX: usize = 1024;
@@ -34,12 +35,12 @@ const ROUNDS: usize = 3;
 
 /// A tree that ran already.
 struct Tree {
-    top: u32,
+    top: Pid,
     /// Whose it is
     uid: u32,
     /// When its processes were entered, nanoseconds
     since_ns: u64,
-    pids: Vec<u32>,
+    pids: Vec<Pid>,
     /// Cookies of its sockets, and the connections' numbers
     sockets: HashMap<u64, u64>,
 }
@@ -47,7 +48,7 @@ struct Tree {
 /// Every tree that ran already and has not been forgotten.
 #[derive(Default)]
 pub(super) struct Running {
-    trees: HashMap<u32, Tree>,
+    trees: HashMap<TreeId, Tree>,
     /// Trees so far
     count: u32,
     /// Connections so far
@@ -59,8 +60,8 @@ pub(super) struct Running {
 impl Agent {
     /// Follows a process that runs, with all that it has started. It is said to the worker before
     /// anything can be reported of it.
-    pub(super) fn follow_running(&mut self, top: u32) -> Result<()> {
-        let over: Vec<u32> =
+    pub(super) fn follow_running(&mut self, top: Pid) -> Result<()> {
+        let over: Vec<TreeId> =
             self.running.trees.keys().copied().filter(|root| !self.kernel.has_tree(*root)).collect();
         over.into_iter().for_each(|root| self.forget_running(root));
         if self.kernel.process(top).is_some() {
@@ -70,7 +71,7 @@ impl Agent {
         if !quota::has_room(self.running.trees.values().map(|tree| tree.uid), uid, TREES_MAX) {
             return self.report(&ToWorker::Overlooked { processes: 1 });
         }
-        let root = PREEXISTING_TREES + self.running.count % (PREEXISTING_TREES - 1);
+        let root = TreeId(PREEXISTING_TREES + self.running.count % (PREEXISTING_TREES - 1));
         self.running.count += 1;
         let since_ns = monotonic_ns();
         self.kernel.begin_tree(root, top, since_ns)?;
@@ -114,7 +115,7 @@ impl Agent {
     /// Enters one process and its threads; false when the kernel side has seen its beginning.
     fn enter(
         &mut self,
-        root: u32,
+        root: TreeId,
         topmost: bool,
         since_ns: u64,
         stat: &Stat,
@@ -158,7 +159,7 @@ impl Agent {
     }
 
     /// Gives the sockets of a tree their numbers; those that are closed meanwhile are forgotten.
-    fn enter_sockets(&mut self, root: u32, of: &mut Tree) {
+    fn enter_sockets(&mut self, root: TreeId, of: &mut Tree) {
         for (owner, socket) in self.sockets_of(of) {
             let udp = socket.udp;
             if udp && socket.remote.port() != 53 {
@@ -168,8 +169,14 @@ impl Agent {
             // The kernel side makes numbers of time and CPU; there is no CPU 1023 but here.
             let conn = if udp { 0 } else { (of.since_ns - self.running.connections) << 10 | 0x3ff };
             let (pid, fd) = owner;
-            let entry =
-                Entry { conn, process_ns: of.since_ns, pid, root, fd, state: u32::from(socket.state) };
+            let entry = Entry {
+                conn,
+                process_ns: of.since_ns,
+                pid: pid.0,
+                root: root.0,
+                fd,
+                state: u32::from(socket.state),
+            };
             let entered = if udp {
                 self.kernel.preexisting_socket(socket.cookie, &entry)
             } else {
@@ -184,14 +191,14 @@ impl Agent {
     /// The sockets of a tree as the kernel has them now, each with one of its places.
     fn sockets_of(&self, of: &Tree) -> Vec<(Place, sockdiag::Socket)> {
         // Processes of one tree may be in several network namespaces.
-        let mut spaces: HashMap<u64, (u32, HashMap<u32, Place>)> = HashMap::new();
+        let mut spaces: HashMap<u64, (Pid, HashMap<u32, Place>)> = HashMap::new();
         for pid in &of.pids {
             let Some(space) = space(*pid) else { continue };
             let (_, places) = spaces.entry(space).or_insert_with(|| (*pid, HashMap::new()));
             places.extend(descriptors(*pid).into_iter().map(|(inode, fd)| (inode, (*pid, fd))));
         }
         let asked = spaces.into_values().filter(|(_, places)| !places.is_empty());
-        let answer = |(pid, places): (u32, HashMap<u32, Place>)| {
+        let answer = |(pid, places): (Pid, HashMap<u32, Place>)| {
             sockdiag::of(pid, &places).unwrap_or_else(|error| {
                 if !self.running.complained.replace(true) {
                     crate::say::with_hint(
@@ -206,7 +213,7 @@ impl Agent {
     }
 
     /// Shows how the sockets are that were there already.
-    pub(super) fn emit_sockets(&mut self, root: u32) -> Result<()> {
+    pub(super) fn emit_sockets(&mut self, root: TreeId) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
         let at_ns = monotonic_ns();
         let mut sockets = Vec::new();
@@ -229,14 +236,14 @@ impl Agent {
     }
 
     /// Processes that ended while they were entered, so that nothing reported their end.
-    fn ended_unseen(&mut self, root: u32) -> Result<()> {
+    fn ended_unseen(&mut self, root: TreeId) -> Result<()> {
         let Some(of) = self.running.trees.get(&root) else { return Ok(()) };
-        let gone = |pid: &u32| Stat::of_process(*pid).is_none_or(|stat| stat.gone());
-        let (gone, alive): (Vec<u32>, Vec<u32>) = of.pids.iter().copied().partition(gone);
+        let gone = |pid: &Pid| Stat::of_process(*pid).is_none_or(|stat| stat.gone());
+        let (gone, alive): (Vec<Pid>, Vec<Pid>) = of.pids.iter().copied().partition(gone);
         let top_gone = gone.contains(&of.top);
         for pid in gone {
             // The kernel side has reported the end of one that it does not know any more.
-            if self.kernel.process(pid).is_some_and(|process| process.root == root) {
+            if self.kernel.process(pid).is_some_and(|process| process.root == root.0) {
                 self.kernel.leave(pid);
                 self.report(&ToWorker::PreexistingGone { root, pid })?;
             }
@@ -251,7 +258,7 @@ impl Agent {
     }
 
     /// Nothing more is to be reported of a tree that ran already.
-    pub(super) fn forget_running(&mut self, root: u32) {
+    pub(super) fn forget_running(&mut self, root: TreeId) {
         if let Some(of) = self.running.trees.remove(&root) {
             of.sockets.keys().for_each(|cookie| self.kernel.forget_socket(*cookie));
         }
@@ -259,9 +266,9 @@ impl Agent {
 }
 
 /// A process and a descriptor of its.
-type Place = (u32, i32);
+type Place = (Pid, i32);
 
-fn preexisting(root: u32, topmost: bool, at_ns: u64, stat: &Stat) -> PreexistingProcess {
+fn preexisting(root: TreeId, topmost: bool, at_ns: u64, stat: &Stat) -> PreexistingProcess {
     let mut args = std::fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();
     let len = args.len();
     args.truncate(ARGS_MAX);

@@ -2,6 +2,7 @@
 //! `include/uapi/linux`). In: a process, whose network namespace is asked, and the inodes of
 //! sockets; out: those sockets that are connected, or are connecting. The answers are the kernel's own words, no process's.
 
+use model::id::Pid;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -56,7 +57,7 @@ pub(super) struct Socket {
 }
 
 /// The sockets with these inodes in the network namespace of that process.
-pub(super) fn of<T: Copy + Send + Sync>(pid: u32, inodes: &HashMap<u32, T>) -> io::Result<Vec<(T, Socket)>> {
+pub(super) fn of<T: Copy + Send + Sync>(pid: Pid, inodes: &HashMap<u32, T>) -> io::Result<Vec<(T, Socket)>> {
     let space = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
     // The namespace is the thread's, and ends with it.
     std::thread::scope(|scope| {
@@ -223,14 +224,14 @@ mod tests {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         udp.connect("127.0.0.1:53").unwrap();
         let wanted = HashMap::from([(inode(stream.as_raw_fd()), 'a'), (inode(udp.as_raw_fd()), 'b')]);
-        let mut found = of(std::process::id(), &wanted).unwrap();
+        let mut found = of(Pid(std::process::id()), &wanted).unwrap();
         found.sort_by_key(|(whose, _)| *whose);
         let [('a', tcp), ('b', udp)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((tcp.remote, tcp.udp, u32::from(tcp.state)), (address, false, ESTABLISHED));
         assert_eq!((tcp.tcp.bytes_sent, tcp.tcp.bytes_received), (Some(5), Some(0)));
         assert_eq!((udp.remote.port(), udp.udp), (53, true));
         assert_ne!(tcp.cookie, udp.cookie);
-        assert_eq!(of(std::process::id(), &wanted).unwrap().len(), 2, "the same once more");
+        assert_eq!(of(Pid(std::process::id()), &wanted).unwrap().len(), 2, "the same once more");
     }
 
     #[test]

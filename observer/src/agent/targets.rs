@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use model::id::Pid;
 use model::user_error::UserError;
 use observer_common::ProgramKey;
 
@@ -26,11 +27,11 @@ const RETRY_AFTER_NS: u64 = 10_000_000_000;
 #[derive(Default)]
 pub(super) struct Targets {
     /// `--pid`, and when each began
-    pids: Vec<(u32, u64)>,
+    pids: Vec<(Pid, u64)>,
     /// `--all-go`: whose programs
     all_go: Option<u32>,
     /// Processes about whose program the worker is asked: that, and how the kernel numbers it
-    candidates: HashMap<u32, (FileId, Option<ProgramKey>)>,
+    candidates: HashMap<Pid, (FileId, Option<ProgramKey>)>,
     /// Processes that ran already and are still to be followed, or offered to the worker
     next: VecDeque<Next>,
 }
@@ -38,15 +39,15 @@ pub(super) struct Targets {
 /// What is to be done with a process that runs already.
 enum Next {
     /// It is followed with all that it has started
-    Follow(u32),
+    Follow(Pid),
     /// The worker is asked about its program
-    Offer(u32),
+    Offer(Pid),
 }
 
 impl Targets {
     /// Refuses processes that do not exist.
-    pub(super) fn new(pids: &[u32], all_go: Option<u32>) -> Result<Self, UserError> {
-        let begun = |pid: &u32| {
+    pub(super) fn new(pids: &[Pid], all_go: Option<u32>) -> Result<Self, UserError> {
+        let begun = |pid: &Pid| {
             Stat::of_process(*pid).filter(|stat| !stat.gone()).map(|stat| (*pid, stat.started)).ok_or_else(
                 || {
                     let hint = "`pgrep -ax go` lists go commands that run";
@@ -59,9 +60,9 @@ impl Targets {
     }
 
     /// With `--all-go`: the process is that user's.
-    fn is_theirs(&self, pid: u32) -> bool {
+    fn is_theirs(&self, pid: Pid) -> bool {
         let whose = || Live.status(pid).map(|status| status.uid);
-        self.all_go.is_some() && pid != std::process::id() && whose() == self.all_go
+        self.all_go.is_some() && pid != Pid(std::process::id()) && whose() == self.all_go
     }
 
     /// Whether go commands are followed wherever they run.
@@ -90,7 +91,7 @@ impl Agent {
     /// Finds what runs already, when everything that was found is probed.
     pub(super) fn find_targets(&mut self) {
         if !self.targets.every_go() {
-            let same = |(pid, started): &(u32, u64)| {
+            let same = |(pid, started): &(Pid, u64)| {
                 Stat::of_process(*pid).is_some_and(|stat| stat.started == *started)
             };
             let Targets { pids, next, .. } = &mut self.targets;
@@ -128,7 +129,7 @@ impl Agent {
     }
 
     /// With `--all-go`, a process of that user runs a program that nobody has looked at.
-    pub(super) fn inspect_program(&mut self, pid: u32, program: ProgramKey) -> Result<()> {
+    pub(super) fn inspect_program(&mut self, pid: Pid, program: ProgramKey) -> Result<()> {
         if self.targets.is_theirs(pid) && self.kernel.process(pid).is_none() {
             self.offer(pid, Some(program), true)
         } else {
@@ -137,7 +138,7 @@ impl Agent {
     }
 
     /// Sends the worker a process's program, to be `judged` or just to be probed.
-    fn offer(&mut self, pid: u32, program: Option<ProgramKey>, judged: bool) -> Result<()> {
+    fn offer(&mut self, pid: Pid, program: Option<ProgramKey>, judged: bool) -> Result<()> {
         let link = format!("/proc/{pid}/exe");
         let Some((file, id)) = files::regular(Path::new(&link)) else { return Ok(()) };
         let path = std::fs::read_link(&link).unwrap_or_default().to_string_lossy().into_owned();
@@ -163,7 +164,7 @@ impl Agent {
 
     /// The worker has looked at a program: why it is not to be followed, if it is not. What is to
     /// be said of a process that was named.
-    pub(super) fn judged(&mut self, pid: u32, why: Option<String>) -> Result<Option<UserError>> {
+    pub(super) fn judged(&mut self, pid: Pid, why: Option<String>) -> Result<Option<UserError>> {
         let Some((file, program)) = self.targets.candidates.remove(&pid) else { return Ok(None) };
         if !self.targets.every_go() {
             let hint = "name the pid of a go command, or of a Go program that speaks TLS";
@@ -191,11 +192,11 @@ fn numbered(file: FileId) -> ProgramKey {
 }
 
 /// A descriptor that is readable when the process has ended.
-pub(super) fn ended(pid: u32) -> Result<OwnedFd> {
+pub(super) fn ended(pid: Pid) -> Result<OwnedFd> {
     #[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper")]
     // SAFETY: two numbers in; the result is a new descriptor.
     let fd = unsafe {
-        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid.0, 0);
         (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
     };
     fd.with_context(|| format!("cannot wait for process {pid}"))

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use model::id::Pid;
 use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,7 +38,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let set = ending::signals();
     set.thread_block()?;
     let signals = ending::descriptor(&set)?;
-    let invoker = invoker::find(&Live, std::process::id());
+    let invoker = invoker::find(&Live, Pid(std::process::id()));
     let all_go = options.all_go.then_some(invoker.uid);
     let targets = Targets::new(&options.pids, all_go)?;
     let ends = targets.ends()?;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::id::Pid;
 use model::remedy::Remedies;
 use serde::{Deserialize, Serialize};
 use stats::gate::{FailOn, Floors};
@@ -54,7 +55,7 @@ pub struct WatchOptions {
     /// Binaries that were never seen wait until they are attached to
     pub hold_exec: bool,
     /// Only these processes, with all that they start
-    pub pids: Vec<u32>,
+    pub pids: Vec<Pid>,
     /// Every Go program of the invoking user, not only go commands
     pub all_go: bool,
     /// Common flags

@@ -18,6 +18,7 @@ mod watch;
 
 use std::ffi::OsString;
 
+use model::id::Pid;
 use model::user_error::UserError;
 use output::{complain, refused, status_of, write_out};
 
@@ -81,7 +82,7 @@ fn dispatch(request: &Request, common: Common) -> i32 {
 /// Who called, before sudo.
 #[cfg(target_os = "linux")]
 fn caller() -> crate::run::Invoker {
-    crate::run::invoker::find(&crate::run::procfs::Live, std::process::id())
+    crate::run::invoker::find(&crate::run::procfs::Live, Pid(std::process::id()))
 }
 
 /// Gives up what sudo gave, for good: what needs no root reads files with the caller's rights.

@@ -47,9 +47,9 @@ impl Guardian {
     }
 
     /// A run begins in that process; it is waited for before anything is cleaned up.
-    pub(super) fn running(&mut self, pid: u32) {
+    pub(super) fn running(&mut self, pid: model::id::Pid) {
         // Without a guardian the experiment goes on as well.
-        let _ = self.pipe.write_all(&pid.cast_signed().to_ne_bytes());
+        let _ = self.pipe.write_all(&pid.0.cast_signed().to_ne_bytes());
     }
 
     /// Its process.
@@ -116,7 +116,7 @@ mod tests {
         let mut run = std::process::Command::new("sleep").arg("0.3").spawn().unwrap();
         let begun = Instant::now();
         let cleaned = ended(|mut guardian| {
-            guardian.running(run.id());
+            guardian.running(model::id::Pid(run.id()));
             drop(guardian);
             run.wait().unwrap();
         });

@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use model::id::Pid;
 use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
@@ -123,7 +124,7 @@ impl Originals {
     /// Makes every file what it was; one that has not changed is not touched, and neither is one that
     /// a process wrote to which was no run's (`stranger`): what it was is kept beside it. Goes on
     /// after a failure, and returns the first.
-    pub(super) fn put_back(&self, stranger: impl Fn(Inode) -> Option<u32>) -> Result<(), NotBack> {
+    pub(super) fn put_back(&self, stranger: impl Fn(Inode) -> Option<Pid>) -> Result<(), NotBack> {
         let mut all = Ok(());
         for original in self.0.iter().filter(|original| !original.left.get()) {
             let done = original.put_back(&stranger).map_err(|error| {
@@ -175,7 +176,7 @@ impl Original {
     }
 
     /// `Some`: it was left as somebody else has made it.
-    fn put_back(&self, stranger: impl Fn(Inode) -> Option<u32>) -> io::Result<Option<UserError>> {
+    fn put_back(&self, stranger: impl Fn(Inode) -> Option<Pid>) -> io::Result<Option<UserError>> {
         let now = self.now()?;
         match (&self.was, &now) {
             (None, None) => return Ok(None),
@@ -225,7 +226,7 @@ impl Original {
         Ok(name)
     }
 
-    fn edited(&self, pid: u32, kept: Option<PathBuf>) -> UserError {
+    fn edited(&self, pid: Pid, kept: Option<PathBuf>) -> UserError {
         let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
         let who = comm.map_or_else(|_| "another program".to_owned(), |comm| comm.trim_end().to_owned());
         let was = kept.map_or_else(

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::goenv::Source;
+use model::id::Pid;
 
 fn go(environ: &str) -> GoEnv {
     GoEnv::gather(&Source { environ: environ.as_bytes(), binary: None, cpus: None }, |_| None)
@@ -102,7 +103,7 @@ fn what_somebody_else_wrote_is_left_and_the_original_kept_beside_it() {
     fs::write(&file, "module a // edited\n").unwrap();
     fs::write(&sum, "of the run").unwrap();
     let inode = Inode::of(&fs::metadata(&file).unwrap());
-    let put_back = || originals.put_back(|written| (written == inode).then_some(u32::MAX));
+    let put_back = || originals.put_back(|written| (written == inode).then_some(Pid(u32::MAX)));
     let Err(NotBack::Edited(user_error)) = put_back() else { panic!("it was edited") };
     assert!(user_error.what.ends_with("a/go.mod during the experiment"), "{user_error:?}");
     assert_eq!(fs::read(&file).unwrap(), b"module a // edited\n");

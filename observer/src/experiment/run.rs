@@ -65,12 +65,12 @@ impl Experiment<'_> {
             |error: io::Error| UserError::new(format!("cannot start a run: {error}"), "check ulimit -a");
         let child = self.start(arm, &self.folders.base().join(REPORT), printed).map_err(cannot)?;
         if let Some(guardian) = &mut self.guardian {
-            guardian.running(child.id());
+            guardian.running(model::id::Pid(child.id()));
         }
         let status = self.wait(&child, round, arm, ran)?;
         let _user = AsUser::take(self.invoker)?;
         let report = read(&report);
-        self.writers.ran(Some(child.id()), report.as_ref().ok());
+        self.writers.ran(Some(model::id::Pid(child.id())), report.as_ref().ok());
         if round.is_none() {
             self.see_modules(arm);
         }

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
+use model::id::Pid;
 use model::report::Report;
 use nix::errno::Errno;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
@@ -22,9 +23,9 @@ pub(super) struct Writers {
     group: Option<Fanotify>,
     /// The kernel dropped events: nobody can be blamed
     lost: bool,
-    writes: HashSet<(Inode, u32)>,
+    writes: HashSet<(Inode, Pid)>,
     /// Processes of the runs
-    own: HashSet<u32>,
+    own: HashSet<Pid>,
 }
 
 impl Writers {
@@ -33,12 +34,12 @@ impl Writers {
         let first = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|ns| ns == *FIRST_PID_NAMESPACE);
         let group = first.then(|| watch(folders).ok()).flatten();
         // A fork of this process has other numbers; what it was before is still ours.
-        Self { group, own: HashSet::from([std::process::id()]), ..Self::default() }
+        Self { group, own: HashSet::from([Pid(std::process::id())]), ..Self::default() }
     }
 
     /// A run has ended that was this process, with all that its report lists; or without a report
     /// that lists everything, and then whoever wrote is one of it.
-    pub(super) fn ran(&mut self, pid: Option<u32>, report: Option<&Report>) {
+    pub(super) fn ran(&mut self, pid: Option<Pid>, report: Option<&Report>) {
         self.take();
         self.own.extend(pid);
         match report.filter(|report| report.loss.kernel_events_lost == 0) {
@@ -48,8 +49,8 @@ impl Writers {
     }
 
     /// A process that wrote to the file and was no run's.
-    pub(super) fn stranger(&self, file: Inode) -> Option<u32> {
-        let strange = |(written, pid): &&(Inode, u32)| *written == file && !self.own.contains(pid);
+    pub(super) fn stranger(&self, file: Inode) -> Option<Pid> {
+        let strange = |(written, pid): &&(Inode, Pid)| *written == file && !self.own.contains(pid);
         self.writes.iter().filter(|_| !self.lost).find(strange).map(|(_, pid)| *pid)
     }
 
@@ -72,7 +73,7 @@ impl Writers {
                             self.lost |= event.fd().is_none(); // the queue has overflown
                             continue;
                         };
-                        self.writes.insert((Inode { dev: about.st_dev, ino: about.st_ino }, pid));
+                        self.writes.insert((Inode { dev: about.st_dev, ino: about.st_ino }, Pid(pid)));
                     }
                 }
                 Err(Errno::EINTR) => {}
@@ -100,10 +101,10 @@ mod tests {
 
     use super::*;
 
-    fn written(path: &std::path::Path, by: &str) -> u32 {
+    fn written(path: &std::path::Path, by: &str) -> Pid {
         let mut child = Command::new("sh").args(["-c", by]).arg(path).spawn().unwrap();
         child.wait().unwrap();
-        child.id()
+        Pid(child.id())
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod mapped;
 mod preexisting;
 pub mod ring;
 
+use model::id::Pid;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -178,21 +179,21 @@ impl Kernel {
     }
 
     /// Follows a process that is held before its exec, and all that it starts.
-    pub fn follow_held(&mut self, pid: u32) -> Result<()> {
+    pub fn follow_held(&mut self, pid: Pid) -> Result<()> {
         let since_ns = monotonic_ns();
         let tree = Tree { since: since_ns << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
         let process = Process { root: RUN, flags: PROCESS_HELD, since_ns, threads: 1, cpu_ns: 0 };
-        let thread = Thread { root: RUN, pid, ..Thread::default() };
+        let thread = Thread { root: RUN, pid: pid.0, ..Thread::default() };
         self.put("TREES", RUN, tree.as_bytes())?;
-        self.put("THREADS", pid, thread.as_bytes())?;
-        self.put("PROCESSES", pid, process.as_bytes())
+        self.put("THREADS", pid.0, thread.as_bytes())?;
+        self.put("PROCESSES", pid.0, process.as_bytes())
     }
 
     /// Forgets a process that turned out to be no go command. Its threads' entries go when they
     /// end.
-    pub fn unfollow(&mut self, pid: u32) {
+    pub fn unfollow(&mut self, pid: Pid) {
         let root = self.process(pid).map(|process| process.root);
-        for (name, key) in [("PROCESSES", Some(pid)), ("TREES", root)] {
+        for (name, key) in [("PROCESSES", Some(pid.0)), ("TREES", root)] {
             if let (Some(map), Some(key)) = (self.ebpf.map_mut(name), key) {
                 let gone = match name {
                     "TREES" => remove::<{ size_of::<Tree>() }>(map, key),
@@ -205,30 +206,30 @@ impl Kernel {
 
     /// Follows what a local stub resolver asks. False when that process is followed already, as
     /// whatever it is, or there is no room.
-    pub fn follow_local_resolver(&mut self, pid: u32) -> bool {
+    pub fn follow_local_resolver(&mut self, pid: Pid) -> bool {
         /// `BPF_NOEXIST`: only what is not there
         const NEW: u64 = 1;
         let process = Process { root: LOCAL_RESOLVERS, since_ns: monotonic_ns(), ..Process::default() };
         let map = self.ebpf.map_mut("PROCESSES");
         let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(map).ok());
         let value: Option<[u8; size_of::<Process>()]> = process.as_bytes().try_into().ok();
-        map.zip(value).is_some_and(|(mut map, value)| map.insert(&pid, &value, NEW).is_ok())
+        map.zip(value).is_some_and(|(mut map, value)| map.insert(&pid.0, &value, NEW).is_ok())
     }
 
     /// A process that is followed as a stub resolver.
-    pub fn is_local_resolver(&self, pid: u32) -> bool {
+    pub fn is_local_resolver(&self, pid: Pid) -> bool {
         self.followed(pid).is_some_and(|process| process.root == LOCAL_RESOLVERS)
     }
 
     /// A process that is followed, stub resolvers excepted.
-    pub fn process(&self, pid: u32) -> Option<Process> {
+    pub fn process(&self, pid: Pid) -> Option<Process> {
         self.followed(pid).filter(|process| process.root != LOCAL_RESOLVERS)
     }
 
-    fn followed(&self, pid: u32) -> Option<Process> {
+    fn followed(&self, pid: Pid) -> Option<Process> {
         let map =
             BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(self.ebpf.map("PROCESSES")?).ok()?;
-        let value = map.get(&pid, 0).ok()?;
+        let value = map.get(&pid.0, 0).ok()?;
         zerocopy::FromBytes::read_from_bytes(&value).ok()
     }
 

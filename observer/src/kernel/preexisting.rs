@@ -10,16 +10,17 @@ use observer_common::{
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{Kernel, insert};
+use model::id::{Pid, Tid, TreeId};
 
 /// A thread that was there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PreexistingTask {
     /// Its tree
-    pub root: u32,
+    pub root: TreeId,
     /// Its process
-    pub pid: u32,
+    pub pid: Pid,
     /// Its number
-    pub tid: u32,
+    pub tid: Tid,
 }
 
 /// `BPF_NOEXIST`: only what is not there.
@@ -27,36 +28,36 @@ const NEW: u64 = 1;
 
 impl Kernel {
     /// Begins a tree with no thread in it yet.
-    pub fn begin_tree(&mut self, root: u32, pid: u32, now: u64) -> Result<()> {
+    pub fn begin_tree(&mut self, root: TreeId, pid: Pid, now: u64) -> Result<()> {
         let tree = Tree { since: now << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
         let map = self.ebpf.map_mut("TREES").context("the object has no map TREES")?;
-        insert::<{ size_of::<Tree>() }>(map, root, tree.as_bytes()).context("there is no room for it")
+        insert::<{ size_of::<Tree>() }>(map, root.0, tree.as_bytes()).context("there is no room for it")
     }
 
     /// Follows a process. False when it is followed already, or there is no room.
-    pub fn enter(&mut self, pid: u32, root: u32, now: u64) -> bool {
-        let process = Process { root, since_ns: now, ..Process::default() };
-        self.put_new("PROCESSES", pid.to_ne_bytes(), process.as_bytes())
+    pub fn enter(&mut self, pid: Pid, root: TreeId, now: u64) -> bool {
+        let process = Process { root: root.0, since_ns: now, ..Process::default() };
+        self.put_new("PROCESSES", pid.0.to_ne_bytes(), process.as_bytes())
     }
 
     /// Takes back what [`Kernel::enter`] did.
-    pub fn leave(&mut self, pid: u32) {
+    pub fn leave(&mut self, pid: Pid) {
         if let Some(map) = self.ebpf.map_mut("PROCESSES") {
-            let _ = super::remove::<{ size_of::<Process>() }>(map, pid); // it may have ended
+            let _ = super::remove::<{ size_of::<Process>() }>(map, pid.0); // it may have ended
         }
     }
 
     /// Whether a tree has not ended.
-    pub fn has_tree(&self, root: u32) -> bool {
+    pub fn has_tree(&self, root: TreeId) -> bool {
         let map = self.ebpf.map("TREES");
         let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Tree>()]>::try_from(map).ok());
-        map.is_some_and(|map| map.get(&root, 0).is_ok())
+        map.is_some_and(|map| map.get(&root.0, 0).is_ok())
     }
 
     /// Ends a tree that has no process.
-    pub fn forget_tree(&mut self, root: u32) {
+    pub fn forget_tree(&mut self, root: TreeId) {
         if let Some(map) = self.ebpf.map_mut("TREES") {
-            let _ = super::remove::<{ size_of::<Tree>() }>(map, root); // its last process took it along
+            let _ = super::remove::<{ size_of::<Tree>() }>(map, root.0); // its last process took it along
         }
     }
 

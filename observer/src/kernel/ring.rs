@@ -9,6 +9,7 @@ use observer_common::{DATA_MAX, Lost, RING_BYTES, Tree, TreeTimes};
 use pipeline::decode::wire;
 
 use super::monotonic_ns;
+use model::id::TreeId;
 
 /// How long a record is held back so that an earlier one of the other CPU can come in first,
 /// nanoseconds. A program takes its time stamp before it reserves its place, and may be
@@ -92,8 +93,8 @@ impl Ring {
     }
 
     /// What a tree does at this moment; `None` when it has ended.
-    pub fn tree(&self, root: u32) -> Option<Tree> {
-        let [threads, since, cpu_ns, runqueue_ns, disk_ns, idle_ns, pid] = self.trees.get(&root, 0).ok()?;
+    pub fn tree(&self, root: TreeId) -> Option<Tree> {
+        let [threads, since, cpu_ns, runqueue_ns, disk_ns, idle_ns, pid] = self.trees.get(&root.0, 0).ok()?;
         Some(Tree { threads, since, times: TreeTimes { cpu_ns, runqueue_ns, disk_ns, idle_ns }, pid })
     }
 

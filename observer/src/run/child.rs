@@ -276,8 +276,8 @@ impl HeldChild {
     }
 
     /// The child's pid; it stays the command's.
-    pub fn pid(&self) -> u32 {
-        self.pid.as_raw().unsigned_abs()
+    pub fn pid(&self) -> model::id::Pid {
+        model::id::Pid(self.pid.as_raw().unsigned_abs())
     }
 
     /// Lets the child execute its program, and waits until it has. From now on the command is

@@ -10,7 +10,7 @@ use super::super::procfs::Live;
 use super::*;
 
 fn myself() -> Invoker {
-    let mut found = invoker::find(&Live, std::process::id());
+    let mut found = invoker::find(&Live, model::id::Pid(std::process::id()));
     found.env = vec![("A".into(), "1".into()), ("EMPTY".into(), "".into())];
     found
 }

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use super::procfs::{Account, Machine, Status};
+use model::id::Pid;
 
 /// Processes on the way up that are looked at.
 const DEPTH_LIMIT: usize = 256;
@@ -61,7 +62,7 @@ impl Tool {
     }
 
     /// The tool a process runs. Its file must be root's: everyone can call a program `sudo`.
-    fn of(machine: &impl Machine, pid: u32, status: &Status) -> Option<Self> {
+    fn of(machine: &impl Machine, pid: Pid, status: &Status) -> Option<Self> {
         let name = match machine.exe(pid) {
             Some((path, 0)) => path.file_name()?.to_string_lossy().into_owned(),
             Some(_) => return None,
@@ -82,18 +83,18 @@ impl Tool {
 /// The outermost tool above us, and the processes around it.
 struct Elevation {
     tool: Tool,
-    pid: u32,
+    pid: Pid,
     /// The process that called the tool, when it still lives
     above: Option<Status>,
     /// The process the tool started
-    below: u32,
+    below: Pid,
 }
 
 /// Finds out who called process `own`.
 ///
 /// Never fails: what is not known is taken from process `own` itself and named in
 /// [`Invoker::not_restored`].
-pub fn find(machine: &impl Machine, own: u32) -> Invoker {
+pub fn find(machine: &impl Machine, own: Pid) -> Invoker {
     let (own_env, _) = parse_environ(&machine.environ(own).unwrap_or_default());
     let Some(own_status) = machine.status(own) else {
         return Invoker {
@@ -113,11 +114,11 @@ pub fn find(machine: &impl Machine, own: u32) -> Invoker {
 }
 
 /// Walks up through processes of root.
-fn outermost(machine: &impl Machine, own: u32, own_status: &Status) -> Option<Elevation> {
+fn outermost(machine: &impl Machine, own: Pid, own_status: &Status) -> Option<Elevation> {
     let mut found: Option<Elevation> = None;
     let (mut below, mut status) = (own, own_status.clone());
     for _ in 0..DEPTH_LIMIT {
-        if status.euid != 0 || status.ppid == 0 {
+        if status.euid != 0 || status.ppid == Pid(0) {
             break;
         }
         let pid = status.ppid;
@@ -128,7 +129,7 @@ fn outermost(machine: &impl Machine, own: u32, own_status: &Status) -> Option<El
                 Some(inner) if inner.pid == below && inner.tool == tool => inner.below,
                 _ => below,
             };
-            let above = Some(next.ppid).filter(|ppid| *ppid > 0).and_then(|ppid| machine.status(ppid));
+            let above = Some(next.ppid).filter(|ppid| *ppid > Pid(0)).and_then(|ppid| machine.status(ppid));
             found = Some(Elevation { tool, pid, above, below });
         }
         (below, status) = (pid, next);

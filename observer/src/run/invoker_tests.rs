@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use model::id::Pid;
 
 #[derive(Default)]
 struct Fake {
-    processes: BTreeMap<u32, (Status, &'static str, u32, Option<&'static str>)>,
+    processes: BTreeMap<Pid, (Status, &'static str, u32, Option<&'static str>)>,
     accounts: Vec<Account>,
 }
 
 impl Fake {
     /// Adds a process: pid, its parent, its user, its program, its environment.
-    fn with(mut self, pid: u32, ppid: u32, uid: u32, exe: &'static str, env: Option<&'static str>) -> Self {
+    fn with(mut self, pid: Pid, ppid: Pid, uid: u32, exe: &'static str, env: Option<&'static str>) -> Self {
         let name = exe.rsplit('/').next().unwrap_or_default().to_owned();
         let groups = if uid == 0 { vec![0] } else { vec![uid, 27] };
         let status = Status { name, ppid, uid, euid: uid, gid: uid, groups, umask: Some(0o22) };
@@ -29,13 +30,13 @@ impl Fake {
 }
 
 impl Machine for Fake {
-    fn status(&self, pid: u32) -> Option<Status> {
+    fn status(&self, pid: Pid) -> Option<Status> {
         self.processes.get(&pid).map(|found| found.0.clone())
     }
-    fn environ(&self, pid: u32) -> Option<Vec<u8>> {
+    fn environ(&self, pid: Pid) -> Option<Vec<u8>> {
         self.processes.get(&pid)?.3.map(|env| env.as_bytes().to_vec())
     }
-    fn exe(&self, pid: u32) -> Option<(PathBuf, u32)> {
+    fn exe(&self, pid: Pid) -> Option<(PathBuf, u32)> {
         let found = self.processes.get(&pid)?;
         (!found.1.is_empty()).then_some((found.1.into(), found.2))
     }
@@ -62,10 +63,10 @@ const ROOT_ENV: &str = "HOME=/root\0PATH=/sbin:/bin\0SUDO_UID=1000\0SUDO_GID=100
 #[test]
 fn the_users_environment_is_read_back_from_sudo() {
     let machine = Fake::default()
-        .with(10, 1, 1000, "/bin/bash", Some(""))
-        .with(11, 10, 0, "/usr/bin/sudo", Some(USER_ENV))
-        .with(12, 11, 0, "/usr/bin/goobserve", Some(ROOT_ENV));
-    let invoker = find(&machine, 12);
+        .with(Pid(10), Pid(1), 1000, "/bin/bash", Some(""))
+        .with(Pid(11), Pid(10), 0, "/usr/bin/sudo", Some(USER_ENV))
+        .with(Pid(12), Pid(11), 0, "/usr/bin/goobserve", Some(ROOT_ENV));
+    let invoker = find(&machine, Pid(12));
     assert_eq!((invoker.uid, invoker.gid), (1000, 1000));
     assert_eq!(invoker.groups, [1000, 27]);
     assert_eq!(invoker.var("GOPROXY").unwrap(), "https://proxy.test");
@@ -78,13 +79,13 @@ fn the_users_environment_is_read_back_from_sudo() {
 #[test]
 fn two_sudos_and_a_shell_lead_to_the_outermost() {
     let machine = Fake::default()
-        .with(10, 1, 1000, "/bin/bash", None)
-        .with(11, 10, 0, "/usr/bin/sudo", Some(USER_ENV))
-        .with(12, 11, 0, "/usr/bin/sudo", Some("MONITOR=1\0"))
-        .with(13, 12, 0, "/bin/bash", Some(ROOT_ENV))
-        .with(14, 13, 0, "/usr/bin/sudo", Some("HOME=/root\0"))
-        .with(15, 14, 0, "/usr/bin/goobserve", Some("SUDO_UID=0\0SUDO_GID=0\0"));
-    let invoker = find(&machine, 15);
+        .with(Pid(10), Pid(1), 1000, "/bin/bash", None)
+        .with(Pid(11), Pid(10), 0, "/usr/bin/sudo", Some(USER_ENV))
+        .with(Pid(12), Pid(11), 0, "/usr/bin/sudo", Some("MONITOR=1\0"))
+        .with(Pid(13), Pid(12), 0, "/bin/bash", Some(ROOT_ENV))
+        .with(Pid(14), Pid(13), 0, "/usr/bin/sudo", Some("HOME=/root\0"))
+        .with(Pid(15), Pid(14), 0, "/usr/bin/goobserve", Some("SUDO_UID=0\0SUDO_GID=0\0"));
+    let invoker = find(&machine, Pid(15));
     assert_eq!(invoker.uid, 1000);
     assert_eq!(invoker.var("HOME").unwrap(), "/home/u");
 }
@@ -92,24 +93,24 @@ fn two_sudos_and_a_shell_lead_to_the_outermost() {
 #[test]
 fn a_sudo_above_an_ordinary_user_is_none_of_ours() {
     let machine = Fake::default()
-        .with(9, 1, 0, "/usr/bin/sudo", Some("HOME=/root\0WRONG=1\0"))
-        .with(10, 9, 1000, "/bin/bash", None)
-        .with(11, 10, 0, "/usr/bin/sudo", Some(USER_ENV))
-        .with(12, 11, 0, "/usr/bin/goobserve", Some(ROOT_ENV));
-    let invoker = find(&machine, 12);
+        .with(Pid(9), Pid(1), 0, "/usr/bin/sudo", Some("HOME=/root\0WRONG=1\0"))
+        .with(Pid(10), Pid(9), 1000, "/bin/bash", None)
+        .with(Pid(11), Pid(10), 0, "/usr/bin/sudo", Some(USER_ENV))
+        .with(Pid(12), Pid(11), 0, "/usr/bin/goobserve", Some(ROOT_ENV));
+    let invoker = find(&machine, Pid(12));
     assert_eq!((invoker.uid, invoker.var("WRONG")), (1000, None));
 }
 
 #[test]
 fn without_sudo_the_caller_is_ourselves() {
-    let machine = Fake::default().with(10, 1, 0, "/bin/bash", None).with(
-        12,
-        10,
+    let machine = Fake::default().with(Pid(10), Pid(1), 0, "/bin/bash", None).with(
+        Pid(12),
+        Pid(10),
         0,
         "/usr/bin/goobserve",
         Some("A=1\0B==2\0"),
     );
-    let invoker = find(&machine, 12);
+    let invoker = find(&machine, Pid(12));
     assert_eq!(invoker.uid, 0);
     assert_eq!(invoker.env, [("A".into(), "1".into()), ("B".into(), "=2".into())]);
     assert_eq!(invoker.not_restored.len(), 0);
@@ -117,24 +118,24 @@ fn without_sudo_the_caller_is_ourselves() {
 
 #[test]
 fn a_users_program_named_sudo_is_not_believed() {
-    let machine = Fake::default().with(10, 1, 0, "/home/u/sudo", Some("EVIL=1\0")).with(
-        12,
-        10,
+    let machine = Fake::default().with(Pid(10), Pid(1), 0, "/home/u/sudo", Some("EVIL=1\0")).with(
+        Pid(12),
+        Pid(10),
         0,
         "/usr/bin/goobserve",
         Some("A=1\0"),
     );
-    assert_eq!(find(&machine, 12).var("EVIL"), None);
+    assert_eq!(find(&machine, Pid(12)).var("EVIL"), None);
 }
 
 #[test]
 fn a_caller_that_has_ended_is_known_from_sudos_word() {
     let machine = Fake::default()
         .account("u", 1000)
-        .with(1, 0, 0, "/sbin/init", None)
-        .with(11, 1, 0, "/usr/bin/sudo", Some(USER_ENV))
-        .with(12, 11, 0, "/usr/bin/goobserve", Some(ROOT_ENV));
-    let invoker = find(&machine, 12);
+        .with(Pid(1), Pid(0), 0, "/sbin/init", None)
+        .with(Pid(11), Pid(1), 0, "/usr/bin/sudo", Some(USER_ENV))
+        .with(Pid(12), Pid(11), 0, "/usr/bin/goobserve", Some(ROOT_ENV));
+    let invoker = find(&machine, Pid(12));
     assert_eq!((invoker.uid, invoker.gid, invoker.groups), (1000, 1000, vec![1000, 999]));
 }
 
@@ -142,10 +143,10 @@ fn a_caller_that_has_ended_is_known_from_sudos_word() {
 fn an_environment_that_cannot_be_read_is_named_and_the_users_own_parts_put_right() {
     let machine = Fake::default()
         .account("u", 1000)
-        .with(10, 1, 1000, "/bin/bash", None)
-        .with(11, 10, 0, "/usr/bin/sudo", None)
-        .with(12, 11, 0, "/usr/bin/goobserve", Some(ROOT_ENV));
-    let invoker = find(&machine, 12);
+        .with(Pid(10), Pid(1), 1000, "/bin/bash", None)
+        .with(Pid(11), Pid(10), 0, "/usr/bin/sudo", None)
+        .with(Pid(12), Pid(11), 0, "/usr/bin/goobserve", Some(ROOT_ENV));
+    let invoker = find(&machine, Pid(12));
     assert_eq!(invoker.var("HOME").unwrap(), "/home/u");
     assert_eq!(invoker.var("SUDO_UID"), None);
     assert!(invoker.not_restored[0].contains("GOPROXY"), "{:?}", invoker.not_restored);
@@ -155,10 +156,10 @@ fn an_environment_that_cannot_be_read_is_named_and_the_users_own_parts_put_right
 #[test]
 fn a_cut_environment_keeps_its_whole_entries_and_is_named() {
     let machine = Fake::default()
-        .with(10, 1, 1000, "/bin/bash", None)
-        .with(11, 10, 0, "/usr/bin/sudo", Some("A=1\0GOPRO"))
-        .with(12, 11, 0, "/usr/bin/goobserve", Some(ROOT_ENV));
-    let invoker = find(&machine, 12);
+        .with(Pid(10), Pid(1), 1000, "/bin/bash", None)
+        .with(Pid(11), Pid(10), 0, "/usr/bin/sudo", Some("A=1\0GOPRO"))
+        .with(Pid(12), Pid(11), 0, "/usr/bin/goobserve", Some(ROOT_ENV));
+    let invoker = find(&machine, Pid(12));
     assert_eq!(invoker.env, [("A".into(), "1".into())]);
     assert!(invoker.not_restored[0].contains("cut off after 1"), "{:?}", invoker.not_restored);
 }
@@ -170,14 +171,14 @@ fn tools_that_replaced_themselves_are_known_from_their_variables() {
         ("HOME=/root\0PKEXEC_UID=1000\0", "pkexec"),
         (ROOT_ENV, "sudo"),
     ] {
-        let machine = Fake::default().account("u", 1000).with(10, 1, 1000, "/bin/bash", None).with(
-            12,
-            10,
+        let machine = Fake::default().account("u", 1000).with(Pid(10), Pid(1), 1000, "/bin/bash", None).with(
+            Pid(12),
+            Pid(10),
             0,
             "/usr/bin/goobserve",
             Some(env),
         );
-        let invoker = find(&machine, 12);
+        let invoker = find(&machine, Pid(12));
         assert_eq!(invoker.uid, 1000, "{name}");
         assert_eq!(invoker.var("HOME").unwrap(), "/home/u");
         assert!(invoker.not_restored.iter().any(|line| line.contains(name)), "{:?}", invoker.not_restored);
@@ -186,21 +187,22 @@ fn tools_that_replaced_themselves_are_known_from_their_variables() {
 
 #[test]
 fn variables_of_a_tool_mean_nothing_to_an_ordinary_user() {
-    let machine = Fake::default().account("u", 1000).with(12, 1, 1001, "/usr/bin/goobserve", Some(ROOT_ENV));
-    let invoker = find(&machine, 12);
+    let machine =
+        Fake::default().account("u", 1000).with(Pid(12), Pid(1), 1001, "/usr/bin/goobserve", Some(ROOT_ENV));
+    let invoker = find(&machine, Pid(12));
     assert_eq!((invoker.uid, invoker.var("HOME").unwrap()), (1001, "/root".as_ref()));
 }
 
 #[test]
 fn a_ring_of_parents_ends() {
-    let machine = Fake::default().with(10, 12, 0, "/usr/bin/sudo", Some(USER_ENV)).with(
-        12,
-        10,
+    let machine = Fake::default().with(Pid(10), Pid(12), 0, "/usr/bin/sudo", Some(USER_ENV)).with(
+        Pid(12),
+        Pid(10),
         0,
         "/usr/bin/goobserve",
         Some("A=1\0"),
     );
-    assert_eq!(find(&machine, 12).uid, 0);
+    assert_eq!(find(&machine, Pid(12)).uid, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a process and an account look like. In: pids, uids. Out: values. [`Live`] asks this
 //! machine; tests bring a [`Machine`] of their own.
 
+use model::id::Pid;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read as _;
@@ -20,7 +21,7 @@ pub struct Status {
     /// The kernel's name of the task
     pub name: String,
     /// Parent; 0 when there is none in this pid namespace
-    pub ppid: u32,
+    pub ppid: Pid,
     /// Real user
     pub uid: u32,
     /// Effective user
@@ -42,7 +43,7 @@ impl Status {
         let mut uids = line("Uid")?.split_ascii_whitespace();
         Some(Self {
             name: line("Name")?.to_owned(),
-            ppid: line("PPid")?.parse().ok()?,
+            ppid: Pid(line("PPid")?.parse().ok()?),
             uid: uids.next()?.parse().ok()?,
             euid: uids.next()?.parse().ok()?,
             gid: line("Gid")?.split_ascii_whitespace().next()?.parse().ok()?,
@@ -70,11 +71,11 @@ pub struct Account {
 /// What is asked of a machine. `None`: it does not exist, or may not be seen.
 pub trait Machine {
     /// A process's status
-    fn status(&self, pid: u32) -> Option<Status>;
+    fn status(&self, pid: Pid) -> Option<Status>;
     /// Its environment, as `/proc/PID/environ` has it
-    fn environ(&self, pid: u32) -> Option<Vec<u8>>;
+    fn environ(&self, pid: Pid) -> Option<Vec<u8>>;
     /// The path of its program and the user who owns that file
-    fn exe(&self, pid: u32) -> Option<(PathBuf, u32)>;
+    fn exe(&self, pid: Pid) -> Option<(PathBuf, u32)>;
     /// The account of a user
     fn account(&self, uid: u32) -> Option<Account>;
     /// The account of a name
@@ -92,15 +93,15 @@ pub trait Machine {
 pub struct Live;
 
 impl Machine for Live {
-    fn status(&self, pid: u32) -> Option<Status> {
+    fn status(&self, pid: Pid) -> Option<Status> {
         Status::parse(&String::from_utf8_lossy(&read(&format!("/proc/{pid}/status"), STATUS_LIMIT)?))
     }
 
-    fn environ(&self, pid: u32) -> Option<Vec<u8>> {
+    fn environ(&self, pid: Pid) -> Option<Vec<u8>> {
         read(&format!("/proc/{pid}/environ"), ENVIRON_LIMIT)
     }
 
-    fn exe(&self, pid: u32) -> Option<(PathBuf, u32)> {
+    fn exe(&self, pid: Pid) -> Option<(PathBuf, u32)> {
         let link = format!("/proc/{pid}/exe");
         let owner = std::fs::metadata(&link).ok()?.uid();
         Some((std::fs::read_link(&link).ok()?, owner))
@@ -149,7 +150,7 @@ mod tests {
     fn a_status_file_is_read() {
         let text = "Name:\tbash\nUmask:\t0027\nState:\tS\nPPid:\t41\nUid:\t1000\t0\t0\t0\nGid:\t100\t0\t0\t0\nGroups:\t4 27 1000 \n";
         let status = Status::parse(text).unwrap();
-        assert_eq!((status.ppid, status.uid, status.euid, status.gid), (41, 1000, 0, 100));
+        assert_eq!((status.ppid, status.uid, status.euid, status.gid), (Pid(41), 1000, 0, 100));
         assert_eq!(status.groups, [4, 27, 1000]);
         assert_eq!(status.umask, Some(0o27));
     }
@@ -162,8 +163,8 @@ mod tests {
 
     #[test]
     fn our_own_process_can_be_seen() {
-        let own = Live.status(std::process::id()).unwrap();
+        let own = Live.status(Pid(std::process::id())).unwrap();
         assert_eq!(own.uid, Live.uid());
-        assert!(Live.exe(std::process::id()).is_some());
+        assert!(Live.exe(Pid(std::process::id())).is_some());
     }
 }

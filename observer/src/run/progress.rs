@@ -6,6 +6,7 @@
 //! password), while another process group is in the foreground (Ctrl-Z, `&`), while a process
 //! of the command reads the terminal (a prompt), while the terminal takes no output (Ctrl-S).
 
+use model::id::Pid;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -50,12 +51,12 @@ impl Progress {
 
     /// Draws `text` when a second has passed and nothing forbids it. `pids` are the processes of
     /// the command. Never fails: a line that cannot be drawn is left out.
-    pub fn tick(&mut self, text: &str, pids: &[u32]) {
+    pub fn tick(&mut self, text: &str, pids: &[Pid]) {
         self.tick_at(Instant::now(), text, pids);
     }
 
     /// [`Progress::tick`] at a moment that the caller knows.
-    pub fn tick_at(&mut self, now: Instant, text: &str, pids: &[u32]) {
+    pub fn tick_at(&mut self, now: Instant, text: &str, pids: &[Pid]) {
         if now.saturating_duration_since(self.last) < EVERY {
             return;
         }
@@ -120,7 +121,7 @@ fn line(text: &str, columns: usize) -> String {
 }
 
 /// Whether one of the processes waits in a read of a terminal.
-pub fn any_reads_terminal(pids: &[u32]) -> bool {
+pub fn any_reads_terminal(pids: &[Pid]) -> bool {
     pids.iter().take(THREADS_MAX).any(|pid| reads_terminal(Path::new("/proc"), *pid))
 }
 
@@ -128,7 +129,7 @@ pub fn any_reads_terminal(pids: &[u32]) -> bool {
 ///
 /// `/proc/PID/syscall` says it exactly, but may be shown to ancestors only (Yama); then a
 /// thread that waits where terminal reads wait, in a process whose input is a terminal, counts.
-fn reads_terminal(proc: &Path, pid: u32) -> bool {
+fn reads_terminal(proc: &Path, pid: Pid) -> bool {
     let process = proc.join(pid.to_string());
     let is_terminal = |fd: u64| {
         std::fs::read_link(process.join("fd").join(fd.to_string())).is_ok_and(|file| {
@@ -205,18 +206,18 @@ mod tests {
     #[test]
     fn only_a_read_of_a_terminal_counts() {
         let read = format!("{} 0x3 0x1 0x1", libc::SYS_read);
-        let asks = |proc: &tempfile::TempDir| reads_terminal(proc.path(), 5);
+        let asks = |proc: &tempfile::TempDir| reads_terminal(proc.path(), Pid(5));
         assert!(asks(&process("/dev/pts/4", Some(&read), "")));
         assert!(asks(&process("/dev/tty", Some(&read), "")));
         assert!(!asks(&process("/dev/null", Some(&read), "")));
         assert!(!asks(&process("/dev/pts/4", Some("running"), "wait_woken")));
-        assert!(!reads_terminal(Path::new("/nothing"), 5));
+        assert!(!reads_terminal(Path::new("/nothing"), Pid(5)));
     }
 
     #[test]
     fn where_the_system_call_is_hidden_the_place_of_waiting_counts() {
-        assert!(reads_terminal(process("/dev/pts/4", None, "wait_woken").path(), 5));
-        assert!(!reads_terminal(process("/dev/pts/4", None, "futex_wait").path(), 5));
-        assert!(!reads_terminal(process("socket:[7]", None, "wait_woken").path(), 5));
+        assert!(reads_terminal(process("/dev/pts/4", None, "wait_woken").path(), Pid(5)));
+        assert!(!reads_terminal(process("/dev/pts/4", None, "futex_wait").path(), Pid(5)));
+        assert!(!reads_terminal(process("socket:[7]", None, "wait_woken").path(), Pid(5)));
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use model::id::Pid;
 use model::remedy::{self, RESOLV_CONF, Remedies};
 use model::user_error::UserError;
 use nix::errno::Errno;
@@ -27,7 +28,7 @@ const RESOLV_CONF_MAX: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// Its pid, the user's already, before its exec
-    pub pid: u32,
+    pub pid: Pid,
     /// The program it will execute, as found in the user's PATH; perhaps relative to the working
     /// folder
     pub program: &'a Path,

@@ -253,6 +253,7 @@ mod tests {
 
     use super::*;
     use crate::seam::{ToAgent, ToWorker};
+    use model::id::Pid;
 
     /// Longer than a test takes on a busy machine.
     const LIMIT: Duration = Duration::from_secs(20);
@@ -300,17 +301,17 @@ mod tests {
                 // Now and then with a descriptor: those wait with their message.
                 let fds = [file.as_fd()];
                 let fds = if pid % 100 == 0 { &fds[..] } else { &[] };
-                agent.send(&ToWorker::NoFacts { pid }, fds).expect("sent or waiting");
-                worker.send(&ToAgent::Inspect { pid }, &[]).expect("sent or waiting");
+                agent.send(&ToWorker::NoFacts { pid: Pid(pid) }, fds).expect("sent or waiting");
+                worker.send(&ToAgent::Inspect { pid: Pid(pid) }, &[]).expect("sent or waiting");
             }
             for pid in 0..MANY {
                 let (message, descriptors) =
                     worker.receive::<ToWorker>().expect("received").expect("a message");
-                assert!(matches!(message, ToWorker::NoFacts { pid: it } if it == pid), "in order");
+                assert!(matches!(message, ToWorker::NoFacts { pid: it } if it == Pid(pid)), "in order");
                 assert_eq!(descriptors.len(), usize::from(pid % 100 == 0));
                 let _ = agent.flush();
                 let (message, _) = agent.receive::<ToAgent>().expect("received").expect("a message");
-                assert!(matches!(message, ToAgent::Inspect { pid: it } if it == pid), "in order");
+                assert!(matches!(message, ToAgent::Inspect { pid: it } if it == Pid(pid)), "in order");
                 let _ = worker.flush();
             }
             assert!(!agent.is_waiting() && !worker.is_waiting());
@@ -322,7 +323,7 @@ mod tests {
     #[test]
     fn what_can_be_left_out_leaves_room_for_what_must_arrive() {
         let (agent, worker) = Seam::pair().expect("a socket pair");
-        let offered = (0..MANY).filter(|pid| worker.offer(&ToAgent::Program { pid: *pid }, &[])).count();
+        let offered = (0..MANY).filter(|pid| worker.offer(&ToAgent::Program { pid: Pid(*pid) }, &[])).count();
         assert!(offered < MANY as usize, "it is bounded");
         worker.send(&ToAgent::Ready, &[]).expect("there is room");
         let mut received = 0;

@@ -7,6 +7,7 @@ use diagnose::Seen;
 use diagnose::live::Reporter;
 use model::State;
 use model::event::Body;
+use model::id::CommandId;
 use model::record::Ns;
 use model::waiting::Announcer;
 
@@ -35,9 +36,9 @@ impl Announcements {
         &mut self,
         state: &State,
         now: Ns,
-        asleep: impl FnOnce() -> BTreeMap<u32, Option<Ns>>,
+        asleep: impl FnOnce() -> BTreeMap<CommandId, Option<Ns>>,
         clock: impl Fn() -> Ns,
-        seen: impl Fn(u32) -> Option<Seen>,
+        seen: impl Fn(CommandId) -> Option<Seen>,
     ) -> Vec<Body> {
         self.ticks = self.ticks.wrapping_add(1);
         let waits =
@@ -61,8 +62,8 @@ impl Announcements {
         &mut self,
         state: &State,
         now: Ns,
-        asleep: &BTreeMap<u32, Option<Ns>>,
-        seen: impl Fn(u32) -> Option<Seen>,
+        asleep: &BTreeMap<CommandId, Option<Ns>>,
+        seen: impl Fn(CommandId) -> Option<Seen>,
     ) -> Vec<Body> {
         let Self { waits, stalls, .. } = self;
         let reported = stalls.due(state, now, asleep, |command| waits.since(command), seen);
@@ -70,12 +71,12 @@ impl Announcements {
     }
 
     /// The last look at that command.
-    pub(super) fn seen(&self, command: u32) -> Option<&Seen> {
+    pub(super) fn seen(&self, command: CommandId) -> Option<&Seen> {
         self.stalls.seen(command)
     }
 
     /// Why that command waits for what it waits for.
-    pub(super) fn because(&self, command: u32) -> Option<&str> {
+    pub(super) fn because(&self, command: CommandId) -> Option<&str> {
         self.stalls.because(command)
     }
 }

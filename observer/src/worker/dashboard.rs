@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use diagnose::Seen;
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
+use model::id::CommandId;
 use model::record::Ns;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Uid, User};
@@ -86,7 +87,7 @@ impl Dashboard {
     }
 
     /// The latest look at that command, as it was drawn.
-    pub(super) fn seen(&self, command: u32) -> Option<Seen> {
+    pub(super) fn seen(&self, command: CommandId) -> Option<Seen> {
         self.screen.as_ref()?.seen(command).cloned()
     }
 
@@ -102,7 +103,7 @@ impl Dashboard {
         state: &State,
         now: Ns,
         runs: bool,
-        asleep: impl FnOnce() -> BTreeMap<u32, Option<Ns>>,
+        asleep: impl FnOnce() -> BTreeMap<CommandId, Option<Ns>>,
     ) -> Action {
         if let Some(output) = &mut self.output {
             let new = output.read(self.screen.is_none());
@@ -289,7 +290,7 @@ mod tests {
         use model::record::Command;
         let mut state = State::new();
         for (id, uid) in [(1, Some(0)), (2, Some(4_000_000_001)), (3, None)] {
-            let command = Command { id, uid, ..Command::default() };
+            let command = Command { id: CommandId(id), uid, ..Command::default() };
             let body = Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() });
             state.apply(&Event { at_ns: 0, body });
         }

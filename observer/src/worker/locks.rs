@@ -1,6 +1,7 @@
 //! Who holds a file lock, and which file it is: `/proc/locks` and the waiting process's
 //! descriptors. What the user may not see stays unknown.
 
+use model::id::Pid;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
@@ -19,12 +20,12 @@ const DESCRIPTORS_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct LockTable {
     locks: Option<String>,
-    paths: HashMap<(u32, u64), Option<String>>,
+    paths: HashMap<(Pid, u64), Option<String>>,
 }
 
 impl LockTable {
     /// What is known of a lock that a process waits for.
-    pub(super) fn facts(&mut self, pid: u32, lock: &Lock) -> LockFacts {
+    pub(super) fn facts(&mut self, pid: Pid, lock: &Lock) -> LockFacts {
         let locks = self.locks.get_or_insert_with(|| {
             let mut bytes = Vec::new();
             // Without it the holder is not known.
@@ -38,18 +39,18 @@ impl LockTable {
 
 /// The process that holds it: `1: FLOCK  ADVISORY  WRITE 4121 fe:01:131 0 EOF`; those that wait
 /// have an arrow behind the number.
-fn holder(locks: &str, lock: &Lock) -> Option<u32> {
+fn holder(locks: &str, lock: &Lock) -> Option<Pid> {
     let file = format!("{:02x}:{:02x}:{}", lock.dev >> 20, lock.dev & 0xf_ffff, lock.ino);
     locks.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            [_, "FLOCK", _, _, pid, of, ..] if of == file => pid.parse().ok(),
+            [_, "FLOCK", _, _, pid, of, ..] if of == file => pid.parse().ok().map(Pid),
             _ => None,
         }
     })
 }
 
-fn path(pid: u32, ino: u64) -> Option<String> {
+fn path(pid: Pid, ino: u64) -> Option<String> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let named = |entry: &Path| std::fs::metadata(entry).is_ok_and(|file| file.ino() == ino);
     let found = entries.flatten().take(DESCRIPTORS_MAX).map(|entry| entry.path()).find(|path| named(path))?;
@@ -65,7 +66,7 @@ mod tests {
         let locks = "1: FLOCK  ADVISORY  WRITE 77 fe:01:131 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 88 fe:01:131 0 EOF\n\
                      2: POSIX  ADVISORY  WRITE 99 fe:01:132 0 EOF\n";
         let lock = |ino| Lock { ino, dev: 0xfe << 20 | 1, pad: 0 };
-        assert_eq!(holder(locks, &lock(131)), Some(77));
+        assert_eq!(holder(locks, &lock(131)), Some(Pid(77)));
         assert_eq!(holder(locks, &lock(132)), None);
         assert_eq!(holder("nonsense", &lock(131)), None);
     }
@@ -74,7 +75,7 @@ mod tests {
     fn a_file_of_this_process_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let ino = file.as_file().metadata().unwrap().ino();
-        let found = path(std::process::id(), ino).unwrap();
+        let found = path(Pid(std::process::id()), ino).unwrap();
         assert_eq!(Path::new(&found), file.path());
     }
 }

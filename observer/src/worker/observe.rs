@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result};
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event, Session};
+use model::id::{CommandId, Pid, Tid, TreeId};
 use model::record::{Loss, Ns};
 use model::retention::{Retained, SHOWN_MAX};
 use model::waiting::waiting;
@@ -274,7 +275,7 @@ impl Observer {
             if let Some((pid, exec)) = wire::exec(bytes)
                 && !binaries.knows(&exec)
                 && queue.first(exec.dev, exec.ino)
-                && !seam.offer(&ToAgent::Program { pid }, &[])
+                && !seam.offer(&ToAgent::Program { pid: Pid(pid) }, &[])
             {
                 queue.unasked(exec.dev, exec.ino);
                 *unexamined += 1;
@@ -298,7 +299,7 @@ impl Observer {
                 }
                 if matches!(record.body, Wire::Dns(..)) && local_resolvers.first_query(&record.header, seam) {
                     // A failure shows at the next receive: the agent has gone.
-                    let _ = seam.offer(&ToAgent::LocalResolvers { pid: record.header.pid }, &[]);
+                    let _ = seam.offer(&ToAgent::LocalResolvers { pid: Pid(record.header.pid) }, &[]);
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;
@@ -311,7 +312,7 @@ impl Observer {
                 }
                 match &record.body {
                     Wire::Exec(exec, _) if record.header.root == 0 => {
-                        let unjudged = ToAgent::Unjudged { pid, dev: exec.dev, ino: exec.ino };
+                        let unjudged = ToAgent::Unjudged { pid: Pid(pid), dev: exec.dev, ino: exec.ino };
                         *unexamined += u64::from(!seam.offer(&unjudged, &[]));
                     }
                     Wire::Exec(exec, _) => {
@@ -320,19 +321,19 @@ impl Observer {
                             begun = Some(pid);
                         }
                         // Also one that has become another go by exec: a toolchain switch.
-                        let topmost = root || correlator.command_of(pid).is_some();
+                        let topmost = root || correlator.command_of(Pid(pid)).is_some();
                         let watched = topmost && task.child.is_none();
                         if let Some(go) = binaries.go_command(exec).filter(|_| watched) {
                             // It may be over before it is looked at.
                             let facts = Facts { go: Some(go), ..Facts::default() };
-                            correlator.facts(pid, &facts, events);
-                            queue.later(record.header.at_ns.saturating_sub(task.start_ns), pid);
+                            correlator.facts(Pid(pid), &facts, events);
+                            queue.later(record.header.at_ns.saturating_sub(task.start_ns), Pid(pid));
                         } else if topmost || exec.comm.starts_with(b"go") {
                             // Below CMD (a script, make) a go command shows what is set.
-                            queue.now(pid);
+                            queue.now(Pid(pid));
                         }
                     }
-                    Wire::Exit(_) => queue.ended(pid),
+                    Wire::Exit(_) => queue.ended(Pid(pid)),
                     _ => {}
                 }
             }
@@ -341,14 +342,14 @@ impl Observer {
         if let Some(pid) = begun {
             // A short command has gone before the agent can look at it.
             let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
-            correlator.facts(pid, &facts, events);
+            correlator.facts(Pid(pid), &facts, events);
         }
         let mut looked = locks::LockTable::default();
         for (tid, pid, lock) in waits {
-            correlator.lock_facts(tid, looked.facts(pid, &lock), events);
+            correlator.lock_facts(Tid(tid), looked.facts(Pid(pid), &lock), events);
         }
         for pid in strays {
-            let _ = seam.offer(&ToAgent::Unfollow { pid }, &[]);
+            let _ = seam.offer(&ToAgent::Unfollow { pid: Pid(pid) }, &[]);
         }
         if all {
             self.kernel_lost = ring.lost();
@@ -513,7 +514,7 @@ impl Observer {
             (None, total) => Some(format!("{total} retransmitted")),
         });
         // While a thread of it works the command does not wait, whatever is in flight.
-        let asleep = ring.tree(RUN).is_some_and(|tree| tree.since & 3 == ThreadState::Asleep as u64);
+        let asleep = ring.tree(TreeId(RUN)).is_some_and(|tree| tree.since & 3 == ThreadState::Asleep as u64);
         let mut wait = waiting(&self.state, id, now).filter(|_| asleep);
         if let Some(wait) = &mut wait {
             wait.because = self.announcements.because(id).map(str::to_owned);
@@ -525,7 +526,7 @@ impl Observer {
 }
 
 /// Of each command that runs: since when all of it sleeps, where it does.
-fn asleep(correlator: &Correlator, start_ns: u64, ring: Option<&Ring>) -> BTreeMap<u32, Option<Ns>> {
+fn asleep(correlator: &Correlator, start_ns: u64, ring: Option<&Ring>) -> BTreeMap<CommandId, Option<Ns>> {
     let trees = correlator.running_trees().into_iter();
     let known = trees.filter_map(|(tree, command)| Some((command, ring?.tree(tree)?.since)));
     let of = |since: u64| {

@@ -3,6 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use model::id::{Pid, TreeId};
 use model::record::Ns;
 use nix::sys::stat::{major, minor};
 use observer_common::{Header, LOCAL_RESOLVERS};
@@ -26,9 +27,9 @@ const TREES_MAX: usize = 4096;
 /// not be.
 #[derive(Default)]
 pub(super) struct ProbeQueue {
-    wanted: VecDeque<u32>,
+    wanted: VecDeque<Pid>,
     /// In order of time
-    later: VecDeque<(Ns, u32)>,
+    later: VecDeque<(Ns, Pid)>,
     asked: usize,
     /// Programs that were looked at, as the kernel numbers them
     seen: HashSet<(u32, u64)>,
@@ -59,21 +60,21 @@ impl ProbeQueue {
 
     /// ProbeQueue at a process as soon as may be. Beyond the limit it is not looked at: what a look
     /// would report stays unknown.
-    pub(super) fn now(&mut self, pid: u32) {
+    pub(super) fn now(&mut self, pid: Pid) {
         if self.wanted.len() < WANTED_MAX {
             self.wanted.push_back(pid);
         }
     }
 
     /// ProbeQueue at a process that began at `at` if it lasts.
-    pub(super) fn later(&mut self, at: Ns, pid: u32) {
+    pub(super) fn later(&mut self, at: Ns, pid: Pid) {
         if self.later.len() < WANTED_MAX {
             self.later.push_back((at + LATER_NS, pid));
         }
     }
 
     /// A process has ended.
-    pub(super) fn ended(&mut self, pid: u32) {
+    pub(super) fn ended(&mut self, pid: Pid) {
         self.later.retain(|(_, wanted)| *wanted != pid);
         self.wanted.retain(|wanted| *wanted != pid);
     }
@@ -103,18 +104,18 @@ impl ProbeQueue {
 /// Trees whose first query to a name server was seen: the agent is asked to look for local resolver
 /// resolvers, which may have been started since it last did.
 #[derive(Default)]
-pub(super) struct LocalResolverQueue(HashSet<u32>);
+pub(super) struct LocalResolverQueue(HashSet<TreeId>);
 
 impl LocalResolverQueue {
     /// Whether the tree of a message to a name server had asked none yet, and the agent can be asked.
     pub(super) fn first_query(&mut self, header: &Header, seam: &Seam) -> bool {
-        if header.root == LOCAL_RESOLVERS || self.0.contains(&header.root) || !seam.has_room() {
+        if header.root == LOCAL_RESOLVERS || self.0.contains(&TreeId(header.root)) || !seam.has_room() {
             return false;
         }
         if self.0.len() >= TREES_MAX {
             self.0.clear();
         }
-        self.0.insert(header.root)
+        self.0.insert(TreeId(header.root))
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     /// Pids asked for, as the agent gets them.
-    fn asked(queue: &mut ProbeQueue, now: Ns) -> Vec<u32> {
+    fn asked(queue: &mut ProbeQueue, now: Ns) -> Vec<Pid> {
         let (agent, worker) = Seam::pair().expect("a socket pair");
         queue.ask(now, &worker);
         let next = || match agent.receive::<ToAgent>() {
@@ -136,18 +137,18 @@ mod tests {
     #[test]
     fn a_short_command_is_not_looked_at_and_a_longer_one_once() {
         let mut queue = ProbeQueue::default();
-        queue.later(0, 1);
-        queue.later(5, 2);
+        queue.later(0, Pid(1));
+        queue.later(5, Pid(2));
         assert_eq!(asked(&mut queue, LATER_NS - 1).len(), 0);
-        queue.ended(1);
-        assert_eq!(asked(&mut queue, LATER_NS + 5), [2]);
+        queue.ended(Pid(1));
+        assert_eq!(asked(&mut queue, LATER_NS + 5), [Pid(2)]);
         assert_eq!(asked(&mut queue, 2 * LATER_NS).len(), 0);
     }
 
     #[test]
     fn few_are_asked_at_a_time_and_all_are_in_the_end() {
         let mut queue = ProbeQueue::default();
-        (0..40).for_each(|pid| queue.now(pid));
+        (0..40).for_each(|pid| queue.now(Pid(pid)));
         assert_eq!(asked(&mut queue, 0).len(), ASKED_MAX);
         let (_agent, worker) = Seam::pair().expect("a socket pair");
         (0..40).for_each(|_| queue.answered(0, &worker));
@@ -159,8 +160,8 @@ mod tests {
         let mut queue = ProbeQueue::default();
         for number in 0..20_000 {
             assert!(queue.first(1, u64::from(number)));
-            queue.now(number);
-            queue.later(0, number);
+            queue.now(Pid(number));
+            queue.later(0, Pid(number));
         }
         assert!(queue.seen.len() <= SEEN_MAX);
         assert_eq!((queue.wanted.len(), queue.later.len()), (WANTED_MAX, WANTED_MAX));

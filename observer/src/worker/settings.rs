@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use goelf::BuildInfo;
+use model::id::Pid;
 use model::record::Go;
 
 use super::binaries::{Binaries, Binary};
@@ -19,7 +20,7 @@ const ENVIRON_MAX: usize = 1 << 20;
 
 /// The environment of a process that runs the program at `path`; `None` when it is not known: that of a
 /// process that ends, or runs another program by now, reads as if it were empty.
-pub(super) fn read_environ(pid: u32, path: &str, descriptor: OwnedFd) -> Option<Vec<u8>> {
+pub(super) fn read_environ(pid: Pid, path: &str, descriptor: OwnedFd) -> Option<Vec<u8>> {
     let mut bytes = vec![0; ENVIRON_MAX];
     // In one call: the process may end between two, and what was read by then would look whole.
     let read = File::from(descriptor).read(&mut bytes).ok()?;
@@ -126,7 +127,7 @@ mod tests {
         let pid = child.id();
         let path = std::fs::canonicalize("/bin/sleep").unwrap();
         let environ = || File::open(format!("/proc/{pid}/environ")).unwrap();
-        let read = |file: File| read_environ(pid, path.to_str().unwrap(), file.into());
+        let read = |file: File| read_environ(Pid(pid), path.to_str().unwrap(), file.into());
         let (first, second) = (environ(), environ());
         // Until it has begun the program.
         while std::fs::read_link(format!("/proc/{pid}/exe")).unwrap() != path {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use diagnose::live::Reporter;
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
+use model::id::{CommandId, ConnectionId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Go, Local, Process, Protocol, Request, RequestOutcome};
 use nix::time::{ClockId, clock_gettime};
 use tests::bench::args::Args;
@@ -39,8 +40,8 @@ fn passes(requests: u64) -> Vec<Duration> {
     let mut state = State::new();
     let mut report = |at_ns, body| state.apply(&Event { at_ns, body });
     let command = Command {
-        id: 1,
-        pid: 1,
+        id: CommandId(1),
+        pid: Pid(1),
         argv: ["go", "mod", "download"].map(str::to_owned).to_vec(),
         go: Go { gosumdb: Some("sumdb.test".into()), gomaxprocs: Some(2), ..Go::default() },
         local: Some(Local::default()),
@@ -48,13 +49,14 @@ fn passes(requests: u64) -> Vec<Duration> {
     };
     let idle = (0..requests).map(|n| (n * MS, n * MS + MS / 2)).collect();
     report(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
-    let process = |pid: u32| Process { command: 1, pid, comm: "go".into(), ..Process::default() };
+    let process =
+        |pid: u32| Process { command: CommandId(1), pid: Pid(pid), comm: "go".into(), ..Process::default() };
     report(0, Body::Process(process(1)));
     for id in 1..=2 {
         let connection = Connection {
-            command: 1,
-            id,
-            pid: 1,
+            command: CommandId(1),
+            id: ConnectionId(id),
+            pid: Pid(1),
             remote: "192.0.2.1:443".into(),
             server_name: Some("proxy.test".into()),
             connect_ns: Some(MS),
@@ -68,10 +70,10 @@ fn passes(requests: u64) -> Vec<Duration> {
     }
     let classes = [Class::Info, Class::Mod, Class::SumdbLookup, Class::SumdbTile, Class::Zip];
     let request = |n: u64| Request {
-        command: 1,
-        id: n as u32,
-        pid: 1,
-        connection: Some(1),
+        command: CommandId(1),
+        id: RequestId(n as u32),
+        pid: Pid(1),
+        connection: Some(ConnectionId(1)),
         protocol: Protocol::H2,
         stream: Some(n as u32 * 2 + 1),
         authority: Some("proxy.test".into()),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
+use model::id::{CommandId, ConnectionId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Ns, Request, RequestOutcome};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -19,9 +20,9 @@ fn request(id: u32) -> Event {
     let end_ns = start_ns + MS * Ns::from(1 + id * 7 % 60);
     let classes = [Class::Info, Class::Mod, Class::SumdbLookup, Class::SumdbTile, Class::Zip];
     let request = Request {
-        command: 1,
-        id,
-        connection: Some(id % 4),
+        command: CommandId(1),
+        id: RequestId(id),
+        connection: Some(ConnectionId(id % 4)),
         authority: Some("proxy.test".into()),
         class: classes[id as usize % classes.len()],
         module: Some(format!("example.com/m{}", id / 5)),
@@ -39,14 +40,18 @@ fn request(id: u32) -> Event {
 
 fn main() {
     let mut state = State::new();
-    let command = Command { id: 1, pid: 1, argv: vec!["go".into()], ..Command::default() };
+    let command = Command { id: CommandId(1), pid: Pid(1), argv: vec!["go".into()], ..Command::default() };
     state.apply(&Event {
         at_ns: 0,
         body: Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
     });
     for id in 0..4 {
-        let connection =
-            Connection { command: 1, id, remote: "192.0.2.1:443".into(), ..Connection::default() };
+        let connection = Connection {
+            command: CommandId(1),
+            id: ConnectionId(id),
+            remote: "192.0.2.1:443".into(),
+            ..Connection::default()
+        };
         state.apply(&Event { at_ns: 0, body: Body::Connection(connection) });
     }
     (1..=SPANS).for_each(|id| state.apply(&request(id)));

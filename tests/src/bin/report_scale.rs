@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use model::event::{Body, CommandUpdate, End, Event, Session};
+use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{self, Class, Command, Connection, Local, Machine, Request, RequestOutcome};
 use pipeline::record::{Recorder, SCHEMA};
 use tests::bench::args::Args;
@@ -78,23 +79,29 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
     let mut recorder = Recorder::new(BufWriter::new(File::create(file)?), "recording", &session);
     let mut report = |at_ns, body| recorder.write(&Event { at_ns, body });
     let argv = ["go", "mod", "download"].map(str::to_owned).to_vec();
-    let mut command = Command { id: 1, pid: 1, argv, local: Some(Local::default()), ..Command::default() };
-    let process = record::Process { command: 1, pid: 1, comm: "go".into(), ..record::Process::default() };
+    let mut command =
+        Command { id: CommandId(1), pid: Pid(1), argv, local: Some(Local::default()), ..Command::default() };
+    let process = record::Process {
+        command: CommandId(1),
+        pid: Pid(1),
+        comm: "go".into(),
+        ..record::Process::default()
+    };
     report(0, Body::Process(process));
     let mut connection = Connection::default();
     for n in 0..requests {
         let (at, id) = ((n + 1) * 2 * MS, u32::try_from(n / each + 1)?);
-        if connection.id != id {
+        if connection.id != ConnectionId(id) {
             report(at, Body::Connection(Connection { end_ns: Some(at), ..connection }));
             report(at, Body::Dns(lookup(id, at - 2 * MS, at - MS)));
             connection = dialed(id, at - MS, u32::try_from(each.min(requests))?);
             report(at, Body::Connection(connection.clone()));
         }
         let mut request = Request {
-            command: 1,
-            id: u32::try_from(n + 1)?,
-            pid: 1,
-            connection: Some(id),
+            command: CommandId(1),
+            id: RequestId(u32::try_from(n + 1)?),
+            pid: Pid(1),
+            connection: Some(ConnectionId(id)),
             method: Some("GET".into()),
             authority: Some("proxy.test".into()),
             path: Some(format!("/example.com/m{}/@v/v1.0.0.zip", n % paths)),
@@ -125,9 +132,9 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
 
 fn lookup(id: u32, start_ns: u64, end_ns: u64) -> record::Dns {
     record::Dns {
-        command: 1,
-        id,
-        pid: 1,
+        command: CommandId(1),
+        id: DnsId(id),
+        pid: Pid(1),
         server: "192.0.2.53:53".into(),
         name: "proxy.test".into(),
         qtype: "A".into(),
@@ -142,9 +149,9 @@ fn lookup(id: u32, start_ns: u64, end_ns: u64) -> record::Dns {
 
 fn dialed(id: u32, start_ns: u64, requests: u32) -> Connection {
     Connection {
-        command: 1,
-        id,
-        pid: 1,
+        command: CommandId(1),
+        id: ConnectionId(id),
+        pid: Pid(1),
         comm: "go".into(),
         remote: "192.0.2.1:443".into(),
         server_name: Some("proxy.test".into()),

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::finding::Finding;
+use model::id::RequestId;
 
 /// Numbers of requests.
-pub(crate) struct Explained(BTreeSet<u32>);
+pub(crate) struct Explained(BTreeSet<RequestId>);
 
 impl Explained {
     /// By these findings.
@@ -14,7 +15,7 @@ impl Explained {
     }
 
     /// Whether that request's wait is explained.
-    pub(crate) fn contains(&self, request: u32) -> bool {
+    pub(crate) fn contains(&self, request: RequestId) -> bool {
         self.0.contains(&request)
     }
 }

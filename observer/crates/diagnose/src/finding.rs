@@ -1,6 +1,7 @@
 //! What a detector found, and the stall that the report shows.
 
 use model::evidence::Evidence;
+use model::id::RequestId;
 use model::record::{Gap, Ns, Phase};
 use model::report::{Severity, Stall};
 use model::stall::StallKind;
@@ -34,7 +35,7 @@ pub(crate) struct Finding {
     /// Never more than information
     pub info: bool,
     /// Requests whose wait it explains: findings about slow answers leave them out
-    pub explains: Vec<u32>,
+    pub explains: Vec<RequestId>,
     /// Which one it is, of several of a kind and host: stays the same while the command runs
     pub about: u64,
 }

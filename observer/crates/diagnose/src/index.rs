@@ -2,7 +2,9 @@
 //! each of them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 
+use model::id::{ConnectionId, Pid, RequestId};
 use model::operations::{InFlight, Subject};
 use model::record::{Ns, Request};
 use model::state::{CommandState, Moment};
@@ -11,13 +13,13 @@ use model::state::{CommandState, Moment};
 #[derive(Default)]
 pub(crate) struct Index<'a> {
     /// Requests by connection
-    requests: HashMap<u32, Vec<&'a Request>>,
+    requests: HashMap<ConnectionId, Vec<&'a Request>>,
     /// What happened at connections
-    moments: HashMap<u32, Vec<&'a (Ns, Moment)>>,
+    moments: HashMap<ConnectionId, Vec<&'a (Ns, Moment)>>,
     /// Where a request's operation is among those in flight
-    in_flight: HashMap<u32, usize>,
+    in_flight: HashMap<RequestId, usize>,
     /// By process, names that it looked up with success, and when they were answered, in order
-    names: HashMap<u32, Vec<(Ns, &'a str)>>,
+    names: HashMap<Pid, Vec<(Ns, &'a str)>>,
 }
 
 impl<'a> Index<'a> {
@@ -55,22 +57,22 @@ impl<'a> Index<'a> {
     }
 
     /// Requests of a connection.
-    pub(crate) fn requests(&self, connection: u32) -> &[&'a Request] {
+    pub(crate) fn requests(&self, connection: ConnectionId) -> &[&'a Request] {
         self.requests.get(&connection).map_or(&[], Vec::as_slice)
     }
 
     /// What happened at a connection.
-    pub(crate) fn moments(&self, connection: u32) -> &[&'a (Ns, Moment)] {
+    pub(crate) fn moments(&self, connection: ConnectionId) -> &[&'a (Ns, Moment)] {
         self.moments.get(&connection).map_or(&[], Vec::as_slice)
     }
 
     /// Where a request's operation is among those in flight.
-    pub(crate) fn op(&self, request: u32) -> Option<usize> {
+    pub(crate) fn op(&self, request: RequestId) -> Option<usize> {
         self.in_flight.get(&request).copied()
     }
 
     /// The name that a process looked up last by `at`.
-    pub(crate) fn name(&self, pid: u32, at: Ns) -> Option<&'a str> {
+    pub(crate) fn name(&self, pid: Pid, at: Ns) -> Option<&'a str> {
         let names = self.names.get(&pid)?;
         let after = names.partition_point(|(end, _)| *end <= at);
         Some(names[after.checked_sub(1)?].1)
@@ -78,7 +80,7 @@ impl<'a> Index<'a> {
 }
 
 /// Numbers of records, to ask whether one is among them.
-pub(crate) fn ids(of: impl IntoIterator<Item = u32>) -> HashSet<u32> {
+pub(crate) fn ids<T: Eq + Hash>(of: impl IntoIterator<Item = T>) -> HashSet<T> {
     of.into_iter().collect()
 }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::event::{StallState, StallUpdate};
+use model::id::{CommandId, StallId};
 use model::operations::Threads;
 use model::record::Ns;
 use model::report::{Severity, Stall};
@@ -32,10 +33,10 @@ type Key = (StallName, Option<String>, u64);
 /// Says which stalls are to be reported.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Reporter {
-    commands: HashMap<u32, Known>,
+    commands: HashMap<CommandId, Known>,
     /// Stalls reported so far
     numbers: u32,
-    latest: Option<(u32, Seen)>,
+    latest: Option<(CommandId, Seen)>,
 }
 
 /// A command that was looked at.
@@ -65,9 +66,9 @@ impl Reporter {
         &mut self,
         state: &State,
         now: Ns,
-        asleep: &BTreeMap<u32, Option<Ns>>,
-        waits_since: impl Fn(u32) -> Option<Ns>,
-        seen: impl Fn(u32) -> Option<Seen>,
+        asleep: &BTreeMap<CommandId, Option<Ns>>,
+        waits_since: impl Fn(CommandId) -> Option<Ns>,
+        seen: impl Fn(CommandId) -> Option<Seen>,
     ) -> Vec<StallUpdate> {
         self.commands.retain(|id, _| state.command(*id).is_some());
         let mut due = Vec::new();
@@ -94,12 +95,12 @@ impl Reporter {
     }
 
     /// Why that command waits for what it waits for, as of the last look.
-    pub fn because(&self, command: u32) -> Option<&str> {
+    pub fn because(&self, command: CommandId) -> Option<&str> {
         self.commands.get(&command)?.because.as_deref()
     }
 
     /// The last look, when it was at that command. Only one is kept: with `watch` there may be any number.
-    pub fn seen(&self, command: u32) -> Option<&Seen> {
+    pub fn seen(&self, command: CommandId) -> Option<&Seen> {
         self.latest.as_ref().filter(|(id, _)| *id == command).map(|(_, seen)| seen)
     }
 }
@@ -112,7 +113,7 @@ impl Known {
     fn update(
         &mut self,
         command: &CommandState,
-        id: u32,
+        id: CommandId,
         seen: &Seen,
         numbers: &mut u32,
         due: &mut Vec<StallUpdate>,
@@ -134,7 +135,7 @@ impl Known {
             } else if is_reported(&stall, lasts, runs) && self.reported.len() < STALLS_MAX {
                 *numbers += 1;
                 let state = if lasts { StallState::Lasts } else { StallState::Over };
-                let update = StallUpdate { command: id, id: *numbers, state, stall };
+                let update = StallUpdate { command: id, id: StallId(*numbers), state, stall };
                 due.push(update.clone());
                 self.reported.insert(key, Reported { update, times: 1, waited_ns: now });
             }

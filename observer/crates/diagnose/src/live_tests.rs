@@ -2,6 +2,7 @@
 
 use StallState::{Lasts, Over, Withdrawn};
 use model::event::{Body, CommandUpdate, Event};
+use model::id::{CommandId, ConnectionId, DnsId, LockId, Pid, StallId};
 use model::record::{Command, Connection, ConnectionOutcome, Dns, Local};
 
 use super::*;
@@ -30,16 +31,26 @@ impl Live {
     fn command(&mut self, wall_ns: Option<Ns>) {
         let exit_code = wall_ns.map(|_| 0);
         let local = Some(Local::default());
-        let command = Command { id: 1, pid: 10, wall_ns, exit_code, local, ..Command::default() };
+        let command =
+            Command { id: CommandId(1), pid: Pid(10), wall_ns, exit_code, local, ..Command::default() };
         let idle = wall_ns.map(|wall| vec![(0, wall)]).unwrap_or_default();
         self.report(Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     }
 
-    fn query(&mut self, id: u32, start_ns: Ns, change: impl FnOnce(&mut Dns)) {
+    fn query(&mut self, id: DnsId, start_ns: Ns, change: impl FnOnce(&mut Dns)) {
         let server = "192.0.2.53:53".to_owned();
         let (name, qtype) = ("proxy.test".to_owned(), "A".to_owned());
-        let mut dns =
-            Dns { command: 1, id, pid: 10, server, name, qtype, attempt: 1, start_ns, ..Dns::default() };
+        let mut dns = Dns {
+            command: CommandId(1),
+            id,
+            pid: Pid(10),
+            server,
+            name,
+            qtype,
+            attempt: 1,
+            start_ns,
+            ..Dns::default()
+        };
         change(&mut dns);
         self.report(Body::Dns(dns));
     }
@@ -47,9 +58,9 @@ impl Live {
     /// A hello that is not answered, or was by now.
     fn hello(&mut self, tls_ns: Option<Ns>) {
         let connection = Connection {
-            command: 1,
-            id: 1,
-            pid: 10,
+            command: CommandId(1),
+            id: ConnectionId(1),
+            pid: Pid(10),
             remote: "192.0.2.1:443".into(),
             server_name: Some("proxy.test".into()),
             start_ns: 0,
@@ -68,8 +79,13 @@ impl Live {
         let mut reported = Vec::new();
         while self.now < time {
             self.now += S / 2;
-            let due =
-                self.reporter.due(&self.state, self.now, &BTreeMap::from([(1, Some(0))]), |_| None, |_| None);
+            let due = self.reporter.due(
+                &self.state,
+                self.now,
+                &BTreeMap::from([(CommandId(1), Some(0))]),
+                |_| None,
+                |_| None,
+            );
             for update in due {
                 let severity = update.stall.severity;
                 reported.push((self.now / MS, update.stall.kind.clone(), update.state, severity));
@@ -102,12 +118,12 @@ fn a_hang_is_reported_at_its_threshold_when_it_gets_critical_and_when_it_is_over
     live.hello(None);
     let reported = live.until(9 * S);
     assert_eq!(reported, [hello(2_500, Lasts, Severity::Warning), hello(5_500, Lasts, Severity::Critical)]);
-    let because = live.reporter.because(1).unwrap();
+    let because = live.reporter.because(CommandId(1)).unwrap();
     assert!(because.starts_with("proxy.test did not answer 1 ClientHello"), "{because}");
     live.hello(Some(9 * S));
     // Over when it has been quiet for a second, with the end that it had.
     assert_eq!(live.until(15 * S), [hello(10_000, Over, Severity::Critical)]);
-    assert_eq!(live.reporter.because(1), None);
+    assert_eq!(live.reporter.because(CommandId(1)), None);
 }
 
 #[test]
@@ -117,12 +133,12 @@ fn the_last_that_is_reported_is_what_the_report_says() {
     live.until(9 * S);
     live.hello(Some(8 * S));
     let reported = live.end();
-    let report = crate::stalls(live.state.command(1).unwrap(), live.now);
+    let report = crate::stalls(live.state.command(CommandId(1)).unwrap(), live.now);
     assert_eq!(
         reported.iter().map(|update| &update.stall).collect::<Vec<_>>(),
         report.iter().collect::<Vec<_>>()
     );
-    assert!(reported.iter().all(|update| update.state == Over && update.id == 1));
+    assert!(reported.iter().all(|update| update.state == Over && update.id == StallId(1)));
 }
 
 #[test]
@@ -131,7 +147,11 @@ fn what_has_another_reason_in_the_end_is_withdrawn() {
     live.hello(None);
     assert_eq!(live.until(3 * S).len(), 1);
     // It was answered all along: the answer was seen late.
-    live.report(Body::Connection(Connection { command: 1, id: 1, ..Connection::default() }));
+    live.report(Body::Connection(Connection {
+        command: CommandId(1),
+        id: ConnectionId(1),
+        ..Connection::default()
+    }));
     assert_eq!(live.until(9 * S), [hello(4_000, Withdrawn, Severity::Warning)]);
     assert_eq!(live.end(), []);
 }
@@ -143,7 +163,7 @@ fn a_first_hiccup_is_no_warning_while_nobody_knows_how_long_the_command_takes() 
         dns.end_ns = Some(dns.start_ns + 200 * MS);
     };
     let mut live = Live::new();
-    live.query(1, 0, slow);
+    live.query(DnsId(1), 0, slow);
     assert_eq!(live.until(S / 2), []);
     // Of half a second it is 40 per cent: the report calls it critical, and so does the end.
     let reported = live.end();
@@ -152,7 +172,7 @@ fn a_first_hiccup_is_no_warning_while_nobody_knows_how_long_the_command_takes() 
         (1, Severity::Critical, Over)
     );
     let mut longer = Live::new();
-    longer.query(1, 0, slow);
+    longer.query(DnsId(1), 0, slow);
     assert_eq!((longer.until(20 * S), longer.end()), (vec![], vec![]));
 }
 
@@ -161,12 +181,12 @@ fn what_comes_and_goes_is_reported_a_few_times() {
     let mut live = Live::new();
     for round in 0..50 {
         let start = live.now;
-        live.query(round, start, |_| {});
+        live.query(DnsId(round), start, |_| {});
         live.until(start + 4 * S);
-        live.query(round, start, |dns| (dns.end_ns, dns.timed_out) = (Some(start + 4 * S), true));
+        live.query(DnsId(round), start, |dns| (dns.end_ns, dns.timed_out) = (Some(start + 4 * S), true));
         live.until(start + 6 * S);
     }
-    let known = &live.reporter.commands[&1].reported;
+    let known = &live.reporter.commands[&CommandId(1)].reported;
     let times: Vec<u32> = known.values().map(|reported| reported.times).collect();
     assert_eq!(times, [TELLINGS_MAX], "{known:?}");
     assert_eq!(live.end().len(), 1);
@@ -176,10 +196,10 @@ fn what_comes_and_goes_is_reported_a_few_times() {
 fn a_command_with_very_many_stalls_is_reported_some_of_them() {
     let mut live = Live::new();
     for id in 0..500 {
-        live.query(id, 0, |dns| dns.server = format!("192.0.2.{id}:53"));
+        live.query(DnsId(id), 0, |dns| dns.server = format!("192.0.2.{id}:53"));
     }
     assert_eq!(live.until(3 * S).len(), STALLS_MAX);
-    live.state.clear_command(1);
+    live.state.clear_command(CommandId(1));
     live.until(4 * S);
     assert!(live.reporter.commands.is_empty());
 }
@@ -190,14 +210,19 @@ fn a_reason_is_reported_only_of_the_wait_it_is_about() {
     live.hello(None);
     live.until(3 * S);
     // An older wait.
-    live.report(Body::Lock(model::event::LockWait { command: 1, id: 1, pid: 10, ..Default::default() }));
+    live.report(Body::Lock(model::event::LockWait {
+        command: CommandId(1),
+        id: LockId(1),
+        pid: Pid(10),
+        ..Default::default()
+    }));
     live.until(7 * S / 2);
-    let because = live.reporter.because(1).unwrap().to_owned();
+    let because = live.reporter.because(CommandId(1)).unwrap().to_owned();
     assert!(because.starts_with("another process has the file lock"), "{because}");
     let mut other = Live::new();
-    other.query(1, 0, |_| {});
+    other.query(DnsId(1), 0, |_| {});
     other.until(S);
-    assert_eq!(other.reporter.because(1), None, "a second is nothing unusual");
+    assert_eq!(other.reporter.because(CommandId(1)), None, "a second is nothing unusual");
 }
 
 #[test]
@@ -208,7 +233,7 @@ fn a_command_that_moves_is_looked_at_now_and_then_and_one_that_hangs_each_time()
         for now in (1..=6).map(|half| half * S / 2) {
             live.command(None); // news
             live.reporter.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)), |_| None);
-            looks.push(live.reporter.commands[&1].looked_ns == Some(now));
+            looks.push(live.reporter.commands[&CommandId(1)].looked_ns == Some(now));
         }
         looks
     };

@@ -1,6 +1,7 @@
 //! Lines that a shell takes apart, and what is said of a variable.
 
 use model::event::{Body, CommandUpdate, Event};
+use model::id::CommandId;
 use model::operations::Threads;
 use model::state::State;
 
@@ -9,10 +10,10 @@ use crate::report::report as of;
 
 fn offered(offer: Offer, record: Command) -> report::Remedy {
     let mut state = State::new();
-    let command = Command { id: 1, wall_ns: Some(2_000_000_000), ..record };
+    let command = Command { id: CommandId(1), wall_ns: Some(2_000_000_000), ..record };
     let update = CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() };
     state.apply(&Event { at_ns: 2_000_000_000, body: Body::Command(update) });
-    let case = Case::new(state.command(1).unwrap(), 2_000_000_000, Threads::Unknown).unwrap();
+    let case = Case::new(state.command(CommandId(1)).unwrap(), 2_000_000_000, Threads::Unknown).unwrap();
     offer.remedy(&case, "")
 }
 
@@ -105,10 +106,10 @@ fn how_often_it_is_run_is_said_of_what_takes_long_or_is_no_download() {
     assert_eq!(why(&["go", "test", "./..."]), "why; compare runs the command 13 times");
     let long = Command { start_ns: 0, ..download() };
     let mut state = State::new();
-    let command = Command { id: 1, wall_ns: Some(60_000_000_000), ..long };
+    let command = Command { id: CommandId(1), wall_ns: Some(60_000_000_000), ..long };
     let update = CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() };
     state.apply(&Event { at_ns: 60_000_000_000, body: Body::Command(update) });
-    let case = Case::new(state.command(1).unwrap(), 60_000_000_000, Threads::Unknown).unwrap();
+    let case = Case::new(state.command(CommandId(1)).unwrap(), 60_000_000_000, Threads::Unknown).unwrap();
     let why = Offer::new("resolv=options ndots:1", "why").remedy(&case, "").why;
     assert!(why.starts_with("why; compare runs the command 13 times, up to "), "{why}");
 }
@@ -118,7 +119,7 @@ fn a_reader_in_the_commands_folder_is_not_sent_there() {
     let record = Command { cwd: Some("/a b".into()), ..download() };
     let mut state = State::new();
     let update = CommandUpdate {
-        command: Command { id: 1, wall_ns: Some(1), ..record },
+        command: Command { id: CommandId(1), wall_ns: Some(1), ..record },
         idle: Vec::new(),
         gaps: Vec::new(),
     };

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use model::event::{Body, Event, StallState, StallUpdate};
 use model::evidence::Evidence;
+use model::id::{CommandId, StallId};
 use model::redact;
 use model::remedy::Remedy;
 use model::report::Stall;
@@ -33,7 +34,8 @@ pub(crate) fn seen(stalls: &[Stall]) {
             !read.evidence.iter().any(|fact| matches!(fact, Evidence::Words { .. })),
             "only words in {text}"
         );
-        let update = StallUpdate { command: 1, id: 1, state: StallState::Over, stall: read };
+        let update =
+            StallUpdate { command: CommandId(1), id: StallId(1), state: StallState::Over, stall: read };
         let shown = redact::event(Event { at_ns: 0, body: Body::Stall(update) });
         let Body::Stall(shown) = shown.body else { panic!("{shown:?}") };
         assert_eq!(shown.stall.evidence, stall.evidence, "hidden, and no credential");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::id::CommandId;
 use model::operations::Threads;
 use model::record::Ns;
 use model::report::{self, Command, Connection, Dns, Report, Request, SCHEMA};
@@ -15,7 +16,7 @@ pub fn report(state: &State) -> Report {
 }
 
 /// As [`report()`]; `seen` is the latest diagnosis at a command, if there was one.
-pub fn report_of<'a>(state: &State, seen: impl Fn(u32) -> Option<&'a Seen>) -> Report {
+pub fn report_of<'a>(state: &State, seen: impl Fn(CommandId) -> Option<&'a Seen>) -> Report {
     let session = state.session();
     let mut report = Report {
         schema: SCHEMA.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, duration_or_unknown};
+use model::id::RequestId;
 use model::operations::Subject;
 use model::record::{Ns, Phase, Request};
 use model::stall::StallKind;
@@ -58,7 +59,7 @@ pub(crate) fn slow_answers(
     host: &str,
     requests: &[&Request],
 ) -> Finding {
-    let ids: BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
+    let ids: BTreeSet<RequestId> = requests.iter().map(|request| request.id).collect();
     let longest =
         requests.iter().map(|request| head(case, request) - request.start_ns).max().unwrap_or_default();
     let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();

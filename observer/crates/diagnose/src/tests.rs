@@ -7,6 +7,7 @@ mod servers;
 mod streams;
 
 use model::event::{Body, CommandUpdate, Event, LockWait, Mark, WindowMark};
+use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{
     Class, Command, Connection, ConnectionOutcome, Dns, Go, Local, Phase, Process, Protocol, Request,
     RequestOutcome, Transport,
@@ -36,8 +37,8 @@ struct World(State, Command);
 impl World {
     fn new() -> Self {
         let command = Command {
-            id: 1,
-            pid: 10,
+            id: CommandId(1),
+            pid: Pid(10),
             argv: vec!["go".into(), "mod".into(), "download".into()],
             wall_ns: Some(10 * S),
             exit_code: Some(0),
@@ -68,9 +69,9 @@ impl World {
 
     fn dns(self, change: impl FnOnce(&mut Dns)) -> Self {
         let mut dns = Dns {
-            command: 1,
-            id: self.0.command(1).map_or(1, |command| command.dns.len() as u32 + 1),
-            pid: 10,
+            command: CommandId(1),
+            id: DnsId(self.0.command(CommandId(1)).map_or(1, |command| command.dns.len() as u32 + 1)),
+            pid: Pid(10),
             server: "192.0.2.53:53".into(),
             name: "proxy.test".into(),
             qtype: "A".into(),
@@ -96,9 +97,11 @@ impl World {
 
     fn connection(self, change: impl FnOnce(&mut Connection)) -> Self {
         let mut connection = Connection {
-            command: 1,
-            id: self.0.command(1).map_or(1, |command| command.connections.len() as u32 + 1),
-            pid: 10,
+            command: CommandId(1),
+            id: ConnectionId(
+                self.0.command(CommandId(1)).map_or(1, |command| command.connections.len() as u32 + 1),
+            ),
+            pid: Pid(10),
             local: "192.0.2.10:40000".into(),
             remote: "192.0.2.1:443".into(),
             server_name: Some("proxy.test".into()),
@@ -122,12 +125,12 @@ impl World {
     }
 
     fn request(self, change: impl FnOnce(&mut Request)) -> Self {
-        let id = self.0.command(1).map_or(1, |command| command.requests.len() as u32 + 1);
+        let id = self.0.command(CommandId(1)).map_or(1, |command| command.requests.len() as u32 + 1);
         let mut request = Request {
-            command: 1,
-            id,
-            pid: 10,
-            connection: Some(1),
+            command: CommandId(1),
+            id: RequestId(id),
+            pid: Pid(10),
+            connection: Some(ConnectionId(1)),
             protocol: Protocol::H2,
             stream: Some(2 * id + 1),
             method: Some("GET".into()),
@@ -150,7 +153,10 @@ impl World {
 
     fn retransmitted(self, times: &[Ns]) -> Self {
         times.iter().fold(self, |world, at_ns| {
-            world.report(*at_ns, Body::Retransmission(Mark { command: 1, connection: 1, syn: false }))
+            world.report(
+                *at_ns,
+                Body::Retransmission(Mark { command: CommandId(1), connection: ConnectionId(1), syn: false }),
+            )
         })
     }
 
@@ -164,7 +170,7 @@ impl World {
         let idle = vec![(self.1.start_ns, 10 * S)];
         let update = CommandUpdate { command: self.1.clone(), idle, gaps: Vec::new() };
         self.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
-        stalls(self.0.command(1).unwrap(), 10 * S)
+        stalls(self.0.command(CommandId(1)).unwrap(), 10 * S)
     }
 
     /// The same with other settings, and with requests of other classes.
@@ -172,10 +178,16 @@ impl World {
         self.1.go.goproxy = Some("https://proxy.test|https://mirror.test,direct".into());
         self.judged();
         // What failed there was asked of the next one, too.
-        let asked: Vec<Request> =
-            self.0.command(1).unwrap().requests.values().map(|request| Request::clone(request)).collect();
+        let asked: Vec<Request> = self
+            .0
+            .command(CommandId(1))
+            .unwrap()
+            .requests
+            .values()
+            .map(|request| Request::clone(request))
+            .collect();
         for (request, id) in asked.into_iter().zip(1_000..) {
-            let mirror = Request { id, authority: Some("mirror.test".into()), ..request };
+            let mirror = Request { id: RequestId(id), authority: Some("mirror.test".into()), ..request };
             self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(mirror) });
         }
         self.judged();
@@ -183,8 +195,14 @@ impl World {
             self.1.go.gosumdb = Some(sumdb.into());
             self.judged();
         }
-        let requests: Vec<Request> =
-            self.0.command(1).unwrap().requests.values().map(|request| Request::clone(request)).collect();
+        let requests: Vec<Request> = self
+            .0
+            .command(CommandId(1))
+            .unwrap()
+            .requests
+            .values()
+            .map(|request| Request::clone(request))
+            .collect();
         for class in [Class::SumdbTile, Class::Toolchain, Class::GoGet] {
             for request in requests.iter().cloned() {
                 self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(Request { class, ..request }) });
@@ -236,7 +254,7 @@ fn what_lasts_is_found_and_costs_while_it_lasts() {
         .request(open);
     let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, S)], gaps: Vec::new() };
     world.0.apply(&Event { at_ns: 2 * S, body: Body::Command(update) });
-    let at = |now| stalls(world.0.command(1).unwrap(), now);
+    let at = |now| stalls(world.0.command(CommandId(1)).unwrap(), now);
     assert!(at(4 * S).iter().all(|stall| stall.kind != StallKind::H2Silent));
     let stall = at(8 * S).into_iter().find(|stall| stall.kind == StallKind::H2Silent).unwrap();
     near(stall.cost_ns, 6 * S);

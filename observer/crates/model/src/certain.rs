@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::record::{Connection, ConnectionOutcome, Ns, RequestOutcome};
 use super::state::{CommandState, Moment};
+use crate::id::ConnectionId;
 
 impl CommandState {
     /// The command without the records whose end, or a step before it, may lie in a gap.
@@ -23,7 +24,7 @@ impl CommandState {
             !gap || request.outcome == RequestOutcome::Ok && request.first_byte_ns.is_some()
         });
         certain.connections.retain(|_, connection| self.is_certain(connection));
-        let gone: Vec<u32> =
+        let gone: Vec<ConnectionId> =
             self.connections.keys().filter(|id| !certain.connections.contains_key(id)).copied().collect();
         certain.moments.retain(|(_, moment)| {
             let id = match moment {

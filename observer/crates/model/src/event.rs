@@ -17,6 +17,7 @@ use super::record::{
     Command, Connection, Dns, Gap, Local, Loss, Machine, Ns, Phase, Process, Request, RequestOutcome,
 };
 use super::report::Stall;
+use crate::id::{CommandId, ConnectionId, DnsWaitId, LockId, Pid, RequestId, StallId};
 
 /// An event and when it happened.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -160,7 +161,7 @@ impl CommandUpdate {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Idle {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Intervals in which every thread slept, `[start, end]`, in order of time, never reported twice
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idle: Vec<(Ns, Ns)>,
@@ -176,9 +177,9 @@ pub struct Idle {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RequestUpdate {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// [`Request::id`]
-    pub id: u32,
+    pub id: RequestId,
     /// [`Request::status`]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -217,9 +218,9 @@ impl RequestUpdate {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// The connection
-    pub connection: u32,
+    pub connection: ConnectionId,
     /// It was a SYN
     pub syn: bool,
 }
@@ -228,9 +229,9 @@ pub struct Mark {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ResetMark {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// The connection
-    pub connection: u32,
+    pub connection: ConnectionId,
     /// It came from the peer
     pub received: bool,
 }
@@ -239,9 +240,9 @@ pub struct ResetMark {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WindowMark {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// The connection
-    pub connection: u32,
+    pub connection: ConnectionId,
     /// Ours, not the peer's
     pub ours: bool,
     /// Closed
@@ -255,15 +256,15 @@ pub struct WindowMark {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LockWait {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Number of the wait in this observation, from 1
-    pub id: u32,
+    pub id: LockId,
     /// The process that waits
-    pub pid: u32,
+    pub pid: Pid,
     /// The file, when it is known
     pub path: Option<String>,
     /// Pid of the holder, when it can be seen
-    pub holder: Option<u32>,
+    pub holder: Option<Pid>,
     /// When the wait began
     pub start_ns: Ns,
     /// When the lock was taken
@@ -277,11 +278,11 @@ pub struct LockWait {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DnsWait {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Number of the wait in this observation, from 1
-    pub id: u32,
+    pub id: DnsWaitId,
     /// The process that waits
-    pub pid: u32,
+    pub pid: Pid,
     /// Its name
     pub comm: String,
     /// `address:port` of the server
@@ -296,7 +297,7 @@ pub struct DnsWait {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// What is waited for
     pub phase: Phase,
     /// Whom
@@ -326,9 +327,9 @@ pub struct Earlier {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StallUpdate {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Number of the stall in this observation, from 1
-    pub id: u32,
+    pub id: StallId,
     /// Whether it goes on
     pub state: StallState,
     /// As it is known now: while it goes on, `end_ns` and `cost_ns` are up to now

@@ -12,6 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::id::{ConnectionId, DnsId, Pid, RequestId};
 use crate::record::{Class, Ns, Request};
 use crate::stall::StallName;
 
@@ -38,7 +39,7 @@ pub enum Evidence {
     /// One query to a name server
     Query {
         /// Its number in `dns`
-        query: u32,
+        query: DnsId,
         /// The name
         name: String,
         /// The record's type
@@ -57,7 +58,7 @@ pub enum Evidence {
     /// A local resolver passed a query on
     QueryForwarded {
         /// Its number in `dns`
-        query: u32,
+        query: DnsId,
         /// The resolver's name
         comm: String,
         /// Whom it asked
@@ -73,7 +74,7 @@ pub enum Evidence {
     /// A TCP handshake
     TcpHandshake {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// SYNs that were retransmitted
@@ -86,7 +87,7 @@ pub enum Evidence {
     /// A `ClientHello` without an answer
     ClientHelloUnanswered {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// The size of the hello
@@ -99,7 +100,7 @@ pub enum Evidence {
     /// A reset after a `ClientHello`
     ResetAfterHello {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// From whom
         remote: String,
         /// The name in the hello
@@ -110,7 +111,7 @@ pub enum Evidence {
     /// A TLS handshake and its halves
     TlsHandshake {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// From the hello to the server's
@@ -123,7 +124,7 @@ pub enum Evidence {
     /// A protocol was offered and not chosen
     ProtocolDowngraded {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// What ALPN offered
@@ -136,7 +137,7 @@ pub enum Evidence {
     /// A handshake for nothing
     HandshakeUnused {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// From where
         local: String,
         /// How long it took
@@ -145,7 +146,7 @@ pub enum Evidence {
     /// A connection on which nothing comes
     ConnectionSilent {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// From where
         local: String,
         /// Where to
@@ -160,7 +161,7 @@ pub enum Evidence {
     /// A connection with loss
     ConnectionLossy {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// Segments that were retransmitted
@@ -173,7 +174,7 @@ pub enum Evidence {
     /// A receive window was closed
     WindowClosed {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// Ours, not the peer's
@@ -186,7 +187,7 @@ pub enum Evidence {
     /// The peer ended a connection
     Goaway {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Who
         remote: String,
         /// The code's name
@@ -197,7 +198,7 @@ pub enum Evidence {
     /// The peer's limit of streams
     StreamLimit {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// From where
         local: String,
         /// `SETTINGS_MAX_CONCURRENT_STREAMS`
@@ -217,7 +218,7 @@ pub enum Evidence {
     /// The body of a response
     ResponseBody {
         /// Its number in `requests`
-        request: u32,
+        request: RequestId,
         /// Whom it was asked of
         host: Option<String>,
         /// Its path
@@ -245,7 +246,7 @@ pub enum Evidence {
     /// A handshake of TCP or TLS without an answer
     HandshakeUnanswered {
         /// Its number in `connections`
-        connection: u32,
+        connection: ConnectionId,
         /// Where to
         remote: String,
         /// A `ClientHello`, not a SYN
@@ -279,11 +280,11 @@ pub enum Evidence {
     /// A wait for a file lock
     LockWait {
         /// Who waited
-        pid: u32,
+        pid: Pid,
         /// The file
         path: Option<String>,
         /// Who held it
-        holder_pid: Option<u32>,
+        holder_pid: Option<Pid>,
         /// How long
         waited_ns: Ns,
     },
@@ -306,14 +307,14 @@ pub enum Evidence {
         /// The kernel's name of it
         comm: String,
         /// Pid
-        pid: u32,
+        pid: Pid,
     },
     /// The process that others wait for
     ProcessWaitedFor {
         /// Its arguments
         args: Vec<String>,
         /// Pid
-        pid: u32,
+        pid: Pid,
     },
 }
 
@@ -368,7 +369,7 @@ pub enum LocalPart {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RequestSeen {
     /// Its number in `requests`
-    pub request: u32,
+    pub request: RequestId,
     /// Whom it was asked of
     pub host: Option<String>,
     /// HTTP/2 stream
@@ -602,7 +603,7 @@ mod tests {
     #[test]
     fn a_fact_is_written_with_its_sentence_its_sort_and_its_values() {
         let fact = Evidence::TcpHandshake {
-            connection: 4,
+            connection: ConnectionId(4),
             remote: "192.0.2.1:443".into(),
             retransmits: 2,
             end: HandshakeEnd::Established,

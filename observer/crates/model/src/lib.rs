@@ -10,6 +10,7 @@ pub mod clean;
 pub mod event;
 pub mod evidence;
 pub mod human;
+pub mod id;
 pub mod json;
 pub mod operations;
 pub mod phases;

@@ -8,6 +8,7 @@ use super::phases::{Input, Operation, Split, split};
 use super::preexisting;
 use super::record::{Connection, ConnectionOutcome, Gap, Ns, Phase, Process, Request, RequestOutcome};
 use super::state::{CommandState, Query};
+use crate::id::Pid;
 
 /// Programs that a go command fetches from version control with.
 const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
@@ -66,7 +67,7 @@ pub enum Tail {
 
 impl Subject<'_> {
     /// The process whose operation it is.
-    pub fn pid(&self) -> u32 {
+    pub fn pid(&self) -> Pid {
         match self {
             Self::Dns(query) => query.record.pid,
             Self::Connect(connection)
@@ -216,7 +217,7 @@ impl CommandState {
             }
         }
         // In order of their starts, so that the latest process of a pid counts.
-        let comms: HashMap<u32, &str> =
+        let comms: HashMap<Pid, &str> =
             self.processes.values().map(|process| (process.pid, process.comm.as_str())).collect();
         for request in self.requests.values() {
             let helper = comms.get(&request.pid).is_some_and(|comm| self.helper(request.pid, comm));
@@ -273,8 +274,8 @@ impl CommandState {
     }
 
     /// By pid, when processes with that number began and ended, in order.
-    fn lives(&self) -> HashMap<u32, Vec<(Ns, Option<Ns>)>> {
-        let mut lives: HashMap<u32, Vec<_>> = HashMap::new();
+    fn lives(&self) -> HashMap<Pid, Vec<(Ns, Option<Ns>)>> {
+        let mut lives: HashMap<Pid, Vec<_>> = HashMap::new();
         for process in self.processes.values() {
             lives.entry(process.pid).or_default().push((process.start_ns, process.end_ns));
         }
@@ -283,14 +284,14 @@ impl CommandState {
 
     /// A process of the command that is no go command: git, ssh, a credential helper. CMD itself
     /// never is one: what it does is what is observed.
-    pub fn helper(&self, pid: u32, comm: &str) -> bool {
-        let top = self.record.as_ref().map_or(0, |record| record.pid);
+    pub fn helper(&self, pid: Pid, comm: &str) -> bool {
+        let top = self.record.as_ref().map_or(Pid(0), |record| record.pid);
         pid != top && !comm.is_empty() && !is_go(comm)
     }
 }
 
 /// When the process with that pid, as it was at `at`, ended.
-fn end_of(lives: &HashMap<u32, Vec<(Ns, Option<Ns>)>>, pid: u32, at: Ns) -> Option<Ns> {
+fn end_of(lives: &HashMap<Pid, Vec<(Ns, Option<Ns>)>>, pid: Pid, at: Ns) -> Option<Ns> {
     let lives = lives.get(&pid)?;
     let after = lives.partition_point(|(start, _)| *start <= at);
     lives[after.checked_sub(1)?].1

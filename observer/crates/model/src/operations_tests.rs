@@ -2,25 +2,26 @@
 
 use super::*;
 use crate::event::{Body, CommandUpdate, Event};
+use crate::id::{CommandId, ConnectionId, DnsId, LockId, Pid, RequestId};
 use crate::record::{Class, Command, Dns, Process};
 use crate::state::State;
 
-const TOP: u32 = 10;
+const TOP: Pid = Pid(10);
 
 fn command(bodies: impl IntoIterator<Item = Body>) -> CommandState {
     let mut state = State::new();
-    let record = Command { id: 1, pid: TOP, wall_ns: Some(100), ..Command::default() };
+    let record = Command { id: CommandId(1), pid: TOP, wall_ns: Some(100), ..Command::default() };
     let first = Body::Command(CommandUpdate { command: record, idle: Vec::new(), gaps: Vec::new() });
     for body in std::iter::once(first).chain(bodies) {
         state.apply(&Event { at_ns: 70, body });
     }
-    state.command(1).unwrap().clone()
+    state.command(CommandId(1)).unwrap().clone()
 }
 
 fn connection() -> Connection {
     Connection {
-        command: 1,
-        id: 1,
+        command: CommandId(1),
+        id: ConnectionId(1),
         pid: TOP,
         comm: "go".into(),
         remote: "192.0.2.1:443".into(),
@@ -30,7 +31,7 @@ fn connection() -> Connection {
 }
 
 fn git() -> Connection {
-    Connection { pid: 11, comm: "git-remote-http".into(), ..connection() }
+    Connection { pid: Pid(11), comm: "git-remote-http".into(), ..connection() }
 }
 
 /// Phase, host, start, end, failed, open.
@@ -118,39 +119,71 @@ fn what_the_observed_program_does_itself_is_never_vcs() {
 
 #[test]
 fn a_query_ends_with_its_answer_or_when_it_was_given_up() {
-    let dns =
-        Dns { command: 1, id: 1, pid: TOP, server: "192.0.2.1:443".into(), start_ns: 5, ..Dns::default() };
+    let dns = Dns {
+        command: CommandId(1),
+        id: DnsId(1),
+        pid: TOP,
+        server: "192.0.2.1:443".into(),
+        start_ns: 5,
+        ..Dns::default()
+    };
     let answered = Dns { end_ns: Some(9), rcode: Some("NXDOMAIN".into()), ..dns.clone() };
     assert_eq!(rows([Body::Dns(answered)]), [(Phase::Dns, address(), 5, 9, true, false)]);
     let given_up = Dns { timed_out: true, ..dns.clone() };
     assert_eq!(rows([Body::Dns(given_up)]), [(Phase::Dns, address(), 5, 70, true, false)]);
     assert_eq!(rows([Body::Dns(dns.clone())]), [(Phase::Dns, address(), 5, 100, false, true)]);
-    let helper = Dns { pid: 11, comm: "git-remote-http".into(), ..dns };
+    let helper = Dns { pid: Pid(11), comm: "git-remote-http".into(), ..dns };
     assert_eq!(rows([Body::Dns(helper)])[0].0, Phase::Vcs);
 }
 
 #[test]
 fn what_a_local_resolver_asks_on_behalf_is_inside_the_commands_query() {
-    let own = Dns { command: 1, id: 1, pid: TOP, start_ns: 5, end_ns: Some(9), ..Dns::default() };
-    let local_resolver =
-        Dns { id: 2, pid: 90, on_behalf_of: Some(1), start_ns: 6, end_ns: Some(8), ..own.clone() };
+    let own =
+        Dns { command: CommandId(1), id: DnsId(1), pid: TOP, start_ns: 5, end_ns: Some(9), ..Dns::default() };
+    let local_resolver = Dns {
+        id: DnsId(2),
+        pid: Pid(90),
+        on_behalf_of: Some(DnsId(1)),
+        start_ns: 6,
+        end_ns: Some(8),
+        ..own.clone()
+    };
     assert_eq!(rows([Body::Dns(own), Body::Dns(local_resolver)]), [(Phase::Dns, None, 5, 9, false, false)]);
 }
 
 #[test]
 fn a_request_is_its_classes_phase_unless_a_helper_made_it() {
-    let request = |pid| {
-        Body::Request(Request { command: 1, id: pid, pid, class: Class::SumdbTile, ..Request::default() })
+    let request = |pid: Pid| {
+        Body::Request(Request {
+            command: CommandId(1),
+            id: RequestId(pid.0),
+            pid,
+            class: Class::SumdbTile,
+            ..Request::default()
+        })
     };
-    let process =
-        |pid, comm: &str| Body::Process(Process { command: 1, pid, comm: comm.into(), ..Process::default() });
-    let rows = rows([process(11, "git-lfs"), process(12, "go"), request(TOP), request(11), request(12)]);
+    let process = |pid, comm: &str| {
+        Body::Process(Process { command: CommandId(1), pid, comm: comm.into(), ..Process::default() })
+    };
+    let rows = rows([
+        process(Pid(11), "git-lfs"),
+        process(Pid(12), "go"),
+        request(TOP),
+        request(Pid(11)),
+        request(Pid(12)),
+    ]);
     assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [Phase::Sumdb, Phase::Vcs, Phase::Sumdb]);
 }
 
 #[test]
 fn a_lock_wait_is_lock() {
-    let wait = LockWait { command: 1, id: 1, start_ns: 3, end_ns: Some(8), ..LockWait::default() };
+    let wait = LockWait {
+        command: CommandId(1),
+        id: LockId(1),
+        start_ns: 3,
+        end_ns: Some(8),
+        ..LockWait::default()
+    };
     assert_eq!(rows([Body::Lock(wait)]), [(Phase::Lock, None, 3, 8, false, false)]);
 }
 
@@ -158,10 +191,10 @@ fn a_lock_wait_is_lock() {
 fn a_live_view_can_count_the_interval_that_has_not_ended() {
     let mut state = State::new();
     let local = Some(crate::record::Local::default());
-    let record = Command { id: 1, local, ..Command::default() };
+    let record = Command { id: CommandId(1), local, ..Command::default() };
     let update = CommandUpdate { command: record, idle: vec![(10, 20)], gaps: Vec::new() };
     state.apply(&Event { at_ns: 20, body: Body::Command(update) });
-    let command = state.command(1).unwrap();
+    let command = state.command(CommandId(1)).unwrap();
     let idle = |threads| command.split(100, threads).phase(Phase::Unexplained).blocked_ns;
     let since = Threads::AsleepSince;
     assert_eq!((idle(Threads::Awake), idle(since(30)), idle(since(100))), (10, 80, 10));

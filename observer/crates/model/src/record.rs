@@ -1,6 +1,7 @@
 //! The records a report is made of; `goobserve.report/1` and `goobserve.recording/1` share them.
 //! Times are nanoseconds from the start of the observation. `None` is "not known".
 
+use crate::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -152,9 +153,9 @@ impl Go {
 pub struct Command {
     /// Number of the command in this observation, from 1
     #[serde(rename = "command")]
-    pub id: u32,
+    pub id: CommandId,
     /// Pid of its topmost process
-    pub pid: u32,
+    pub pid: Pid,
     /// Arguments, the program first
     pub argv: Vec<String>,
     /// User
@@ -196,11 +197,11 @@ pub struct Local {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// The command it belongs to
-    pub command: u32,
+    pub command: CommandId,
     /// Pid
-    pub pid: u32,
+    pub pid: Pid,
     /// Parent
-    pub ppid: u32,
+    pub ppid: Pid,
     /// The kernel's name of it
     pub comm: String,
     /// Arguments of its latest exec
@@ -230,15 +231,15 @@ pub enum Transport {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Dns {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Number of the query in this observation, from 1
-    pub id: u32,
+    pub id: DnsId,
     /// Number of the command's query that a local stub resolver passed on by this one; `None`
     /// for the command's own
     #[serde(default)]
-    pub on_behalf_of: Option<u32>,
+    pub on_behalf_of: Option<DnsId>,
     /// The process that asked
-    pub pid: u32,
+    pub pid: Pid,
     /// Its name
     pub comm: String,
     /// `address:port` of the server
@@ -288,11 +289,11 @@ pub enum ConnectionOutcome {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Number of the connection in this observation, from 1
-    pub id: u32,
+    pub id: ConnectionId,
     /// The process that connected
-    pub pid: u32,
+    pub pid: Pid,
     /// Its name
     pub comm: String,
     /// Local `address:port`
@@ -469,13 +470,13 @@ pub enum RequestOutcome {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The command
-    pub command: u32,
+    pub command: CommandId,
     /// Number of the request in this observation, from 1
-    pub id: u32,
+    pub id: RequestId,
     /// The process
-    pub pid: u32,
+    pub pid: Pid,
     /// [`Connection::id`]; `None` when the socket was not seen
-    pub connection: Option<u32>,
+    pub connection: Option<ConnectionId>,
     /// What was spoken
     pub protocol: Protocol,
     /// HTTP/2 stream

@@ -13,6 +13,7 @@ use super::record::{
     Transport,
 };
 use super::stall::StallName;
+use crate::id::{CommandId, ConnectionId, DnsId, Pid};
 
 /// The report's schema.
 pub const SCHEMA: &str = "goobserve.report/1";
@@ -51,7 +52,7 @@ pub struct Report {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// Number of the command in this observation, from 1
-    pub id: u32,
+    pub id: CommandId,
     /// Arguments, the program first
     pub argv: Vec<String>,
     /// User
@@ -199,10 +200,10 @@ pub struct Remedy {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "as in record::Dns")]
 pub struct Dns {
-    pub command: u32,
-    pub id: u32,
-    pub on_behalf_of: Option<u32>,
-    pub pid: u32,
+    pub command: CommandId,
+    pub id: DnsId,
+    pub on_behalf_of: Option<DnsId>,
+    pub pid: Pid,
     pub comm: String,
     pub server: String,
     pub transport: Transport,
@@ -220,9 +221,9 @@ pub struct Dns {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "as in record::Connection")]
 pub struct Connection {
-    pub command: u32,
-    pub id: u32,
-    pub pid: u32,
+    pub command: CommandId,
+    pub id: ConnectionId,
+    pub pid: Pid,
     pub comm: String,
     pub local: String,
     pub remote: String,
@@ -249,9 +250,9 @@ pub struct Connection {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "as in record::Request")]
 pub struct Request {
-    pub command: u32,
-    pub pid: u32,
-    pub connection: Option<u32>,
+    pub command: CommandId,
+    pub pid: Pid,
+    pub connection: Option<ConnectionId>,
     pub protocol: Protocol,
     pub stream: Option<u32>,
     pub method: Option<String>,

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::record::Ns;
+use crate::id::CommandId;
 
 /// Ended commands that the dashboard goes on showing.
 pub const SHOWN_MAX: usize = 20;
@@ -14,9 +15,9 @@ const DELAYED_NS: Ns = 2_000_000_000;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Retained {
     /// Those of which something may still come, and when they ended
-    ended: Vec<(u32, Ns)>,
+    ended: Vec<(CommandId, Ns)>,
     /// Those that are only shown, the oldest first
-    shown: VecDeque<u32>,
+    shown: VecDeque<CommandId>,
     shown_max: usize,
 }
 
@@ -24,9 +25,9 @@ pub struct Retained {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Due {
     /// Nothing more comes of these
-    pub over: Vec<u32>,
+    pub over: Vec<CommandId>,
     /// Nobody looks at these any more
-    pub forgotten: Vec<u32>,
+    pub forgotten: Vec<CommandId>,
 }
 
 impl Retained {
@@ -36,7 +37,7 @@ impl Retained {
     }
 
     /// A command has ended.
-    pub fn ended(&mut self, command: u32, at_ns: Ns) {
+    pub fn ended(&mut self, command: CommandId, at_ns: Ns) {
         self.ended.push((command, at_ns));
     }
 
@@ -51,7 +52,7 @@ impl Retained {
             .into_iter()
             .partition(|(_, at)| now.saturating_sub(*at) > DELAYED_NS);
         self.ended = ended;
-        let over: Vec<u32> = over.into_iter().map(|(command, _)| command).collect();
+        let over: Vec<CommandId> = over.into_iter().map(|(command, _)| command).collect();
         self.shown.extend(&over);
         let surplus = self.shown.len().saturating_sub(self.shown_max);
         Due { over, forgotten: self.shown.drain(..surplus).collect() }
@@ -67,18 +68,24 @@ mod tests {
     #[test]
     fn an_ended_command_is_over_when_its_sockets_have_had_time_to_close() {
         let mut kept = Retained::default();
-        kept.ended(7, 10 * S);
+        kept.ended(CommandId(7), 10 * S);
         assert_eq!((kept.due(12 * S), kept.expects()), (Due::default(), true));
-        assert_eq!(kept.due(12 * S + 1), Due { over: vec![7], forgotten: vec![7] });
+        assert_eq!(kept.due(12 * S + 1), Due { over: vec![CommandId(7)], forgotten: vec![CommandId(7)] });
         assert!(!kept.expects());
     }
 
     #[test]
     fn the_last_ones_are_shown_until_others_take_their_place() {
         let mut kept = Retained::showing(2);
-        (1..=5).for_each(|command| kept.ended(command, S));
-        assert_eq!(kept.due(9 * S), Due { over: vec![1, 2, 3, 4, 5], forgotten: vec![1, 2, 3] });
-        kept.ended(6, 9 * S);
-        assert_eq!(kept.due(12 * S), Due { over: vec![6], forgotten: vec![4] });
+        (1..=5).for_each(|command| kept.ended(CommandId(command), S));
+        assert_eq!(
+            kept.due(9 * S),
+            Due {
+                over: vec![CommandId(1), CommandId(2), CommandId(3), CommandId(4), CommandId(5)],
+                forgotten: vec![CommandId(1), CommandId(2), CommandId(3)]
+            }
+        );
+        kept.ended(CommandId(6), 9 * S);
+        assert_eq!(kept.due(12 * S), Due { over: vec![CommandId(6)], forgotten: vec![CommandId(4)] });
     }
 }

@@ -17,6 +17,7 @@ use super::event::{Body, DnsWait, Event, LockWait, Mark, ResetMark, Session, Wai
 use super::record::{
     Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
 };
+use crate::id::{CommandId, ConnectionId, DnsId, DnsWaitId, LockId, Pid, RequestId};
 
 /// How much is kept, over all commands together. The last quarter of each is for commands that
 /// have less than a quarter themselves: one that runs away does not take the others' room.
@@ -92,17 +93,17 @@ pub struct CommandState {
     /// Gaps in what is known of it, in order, disjoint
     pub gaps: Vec<Gap>,
     /// Its processes by start and pid
-    pub processes: BTreeMap<(Ns, u32), Process>,
+    pub processes: BTreeMap<(Ns, Pid), Process>,
     /// Its queries by number
-    pub dns: BTreeMap<u32, Query>,
+    pub dns: BTreeMap<DnsId, Query>,
     /// Its waits for name servers that were there when it was found, by number
-    pub dns_waits: BTreeMap<u32, DnsWait>,
+    pub dns_waits: BTreeMap<DnsWaitId, DnsWait>,
     /// Its connections by number. How many requests one carries is counted here
-    pub connections: BTreeMap<u32, Connection>,
+    pub connections: BTreeMap<ConnectionId, Connection>,
     /// Its requests by number; shared, so that a copy of a large command is cheap
-    pub requests: BTreeMap<u32, Arc<Request>>,
+    pub requests: BTreeMap<RequestId, Arc<Request>>,
     /// Its lock waits by number
-    pub locks: BTreeMap<u32, LockWait>,
+    pub locks: BTreeMap<LockId, LockWait>,
     /// What happened at its connections, as it came
     pub moments: Vec<(Ns, Moment)>,
     /// The latest announcement of a wait, and when it was made
@@ -110,7 +111,7 @@ pub struct CommandState {
     /// How many events it has taken in: whoever keeps something made of it sees that it is old
     pub changes: u64,
     /// Requests that were reported of a connection
-    carried: BTreeMap<u32, u32>,
+    carried: BTreeMap<ConnectionId, u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -128,12 +129,12 @@ struct Held {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct State {
     session: Option<Session>,
-    commands: BTreeMap<u32, CommandState>,
+    commands: BTreeMap<CommandId, CommandState>,
     loss: Loss,
     overflow: u64,
     end: Option<Ns>,
     latest_ns: Ns,
-    cleared: BTreeSet<u32>,
+    cleared: BTreeSet<CommandId>,
     held: Held,
     limits: Limits,
 }
@@ -158,7 +159,7 @@ impl State {
     }
 
     /// Forgets an ended command with all that belongs to it. Later events about it are ignored.
-    pub fn clear_command(&mut self, id: u32) {
+    pub fn clear_command(&mut self, id: CommandId) {
         if let Some(gone) = self.commands.remove(&id) {
             self.held.idle -= gone.idle.len();
             self.held.processes -= gone.processes.len();
@@ -180,12 +181,12 @@ impl State {
     }
 
     /// Commands by number; those of which only spans are known have no record.
-    pub fn commands(&self) -> impl Iterator<Item = (u32, &CommandState)> {
+    pub fn commands(&self) -> impl Iterator<Item = (CommandId, &CommandState)> {
         self.commands.iter().map(|(id, command)| (*id, command))
     }
 
     /// One command.
-    pub fn command(&self, id: u32) -> Option<&CommandState> {
+    pub fn command(&self, id: CommandId) -> Option<&CommandState> {
         self.commands.get(&id)
     }
 
@@ -323,7 +324,7 @@ impl CommandState {
     }
 
     /// A request more on that connection.
-    fn carries(&mut self, connection: u32) {
+    fn carries(&mut self, connection: ConnectionId) {
         let carried = self.carried.entry(connection).or_default();
         *carried += 1;
         if let Some(record) = self.connections.get_mut(&connection) {
@@ -418,35 +419,40 @@ mod tests {
         Event { at_ns, body }
     }
 
-    fn request(command: u32, id: u32) -> Body {
+    fn request(command: CommandId, id: RequestId) -> Body {
         Body::Request(Request { command, id, ..Request::default() })
     }
 
     fn intervals(idle: &[(Ns, Ns)]) -> Body {
-        let command = Command { id: 1, ..Command::default() };
+        let command = Command { id: CommandId(1), ..Command::default() };
         Body::Command(CommandUpdate { command, idle: idle.to_vec(), gaps: Vec::new() })
     }
 
     #[test]
     fn a_later_record_replaces_the_earlier() {
         let mut state = State::new();
-        state.apply(&at(1, request(1, 7)));
+        state.apply(&at(1, request(CommandId(1), RequestId(7))));
         state.apply(&at(
             2,
-            Body::Request(Request { command: 1, id: 7, bytes: Some(9), ..Request::default() }),
+            Body::Request(Request {
+                command: CommandId(1),
+                id: RequestId(7),
+                bytes: Some(9),
+                ..Request::default()
+            }),
         ));
-        let requests = &state.command(1).unwrap().requests;
-        assert_eq!((requests.len(), requests[&7].bytes), (1, Some(9)));
+        let requests = &state.command(CommandId(1)).unwrap().requests;
+        assert_eq!((requests.len(), requests[&RequestId(7)].bytes), (1, Some(9)));
     }
 
     #[test]
     fn what_does_not_fit_is_counted_and_updates_still_fit() {
         let mut state = State::with_limits(Limits { requests: 1, commands: 2, ..Limits::default() });
-        state.apply(&at(1, request(1, 1)));
-        state.apply(&at(2, request(1, 2)));
-        state.apply(&at(3, request(2, 3)));
-        state.apply(&at(4, request(3, 4)));
-        state.apply(&at(5, request(1, 1)));
+        state.apply(&at(1, request(CommandId(1), RequestId(1))));
+        state.apply(&at(2, request(CommandId(1), RequestId(2))));
+        state.apply(&at(3, request(CommandId(2), RequestId(3))));
+        state.apply(&at(4, request(CommandId(3), RequestId(4))));
+        state.apply(&at(5, request(CommandId(1), RequestId(1))));
         assert_eq!((state.overflow(), state.loss().events_undecoded), (3, 3));
         state.apply(&at(6, Body::Loss(Loss { events_undecoded: 2, ..Loss::default() })));
         assert_eq!(state.loss().events_undecoded, 5);
@@ -456,22 +462,22 @@ mod tests {
     fn a_command_that_runs_away_leaves_room_for_the_others() {
         let mut state = State::with_limits(Limits { requests: 100, ..Limits::default() });
         for id in 0..1000 {
-            state.apply(&at(1, request(1, id)));
+            state.apply(&at(1, request(CommandId(1), RequestId(id))));
         }
-        assert_eq!((state.command(1).unwrap().requests.len(), state.overflow()), (75, 925));
+        assert_eq!((state.command(CommandId(1)).unwrap().requests.len(), state.overflow()), (75, 925));
         for id in 1000..1020 {
-            state.apply(&at(1, request(2, id)));
+            state.apply(&at(1, request(CommandId(2), RequestId(id))));
         }
-        assert_eq!((state.command(2).unwrap().requests.len(), state.overflow()), (20, 925));
+        assert_eq!((state.command(CommandId(2)).unwrap().requests.len(), state.overflow()), (20, 925));
     }
 
     #[test]
     fn clearing_a_command_makes_room_and_late_events_do_not_bring_it_back() {
         let mut state = State::with_limits(Limits { requests: 1, ..Limits::default() });
         for id in 1..=5000 {
-            state.apply(&at(1, request(id, id)));
-            state.clear_command(id);
-            state.apply(&at(2, request(id, id)));
+            state.apply(&at(1, request(CommandId(id), RequestId(id))));
+            state.clear_command(CommandId(id));
+            state.apply(&at(2, request(CommandId(id), RequestId(id))));
         }
         assert_eq!((state.commands().count(), state.overflow()), (0, 0));
         assert!(state.cleared.len() <= CLEARED_MAX);
@@ -482,27 +488,27 @@ mod tests {
         let mut state = State::with_limits(Limits { idle: 2, ..Limits::default() });
         state.apply(&at(9, intervals(&[(1, 3), (3, 5), (4, 6), (9, 8)])));
         state.apply(&at(9, intervals(&[(7, 9)])));
-        assert_eq!(state.command(1).unwrap().idle, [(1, 6), (7, 9)]);
+        assert_eq!(state.command(CommandId(1)).unwrap().idle, [(1, 6), (7, 9)]);
         state.apply(&at(20, intervals(&[(9, 10), (12, 13)])));
-        assert_eq!(state.command(1).unwrap().idle, [(1, 6), (7, 10)]);
+        assert_eq!(state.command(CommandId(1)).unwrap().idle, [(1, 6), (7, 10)]);
         assert_eq!(state.overflow(), 1);
     }
 
     #[test]
     fn giving_up_is_dated_by_the_event_that_first_says_so() {
         let mut state = State::new();
-        let query = Dns { command: 1, id: 1, timed_out: true, ..Dns::default() };
+        let query = Dns { command: CommandId(1), id: DnsId(1), timed_out: true, ..Dns::default() };
         state.apply(&at(5, Body::Dns(Dns { timed_out: false, ..query.clone() })));
         state.apply(&at(8, Body::Dns(query.clone())));
         state.apply(&at(9, Body::Dns(query)));
-        assert_eq!(state.command(1).unwrap().dns[&1].given_up_ns, Some(8));
+        assert_eq!(state.command(CommandId(1)).unwrap().dns[&DnsId(1)].given_up_ns, Some(8));
     }
 
     #[test]
     fn the_length_is_the_end_or_the_latest_event() {
         let mut state = State::new();
-        state.apply(&at(5, request(1, 1)));
-        state.apply(&at(4, request(1, 2)));
+        state.apply(&at(5, request(CommandId(1), RequestId(1))));
+        state.apply(&at(4, request(CommandId(1), RequestId(2))));
         assert_eq!((state.ended(), state.duration_ns()), (None, 5));
         state.apply(&at(6, Body::End(End { duration_ns: 6 })));
         assert_eq!((state.ended(), state.duration_ns()), (Some(6), 6));

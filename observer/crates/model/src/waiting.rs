@@ -7,18 +7,19 @@ use super::operations::{InFlight, Subject, host_of};
 use super::preexisting;
 use super::record::{Class, Ns, Phase, Request};
 use super::state::{CommandState, State};
+use crate::id::{CommandId, DnsId};
 
 /// A wait is announced when it is this old, and then again after each such time.
 pub const EVERY_NS: Ns = 1_000_000_000;
 
 /// What the command `id` waits for at `now`: the oldest of its open operations. `None` when none
 /// is open, or the command has ended.
-pub fn waiting(state: &State, id: u32, now: Ns) -> Option<Waiting> {
+pub fn waiting(state: &State, id: CommandId, now: Ns) -> Option<Waiting> {
     Some(wait(state, id, now)?.0)
 }
 
 /// As [`waiting`], and when the operation began or was found.
-fn wait(state: &State, id: u32, now: Ns) -> Option<(Waiting, Ns)> {
+fn wait(state: &State, id: CommandId, now: Ns) -> Option<(Waiting, Ns)> {
     let command = state.command(id)?;
     if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
         return None;
@@ -43,7 +44,7 @@ pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: Ns) -> Option<&'f InFl
 }
 
 /// What is said at `now` of a command that waits for that operation.
-pub fn waiting_for(command: &CommandState, id: u32, op: &InFlight<'_>, now: Ns) -> Waiting {
+pub fn waiting_for(command: &CommandState, id: CommandId, op: &InFlight<'_>, now: Ns) -> Waiting {
     let unknown = Some(Earlier { age_ns: None });
     let earlier = match op.subject {
         Subject::Preexisting(connection) => Some(Earlier { age_ns: preexisting::age(connection) }),
@@ -77,9 +78,9 @@ pub fn waiting_for(command: &CommandState, id: u32, op: &InFlight<'_>, now: Ns) 
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Announcer {
     /// By command: when the wait began or was found, and when it was announced last
-    last: HashMap<u32, (Ns, Ns)>,
+    last: HashMap<CommandId, (Ns, Ns)>,
     /// By command: since when it waits, announced or not
-    since: HashMap<u32, Ns>,
+    since: HashMap<CommandId, Ns>,
 }
 
 impl Announcer {
@@ -110,7 +111,7 @@ impl Announcer {
     }
 
     /// Since when that command waited for something when last asked; `None` when for nothing.
-    pub fn since(&self, command: u32) -> Option<Ns> {
+    pub fn since(&self, command: CommandId) -> Option<Ns> {
         self.since.get(&command).copied()
     }
 }
@@ -148,7 +149,7 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
 
 /// What the server itself waits for, when it is a local stub resolver: the servers it has asked
 /// and that have not answered.
-fn of_local_resolver(command: &CommandState, id: u32) -> String {
+fn of_local_resolver(command: &CommandState, id: DnsId) -> String {
     let passed_on = command.dns.values().filter(|query| query.record.on_behalf_of == Some(id));
     let open = passed_on.filter(|query| query.record.end_ns.is_none() && query.given_up_ns.is_none());
     let open: Vec<_> = open.map(|query| &query.record).collect();
@@ -207,6 +208,7 @@ fn of_lock(command: &CommandState, wait: &LockWait) -> String {
 mod tests {
     use super::*;
     use crate::event::{Body, CommandUpdate, Event};
+    use crate::id::{ConnectionId, Pid, RequestId};
     use crate::record::{Command, Connection, Dns, Preexisting};
 
     const S: Ns = 1_000_000_000;
@@ -218,13 +220,13 @@ mod tests {
     }
 
     fn says(body: Body) -> String {
-        waiting(&state([body]), 1, S).unwrap().summary
+        waiting(&state([body]), CommandId(1), S).unwrap().summary
     }
 
     fn request(class: Class) -> Request {
         Request {
-            command: 1,
-            id: 1,
+            command: CommandId(1),
+            id: RequestId(1),
             class,
             authority: Some("proxy.test".into()),
             module: Some("example.com/net".into()),
@@ -241,7 +243,7 @@ mod tests {
         );
         assert_eq!(says(Body::Request(request(Class::Zip))), "proxy.test: zip example.com/net@v0.40.0");
         let dns = Dns {
-            command: 1,
+            command: CommandId(1),
             server: "127.77.1.1:53".into(),
             name: "proxy.test".into(),
             qtype: "AAAA".into(),
@@ -252,17 +254,18 @@ mod tests {
             says(Body::Dns(dns.clone())),
             "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)"
         );
-        let dns = Dns { id: 3, ..dns };
+        let dns = Dns { id: DnsId(3), ..dns };
         let upstream = Dns {
-            id: 4,
-            on_behalf_of: Some(3),
+            id: DnsId(4),
+            on_behalf_of: Some(DnsId(3)),
             comm: "dnsmasq".into(),
             server: "192.0.2.1:53".into(),
             start_ns: 1,
             ..dns.clone()
         };
-        let local_resolver =
-            |upstream| waiting(&state([Body::Dns(dns.clone()), Body::Dns(upstream)]), 1, S).unwrap().summary;
+        let local_resolver = |upstream| {
+            waiting(&state([Body::Dns(dns.clone()), Body::Dns(upstream)]), CommandId(1), S).unwrap().summary
+        };
         assert_eq!(
             local_resolver(upstream.clone()),
             "an answer of the name server 127.77.1.1:53 (dnsmasq), which waits for 192.0.2.1:53, \
@@ -272,19 +275,20 @@ mod tests {
             local_resolver(Dns { end_ns: Some(2), ..upstream }),
             "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)"
         );
-        let tcp = Connection { command: 1, remote: "192.0.2.1:443".into(), ..Connection::default() };
+        let tcp =
+            Connection { command: CommandId(1), remote: "192.0.2.1:443".into(), ..Connection::default() };
         assert_eq!(says(Body::Connection(tcp.clone())), "a TCP handshake with 192.0.2.1:443");
         let tls = Connection { connect_ns: Some(0), tls_start_ns: Some(0), ..tcp.clone() };
         assert_eq!(says(Body::Connection(tls)), "a TLS handshake with 192.0.2.1:443");
-        let git = Connection { pid: 9, comm: "git-remote-http".into(), ..tcp };
+        let git = Connection { pid: Pid(9), comm: "git-remote-http".into(), ..tcp };
         assert_eq!(
             says(Body::Connection(git)),
             "git-remote-http (pid 9) and its connection to 192.0.2.1:443"
         );
         let lock = LockWait {
-            command: 1,
+            command: CommandId(1),
             path: Some("/m/cache/lock".into()),
-            holder: Some(77),
+            holder: Some(Pid(77)),
             ..LockWait::default()
         };
         assert_eq!(says(Body::Lock(lock)), "the module cache's lock, held by pid 77");
@@ -294,18 +298,19 @@ mod tests {
     fn the_oldest_open_operation_is_the_one_waited_for() {
         let at =
             |id, start_ns, end_ns| Body::Request(Request { id, start_ns, end_ns, ..request(Class::Zip) });
-        let state = state([at(1, 1, Some(2)), at(2, 5, None), at(3, 4, None)]);
-        assert_eq!(waiting(&state, 1, 9).unwrap().since_ns, 4);
-        assert_eq!(waiting(&state, 1, 3), None);
-        assert_eq!(waiting(&state, 2, 9), None);
+        let state =
+            state([at(RequestId(1), 1, Some(2)), at(RequestId(2), 5, None), at(RequestId(3), 4, None)]);
+        assert_eq!(waiting(&state, CommandId(1), 9).unwrap().since_ns, 4);
+        assert_eq!(waiting(&state, CommandId(1), 3), None);
+        assert_eq!(waiting(&state, CommandId(2), 9), None);
     }
 
     #[test]
     fn a_command_has_not_waited_for_longer_than_it_ran() {
         let preexisting = Preexisting { since_sent_ns: Some(10 * S), ..Preexisting::default() };
         let connection = Connection {
-            command: 1,
-            id: 1,
+            command: CommandId(1),
+            id: ConnectionId(1),
             remote: "192.0.2.1:443".into(),
             joined_late: true,
             bytes_sent: Some(9),
@@ -314,10 +319,10 @@ mod tests {
             ..Connection::default()
         };
         let age = |age_ns| {
-            let command = Command { id: 1, age_ns, ..Command::default() };
+            let command = Command { id: CommandId(1), age_ns, ..Command::default() };
             let update = CommandUpdate { command, ..CommandUpdate::default() };
             let state = state([Body::Command(update), Body::Connection(connection.clone())]);
-            waiting(&state, 1, S).unwrap().earlier.unwrap().age_ns
+            waiting(&state, CommandId(1), S).unwrap().earlier.unwrap().age_ns
         };
         assert_eq!(
             (age(Some(2 * S)), age(Some(60 * S)), age(None)),
@@ -327,12 +332,12 @@ mod tests {
 
     #[test]
     fn an_ended_command_waits_for_nothing() {
-        let command = Command { id: 1, wall_ns: Some(1), ..Command::default() };
+        let command = Command { id: CommandId(1), wall_ns: Some(1), ..Command::default() };
         let state = state([
             Body::Request(request(Class::Zip)),
             Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
         ]);
-        assert_eq!(waiting(&state, 1, S), None);
+        assert_eq!(waiting(&state, CommandId(1), S), None);
     }
 
     #[test]
@@ -342,7 +347,7 @@ mod tests {
         let times: Vec<Ns> =
             (0..35).map(|n| n * S / 10).filter(|now| !announcer.due(&state, *now).is_empty()).collect();
         assert_eq!(times, [S, 2 * S, 3 * S]);
-        let next = Request { id: 2, start_ns: 4 * S, ..request(Class::Mod) };
+        let next = Request { id: RequestId(2), start_ns: 4 * S, ..request(Class::Mod) };
         let done = Request { end_ns: Some(4 * S), ..request(Class::Zip) };
         state.apply(&Event { at_ns: 4 * S, body: Body::Request(done) });
         state.apply(&Event { at_ns: 4 * S, body: Body::Request(next) });

@@ -8,6 +8,7 @@ use diagnose::report;
 use model::clean::clean;
 use model::event::{Body, Event, LockWait, StallState, StallUpdate};
 use model::human::{bytes, count, duration, moment, percent};
+use model::id::{CommandId, ConnectionId, DnsId, LockId, Pid, RequestId};
 use model::operations::is_go;
 use model::record::{
     Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
@@ -20,7 +21,7 @@ use super::retransmits::{Retransmits, to};
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     /// By command, the steps that were reported
-    reported: HashMap<u32, HashSet<Step>>,
+    reported: HashMap<CommandId, HashSet<Step>>,
     again: Retransmits,
     loss: Loss,
 }
@@ -30,14 +31,14 @@ pub struct Lines {
 enum Step {
     Began,
     Ended,
-    Process(u32, Ns),
-    Dns(u32),
-    Connected(u32),
-    Greeted(u32),
-    Closed(u32),
-    Request(u32),
-    LockWait(u32),
-    LockTaken(u32),
+    Process(Pid, Ns),
+    Dns(DnsId),
+    Connected(ConnectionId),
+    Greeted(ConnectionId),
+    Closed(ConnectionId),
+    Request(RequestId),
+    LockWait(LockId),
+    LockTaken(LockId),
 }
 
 impl Lines {
@@ -117,13 +118,13 @@ impl Lines {
         Some(line(event.at_ns, command, &text))
     }
 
-    fn once(&mut self, command: u32, step: Step, text: impl FnOnce() -> String) -> Option<String> {
+    fn once(&mut self, command: CommandId, step: Step, text: impl FnOnce() -> String) -> Option<String> {
         self.reported.entry(command).or_default().insert(step).then(text)
     }
 
     /// Keeps only commands that still run, so that a day of watching does not grow it. Of the one
     /// that ended just now, that it did.
-    fn forget_ended(&mut self, state: &State, id: u32) {
+    fn forget_ended(&mut self, state: &State, id: CommandId) {
         self.reported.retain(|known, _| {
             state
                 .command(*known)
@@ -248,7 +249,7 @@ impl Lines {
     }
 }
 
-fn line(at_ns: Ns, command: Option<u32>, text: &str) -> String {
+fn line(at_ns: Ns, command: Option<CommandId>, text: &str) -> String {
     let id = command.map_or_else(|| "-".to_owned(), |id| format!("#{id}"));
     clean(&format!("{:>9} s  {id:<4} {text}", moment(at_ns))).into_owned()
 }
@@ -315,6 +316,7 @@ mod tests {
     use model::stall::StallKind;
 
     use super::*;
+    use model::id::StallId;
 
     /// Every line that the events give.
     fn lines(bodies: impl IntoIterator<Item = (Ns, Body)>) -> Vec<String> {
@@ -330,15 +332,16 @@ mod tests {
     fn command(wall_ns: Option<Ns>) -> Body {
         let argv = ["go", "mod", "download"].map(str::to_owned).to_vec();
         let exit_code = wall_ns.map(|_| 0);
-        let command = Command { id: 1, pid: 77, argv, wall_ns, exit_code, ..Command::default() };
+        let command =
+            Command { id: CommandId(1), pid: Pid(77), argv, wall_ns, exit_code, ..Command::default() };
         Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() })
     }
 
     #[test]
     fn a_command_is_reported_at_its_beginning_and_summed_up_at_its_end() {
         let request = Request {
-            command: 1,
-            id: 1,
+            command: CommandId(1),
+            id: RequestId(1),
             class: Class::Zip,
             authority: Some("proxy.test".into()),
             module: Some("example.com/a".into()),
@@ -370,7 +373,12 @@ mod tests {
 
     #[test]
     fn a_connections_steps_are_a_line_each() {
-        let syn = Connection { command: 1, id: 4, remote: "192.0.2.1:443".into(), ..Connection::default() };
+        let syn = Connection {
+            command: CommandId(1),
+            id: ConnectionId(4),
+            remote: "192.0.2.1:443".into(),
+            ..Connection::default()
+        };
         let tcp = Connection { connect_ns: Some(20_000_000), ..syn.clone() };
         let tls = Connection {
             server_name: Some("proxy.test".into()),
@@ -379,7 +387,7 @@ mod tests {
             tls_ns: Some(30_000_000),
             ..tcp.clone()
         };
-        let mark = Mark { command: 1, connection: 4, syn: false };
+        let mark = Mark { command: CommandId(1), connection: ConnectionId(4), syn: false };
         let closed = Connection {
             end_ns: Some(9),
             outcome: ConnectionOutcome::Established,
@@ -411,7 +419,7 @@ mod tests {
     #[test]
     fn waits_say_how_long_and_what_for() {
         let waiting = Waiting {
-            command: 1,
+            command: CommandId(1),
             phase: Phase::Lock,
             host: None,
             since_ns: 0,
@@ -447,7 +455,7 @@ mod tests {
             remedies: vec![remedy],
         };
         let reported = [StallState::Lasts, StallState::Over, StallState::Withdrawn].map(|state| {
-            let update = StallUpdate { command: 1, id: 1, state, stall: stall.clone() };
+            let update = StallUpdate { command: CommandId(1), id: StallId(1), state, stall: stall.clone() };
             (3_000_000_000, Body::Stall(update))
         });
         let reported = lines(reported);
@@ -474,7 +482,7 @@ mod tests {
     fn ended_commands_are_forgotten() {
         let (mut state, mut lines) = (State::new(), Lines::new());
         for id in 1..100 {
-            let command = Command { id, wall_ns: Some(1), ..Command::default() };
+            let command = Command { id: CommandId(id), wall_ns: Some(1), ..Command::default() };
             let body = Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() });
             let event = Event { at_ns: 1, body };
             state.apply(&event);

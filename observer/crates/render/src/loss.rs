@@ -1,6 +1,7 @@
 //! What was not seen in, a sentence out.
 
 use model::human::{count, duration, moment};
+use model::id::CommandId;
 use model::operations::is_go;
 use model::record::{Gap, Loss};
 use model::report::{Command, Connection, Report};
@@ -10,7 +11,7 @@ const NO_HANDSHAKE: u64 = 16 << 10;
 
 /// To be said before anything else of a command: requests of it were not seen. Without a command,
 /// of all of them.
-pub(crate) fn missed(report: &Report, command: Option<u32>) -> Option<String> {
+pub(crate) fn missed(report: &Report, command: Option<CommandId>) -> Option<String> {
     let of = |connection: &&Connection| command.is_none_or(|id| connection.command == id);
     let silent =
         report.connections.iter().filter(of).filter(|connection| is_unseen(connection)).count() as u64;
@@ -67,7 +68,7 @@ mod tests {
 
     fn connection(bytes_received: u64) -> Connection {
         let of_go = model::record::Connection {
-            command: 1,
+            command: CommandId(1),
             comm: "go".into(),
             tls_ns: Some(1),
             bytes_received: Some(bytes_received),
@@ -77,16 +78,16 @@ mod tests {
     }
 
     fn report(connections: Vec<Connection>) -> Report {
-        let commands = vec![Command { id: 1, ..Command::default() }];
+        let commands = vec![Command { id: CommandId(1), ..Command::default() }];
         Report { commands, connections, ..Report::default() }
     }
 
     #[test]
     fn requests_that_were_not_seen_are_reported_of_the_command_that_made_them() {
         let mut report = report(vec![connection(900_000), connection(900_000), connection(2_000)]);
-        let reported = missed(&report, Some(1)).unwrap();
+        let reported = missed(&report, Some(CommandId(1))).unwrap();
         assert_eq!(reported, "2 connections were not seen into: their requests are missing below");
-        assert_eq!(missed(&report, Some(2)), None);
+        assert_eq!(missed(&report, Some(CommandId(2))), None);
         report.loss.connections_joined_late = 2;
         let reported = missed(&report, None).unwrap();
         assert_eq!(reported, "2 connections were joined late: their requests are missing below");
@@ -97,6 +98,6 @@ mod tests {
         let git = Connection { comm: "git-remote-http".into(), ..connection(900_000) };
         let seen = Connection { alpn: Some("h2".into()), requests: 5, ..connection(900_000) };
         let plain = Connection { tls_ns: None, ..connection(900_000) };
-        assert_eq!(missed(&report(vec![git, seen, plain, connection(2_000)]), Some(1)), None);
+        assert_eq!(missed(&report(vec![git, seen, plain, connection(2_000)]), Some(CommandId(1))), None);
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::clean::clean;
+use model::id::Pid;
 use model::operations::{InFlight, Subject};
 use model::record::Ns;
 use model::report::{Command, Report};
@@ -122,8 +123,8 @@ impl Writer {
         }
         let in_flight = of.in_flight(of.wall(now).1);
         // Processes that are known by their operations only.
-        let known: BTreeSet<u32> = of.processes.values().map(|process| process.pid).collect();
-        let others: BTreeSet<u32> = in_flight.iter().map(|op| op.subject.pid()).collect();
+        let known: BTreeSet<Pid> = of.processes.values().map(|process| process.pid).collect();
+        let others: BTreeSet<Pid> = in_flight.iter().map(|op| op.subject.pid()).collect();
         for pid in others.difference(&known) {
             self.process(u64::from(*pid), &format!("process {pid}"), 2 * u64::from(command.id) + 1);
         }
@@ -154,7 +155,7 @@ impl Writer {
 
     fn in_flight(&mut self, in_flight: &[InFlight<'_>], of: &CommandState) {
         let tracks = tracks(of, in_flight.iter().copied());
-        let mut groups: BTreeMap<(u32, Place<'_>, Part), Vec<&InFlight<'_>>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Pid, Place<'_>, Part), Vec<&InFlight<'_>>> = BTreeMap::new();
         for track in &tracks {
             for op in &track.in_flight {
                 let is_stream =
@@ -327,7 +328,7 @@ fn about(op: &InFlight<'_>) -> Args {
             ("answers", json!(query.record.answers)),
         ],
         Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Preexisting(of) => vec![
-            ("connection", of.id.into()),
+            ("connection", of.id.0.into()),
             ("remote", text(&of.remote).into()),
             ("rtt_ns", json!(of.rtt_ns)),
             ("outcome", words::outcome(of.outcome).into()),

@@ -5,21 +5,22 @@ use std::collections::{HashMap, HashSet};
 
 use model::State;
 use model::event::{Body, Event};
+use model::id::{CommandId, ConnectionId, DnsId};
 use model::operations::host_of;
 
 /// What was reported.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Retransmits {
-    commands: HashMap<u32, Of>,
+    commands: HashMap<CommandId, Of>,
 }
 
 /// Of one command.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Of {
     /// By connection, and whether they were SYNs
-    segments: HashMap<(u32, bool), u32>,
+    segments: HashMap<(ConnectionId, bool), u32>,
     /// Queries that were retried
-    queries: HashSet<u32>,
+    queries: HashSet<DnsId>,
     total: u64,
 }
 
@@ -52,12 +53,12 @@ impl Retransmits {
     }
 
     /// How much a command retransmitted.
-    pub fn total(&self, command: u32) -> u64 {
+    pub fn total(&self, command: CommandId) -> u64 {
         self.commands.get(&command).map_or(0, |of| of.total)
     }
 
     /// Keeps only these commands.
-    pub fn keep(&mut self, wanted: impl Fn(u32) -> bool) {
+    pub fn keep(&mut self, wanted: impl Fn(CommandId) -> bool) {
         self.commands.retain(|id, _| wanted(*id));
     }
 }
@@ -67,7 +68,7 @@ fn times(times: u32) -> String {
 }
 
 /// ` on the connection to HOST`, or nothing when the connection is not known.
-pub fn to(state: &State, command: u32, connection: u32) -> String {
+pub fn to(state: &State, command: CommandId, connection: ConnectionId) -> String {
     let known = state.command(command).and_then(|command| command.connections.get(&connection));
     known.and_then(host_of).map_or_else(String::new, |host| format!(" on the connection to {host}"))
 }
@@ -92,15 +93,15 @@ mod tests {
     #[test]
     fn the_first_segment_of_a_connection_is_reported_at_once_and_then_each_doubling() {
         let connection = |id| Connection {
-            command: 1,
+            command: CommandId(1),
             id,
             server_name: Some("proxy.test".into()),
             ..Connection::default()
         };
-        let again = |connection, syn| Body::Retransmission(Mark { command: 1, connection, syn });
-        let mut bodies = vec![Body::Connection(connection(1)), again(1, true)];
-        bodies.extend((0..1000).map(|_| again(1, false)));
-        bodies.push(again(2, false));
+        let again = |connection, syn| Body::Retransmission(Mark { command: CommandId(1), connection, syn });
+        let mut bodies = vec![Body::Connection(connection(ConnectionId(1))), again(ConnectionId(1), true)];
+        bodies.extend((0..1000).map(|_| again(ConnectionId(1), false)));
+        bodies.push(again(ConnectionId(2), false));
         let reported = reported(bodies);
         assert_eq!(
             reported[..3],
@@ -118,9 +119,9 @@ mod tests {
         let dns = |id, attempt| {
             let server = "192.0.2.53:53".to_owned();
             let (name, qtype) = ("proxy.test".to_owned(), "A".to_owned());
-            Body::Dns(Dns { command: 1, id, attempt, server, name, qtype, ..Dns::default() })
+            Body::Dns(Dns { command: CommandId(1), id, attempt, server, name, qtype, ..Dns::default() })
         };
-        let reported = reported([dns(1, 1), dns(2, 2), dns(2, 2), dns(3, 3)]);
+        let reported = reported([dns(DnsId(1), 1), dns(DnsId(2), 2), dns(DnsId(2), 2), dns(DnsId(3), 3)]);
         assert_eq!(
             reported,
             [

@@ -36,12 +36,13 @@ mod tests {
     use model::record::Phase;
 
     use super::*;
+    use model::id::CommandId;
 
     const S: Ns = 1_000_000_000;
 
     fn wait(because: Option<&str>) -> Waiting {
         Waiting {
-            command: 1,
+            command: CommandId(1),
             phase: Phase::Proxy,
             host: None,
             since_ns: S,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use model::id::ConnectionId;
 use model::operations::{InFlight, Subject};
 use model::record::Ns;
 use model::state::{CommandState, Moment};
@@ -16,7 +17,7 @@ pub(crate) enum Place<'a> {
     /// Queries to a name server
     Server(&'a str),
     /// A connection: its handshakes and requests
-    Connection(u32),
+    Connection(ConnectionId),
     /// Requests to that host (empty: not known) whose connection was not seen
     Nowhere(&'a str),
 }

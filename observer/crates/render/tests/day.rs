@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
+use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Dns, Local, Ns, Process, Request, RequestOutcome};
 use model::retention::{Retained, SHOWN_MAX};
 use ratatui::buffer::Buffer;
@@ -98,8 +99,8 @@ impl Watch {
     fn command(&mut self, at: Ns, requests: u32) {
         let id = self.number();
         let mut command = Command {
-            id,
-            pid: id,
+            id: CommandId(id),
+            pid: Pid(id),
             argv: vec!["go".into(), "mod".into(), "download".into()],
             cwd: Some(format!("/home/user/project-{}", id % 50)),
             start_ns: at,
@@ -110,19 +111,36 @@ impl Watch {
             Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() })
         };
         self.report(at, update(&command, Vec::new()));
-        self.report(at, Body::Process(Process { command: id, pid: id, start_ns: at, ..Process::default() }));
-        let dns =
-            Dns { command: id, id: self.number(), name: "proxy.test".into(), start_ns: at, ..Dns::default() };
+        self.report(
+            at,
+            Body::Process(Process {
+                command: CommandId(id),
+                pid: Pid(id),
+                start_ns: at,
+                ..Process::default()
+            }),
+        );
+        let dns = Dns {
+            command: CommandId(id),
+            id: DnsId(self.number()),
+            name: "proxy.test".into(),
+            start_ns: at,
+            ..Dns::default()
+        };
         self.report(at + MS, Body::Dns(Dns { end_ns: Some(at + MS), ..dns }));
-        let connection =
-            Connection { command: id, id: self.number(), start_ns: at + MS, ..Connection::default() };
+        let connection = Connection {
+            command: CommandId(id),
+            id: ConnectionId(self.number()),
+            start_ns: at + MS,
+            ..Connection::default()
+        };
         let on = connection.id;
         self.report(at + 2 * MS, Body::Connection(connection));
         for number in 0..requests {
             let start_ns = at + 5 * MS + Ns::from(number) * 900 * MS / Ns::from(requests);
             let request = Request {
-                command: id,
-                id: self.number(),
+                command: CommandId(id),
+                id: RequestId(self.number()),
                 connection: Some(on),
                 authority: Some("proxy.test".into()),
                 path: Some(format!("/example.com/m{number}/@v/v1.2.3.zip")),

@@ -9,6 +9,7 @@ mod frame;
 use std::path::Path;
 
 use diagnose::report::report;
+use model::id::CommandId;
 use model::record::Ns;
 use pipeline::replay::Replay;
 use render::html::draw;
@@ -35,7 +36,7 @@ impl Scene {
     fn dashboard(&self) -> String {
         let mut recording = self.recording();
         let (now, asleep) = (Some(self.until), recording.asleep(self.until));
-        let view = View { command: Some(1), now, asleep, ..View::default() };
+        let view = View { command: Some(CommandId(1)), now, asleep, ..View::default() };
         frame::svg(&tui::frame(recording.at(self.until), &view, 100, 24), "goobserve")
     }
 

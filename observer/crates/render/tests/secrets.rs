@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use diagnose::report::report;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event};
+use model::id::CommandId;
 use model::{State, redact};
 use pipeline::record::Recorder;
 use pipeline::replay::Replay;
@@ -210,7 +211,7 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         ("perfetto", perfetto::perfetto(&made, &state).unwrap()),
     ];
     for tab in [Tab::Requests, Tab::Dns, Tab::Connections, Tab::Processes, Tab::Stalls] {
-        let view = View { tab, command: Some(1), ..View::default() };
+        let view = View { tab, command: Some(CommandId(1)), ..View::default() };
         for size in [(80, 24), (400, 120)] {
             let buffer = frame(&state, &view, size.0, size.1);
             all.push(("dashboard", buffer.content().iter().map(ratatui::buffer::Cell::symbol).collect()));

@@ -1,6 +1,7 @@
 //! What the agent found running, and which programs may be followed.
 
 use model::clean::clean;
+use model::id::{Pid, TreeId};
 use observer_common::Lock;
 use pipeline::correlate::preexisting::{PreexistingLock, PreexistingProcess};
 
@@ -23,7 +24,7 @@ impl Observer {
     }
 
     /// Threads of such processes wait for locks.
-    pub(super) fn preexisting_locks(&mut self, root: u32, at_ns: u64, waits: Vec<PreexistingLock>) {
+    pub(super) fn preexisting_locks(&mut self, root: TreeId, at_ns: u64, waits: Vec<PreexistingLock>) {
         let mut looked = locks::LockTable::default();
         for wait in waits {
             self.correlator.preexisting_lock(root, at_ns, &wait, &mut self.events);
@@ -42,7 +43,7 @@ impl Observer {
     }
 
     /// Whether a command is to be followed although its program is not the go command.
-    pub(super) fn wanted(&self, pid: u32, binary: &Binary) -> bool {
+    pub(super) fn wanted(&self, pid: Pid, binary: &Binary) -> bool {
         let whose = || self.state.command(self.correlator.command_of(pid)?)?.record.as_ref()?.uid;
         let wanted = match self.task.programs {
             Programs::Go => false,

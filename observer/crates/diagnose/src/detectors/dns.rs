@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::evidence::Evidence;
 use model::human::{count, duration};
+use model::id::DnsId;
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
 use model::stall::StallKind;
@@ -46,7 +47,7 @@ fn finding(
     queries: &[(&Dns, Option<Ns>)],
     summary: String,
 ) -> Finding {
-    let ids: BTreeSet<u32> = queries.iter().map(|(dns, _)| dns.id).collect();
+    let ids: BTreeSet<DnsId> = queries.iter().map(|(dns, _)| dns.id).collect();
     let cost_ns = case.cost(|op| match op.subject {
         Subject::Dns(query) if ids.contains(&query.record.id) => Some(whole(op)),
         _ => None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{bytes, count};
+use model::id::RequestId;
 use model::operations::{InFlight, Subject};
 use model::record::{Class, Ns, Phase, Request, RequestOutcome};
 use model::stall::StallKind;
@@ -95,7 +96,7 @@ impl Bodies {
 }
 
 fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
-    let ids: std::collections::BTreeSet<u32> = requests.iter().map(|request| request.id).collect();
+    let ids: std::collections::BTreeSet<RequestId> = requests.iter().map(|request| request.id).collect();
     let body = |request: &Request| (head(case, request), request.end_ns.unwrap_or(case.wall.1));
     let cost_ns = case.cost(|op| match op.subject {
         Subject::Request(request) if ids.contains(&request.id) => Some(body(request)),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, percent};
+use model::id::ConnectionId;
 use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, ConnectionOutcome, Phase, Request};
 use model::stall::StallKind;
@@ -165,7 +166,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
 
 /// Proxy and checksum database each ran into a time-out, one after the other.
 fn stacked(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let mut handshakes: HashMap<u32, Span> = HashMap::new();
+    let mut handshakes: HashMap<ConnectionId, Span> = HashMap::new();
     for op in &case.in_flight {
         if let Subject::Connect(connection) | Subject::Tls(connection) = op.subject {
             let known = handshakes.entry(connection.id).or_insert_with(|| whole(op));

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use model::evidence::Evidence;
 use model::human::duration;
+use model::id::Pid;
 use model::record::{Phase, Process};
 use model::stall::StallKind;
 
@@ -16,7 +17,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let of_go = |process: &Process| {
         !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))
     };
-    let mut in_flight: HashMap<u32, Vec<Span>> = HashMap::new();
+    let mut in_flight: HashMap<Pid, Vec<Span>> = HashMap::new();
     for op in &case.in_flight {
         in_flight.entry(op.subject.pid()).or_default().push(crate::case::whole(op));
     }
@@ -45,10 +46,10 @@ fn tree<'a>(case: &Case<'a>, top: &'a Process) -> Vec<&'a Process> {
 }
 
 /// The longest time in which it had nothing in flight.
-fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<u32, Vec<Span>>) -> Option<Finding> {
+fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<Pid, Vec<Span>>) -> Option<Finding> {
     let top = tree.first()?;
     let (begin, end) = (top.start_ns, top.end_ns.unwrap_or(case.wall.1));
-    let pids: BTreeSet<u32> = tree.iter().map(|process| process.pid).collect();
+    let pids: BTreeSet<Pid> = tree.iter().map(|process| process.pid).collect();
     let mut busy: Vec<Span> = pids.iter().filter_map(|pid| in_flight.get(pid)).flatten().copied().collect();
     busy.sort_unstable();
     let (mut free, mut longest): (u64, Span) = (begin, (begin, begin));

@@ -1,6 +1,7 @@
 //! Name servers and settings of the resolver.
 
 use super::*;
+use model::id::Pid;
 
 #[test]
 fn a_query_that_is_retried_after_five_seconds_is_a_timeout() {
@@ -189,7 +190,7 @@ fn no_wait_is_shortened_behind_a_resolver_of_this_machine() {
     )));
     // One with another address is known by what it asks.
     let upstream = |dns: &mut Dns| {
-        (dns.on_behalf_of, dns.pid, dns.comm) = (Some(1), 99, "unbound".into());
+        (dns.on_behalf_of, dns.pid, dns.comm) = (Some(DnsId(1)), Pid(99), "unbound".into());
         dns.server = "192.0.2.61:53".into();
     };
     let stall = lost_once("192.0.2.53:53").unanswered(upstream).finds(

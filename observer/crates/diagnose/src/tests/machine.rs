@@ -1,6 +1,7 @@
 //! This machine, and helpers that wait on it.
 
 use super::*;
+use model::id::{CommandId, LockId, Pid};
 
 #[test]
 fn more_downloads_at_once_are_proposed_when_they_would_help() {
@@ -30,8 +31,8 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
 fn a_git_without_traffic_waits_for_a_person() {
     let git = |ppid, comm: &str| {
         Body::Process(Process {
-            command: 1,
-            pid: 11,
+            command: CommandId(1),
+            pid: Pid(11),
             ppid,
             comm: comm.into(),
             args: vec!["git".into(), "ls-remote".into(), "https://git.test/x".into()],
@@ -42,39 +43,39 @@ fn a_git_without_traffic_waits_for_a_person() {
     };
     near(
         World::new()
-            .report(S, git(10, "git"))
+            .report(S, git(Pid(10), "git"))
             .finds(StallKind::VcsWaiting, Phase::Vcs, Some("git.test"))
             .cost_ns,
         8 * S,
     );
-    World::new().report(S, git(10, "compile")).finds_no(StallKind::VcsWaiting);
+    World::new().report(S, git(Pid(10), "compile")).finds_no(StallKind::VcsWaiting);
     let asks = Body::Process(Process {
-        command: 1,
-        pid: 12,
-        ppid: 11,
+        command: CommandId(1),
+        pid: Pid(12),
+        ppid: Pid(11),
         comm: "credential-x".into(),
         args: vec!["credential-x".into(), "get".into()],
         start_ns: 2 * S,
         end_ns: Some(9 * S),
         ..Process::default()
     });
-    let stall = World::new().report(S, git(10, "git")).report(2 * S, asks).stalls();
+    let stall = World::new().report(S, git(Pid(10), "git")).report(2 * S, asks).stalls();
     let reported: Vec<_> = stall.iter().filter(|stall| stall.kind == StallKind::VcsWaiting).collect();
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(reported[0].evidence[1].to_string().contains("credential-x get (pid 12)"), "{reported:?}");
-    let busy = |c: &mut Connection| (c.pid, c.comm) = (11, "git".into());
-    World::new().report(S, git(10, "git")).connection(busy).finds_no(StallKind::VcsWaiting);
+    let busy = |c: &mut Connection| (c.pid, c.comm) = (Pid(11), "git".into());
+    World::new().report(S, git(Pid(10), "git")).connection(busy).finds_no(StallKind::VcsWaiting);
 }
 
 #[test]
 fn a_lock_is_reported_with_its_holder() {
     let lock = |end_ns| {
         Body::Lock(LockWait {
-            command: 1,
-            id: 1,
-            pid: 10,
+            command: CommandId(1),
+            id: LockId(1),
+            pid: Pid(10),
             path: Some("/m/cache/lock".into()),
-            holder: Some(77),
+            holder: Some(Pid(77)),
             start_ns: S,
             end_ns: Some(end_ns),
             joined_late: false,
@@ -105,7 +106,7 @@ fn a_busy_machine_is_information() {
         World::new().command(|command| command.local = Some(Local { cpu_ns: 8 * S, ..Local::default() }));
     let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, 2 * S)], gaps: Vec::new() };
     world.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
-    let stalls = stalls(world.0.command(1).unwrap(), 10 * S);
+    let stalls = stalls(world.0.command(CommandId(1)).unwrap(), 10 * S);
     let stall = stalls.iter().find(|stall| stall.kind == StallKind::LocalBound).unwrap();
     assert_eq!((stall.severity, stall.cost_ns), (Severity::Info, 8 * S));
     World::new().finds_no(StallKind::LocalBound);

@@ -1,6 +1,7 @@
 //! Module proxies and the checksum database.
 
 use super::*;
+use model::id::{CommandId, Pid};
 
 #[test]
 fn a_head_far_above_the_round_trip_is_slow() {
@@ -134,12 +135,12 @@ fn timeouts_one_after_the_other_add_up() {
 fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     let missing = |r: &mut Request| (r.status, r.outcome) = (Some(404), RequestOutcome::Error);
     let git = |c: &mut Connection| {
-        (c.pid, c.comm, c.server_name) = (11, "git-remote-http".into(), Some("git.test".into()));
+        (c.pid, c.comm, c.server_name) = (Pid(11), "git-remote-http".into(), Some("git.test".into()));
     };
     let process = Process {
-        command: 1,
-        pid: 11,
-        ppid: 10,
+        command: CommandId(1),
+        pid: Pid(11),
+        ppid: Pid(10),
         comm: "git-remote-http".into(),
         start_ns: S,
         end_ns: Some(9 * S),
@@ -148,7 +149,7 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
     let world = || {
         World::new()
             .report(S, Body::Process(process.clone()))
-            .dns(|dns| (dns.pid, dns.comm) = (11, "git-remote-http".into()))
+            .dns(|dns| (dns.pid, dns.comm) = (Pid(11), "git-remote-http".into()))
             .connection(|_| {})
             .connection(git)
             .request(missing)

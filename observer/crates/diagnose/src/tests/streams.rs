@@ -1,6 +1,7 @@
 //! Streams that share a connection.
 
 use super::*;
+use model::id::{CommandId, ConnectionId};
 
 #[test]
 fn silence_with_a_living_peer_and_a_dead_path_are_distinguished() {
@@ -72,8 +73,15 @@ fn a_segment_that_was_overtaken_is_no_loss() {
 
 #[test]
 fn a_closed_window_costs_while_it_is_closed() {
-    let window =
-        |zero| Body::Window(WindowMark { command: 1, connection: 1, ours: true, zero, since_ns: None });
+    let window = |zero| {
+        Body::Window(WindowMark {
+            command: CommandId(1),
+            connection: ConnectionId(1),
+            ours: true,
+            zero,
+            since_ns: None,
+        })
+    };
     let slow = |r: &mut Request| r.end_ns = Some(5 * S);
     let world = World::new()
         .connection(|_| {})

@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::StallState;
 use crate::evidence::{Evidence, RequestSeen};
+use crate::id::{CommandId, DnsId, Pid, StallId};
 use crate::json;
 use crate::record::Class;
 use crate::report::Severity;
@@ -32,7 +33,7 @@ fn text(value: &str) -> Option<String> {
 fn events() -> Vec<Event> {
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let command = Command {
-        id: 1,
+        id: CommandId(1),
         argv: words("/home/alice/bin/go get -x -modfile=/home/alice/go.mod git.corp/Acme/billing@v1.2.3"),
         uid: Some(1000),
         cwd: text("/home/alice/acme"),
@@ -80,7 +81,7 @@ fn events() -> Vec<Event> {
     };
     let other = Request { class: Class::Other, path: text("/acme/x"), module: None, ..request.clone() };
     let waiting = Waiting {
-        command: 1,
+        command: CommandId(1),
         phase: Phase::Proxy,
         host: text("proxy.test"),
         since_ns: 0,
@@ -100,9 +101,12 @@ fn events() -> Vec<Event> {
         evidence: vec![
             Evidence::Words { words: "/acme/x: no head".into() },
             Evidence::RequestRefused(RequestSeen::from(&request)),
-            Evidence::ProcessWaitedFor { args: words("/opt/acme/tool-x --token s3cret alice@corp"), pid: 3 },
+            Evidence::ProcessWaitedFor {
+                args: words("/opt/acme/tool-x --token s3cret alice@corp"),
+                pid: Pid(3),
+            },
             Evidence::Query {
-                query: 1,
+                query: DnsId(1),
                 name: "proxy.test".into(),
                 qtype: "A".into(),
                 attempt: 1,
@@ -112,7 +116,7 @@ fn events() -> Vec<Event> {
                 took_ns: 5,
             },
             Evidence::LockWait {
-                pid: 1,
+                pid: Pid(1),
                 path: text("/home/alice/go/pkg/mod/cache/lock"),
                 holder_pid: None,
                 waited_ns: 1,
@@ -126,7 +130,7 @@ fn events() -> Vec<Event> {
             attempt: "goobserve compare --with proxy=https://proxy.corp -- go get git.corp/acme".into(),
         }],
     };
-    let stall = StallUpdate { command: 1, id: 1, state: StallState::Lasts, stall };
+    let stall = StallUpdate { command: CommandId(1), id: StallId(1), state: StallState::Lasts, stall };
     let bodies = [
         Body::Session(Session {
             schema: "s".into(),

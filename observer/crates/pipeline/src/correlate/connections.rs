@@ -5,6 +5,7 @@ mod preexisting;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use model::event::{Body, Mark, ResetMark, WindowMark};
+use model::id::{CommandId, ConnectionId, TreeId};
 use model::record::{Connection, ConnectionOutcome, Ns};
 use observer_common::{
     Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats,
@@ -44,7 +45,7 @@ struct Live {
     info_ns: Ns,
     emitted_ns: Ns,
     /// It was there before it could be seen, in that tree
-    preexisting: Option<u32>,
+    preexisting: Option<TreeId>,
     /// Records were lost meanwhile
     gap: bool,
     /// The record has what was not reported, which alone is not worth it
@@ -54,7 +55,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(record: Connection, preexisting: Option<u32>) -> Self {
+    fn new(record: Connection, preexisting: Option<TreeId>) -> Self {
         let (sent, received) = <(HelloBuffer, HelloBuffer)>::default();
         Self {
             record,
@@ -80,26 +81,25 @@ impl Live {
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
     live: ByNumber<u64, Live>,
-    next: u32,
+    next: ConnectionId,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { live: ByNumber::default(), next: 1 }
+        Self { live: ByNumber::default(), next: ConnectionId::FIRST }
     }
 
     pub(super) fn state(&mut self, owner: Owner<'_>, event: &SockState, out: &mut Out<'_>) {
         if event.new == state::SYN_SENT {
             let record = Connection {
                 command: owner.command,
-                id: self.next,
+                id: self.next.give(),
                 pid: owner.pid,
                 comm: owner.comm.to_owned(),
                 remote: address(event.family, &event.remote, event.remote_port),
                 start_ns: out.at_ns,
                 ..Connection::default()
             };
-            self.next += 1;
             out.push(Body::Connection(record.clone()));
             self.live.insert(event.conn, Live::new(record, None));
             return;
@@ -249,7 +249,7 @@ impl Connections {
         protocol: &str,
         request: bool,
         out: &mut Out<'_>,
-    ) -> Option<u32> {
+    ) -> Option<ConnectionId> {
         let live = self.live.get_mut(&conn)?;
         let record = &mut live.record;
         record.requests += u32::from(request);
@@ -310,7 +310,7 @@ impl Connections {
 
     /// Shows what was not reported yet, of that command's connections or of all: the command, or the
     /// observation, ends.
-    pub(super) fn settle(&mut self, command: Option<u32>, out: &mut Out<'_>) {
+    pub(super) fn settle(&mut self, command: Option<CommandId>, out: &mut Out<'_>) {
         let of = |live: &&mut Live| command.is_none_or(|command| live.record.command == command);
         let mut unreported: Vec<_> =
             self.live.values_mut().filter(of).filter(|live| live.unreported).collect();
@@ -323,7 +323,7 @@ impl Connections {
         self.live.is_empty()
     }
 
-    pub(super) fn forget(&mut self, command: u32) {
+    pub(super) fn forget(&mut self, command: CommandId) {
         self.live.retain(|_, live| live.record.command != command);
     }
 }
@@ -356,12 +356,13 @@ mod tests {
     use zerocopy::FromZeros as _;
 
     use super::*;
+    use model::id::Pid;
 
     #[test]
     fn payload_is_dated_by_the_segment_before_the_one_that_reports_it() {
         const S: Ns = PROGRESS_NS;
         let (mut connections, mut events) = (Connections::new(), Vec::new());
-        let owner = Owner { command: 1, pid: 1, comm: "go" };
+        let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
         connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
         // The last but one brings the last bytes; a keepalive's answer comes much later.
@@ -380,7 +381,7 @@ mod tests {
     #[test]
     fn our_window_was_closed_by_the_segment_before_the_one_that_reports_it() {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
-        let owner = Owner { command: 1, pid: 1, comm: "go" };
+        let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
         connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
         // The peer's probe, a quarter of a second later; then the window is open again.
@@ -399,7 +400,7 @@ mod tests {
     #[test]
     fn an_end_that_was_missed_says_nothing_of_the_socket() {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
-        let owner = Owner { command: 1, pid: 1, comm: "go" };
+        let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let [begun, open, closing, over] = [(7, 2), (2, 1), (1, 4), (4, 7)].map(|(old, new)| SockState {
             conn: 7,
             family: 2,

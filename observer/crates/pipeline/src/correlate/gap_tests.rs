@@ -1,6 +1,7 @@
 //! Records that were lost to a full ring: what nobody saw is unknown, never invented.
 
 use model::State;
+use model::id::{CommandId, Pid, RequestId};
 use model::record::{Phase, RequestOutcome};
 use model::report::Report;
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval, TreeTimes};
@@ -59,7 +60,7 @@ fn a_sleep_whose_record_was_lost_is_unknown_and_no_work() {
     reported.interval(S + S / 10, 2 * S, S - S / 10);
     // Asleep from 2 to 9.9 s; the record of it, and the exit at 10 s, were lost.
     reported.correlator.gap(9 * S, 11 * S);
-    reported.correlator.ended(10, (Some(0), None), &mut reported.events);
+    reported.correlator.ended(Pid(10), (Some(0), None), &mut reported.events);
     let report = reported.report();
     let command = &report.commands[0];
     assert_eq!((command.ended, command.exit_code), (true, Some(0)), "who waited for it knows");
@@ -103,7 +104,7 @@ fn a_process_whose_end_may_have_been_lost_is_not_said_to_run() {
     reported.correlator.gap(3 * S, 6 * S);
     reported.exit(9 * S, 0);
     let report = reported.report();
-    let child = report.processes.iter().find(|process| process.pid == 11).unwrap();
+    let child = report.processes.iter().find(|process| process.pid == Pid(11)).unwrap();
     assert_eq!((child.end_ns, child.exit_code), (None, None));
     let ending = model::words::process_ending(child, &report.commands[0]);
     assert_eq!(ending, "end not seen");
@@ -114,9 +115,9 @@ fn a_request_open_before_a_gap_is_unknown_and_no_finding() {
     let mut reported = Reported::new();
     let mut state = State::new();
     let request = model::record::Request {
-        command: 1,
-        id: 1,
-        pid: 10,
+        command: CommandId(1),
+        id: RequestId(1),
+        pid: Pid(10),
         start_ns: 2 * S,
         ..model::record::Request::default()
     };

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Owner;
 use super::preexisting::LocalResolver;
+use model::id::{CommandId, Pid};
 
 /// Children of local resolvers that are remembered: dnsmasq forks for each TCP connection.
 const CHILDREN_MAX: usize = 256;
@@ -16,9 +17,9 @@ const ADDRESSES_MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct LocalResolvers {
     /// By pid
-    known: HashMap<u32, LocalResolver>,
+    known: HashMap<Pid, LocalResolver>,
     /// Those of `known` that were forked, the oldest first
-    children: VecDeque<u32>,
+    children: VecDeque<Pid>,
 }
 
 impl LocalResolvers {
@@ -36,7 +37,7 @@ impl LocalResolvers {
     }
 
     /// A local resolver forked: the child answers for it.
-    pub(super) fn fork(&mut self, parent: u32, child: u32) {
+    pub(super) fn fork(&mut self, parent: Pid, child: Pid) {
         let Some(local_resolver) = self.known.get(&parent).cloned() else { return };
         self.children.retain(|known| *known != child);
         if self.children.len() == CHILDREN_MAX
@@ -49,7 +50,7 @@ impl LocalResolvers {
     }
 
     /// Whether that local resolver answers at a server's address: `exactly` there, or at any.
-    pub(super) fn serves(&self, pid: u32, server: &str, exactly: bool) -> bool {
+    pub(super) fn serves(&self, pid: Pid, server: &str, exactly: bool) -> bool {
         let (Some(local_resolver), Ok(server)) = (self.known.get(&pid), server.parse::<SocketAddr>()) else {
             return false;
         };
@@ -58,7 +59,7 @@ impl LocalResolvers {
     }
 
     /// As whom that process asks, for the command that waits for it.
-    pub(super) fn owner(&self, pid: u32, command: u32) -> Owner<'_> {
+    pub(super) fn owner(&self, pid: Pid, command: CommandId) -> Owner<'_> {
         let comm = self.known.get(&pid).map_or("", |local_resolver| &local_resolver.comm);
         Owner { command, pid, comm }
     }
@@ -69,55 +70,61 @@ mod tests {
     use super::*;
 
     fn dnsmasq() -> LocalResolver {
-        LocalResolver { pid: 7, comm: "dnsmasq".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }
+        LocalResolver { pid: Pid(7), comm: "dnsmasq".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }
     }
 
     #[test]
     fn a_local_resolvers_child_has_its_name_and_others_have_none() {
         let mut local_resolvers = LocalResolvers::default();
         local_resolvers.add(dnsmasq());
-        local_resolvers.fork(7, 8);
-        local_resolvers.fork(9, 10);
-        assert_eq!((local_resolvers.owner(8, 1).comm, local_resolvers.owner(10, 1).comm), ("dnsmasq", ""));
+        local_resolvers.fork(Pid(7), Pid(8));
+        local_resolvers.fork(Pid(9), Pid(10));
+        assert_eq!(
+            (
+                local_resolvers.owner(Pid(8), CommandId(1)).comm,
+                local_resolvers.owner(Pid(10), CommandId(1)).comm
+            ),
+            ("dnsmasq", "")
+        );
     }
 
     #[test]
     fn a_day_of_children_does_not_grow_it() {
         let mut local_resolvers = LocalResolvers::default();
         local_resolvers.add(dnsmasq());
-        (0..10_000).for_each(|child| local_resolvers.fork(7, 100 + child));
+        (0..10_000).for_each(|child| local_resolvers.fork(Pid(7), Pid(100 + child)));
         assert!(local_resolvers.known.len() <= CHILDREN_MAX + 1);
-        assert_eq!(local_resolvers.owner(7, 1).comm, "dnsmasq");
+        assert_eq!(local_resolvers.owner(Pid(7), CommandId(1)).comm, "dnsmasq");
     }
 
     #[test]
     fn what_a_local_resolver_forked_and_became_one_itself_is_not_forgotten_as_a_child() {
         let mut local_resolvers = LocalResolvers::default();
-        local_resolvers.add(LocalResolver { pid: 6, comm: "init".into(), ..dnsmasq() });
-        local_resolvers.fork(6, 7);
+        local_resolvers.add(LocalResolver { pid: Pid(6), comm: "init".into(), ..dnsmasq() });
+        local_resolvers.fork(Pid(6), Pid(7));
         local_resolvers.add(dnsmasq());
-        (0..1_000).for_each(|child| local_resolvers.fork(6, 100 + child));
-        assert!(local_resolvers.serves(7, "127.0.0.1:53", true));
-        assert_eq!(local_resolvers.owner(7, 1).comm, "dnsmasq");
+        (0..1_000).for_each(|child| local_resolvers.fork(Pid(6), Pid(100 + child)));
+        assert!(local_resolvers.serves(Pid(7), "127.0.0.1:53", true));
+        assert_eq!(local_resolvers.owner(Pid(7), CommandId(1)).comm, "dnsmasq");
     }
 
     #[test]
     fn a_local_resolver_serves_where_it_is_bound_and_so_do_its_children() {
         let mut local_resolvers = LocalResolvers::default();
         local_resolvers.add(dnsmasq());
-        local_resolvers.fork(7, 8);
+        local_resolvers.fork(Pid(7), Pid(8));
         assert!(
-            local_resolvers.serves(7, "127.0.0.1:53", true)
-                && local_resolvers.serves(8, "127.0.0.1:53", true)
+            local_resolvers.serves(Pid(7), "127.0.0.1:53", true)
+                && local_resolvers.serves(Pid(8), "127.0.0.1:53", true)
         );
         for (pid, server) in [(7, "127.0.0.53:53"), (7, "[::1]:53"), (9, "127.0.0.1:53"), (7, "?")] {
-            assert!(!local_resolvers.serves(pid, server, false), "{pid} {server}");
+            assert!(!local_resolvers.serves(Pid(pid), server, false), "{pid} {server}");
         }
         // Bound once more, to any address.
         local_resolvers.add(LocalResolver { addresses: vec!["::".parse().unwrap()], ..dnsmasq() });
         assert!(
-            local_resolvers.serves(7, "127.0.0.53:53", false)
-                && !local_resolvers.serves(7, "127.0.0.53:53", true)
+            local_resolvers.serves(Pid(7), "127.0.0.53:53", false)
+                && !local_resolvers.serves(Pid(7), "127.0.0.53:53", true)
         );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use model::event::{Body, LockWait};
+use model::id::{CommandId, LockId, Pid, Tid};
 use observer_common::{Header, LOCK_TAKEN, Lock};
 
 use super::{Out, Owner};
@@ -13,23 +14,23 @@ pub struct LockFacts {
     /// The file
     pub path: Option<String>,
     /// Pid of the holder
-    pub holder: Option<u32>,
+    pub holder: Option<Pid>,
 }
 
 /// Waits by thread.
 pub(super) struct Locks {
-    waits: HashMap<u32, LockWait>,
-    next: u32,
+    waits: HashMap<Tid, LockWait>,
+    next: LockId,
 }
 
 impl Locks {
     pub(super) fn new() -> Self {
-        Self { waits: HashMap::new(), next: 1 }
+        Self { waits: HashMap::new(), next: LockId::FIRST }
     }
 
     pub(super) fn lock(&mut self, owner: Owner<'_>, header: &Header, _: &Lock, out: &mut Out<'_>) {
         if header.flags & LOCK_TAKEN != 0 {
-            if let Some(mut wait) = self.waits.remove(&header.tid) {
+            if let Some(mut wait) = self.waits.remove(&Tid(header.tid)) {
                 wait.end_ns = Some(out.at_ns);
                 out.push(Body::Lock(wait));
             }
@@ -37,33 +38,31 @@ impl Locks {
         }
         let wait = LockWait {
             command: owner.command,
-            id: self.next,
+            id: self.next.give(),
             pid: owner.pid,
             start_ns: out.at_ns,
             ..LockWait::default()
         };
-        self.next += 1;
         out.push(Body::Lock(wait.clone()));
-        self.waits.insert(header.tid, wait);
+        self.waits.insert(Tid(header.tid), wait);
     }
 
     /// A thread was found waiting for a lock.
-    pub(super) fn preexisting(&mut self, owner: Owner<'_>, tid: u32, out: &mut Out<'_>) {
+    pub(super) fn preexisting(&mut self, owner: Owner<'_>, tid: Tid, out: &mut Out<'_>) {
         let wait = LockWait {
             command: owner.command,
-            id: self.next,
+            id: self.next.give(),
             pid: owner.pid,
             start_ns: out.at_ns,
             joined_late: true,
             ..LockWait::default()
         };
-        self.next += 1;
         out.push(Body::Lock(wait.clone()));
         self.waits.insert(tid, wait);
     }
 
     /// What `/proc` says of a process's waits.
-    pub(super) fn facts(&mut self, tid: u32, facts: LockFacts, out: &mut Out<'_>) {
+    pub(super) fn facts(&mut self, tid: Tid, facts: LockFacts, out: &mut Out<'_>) {
         if let Some(wait) = self.waits.get_mut(&tid) {
             wait.path = facts.path;
             wait.holder = facts.holder;
@@ -76,7 +75,7 @@ impl Locks {
         self.waits.is_empty()
     }
 
-    pub(super) fn forget(&mut self, command: u32) {
+    pub(super) fn forget(&mut self, command: CommandId) {
         self.waits.retain(|_, wait| wait.command != command);
     }
 }

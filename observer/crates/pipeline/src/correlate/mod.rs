@@ -23,6 +23,7 @@ use local_resolvers::LocalResolvers;
 pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
+use model::id::{CommandId, Pid, Tid, TreeId};
 use model::record::{Loss, Ns};
 use observer_common::{EXIT_ROOT, Header, LOCAL_RESOLVERS, PREEXISTING_TREES};
 use preexisting::{LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets};
@@ -36,8 +37,8 @@ use crate::decode::wire::{Body as Wire, Record};
 /// Whose event it is.
 #[derive(Clone, Copy, Debug)]
 struct Owner<'a> {
-    command: u32,
-    pid: u32,
+    command: CommandId,
+    pid: Pid,
     comm: &'a str,
 }
 
@@ -72,7 +73,7 @@ pub struct Correlator {
     spans: Spans,
     local_resolvers: LocalResolvers,
     /// Trees that ran already and whose sockets have been reported
-    sockets_reported: HashSet<u32>,
+    sockets_reported: HashSet<TreeId>,
     /// Time of the latest record: what is added from outside is reported as of then
     latest_ns: Ns,
     /// When records were lost, until the records behind are reached
@@ -152,7 +153,7 @@ impl Correlator {
         let mut out = Out { events, at_ns };
         self.latest_ns = self.latest_ns.max(at_ns);
         if self.gaps.front().is_none_or(|gap| at_ns <= gap.0) && of_thread(&record.body) {
-            self.processes.alive(header.root, at_ns);
+            self.processes.alive(TreeId(header.root), at_ns);
         }
         match &record.body {
             body if header.root == LOCAL_RESOLVERS => self.of_local_resolver(header, body, &mut out),
@@ -180,7 +181,7 @@ impl Correlator {
     /// Of what a stub resolver does only its queries matter, and its children that ask them.
     fn of_local_resolver(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
-            Wire::Fork(fork) => self.local_resolvers.fork(header.pid, fork.child),
+            Wire::Fork(fork) => self.local_resolvers.fork(Pid(header.pid), Pid(fork.child)),
             Wire::Dns(payload, bytes) => {
                 self.spans.undecoded +=
                     self.spans.queries.of_local_resolver(&self.local_resolvers, header, payload, bytes, out);
@@ -213,7 +214,7 @@ impl Correlator {
     /// Threads of a tree that ran already wait for locks.
     pub fn preexisting_lock(
         &mut self,
-        root: u32,
+        root: TreeId,
         at_ns: u64,
         lock: &PreexistingLock,
         events: &mut Vec<Event>,
@@ -225,7 +226,7 @@ impl Correlator {
     }
 
     /// A process that ran already has ended without a trace.
-    pub fn preexisting_gone(&mut self, root: u32, pid: u32, events: &mut Vec<Event>) {
+    pub fn preexisting_gone(&mut self, root: TreeId, pid: Pid, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
         self.spans.queries.process_ended(pid);
         self.spans.requests.process_ended(pid);
@@ -233,9 +234,9 @@ impl Correlator {
     }
 
     /// Trees that ran already and have sockets of which only the kernel can be asked.
-    pub fn preexisting_trees(&self) -> Vec<u32> {
+    pub fn preexisting_trees(&self) -> Vec<TreeId> {
         let running = self.running_trees().into_iter().map(|(tree, _)| tree);
-        let found = running.filter(|tree| *tree >= PREEXISTING_TREES);
+        let found = running.filter(|tree| *tree >= TreeId(PREEXISTING_TREES));
         found
             .filter(|tree| {
                 self.spans.connections.any_preexisting(*tree) || self.spans.queries.any_preexisting(*tree)
@@ -244,8 +245,8 @@ impl Correlator {
     }
 
     /// The number of a command's tree, when it ran already.
-    pub fn preexisting_tree(&self, command: u32) -> Option<u32> {
-        self.processes.tree_of(command).filter(|tree| *tree >= PREEXISTING_TREES)
+    pub fn preexisting_tree(&self, command: CommandId) -> Option<TreeId> {
+        self.processes.tree_of(command).filter(|tree| *tree >= TreeId(PREEXISTING_TREES))
     }
 
     /// What the agent reports, as of when it saw it.
@@ -255,13 +256,13 @@ impl Correlator {
     }
 
     /// What was found out about a process from outside (`/proc`, its binary).
-    pub fn facts(&mut self, pid: u32, facts: &Facts, events: &mut Vec<Event>) {
+    pub fn facts(&mut self, pid: Pid, facts: &Facts, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.facts(pid, facts, &mut out);
     }
 
     /// Names the file whose lock a thread waits for, and who holds it.
-    pub fn lock_facts(&mut self, tid: u32, facts: LockFacts, events: &mut Vec<Event>) {
+    pub fn lock_facts(&mut self, tid: Tid, facts: LockFacts, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
         self.spans.locks.facts(tid, facts, &mut out);
     }
@@ -301,14 +302,14 @@ impl Correlator {
     }
 
     /// The topmost process of a tree has ended without a trace.
-    pub fn ended_unseen(&mut self, root: u32, events: &mut Vec<Event>) {
+    pub fn ended_unseen(&mut self, root: TreeId, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
         self.spans.connections.settle(None, &mut out);
         self.processes.ended_unseen(root, &mut out);
     }
 
     /// What the agent waited for has ended with that exit code or signal; says so unless it is known.
-    pub fn ended(&mut self, pid: u32, status: (Option<i32>, Option<i32>), events: &mut Vec<Event>) {
+    pub fn ended(&mut self, pid: Pid, status: (Option<i32>, Option<i32>), events: &mut Vec<Event>) {
         self.close_gaps(Ns::MAX, events);
         let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.ended(pid, status, &mut out);
@@ -336,7 +337,7 @@ impl Correlator {
     }
 
     /// The latest command whose topmost process had that pid.
-    pub fn command_of(&self, pid: u32) -> Option<u32> {
+    pub fn command_of(&self, pid: Pid) -> Option<CommandId> {
         self.processes.command_of(pid)
     }
 
@@ -351,12 +352,12 @@ impl Correlator {
     }
 
     /// Commands of which no end came, with the number of their tree: `(tree, command)`.
-    pub fn running_trees(&self) -> Vec<(u32, u32)> {
+    pub fn running_trees(&self) -> Vec<(TreeId, CommandId)> {
         self.processes.running_trees()
     }
 
     /// Pids of a command's processes that have not ended.
-    pub fn pids(&self, command: u32) -> Vec<u32> {
+    pub fn pids(&self, command: CommandId) -> Vec<Pid> {
         self.processes.pids(command)
     }
 
@@ -372,7 +373,7 @@ impl Correlator {
     }
 
     /// Forgets all that belongs to an ended command.
-    pub fn forget(&mut self, command: u32) {
+    pub fn forget(&mut self, command: CommandId) {
         // What is known by process goes with those that outlive the command, too.
         for pid in self.processes.pids(command) {
             self.spans.queries.process_ended(pid);

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use model::id::{Pid, Tid, TreeId};
 use model::record::Ns;
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +11,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PreexistingProcess {
     /// Its tree
-    pub root: u32,
+    pub root: TreeId,
     /// It is the topmost one of its tree: a command
     pub topmost: bool,
     /// When it was found, `CLOCK_MONOTONIC`, nanoseconds
     pub at_ns: u64,
     /// Pid
-    pub pid: u32,
+    pub pid: Pid,
     /// Parent
-    pub ppid: u32,
+    pub ppid: Pid,
     /// Real user
     pub uid: Option<u32>,
     /// The kernel's name of it
@@ -37,7 +38,7 @@ pub struct PreexistingSocket {
     /// Its number among all sockets of the machine
     pub cookie: u64,
     /// The process
-    pub pid: u32,
+    pub pid: Pid,
     /// The kernel's `TCP_*` number
     pub state: u8,
     /// Local address
@@ -78,9 +79,9 @@ pub struct Tcp {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PreexistingLock {
     /// The process
-    pub pid: u32,
+    pub pid: Pid,
     /// The thread
-    pub tid: u32,
+    pub tid: Tid,
     /// Device of the file, as in the kernel's `s_dev`
     pub dev: u32,
     /// Its inode
@@ -91,7 +92,7 @@ pub struct PreexistingLock {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct PreexistingSockets {
     /// The tree
-    pub root: u32,
+    pub root: TreeId,
     /// When the kernel was asked, `CLOCK_MONOTONIC`, nanoseconds
     pub at_ns: u64,
     /// Every one of them that is still there
@@ -104,7 +105,7 @@ pub struct PreexistingSockets {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalResolver {
     /// Pid
-    pub pid: u32,
+    pub pid: Pid,
     /// The kernel's name of it
     pub comm: String,
     /// Where it is asked; an unspecified one is any

@@ -1,6 +1,7 @@
 //! What was there before it could be seen: reported with what the kernel knows, and never with more.
 
 use model::event::{DnsWait, LockWait};
+use model::id::{CommandId, DnsWaitId, LockId, Pid, Tid, TreeId};
 use model::record::{Connection, TcpState};
 use observer_common::{EXIT_ROOT, Exit, Handshake, PAYLOAD_RECEIVED, Payload, SockState};
 use zerocopy::FromZeros as _;
@@ -8,8 +9,8 @@ use zerocopy::FromZeros as _;
 use super::preexisting::{PreexistingSocket, Tcp};
 use super::*;
 
-const ROOT: u32 = PREEXISTING_TREES + 7;
-const PID: u32 = 77;
+const ROOT: TreeId = TreeId(PREEXISTING_TREES + 7);
+const PID: Pid = Pid(77);
 const SYN_SENT: u8 = 2;
 const ESTABLISHED: u8 = 1;
 /// An answer to `a.test (A)`.
@@ -44,7 +45,7 @@ impl Reported {
     }
 
     fn record(&mut self, at_ns: u64, flags: u16, body: Wire<'_>) {
-        let header = Header { pid: PID, tid: PID, root: ROOT, flags, at_ns, ..Header::new_zeroed() };
+        let header = Header { pid: PID.0, tid: PID.0, root: ROOT.0, flags, at_ns, ..Header::new_zeroed() };
         self.correlator.record(&Record { header, body }, &mut self.events);
     }
 
@@ -101,7 +102,7 @@ fn a_command_that_ran_already_has_an_age_and_no_cpu_time() {
         _ => None,
     });
     assert_eq!(ended.map(|process| (process.exit_code, process.cpu_ns)), Some((Some(0), None)));
-    reported.correlator.forget(1);
+    reported.correlator.forget(CommandId(1));
     assert!(reported.correlator.is_empty());
 }
 
@@ -141,7 +142,7 @@ fn a_handshake_that_was_found_has_no_duration_and_what_follows_is_seen() {
     // A look that was taken before its end does not bring it back.
     reported.sockets(7500, vec![tcp(ESTABLISHED, Tcp::default())]);
     assert_eq!(reported.events.len(), before);
-    assert_eq!(reported.correlator.preexisting_trees(), [] as [u32; 0]);
+    assert_eq!(reported.correlator.preexisting_trees(), [] as [TreeId; 0]);
 }
 
 #[test]
@@ -159,21 +160,25 @@ fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
     assert_eq!(reported.correlator.preexisting_trees(), [ROOT], "the other one goes on");
     reported.sockets(6000, Vec::new());
     let ends: Vec<_> = reported.dns_waits().iter().map(|wait| (wait.id, wait.end_ns)).collect();
-    assert_eq!(ends, [(1, None), (2, None), (1, Some(3000)), (2, Some(5000))]);
-    assert_eq!(reported.correlator.preexisting_trees(), [] as [u32; 0]);
+    assert_eq!(
+        ends,
+        [(DnsWaitId(1), None), (DnsWaitId(2), None), (DnsWaitId(1), Some(3000)), (DnsWaitId(2), Some(5000))]
+    );
+    assert_eq!(reported.correlator.preexisting_trees(), [] as [TreeId; 0]);
 }
 
 #[test]
 fn a_lock_that_was_waited_for_is_taken() {
     let mut reported = Reported::new();
-    let lock = PreexistingLock { pid: PID, tid: PID, dev: 1, ino: 2 };
+    let lock = PreexistingLock { pid: PID, tid: Tid(PID.0), dev: 1, ino: 2 };
     reported.correlator.preexisting_lock(ROOT, 3000, &lock, &mut reported.events);
     let taken = observer_common::Lock { ino: 2, dev: 1, pad: 0 };
     reported.record(4000, observer_common::LOCK_TAKEN, Wire::Lock(taken));
     let Some(Body::Lock(wait)) = reported.events.last().map(|event| &event.body) else {
         panic!("a lock last")
     };
-    let expected = LockWait { command: 1, id: 1, pid: PID, start_ns: 2000, ..LockWait::default() };
+    let expected =
+        LockWait { command: CommandId(1), id: LockId(1), pid: PID, start_ns: 2000, ..LockWait::default() };
     assert_eq!(*wait, LockWait { end_ns: Some(3000), joined_late: true, ..expected });
 }
 
@@ -186,7 +191,7 @@ fn a_process_that_ended_unseen_ends_its_command_nobody_knows_how() {
         panic!("its end")
     };
     assert_eq!((ended.command.wall_ns, ended.command.exit_code), (Some(1000), None));
-    assert_eq!(reported.correlator.preexisting_trees(), [] as [u32; 0]);
-    reported.correlator.forget(1);
+    assert_eq!(reported.correlator.preexisting_trees(), [] as [TreeId; 0]);
+    reported.correlator.forget(CommandId(1));
     assert!(reported.correlator.is_empty());
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
+use model::id::{CommandId, Pid, TreeId};
 use model::record::{Command, Gap, Go, Local, Ns, Process};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
@@ -28,7 +29,7 @@ pub struct Facts {
 
 struct Running {
     record: Command,
-    root: u32,
+    root: TreeId,
     idle: Vec<(Ns, Ns)>,
     ended: bool,
     /// When a thread of it was last seen to run
@@ -43,12 +44,12 @@ struct Running {
 pub(super) struct Processes {
     clock: Clock,
     /// Command of a tree
-    roots: ByNumber<u32, u32>,
-    commands: BTreeMap<u32, Running>,
-    processes: ByNumber<u32, Process>,
+    roots: ByNumber<TreeId, CommandId>,
+    commands: BTreeMap<CommandId, Running>,
+    processes: ByNumber<Pid, Process>,
     /// Those of `processes` whose beginning was not seen: nor was what CPU time they took before
-    preexisting: HashSet<u32>,
-    next: u32,
+    preexisting: HashSet<Pid>,
+    next: CommandId,
 }
 
 impl Processes {
@@ -59,16 +60,16 @@ impl Processes {
             commands: BTreeMap::new(),
             processes: ByNumber::default(),
             preexisting: HashSet::new(),
-            next: 1,
+            next: CommandId::FIRST,
         }
     }
 
     /// Whose event it is; `None` for a tree that has not begun or is forgotten.
     pub(super) fn owner(&self, header: &Header) -> Option<Owner<'_>> {
-        self.owner_of(header.root, header.pid)
+        self.owner_of(TreeId(header.root), Pid(header.pid))
     }
 
-    pub(super) fn command_of(&self, pid: u32) -> Option<u32> {
+    pub(super) fn command_of(&self, pid: Pid) -> Option<CommandId> {
         let of = |running: &&Running| running.record.pid == pid;
         self.commands.values().rfind(of).map(|running| running.record.id)
     }
@@ -78,41 +79,41 @@ impl Processes {
     }
 
     /// Trees of running commands, and the commands.
-    pub(super) fn running_trees(&self) -> Vec<(u32, u32)> {
+    pub(super) fn running_trees(&self) -> Vec<(TreeId, CommandId)> {
         let running = self.commands.values().filter(|running| !running.ended);
         running.map(|running| (running.root, running.record.id)).collect()
     }
 
-    pub(super) fn tree_of(&self, command: u32) -> Option<u32> {
+    pub(super) fn tree_of(&self, command: CommandId) -> Option<TreeId> {
         self.commands.get(&command).map(|running| running.root)
     }
 
     /// Whose a process is, by its tree and its number.
-    pub(super) fn owner_of(&self, root: u32, pid: u32) -> Option<Owner<'_>> {
+    pub(super) fn owner_of(&self, root: TreeId, pid: Pid) -> Option<Owner<'_>> {
         let command = *self.roots.get(&root)?;
         let comm = self.processes.get(&pid).map_or("", |process| &process.comm);
         Some(Owner { command, pid, comm })
     }
 
-    pub(super) fn pids(&self, command: u32) -> Vec<u32> {
+    pub(super) fn pids(&self, command: CommandId) -> Vec<Pid> {
         let alive = |process: &&Process| process.command == command && process.end_ns.is_none();
         self.processes.values().filter(alive).map(|process| process.pid).collect()
     }
 
     pub(super) fn fork(&mut self, header: &Header, fork: &Fork, out: &mut Out<'_>) {
         let Some(owner) = self.owner(header) else { return };
-        let args = self.processes.get(&header.pid).map(|parent| parent.args.clone()).unwrap_or_default();
+        let args = self.processes.get(&Pid(header.pid)).map(|parent| parent.args.clone()).unwrap_or_default();
         let process = Process {
             command: owner.command,
-            pid: fork.child,
-            ppid: header.pid,
+            pid: Pid(fork.child),
+            ppid: Pid(header.pid),
             comm: owner.comm.to_owned(),
             args,
             start_ns: out.at_ns,
             ..Process::default()
         };
         out.push(Body::Process(process.clone()));
-        self.processes.insert(fork.child, process);
+        self.processes.insert(Pid(fork.child), process);
     }
 
     pub(super) fn exec(&mut self, header: &Header, exec: &Exec, args: &[u8], out: &mut Out<'_>) {
@@ -121,15 +122,15 @@ impl Processes {
         if header.flags & EXEC_ROOT != 0 {
             self.begin(header, exec, &args, out);
         }
-        let Some(&command) = self.roots.get(&header.root) else { return };
+        let Some(&command) = self.roots.get(&TreeId(header.root)) else { return };
         // One of another command had that number, and its end was lost.
-        if self.processes.get(&header.pid).is_some_and(|process| process.command != command) {
-            self.processes.remove(&header.pid);
+        if self.processes.get(&Pid(header.pid)).is_some_and(|process| process.command != command) {
+            self.processes.remove(&Pid(header.pid));
         }
-        let process = self.processes.entry(header.pid).or_insert_with(|| Process {
+        let process = self.processes.entry(Pid(header.pid)).or_insert_with(|| Process {
             command,
-            pid: header.pid,
-            ppid: exec.ppid,
+            pid: Pid(header.pid),
+            ppid: Pid(exec.ppid),
             start_ns: out.at_ns,
             ..Process::default()
         });
@@ -140,18 +141,17 @@ impl Processes {
 
     fn begin(&mut self, header: &Header, exec: &Exec, args: &[String], out: &mut Out<'_>) {
         let record = Command {
-            pid: header.pid,
+            pid: Pid(header.pid),
             argv: args.to_vec(),
             uid: Some(exec.uid),
             start_ns: out.at_ns,
             ..Command::default()
         };
-        self.add(header.root, record, out);
+        self.add(TreeId(header.root), record, out);
     }
 
-    fn add(&mut self, root: u32, record: Command, out: &mut Out<'_>) {
-        let id = self.next;
-        self.next += 1;
+    fn add(&mut self, root: TreeId, record: Command, out: &mut Out<'_>) {
+        let id = self.next.give();
         let record = Command { id, ..record };
         out.push(Body::Command(CommandUpdate {
             command: record.clone(),
@@ -167,7 +167,7 @@ impl Processes {
     }
 
     /// A thread of that tree ran at `at`.
-    pub(super) fn alive(&mut self, root: u32, at: Ns) {
+    pub(super) fn alive(&mut self, root: TreeId, at: Ns) {
         if let Some(running) = self.roots.get(&root).and_then(|id| self.commands.get_mut(id)) {
             running.alive_ns = running.alive_ns.max(at);
         }
@@ -184,7 +184,7 @@ impl Processes {
     }
 
     /// The topmost process of the command has ended, as the agent knows: its record was lost.
-    pub(super) fn ended(&mut self, pid: u32, status: (Option<i32>, Option<i32>), out: &mut Out<'_>) {
+    pub(super) fn ended(&mut self, pid: Pid, status: (Option<i32>, Option<i32>), out: &mut Out<'_>) {
         let of = |running: &&mut Running| running.record.pid == pid && !running.ended;
         let Some(running) = self.commands.values_mut().rfind(of) else { return };
         (running.record.exit_code, running.record.signal) = status;
@@ -194,7 +194,7 @@ impl Processes {
     }
 
     /// A tree is gone, nobody knows how its topmost process ended.
-    pub(super) fn ended_unseen(&mut self, root: u32, out: &mut Out<'_>) {
+    pub(super) fn ended_unseen(&mut self, root: TreeId, out: &mut Out<'_>) {
         let running = self.roots.get(&root).and_then(|id| self.commands.get(id));
         if let Some(pid) = running.map(|running| running.record.pid) {
             self.over(root, pid, None, out);
@@ -231,12 +231,12 @@ impl Processes {
     }
 
     /// A process that was found has ended, nobody knows how.
-    pub(super) fn gone(&mut self, root: u32, pid: u32, out: &mut Out<'_>) {
+    pub(super) fn gone(&mut self, root: TreeId, pid: Pid, out: &mut Out<'_>) {
         self.over(root, pid, None, out);
     }
 
     /// The record of a process's end was lost: it was in the gap, if there was one.
-    fn over(&mut self, root: u32, pid: u32, code: Option<i32>, out: &mut Out<'_>) {
+    fn over(&mut self, root: TreeId, pid: Pid, code: Option<i32>, out: &mut Out<'_>) {
         let Some(&command) = self.roots.get(&root) else { return };
         self.preexisting.remove(&pid);
         let gap = self.commands.get(&command).and_then(|running| running.gap);
@@ -260,18 +260,19 @@ impl Processes {
 
     pub(super) fn exit(&mut self, header: &Header, exit: &Exit, out: &mut Out<'_>) {
         let (code, signal) = ((exit.code >> 8 & 0xff) as i32, (exit.code & 0x7f) as i32);
-        let command = self.roots.get(&header.root);
-        let gone = self.processes.remove(&header.pid);
+        let command = self.roots.get(&TreeId(header.root));
+        let gone = self.processes.remove(&Pid(header.pid));
         if let Some(mut process) = gone.filter(|process| Some(&process.command) == command) {
             process.end_ns = Some(out.at_ns);
             process.exit_code = Some(if signal == 0 { code } else { 128 + signal });
-            process.cpu_ns = (!self.preexisting.remove(&header.pid)).then_some(exit.cpu_ns);
+            process.cpu_ns = (!self.preexisting.remove(&Pid(header.pid))).then_some(exit.cpu_ns);
             out.push(Body::Process(process));
         }
         if header.flags & EXIT_ROOT == 0 {
             return;
         }
-        let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else {
+        let Some(running) = self.roots.get(&TreeId(header.root)).and_then(|id| self.commands.get_mut(id))
+        else {
             return;
         };
         let record = &mut running.record;
@@ -288,7 +289,8 @@ impl Processes {
     }
 
     pub(super) fn interval(&mut self, header: &Header, interval: &Interval, out: &mut Out<'_>) {
-        let Some(running) = self.roots.get(&header.root).and_then(|id| self.commands.get_mut(id)) else {
+        let Some(running) = self.roots.get(&TreeId(header.root)).and_then(|id| self.commands.get_mut(id))
+        else {
             return;
         };
         if running.ended {
@@ -305,7 +307,7 @@ impl Processes {
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
     }
 
-    pub(super) fn facts(&mut self, pid: u32, facts: &Facts, out: &mut Out<'_>) {
+    pub(super) fn facts(&mut self, pid: Pid, facts: &Facts, out: &mut Out<'_>) {
         let Some(running) = self.command_of(pid).and_then(|id| self.commands.get_mut(&id)) else {
             // A go command below CMD (a script, make): the first one says what is set.
             let Some(go) = &facts.go else { return };
@@ -339,7 +341,7 @@ impl Processes {
             && self.preexisting.is_empty()
     }
 
-    pub(super) fn forget(&mut self, command: u32) {
+    pub(super) fn forget(&mut self, command: CommandId) {
         if let Some(running) = self.commands.remove(&command)
             && self.roots.get(&running.root) == Some(&command)
         {

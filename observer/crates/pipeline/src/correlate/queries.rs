@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use model::event::{Body, DnsWait};
+use model::id::{CommandId, DnsId, DnsWaitId, Pid, TreeId};
 use model::record::{Dns, Ns, Transport};
 use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
@@ -13,7 +14,7 @@ use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};
 
 /// A socket of a process: pid and the generation the kernel side gave it.
-type Socket = (u32, u32);
+type Socket = (Pid, u32);
 
 /// Names asked for in vain whose attempts are counted; the attempts at those beyond it are not,
 /// and each such query counts as not understood.
@@ -28,18 +29,18 @@ struct Streams {
 }
 
 /// How often a process has asked for a name in vain, and for which command.
-type Asked = HashMap<(u32, String, String), (u32, u32)>;
+type Asked = HashMap<(Pid, String, String), (CommandId, u32)>;
 
 /// Every query without an answer.
 pub(super) struct Queries {
     open: HashMap<(Socket, u16), Vec<Dns>>,
     /// TCP connections, and for which command; `None` for a stub resolver's
-    streams: HashMap<Socket, (Option<u32>, Streams)>,
+    streams: HashMap<Socket, (Option<CommandId>, Streams)>,
     asked: Asked,
     /// Sockets to name servers that were there already, by tree and cookie
-    preexisting: HashMap<(u32, u64), DnsWait>,
-    next_found: u32,
-    next: u32,
+    preexisting: HashMap<(TreeId, u64), DnsWait>,
+    next_found: DnsWaitId,
+    next: DnsId,
     timeout_ns: Ns,
     /// What was asked before may have been answered unseen
     gap_ns: Ns,
@@ -50,11 +51,11 @@ pub(super) struct Queries {
 enum Asker<'a> {
     Process(Owner<'a>),
     /// That process of a stub resolver
-    LocalResolver(&'a LocalResolvers, u32),
+    LocalResolver(&'a LocalResolvers, Pid),
 }
 
 impl Asker<'_> {
-    const fn pid(self) -> u32 {
+    const fn pid(self) -> Pid {
         match self {
             Self::Process(owner) => owner.pid,
             Self::LocalResolver(_, pid) => pid,
@@ -73,8 +74,8 @@ impl Queries {
             streams: HashMap::new(),
             asked: HashMap::new(),
             preexisting: HashMap::new(),
-            next_found: 1,
-            next: 1,
+            next_found: DnsWaitId::FIRST,
+            next: DnsId::FIRST,
             timeout_ns,
             gap_ns: 0,
         }
@@ -102,13 +103,13 @@ impl Queries {
         bytes: &[u8],
         out: &mut Out<'_>,
     ) -> u64 {
-        if !self.streams.contains_key(&(header.pid, payload.generation))
+        if !self.streams.contains_key(&(Pid(header.pid), payload.generation))
             && self.streams.values().filter(|(command, _)| command.is_none()).count()
                 >= LOCAL_RESOLVER_STREAMS_MAX
         {
             self.streams.retain(|_, (command, _)| command.is_some());
         }
-        self.bytes(Asker::LocalResolver(local_resolvers, header.pid), header.flags, payload, bytes, out)
+        self.bytes(Asker::LocalResolver(local_resolvers, Pid(header.pid)), header.flags, payload, bytes, out)
     }
 
     fn bytes(
@@ -156,7 +157,12 @@ impl Queries {
 
     /// The oldest open query of a command that a local resolver's query can be about: one that was asked
     /// of that local resolver, or of another that asked this one.
-    fn behind(&self, query: &Question, local_resolvers: &LocalResolvers, pid: u32) -> Option<(u32, u32)> {
+    fn behind(
+        &self,
+        query: &Question,
+        local_resolvers: &LocalResolvers,
+        pid: Pid,
+    ) -> Option<(CommandId, DnsId)> {
         let asked = |dns: &&Dns| local_resolvers.serves(pid, &dns.server, dns.on_behalf_of.is_some());
         let same = |dns: &&Dns| dns.qtype == query.qtype && dns.name.eq_ignore_ascii_case(&query.name);
         let open = self.open.values().flatten().filter(same).filter(asked);
@@ -201,7 +207,7 @@ impl Queries {
         *attempt += 1;
         let dns = Dns {
             command: owner.command,
-            id: self.next,
+            id: self.next.give(),
             pid: owner.pid,
             comm: owner.comm.to_owned(),
             on_behalf_of,
@@ -213,7 +219,6 @@ impl Queries {
             start_ns: out.at_ns,
             ..Dns::default()
         };
-        self.next += 1;
         out.push(Body::Dns(dns.clone()));
         self.open.entry((socket, message.id)).or_default().push(dns);
         u64::from(!counts)
@@ -253,7 +258,7 @@ impl Queries {
         &mut self,
         reported: &PreexistingSockets,
         first: bool,
-        owner: impl Fn(u32) -> Option<Owner<'a>>,
+        owner: impl Fn(Pid) -> Option<Owner<'a>>,
         out: &mut Out<'_>,
     ) {
         let sockets = reported.sockets.iter().filter(|socket| socket.conn == 0);
@@ -261,14 +266,13 @@ impl Queries {
             let Some(owner) = owner(socket.pid) else { continue };
             let wait = DnsWait {
                 command: owner.command,
-                id: self.next_found,
+                id: self.next_found.give(),
                 pid: owner.pid,
                 comm: owner.comm.to_owned(),
                 server: socket.remote.to_string(),
                 start_ns: out.at_ns,
                 end_ns: None,
             };
-            self.next_found += 1;
             out.push(Body::DnsWait(wait.clone()));
             self.preexisting.insert((reported.root, socket.cookie), wait);
         }
@@ -279,7 +283,7 @@ impl Queries {
         over.into_iter().for_each(|key| self.preexisting_over(key, out));
     }
 
-    fn preexisting_over(&mut self, key: (u32, u64), out: &mut Out<'_>) {
+    fn preexisting_over(&mut self, key: (TreeId, u64), out: &mut Out<'_>) {
         if let Some(mut wait) = self.preexisting.remove(&key) {
             wait.end_ns = Some(out.at_ns);
             out.push(Body::DnsWait(wait));
@@ -287,7 +291,7 @@ impl Queries {
     }
 
     /// Whether a socket of that tree is still waited for.
-    pub(super) fn any_preexisting(&self, tree: u32) -> bool {
+    pub(super) fn any_preexisting(&self, tree: TreeId) -> bool {
         self.preexisting.keys().any(|(root, _)| *root == tree)
     }
 
@@ -319,7 +323,7 @@ impl Queries {
     }
 
     /// A process ended: its open queries stay what they are, unanswered.
-    pub(super) fn process_ended(&mut self, pid: u32) {
+    pub(super) fn process_ended(&mut self, pid: Pid) {
         self.open.retain(|((owner, _), _), _| *owner != pid);
         self.preexisting.retain(|_, wait| wait.pid != pid);
         self.streams.retain(|(owner, _), _| *owner != pid);
@@ -334,7 +338,7 @@ impl Queries {
             && self.preexisting.is_empty()
     }
 
-    pub(super) fn forget(&mut self, command: u32) {
+    pub(super) fn forget(&mut self, command: CommandId) {
         self.open.retain(|_, open| {
             open.retain(|dns| dns.command != command);
             !open.is_empty()

@@ -1,6 +1,7 @@
 //! Queries of processes and of the stub resolvers behind them, from bytes to events.
 
 use model::event::Event;
+use model::id::{CommandId, Pid};
 use observer_common::{Header, LOCAL_RESOLVERS, PAYLOAD_RECEIVED, Payload};
 use zerocopy::FromZeros as _;
 
@@ -34,7 +35,7 @@ impl World {
         let mut local_resolvers = LocalResolvers::default();
         for (pid, address) in [(90, "192.0.2.1"), (91, "192.0.2.7")] {
             let addresses = vec![address.parse().unwrap()];
-            local_resolvers.add(LocalResolver { pid, comm: "dnsmasq".into(), addresses });
+            local_resolvers.add(LocalResolver { pid: Pid(pid), comm: "dnsmasq".into(), addresses });
         }
         Self { queries: Queries::new(TIMEOUT), local_resolvers, events: Vec::new() }
     }
@@ -47,9 +48,9 @@ impl World {
         payload
     }
 
-    fn own(&mut self, at_ns: Ns, command: u32, name: &str, qtype: u8, response: bool) {
-        let owner = Owner { command, pid: command, comm: "go" };
-        let bytes = message(command as u16, name, qtype, response);
+    fn own(&mut self, at_ns: Ns, command: CommandId, name: &str, qtype: u8, response: bool) {
+        let owner = Owner { command, pid: Pid(command.0), comm: "go" };
+        let bytes = message(command.0 as u16, name, qtype, response);
         let payload = Self::payload(1, u32::from(qtype), bytes.len());
         let flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let mut out = Out { events: &mut self.events, at_ns };
@@ -57,12 +58,12 @@ impl World {
     }
 
     fn local_resolver(&mut self, at_ns: Ns, to: (u8, u32), name: &str, qtype: u8, response: bool) {
-        self.local_resolver_of(90, at_ns, to, name, qtype, response);
+        self.local_resolver_of(Pid(90), at_ns, to, name, qtype, response);
     }
 
     fn local_resolver_of(
         &mut self,
-        pid: u32,
+        pid: Pid,
         at_ns: Ns,
         to: (u8, u32),
         name: &str,
@@ -71,7 +72,7 @@ impl World {
     ) {
         let (server, socket) = to;
         let mut header = Header::new_zeroed();
-        (header.pid, header.root) = (pid, LOCAL_RESOLVERS);
+        (header.pid, header.root) = (pid.0, LOCAL_RESOLVERS);
         header.flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let bytes = message(7, name, qtype, response);
         let payload = Self::payload(server, socket, bytes.len());
@@ -98,12 +99,15 @@ impl World {
 #[test]
 fn a_local_resolvers_query_is_that_of_the_command_which_waits_for_it() {
     let mut world = World::new();
-    world.own(10, 3, "proxy.test", A, false);
-    world.own(11, 3, "proxy.test", AAAA, false);
+    world.own(10, CommandId(3), "proxy.test", A, false);
+    world.own(11, CommandId(3), "proxy.test", AAAA, false);
     world.local_resolver(20, (9, 1), "PROXY.test", AAAA, false);
     world.local_resolver(40, (9, 1), "proxy.TEST", AAAA, true);
     let [dns] = &world.passed_on()[..] else { panic!("{:?}", world.events) };
-    assert_eq!((dns.command, dns.on_behalf_of, dns.pid, dns.comm.as_str()), (3, Some(2), 90, "dnsmasq"));
+    assert_eq!(
+        (dns.command, dns.on_behalf_of, dns.pid, dns.comm.as_str()),
+        (CommandId(3), Some(DnsId(2)), Pid(90), "dnsmasq")
+    );
     assert_eq!((dns.server.as_str(), dns.start_ns, dns.end_ns), ("192.0.2.9:53", 20, Some(40)));
 }
 
@@ -111,10 +115,10 @@ fn a_local_resolvers_query_is_that_of_the_command_which_waits_for_it() {
 fn what_a_local_resolver_asks_for_others_is_dropped() {
     let mut world = World::new();
     world.local_resolver(1, (9, 1), "proxy.test", A, false); // before the command asked
-    world.own(10, 3, "proxy.test", A, false);
+    world.own(10, CommandId(3), "proxy.test", A, false);
     world.local_resolver(20, (9, 2), "other.test", A, false);
     world.local_resolver(21, (9, 3), "proxy.test", AAAA, false);
-    world.own(30, 3, "proxy.test", A, true);
+    world.own(30, CommandId(3), "proxy.test", A, true);
     world.local_resolver(40, (9, 4), "proxy.test", A, false); // after it was answered
     world.local_resolver(50, (9, 4), "proxy.test", A, true);
     assert_eq!(world.passed_on(), []);
@@ -123,33 +127,33 @@ fn what_a_local_resolver_asks_for_others_is_dropped() {
 #[test]
 fn a_local_resolver_that_was_not_asked_asks_for_somebody_else() {
     let mut world = World::new();
-    world.own(10, 3, "proxy.test", A, false);
-    world.local_resolver_of(91, 20, (9, 1), "proxy.test", A, false);
+    world.own(10, CommandId(3), "proxy.test", A, false);
+    world.local_resolver_of(Pid(91), 20, (9, 1), "proxy.test", A, false);
     assert_eq!(world.passed_on(), []);
     // Unless the one that was asked asks it.
     world.local_resolver(30, (7, 1), "proxy.test", A, false);
-    world.local_resolver_of(91, 40, (9, 1), "proxy.test", A, false);
+    world.local_resolver_of(Pid(91), 40, (9, 1), "proxy.test", A, false);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.pid, dns.on_behalf_of)).collect();
-    assert_eq!(of, [(90, Some(1)), (91, Some(1))]);
+    assert_eq!(of, [(Pid(90), Some(DnsId(1))), (Pid(91), Some(DnsId(1)))]);
 }
 
 #[test]
 fn the_oldest_command_that_asks_the_same_is_the_one() {
     let mut world = World::new();
-    world.own(10, 3, "proxy.test", A, false);
-    world.own(11, 4, "proxy.test", A, false);
+    world.own(10, CommandId(3), "proxy.test", A, false);
+    world.own(11, CommandId(4), "proxy.test", A, false);
     world.local_resolver(20, (9, 1), "proxy.test", A, false);
-    world.own(30, 3, "proxy.test", A, true);
+    world.own(30, CommandId(3), "proxy.test", A, true);
     world.local_resolver(40, (9, 2), "proxy.test", A, false);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.command, dns.attempt, dns.timed_out)).collect();
     // The second gives the first one up: it is the same query to the same server.
-    assert_eq!(of, [(3, 1, true), (4, 1, false)]);
+    assert_eq!(of, [(CommandId(3), 1, true), (CommandId(4), 1, false)]);
 }
 
 #[test]
 fn a_local_resolver_that_asks_two_servers_waits_for_both() {
     let mut world = World::new();
-    world.own(10, 3, "proxy.test", A, false);
+    world.own(10, CommandId(3), "proxy.test", A, false);
     world.local_resolver(20, (8, 1), "proxy.test", A, false);
     world.local_resolver(21, (9, 2), "proxy.test", A, false);
     world.local_resolver(50, (9, 2), "proxy.test", A, true);
@@ -162,8 +166,8 @@ fn a_local_resolver_that_asks_two_servers_waits_for_both() {
 #[test]
 fn a_forgotten_command_leaves_nothing() {
     let mut world = World::new();
-    world.own(10, 3, "proxy.test", A, false);
+    world.own(10, CommandId(3), "proxy.test", A, false);
     world.local_resolver(20, (8, 1), "proxy.test", A, false);
-    world.queries.forget(3);
+    world.queries.forget(CommandId(3));
     assert!(world.queries.open.is_empty() && world.queries.asked.is_empty());
 }

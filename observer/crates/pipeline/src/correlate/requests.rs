@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use model::event::{Body, RequestUpdate};
+use model::id::{CommandId, Pid, RequestId};
 use model::record::{Ns, Protocol, Request, RequestOutcome};
 use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1};
 
@@ -13,7 +14,7 @@ use crate::decode::http2::{self, Body as H2};
 use crate::decode::module_path::classify;
 
 /// A `tls.Conn` of a process.
-type Key = (u32, u64);
+type Key = (Pid, u64);
 
 /// Streams of one connection that are followed; the default limit of Go's server is 250.
 const STREAMS_MAX: usize = 4096;
@@ -24,7 +25,7 @@ const TLS_MAX: usize = 4096;
 
 #[derive(Default)]
 struct Tls {
-    command: u32,
+    command: CommandId,
     conn: u64,
     http2: http2::Connection,
     http1: Exchange,
@@ -35,7 +36,7 @@ struct Tls {
 
 /// What is kept of a request until it ends: the rest was reported when it began.
 struct Open {
-    id: u32,
+    id: RequestId,
     status: Option<u16>,
     answered: bool,
     outcome: RequestOutcome,
@@ -46,13 +47,13 @@ struct Open {
 pub(super) struct Requests {
     clock: Clock,
     tls: HashMap<Key, Tls>,
-    next: u32,
+    next: RequestId,
     joined_late: u64,
 }
 
 impl Requests {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, tls: HashMap::new(), next: 1, joined_late: 0 }
+        Self { clock, tls: HashMap::new(), next: RequestId::FIRST, joined_late: 0 }
     }
 
     /// Connections were there already.
@@ -119,7 +120,6 @@ impl Requests {
         out: &mut Out<'_>,
     ) {
         let start_ns = self.clock.ns(event.start_ns);
-        let next = self.next;
         let bytes = of.stream_bytes;
         let Some(tls) = self.tls.get_mut(&(owner.pid, of.tls)) else { return };
         match event.body {
@@ -130,10 +130,9 @@ impl Requests {
                 if tls.streams.contains_key(&stream) || tls.streams.len() >= STREAMS_MAX {
                     return; // trailers of a request
                 }
-                self.next += 1;
                 let mut request = Request {
                     command: owner.command,
-                    id: next,
+                    id: self.next.give(),
                     pid: owner.pid,
                     connection: connections.carries(tls.conn, "h2", true, out),
                     protocol: Protocol::H2,
@@ -240,7 +239,7 @@ impl Requests {
                     }
                     tls.exchange = Some(Open::new(&request));
                     out.push(Body::Request(request));
-                    self.next += 1;
+                    self.next.0 += 1;
                 }
                 Http1Event::Response { at_ns, status, .. } => {
                     if let Some(request) = &mut tls.exchange {
@@ -275,7 +274,7 @@ impl Requests {
     }
 
     /// A process ended: its connections carry nothing more. What was in flight stays open.
-    pub(super) fn process_ended(&mut self, pid: u32) {
+    pub(super) fn process_ended(&mut self, pid: Pid) {
         self.tls.retain(|(owner, _), _| *owner != pid);
     }
 
@@ -284,7 +283,7 @@ impl Requests {
         self.tls.is_empty()
     }
 
-    pub(super) fn forget(&mut self, command: u32) {
+    pub(super) fn forget(&mut self, command: CommandId) {
         self.tls.retain(|_, tls| tls.command != command);
     }
 }
@@ -310,7 +309,7 @@ impl Open {
     }
 
     /// The head of the response was read.
-    fn answered(&mut self, command: u32, status: Option<u16>, at_ns: Ns) -> RequestUpdate {
+    fn answered(&mut self, command: CommandId, status: Option<u16>, at_ns: Ns) -> RequestUpdate {
         (self.status, self.answered, self.outcome) = (status, true, RequestOutcome::Open);
         let (id, outcome, first_byte_ns) = (self.id, self.outcome, Some(at_ns));
         RequestUpdate { command, id, status, first_byte_ns, outcome, ..RequestUpdate::default() }
@@ -318,7 +317,7 @@ impl Open {
 
     fn ended(
         self,
-        command: u32,
+        command: CommandId,
         at_ns: Ns,
         bytes: Option<u64>,
         outcome: Option<RequestOutcome>,

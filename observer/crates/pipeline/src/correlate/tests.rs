@@ -1,5 +1,6 @@
 //! Many commands whose records come mixed, late or not at all: what is reported of each is its own.
 
+use model::id::{CommandId, Pid, TreeId};
 use model::record::{Process, Request};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_LAST, Fork, Frame, Handshake, Header};
 use zerocopy::FromZeros as _;
@@ -23,31 +24,32 @@ impl Reported {
         Self { correlator: Correlator::new(0, 5_000_000_000), events: Vec::new(), at_ns: 0 }
     }
 
-    fn record(&mut self, root: u32, pid: u32, flags: u16, body: Wire<'_>) {
+    fn record(&mut self, root: TreeId, pid: Pid, flags: u16, body: Wire<'_>) {
         self.at_ns += 1000;
-        let header = Header { pid, tid: pid, root, flags, at_ns: self.at_ns, ..Header::new_zeroed() };
+        let header =
+            Header { pid: pid.0, tid: pid.0, root: root.0, flags, at_ns: self.at_ns, ..Header::new_zeroed() };
         self.correlator.record(&Record { header, body }, &mut self.events);
     }
 
-    fn exec(&mut self, root: u32, pid: u32, flags: u16, args: &[u8]) {
+    fn exec(&mut self, root: TreeId, pid: Pid, flags: u16, args: &[u8]) {
         let exec = Exec { args_len: args.len() as u32, ..Exec::new_zeroed() };
         self.record(root, pid, flags, Wire::Exec(exec, args));
     }
 
-    fn fork(&mut self, root: u32, pid: u32, child: u32) {
-        self.record(root, pid, 0, Wire::Fork(Fork { child, pad: 0 }));
+    fn fork(&mut self, root: TreeId, pid: Pid, child: Pid) {
+        self.record(root, pid, 0, Wire::Fork(Fork { child: child.0, pad: 0 }));
     }
 
-    fn exit(&mut self, root: u32, pid: u32, flags: u16) {
+    fn exit(&mut self, root: TreeId, pid: Pid, flags: u16) {
         self.record(root, pid, flags, Wire::Exit(Exit::new_zeroed()));
     }
 
-    fn handshake(&mut self, root: u32, pid: u32, conn: u64) {
+    fn handshake(&mut self, root: TreeId, pid: Pid, conn: u64) {
         self.record(root, pid, 0, Wire::Handshake(Handshake { tls: 1, conn, ..Handshake::new_zeroed() }));
     }
 
     /// The headers of a request, on the connection of a process that has one.
-    fn headers(&mut self, root: u32, pid: u32, conn: u64, stream: u32, block: &[u8]) {
+    fn headers(&mut self, root: TreeId, pid: Pid, conn: u64, stream: u32, block: &[u8]) {
         let (frame_type, frame_flags) = HEADERS;
         let len = block.len() as u32;
         let frame = Frame { tls: 1, conn, stream, len, frame_type, frame_flags, ..Frame::new_zeroed() };
@@ -77,8 +79,8 @@ fn path(path: &str) -> Vec<u8> {
 }
 
 /// Command `n` (from 1) has tree `n + 1`, process `n + 100` and connection `n`.
-fn ids(n: u32) -> (u32, u32, u64) {
-    (n + 1, n + 100, u64::from(n))
+fn ids(n: u32) -> (TreeId, Pid, u64) {
+    (TreeId(n + 1), Pid(n + 100), u64::from(n))
 }
 
 fn two_hundred() -> Reported {
@@ -96,7 +98,7 @@ fn two_hundred_commands_with_equal_addresses_do_not_mix() {
     let requests = reported.requests();
     assert_eq!(requests.len(), 400);
     for request in requests {
-        let n = request.command;
+        let n = request.command.0;
         assert_eq!((request.pid, request.path.clone()), (ids(n).1, Some(format!("/u{n}"))));
     }
 }
@@ -114,12 +116,12 @@ fn after_a_gap_two_hundred_commands_have_unknown_paths_and_never_wrong_ones() {
 #[test]
 fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_address() {
     let mut reported = Reported::new();
-    reported.exec(2, 10, EXEC_ROOT, b"go\0");
-    reported.handshake(2, 10, 7);
-    reported.headers(2, 10, 7, 1, &path("/former"));
+    reported.exec(TreeId(2), Pid(10), EXEC_ROOT, b"go\0");
+    reported.handshake(TreeId(2), Pid(10), 7);
+    reported.headers(TreeId(2), Pid(10), 7, 1, &path("/former"));
     reported.correlator.gap(0, 0);
-    reported.headers(2, 10, 8, 3, &path("/its-own"));
-    reported.headers(2, 10, 8, 5, NEWEST);
+    reported.headers(TreeId(2), Pid(10), 8, 3, &path("/its-own"));
+    reported.headers(TreeId(2), Pid(10), 8, 5, NEWEST);
     let paths: Vec<_> = reported.requests().iter().map(|request| request.path.as_deref()).collect();
     assert_eq!(paths, [Some("/former"), None, None]);
 }
@@ -127,52 +129,56 @@ fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_addr
 #[test]
 fn a_child_that_outlives_its_command_is_the_commands_until_that_is_forgotten() {
     let mut reported = Reported::new();
-    reported.exec(2, 10, EXEC_ROOT, b"go\0run\0");
-    reported.fork(2, 10, 11);
-    reported.exit(2, 10, EXIT_ROOT);
-    reported.exec(2, 11, 0, b"server\0");
+    reported.exec(TreeId(2), Pid(10), EXEC_ROOT, b"go\0run\0");
+    reported.fork(TreeId(2), Pid(10), Pid(11));
+    reported.exit(TreeId(2), Pid(10), EXIT_ROOT);
+    reported.exec(TreeId(2), Pid(11), 0, b"server\0");
     let last = reported.processes().pop().unwrap();
-    assert_eq!((last.command, last.pid, &*last.args), (1, 11, &["server".to_owned()][..]));
-    assert_eq!((reported.correlator.pids(1), reported.correlator.running()), (vec![11], false));
+    assert_eq!((last.command, last.pid, &*last.args), (CommandId(1), Pid(11), &["server".to_owned()][..]));
+    assert_eq!(
+        (reported.correlator.pids(CommandId(1)), reported.correlator.running()),
+        (vec![Pid(11)], false)
+    );
 
-    reported.correlator.forget(1);
+    reported.correlator.forget(CommandId(1));
     let reported_before = reported.events.len();
-    reported.fork(2, 11, 12);
-    reported.handshake(2, 11, 7);
-    reported.headers(2, 11, 7, 1, &path("/later"));
-    reported.exit(2, 11, 0);
+    reported.fork(TreeId(2), Pid(11), Pid(12));
+    reported.handshake(TreeId(2), Pid(11), 7);
+    reported.headers(TreeId(2), Pid(11), 7, 1, &path("/later"));
+    reported.exit(TreeId(2), Pid(11), 0);
     assert_eq!(reported.events.len(), reported_before, "nobody's");
 }
 
 #[test]
 fn a_number_that_comes_again_is_another_process() {
     let mut reported = Reported::new();
-    reported.exec(2, 10, EXEC_ROOT, b"go\0");
-    reported.fork(2, 10, 11);
-    reported.handshake(2, 11, 7);
-    reported.headers(2, 11, 7, 1, &path("/first"));
-    reported.exit(2, 11, 0);
-    reported.fork(2, 10, 11);
-    reported.headers(2, 11, 8, 1, NEWEST);
+    reported.exec(TreeId(2), Pid(10), EXEC_ROOT, b"go\0");
+    reported.fork(TreeId(2), Pid(10), Pid(11));
+    reported.handshake(TreeId(2), Pid(11), 7);
+    reported.headers(TreeId(2), Pid(11), 7, 1, &path("/first"));
+    reported.exit(TreeId(2), Pid(11), 0);
+    reported.fork(TreeId(2), Pid(10), Pid(11));
+    reported.headers(TreeId(2), Pid(11), 8, 1, NEWEST);
     let starts: Vec<_> =
-        reported.processes().iter().filter(|p| p.pid == 11).map(|p| (p.start_ns, p.end_ns)).collect();
+        reported.processes().iter().filter(|p| p.pid == Pid(11)).map(|p| (p.start_ns, p.end_ns)).collect();
     assert_eq!(starts.len(), 3);
     assert!(starts[0].0 == starts[1].0 && starts[1].1.is_some() && starts[2].0 > starts[1].0, "{starts:?}");
     let second = reported.requests().pop().unwrap();
-    assert_eq!((second.command, second.path.as_deref()), (1, None));
+    assert_eq!((second.command, second.path.as_deref()), (CommandId(1), None));
 }
 
 #[test]
 fn a_process_whose_predecessors_end_was_lost_belongs_to_its_own_command() {
     let mut reported = Reported::new();
-    reported.exec(2, 10, EXEC_ROOT, b"go\0");
-    reported.fork(2, 10, 11);
-    reported.exec(3, 20, EXEC_ROOT, b"go\0");
+    reported.exec(TreeId(2), Pid(10), EXEC_ROOT, b"go\0");
+    reported.fork(TreeId(2), Pid(10), Pid(11));
+    reported.exec(TreeId(3), Pid(20), EXEC_ROOT, b"go\0");
     reported.correlator.gap(0, 0); // 11 ended, and 20 forked another 11
-    reported.exec(3, 11, 0, b"git\0");
-    reported.exit(3, 11, 0);
-    let commands: Vec<_> = reported.processes().iter().filter(|p| p.pid == 11).map(|p| p.command).collect();
-    assert_eq!(commands, [1, 2, 2]);
+    reported.exec(TreeId(3), Pid(11), 0, b"git\0");
+    reported.exit(TreeId(3), Pid(11), 0);
+    let commands: Vec<_> =
+        reported.processes().iter().filter(|p| p.pid == Pid(11)).map(|p| p.command).collect();
+    assert_eq!(commands, [1, 2, 2].map(CommandId));
 }
 
 #[test]
@@ -181,12 +187,12 @@ fn ten_thousand_commands_leave_nothing_behind() {
     for n in 1..=10_000 {
         let (root, pid, conn) = ids(n);
         reported.exec(root, pid, EXEC_ROOT, b"go\0version\0");
-        reported.fork(root, pid, pid + 1);
+        reported.fork(root, pid, Pid(pid.0 + 1));
         reported.handshake(root, pid, conn);
         reported.headers(root, pid, conn, 1, &path("/a"));
-        reported.exit(root, pid + 1, 0);
+        reported.exit(root, Pid(pid.0 + 1), 0);
         reported.exit(root, pid, EXIT_ROOT);
-        reported.correlator.forget(n);
+        reported.correlator.forget(CommandId(n));
         reported.events.clear();
     }
     assert!(reported.correlator.is_empty());

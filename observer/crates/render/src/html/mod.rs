@@ -11,6 +11,7 @@ mod tables;
 use std::fmt::Write as _;
 
 use model::human::{count, duration, percent};
+use model::id::CommandId;
 use model::report::{Command, Report};
 use model::state::State;
 use model::words;
@@ -193,7 +194,7 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
 }
 
 /// Whoever reads on must know that what is below is not all.
-fn missed(out: &mut String, report: &Report, command: Option<u32>) {
+fn missed(out: &mut String, report: &Report, command: Option<CommandId>) {
     if let Some(missed) = loss::missed(report, command) {
         let _ = writeln!(out, r#"<p class="bad">{missed}</p>"#);
     }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use escape::{block, code, prose};
 use model::human::{bytes, count, duration, percent};
+use model::id::CommandId;
 use model::report::{Command, Report, Request, Severity, Stall};
 use model::words;
 
@@ -92,7 +93,7 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
 }
 
 /// Whoever reads on must know that what is below is not all.
-fn missed(out: &mut String, report: &Report, command: Option<u32>) {
+fn missed(out: &mut String, report: &Report, command: Option<CommandId>) {
     if let Some(missed) = loss::missed(report, command) {
         let _ = writeln!(out, "⚠️ **{missed}**\n");
     }

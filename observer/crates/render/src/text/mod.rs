@@ -6,6 +6,7 @@ mod stalls;
 mod time;
 
 use model::human::{duration, duration_or_unknown};
+use model::id::CommandId;
 use model::operations::is_go;
 use model::report::{Command, Report};
 use model::words;
@@ -74,7 +75,7 @@ fn header(page: &mut Page, report: &Report, command: &Command) {
 }
 
 /// Whoever reads on must know that what is below is not all.
-fn missed(page: &mut Page, report: &Report, command: Option<u32>) {
+fn missed(page: &mut Page, report: &Report, command: Option<CommandId>) {
     if let Some(missed) = super::loss::missed(report, command) {
         page.line(0, BAD, &missed);
     }

@@ -4,6 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use model::id::CommandId;
 use model::operations::Threads;
 use model::record::Ns;
 use model::state::CommandState;
@@ -21,7 +22,7 @@ pub(super) struct Job {
     /// As it is now
     pub command: CommandState,
     /// Its number
-    pub id: u32,
+    pub id: CommandId,
     /// The present
     pub now: Ns,
     /// What its threads do
@@ -36,7 +37,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Done {
     /// Of which command
-    pub id: u32,
+    pub id: CommandId,
     /// Its digest
     pub digest: Digest,
     /// Lanes, and of when they are

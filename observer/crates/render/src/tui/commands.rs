@@ -7,6 +7,7 @@ use std::rc::Rc;
 use diagnose::advice::next_step;
 use model::clean::{clean, fit, fit_middle, width};
 use model::human::{count, duration};
+use model::id::CommandId;
 use model::record::{Ns, Phase};
 use model::state::{CommandState, State};
 use model::words;
@@ -33,7 +34,7 @@ const COLUMNS: [Column; 7] = [
 
 /// A row.
 struct Row<'a> {
-    id: u32,
+    id: CommandId,
     command: &'a CommandState,
     digest: Rc<Digest>,
     /// Since when it waits, once that is worth reporting
@@ -46,7 +47,7 @@ pub(super) struct Drawn {
     /// The place of the rows
     pub place: ListPlace,
     /// Commands in order
-    pub ids: Vec<u32>,
+    pub ids: Vec<CommandId>,
 }
 
 /// Draws the list.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use diagnose::Seen;
 use model::event::Waiting;
+use model::id::CommandId;
 use model::operations::{InFlight, Threads};
 use model::phases::Split;
 use model::record::Ns;
@@ -74,7 +75,7 @@ pub struct Digest {
 
 impl Digest {
     /// Works it out.
-    pub fn new(command: &CommandState, id: u32, now: Ns, threads: Threads) -> Self {
+    pub fn new(command: &CommandState, id: CommandId, now: Ns, threads: Threads) -> Self {
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         let in_flight = command.in_flight(command.wall(now).1);
         let found = if ended { None } else { oldest(&in_flight, now) };
@@ -117,7 +118,7 @@ fn spans(command: &CommandState) -> usize {
 /// What makes the lanes of a timeline what they are.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct LanesKey {
-    command: u32,
+    command: CommandId,
     changes: u64,
     /// What is singled out
     pub focus: Option<Focus>,
@@ -135,7 +136,7 @@ impl LanesKey {
 /// What was worked out already.
 #[derive(Debug, Default)]
 pub struct Cache {
-    digests: HashMap<u32, Rc<Digest>>,
+    digests: HashMap<CommandId, Rc<Digest>>,
     lanes: Option<(LanesKey, Ns, Rc<Vec<Lane>>)>,
     /// Rows of the table that was shown last
     pub(super) order: Option<(Tab, Order)>,
@@ -161,12 +162,12 @@ impl Cache {
     }
 
     /// The latest look at that command.
-    pub fn seen(&self, command: u32) -> Option<&Seen> {
+    pub fn seen(&self, command: CommandId) -> Option<&Seen> {
         self.digests.get(&command).map(|digest| &digest.seen)
     }
 
     /// A frame begins: commands that are gone are forgotten.
-    pub fn begin(&mut self, known: impl Fn(u32) -> bool) {
+    pub fn begin(&mut self, known: impl Fn(CommandId) -> bool) {
         if let Some(Done { id, digest, lanes, order }) = self.background.as_mut().and_then(Background::take) {
             self.digests.insert(id, Rc::new(digest));
             if let Some((key, at, lanes)) = lanes
@@ -185,7 +186,7 @@ impl Cache {
     }
 
     /// What is looked at of that command.
-    fn job(&self, command: &CommandState, id: u32, now: Ns, view: &View) -> Job {
+    fn job(&self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Job {
         let lanes = self.lanes.as_ref().map(|(key, ..)| key).filter(|key| key.command == id);
         let lanes = lanes.filter(|_| view.tab == Tab::Timeline);
         let list = view.lists[view.tab as usize];
@@ -201,7 +202,7 @@ impl Cache {
     }
 
     /// The digest of the command that is opened.
-    pub fn digest(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Digest> {
+    pub fn digest(&mut self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Rc<Digest> {
         let known = self.digests.get(&id).cloned();
         if let Some(digest) = known.as_ref().filter(|digest| !digest.is_old(command, now)) {
             return Rc::clone(digest);
@@ -221,7 +222,7 @@ impl Cache {
     }
 
     /// The digest of one of many: an older one when this frame has worked enough.
-    pub fn glance(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Digest> {
+    pub fn glance(&mut self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Rc<Digest> {
         let known = self.digests.get(&id);
         if let Some(digest) = known.filter(|digest| now >= digest.at && self.spent > SPANS_A_FRAME) {
             return Rc::clone(digest);
@@ -235,7 +236,7 @@ impl Cache {
     }
 
     /// The lanes of a command's timeline.
-    pub fn lanes(&mut self, command: &CommandState, id: u32, now: Ns, view: &View) -> Rc<Vec<Lane>> {
+    pub fn lanes(&mut self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Rc<Vec<Lane>> {
         let key = LanesKey {
             command: id,
             changes: command.changes,

@@ -148,6 +148,7 @@ fn player(buffer: &mut Buffer, place: Rect, playing: Playing, theme: Theme, now:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::id::CommandId;
 
     fn shown(view: &View, drawn: &Drawn, now: Ns) -> [String; 2] {
         let area = Rect::new(0, 0, 80, 2);
@@ -181,7 +182,7 @@ mod tests {
         let playing = Playing { runs: true, speed: 1.0, length: 10_000_000_000 };
         let view = View { playing: Some(playing), ..View::default() };
         let attempt = Some("goobserve compare".to_owned());
-        let drawn = Drawn { command: Some(1), many: true, attempt, ..Drawn::default() };
+        let drawn = Drawn { command: Some(CommandId(1)), many: true, attempt, ..Drawn::default() };
         let [_, keys] = shown(&view, &drawn, 0);
         assert!(keys.trim_end().ends_with("? help  q end"), "{keys}");
     }

@@ -3,6 +3,7 @@
 
 use model::clean::{clean, fit, width};
 use model::human::{count, duration, percent};
+use model::id::CommandId;
 use model::phases::Split;
 use model::record::{Command, Loss, Ns, Phase};
 use model::report::{Severity, Stall};
@@ -159,7 +160,8 @@ pub(super) fn sentence(view: &View, command: &CommandState, digest: &Digest, now
     if let Some(record) = command.record.as_ref().filter(|record| record.wall_ns.is_some()) {
         return over(record, digest);
     }
-    let awake = view.asleep.get(&command.record.as_ref().map_or(0, |record| record.id)) == Some(&None);
+    let awake =
+        view.asleep.get(&command.record.as_ref().map_or(CommandId(0), |record| record.id)) == Some(&None);
     match &digest.wait {
         Some(wait) if wait.reports(now) => {
             let waiting = &wait.waiting;

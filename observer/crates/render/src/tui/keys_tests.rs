@@ -3,12 +3,13 @@ use ratatui::crossterm::event::KeyEvent;
 use super::super::timeline::{Chart, Window};
 use super::*;
 use crate::tui::view::Playing;
+use model::id::CommandId;
 
 const S: Ns = 1_000_000_000;
 
 fn drawn() -> Drawn {
     Drawn {
-        command: Some(1),
+        command: Some(CommandId(1)),
         wall: (0, 100 * S),
         columns: 3,
         chart: Chart {
@@ -95,7 +96,7 @@ fn rows_are_chosen_within_the_list_and_opened() {
     let list = Drawn {
         command: None,
         many: true,
-        ids: vec![7, 9],
+        ids: vec![CommandId(7), CommandId(9)],
         rows: super::super::table::ListPlace { area: Rect::new(0, 4, 80, 10), first: 0, rows: 2 },
         ..Drawn::default()
     };
@@ -104,7 +105,7 @@ fn rows_are_chosen_within_the_list_and_opened() {
         press(&mut view, &list, KeyCode::Char('j'));
     }
     press(&mut view, &list, KeyCode::Enter);
-    assert_eq!(view.command, Some(9));
+    assert_eq!(view.command, Some(CommandId(9)));
     press(&mut view, &Drawn { many: true, ..drawn() }, KeyCode::Esc);
     assert_eq!(view.command, None);
 }

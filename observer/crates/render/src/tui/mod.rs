@@ -24,6 +24,7 @@ pub mod view;
 
 use canvas::{below, line, put};
 pub use digest::Cache;
+use model::id::CommandId;
 use model::record::Ns;
 use model::state::{CommandState, State};
 use ratatui::buffer::Buffer;
@@ -40,11 +41,11 @@ pub const SMALLEST: (u16, u16) = (80, 24);
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Drawn {
     /// The command that is shown; `None`: the list
-    pub command: Option<u32>,
+    pub command: Option<CommandId>,
     /// There is a list to go back to
     pub many: bool,
     /// Commands of the list, in order
-    pub ids: Vec<u32>,
+    pub ids: Vec<CommandId>,
     /// Titles of the tabs
     pub tabs: Vec<(Rect, Tab)>,
     /// Rows of the list or table
@@ -101,7 +102,7 @@ pub fn draw(buffer: &mut Buffer, state: &State, view: &View, cache: &mut Cache) 
 }
 
 /// The command that is looked at: the one that was opened, or the only one.
-fn shown<'a>(state: &'a State, view: &View) -> Option<(u32, &'a CommandState)> {
+fn shown<'a>(state: &'a State, view: &View) -> Option<(CommandId, &'a CommandState)> {
     let opened = view.command.and_then(|id| Some((id, state.command(id)?)));
     opened.or_else(|| {
         let mut all = state.commands();
@@ -116,7 +117,7 @@ fn command(
     state: &State,
     view: &View,
     cache: &mut Cache,
-    (id, command, now): (u32, &CommandState, Ns),
+    (id, command, now): (CommandId, &CommandState, Ns),
     drawn: &mut Drawn,
 ) {
     let digest = cache.digest(command, id, now, view);

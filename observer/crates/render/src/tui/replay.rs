@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use model::State;
 use model::event::{Body, Event};
+use model::id::CommandId;
 use model::record::Ns;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
@@ -30,14 +31,14 @@ pub struct Recording {
     applied: usize,
     state: State,
     /// By command: its intervals, also those that are reported only later
-    idle: BTreeMap<u32, Vec<(Ns, Ns)>>,
+    idle: BTreeMap<CommandId, Vec<(Ns, Ns)>>,
     length: Ns,
 }
 
 impl Recording {
     /// Takes its events, in order of time.
     pub fn new(events: Vec<Event>) -> Self {
-        let mut idle: BTreeMap<u32, Vec<(Ns, Ns)>> = BTreeMap::new();
+        let mut idle: BTreeMap<CommandId, Vec<(Ns, Ns)>> = BTreeMap::new();
         let mut length = 0;
         for event in &events {
             length = length.max(event.at_ns);
@@ -75,7 +76,7 @@ impl Recording {
 
     /// Since when a command's threads sleep at that moment. An interval is reported when it is over; here
     /// that is known beforehand.
-    pub fn asleep(&self, now: Ns) -> BTreeMap<u32, Option<Ns>> {
+    pub fn asleep(&self, now: Ns) -> BTreeMap<CommandId, Option<Ns>> {
         let of = |intervals: &Vec<(Ns, Ns)>| {
             let at = intervals.partition_point(|(_, end)| *end <= now);
             intervals.get(at).map(|(start, _)| *start).filter(|start| *start <= now)
@@ -170,12 +171,20 @@ mod tests {
     use model::record::{Command, Local, Request};
 
     use super::*;
+    use model::id::RequestId;
 
     fn recording() -> Recording {
-        let command = Command { id: 1, local: Some(Local::default()), ..Command::default() };
+        let command = Command { id: CommandId(1), local: Some(Local::default()), ..Command::default() };
         let update = |idle| Body::Command(CommandUpdate { command: command.clone(), idle, gaps: Vec::new() });
-        let request =
-            |end_ns| Body::Request(Request { command: 1, id: 1, start_ns: 10, end_ns, ..Request::default() });
+        let request = |end_ns| {
+            Body::Request(Request {
+                command: CommandId(1),
+                id: RequestId(1),
+                start_ns: 10,
+                end_ns,
+                ..Request::default()
+            })
+        };
         let events = [(0, update(Vec::new())), (10, request(None)), (90, request(Some(90)))];
         let last = (95, update(vec![(20, 80)]));
         let events = events.into_iter().chain([last]).map(|(at_ns, body)| Event { at_ns, body });
@@ -187,19 +196,19 @@ mod tests {
         let mut recording = recording();
         let end = |recording: &mut Recording, now| {
             let state = recording.at(now);
-            state.command(1).and_then(|command| command.requests.get(&1)?.end_ns)
+            state.command(CommandId(1)).and_then(|command| command.requests.get(&RequestId(1))?.end_ns)
         };
         assert_eq!(end(&mut recording, 100), Some(90));
         assert_eq!(end(&mut recording, 50), None);
-        assert!(recording.at(5).command(1).is_some_and(|command| command.requests.is_empty()));
+        assert!(recording.at(5).command(CommandId(1)).is_some_and(|command| command.requests.is_empty()));
         assert_eq!((end(&mut recording, 90), recording.length()), (Some(90), 95));
     }
 
     #[test]
     fn a_interval_counts_while_it_lasts_although_it_is_reported_at_its_end() {
         let recording = recording();
-        assert_eq!(recording.asleep(10), BTreeMap::from([(1, None)]));
-        assert_eq!(recording.asleep(50), BTreeMap::from([(1, Some(20))]));
+        assert_eq!(recording.asleep(10), BTreeMap::from([(CommandId(1), None)]));
+        assert_eq!(recording.asleep(50), BTreeMap::from([(CommandId(1), Some(20))]));
         assert_eq!(recording.asleep(85), BTreeMap::new());
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use diagnose::Seen;
 use model::State;
+use model::id::CommandId;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
@@ -132,7 +133,7 @@ impl Screen {
     }
 
     /// The latest look at that command, as it was drawn.
-    pub fn seen(&self, command: u32) -> Option<&Seen> {
+    pub fn seen(&self, command: CommandId) -> Option<&Seen> {
         self.cache.seen(command)
     }
 

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 
 use model::clean::{clean, fit, fit_middle, width};
+use model::id::CommandId;
 use model::record::Ns;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -87,7 +88,7 @@ pub(super) trait Source {
 /// Rows in order, and what they were put in order for.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Order {
-    command: u32,
+    command: CommandId,
     changes: u64,
     at: Ns,
     list: (Option<usize>, bool),
@@ -98,7 +99,13 @@ pub(super) struct Order {
 
 impl Order {
     /// Sorts and filters.
-    pub(super) fn new(source: &dyn Source, of: (u32, u64), at: Ns, list: &ListView, filter: &str) -> Self {
+    pub(super) fn new(
+        source: &dyn Source,
+        of: (CommandId, u64),
+        at: Ns,
+        list: &ListView,
+        filter: &str,
+    ) -> Self {
         let mut rows = source.rows();
         if !filter.is_empty() {
             rows.retain(|row| source.haystack(*row).to_lowercase().contains(filter));
@@ -117,7 +124,14 @@ impl Order {
     }
 
     /// Whether it may still be shown; `beside`: it is made anew elsewhere.
-    pub(super) fn serves(&self, of: (u32, u64), at: Ns, list: &ListView, filter: &str, beside: bool) -> bool {
+    pub(super) fn serves(
+        &self,
+        of: (CommandId, u64),
+        at: Ns,
+        list: &ListView,
+        filter: &str,
+        beside: bool,
+    ) -> bool {
         let same = self.command == of.0 && self.list == (list.sort, list.reversed) && self.filter == filter;
         let age = AGE_NS + AGE_A_ROW_NS * self.rows.len() as Ns;
         same && at >= self.at && (self.changes == of.1 && at == self.at || at - self.at < age || beside)

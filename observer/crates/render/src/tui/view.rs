@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::id::CommandId;
 use model::record::Ns;
 
 use super::theme::Theme;
@@ -98,13 +99,13 @@ pub struct View {
     pub now: Option<Ns>,
     /// Since when every thread of a command sleeps: `Some(None)` within when one works. A command
     /// that is absent is not known about
-    pub asleep: BTreeMap<u32, Option<Ns>>,
+    pub asleep: BTreeMap<CommandId, Option<Ns>>,
     /// Names of users by number; none of a recording, whose machine may be another
     pub users: BTreeMap<u32, String>,
     /// Colours
     pub theme: Theme,
     /// The command that was opened. `None`: the only one, or the list
-    pub command: Option<u32>,
+    pub command: Option<CommandId>,
     /// What is shown of it
     pub tab: Tab,
     /// The list of commands

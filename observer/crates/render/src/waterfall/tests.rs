@@ -1,6 +1,7 @@
 //! Waterfalls of states made by hand.
 
 use model::event::{Body, CommandUpdate, Event, Mark, ResetMark};
+use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Dns, Local, Request, RequestOutcome};
 use model::state::State;
 
@@ -11,8 +12,8 @@ const SECOND: Ns = 1_000_000_000;
 fn state(bodies: impl IntoIterator<Item = (Ns, Body)>) -> State {
     let mut state = State::new();
     let command = Command {
-        id: 1,
-        pid: 7,
+        id: CommandId(1),
+        pid: Pid(7),
         start_ns: SECOND,
         wall_ns: Some(10 * SECOND),
         local: Some(Local::default()),
@@ -31,9 +32,9 @@ fn state(bodies: impl IntoIterator<Item = (Ns, Body)>) -> State {
 
 fn connection(id: u32, start_ns: Ns) -> (Ns, Body) {
     let body = Body::Connection(Connection {
-        command: 1,
-        id,
-        pid: 7,
+        command: CommandId(1),
+        id: ConnectionId(id),
+        pid: Pid(7),
         comm: "go".into(),
         remote: "127.0.0.1:443".into(),
         server_name: Some("proxy.test".into()),
@@ -49,10 +50,10 @@ fn connection(id: u32, start_ns: Ns) -> (Ns, Body) {
 
 fn request(id: u32, start_ns: Ns, took: Ns, class: Class) -> (Ns, Body) {
     let body = Body::Request(Request {
-        command: 1,
-        id,
-        pid: 7,
-        connection: Some(1),
+        command: CommandId(1),
+        id: RequestId(id),
+        pid: Pid(7),
+        connection: Some(ConnectionId(1)),
         class,
         start_ns,
         first_byte_ns: Some(start_ns + took / 2),
@@ -64,13 +65,13 @@ fn request(id: u32, start_ns: Ns, took: Ns, class: Class) -> (Ns, Body) {
 }
 
 fn drawn(state: &State, most: usize) -> Waterfall {
-    waterfall(state.command(1).unwrap(), state.duration_ns(), most)
+    waterfall(state.command(CommandId(1)).unwrap(), state.duration_ns(), most)
 }
 
 #[test]
 fn a_connection_is_a_group_with_its_handshakes_requests_and_marks() {
-    let mark = Mark { command: 1, connection: 1, syn: false };
-    let reset = ResetMark { command: 1, connection: 1, received: true };
+    let mark = Mark { command: CommandId(1), connection: ConnectionId(1), syn: false };
+    let reset = ResetMark { command: CommandId(1), connection: ConnectionId(1), received: true };
     let state = state([
         connection(1, 2 * SECOND),
         request(1, 3 * SECOND, SECOND, Class::Zip),
@@ -95,7 +96,7 @@ fn a_connection_is_a_group_with_its_handshakes_requests_and_marks() {
 
 #[test]
 fn many_marks_become_few_that_count_them_all_and_stay_where_they_were() {
-    let mark = Body::Retransmission(Mark { command: 1, connection: 1, syn: false });
+    let mark = Body::Retransmission(Mark { command: CommandId(1), connection: ConnectionId(1), syn: false });
     let marks = (0..1000).map(|n| (SECOND + n * SECOND / 100, mark.clone()));
     let waterfall = drawn(&state([connection(1, SECOND)].into_iter().chain(marks)), 1000);
     let pins = &waterfall.groups[1].pins;
@@ -145,9 +146,9 @@ fn bars_of_a_row_do_not_overlap_and_lie_within_the_whole() {
 #[test]
 fn queries_and_requests_without_a_connection_have_groups_of_their_own() {
     let dns = Dns {
-        command: 1,
-        id: 1,
-        pid: 7,
+        command: CommandId(1),
+        id: DnsId(1),
+        pid: Pid(7),
         server: "127.0.0.53:53".into(),
         name: "proxy.test".into(),
         qtype: "A".into(),
@@ -156,9 +157,9 @@ fn queries_and_requests_without_a_connection_have_groups_of_their_own() {
         ..Dns::default()
     };
     let unseen = Request {
-        command: 1,
-        id: 5,
-        pid: 7,
+        command: CommandId(1),
+        id: RequestId(5),
+        pid: Pid(7),
         authority: Some("sumdb.test".into()),
         start_ns: 3 * SECOND,
         ..Request::default()

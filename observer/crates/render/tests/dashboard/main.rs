@@ -6,6 +6,7 @@ mod scenes;
 
 use insta::assert_snapshot;
 use model::State;
+use model::id::CommandId;
 use ratatui::buffer::Buffer;
 use render::tui::{Focus, Tab, View, frame};
 
@@ -56,7 +57,7 @@ fn the_first_screen() {
 fn each_table() {
     let scenes = scenes::all();
     for tab in [Tab::Requests, Tab::Dns, Tab::Connections, Tab::Processes, Tab::Stalls] {
-        let view = View { tab, command: Some(1), ..View::default() };
+        let view = View { tab, command: Some(CommandId(1)), ..View::default() };
         snapshots(tab.title(), &scenes, &view);
     }
 }
@@ -161,7 +162,7 @@ fn each_view_of_the_recordings_that_are_kept() {
     assert_eq!(recordings.len(), FAMILIES.len());
     for tab in Tab::ALL {
         for size in SIZES {
-            let view = View { tab, command: Some(1), ..View::default() };
+            let view = View { tab, command: Some(CommandId(1)), ..View::default() };
             let shown = recordings.iter_mut().map(|recorded| {
                 let frame = recorded.frame(recorded.end(), &view, size);
                 format!("== {}\n{}", recorded.name, text(&frame))
@@ -178,7 +179,7 @@ fn each_view_of_the_recordings_that_are_kept() {
 fn what_cost_time_since_when_and_what_to_try_is_on_the_first_screen_at_80_by_24() {
     let mut seen = 0;
     let first = View::default();
-    let found = View { tab: Tab::Stalls, command: Some(1), ..View::default() };
+    let found = View { tab: Tab::Stalls, command: Some(CommandId(1)), ..View::default() };
     for mut recorded in recordings::all() {
         let Some(stall) = recorded.stalls().into_iter().next() else { continue };
         let name = recorded.name.clone();

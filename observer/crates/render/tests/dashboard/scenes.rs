@@ -3,6 +3,7 @@
 
 use model::State;
 use model::event::{Body, CommandUpdate, Event, LockWait, Mark, ResetMark, Session, WindowMark};
+use model::id::{CommandId, ConnectionId, DnsId, LockId, Pid, RequestId};
 use model::record::{
     Class, Command, Connection, ConnectionOutcome, Dns, Local, Loss, Ns, Process, Protocol, Request,
     RequestOutcome,
@@ -14,7 +15,7 @@ pub(crate) const S: Ns = 1_000 * MS;
 /// A recording being made, of one command unless asked otherwise.
 pub(crate) struct Scene {
     events: Vec<Event>,
-    command: u32,
+    command: CommandId,
     next: u32,
 }
 
@@ -37,7 +38,7 @@ impl Scene {
             remedies: Vec::new(),
             redacted: false,
         };
-        let mut scene = Self { events: Vec::new(), command: 1, next: 1 };
+        let mut scene = Self { events: Vec::new(), command: CommandId(1), next: 1 };
         scene.at(0, Body::Session(session));
         scene.begin(1, 0, "/home/user/project");
         scene
@@ -54,8 +55,8 @@ impl Scene {
 
     fn record(id: u32, start_ns: Ns, cwd: &str) -> Command {
         Command {
-            id,
-            pid: 4000 + id,
+            id: CommandId(id),
+            pid: Pid(4000 + id),
             argv: strings(&["/usr/local/go/bin/go", "mod", "download"]),
             uid: Some(1000),
             cwd: Some(cwd.into()),
@@ -66,14 +67,14 @@ impl Scene {
     }
 
     fn begin(&mut self, id: u32, start_ns: Ns, cwd: &str) {
-        self.command = id;
+        self.command = CommandId(id);
         let command = Self::record(id, start_ns, cwd);
         let args = command.argv.clone();
         self.at(start_ns, Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }));
         let process = Process {
-            command: id,
-            pid: 4000 + id,
-            ppid: 3999,
+            command: CommandId(id),
+            pid: Pid(4000 + id),
+            ppid: Pid(3999),
             comm: "go".into(),
             args,
             start_ns,
@@ -84,7 +85,7 @@ impl Scene {
 
     /// All of it asleep but the first tenth of a second and what is named.
     fn idle(&mut self, intervals: &[(Ns, Ns)], ended: Option<(Ns, i32)>) {
-        let mut command = Self::record(self.command, 0, "/home/user/project");
+        let mut command = Self::record(self.command.0, 0, "/home/user/project");
         command.wall_ns = ended.map(|(wall, _)| wall);
         command.exit_code = ended.map(|(_, code)| code);
         command.local = Some(Local { cpu_ns: 100 * MS, ..Local::default() });
@@ -96,8 +97,8 @@ impl Scene {
         let id = self.number();
         let dns = Dns {
             command: self.command,
-            id,
-            pid: 4000 + self.command,
+            id: DnsId(id),
+            pid: Pid(4000 + self.command.0),
             comm: "go".into(),
             server: "127.77.1.1:53".into(),
             name: name.into(),
@@ -124,8 +125,8 @@ impl Scene {
         let id = self.number();
         let mut connection = Connection {
             command: self.command,
-            id,
-            pid: 4000 + self.command,
+            id: ConnectionId(id),
+            pid: Pid(4000 + self.command.0),
             comm: "go".into(),
             local: "192.0.2.10:50412".into(),
             remote: "192.0.2.1:443".into(),
@@ -163,9 +164,9 @@ impl Scene {
         let id = self.number();
         let mut request = Request {
             command: self.command,
-            id,
-            pid: 4000 + self.command,
-            connection: Some(on),
+            id: RequestId(id),
+            pid: Pid(4000 + self.command.0),
+            connection: Some(ConnectionId(on)),
             protocol: Protocol::H2,
             stream: Some(id * 2 - 1),
             method: Some("GET".into()),
@@ -266,7 +267,10 @@ pub(crate) fn syn_lost() -> State {
         (connection.bytes_sent, connection.bytes_received) = (None, None);
     });
     for at in [1_030 * MS, 3_030 * MS] {
-        scene.at(at, Body::Retransmission(Mark { command: 1, connection: lost, syn: true }));
+        scene.at(
+            at,
+            Body::Retransmission(Mark { command: CommandId(1), connection: ConnectionId(lost), syn: true }),
+        );
     }
     scene.idle(&[(10 * MS, 4_500 * MS)], None);
     scene.end(4_500 * MS)
@@ -303,10 +307,20 @@ pub(crate) fn h2_loss() -> State {
         });
     }
     for at in [900, 1_300, 2_100, 3_700] {
-        scene.at(at * MS, Body::Retransmission(Mark { command: 1, connection: on, syn: false }));
+        scene.at(
+            at * MS,
+            Body::Retransmission(Mark { command: CommandId(1), connection: ConnectionId(on), syn: false }),
+        );
     }
-    let window =
-        |zero| Body::Window(WindowMark { command: 1, connection: on, ours: true, zero, since_ns: None });
+    let window = |zero| {
+        Body::Window(WindowMark {
+            command: CommandId(1),
+            connection: ConnectionId(on),
+            ours: true,
+            zero,
+            since_ns: None,
+        })
+    };
     scene.at(600 * MS, window(true));
     scene.at(700 * MS, window(false));
     scene.idle(&[(10 * MS, 5_200 * MS)], None);
@@ -343,11 +357,11 @@ pub(crate) fn sumdb_slow() -> State {
 pub(crate) fn lock() -> State {
     let mut scene = Scene::new();
     let wait = LockWait {
-        command: 1,
-        id: 1,
-        pid: 4001,
+        command: CommandId(1),
+        id: LockId(1),
+        pid: Pid(4001),
         path: Some("/home/user/go/pkg/mod/cache/lock".into()),
-        holder: Some(3_120),
+        holder: Some(Pid(3_120)),
         start_ns: 20 * MS,
         end_ns: None,
         joined_late: false,
@@ -372,7 +386,10 @@ pub(crate) fn slow_and_loss() -> State {
         request.outcome = RequestOutcome::Reset;
         (request.status, request.bytes) = (None, None);
     });
-    scene.at(190 * MS, Body::Reset(ResetMark { command: 1, connection: on, received: true }));
+    scene.at(
+        190 * MS,
+        Body::Reset(ResetMark { command: CommandId(1), connection: ConnectionId(on), received: true }),
+    );
     scene.idle(&[(10 * MS, 2_000 * MS)], None);
     let loss = Loss {
         kernel_events_lost: 12,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::Report;
+use model::id::ConnectionId;
 use model::record::{ConnectionOutcome, Ns, Phase, RequestOutcome};
 use model::report::{Command, Severity};
 
@@ -107,7 +108,7 @@ fn spans(wrong: &mut Wrong, report: &Report) {
 }
 
 fn outcomes(wrong: &mut Wrong, report: &Report) {
-    let mut carried: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut carried: BTreeMap<ConnectionId, u32> = BTreeMap::new();
     for request in &report.requests {
         request.connection.iter().for_each(|id| *carried.entry(*id).or_default() += 1);
         let (outcome, ended) = (request.outcome, request.end_ns.is_some());

@@ -3,6 +3,7 @@
 use diagnose::report::report;
 use model::event::{Body, CommandUpdate, Event, Mark};
 use model::evidence::Evidence;
+use model::id::{CommandId, ConnectionId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Local, Ns, Phase, Request, RequestOutcome};
 use model::report::{Remedy, Severity, Stall};
 use model::stall::StallKind;
@@ -69,8 +70,8 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
     let mut state = State::new();
     for id in 1..=commands {
         let command = Command {
-            id,
-            pid: id,
+            id: CommandId(id),
+            pid: Pid(id),
             argv: ["go", "mod", "download"].map(str::to_owned).to_vec(),
             wall_ns: Some(60 * SECOND),
             exit_code: Some(0),
@@ -83,9 +84,9 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
         let mut apply = |at_ns, body| state.apply(&Event { at_ns, body });
         apply(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
         let connection = Connection {
-            command: id,
-            id,
-            pid: id,
+            command: CommandId(id),
+            id: ConnectionId(id),
+            pid: Pid(id),
             comm: "go".into(),
             remote: "127.0.0.1:443".into(),
             server_name: Some("proxy.test".into()),
@@ -98,10 +99,10 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
             let start_ns = SECOND + u64::from(n) * step;
             let class = [Class::Info, Class::Mod, Class::Zip, Class::SumdbLookup, Class::SumdbTile];
             let request = Request {
-                command: id,
-                id: id * 1_000_000 + n,
-                pid: id,
-                connection: Some(id),
+                command: CommandId(id),
+                id: RequestId(id * 1_000_000 + n),
+                pid: Pid(id),
+                connection: Some(ConnectionId(id)),
                 stream: Some(2 * n + 1),
                 authority: Some("proxy.test".into()),
                 class: class[n as usize % class.len()],
@@ -117,7 +118,14 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
             };
             apply(start_ns, Body::Request(request));
             if n % 10 == 0 {
-                apply(start_ns, Body::Retransmission(Mark { command: id, connection: id, syn: false }));
+                apply(
+                    start_ns,
+                    Body::Retransmission(Mark {
+                        command: CommandId(id),
+                        connection: ConnectionId(id),
+                        syn: false,
+                    }),
+                );
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::id::Pid;
 use model::record::Class;
 use model::report::{Connection, Report};
 
@@ -66,7 +67,7 @@ fn settings(report: &Report, around: &Around) -> Settings {
 fn go_command(report: &Report) -> Option<String> {
     let is_go = |args: &[String]| args.first().is_some_and(|word| word == "go" || word.ends_with("/go"));
     let all: Vec<_> = report.processes.iter().filter(|process| is_go(&process.args)).collect();
-    let below = |ppid: u32| all.iter().any(|other| other.pid == ppid);
+    let below = |ppid: Pid| all.iter().any(|other| other.pid == ppid);
     let mut texts: Vec<String> = Vec::new();
     for process in all.iter().filter(|process| !below(process.ppid)) {
         let mut words = process.args.iter().skip(1).map(String::as_str).peekable();

@@ -1,5 +1,6 @@
 //! Connections that were there before they could be seen: what the kernel says of them.
 
+use model::id::{ConnectionId, Pid, TreeId};
 use model::record::{Connection, Ns, Preexisting, TcpState};
 
 use super::{Connections, Live, state};
@@ -13,7 +14,7 @@ impl Connections {
         &mut self,
         reported: &PreexistingSockets,
         first: bool,
-        owner: impl Fn(u32) -> Option<Owner<'a>>,
+        owner: impl Fn(Pid) -> Option<Owner<'a>>,
         out: &mut Out<'_>,
     ) -> u64 {
         let mut new = 0;
@@ -21,8 +22,8 @@ impl Connections {
             if let Some(live) = self.live.get_mut(&socket.conn) {
                 live.update(socket, out);
             } else if let Some(owner) = owner(socket.pid).filter(|_| first) {
-                let mut live = Live::new(joined(socket, owner, self.next, out.at_ns), Some(reported.root));
-                self.next += 1;
+                let mut live =
+                    Live::new(joined(socket, owner, self.next.give(), out.at_ns), Some(reported.root));
                 new += 1;
                 live.update(socket, out);
                 self.live.insert(socket.conn, live);
@@ -32,7 +33,7 @@ impl Connections {
     }
 
     /// Whether a connection of that tree that was there already is still open.
-    pub(in crate::correlate) fn any_preexisting(&self, tree: u32) -> bool {
+    pub(in crate::correlate) fn any_preexisting(&self, tree: TreeId) -> bool {
         self.live.values().any(|live| live.preexisting == Some(tree) && live.record.end_ns.is_none())
     }
 }
@@ -67,7 +68,7 @@ impl Live {
 }
 
 /// The record of a connection that was there already.
-fn joined(socket: &PreexistingSocket, owner: Owner<'_>, id: u32, at_ns: Ns) -> Connection {
+fn joined(socket: &PreexistingSocket, owner: Owner<'_>, id: ConnectionId, at_ns: Ns) -> Connection {
     let syn = socket.state == state::SYN_SENT;
     let again = socket.tcp.retransmits;
     Connection {

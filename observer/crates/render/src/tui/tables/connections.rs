@@ -1,6 +1,7 @@
 //! Connections, as they were opened.
 
 use model::human::{bytes, duration, duration_or_unknown};
+use model::id::ConnectionId;
 use model::operations::host_of;
 use model::record::{Connection, ConnectionOutcome};
 use model::words;
@@ -32,11 +33,11 @@ pub(super) struct Connections<'a>(pub Subject<'a>);
 
 impl Connections<'_> {
     fn get(&self, row: u64) -> Option<&Connection> {
-        self.0.command.connections.get(&(row as u32))
+        self.0.command.connections.get(&ConnectionId(row as u32))
     }
 
     /// Bytes of bodies that ended in each part of the command's time.
-    fn received(&self, id: u32, parts: u16) -> String {
+    fn received(&self, id: ConnectionId, parts: u16) -> String {
         if parts == 0 {
             return String::new();
         }

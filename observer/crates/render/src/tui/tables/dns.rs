@@ -1,6 +1,7 @@
 //! Queries to name servers, the longest first.
 
 use model::human::duration;
+use model::id::DnsId;
 use model::record::{Ns, Phase, Transport};
 use model::state::Query;
 use ratatui::style::Style;
@@ -25,7 +26,7 @@ pub(super) struct Queries<'a>(pub Subject<'a>);
 
 impl Queries<'_> {
     fn get(&self, row: u64) -> Option<&Query> {
-        self.0.command.dns.get(&(row as u32))
+        self.0.command.dns.get(&DnsId(row as u32))
     }
 }
 

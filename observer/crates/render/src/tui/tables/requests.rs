@@ -1,6 +1,7 @@
 //! Requests, the longest first.
 
 use model::human::{bytes, duration};
+use model::id::RequestId;
 use model::record::{Phase, Request, RequestOutcome};
 use model::words;
 use ratatui::style::Style;
@@ -27,7 +28,7 @@ pub(super) struct Requests<'a>(pub Subject<'a>);
 
 impl Requests<'_> {
     fn get(&self, row: u64) -> Option<&Request> {
-        self.0.command.requests.get(&(row as u32)).map(|request| &**request)
+        self.0.command.requests.get(&RequestId(row as u32)).map(|request| &**request)
     }
 
     fn phase(request: &Request) -> Phase {

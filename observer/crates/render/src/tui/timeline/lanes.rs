@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::human::count;
+use model::id::{ConnectionId, DnsId, DnsWaitId, LockId, RequestId};
 use model::operations::{InFlight, Subject, host_of};
 use model::record::{Class, Connection, Ns, Phase, Protocol};
 use model::state::{CommandState, Moment};
@@ -22,19 +23,19 @@ const FOCUSED_ROWS_MAX: usize = 48;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Id {
     /// A query
-    Dns(u32),
+    Dns(DnsId),
     /// A TCP handshake
-    Connect(u32),
+    Connect(ConnectionId),
     /// A TLS handshake
-    Tls(u32),
+    Tls(ConnectionId),
     /// A helper's connection
-    Helper(u32),
+    Helper(ConnectionId),
     /// A request
-    Request(u32),
+    Request(RequestId),
     /// A lock
-    Lock(u32),
+    Lock(LockId),
     /// A query that was asked before it could be seen
-    DnsWait(u32),
+    DnsWait(DnsWaitId),
 }
 
 /// A span on a row.
@@ -149,7 +150,7 @@ fn bar(op: &InFlight<'_>) -> Bar {
 fn lane(
     track: &Track<'_>,
     command: &CommandState,
-    carried: &HashMap<u32, Carried>,
+    carried: &HashMap<ConnectionId, Carried>,
     focus: Option<Focus>,
 ) -> Lane {
     let rows_max = if focus.is_some() { FOCUSED_ROWS_MAX } else { ROWS_MAX };
@@ -185,9 +186,9 @@ struct Carried {
     open: usize,
 }
 
-fn carried(command: &CommandState) -> HashMap<u32, Carried> {
+fn carried(command: &CommandState) -> HashMap<ConnectionId, Carried> {
     let of = |connection: &Connection| Carried { h2: connection.alpn.as_deref() == Some("h2"), open: 0 };
-    let mut carried: HashMap<u32, Carried> =
+    let mut carried: HashMap<ConnectionId, Carried> =
         command.connections.iter().map(|(id, connection)| (*id, of(connection))).collect();
     for request in command.requests.values() {
         if let Some(carried) = request.connection.and_then(|id| carried.get_mut(&id)) {
@@ -198,8 +199,8 @@ fn carried(command: &CommandState) -> HashMap<u32, Carried> {
     carried
 }
 
-fn shown(focus: Option<Focus>, op: &InFlight<'_>, carried: &HashMap<u32, Carried>) -> bool {
-    let is_h2 = |id: &u32| carried.get(id).is_some_and(|carried| carried.h2);
+fn shown(focus: Option<Focus>, op: &InFlight<'_>, carried: &HashMap<ConnectionId, Carried>) -> bool {
+    let is_h2 = |id: &ConnectionId| carried.get(id).is_some_and(|carried| carried.h2);
     match (focus, op.subject) {
         (None | Some(Focus::Dns), _) => true,
         (Some(Focus::Streams), Subject::Request(request)) => request.protocol == Protocol::H2,
@@ -211,7 +212,7 @@ fn shown(focus: Option<Focus>, op: &InFlight<'_>, carried: &HashMap<u32, Carried
     }
 }
 
-fn titled(place: Place<'_>, command: &CommandState, carried: &HashMap<u32, Carried>) -> Lane {
+fn titled(place: Place<'_>, command: &CommandState, carried: &HashMap<ConnectionId, Carried>) -> Lane {
     let (title, note) = match place {
         Place::Locks => ("file locks".to_owned(), String::new()),
         Place::Server(server) => (format!("dns {server}"), "name server".to_owned()),
