@@ -139,9 +139,9 @@ impl Split {
 
 /// Phases that operations can belong to.
 const IN_FLIGHT: usize = Phase::Local as usize;
-/// Units of a nanosecond: divisible by every number of phases (up to 8) and then by every
+/// Units of a nanosecond: divisible by every number of phases (up to 13) and then by every
 /// number of hosts up to 12. More hosts at once cost less than a nanosecond a segment, in order.
-const UNIT: u128 = 840 * 27_720;
+const UNIT: u128 = 360_360 * 27_720;
 
 /// Applies the rule.
 pub fn split(input: &Input<'_>) -> Split {

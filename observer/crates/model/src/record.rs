@@ -19,14 +19,24 @@ pub enum Phase {
     Connect,
     /// A TLS handshake
     Tls,
+    /// A forward proxy, from connected to it until the tunnel stands or is refused
+    Tunnel,
+    /// Credentials: GOAUTH commands, credential helpers, askpass, ssh agents
+    Auth,
     /// Module proxy requests
     Proxy,
     /// Checksum database requests
     Sumdb,
     /// Download of `golang.org/toolchain`
     Toolchain,
-    /// Network work of child processes, `?go-get=1`
+    /// git and its kin, their transports, `?go-get=1`
     Vcs,
+    /// A GOCACHEPROG child and its network
+    Cache,
+    /// go waits by itself before it asks the same once more
+    Backoff,
+    /// Other children that go waits for: test binaries, generators, -toolexec
+    Child,
     /// Another process's file lock
     Lock,
     /// Running, ready to run, or waiting for the disk
@@ -37,14 +47,19 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in table order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Dns,
         Self::Connect,
         Self::Tls,
+        Self::Tunnel,
+        Self::Auth,
         Self::Proxy,
         Self::Sumdb,
         Self::Toolchain,
         Self::Vcs,
+        Self::Cache,
+        Self::Backoff,
+        Self::Child,
         Self::Lock,
         Self::Local,
         Self::Unexplained,
@@ -56,10 +71,15 @@ impl Phase {
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Tunnel => "tunnel",
+            Self::Auth => "auth",
             Self::Proxy => "proxy",
             Self::Sumdb => "sumdb",
             Self::Toolchain => "toolchain",
             Self::Vcs => "vcs",
+            Self::Cache => "cache",
+            Self::Backoff => "backoff",
+            Self::Child => "child",
             Self::Lock => "lock",
             Self::Local => "local",
             Self::Unexplained => "unexplained",

@@ -10,6 +10,7 @@ use diagnose::report::report;
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event};
 use model::evidence::Evidence;
+use model::record::Phase;
 use model::report::{Command, HostShare, Remedy, Severity, Stall};
 use model::stall::StallKind;
 use model::{Report, State, clean};
@@ -105,7 +106,7 @@ fn phases_add_up_whatever_is_seen_of_a_recording() {
                 assert!(of_hosts <= share.blocked_ns && share.busy_ns <= command.wall_ns);
             }
             if let Some(local) = command.local {
-                let local_ns = command.phases[8].blocked_ns;
+                let local_ns = command.phases[Phase::Local as usize].blocked_ns;
                 assert_eq!(local.cpu_ns + local.runqueue_ns + local.disk_ns, local_ns);
             }
         }

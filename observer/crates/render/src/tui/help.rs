@@ -68,7 +68,6 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
         put(buffer, place, x + 10, place.y, words::phase(phase), theme.dim());
         down += 1;
     }
-    down += 1;
     for (sign, what) in SIGNS {
         let place = line(right, down);
         put(buffer, place, place.x, place.y, sign, theme.bold());

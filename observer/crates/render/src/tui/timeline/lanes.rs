@@ -102,6 +102,11 @@ impl Lane {
         (self.rows.len() + usize::from(!self.marks.is_empty())).max(least)
     }
 
+    /// Whether a bar is of that phase.
+    pub(super) fn has(&self, phase: Phase) -> bool {
+        self.rows.iter().flatten().any(|bar| bar.phase == phase)
+    }
+
     /// The bars on a line.
     pub fn bars(&self, line: usize) -> &[Bar] {
         let row = line.checked_sub(usize::from(!self.marks.is_empty()));

@@ -135,7 +135,7 @@ pub(super) fn draw(
             let x = put(buffer, foot, foot.x, foot.y, &label, theme.on_phase(bar.phase));
             put(buffer, foot, x + 1, foot.y, &detail::detail(command, bar, now), Style::new());
         }
-        None => legend(buffer, foot, theme),
+        None => legend(buffer, foot, lanes, theme),
     }
     Chart { area: body.intersection(plot), window, first, rows: rows.len() }
 }
@@ -307,9 +307,16 @@ fn cursor(buffer: &mut Buffer, place: Rect, window: Window, at: Ns) {
     }
 }
 
-fn legend(buffer: &mut Buffer, place: Rect, theme: Theme) {
+/// Phases of which most commands have nothing are named where they are drawn.
+fn legend(buffer: &mut Buffer, place: Rect, lanes: &[Lane], theme: Theme) {
     let mut x = place.x;
-    for phase in Phase::ALL.into_iter().filter(|phase| !matches!(phase, Phase::Local | Phase::Unexplained)) {
+    let drawn = |phase| lanes.iter().any(|lane| lane.has(phase));
+    let named = |phase: &Phase| match phase {
+        Phase::Local | Phase::Unexplained => false,
+        Phase::Tunnel | Phase::Auth | Phase::Cache | Phase::Backoff | Phase::Child => drawn(*phase),
+        _ => true,
+    };
+    for phase in Phase::ALL.into_iter().filter(named) {
         let sign = format!("{}{}", letter(phase), fill(phase, false));
         x = put(buffer, place, x, place.y, &sign, theme.phase(phase));
         x = put(buffer, place, x, place.y, &format!("{} ", short(phase)), theme.dim());
