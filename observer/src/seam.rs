@@ -17,6 +17,7 @@ pub(crate) use socket::Seam;
 use crate::cli::options::RunReport;
 use crate::kernel::Probes;
 use model::id::{Pid, TreeId};
+use model::time::Monotonic;
 
 /// What the worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub(crate) struct Task {
     /// `watch`: programs other than the go command are followed too
     pub programs: Programs,
     /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
-    pub start_ns: u64,
+    pub start_ns: Monotonic,
     /// The same moment by the wall clock
     pub started_unix_ns: u64,
     /// Where results go
@@ -185,7 +186,7 @@ pub(crate) enum ToWorker {
         /// Their tree
         root: TreeId,
         /// When they were looked at, `CLOCK_MONOTONIC`, nanoseconds
-        at_ns: u64,
+        at_ns: Monotonic,
         /// The waits
         locks: Vec<PreexistingLock>,
     },

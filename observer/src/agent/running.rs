@@ -19,6 +19,7 @@ use crate::kernel::{PreexistingTask, monotonic_ns};
 use crate::run::procfs::{Live, Machine as _};
 use crate::seam::ToWorker;
 use model::id::{Pid, TreeId};
+use model::time::Monotonic;
 
 /// Trees that are entered; the kernel side's maps have room for as many processes.
 const TREES_MAX: usize = 1024;
@@ -39,7 +40,7 @@ struct Tree {
     /// Whose it is
     uid: u32,
     /// When its processes were entered, nanoseconds
-    since_ns: u64,
+    since_ns: Monotonic,
     pids: Vec<Pid>,
     /// Cookies of its sockets, and the connections' numbers
     sockets: HashMap<u64, u64>,
@@ -117,7 +118,7 @@ impl Agent {
         &mut self,
         root: TreeId,
         topmost: bool,
-        since_ns: u64,
+        since_ns: Monotonic,
         stat: &Stat,
         locks: &mut Vec<PreexistingLock>,
     ) -> Result<bool> {
@@ -167,11 +168,11 @@ impl Agent {
             }
             self.running.connections += 1;
             // The kernel side makes numbers of time and CPU; there is no CPU 1023 but here.
-            let conn = if udp { 0 } else { (of.since_ns - self.running.connections) << 10 | 0x3ff };
+            let conn = if udp { 0 } else { (of.since_ns.0 - self.running.connections) << 10 | 0x3ff };
             let (pid, fd) = owner;
             let entry = Entry {
                 conn,
-                process_ns: of.since_ns,
+                process_ns: of.since_ns.0,
                 pid: pid.0,
                 root: root.0,
                 fd,
@@ -268,7 +269,7 @@ impl Agent {
 /// A process and a descriptor of its.
 type Place = (Pid, i32);
 
-fn preexisting(root: TreeId, topmost: bool, at_ns: u64, stat: &Stat) -> PreexistingProcess {
+fn preexisting(root: TreeId, topmost: bool, at_ns: Monotonic, stat: &Stat) -> PreexistingProcess {
     let mut args = std::fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();
     let len = args.len();
     args.truncate(ARGS_MAX);

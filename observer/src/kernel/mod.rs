@@ -9,6 +9,7 @@ mod preexisting;
 pub mod ring;
 
 use model::id::Pid;
+use model::time::Monotonic;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -181,8 +182,8 @@ impl Kernel {
     /// Follows a process that is held before its exec, and all that it starts.
     pub fn follow_held(&mut self, pid: Pid) -> Result<()> {
         let since_ns = monotonic_ns();
-        let tree = Tree { since: since_ns << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
-        let process = Process { root: RUN, flags: PROCESS_HELD, since_ns, threads: 1, cpu_ns: 0 };
+        let tree = Tree { since: since_ns.0 << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
+        let process = Process { root: RUN, flags: PROCESS_HELD, since_ns: since_ns.0, threads: 1, cpu_ns: 0 };
         let thread = Thread { root: RUN, pid: pid.0, ..Thread::default() };
         self.put("TREES", RUN, tree.as_bytes())?;
         self.put("THREADS", pid.0, thread.as_bytes())?;
@@ -209,7 +210,7 @@ impl Kernel {
     pub fn follow_local_resolver(&mut self, pid: Pid) -> bool {
         /// `BPF_NOEXIST`: only what is not there
         const NEW: u64 = 1;
-        let process = Process { root: LOCAL_RESOLVERS, since_ns: monotonic_ns(), ..Process::default() };
+        let process = Process { root: LOCAL_RESOLVERS, since_ns: monotonic_ns().0, ..Process::default() };
         let map = self.ebpf.map_mut("PROCESSES");
         let map = map.and_then(|map| BpfHashMap::<_, u32, [u8; size_of::<Process>()]>::try_from(map).ok());
         let value: Option<[u8; size_of::<Process>()]> = process.as_bytes().try_into().ok();
@@ -311,9 +312,10 @@ fn remove<const N: usize>(map: &mut Map, key: u32) -> Result<()> {
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds: the clock of every event.
-pub fn monotonic_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+pub fn monotonic_ns() -> Monotonic {
+    let ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64);
+    Monotonic(ns)
 }
 
 /// A loaded program for uprobes, to attach by a multi link where the kernel has them (Linux 6.6), else by

@@ -11,6 +11,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{Kernel, insert};
 use model::id::{Pid, Tid, TreeId};
+use model::time::Monotonic;
 
 /// A thread that was there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,15 +29,15 @@ const NEW: u64 = 1;
 
 impl Kernel {
     /// Begins a tree with no thread in it yet.
-    pub fn begin_tree(&mut self, root: TreeId, pid: Pid, now: u64) -> Result<()> {
-        let tree = Tree { since: now << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
+    pub fn begin_tree(&mut self, root: TreeId, pid: Pid, now: Monotonic) -> Result<()> {
+        let tree = Tree { since: now.0 << SINCE_SHIFT, pid: u64::from(pid), ..Tree::default() };
         let map = self.ebpf.map_mut("TREES").context("the object has no map TREES")?;
         insert::<{ size_of::<Tree>() }>(map, root.0, tree.as_bytes()).context("there is no room for it")
     }
 
     /// Follows a process. False when it is followed already, or there is no room.
-    pub fn enter(&mut self, pid: Pid, root: TreeId, now: u64) -> bool {
-        let process = Process { root: root.0, since_ns: now, ..Process::default() };
+    pub fn enter(&mut self, pid: Pid, root: TreeId, now: Monotonic) -> bool {
+        let process = Process { root: root.0, since_ns: now.0, ..Process::default() };
         self.put_new("PROCESSES", pid.0.to_ne_bytes(), process.as_bytes())
     }
 
@@ -122,9 +123,9 @@ impl Kernel {
     }
 
     /// What is known of a program: to be followed, or until when it is not asked about again.
-    pub fn program(&mut self, program: ProgramKey, not_until: Option<u64>) {
+    pub fn program(&mut self, program: ProgramKey, not_until: Option<Monotonic>) {
         // Without room it is asked about again.
-        let _ = self.put_any("PROGRAMS", program.as_bytes(), &not_until.unwrap_or(0).to_ne_bytes());
+        let _ = self.put_any("PROGRAMS", program.as_bytes(), &not_until.unwrap_or_default().0.to_ne_bytes());
     }
 
     fn put_new(&mut self, name: &str, key: [u8; 4], value: &[u8]) -> bool {

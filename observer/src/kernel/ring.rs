@@ -10,6 +10,7 @@ use pipeline::decode::wire;
 
 use super::monotonic_ns;
 use model::id::TreeId;
+use model::time::Monotonic;
 
 /// How long a record is held back so that an earlier one of the other CPU can come in first,
 /// nanoseconds. A program takes its time stamp before it reserves its place, and may be
@@ -33,7 +34,7 @@ pub struct Ring {
     /// Records lost to a full ring when it was last looked
     full: u64,
     /// By when no more than these had been lost
-    whole_ns: u64,
+    whole_ns: Monotonic,
 }
 
 /// Room that the longest record takes of the ring, its header of the ring's own included, bytes.
@@ -59,11 +60,12 @@ impl Ring {
 
     /// Takes what has come in off the ring; everything when `all`. Shows each record to `early`, out of
     /// order. From when to when (`CLOCK_MONOTONIC`) others were lost because the ring was full.
-    pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> Option<(u64, u64)> {
+    pub fn take(&mut self, all: bool, mut early: impl FnMut(&[u8])) -> Option<(Monotonic, Monotonic)> {
         let (mut taken, mut before) = (0, None);
         while all || !self.held.is_full() {
             let Some(item) = self.ring.next() else { break };
             let at = item.get(16..24).and_then(|at| at.try_into().ok()).map_or(0, u64::from_ne_bytes);
+            let at = Monotonic(at);
             early(&item);
             // Nothing is lost as long as the longest record still fits in: what lies before that place
             // was there before the first loss.
@@ -83,7 +85,7 @@ impl Ring {
     /// Hands over what was taken, in order of time; `all` does not wait for stragglers.
     pub fn release(&mut self, all: bool, each: impl FnMut(&[u8])) {
         let all = all || self.held.is_full();
-        let until = if all { u64::MAX } else { monotonic_ns().saturating_sub(HOLD_NS) };
+        let until = if all { Monotonic::MAX } else { monotonic_ns().earlier_by(HOLD_NS) };
         self.held.release(until, each);
     }
 
@@ -121,7 +123,7 @@ impl AsRawFd for Ring {
 #[derive(Default)]
 struct Held {
     /// When each was, in which piece and where in it
-    records: Vec<(u64, usize, Range<usize>)>,
+    records: Vec<(Monotonic, usize, Range<usize>)>,
     pieces: Vec<Piece>,
     /// The piece that is being filled
     current: usize,
@@ -138,7 +140,7 @@ struct Piece {
 }
 
 impl Held {
-    fn push(&mut self, at: u64, record: &[u8]) {
+    fn push(&mut self, at: Monotonic, record: &[u8]) {
         let full = |piece: &Piece| !piece.bytes.is_empty() && piece.bytes.len() + record.len() > PIECE_BYTES;
         if self.pieces.get(self.current).is_none_or(full) {
             self.current = self.free.pop().unwrap_or(self.pieces.len());
@@ -160,7 +162,7 @@ impl Held {
     }
 
     /// Hands over those until then, in order of time; those of one time as they came.
-    fn release(&mut self, until: u64, mut each: impl FnMut(&[u8])) {
+    fn release(&mut self, until: Monotonic, mut each: impl FnMut(&[u8])) {
         self.records.sort_by_key(|(at, ..)| *at);
         let ready = self.records.partition_point(|(at, ..)| *at <= until);
         for (_, of, place) in self.records.drain(..ready) {
@@ -185,7 +187,7 @@ impl Held {
 mod tests {
     use super::*;
 
-    fn released(held: &mut Held, until: u64) -> Vec<String> {
+    fn released(held: &mut Held, until: Monotonic) -> Vec<String> {
         let mut out = Vec::new();
         held.release(until, |record| out.push(String::from_utf8(record.to_vec()).unwrap()));
         out
@@ -195,14 +197,14 @@ mod tests {
     fn records_come_in_order_of_time_and_later_ones_wait() {
         let mut held = Held::default();
         for (at, record) in [(5, "e"), (1, "aaaa"), (3, "c"), (1, "b"), (9, "ii")] {
-            held.push(at, record.as_bytes());
+            held.push(Monotonic(at), record.as_bytes());
         }
-        assert_eq!(released(&mut held, 4), ["aaaa", "b", "c"]);
+        assert_eq!(released(&mut held, Monotonic(4)), ["aaaa", "b", "c"]);
         assert_eq!(held.bytes, 3);
-        held.push(4, b"d");
-        assert_eq!(released(&mut held, 5), ["d", "e"]);
-        assert_eq!(released(&mut held, 8), [""; 0]);
-        assert_eq!(released(&mut held, u64::MAX), ["ii"]);
+        held.push(Monotonic(4), b"d");
+        assert_eq!(released(&mut held, Monotonic(5)), ["d", "e"]);
+        assert_eq!(released(&mut held, Monotonic(8)), [""; 0]);
+        assert_eq!(released(&mut held, Monotonic::MAX), ["ii"]);
         assert!(held.bytes == 0 && held.records.is_empty());
     }
 
@@ -210,15 +212,17 @@ mod tests {
     fn pieces_are_filled_again_when_nothing_in_them_waits() {
         let mut held = Held::default();
         for at in 0..100 {
-            held.push(at, &vec![at as u8; 1 + PIECE_BYTES / 3]);
+            held.push(Monotonic(at), &vec![at as u8; 1 + PIECE_BYTES / 3]);
         }
         let pieces = held.pieces.len();
         for at in 100..1000 {
-            held.push(at, &vec![at as u8; 1 + PIECE_BYTES / 3]);
-            held.release(at - 100, |record| assert!(record.iter().all(|byte| *byte == (at - 100) as u8)));
+            held.push(Monotonic(at), &vec![at as u8; 1 + PIECE_BYTES / 3]);
+            held.release(Monotonic(at - 100), |record| {
+                assert!(record.iter().all(|byte| *byte == (at - 100) as u8));
+            });
         }
         assert!(held.pieces.len() <= pieces + 1, "{} {pieces}", held.pieces.len());
-        held.release(u64::MAX, |_| {});
+        held.release(Monotonic::MAX, |_| {});
         let kept = held.pieces.iter().filter(|piece| piece.bytes.capacity() > 0).count();
         assert!(kept <= SPARE_PIECES + 1, "{kept}");
     }
@@ -226,10 +230,10 @@ mod tests {
     #[test]
     fn it_is_full_by_number_and_by_bytes_that_wait() {
         let mut held = Held::default();
-        held.push(1, &vec![0; HELD_BYTES]);
+        held.push(Monotonic(1), &vec![0; HELD_BYTES]);
         assert!(held.is_full());
-        held.push(2, b"x");
-        held.release(1, |_| {});
+        held.push(Monotonic(2), b"x");
+        held.release(Monotonic(1), |_| {});
         assert!(!held.is_full());
     }
 }

@@ -8,7 +8,7 @@ use diagnose::live::Reporter;
 use model::State;
 use model::event::Body;
 use model::id::CommandId;
-use model::record::Ns;
+use model::time::{Monotonic, Ns, SinceStart};
 use model::waiting::Announcer;
 
 /// Waits are looked for at every third tick: it takes a walk over what is in flight.
@@ -25,7 +25,7 @@ pub(super) struct Announcements {
     stalls: Reporter,
     ticks: u32,
     /// When the detectors run next
-    next_ns: Ns,
+    next_ns: SinceStart,
 }
 
 impl Announcements {
@@ -35,9 +35,9 @@ impl Announcements {
     pub(super) fn tick(
         &mut self,
         state: &State,
-        now: Ns,
-        asleep: impl FnOnce() -> BTreeMap<CommandId, Option<Ns>>,
-        clock: impl Fn() -> Ns,
+        now: SinceStart,
+        asleep: impl FnOnce() -> BTreeMap<CommandId, Option<SinceStart>>,
+        clock: impl Fn() -> Monotonic,
         seen: impl Fn(CommandId) -> Option<Seen>,
     ) -> Vec<Body> {
         self.ticks = self.ticks.wrapping_add(1);
@@ -61,8 +61,8 @@ impl Announcements {
     pub(super) fn diagnose(
         &mut self,
         state: &State,
-        now: Ns,
-        asleep: &BTreeMap<CommandId, Option<Ns>>,
+        now: SinceStart,
+        asleep: &BTreeMap<CommandId, Option<SinceStart>>,
         seen: impl Fn(CommandId) -> Option<Seen>,
     ) -> Vec<Body> {
         let Self { waits, stalls, .. } = self;

@@ -11,7 +11,7 @@ use diagnose::Seen;
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::id::CommandId;
-use model::record::Ns;
+use model::time::SinceStart;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Uid, User};
 use render::lines::Lines;
@@ -101,9 +101,9 @@ impl Dashboard {
     pub(super) fn turn(
         &mut self,
         state: &State,
-        now: Ns,
+        now: SinceStart,
         runs: bool,
-        asleep: impl FnOnce() -> BTreeMap<CommandId, Option<Ns>>,
+        asleep: impl FnOnce() -> BTreeMap<CommandId, Option<SinceStart>>,
     ) -> Action {
         if let Some(output) = &mut self.output {
             let new = output.read(self.screen.is_none());
@@ -292,7 +292,7 @@ mod tests {
         for (id, uid) in [(1, Some(0)), (2, Some(4_000_000_001)), (3, None)] {
             let command = Command { id: CommandId(id), uid, ..Command::default() };
             let body = Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() });
-            state.apply(&Event { at_ns: 0, body });
+            state.apply(&Event { at_ns: SinceStart(0), body });
         }
         let mut users = BTreeMap::new();
         name_users(&mut users, &state);

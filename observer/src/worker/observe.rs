@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result};
 use model::anonymize::Anonymizer;
 use model::event::{Body, Event, Session};
 use model::id::{CommandId, Pid, Tid, TreeId};
-use model::record::{Loss, Ns};
+use model::record::Loss;
 use model::retention::{Retained, SHOWN_MAX};
+use model::time::{Monotonic, Ns, SinceStart};
 use model::waiting::waiting;
 use model::{State, human, redact};
 use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
@@ -68,7 +69,7 @@ pub(super) struct Observer {
     unexamined: u64,
     too_large: u64,
     /// When records were lost to a full ring, until the consequences are drawn
-    gap_ns: Option<Ns>,
+    gap_ns: Option<SinceStart>,
     events: Vec<Event>,
     unflushed: bool,
     ticks: u32,
@@ -76,9 +77,9 @@ pub(super) struct Observer {
     line: String,
     /// For it: what is retransmitted, and what was said of that last
     again: Retransmits,
-    notice: Option<(Ns, String)>,
+    notice: Option<(SinceStart, String)>,
     /// Time of the latest event that was reported: a recording is in order of time
-    emitted_ns: Ns,
+    emitted_ns: SinceStart,
 }
 
 impl Observer {
@@ -103,7 +104,7 @@ impl Observer {
             redacted: true, // each event, before it is recorded
         };
         let mut anonymizer = task.output.anonymize.then(Anonymizer::new);
-        let mut event = redact::event(Event { at_ns: 0, body: Body::Session(session) });
+        let mut event = redact::event(Event { at_ns: SinceStart::ZERO, body: Body::Session(session) });
         if let Some(anonymizer) = &mut anonymizer {
             event = anonymizer.event(&event);
         }
@@ -161,7 +162,7 @@ impl Observer {
             line: String::new(),
             again: Retransmits::default(),
             notice: None,
-            emitted_ns: 0,
+            emitted_ns: SinceStart::ZERO,
         })
     }
 
@@ -176,12 +177,12 @@ impl Observer {
     }
 
     /// Until when every record has been taken off the ring and handed on.
-    fn settled(&self) -> Ns {
-        self.now().saturating_sub(HOLD_NS)
+    fn settled(&self) -> SinceStart {
+        self.now().earlier_by(HOLD_NS)
     }
 
-    fn now(&self) -> Ns {
-        monotonic_ns().saturating_sub(self.task.start_ns)
+    fn now(&self) -> SinceStart {
+        monotonic_ns().since(self.task.start_ns)
     }
 
     /// What the agent says about a binary or a process.
@@ -327,7 +328,7 @@ impl Observer {
                             // It may be over before it is looked at.
                             let facts = Facts { go: Some(go), ..Facts::default() };
                             correlator.facts(Pid(pid), &facts, events);
-                            queue.later(record.header.at_ns.saturating_sub(task.start_ns), Pid(pid));
+                            queue.later(Monotonic(record.header.at_ns).since(task.start_ns), Pid(pid));
                         } else if topmost || exec.comm.starts_with(b"go") {
                             // Below CMD (a script, make) a go command shows what is set.
                             queue.now(Pid(pid));
@@ -464,7 +465,7 @@ impl Observer {
     }
 
     /// Commands whose end was among records that were lost: when they ended, and how, stays unknown.
-    fn ends_unseen(&mut self, now: Ns, ring: &Ring) {
+    fn ends_unseen(&mut self, now: SinceStart, ring: &Ring) {
         if self.task.child.is_some() || self.gap_ns.is_none_or(|gap| now < gap + GAP_NS) {
             return;
         }
@@ -496,18 +497,18 @@ impl Observer {
 
     /// Prepares the progress line; it is drawn when the agent says that nobody reads the
     /// terminal.
-    fn draw(&mut self, now: Ns, ring: &Ring, seam: &Seam) {
+    fn draw(&mut self, now: SinceStart, ring: &Ring, seam: &Seam) {
         if !self.progress.as_ref().is_some_and(Progress::due) {
             return;
         }
         let Some((id, command)) = self.state.commands().next() else { return };
         let ended = command.requests.values().filter(|request| request.end_ns.is_some()).count();
-        let begun = command.record.as_ref().map_or(0, |record| record.start_ns);
+        let begun = command.record.as_ref().map_or(SinceStart::ZERO, |record| record.start_ns);
         let mut facts = vec![
             human::count(ended as u64, "request"),
             human::count(command.connections.len() as u64, "connection"),
         ];
-        let notice = self.notice.as_ref().filter(|(at, _)| now < at + NOTICE_NS);
+        let notice = self.notice.as_ref().filter(|(at, _)| now < *at + NOTICE_NS);
         facts.extend(match (notice, self.again.total(id)) {
             (Some((_, text)), _) => Some(text.clone()),
             (None, 0) => None,
@@ -526,12 +527,16 @@ impl Observer {
 }
 
 /// Of each command that runs: since when all of it sleeps, where it does.
-fn asleep(correlator: &Correlator, start_ns: u64, ring: Option<&Ring>) -> BTreeMap<CommandId, Option<Ns>> {
+fn asleep(
+    correlator: &Correlator,
+    start_ns: Monotonic,
+    ring: Option<&Ring>,
+) -> BTreeMap<CommandId, Option<SinceStart>> {
     let trees = correlator.running_trees().into_iter();
     let known = trees.filter_map(|(tree, command)| Some((command, ring?.tree(tree)?.since)));
     let of = |since: u64| {
         let asleep = since & 3 == ThreadState::Asleep as u64;
-        asleep.then(|| (since >> SINCE_SHIFT).saturating_sub(start_ns))
+        asleep.then(|| Monotonic(since >> SINCE_SHIFT).since(start_ns))
     };
     known.map(|(command, since)| (command, of(since))).collect()
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use model::id::{Pid, TreeId};
-use model::record::Ns;
+use model::time::{Ns, SinceStart};
 use nix::sys::stat::{major, minor};
 use observer_common::{Header, LOCAL_RESOLVERS};
 
@@ -29,7 +29,7 @@ const TREES_MAX: usize = 4096;
 pub(super) struct ProbeQueue {
     wanted: VecDeque<Pid>,
     /// In order of time
-    later: VecDeque<(Ns, Pid)>,
+    later: VecDeque<(SinceStart, Pid)>,
     asked: usize,
     /// Programs that were looked at, as the kernel numbers them
     seen: HashSet<(u32, u64)>,
@@ -67,7 +67,7 @@ impl ProbeQueue {
     }
 
     /// ProbeQueue at a process that began at `at` if it lasts.
-    pub(super) fn later(&mut self, at: Ns, pid: Pid) {
+    pub(super) fn later(&mut self, at: SinceStart, pid: Pid) {
         if self.later.len() < WANTED_MAX {
             self.later.push_back((at + LATER_NS, pid));
         }
@@ -80,7 +80,7 @@ impl ProbeQueue {
     }
 
     /// Asks for what is due at `now`.
-    pub(super) fn ask(&mut self, now: Ns, seam: &Seam) {
+    pub(super) fn ask(&mut self, now: SinceStart, seam: &Seam) {
         while let Some((_, pid)) = self.later.pop_front_if(|(due, _)| *due <= now) {
             self.now(pid);
         }
@@ -95,7 +95,7 @@ impl ProbeQueue {
     }
 
     /// The agent has answered.
-    pub(super) fn answered(&mut self, now: Ns, seam: &Seam) {
+    pub(super) fn answered(&mut self, now: SinceStart, seam: &Seam) {
         self.asked = self.asked.saturating_sub(1);
         self.ask(now, seam);
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     /// Pids asked for, as the agent gets them.
-    fn asked(queue: &mut ProbeQueue, now: Ns) -> Vec<Pid> {
+    fn asked(queue: &mut ProbeQueue, now: SinceStart) -> Vec<Pid> {
         let (agent, worker) = Seam::pair().expect("a socket pair");
         queue.ask(now, &worker);
         let next = || match agent.receive::<ToAgent>() {
@@ -137,21 +137,21 @@ mod tests {
     #[test]
     fn a_short_command_is_not_looked_at_and_a_longer_one_once() {
         let mut queue = ProbeQueue::default();
-        queue.later(0, Pid(1));
-        queue.later(5, Pid(2));
-        assert_eq!(asked(&mut queue, LATER_NS - 1).len(), 0);
+        queue.later(SinceStart(0), Pid(1));
+        queue.later(SinceStart(5), Pid(2));
+        assert_eq!(asked(&mut queue, SinceStart(LATER_NS - 1)).len(), 0);
         queue.ended(Pid(1));
-        assert_eq!(asked(&mut queue, LATER_NS + 5), [Pid(2)]);
-        assert_eq!(asked(&mut queue, 2 * LATER_NS).len(), 0);
+        assert_eq!(asked(&mut queue, SinceStart(LATER_NS + 5)), [Pid(2)]);
+        assert_eq!(asked(&mut queue, SinceStart(2 * LATER_NS)).len(), 0);
     }
 
     #[test]
     fn few_are_asked_at_a_time_and_all_are_in_the_end() {
         let mut queue = ProbeQueue::default();
         (0..40).for_each(|pid| queue.now(Pid(pid)));
-        assert_eq!(asked(&mut queue, 0).len(), ASKED_MAX);
+        assert_eq!(asked(&mut queue, SinceStart(0)).len(), ASKED_MAX);
         let (_agent, worker) = Seam::pair().expect("a socket pair");
-        (0..40).for_each(|_| queue.answered(0, &worker));
+        (0..40).for_each(|_| queue.answered(SinceStart(0), &worker));
         assert_eq!((queue.wanted.len(), queue.asked), (0, 0));
     }
 
@@ -161,7 +161,7 @@ mod tests {
         for number in 0..20_000 {
             assert!(queue.first(1, u64::from(number)));
             queue.now(Pid(number));
-            queue.later(0, Pid(number));
+            queue.later(SinceStart(0), Pid(number));
         }
         assert!(queue.seen.len() <= SEEN_MAX);
         assert_eq!((queue.wanted.len(), queue.later.len()), (WANTED_MAX, WANTED_MAX));

@@ -3,6 +3,7 @@
 
 use pipeline::decode::http2::{Body, Connection};
 use libfuzzer_sys::fuzz_target;
+use model::time::Monotonic;
 use observer_common::{FRAME_LAST, FRAME_READ, Frame};
 use zerocopy::FromZeros;
 
@@ -22,7 +23,7 @@ fuzz_target!(|events: Vec<Event>| {
         let read = if read % 2 == 0 { FRAME_READ } else { 0 };
         let direction = if read == 0 { &connection.sent } else { &connection.received };
         let lost = direction.is_lost();
-        for event in connection.on_frame(n as u64, &frame, flags & !FRAME_READ | read, &slice) {
+        for event in connection.on_frame(Monotonic(n as u64), &frame, flags & !FRAME_READ | read, &slice) {
             if let Body::Headers { fields: Some(_), .. } | Body::PushPromise { fields: Some(_), .. } =
                 event.body
             {

@@ -11,6 +11,7 @@ use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::id::{CommandId, ConnectionId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Go, Local, Process, Protocol, Request, RequestOutcome};
+use model::time::SinceStart;
 use nix::time::{ClockId, clock_gettime};
 use tests::bench::args::Args;
 
@@ -47,11 +48,11 @@ fn passes(requests: u64) -> Vec<Duration> {
         local: Some(Local::default()),
         ..Command::default()
     };
-    let idle = (0..requests).map(|n| (n * MS, n * MS + MS / 2)).collect();
-    report(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
+    let idle = (0..requests).map(|n| (SinceStart(n * MS), SinceStart(n * MS + MS / 2))).collect();
+    report(SinceStart(0), Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     let process =
         |pid: u32| Process { command: CommandId(1), pid: Pid(pid), comm: "go".into(), ..Process::default() };
-    report(0, Body::Process(process(1)));
+    report(SinceStart(0), Body::Process(process(1)));
     for id in 1..=2 {
         let connection = Connection {
             command: CommandId(1),
@@ -60,13 +61,13 @@ fn passes(requests: u64) -> Vec<Duration> {
             remote: "192.0.2.1:443".into(),
             server_name: Some("proxy.test".into()),
             connect_ns: Some(MS),
-            tls_start_ns: Some(MS),
+            tls_start_ns: Some(SinceStart(MS)),
             tls_ns: Some(MS),
             rtt_ns: Some(MS),
             requests: requests as u32,
             ..Connection::default()
         };
-        report(0, Body::Connection(connection));
+        report(SinceStart(0), Body::Connection(connection));
     }
     let classes = [Class::Info, Class::Mod, Class::SumdbLookup, Class::SumdbTile, Class::Zip];
     let request = |n: u64| Request {
@@ -82,22 +83,28 @@ fn passes(requests: u64) -> Vec<Duration> {
         module: Some(format!("example.com/m{}", n / 5)),
         version: Some("v1.0.0".into()),
         status: Some(200),
-        start_ns: n * MS,
+        start_ns: SinceStart(n * MS),
         // One in fifty is slow.
-        first_byte_ns: Some((n + if n.is_multiple_of(50) { 400 } else { 2 }) * MS),
-        end_ns: Some((n + 401) * MS),
+        first_byte_ns: Some(SinceStart((n + if n.is_multiple_of(50) { 400 } else { 2 }) * MS)),
+        end_ns: Some(SinceStart((n + 401) * MS)),
         bytes: Some(10_000),
         outcome: RequestOutcome::Ok,
         ..Request::default()
     };
-    (0..requests).for_each(|n| report(n * MS, Body::Request(request(n))));
+    (0..requests).for_each(|n| report(SinceStart(n * MS), Body::Request(request(n))));
     let mut reporter = Reporter::default();
     let pass = |n: u64| {
-        let at_ns = (requests + n) * MS;
+        let at_ns = SinceStart((requests + n) * MS);
         let open = Request { first_byte_ns: None, end_ns: None, ..request(requests + n) };
         state.apply(&Event { at_ns, body: Body::Request(open) });
         let begun = cpu_time();
-        std::hint::black_box(reporter.due(&state, at_ns, &BTreeMap::new(), |_| Some(0), |_| None));
+        std::hint::black_box(reporter.due(
+            &state,
+            at_ns,
+            &BTreeMap::new(),
+            |_| Some(SinceStart(0)),
+            |_| None,
+        ));
         cpu_time().saturating_sub(begun)
     };
     (0..PASSES).map(pass).collect()

@@ -6,7 +6,8 @@ use std::time::Instant;
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::id::{CommandId, ConnectionId, Pid, RequestId};
-use model::record::{Class, Command, Connection, Ns, Request, RequestOutcome};
+use model::record::{Class, Command, Connection, Request, RequestOutcome};
+use model::time::{Ns, SinceStart};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use render::tui::{Cache, Tab, View, draw};
@@ -16,7 +17,7 @@ const FRAMES: u64 = 300;
 const MS: Ns = 1_000_000;
 
 fn request(id: u32) -> Event {
-    let start_ns = Ns::from(id) * 2 * MS;
+    let start_ns = SinceStart(Ns::from(id) * 2 * MS);
     let end_ns = start_ns + MS * Ns::from(1 + id * 7 % 60);
     let classes = [Class::Info, Class::Mod, Class::SumdbLookup, Class::SumdbTile, Class::Zip];
     let request = Request {
@@ -42,7 +43,7 @@ fn main() {
     let mut state = State::new();
     let command = Command { id: CommandId(1), pid: Pid(1), argv: vec!["go".into()], ..Command::default() };
     state.apply(&Event {
-        at_ns: 0,
+        at_ns: SinceStart(0),
         body: Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
     });
     for id in 0..4 {
@@ -52,7 +53,7 @@ fn main() {
             remote: "192.0.2.1:443".into(),
             ..Connection::default()
         };
-        state.apply(&Event { at_ns: 0, body: Body::Connection(connection) });
+        state.apply(&Event { at_ns: SinceStart(0), body: Body::Connection(connection) });
     }
     (1..=SPANS).for_each(|id| state.apply(&request(id)));
     println!("{SPANS} spans, 200×60, {FRAMES} frames each; milliseconds");
@@ -65,7 +66,7 @@ fn main() {
     ] {
         let mut next = SPANS;
         let mut cache = Cache::with_background(); // as on a terminal
-        let mut view = View { tab, now: Some(state.duration_ns()), ..View::default() };
+        let mut view = View { tab, now: Some(state.until()), ..View::default() };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 200, 60));
         draw(&mut buffer, &state, &view, &mut cache); // the first works everything out
         let mut live_state = live.then(|| state.clone());
@@ -73,14 +74,14 @@ fn main() {
             .map(|frame| {
                 let whole = state.duration_ns();
                 view.timeline.length = Some(whole >> (frame % 12));
-                view.timeline.end = Some(whole - (whole >> 3) * (frame % 8) / 2);
+                view.timeline.end = Some(state.until() - (whole >> 3) * (frame % 8) / 2);
                 view.lists[tab as usize].row = (frame as usize * 331) % SPANS as usize;
                 if let Some(state) = &mut live_state {
                     for _ in 0..30 {
                         next += 1;
                         state.apply(&request(next));
                     }
-                    view.now = Some(state.duration_ns().max(view.now.unwrap_or(0) + 100 * MS));
+                    view.now = Some(state.until().max(view.now.unwrap_or(SinceStart(0)) + 100 * MS));
                 }
                 let shown = live_state.as_ref().unwrap_or(&state);
                 let begun = Instant::now();

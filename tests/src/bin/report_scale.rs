@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use model::event::{Body, CommandUpdate, End, Event, Session};
 use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{self, Class, Command, Connection, Local, Machine, Request, RequestOutcome};
+use model::time::SinceStart;
 use pipeline::record::{Recorder, SCHEMA};
 use tests::bench::args::Args;
 use tests::bench::process::peak_memory;
@@ -87,10 +88,10 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
         comm: "go".into(),
         ..record::Process::default()
     };
-    report(0, Body::Process(process));
+    report(SinceStart(0), Body::Process(process));
     let mut connection = Connection::default();
     for n in 0..requests {
-        let (at, id) = ((n + 1) * 2 * MS, u32::try_from(n / each + 1)?);
+        let (at, id) = (SinceStart((n + 1) * 2 * MS), u32::try_from(n / each + 1)?);
         if connection.id != ConnectionId(id) {
             report(at, Body::Connection(Connection { end_ns: Some(at), ..connection }));
             report(at, Body::Dns(lookup(id, at - 2 * MS, at - MS)));
@@ -124,13 +125,16 @@ fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, 
     }
     let duration_ns = (requests + 2) * 2 * MS;
     (command.wall_ns, command.exit_code) = (Some(duration_ns), Some(0));
-    report(duration_ns, Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }));
-    report(duration_ns, Body::End(End { duration_ns }));
+    report(
+        SinceStart(duration_ns),
+        Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
+    );
+    report(SinceStart(duration_ns), Body::End(End { duration_ns }));
     recorder.flush()?;
     recorder.into_inner().flush().context("cannot write the recording")
 }
 
-fn lookup(id: u32, start_ns: u64, end_ns: u64) -> record::Dns {
+fn lookup(id: u32, start_ns: SinceStart, end_ns: SinceStart) -> record::Dns {
     record::Dns {
         command: CommandId(1),
         id: DnsId(id),
@@ -147,7 +151,7 @@ fn lookup(id: u32, start_ns: u64, end_ns: u64) -> record::Dns {
     }
 }
 
-fn dialed(id: u32, start_ns: u64, requests: u32) -> Connection {
+fn dialed(id: u32, start_ns: SinceStart, requests: u32) -> Connection {
     Connection {
         command: CommandId(1),
         id: ConnectionId(id),

@@ -4,8 +4,9 @@ use std::cell::OnceCell;
 
 use model::operations::{InFlight, Subject, Tail, Threads};
 use model::phases::Split;
-use model::record::{Command, Connection, Dns, Ns, Request};
+use model::record::{Command, Connection, Dns, Request};
 use model::state::CommandState;
+use model::time::{Ns, SinceStart};
 
 use super::cost::Timeline;
 use super::index::Index;
@@ -17,25 +18,25 @@ pub(crate) struct Case<'a> {
     /// The command itself
     pub record: &'a Command,
     /// Begin and end, or `now`
-    pub wall: (Ns, Ns),
+    pub wall: (SinceStart, SinceStart),
     /// Everything that was in flight
     pub in_flight: Vec<InFlight<'a>>,
     /// Where the time went, once somebody asked
     split: OnceCell<Split>,
     threads: Threads,
     /// When it slept
-    idle: Vec<(Ns, Ns)>,
+    idle: Vec<(SinceStart, SinceStart)>,
     timeline: Timeline,
     /// Records by number
     pub index: Index<'a>,
 }
 
 /// A part of time.
-pub(crate) type Span = (Ns, Ns);
+pub(crate) type Span = (SinceStart, SinceStart);
 
 impl<'a> Case<'a> {
     /// `None` while only spans of the command are known.
-    pub(crate) fn new(command: &'a CommandState, now: Ns, threads: Threads) -> Option<Self> {
+    pub(crate) fn new(command: &'a CommandState, now: SinceStart, threads: Threads) -> Option<Self> {
         let record = command.record.as_ref()?;
         let wall = command.wall(now);
         let in_flight = command.in_flight(wall.1);
@@ -92,7 +93,7 @@ impl<'a> Case<'a> {
     }
 
     /// Queries of the command's own processes, with when they ended or were given up.
-    pub(crate) fn queries(&self) -> impl Iterator<Item = (&'a Dns, Option<Ns>)> {
+    pub(crate) fn queries(&self) -> impl Iterator<Item = (&'a Dns, Option<SinceStart>)> {
         let own = self.command.dns.values().filter(|query| query.record.on_behalf_of.is_none());
         own.map(|query| (&query.record, query.record.end_ns.or(query.given_up_ns)))
     }

@@ -4,7 +4,8 @@
 //! Everything in flight is sorted once; a query about some parts is then one walk over it.
 
 use model::operations::InFlight;
-use model::record::{Ns, Phase};
+use model::record::Phase;
+use model::time::{Ns, SinceStart};
 
 /// Phases that operations can belong to.
 const IN_FLIGHT: usize = Phase::Local as usize;
@@ -14,10 +15,10 @@ const IDLE: usize = IN_FLIGHT;
 const UNIT: u128 = 840 * 2;
 
 /// Something begins or ends: when, in which phase, and whether it begins.
-type Edge = (Ns, usize, bool);
+type Edge = (SinceStart, usize, bool);
 
 /// A part of an operation: its phase, from when, to when.
-pub(crate) type Part = (Phase, Ns, Ns);
+pub(crate) type Part = (Phase, SinceStart, SinceStart);
 
 /// Everything that was in flight, and when the command slept.
 pub(crate) struct Timeline {
@@ -31,7 +32,11 @@ const EVERY: usize = 256;
 
 impl Timeline {
     /// Of what was in flight within `wall`, and the intervals in which every thread slept.
-    pub(crate) fn new(wall: (Ns, Ns), in_flight: &[InFlight<'_>], idle: &[(Ns, Ns)]) -> Self {
+    pub(crate) fn new(
+        wall: (SinceStart, SinceStart),
+        in_flight: &[InFlight<'_>],
+        idle: &[(SinceStart, SinceStart)],
+    ) -> Self {
         let operations = in_flight.iter().map(|op| {
             let operation = op.operation;
             (operation.phase as usize, operation.start_ns, operation.end_ns)
@@ -50,7 +55,7 @@ impl Timeline {
     }
 
     /// The first edge at `at` or behind, and what is in flight before it.
-    fn from(&self, at: Ns) -> (usize, [i32; IDLE + 1]) {
+    fn from(&self, at: SinceStart) -> (usize, [i32; IDLE + 1]) {
         let begin = self.edges.partition_point(|edge| edge.0 < at);
         let noted = (begin / EVERY).min(self.before.len().saturating_sub(1));
         let mut all = self.before.get(noted).copied().unwrap_or_default();
@@ -59,7 +64,7 @@ impl Timeline {
     }
 
     /// Sleep within a span, with nothing in flight.
-    pub(crate) fn unshared(&self, span: (Ns, Ns)) -> Ns {
+    pub(crate) fn unshared(&self, span: (SinceStart, SinceStart)) -> Ns {
         let (begin, mut all) = self.from(span.0);
         let (mut at, mut total) = (span.0, 0);
         for edge in self.edges[begin..].iter().take_while(|edge| edge.0 < span.1) {
@@ -76,7 +81,7 @@ impl Timeline {
     /// same phase was in flight bears half of it.
     pub(crate) fn cost(&self, parts: impl IntoIterator<Item = Part>) -> Ns {
         let parts = parts.into_iter().map(|(phase, from, to)| (phase as usize, from, to));
-        let wall = (0, Ns::MAX);
+        let wall = (SinceStart::ZERO, SinceStart::MAX);
         let marked = edges(wall, parts.filter(|part| part.0 < IN_FLIGHT));
         let (Some(first), Some(last)) = (marked.first(), marked.last()) else { return 0 };
         let (begin, all) = self.from(first.0);
@@ -103,7 +108,10 @@ impl Timeline {
     }
 }
 
-fn edges(wall: (Ns, Ns), parts: impl Iterator<Item = (usize, Ns, Ns)>) -> Vec<Edge> {
+fn edges(
+    wall: (SinceStart, SinceStart),
+    parts: impl Iterator<Item = (usize, SinceStart, SinceStart)>,
+) -> Vec<Edge> {
     let mut edges = Vec::new();
     for (what, from, to) in parts {
         let (from, to) = (from.clamp(wall.0, wall.1), to.clamp(wall.0, wall.1));
@@ -151,29 +159,43 @@ mod tests {
     /// Operations of ten seconds of sleep.
     fn cost(operations: &[Part], parts: &[Part]) -> Ns {
         let all = operations.iter().map(|&(phase, from, to)| (phase as usize, from, to));
-        let edges = edges((0, 100), all.chain([(IDLE, 0, 50), (IDLE, 60, 100)]));
+        let edges = edges(
+            (SinceStart(0), SinceStart(100)),
+            all.chain([(IDLE, SinceStart(0), SinceStart(50)), (IDLE, SinceStart(60), SinceStart(100))]),
+        );
         Timeline::of(edges).cost(parts.iter().copied())
     }
 
     #[test]
     fn only_time_in_which_the_command_sleeps_costs() {
-        let request = (Phase::Proxy, 40, 70);
+        let request = (Phase::Proxy, SinceStart(40), SinceStart(70));
         assert_eq!(cost(&[request], &[request]), 20);
-        assert_eq!(cost(&[request], &[(Phase::Proxy, 45, 55)]), 5);
+        assert_eq!(cost(&[request], &[(Phase::Proxy, SinceStart(45), SinceStart(55))]), 5);
         assert_eq!(cost(&[request], &[]), 0);
     }
 
     #[test]
     fn sleep_with_nothing_in_flight_is_unexplained() {
-        let all = [(Phase::Vcs as usize, 10, 20), (IDLE, 0, 50), (IDLE, 60, 100)];
-        let timeline = Timeline::of(edges((0, 100), all.into_iter()));
-        assert_eq!(timeline.unshared((0, 100)), 80);
-        assert_eq!((timeline.unshared((5, 15)), timeline.unshared((45, 70))), (5, 15));
+        let all = [
+            (Phase::Vcs as usize, SinceStart(10), SinceStart(20)),
+            (IDLE, SinceStart(0), SinceStart(50)),
+            (IDLE, SinceStart(60), SinceStart(100)),
+        ];
+        let timeline = Timeline::of(edges((SinceStart(0), SinceStart(100)), all.into_iter()));
+        assert_eq!(timeline.unshared((SinceStart(0), SinceStart(100))), 80);
+        assert_eq!(
+            (
+                timeline.unshared((SinceStart(5), SinceStart(15))),
+                timeline.unshared((SinceStart(45), SinceStart(70)))
+            ),
+            (5, 15)
+        );
     }
 
     #[test]
     fn phases_share_the_time_and_what_else_a_phase_has_in_flight_bears_half_of_its_part() {
-        let (request, lookup) = ((Phase::Proxy, 0, 40), (Phase::Sumdb, 20, 40));
+        let (request, lookup) =
+            ((Phase::Proxy, SinceStart(0), SinceStart(40)), (Phase::Sumdb, SinceStart(20), SinceStart(40)));
         assert_eq!(cost(&[request, lookup], &[request]), 30);
         assert_eq!(cost(&[request, request, lookup], &[request]), 15);
         assert_eq!(cost(&[request, request, lookup], &[request, request]), 30);

@@ -2,9 +2,10 @@
 
 use model::evidence::Evidence;
 use model::id::RequestId;
-use model::record::{Gap, Ns, Phase};
+use model::record::{Gap, Phase};
 use model::report::{Severity, Stall};
 use model::stall::StallKind;
+use model::time::Ns;
 
 use super::case::{Case, Span};
 use super::offer::Offer;

@@ -1,18 +1,19 @@
 //! Handshakes of TCP and TLS: when one ended, how long it took, and whether it was answered.
 
-use model::record::{Connection, ConnectionOutcome, Ns};
+use model::record::{Connection, ConnectionOutcome};
+use model::time::{Ns, SinceStart};
 
 use crate::case::Case;
 use crate::thresholds as at;
 
 /// When the TCP handshake ended, however.
-pub(crate) fn tcp_end(case: &Case<'_>, connection: &Connection) -> Ns {
+pub(crate) fn tcp_end(case: &Case<'_>, connection: &Connection) -> SinceStart {
     let took = connection.connect_ns.map(|took| connection.start_ns + took);
     took.or(connection.end_ns).unwrap_or(case.wall.1)
 }
 
 /// When the TLS handshake ended, however.
-pub(crate) fn tls_end(case: &Case<'_>, connection: &Connection) -> Ns {
+pub(crate) fn tls_end(case: &Case<'_>, connection: &Connection) -> SinceStart {
     let start = connection.tls_start_ns.unwrap_or(connection.start_ns);
     connection.tls_ns.map(|took| start + took).or(connection.end_ns).unwrap_or(case.wall.1)
 }

@@ -6,8 +6,9 @@ use std::hash::Hash;
 
 use model::id::{ConnectionId, Pid, RequestId};
 use model::operations::{InFlight, Subject};
-use model::record::{Ns, Request};
+use model::record::Request;
 use model::state::{CommandState, Moment};
+use model::time::SinceStart;
 
 /// Records by number.
 #[derive(Default)]
@@ -15,11 +16,11 @@ pub(crate) struct Index<'a> {
     /// Requests by connection
     requests: HashMap<ConnectionId, Vec<&'a Request>>,
     /// What happened at connections
-    moments: HashMap<ConnectionId, Vec<&'a (Ns, Moment)>>,
+    moments: HashMap<ConnectionId, Vec<&'a (SinceStart, Moment)>>,
     /// Where a request's operation is among those in flight
     in_flight: HashMap<RequestId, usize>,
     /// By process, names that it looked up with success, and when they were answered, in order
-    names: HashMap<Pid, Vec<(Ns, &'a str)>>,
+    names: HashMap<Pid, Vec<(SinceStart, &'a str)>>,
 }
 
 impl<'a> Index<'a> {
@@ -62,7 +63,7 @@ impl<'a> Index<'a> {
     }
 
     /// What happened at a connection.
-    pub(crate) fn moments(&self, connection: ConnectionId) -> &[&'a (Ns, Moment)] {
+    pub(crate) fn moments(&self, connection: ConnectionId) -> &[&'a (SinceStart, Moment)] {
         self.moments.get(&connection).map_or(&[], Vec::as_slice)
     }
 
@@ -72,7 +73,7 @@ impl<'a> Index<'a> {
     }
 
     /// The name that a process looked up last by `at`.
-    pub(crate) fn name(&self, pid: Pid, at: Ns) -> Option<&'a str> {
+    pub(crate) fn name(&self, pid: Pid, at: SinceStart) -> Option<&'a str> {
         let names = self.names.get(&pid)?;
         let after = names.partition_point(|(end, _)| *end <= at);
         Some(names[after.checked_sub(1)?].1)

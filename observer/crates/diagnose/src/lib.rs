@@ -29,15 +29,16 @@ use finding::Finding;
 use model::evidence::Evidence;
 use model::operations::{InFlight, Subject, Threads};
 use model::phases::Split;
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::report::{Severity, Stall};
 use model::stall::StallName;
 use model::state::CommandState;
+use model::time::SinceStart;
 use model::waiting::oldest;
 pub use offer::from_here;
 
 /// What slowed a command down, seen at `now`; the worst first, then the costliest.
-pub fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
+pub fn stalls(command: &CommandState, now: SinceStart) -> Vec<Stall> {
     diagnose(command, now, Threads::Unknown).stalls.into_iter().map(|found| found.stall).collect()
 }
 
@@ -57,7 +58,7 @@ pub struct Diagnosis {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Seen {
     /// When
-    pub at: Ns,
+    pub at: SinceStart,
     /// [`CommandState::changes`] at that time
     pub changes: u64,
     /// What was seen
@@ -66,12 +67,12 @@ pub struct Seen {
 
 impl Seen {
     /// Looks at a command at `now`.
-    pub fn new(command: &CommandState, now: Ns, threads: Threads) -> Self {
+    pub fn new(command: &CommandState, now: SinceStart, threads: Threads) -> Self {
         Self { at: now, changes: command.changes, diagnosis: Arc::new(diagnose(command, now, threads)) }
     }
 
     /// Whether a look at the command at `now` would see the same, unless it is known what its threads do.
-    pub fn is_of(&self, command: &CommandState, now: Ns) -> bool {
+    pub fn is_of(&self, command: &CommandState, now: SinceStart) -> bool {
         (self.at, self.changes) == (now, command.changes)
     }
 }
@@ -88,13 +89,13 @@ pub struct Diagnosed {
 }
 
 /// Looks at a command at `now`.
-pub fn diagnose(command: &CommandState, now: Ns, threads: Threads) -> Diagnosis {
+pub fn diagnose(command: &CommandState, now: SinceStart, threads: Threads) -> Diagnosis {
     diagnose_by(command, now, threads, detectors::find)
 }
 
 fn diagnose_by(
     command: &CommandState,
-    now: Ns,
+    now: SinceStart,
     threads: Threads,
     find: fn(&Case<'_>) -> Vec<Finding>,
 ) -> Diagnosis {
@@ -125,7 +126,7 @@ fn diagnose_by(
 fn within_phases(split: &Split, found: &mut [Diagnosed]) {
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
     // Another name for the same wait costs nothing more.
-    let mut waits: HashMap<_, (StallName, Ns, Ns)> = HashMap::new();
+    let mut waits: HashMap<_, (StallName, SinceStart, SinceStart)> = HashMap::new();
     for stall in found.iter_mut().map(|found| &mut found.stall) {
         stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
         if stall.severity == Severity::Info || stall.kind.is_over_others() {

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use model::event::{StallState, StallUpdate};
 use model::id::{CommandId, StallId};
 use model::operations::Threads;
-use model::record::Ns;
 use model::report::{Severity, Stall};
 use model::stall::{StallKind, StallName};
 use model::state::{CommandState, State};
+use model::time::{Ns, SinceStart};
 use model::waiting::EVERY_NS;
 
 use super::{Seen, thresholds as at};
@@ -44,7 +44,7 @@ pub struct Reporter {
 struct Known {
     /// Events it had taken in, and when
     changes: u64,
-    looked_ns: Option<Ns>,
+    looked_ns: Option<SinceStart>,
     because: Option<String>,
     reported: BTreeMap<Key, Reported>,
 }
@@ -55,7 +55,7 @@ struct Reported {
     update: StallUpdate,
     times: u32,
     /// When it was last found waiting
-    waited_ns: Ns,
+    waited_ns: SinceStart,
 }
 
 impl Reporter {
@@ -65,9 +65,9 @@ impl Reporter {
     pub fn due(
         &mut self,
         state: &State,
-        now: Ns,
-        asleep: &BTreeMap<CommandId, Option<Ns>>,
-        waits_since: impl Fn(CommandId) -> Option<Ns>,
+        now: SinceStart,
+        asleep: &BTreeMap<CommandId, Option<SinceStart>>,
+        waits_since: impl Fn(CommandId) -> Option<SinceStart>,
         seen: impl Fn(CommandId) -> Option<Seen>,
     ) -> Vec<StallUpdate> {
         self.commands.retain(|id, _| state.command(*id).is_some());
@@ -169,7 +169,7 @@ fn so_far(stall: &Stall) -> Severity {
 
 impl Reported {
     /// It was found again.
-    fn repeat(&mut self, stall: Stall, lasts: bool, runs: bool, now: Ns) -> Option<StallUpdate> {
+    fn repeat(&mut self, stall: Stall, lasts: bool, runs: bool, now: SinceStart) -> Option<StallUpdate> {
         let before = &self.update;
         if lasts {
             self.waited_ns = now;
@@ -194,7 +194,7 @@ impl Reported {
     }
 
     /// It was not found any more: another finding explains what was seen.
-    fn gone(&mut self, runs: bool, now: Ns) -> Option<StallUpdate> {
+    fn gone(&mut self, runs: bool, now: SinceStart) -> Option<StallUpdate> {
         let quiet = !runs || now - self.waited_ns >= QUIET_NS && self.times < TELLINGS_MAX;
         let reported = self.update.state != StallState::Withdrawn && quiet;
         reported.then(|| self.report(StallUpdate { state: StallState::Withdrawn, ..self.update.clone() }))

@@ -4,6 +4,7 @@ use StallState::{Lasts, Over, Withdrawn};
 use model::event::{Body, CommandUpdate, Event};
 use model::id::{CommandId, ConnectionId, DnsId, LockId, Pid, StallId};
 use model::record::{Command, Connection, ConnectionOutcome, Dns, Local};
+use model::time::SinceStart;
 
 use super::*;
 
@@ -14,12 +15,12 @@ const S: Ns = 1_000_000_000;
 struct Live {
     state: State,
     reporter: Reporter,
-    now: Ns,
+    now: SinceStart,
 }
 
 impl Live {
     fn new() -> Self {
-        let mut live = Self { state: State::new(), reporter: Reporter::default(), now: 0 };
+        let mut live = Self { state: State::new(), reporter: Reporter::default(), now: SinceStart::ZERO };
         live.command(None);
         live
     }
@@ -33,11 +34,11 @@ impl Live {
         let local = Some(Local::default());
         let command =
             Command { id: CommandId(1), pid: Pid(10), wall_ns, exit_code, local, ..Command::default() };
-        let idle = wall_ns.map(|wall| vec![(0, wall)]).unwrap_or_default();
+        let idle = wall_ns.map(|wall| vec![(SinceStart::ZERO, SinceStart(wall))]).unwrap_or_default();
         self.report(Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     }
 
-    fn query(&mut self, id: DnsId, start_ns: Ns, change: impl FnOnce(&mut Dns)) {
+    fn query(&mut self, id: DnsId, start_ns: SinceStart, change: impl FnOnce(&mut Dns)) {
         let server = "192.0.2.53:53".to_owned();
         let (name, qtype) = ("proxy.test".to_owned(), "A".to_owned());
         let mut dns = Dns {
@@ -63,9 +64,9 @@ impl Live {
             pid: Pid(10),
             remote: "192.0.2.1:443".into(),
             server_name: Some("proxy.test".into()),
-            start_ns: 0,
+            start_ns: SinceStart(0),
             connect_ns: Some(10 * MS),
-            tls_start_ns: Some(10 * MS),
+            tls_start_ns: Some(SinceStart(10 * MS)),
             tls_ns,
             tls_failed: tls_ns.is_some(),
             outcome: ConnectionOutcome::Open,
@@ -75,20 +76,20 @@ impl Live {
     }
 
     /// What is reported until then: when, which kind, how.
-    fn until(&mut self, time: Ns) -> Vec<(Ns, StallName, StallState, Severity)> {
+    fn until(&mut self, time: SinceStart) -> Vec<(Ns, StallName, StallState, Severity)> {
         let mut reported = Vec::new();
         while self.now < time {
             self.now += S / 2;
             let due = self.reporter.due(
                 &self.state,
                 self.now,
-                &BTreeMap::from([(CommandId(1), Some(0))]),
+                &BTreeMap::from([(CommandId(1), Some(SinceStart::ZERO))]),
                 |_| None,
                 |_| None,
             );
             for update in due {
                 let severity = update.stall.severity;
-                reported.push((self.now / MS, update.stall.kind.clone(), update.state, severity));
+                reported.push((self.now.0 / MS, update.stall.kind.clone(), update.state, severity));
                 self.report(Body::Stall(update));
             }
         }
@@ -97,7 +98,7 @@ impl Live {
 
     /// All of it again, at the end.
     fn end(&mut self) -> Vec<StallUpdate> {
-        self.command(Some(self.now));
+        self.command(Some(self.now - SinceStart::ZERO));
         let reported = self.reporter.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None);
         assert_eq!(
             self.reporter.due(&self.state, self.now, &BTreeMap::new(), |_| None, |_| None),
@@ -116,13 +117,13 @@ fn hello(at: Ns, state: StallState, severity: Severity) -> (Ns, StallName, Stall
 fn a_hang_is_reported_at_its_threshold_when_it_gets_critical_and_when_it_is_over() {
     let mut live = Live::new();
     live.hello(None);
-    let reported = live.until(9 * S);
+    let reported = live.until(SinceStart(9 * S));
     assert_eq!(reported, [hello(2_500, Lasts, Severity::Warning), hello(5_500, Lasts, Severity::Critical)]);
     let because = live.reporter.because(CommandId(1)).unwrap();
     assert!(because.starts_with("proxy.test did not answer 1 ClientHello"), "{because}");
     live.hello(Some(9 * S));
     // Over when it has been quiet for a second, with the end that it had.
-    assert_eq!(live.until(15 * S), [hello(10_000, Over, Severity::Critical)]);
+    assert_eq!(live.until(SinceStart(15 * S)), [hello(10_000, Over, Severity::Critical)]);
     assert_eq!(live.reporter.because(CommandId(1)), None);
 }
 
@@ -130,7 +131,7 @@ fn a_hang_is_reported_at_its_threshold_when_it_gets_critical_and_when_it_is_over
 fn the_last_that_is_reported_is_what_the_report_says() {
     let mut live = Live::new();
     live.hello(None);
-    live.until(9 * S);
+    live.until(SinceStart(9 * S));
     live.hello(Some(8 * S));
     let reported = live.end();
     let report = crate::stalls(live.state.command(CommandId(1)).unwrap(), live.now);
@@ -145,14 +146,14 @@ fn the_last_that_is_reported_is_what_the_report_says() {
 fn what_has_another_reason_in_the_end_is_withdrawn() {
     let mut live = Live::new();
     live.hello(None);
-    assert_eq!(live.until(3 * S).len(), 1);
+    assert_eq!(live.until(SinceStart(3 * S)).len(), 1);
     // It was answered all along: the answer was seen late.
     live.report(Body::Connection(Connection {
         command: CommandId(1),
         id: ConnectionId(1),
         ..Connection::default()
     }));
-    assert_eq!(live.until(9 * S), [hello(4_000, Withdrawn, Severity::Warning)]);
+    assert_eq!(live.until(SinceStart(9 * S)), [hello(4_000, Withdrawn, Severity::Warning)]);
     assert_eq!(live.end(), []);
 }
 
@@ -163,8 +164,8 @@ fn a_first_hiccup_is_no_warning_while_nobody_knows_how_long_the_command_takes() 
         dns.end_ns = Some(dns.start_ns + 200 * MS);
     };
     let mut live = Live::new();
-    live.query(DnsId(1), 0, slow);
-    assert_eq!(live.until(S / 2), []);
+    live.query(DnsId(1), SinceStart(0), slow);
+    assert_eq!(live.until(SinceStart(S / 2)), []);
     // Of half a second it is 40 per cent: the report calls it critical, and so does the end.
     let reported = live.end();
     assert_eq!(
@@ -172,8 +173,8 @@ fn a_first_hiccup_is_no_warning_while_nobody_knows_how_long_the_command_takes() 
         (1, Severity::Critical, Over)
     );
     let mut longer = Live::new();
-    longer.query(DnsId(1), 0, slow);
-    assert_eq!((longer.until(20 * S), longer.end()), (vec![], vec![]));
+    longer.query(DnsId(1), SinceStart(0), slow);
+    assert_eq!((longer.until(SinceStart(20 * S)), longer.end()), (vec![], vec![]));
 }
 
 #[test]
@@ -196,11 +197,11 @@ fn what_comes_and_goes_is_reported_a_few_times() {
 fn a_command_with_very_many_stalls_is_reported_some_of_them() {
     let mut live = Live::new();
     for id in 0..500 {
-        live.query(DnsId(id), 0, |dns| dns.server = format!("192.0.2.{id}:53"));
+        live.query(DnsId(id), SinceStart(0), |dns| dns.server = format!("192.0.2.{id}:53"));
     }
-    assert_eq!(live.until(3 * S).len(), STALLS_MAX);
+    assert_eq!(live.until(SinceStart(3 * S)).len(), STALLS_MAX);
     live.state.clear_command(CommandId(1));
-    live.until(4 * S);
+    live.until(SinceStart(4 * S));
     assert!(live.reporter.commands.is_empty());
 }
 
@@ -208,7 +209,7 @@ fn a_command_with_very_many_stalls_is_reported_some_of_them() {
 fn a_reason_is_reported_only_of_the_wait_it_is_about() {
     let mut live = Live::new();
     live.hello(None);
-    live.until(3 * S);
+    live.until(SinceStart(3 * S));
     // An older wait.
     live.report(Body::Lock(model::event::LockWait {
         command: CommandId(1),
@@ -216,21 +217,21 @@ fn a_reason_is_reported_only_of_the_wait_it_is_about() {
         pid: Pid(10),
         ..Default::default()
     }));
-    live.until(7 * S / 2);
+    live.until(SinceStart(7 * S / 2));
     let because = live.reporter.because(CommandId(1)).unwrap().to_owned();
     assert!(because.starts_with("another process has the file lock"), "{because}");
     let mut other = Live::new();
-    other.query(DnsId(1), 0, |_| {});
-    other.until(S);
+    other.query(DnsId(1), SinceStart(0), |_| {});
+    other.until(SinceStart(S));
     assert_eq!(other.reporter.because(CommandId(1)), None, "a second is nothing unusual");
 }
 
 #[test]
 fn a_command_that_moves_is_looked_at_now_and_then_and_one_that_hangs_each_time() {
-    let looked = |hangs_since: fn(Ns) -> Ns| {
+    let looked = |hangs_since: fn(SinceStart) -> SinceStart| {
         let mut live = Live::new();
         let mut looks = Vec::new();
-        for now in (1..=6).map(|half| half * S / 2) {
+        for now in (1..=6).map(|half| SinceStart(half * S / 2)) {
             live.command(None); // news
             live.reporter.due(&live.state, now, &BTreeMap::new(), |_| Some(hangs_since(now)), |_| None);
             looks.push(live.reporter.commands[&CommandId(1)].looked_ns == Some(now));
@@ -238,5 +239,5 @@ fn a_command_that_moves_is_looked_at_now_and_then_and_one_that_hangs_each_time()
         looks
     };
     assert_eq!(looked(|now| now - 10 * MS), [true, false, false, false, true, false]);
-    assert_eq!(looked(|_| 0), [true; 6]);
+    assert_eq!(looked(|_| SinceStart(0)), [true; 6]);
 }

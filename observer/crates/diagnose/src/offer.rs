@@ -5,9 +5,10 @@ use std::path::Path;
 
 use model::clean::clean;
 use model::human::duration;
-use model::record::{Command, Go, Ns};
+use model::record::{Command, Go};
 use model::remedy::{RUNS_IN_ALL, Remedy};
 use model::report;
+use model::time::Ns;
 
 use super::case::Case;
 

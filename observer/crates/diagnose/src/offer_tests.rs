@@ -4,6 +4,7 @@ use model::event::{Body, CommandUpdate, Event};
 use model::id::CommandId;
 use model::operations::Threads;
 use model::state::State;
+use model::time::SinceStart;
 
 use super::*;
 use crate::report::report as of;
@@ -12,8 +13,9 @@ fn offered(offer: Offer, record: Command) -> report::Remedy {
     let mut state = State::new();
     let command = Command { id: CommandId(1), wall_ns: Some(2_000_000_000), ..record };
     let update = CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() };
-    state.apply(&Event { at_ns: 2_000_000_000, body: Body::Command(update) });
-    let case = Case::new(state.command(CommandId(1)).unwrap(), 2_000_000_000, Threads::Unknown).unwrap();
+    state.apply(&Event { at_ns: SinceStart(2_000_000_000), body: Body::Command(update) });
+    let case =
+        Case::new(state.command(CommandId(1)).unwrap(), SinceStart(2_000_000_000), Threads::Unknown).unwrap();
     offer.remedy(&case, "")
 }
 
@@ -104,12 +106,13 @@ fn how_often_it_is_run_is_said_of_what_takes_long_or_is_no_download() {
     let why = |argv: &[&str]| offered(Offer::new("resolv=options ndots:1", "why"), command(argv)).why;
     assert_eq!(why(&["go", "mod", "download"]), "why");
     assert_eq!(why(&["go", "test", "./..."]), "why; compare runs the command 13 times");
-    let long = Command { start_ns: 0, ..download() };
+    let long = Command { start_ns: SinceStart(0), ..download() };
     let mut state = State::new();
     let command = Command { id: CommandId(1), wall_ns: Some(60_000_000_000), ..long };
     let update = CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() };
-    state.apply(&Event { at_ns: 60_000_000_000, body: Body::Command(update) });
-    let case = Case::new(state.command(CommandId(1)).unwrap(), 60_000_000_000, Threads::Unknown).unwrap();
+    state.apply(&Event { at_ns: SinceStart(60_000_000_000), body: Body::Command(update) });
+    let case = Case::new(state.command(CommandId(1)).unwrap(), SinceStart(60_000_000_000), Threads::Unknown)
+        .unwrap();
     let why = Offer::new("resolv=options ndots:1", "why").remedy(&case, "").why;
     assert!(why.starts_with("why; compare runs the command 13 times, up to "), "{why}");
 }
@@ -123,7 +126,7 @@ fn a_reader_in_the_commands_folder_is_not_sent_there() {
         idle: Vec::new(),
         gaps: Vec::new(),
     };
-    state.apply(&Event { at_ns: 1, body: Body::Command(update) });
+    state.apply(&Event { at_ns: SinceStart(1), body: Body::Command(update) });
     let mut report = of(&state);
     let attempt = "cd '/a b' && sudo goobserve compare --with http1 -- go".to_owned();
     let remedy = report::Remedy { name: "http1".into(), why: String::new(), attempt };

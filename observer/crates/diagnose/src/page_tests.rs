@@ -14,6 +14,7 @@ use model::redact;
 use model::remedy::Remedy;
 use model::report::Stall;
 use model::stall::StallKind;
+use model::time::SinceStart;
 
 /// Names the file that stalls are written to.
 const SEEN: &str = "GOOBSERVE_TEST_STALLS";
@@ -36,7 +37,7 @@ pub(crate) fn seen(stalls: &[Stall]) {
         );
         let update =
             StallUpdate { command: CommandId(1), id: StallId(1), state: StallState::Over, stall: read };
-        let shown = redact::event(Event { at_ns: 0, body: Body::Stall(update) });
+        let shown = redact::event(Event { at_ns: SinceStart(0), body: Body::Stall(update) });
         let Body::Stall(shown) = shown.body else { panic!("{shown:?}") };
         assert_eq!(shown.stall.evidence, stall.evidence, "hidden, and no credential");
     }

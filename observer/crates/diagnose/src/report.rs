@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use model::id::CommandId;
 use model::operations::Threads;
-use model::record::Ns;
 use model::report::{self, Command, Connection, Dns, Report, Request, SCHEMA};
 use model::state::{CommandState, State};
+use model::time::SinceStart;
 
 use crate::{Diagnosis, Seen, diagnose};
 
@@ -31,7 +31,7 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(CommandId) -> Option<&'a Seen>
     let mut dns = Vec::new();
     let mut requests = Vec::new();
     for (id, command) in state.commands() {
-        let now = state.duration_ns();
+        let now = state.until();
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         let seen =
             seen(id).filter(|seen| ended && seen.is_of(command, now)).map(|seen| Arc::clone(&seen.diagnosis));
@@ -52,7 +52,7 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(CommandId) -> Option<&'a Seen>
 }
 
 /// One command's part of the report, seen at `now`; `None` while only its spans are known.
-pub fn command(state: &CommandState, now: Ns) -> Option<Command> {
+pub fn command(state: &CommandState, now: SinceStart) -> Option<Command> {
     described(state, &diagnose(state, now, Threads::Unknown))
 }
 

@@ -6,8 +6,9 @@ use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, duration_or_unknown};
 use model::id::RequestId;
 use model::operations::Subject;
-use model::record::{Ns, Phase, Request};
+use model::record::{Phase, Request};
 use model::stall::StallKind;
+use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, hull};
 use crate::finding::Finding;
@@ -21,9 +22,9 @@ pub(crate) fn seen(request: &Request) -> Evidence {
 }
 
 /// Requests at once, at the most; what has not ended is open until `end`.
-pub(crate) fn most_at_once(requests: &[&Request], end: Ns) -> usize {
+pub(crate) fn most_at_once(requests: &[&Request], end: SinceStart) -> usize {
     let edges = requests.iter().flat_map(|r| [(r.start_ns, 1), (r.end_ns.unwrap_or(end), -1)]);
-    let mut edges: Vec<(Ns, i64)> = edges.collect();
+    let mut edges: Vec<(SinceStart, i64)> = edges.collect();
     // What ends at a moment makes room for what begins at it.
     edges.sort_unstable();
     let mut open = 0;
@@ -47,7 +48,7 @@ pub(crate) fn answered_slowly(case: &Case<'_>, request: &Request) -> bool {
 }
 
 /// Until when its head was waited for.
-pub(crate) fn head(case: &Case<'_>, request: &Request) -> Ns {
+pub(crate) fn head(case: &Case<'_>, request: &Request) -> SinceStart {
     request.first_byte_ns.or(request.end_ns).unwrap_or(case.wall.1)
 }
 

@@ -15,6 +15,7 @@ use model::record::{
 use model::report::Severity;
 use model::stall::StallKind;
 use model::state::State;
+use model::time::{Ns, SinceStart};
 
 use super::*;
 
@@ -22,7 +23,7 @@ const MS: Ns = 1_000_000;
 const S: Ns = 1_000_000_000;
 
 /// As the report has it; the page's test wants to know.
-fn stalls(command: &CommandState, now: Ns) -> Vec<Stall> {
+fn stalls(command: &CommandState, now: SinceStart) -> Vec<Stall> {
     let stalls = super::stalls(command, now);
     let reversed = diagnose_by(command, now, Threads::Unknown, detectors::find_reversed).stalls;
     let reversed: Vec<Stall> = reversed.into_iter().map(|found| found.stall).collect();
@@ -57,7 +58,7 @@ impl World {
         Self(State::new(), command)
     }
 
-    fn report(mut self, at_ns: Ns, body: Body) -> Self {
+    fn report(mut self, at_ns: SinceStart, body: Body) -> Self {
         self.0.apply(&Event { at_ns, body });
         self
     }
@@ -78,8 +79,8 @@ impl World {
             attempt: 1,
             rcode: Some("NOERROR".into()),
             answers: Some(1),
-            start_ns: S,
-            end_ns: Some(S + 10 * MS),
+            start_ns: SinceStart(S),
+            end_ns: Some(SinceStart(S + 10 * MS)),
             ..Dns::default()
         };
         change(&mut dns);
@@ -109,19 +110,19 @@ impl World {
             alpn_offered: Some(vec!["h2".into(), "http/1.1".into()]),
             tls_version: Some("1.3".into()),
             hello_bytes: Some(1500),
-            start_ns: S,
+            start_ns: SinceStart(S),
             connect_ns: Some(20 * MS),
-            tls_start_ns: Some(S + 20 * MS),
-            server_hello_ns: Some(S + 40 * MS),
+            tls_start_ns: Some(SinceStart(S + 20 * MS)),
+            server_hello_ns: Some(SinceStart(S + 40 * MS)),
             tls_ns: Some(25 * MS),
             rtt_ns: Some(20 * MS),
             requests: 3,
-            end_ns: Some(9 * S),
+            end_ns: Some(SinceStart(9 * S)),
             outcome: ConnectionOutcome::Established,
             ..Connection::default()
         };
         change(&mut connection);
-        self.report(S, Body::Connection(connection))
+        self.report(SinceStart(S), Body::Connection(connection))
     }
 
     fn request(self, change: impl FnOnce(&mut Request)) -> Self {
@@ -140,21 +141,21 @@ impl World {
             module: Some(format!("example.com/m{id}")),
             version: Some("v1.0.0".into()),
             status: Some(200),
-            start_ns: 2 * S,
-            first_byte_ns: Some(2 * S + 30 * MS),
-            end_ns: Some(2 * S + 40 * MS),
+            start_ns: SinceStart(2 * S),
+            first_byte_ns: Some(SinceStart(2 * S + 30 * MS)),
+            end_ns: Some(SinceStart(2 * S + 40 * MS)),
             bytes: Some(10_000),
             outcome: RequestOutcome::Ok,
             reset_code: None,
         };
         change(&mut request);
-        self.report(2 * S, Body::Request(request))
+        self.report(SinceStart(2 * S), Body::Request(request))
     }
 
     fn retransmitted(self, times: &[Ns]) -> Self {
         times.iter().fold(self, |world, at_ns| {
             world.report(
-                *at_ns,
+                SinceStart(*at_ns),
                 Body::Retransmission(Mark { command: CommandId(1), connection: ConnectionId(1), syn: false }),
             )
         })
@@ -167,10 +168,10 @@ impl World {
     }
 
     fn judged(&mut self) -> Vec<Stall> {
-        let idle = vec![(self.1.start_ns, 10 * S)];
+        let idle = vec![(self.1.start_ns, SinceStart(10 * S))];
         let update = CommandUpdate { command: self.1.clone(), idle, gaps: Vec::new() };
-        self.0.apply(&Event { at_ns: 10 * S, body: Body::Command(update) });
-        stalls(self.0.command(CommandId(1)).unwrap(), 10 * S)
+        self.0.apply(&Event { at_ns: SinceStart(10 * S), body: Body::Command(update) });
+        stalls(self.0.command(CommandId(1)).unwrap(), SinceStart(10 * S))
     }
 
     /// The same with other settings, and with requests of other classes.
@@ -188,7 +189,7 @@ impl World {
             .collect();
         for (request, id) in asked.into_iter().zip(1_000..) {
             let mirror = Request { id: RequestId(id), authority: Some("mirror.test".into()), ..request };
-            self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(mirror) });
+            self.0.apply(&Event { at_ns: SinceStart(2 * S), body: Body::Request(mirror) });
         }
         self.judged();
         for sumdb in ["sumdb.example.test https://sumdb.test", "sumdb.test https://proxy.test"] {
@@ -205,12 +206,15 @@ impl World {
             .collect();
         for class in [Class::SumdbTile, Class::Toolchain, Class::GoGet] {
             for request in requests.iter().cloned() {
-                self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(Request { class, ..request }) });
+                self.0.apply(&Event {
+                    at_ns: SinceStart(2 * S),
+                    body: Body::Request(Request { class, ..request }),
+                });
             }
             self.judged();
         }
         for request in requests {
-            self.0.apply(&Event { at_ns: 2 * S, body: Body::Request(request) });
+            self.0.apply(&Event { at_ns: SinceStart(2 * S), body: Body::Request(request) });
         }
         self.1.go.gonoproxy = Some("corp.test".into());
         self.judged();
@@ -252,11 +256,15 @@ fn what_lasts_is_found_and_costs_while_it_lasts() {
         .command(|command| (command.wall_ns, command.exit_code) = (None, None))
         .connection(|_| {})
         .request(open);
-    let update = CommandUpdate { command: world.1.clone(), idle: vec![(0, S)], gaps: Vec::new() };
-    world.0.apply(&Event { at_ns: 2 * S, body: Body::Command(update) });
+    let update = CommandUpdate {
+        command: world.1.clone(),
+        idle: vec![(SinceStart(0), SinceStart(S))],
+        gaps: Vec::new(),
+    };
+    world.0.apply(&Event { at_ns: SinceStart(2 * S), body: Body::Command(update) });
     let at = |now| stalls(world.0.command(CommandId(1)).unwrap(), now);
-    assert!(at(4 * S).iter().all(|stall| stall.kind != StallKind::H2Silent));
-    let stall = at(8 * S).into_iter().find(|stall| stall.kind == StallKind::H2Silent).unwrap();
+    assert!(at(SinceStart(4 * S)).iter().all(|stall| stall.kind != StallKind::H2Silent));
+    let stall = at(SinceStart(8 * S)).into_iter().find(|stall| stall.kind == StallKind::H2Silent).unwrap();
     near(stall.cost_ns, 6 * S);
 }
 
@@ -289,8 +297,8 @@ pub(crate) fn no_stall() -> Stall {
         phase: Phase::Proxy,
         host: None,
         severity: Severity::Info,
-        start_ns: 0,
-        end_ns: 0,
+        start_ns: SinceStart(0),
+        end_ns: SinceStart(0),
         cost_ns: 0,
         summary: String::new(),
         evidence: Vec::new(),

@@ -3,7 +3,7 @@
 //! [`TRANSFER_RATE`] (was 250 kB/s), [`VCS_SILENT_NS`] (was 3 s), [`CONCURRENCY_MODULES`] and
 //! [`REORDERED`] (were none). These are to be confirmed on faults they have not seen.
 
-use model::record::Ns;
+use model::time::Ns;
 
 const MS: Ns = 1_000_000;
 const S: Ns = 1_000_000_000;

@@ -2,7 +2,8 @@
 //! unanswered. Out: settings of resolv.conf with which the command waits less, and for no answer
 //! less than it was seen to take.
 
-use model::record::{Dns, Ns};
+use model::record::Dns;
+use model::time::{Ns, SinceStart};
 
 use super::case::Case;
 use super::offer::Offer;
@@ -11,7 +12,7 @@ use super::thresholds as at;
 const S: Ns = 1_000_000_000;
 
 /// A query and when it ended.
-type Query<'a> = (&'a Dns, Option<Ns>);
+type Query<'a> = (&'a Dns, Option<SinceStart>);
 
 /// A time-out of resolv.conf, and how long go asks with it in all.
 struct Setting {

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::record::{Connection, ConnectionOutcome, Ns, RequestOutcome};
+use super::record::{Connection, ConnectionOutcome, RequestOutcome};
 use super::state::{CommandState, Moment};
 use crate::id::ConnectionId;
+use crate::time::SinceStart;
 
 impl CommandState {
     /// The command without the records whose end, or a step before it, may lie in a gap.
@@ -38,7 +39,7 @@ impl CommandState {
     }
 
     /// Whether something from `start` to `end`, or of which no end was seen, overlaps a gap.
-    pub fn spans_gap(&self, start: Ns, end: Option<Ns>) -> bool {
+    pub fn spans_gap(&self, start: SinceStart, end: Option<SinceStart>) -> bool {
         self.gap_behind(start).is_some_and(|gap| end.is_none_or(|end| gap.start_ns < end))
     }
 

@@ -14,16 +14,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::from_slice;
 
 use super::record::{
-    Command, Connection, Dns, Gap, Local, Loss, Machine, Ns, Phase, Process, Request, RequestOutcome,
+    Command, Connection, Dns, Gap, Local, Loss, Machine, Phase, Process, Request, RequestOutcome,
 };
 use super::report::Stall;
 use crate::id::{CommandId, ConnectionId, DnsWaitId, LockId, Pid, RequestId, StallId};
+use crate::time::{Ns, SinceStart};
 
 /// An event and when it happened.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Event {
     /// Nanoseconds from the start of the observation
-    pub at_ns: Ns,
+    pub at_ns: SinceStart,
     /// What happened
     #[serde(flatten)]
     pub body: Body,
@@ -79,7 +80,7 @@ impl Event {
     pub fn parse(line: &[u8]) -> serde_json::Result<Option<Self>> {
         #[derive(Deserialize)]
         struct Head<'a> {
-            at_ns: Option<Ns>,
+            at_ns: Option<SinceStart>,
             #[serde(rename = "type", borrow)]
             kind: Cow<'a, str>,
         }
@@ -136,7 +137,7 @@ pub struct CommandUpdate {
     pub command: Command,
     /// Intervals in which every thread slept, `[start, end]`, in order of time, never reported twice
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub idle: Vec<(Ns, Ns)>,
+    pub idle: Vec<(SinceStart, SinceStart)>,
     /// Gaps in what is known of the command, in order of time; one that begins where the last one did
     /// replaces it
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -148,7 +149,7 @@ impl CommandUpdate {
         #[derive(Deserialize)]
         struct Rest {
             #[serde(default)]
-            idle: Vec<(Ns, Ns)>,
+            idle: Vec<(SinceStart, SinceStart)>,
             #[serde(default)]
             gaps: Vec<Gap>,
         }
@@ -164,7 +165,7 @@ pub struct Idle {
     pub command: CommandId,
     /// Intervals in which every thread slept, `[start, end]`, in order of time, never reported twice
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub idle: Vec<(Ns, Ns)>,
+    pub idle: Vec<(SinceStart, SinceStart)>,
     /// Gaps in what is known of the command, in order of time; one that begins where the last one did
     /// replaces it
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -185,10 +186,10 @@ pub struct RequestUpdate {
     pub status: Option<u16>,
     /// [`Request::first_byte_ns`]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_byte_ns: Option<Ns>,
+    pub first_byte_ns: Option<SinceStart>,
     /// [`Request::end_ns`]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     /// [`Request::bytes`]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -249,7 +250,7 @@ pub struct WindowMark {
     pub zero: bool,
     /// When the segment came that closed it; the event is reported with the one after it
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since_ns: Option<Ns>,
+    pub since_ns: Option<SinceStart>,
 }
 
 /// A wait for a file lock.
@@ -266,9 +267,9 @@ pub struct LockWait {
     /// Pid of the holder, when it can be seen
     pub holder: Option<Pid>,
     /// When the wait began
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When the lock was taken
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     /// It was waited for already when the command was found: since when is not known
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joined_late: bool,
@@ -288,9 +289,9 @@ pub struct DnsWait {
     /// `address:port` of the server
     pub server: String,
     /// When it was found
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When an answer was read, or the socket was gone
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
 }
 
 /// A wait that lasts.
@@ -303,7 +304,7 @@ pub struct Waiting {
     /// Whom
     pub host: Option<String>,
     /// Since when; of a wait that began before the observation, since when it was observed
-    pub since_ns: Ns,
+    pub since_ns: SinceStart,
     /// It began before it could be seen
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<Earlier>,

@@ -13,8 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::id::{ConnectionId, DnsId, Pid, RequestId};
-use crate::record::{Class, Ns, Request};
+use crate::record::{Class, Request};
 use crate::stall::StallName;
+use crate::time::{Ns, SinceStart};
 
 /// One thing that was seen.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -392,7 +393,7 @@ pub struct RequestSeen {
 
 impl From<&Request> for RequestSeen {
     fn from(request: &Request) -> Self {
-        let after = |at: Ns| at.saturating_sub(request.start_ns);
+        let after = |at: SinceStart| at.saturating_sub(request.start_ns);
         Self {
             request: request.id,
             host: request.authority.clone(),

@@ -1,6 +1,6 @@
 //! Numbers in, words for people out: at most three digits and always a unit.
 
-use crate::record::Ns;
+use crate::time::Ns;
 
 /// A duration: `850 ns`, `41.2 µs`, `12.0 ms`, `4.62 s`, `2 min 05 s`, `1 h 03 min`.
 pub fn duration(ns: Ns) -> String {

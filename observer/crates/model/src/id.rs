@@ -1,10 +1,8 @@
 //! Numbers that name something: one type each, so that none is taken for another. In files they are plain
 //! integers.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 macro_rules! ids {
@@ -17,20 +15,7 @@ macro_rules! ids {
             #[serde(transparent)]
             pub struct $name(pub u32);
 
-            /// A plain integer wherever it stands.
-            impl JsonSchema for $name {
-                fn inline_schema() -> bool {
-                    true
-                }
-
-                fn schema_name() -> Cow<'static, str> {
-                    u32::schema_name()
-                }
-
-                fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-                    u32::json_schema(generator)
-                }
-            }
+            plain!($name, u32);
 
             impl fmt::Display for $name {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

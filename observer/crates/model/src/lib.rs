@@ -2,7 +2,11 @@
 //! [`State`], how its time splits into phases ([`phases`]), and the records of a report ([`report`]).
 //!
 //! What may leave the machine is decided here ([`redact`], [`anonymize`]), and so is how figures and
-//! foreign words are written ([`human`], [`words`], [`clean`]). Pure: time comes from events only.
+//! foreign words are written ([`human`], [`words`], [`clean`]). Numbers and times have types of
+//! their own ([`id`], [`time`]). Pure: time comes from events only.
+
+#[macro_use]
+mod plain;
 
 pub mod anonymize;
 mod certain;
@@ -22,6 +26,7 @@ pub mod report;
 pub mod retention;
 pub mod stall;
 pub mod state;
+pub mod time;
 pub mod user_error;
 pub mod waiting;
 pub mod words;

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use super::event::{DnsWait, LockWait};
 use super::phases::{Input, Operation, Split, split};
 use super::preexisting;
-use super::record::{Connection, ConnectionOutcome, Gap, Ns, Phase, Process, Request, RequestOutcome};
+use super::record::{Connection, ConnectionOutcome, Gap, Phase, Process, Request, RequestOutcome};
 use super::state::{CommandState, Query};
 use crate::id::Pid;
+use crate::time::SinceStart;
 
 /// Programs that a go command fetches from version control with.
 const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
@@ -43,11 +44,11 @@ pub enum Threads {
     /// One is at work
     Awake,
     /// All sleep, since then
-    AsleepSince(Ns),
+    AsleepSince(SinceStart),
 }
 
-impl From<Option<&Option<Ns>>> for Threads {
-    fn from(asleep: Option<&Option<Ns>>) -> Self {
+impl From<Option<&Option<SinceStart>>> for Threads {
+    fn from(asleep: Option<&Option<SinceStart>>) -> Self {
         match asleep {
             None => Self::Unknown,
             Some(None) => Self::Awake,
@@ -60,9 +61,9 @@ impl From<Option<&Option<Ns>>> for Threads {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tail {
     /// It sleeps since then
-    Sleeps(Ns),
+    Sleeps(SinceStart),
     /// Since then nobody knows
-    Unknown(Ns),
+    Unknown(SinceStart),
 }
 
 impl Subject<'_> {
@@ -103,19 +104,19 @@ pub fn is_go(comm: &str) -> bool {
 impl CommandState {
     /// Begin and end of the command; one that still runs, or whose end was not seen, is looked
     /// at up to `now`.
-    pub fn wall(&self, now: Ns) -> (Ns, Ns) {
-        let start = self.record.as_ref().map_or(0, |record| record.start_ns);
+    pub fn wall(&self, now: SinceStart) -> (SinceStart, SinceStart) {
+        let start = self.record.as_ref().map_or(SinceStart::ZERO, |record| record.start_ns);
         let wall = self.record.as_ref().and_then(|record| record.wall_ns);
         (start, wall.map_or(now.max(start), |wall| start.saturating_add(wall)))
     }
 
     /// Where its wall time went up to `now`.
-    pub fn split(&self, now: Ns, threads: Threads) -> Split {
+    pub fn split(&self, now: SinceStart, threads: Threads) -> Split {
         self.split_in_flight(&self.in_flight(self.wall(now).1), now, threads)
     }
 
     /// The same from what [`CommandState::in_flight`] gave for the end of [`CommandState::wall`].
-    pub fn split_in_flight(&self, in_flight: &[InFlight<'_>], now: Ns, threads: Threads) -> Split {
+    pub fn split_in_flight(&self, in_flight: &[InFlight<'_>], now: SinceStart, threads: Threads) -> Split {
         let wall = self.wall(now);
         let operations: Vec<Operation<'_>> = in_flight.iter().map(|op| op.operation).collect();
         let (mut idle, mut gaps) = (Cow::Borrowed(&self.idle), Cow::Borrowed(&self.gaps));
@@ -132,14 +133,19 @@ impl CommandState {
     }
 
     /// What a command that runs has done since the last sign of it. Sleep is reported when it is over.
-    pub fn tail(&self, in_flight: &[InFlight<'_>], wall: (Ns, Ns), threads: Threads) -> Option<Tail> {
+    pub fn tail(
+        &self,
+        in_flight: &[InFlight<'_>],
+        wall: (SinceStart, SinceStart),
+        threads: Threads,
+    ) -> Option<Tail> {
         if self.record.as_ref().is_none_or(|record| record.wall_ns.is_some()) {
             return None;
         }
         let idle = self.idle.last().map_or(wall.0, |idle| idle.1);
         let gap = self.gaps.last().map_or(wall.0, |gap| gap.end_ns);
         let life = in_flight.iter().fold(idle.max(gap), |latest, op| {
-            let end = if op.open { 0 } else { op.operation.end_ns };
+            let end = if op.open { SinceStart::ZERO } else { op.operation.end_ns };
             latest.max(op.operation.start_ns).max(end)
         });
         let tail = match threads {
@@ -154,19 +160,20 @@ impl CommandState {
     }
 
     /// Everything that was in flight; what is still open is taken to end at `until`.
-    pub fn in_flight<'a>(&'a self, until: Ns) -> Vec<InFlight<'a>> {
+    pub fn in_flight<'a>(&'a self, until: SinceStart) -> Vec<InFlight<'a>> {
         let mut in_flight = Vec::new();
         let lives = self.lives();
-        let mut add = |subject: Subject<'a>, phase, host, span: (Ns, Option<Ns>), error, bytes| {
-            // What a process had in flight when it ended is not waited for any longer; nor, for all that
-            // is known, is what may have ended in a gap.
-            let end = span.1.or_else(|| end_of(&lives, subject.pid(), span.0));
-            let lost = self.end_lost(subject, span.0, end);
-            let end = lost.map(|gap| gap.start_ns).or(end);
-            let end_ns = end.unwrap_or(until).max(span.0);
-            let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
-            in_flight.push(InFlight { operation, subject, open: end.is_none() });
-        };
+        let mut add =
+            |subject: Subject<'a>, phase, host, span: (SinceStart, Option<SinceStart>), error, bytes| {
+                // What a process had in flight when it ended is not waited for any longer; nor, for all that
+                // is known, is what may have ended in a gap.
+                let end = span.1.or_else(|| end_of(&lives, subject.pid(), span.0));
+                let lost = self.end_lost(subject, span.0, end);
+                let end = lost.map(|gap| gap.start_ns).or(end);
+                let end_ns = end.unwrap_or(until).max(span.0);
+                let operation = Operation { phase, host, start_ns: span.0, end_ns, error, bytes };
+                in_flight.push(InFlight { operation, subject, open: end.is_none() });
+            };
         // What a local resolver asks on its behalf happens inside the command's own query.
         for query in self.dns.values().filter(|query| query.record.on_behalf_of.is_none()) {
             let dns = &query.record;
@@ -234,13 +241,13 @@ impl CommandState {
     }
 
     /// The first gap behind `start` in which something that began then may have ended.
-    pub fn gap_behind(&self, start: Ns) -> Option<&Gap> {
+    pub fn gap_behind(&self, start: SinceStart) -> Option<&Gap> {
         self.gaps.get(self.gaps.partition_point(|gap| gap.end_ns <= start))
     }
 
     /// The gap that may hold the end of an operation; `end`: the end that was not seen but follows from
     /// something else.
-    fn end_lost(&self, subject: Subject<'_>, start: Ns, end: Option<Ns>) -> Option<&Gap> {
+    fn end_lost(&self, subject: Subject<'_>, start: SinceStart, end: Option<SinceStart>) -> Option<&Gap> {
         let gap = self.gap_behind(start).filter(|gap| end.is_none_or(|end| gap.start_ns < end))?;
         let seen = match subject {
             Subject::Dns(query) => query.record.end_ns.is_some(),
@@ -259,7 +266,7 @@ impl CommandState {
     }
 
     /// When children ran that go fetches with, `until` for those of which no end was seen.
-    fn fetching(&self, until: Ns) -> Vec<(Ns, Ns)> {
+    fn fetching(&self, until: SinceStart) -> Vec<(SinceStart, SinceStart)> {
         let fetchers = self.processes.values().filter(|process| self.fetcher(process));
         let end = |process: &Process| {
             let gap = self.gap_behind(process.start_ns).map(|gap| gap.start_ns.max(process.start_ns));
@@ -274,7 +281,7 @@ impl CommandState {
     }
 
     /// By pid, when processes with that number began and ended, in order.
-    fn lives(&self) -> HashMap<Pid, Vec<(Ns, Option<Ns>)>> {
+    fn lives(&self) -> HashMap<Pid, Vec<(SinceStart, Option<SinceStart>)>> {
         let mut lives: HashMap<Pid, Vec<_>> = HashMap::new();
         for process in self.processes.values() {
             lives.entry(process.pid).or_default().push((process.start_ns, process.end_ns));
@@ -291,7 +298,11 @@ impl CommandState {
 }
 
 /// When the process with that pid, as it was at `at`, ended.
-fn end_of(lives: &HashMap<Pid, Vec<(Ns, Option<Ns>)>>, pid: Pid, at: Ns) -> Option<Ns> {
+fn end_of(
+    lives: &HashMap<Pid, Vec<(SinceStart, Option<SinceStart>)>>,
+    pid: Pid,
+    at: SinceStart,
+) -> Option<SinceStart> {
     let lives = lives.get(&pid)?;
     let after = lives.partition_point(|(start, _)| *start <= at);
     lives[after.checked_sub(1)?].1
@@ -307,7 +318,7 @@ fn known(text: &str) -> Option<&str> {
 }
 
 /// When the TCP handshake ended (`Some(None)`: not yet); `None` when there was none to see.
-fn connect_end(connection: &Connection) -> Option<Option<Ns>> {
+fn connect_end(connection: &Connection) -> Option<Option<SinceStart>> {
     match connection.connect_ns {
         Some(connect) => Some(Some(connection.start_ns.saturating_add(connect))),
         // It was found while it was being connected: Go shakes hands as soon as that is done.

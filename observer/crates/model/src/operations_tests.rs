@@ -5,6 +5,7 @@ use crate::event::{Body, CommandUpdate, Event};
 use crate::id::{CommandId, ConnectionId, DnsId, LockId, Pid, RequestId};
 use crate::record::{Class, Command, Dns, Process};
 use crate::state::State;
+use crate::time::{Ns, SinceStart};
 
 const TOP: Pid = Pid(10);
 
@@ -13,7 +14,7 @@ fn command(bodies: impl IntoIterator<Item = Body>) -> CommandState {
     let record = Command { id: CommandId(1), pid: TOP, wall_ns: Some(100), ..Command::default() };
     let first = Body::Command(CommandUpdate { command: record, idle: Vec::new(), gaps: Vec::new() });
     for body in std::iter::once(first).chain(bodies) {
-        state.apply(&Event { at_ns: 70, body });
+        state.apply(&Event { at_ns: SinceStart(70), body });
     }
     state.command(CommandId(1)).unwrap().clone()
 }
@@ -25,7 +26,7 @@ fn connection() -> Connection {
         pid: TOP,
         comm: "go".into(),
         remote: "192.0.2.1:443".into(),
-        start_ns: 10,
+        start_ns: SinceStart(10),
         ..Connection::default()
     }
 }
@@ -41,9 +42,9 @@ fn rows(bodies: impl IntoIterator<Item = Body>) -> Vec<Row> {
     let state = command(bodies);
     let row = |one: InFlight<'_>| {
         let op = one.operation;
-        (op.phase, op.host.map(str::to_owned), op.start_ns, op.end_ns, op.error, one.open)
+        (op.phase, op.host.map(str::to_owned), op.start_ns.0, op.end_ns.0, op.error, one.open)
     };
-    state.in_flight(100).into_iter().map(row).collect()
+    state.in_flight(SinceStart(100)).into_iter().map(row).collect()
 }
 
 fn address() -> Option<String> {
@@ -65,7 +66,7 @@ fn a_connection_is_a_tcp_and_a_tls_handshake_with_the_name_asked_for() {
     let connection = Connection {
         server_name: Some("proxy.test".into()),
         connect_ns: Some(5),
-        tls_start_ns: Some(16),
+        tls_start_ns: Some(SinceStart(16)),
         tls_ns: Some(4),
         ..connection()
     };
@@ -79,7 +80,7 @@ fn a_connection_is_a_tcp_and_a_tls_handshake_with_the_name_asked_for() {
 #[test]
 fn a_handshake_still_going_on_is_open() {
     assert_eq!(rows([Body::Connection(connection())]), [(Phase::Connect, address(), 10, 100, false, true)]);
-    let greeted = Connection { connect_ns: Some(1), tls_start_ns: Some(11), ..connection() };
+    let greeted = Connection { connect_ns: Some(1), tls_start_ns: Some(SinceStart(11)), ..connection() };
     assert_eq!(rows([Body::Connection(greeted)])[1], (Phase::Tls, address(), 11, 100, false, true));
 }
 
@@ -89,8 +90,8 @@ fn handshakes_that_failed_are_errors_and_end_with_their_connection() {
     assert_eq!(rows([Body::Connection(refused)]), [(Phase::Connect, address(), 10, 11, true, false)]);
     let cut = Connection {
         connect_ns: Some(1),
-        tls_start_ns: Some(11),
-        end_ns: Some(30),
+        tls_start_ns: Some(SinceStart(11)),
+        end_ns: Some(SinceStart(30)),
         outcome: ConnectionOutcome::Reset,
         ..connection()
     };
@@ -107,7 +108,7 @@ fn a_connection_joined_late_had_no_handshake_to_see() {
 
 #[test]
 fn a_helpers_connection_is_vcs_all_its_life() {
-    let git = Connection { connect_ns: Some(1), end_ns: Some(40), ..git() };
+    let git = Connection { connect_ns: Some(1), end_ns: Some(SinceStart(40)), ..git() };
     assert_eq!(rows([Body::Connection(git)]), [(Phase::Vcs, address(), 10, 40, false, false)]);
 }
 
@@ -124,10 +125,10 @@ fn a_query_ends_with_its_answer_or_when_it_was_given_up() {
         id: DnsId(1),
         pid: TOP,
         server: "192.0.2.1:443".into(),
-        start_ns: 5,
+        start_ns: SinceStart(5),
         ..Dns::default()
     };
-    let answered = Dns { end_ns: Some(9), rcode: Some("NXDOMAIN".into()), ..dns.clone() };
+    let answered = Dns { end_ns: Some(SinceStart(9)), rcode: Some("NXDOMAIN".into()), ..dns.clone() };
     assert_eq!(rows([Body::Dns(answered)]), [(Phase::Dns, address(), 5, 9, true, false)]);
     let given_up = Dns { timed_out: true, ..dns.clone() };
     assert_eq!(rows([Body::Dns(given_up)]), [(Phase::Dns, address(), 5, 70, true, false)]);
@@ -138,14 +139,20 @@ fn a_query_ends_with_its_answer_or_when_it_was_given_up() {
 
 #[test]
 fn what_a_local_resolver_asks_on_behalf_is_inside_the_commands_query() {
-    let own =
-        Dns { command: CommandId(1), id: DnsId(1), pid: TOP, start_ns: 5, end_ns: Some(9), ..Dns::default() };
+    let own = Dns {
+        command: CommandId(1),
+        id: DnsId(1),
+        pid: TOP,
+        start_ns: SinceStart(5),
+        end_ns: Some(SinceStart(9)),
+        ..Dns::default()
+    };
     let local_resolver = Dns {
         id: DnsId(2),
         pid: Pid(90),
         on_behalf_of: Some(DnsId(1)),
-        start_ns: 6,
-        end_ns: Some(8),
+        start_ns: SinceStart(6),
+        end_ns: Some(SinceStart(8)),
         ..own.clone()
     };
     assert_eq!(rows([Body::Dns(own), Body::Dns(local_resolver)]), [(Phase::Dns, None, 5, 9, false, false)]);
@@ -180,8 +187,8 @@ fn a_lock_wait_is_lock() {
     let wait = LockWait {
         command: CommandId(1),
         id: LockId(1),
-        start_ns: 3,
-        end_ns: Some(8),
+        start_ns: SinceStart(3),
+        end_ns: Some(SinceStart(8)),
         ..LockWait::default()
     };
     assert_eq!(rows([Body::Lock(wait)]), [(Phase::Lock, None, 3, 8, false, false)]);
@@ -192,12 +199,16 @@ fn a_live_view_can_count_the_interval_that_has_not_ended() {
     let mut state = State::new();
     let local = Some(crate::record::Local::default());
     let record = Command { id: CommandId(1), local, ..Command::default() };
-    let update = CommandUpdate { command: record, idle: vec![(10, 20)], gaps: Vec::new() };
-    state.apply(&Event { at_ns: 20, body: Body::Command(update) });
+    let update =
+        CommandUpdate { command: record, idle: vec![(SinceStart(10), SinceStart(20))], gaps: Vec::new() };
+    state.apply(&Event { at_ns: SinceStart(20), body: Body::Command(update) });
     let command = state.command(CommandId(1)).unwrap();
-    let idle = |threads| command.split(100, threads).phase(Phase::Unexplained).blocked_ns;
+    let idle = |threads| command.split(SinceStart(100), threads).phase(Phase::Unexplained).blocked_ns;
     let since = Threads::AsleepSince;
-    assert_eq!((idle(Threads::Awake), idle(since(30)), idle(since(100))), (10, 80, 10));
-    let unknown = command.split(100, Threads::Unknown);
+    assert_eq!(
+        (idle(Threads::Awake), idle(since(SinceStart(30))), idle(since(SinceStart(100)))),
+        (10, 80, 10)
+    );
+    let unknown = command.split(SinceStart(100), Threads::Unknown);
     assert_eq!((unknown.phase(Phase::Local).blocked_ns, unknown.unknown_ns), (10, 80));
 }

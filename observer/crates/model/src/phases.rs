@@ -16,19 +16,20 @@
 //! ```
 //! use model::phases::{Input, Operation, split};
 //! use model::record::{Local, Phase};
+//! use model::time::SinceStart;
 //!
 //! // Ten seconds, asleep from the second on; a request to a proxy takes five of them.
 //! let request = Operation {
 //!     phase: Phase::Proxy,
 //!     host: Some("proxy.test"),
-//!     start_ns: 2,
-//!     end_ns: 7,
+//!     start_ns: SinceStart(2),
+//!     end_ns: SinceStart(7),
 //!     error: false,
 //!     bytes: None,
 //! };
 //! let split = split(&Input {
-//!     wall: (0, 10),
-//!     idle: &[(2, 10)],
+//!     wall: (SinceStart(0), SinceStart(10)),
+//!     idle: &[(SinceStart(2), SinceStart(10))],
 //!     operations: &[request],
 //!     local: Some(Local::default()),
 //!     ..Input::default()
@@ -41,7 +42,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::{Gap, Local, Ns, Phase};
+use super::record::{Gap, Local, Phase};
+use crate::time::{Ns, SinceStart};
 
 /// One thing that was in flight.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -51,9 +53,9 @@ pub struct Operation<'a> {
     /// Whom it was waiting for, when that is known
     pub host: Option<&'a str>,
     /// When it began
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When it ended; for one still open, the end of what is looked at
-    pub end_ns: Ns,
+    pub end_ns: SinceStart,
     /// It failed
     pub error: bool,
     /// Payload bytes it brought, where that means something and is known
@@ -64,15 +66,15 @@ pub struct Operation<'a> {
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Input<'a> {
     /// Begin and end of the command, or of what is seen of it
-    pub wall: (Ns, Ns),
+    pub wall: (SinceStart, SinceStart),
     /// Intervals in which every thread slept
-    pub idle: &'a [(Ns, Ns)],
+    pub idle: &'a [(SinceStart, SinceStart)],
     /// The kernel's accounts. `None`: the scheduler was not observed, all time counts as idle
     pub local: Option<Local>,
     /// What was in flight
     pub operations: &'a [Operation<'a>],
     /// When children ran that fetch from version control
-    pub fetching: &'a [(Ns, Ns)],
+    pub fetching: &'a [(SinceStart, SinceStart)],
     /// Gaps in what is known, in order, disjoint
     pub gaps: &'a [Gap],
 }
@@ -154,9 +156,9 @@ pub fn split(input: &Input<'_>) -> Split {
         ..Sweep::default()
     };
 
-    let clip = |at: Ns| at.clamp(start, end);
+    let clip = |at: SinceStart| at.clamp(start, end);
     let mut edges = Vec::with_capacity(2 * (input.operations.len() + input.idle.len()) + 2);
-    let mut both = |from: Ns, to: Ns, what: What| {
+    let mut both = |from: SinceStart, to: SinceStart, what: What| {
         let (from, to) = (clip(from), clip(to));
         if from < to {
             edges.push((from, true, what));

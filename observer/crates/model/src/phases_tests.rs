@@ -3,13 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::time::SinceStart;
 
 fn op(phase: Phase, host: &'static str, start_ns: Ns, end_ns: Ns) -> Operation<'static> {
+    let (start_ns, end_ns) = (SinceStart(start_ns), SinceStart(end_ns));
     Operation { phase, host: Some(host), start_ns, end_ns, error: false, bytes: None }
 }
 
 fn apply(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'_>]) -> Split {
-    split(&Input { wall, idle, local: Some(Local::default()), operations, ..Input::default() })
+    let point = |(from, to): (Ns, Ns)| (SinceStart(from), SinceStart(to));
+    let (wall, idle): (_, Vec<_>) = (point(wall), idle.iter().copied().map(point).collect());
+    split(&Input { wall, idle: &idle, local: Some(Local::default()), operations, ..Input::default() })
 }
 
 fn blocked(split: &Split) -> [Ns; Phase::ALL.len()] {
@@ -95,8 +99,13 @@ fn what_lies_outside_the_command_costs_it_nothing() {
 #[test]
 fn without_the_scheduler_all_time_counts_as_idle() {
     let ops = [op(Phase::Dns, "a", 0, 30)];
-    let split =
-        split(&Input { wall: (0, 100), idle: &[], local: None, operations: &ops, ..Input::default() });
+    let split = split(&Input {
+        wall: (SinceStart(0), SinceStart(100)),
+        idle: &[],
+        local: None,
+        operations: &ops,
+        ..Input::default()
+    });
     assert_eq!(blocked(&split), [30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 70]);
     assert_eq!(split.local, None);
 }
@@ -105,9 +114,15 @@ fn without_the_scheduler_all_time_counts_as_idle() {
 fn local_is_split_exactly_and_accounts_that_are_too_large_are_cut() {
     let of = |runqueue_ns, disk_ns| {
         let local = Some(Local { cpu_ns: 7, runqueue_ns, disk_ns });
-        split(&Input { wall: (0, 100), idle: &[(0, 40)], local, operations: &[], ..Input::default() })
-            .local
-            .unwrap()
+        split(&Input {
+            wall: (SinceStart(0), SinceStart(100)),
+            idle: &[(SinceStart(0), SinceStart(40))],
+            local,
+            operations: &[],
+            ..Input::default()
+        })
+        .local
+        .unwrap()
     };
     assert_eq!(of(10, 5), Local { cpu_ns: 45, runqueue_ns: 10, disk_ns: 5 });
     assert_eq!(of(10, 900), Local { cpu_ns: 0, runqueue_ns: 10, disk_ns: 50 });
@@ -148,8 +163,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation<'static>>> {
         |(phase, host, start_ns, length)| Operation {
             phase: Phase::ALL[phase],
             host: host.map(|host| HOSTS[host]),
-            start_ns,
-            end_ns: start_ns + length,
+            start_ns: SinceStart(start_ns),
+            end_ns: SinceStart(start_ns + length),
             error: false,
             bytes: None,
         },
@@ -180,7 +195,7 @@ fn by_nanosecond(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'sta
             continue;
         }
         let mut flying: BTreeMap<Phase, BTreeSet<Option<&'static str>>> = BTreeMap::new();
-        for op in operations.iter().filter(|op| op.start_ns <= at && at < op.end_ns) {
+        for op in operations.iter().filter(|op| op.start_ns.0 <= at && at < op.end_ns.0) {
             flying.entry(op.phase).or_default().insert(op.host);
         }
         unexplained += u64::from(flying.is_empty());
@@ -214,7 +229,7 @@ proptest! {
             spare -= takes;
             prop_assert_eq!(split.phase(phase).blocked_ns, (exact / UNIT) as Ns + takes);
             let busy = (wall.0..wall.1)
-                .filter(|at| ops.iter().any(|op| op.phase == phase && op.start_ns <= *at && *at < op.end_ns))
+                .filter(|at| ops.iter().any(|op| op.phase == phase && op.start_ns.0 <= *at && *at < op.end_ns.0))
                 .count();
             prop_assert_eq!(split.phase(phase).busy_ns, busy as Ns);
         }

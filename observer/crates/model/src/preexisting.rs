@@ -3,7 +3,8 @@
 //! requests are not known; a response that stopped and one that never began look the same.
 
 use super::operations::host_of;
-use super::record::{Connection, Ns, Phase, Preexisting, TcpState};
+use super::record::{Connection, Phase, Preexisting, TcpState};
+use crate::time::Ns;
 
 /// Ports whose first bytes are no TLS hello.
 const PLAIN: &str = ":80";
@@ -151,6 +152,7 @@ pub(crate) fn handshake(host: &str, syn_retransmits: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::SinceStart;
 
     const S: Ns = 1_000_000_000;
 
@@ -212,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_was_seen_after_all_is_not_distinguished_from_the_outside() {
-        let seen = Connection { tls_start_ns: Some(1), ..preexisting((1, 1), Preexisting::default()) };
+        let seen =
+            Connection { tls_start_ns: Some(SinceStart(1)), ..preexisting((1, 1), Preexisting::default()) };
         assert_eq!((phase(&seen), age(&seen), rank(&seen)), (None, None, None));
     }
 

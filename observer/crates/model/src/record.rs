@@ -2,11 +2,9 @@
 //! Times are nanoseconds from the start of the observation. `None` is "not known".
 
 use crate::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
+use crate::time::{Ns, SinceStart};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// Nanoseconds from the start of the observation.
-pub type Ns = u64;
 
 /// What a nanosecond of wall time was spent on. The order is the table's order in every report,
 /// and the order in which remainders of a division are given out.
@@ -185,7 +183,7 @@ pub struct Command {
     /// Control group
     pub cgroup: Option<String>,
     /// When it began, or was found
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// How long it ran already when it was found; `None` for one whose beginning was seen
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ns: Option<Ns>,
@@ -227,9 +225,9 @@ pub struct Process {
     /// Arguments of its latest exec
     pub args: Vec<String>,
     /// When it was forked, or found
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When its last thread ended
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     /// Exit code; 128+N when signal N ended it
     pub exit_code: Option<i32>,
     /// CPU time of all threads
@@ -277,9 +275,9 @@ pub struct Dns {
     /// Addresses or names in the answer
     pub answers: Option<u32>,
     /// When the query was sent
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When the answer was read
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     /// The process gave the query up without an answer
     pub timed_out: bool,
 }
@@ -327,13 +325,13 @@ pub struct Connection {
     /// `1.2`, `1.3`
     pub tls_version: Option<String>,
     /// When the SYN was sent
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// How long the TCP handshake took (until it failed, when it did)
     pub connect_ns: Option<Ns>,
     /// How long the TLS handshake took
     pub tls_ns: Option<Ns>,
     /// When it was closed
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     /// How it turned out
     pub outcome: ConnectionOutcome,
     /// SYNs retransmitted
@@ -358,7 +356,7 @@ pub struct Connection {
     /// Requests it carried
     pub requests: u32,
     /// When its TLS handshake began
-    pub tls_start_ns: Option<Ns>,
+    pub tls_start_ns: Option<SinceStart>,
     /// The TLS handshake failed
     pub tls_failed: bool,
     /// Its beginning was not seen
@@ -371,10 +369,10 @@ pub struct Connection {
     pub alpn_offered: Option<Vec<String>>,
     /// When the `ServerHello` was read
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_hello_ns: Option<Ns>,
+    pub server_hello_ns: Option<SinceStart>,
     /// When payload last came in, to the second
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub received_ns: Option<Ns>,
+    pub received_ns: Option<SinceStart>,
     /// HTTP/2: streams that the peer allows at once (`SETTINGS_MAX_CONCURRENT_STREAMS`)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_limit: Option<u32>,
@@ -405,7 +403,7 @@ pub enum TcpState {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Preexisting {
     /// When it was asked
-    pub at_ns: Ns,
+    pub at_ns: SinceStart,
     /// The connection's state
     pub state: TcpState,
     /// Bytes that the peer had not acknowledged
@@ -516,11 +514,11 @@ pub struct Request {
     /// Status code
     pub status: Option<u16>,
     /// When its first byte was written
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When the response's head was read
-    pub first_byte_ns: Option<Ns>,
+    pub first_byte_ns: Option<SinceStart>,
     /// When the response's last byte was read
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     /// Bytes of the response's body; `None` until it ended, and when it was cut off uncounted
     pub bytes: Option<u64>,
     /// How it turned out
@@ -534,9 +532,9 @@ pub struct Request {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// When the command was last seen to run before records were lost
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// From when on every record is there again
-    pub end_ns: Ns,
+    pub end_ns: SinceStart,
     /// How much of it, beside the idle intervals that are known, every thread slept, by the kernel's
     /// accounts; `None` while they are not known
     pub idle_ns: Option<Ns>,

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{self, Evidence};
 use super::phases::Split;
 use super::record::{
-    self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Ns, Phase, Process, Protocol, RequestOutcome,
+    self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Phase, Process, Protocol, RequestOutcome,
     Transport,
 };
 use super::stall::StallName;
 use crate::id::{CommandId, ConnectionId, DnsId, Pid};
+use crate::time::{Ns, SinceStart};
 
 /// The report's schema.
 pub const SCHEMA: &str = "goobserve.report/1";
@@ -62,7 +63,7 @@ pub struct Command {
     /// Control group
     pub cgroup: Option<String>,
     /// When it began
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// How long it ran already when it was found, then at `start_ns`; absent for one whose beginning was
     /// seen, or when nobody knows
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +99,7 @@ pub struct Command {
 
 impl Command {
     /// Whether the end of something that began at `start_ns` may be among records that were lost.
-    pub fn may_miss_end(&self, start_ns: Ns) -> bool {
+    pub fn may_miss_end(&self, start_ns: SinceStart) -> bool {
         self.gaps.iter().any(|gap| gap.end_ns > start_ns)
     }
 }
@@ -163,9 +164,9 @@ pub struct Stall {
     /// How bad it is
     pub severity: Severity,
     /// When it began
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When it ended
-    pub end_ns: Ns,
+    pub end_ns: SinceStart,
     /// Blocked time that it cost
     pub cost_ns: Ns,
     /// In one sentence
@@ -212,8 +213,8 @@ pub struct Dns {
     pub attempt: u32,
     pub rcode: Option<String>,
     pub answers: Option<u32>,
-    pub start_ns: Ns,
-    pub end_ns: Option<Ns>,
+    pub start_ns: SinceStart,
+    pub end_ns: Option<SinceStart>,
     pub timed_out: bool,
 }
 
@@ -230,10 +231,10 @@ pub struct Connection {
     pub server_name: Option<String>,
     pub alpn: Option<String>,
     pub tls_version: Option<String>,
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     pub connect_ns: Option<Ns>,
     pub tls_ns: Option<Ns>,
-    pub end_ns: Option<Ns>,
+    pub end_ns: Option<SinceStart>,
     pub outcome: ConnectionOutcome,
     pub syn_retransmits: u32,
     pub retransmits: u32,
@@ -262,9 +263,9 @@ pub struct Request {
     pub module: Option<String>,
     pub version: Option<String>,
     pub status: Option<u16>,
-    pub start_ns: Ns,
-    pub first_byte_ns: Option<Ns>,
-    pub end_ns: Option<Ns>,
+    pub start_ns: SinceStart,
+    pub first_byte_ns: Option<SinceStart>,
+    pub end_ns: Option<SinceStart>,
     pub bytes: Option<u64>,
     pub outcome: RequestOutcome,
 }

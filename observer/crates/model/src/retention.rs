@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::record::Ns;
 use crate::id::CommandId;
+use crate::time::{Ns, SinceStart};
 
 /// Ended commands that the dashboard goes on showing.
 pub const SHOWN_MAX: usize = 20;
@@ -15,7 +15,7 @@ const DELAYED_NS: Ns = 2_000_000_000;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Retained {
     /// Those of which something may still come, and when they ended
-    ended: Vec<(CommandId, Ns)>,
+    ended: Vec<(CommandId, SinceStart)>,
     /// Those that are only shown, the oldest first
     shown: VecDeque<CommandId>,
     shown_max: usize,
@@ -37,7 +37,7 @@ impl Retained {
     }
 
     /// A command has ended.
-    pub fn ended(&mut self, command: CommandId, at_ns: Ns) {
+    pub fn ended(&mut self, command: CommandId, at_ns: SinceStart) {
         self.ended.push((command, at_ns));
     }
 
@@ -47,7 +47,7 @@ impl Retained {
     }
 
     /// What has become due at `now`.
-    pub fn due(&mut self, now: Ns) -> Due {
+    pub fn due(&mut self, now: SinceStart) -> Due {
         let (over, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
             .into_iter()
             .partition(|(_, at)| now.saturating_sub(*at) > DELAYED_NS);
@@ -68,24 +68,30 @@ mod tests {
     #[test]
     fn an_ended_command_is_over_when_its_sockets_have_had_time_to_close() {
         let mut kept = Retained::default();
-        kept.ended(CommandId(7), 10 * S);
-        assert_eq!((kept.due(12 * S), kept.expects()), (Due::default(), true));
-        assert_eq!(kept.due(12 * S + 1), Due { over: vec![CommandId(7)], forgotten: vec![CommandId(7)] });
+        kept.ended(CommandId(7), SinceStart(10 * S));
+        assert_eq!((kept.due(SinceStart(12 * S)), kept.expects()), (Due::default(), true));
+        assert_eq!(
+            kept.due(SinceStart(12 * S + 1)),
+            Due { over: vec![CommandId(7)], forgotten: vec![CommandId(7)] }
+        );
         assert!(!kept.expects());
     }
 
     #[test]
     fn the_last_ones_are_shown_until_others_take_their_place() {
         let mut kept = Retained::showing(2);
-        (1..=5).for_each(|command| kept.ended(CommandId(command), S));
+        (1..=5).for_each(|command| kept.ended(CommandId(command), SinceStart(S)));
         assert_eq!(
-            kept.due(9 * S),
+            kept.due(SinceStart(9 * S)),
             Due {
                 over: vec![CommandId(1), CommandId(2), CommandId(3), CommandId(4), CommandId(5)],
                 forgotten: vec![CommandId(1), CommandId(2), CommandId(3)]
             }
         );
-        kept.ended(CommandId(6), 9 * S);
-        assert_eq!(kept.due(12 * S), Due { over: vec![CommandId(6)], forgotten: vec![CommandId(4)] });
+        kept.ended(CommandId(6), SinceStart(9 * S));
+        assert_eq!(
+            kept.due(SinceStart(12 * S)),
+            Due { over: vec![CommandId(6)], forgotten: vec![CommandId(4)] }
+        );
     }
 }

@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use super::event::{Body, DnsWait, Event, LockWait, Mark, ResetMark, Session, Waiting, WindowMark};
 use super::record::{
-    Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
+    Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Process, Request, RequestOutcome,
 };
 use crate::id::{CommandId, ConnectionId, DnsId, DnsWaitId, LockId, Pid, RequestId};
+use crate::time::{Ns, SinceStart};
 
 /// How much is kept, over all commands together. The last quarter of each is for commands that
 /// have less than a quarter themselves: one that runs away does not take the others' room.
@@ -69,7 +70,7 @@ pub struct Query {
     /// The latest record
     pub record: Dns,
     /// When an event first said that it was given up
-    pub given_up_ns: Option<Ns>,
+    pub given_up_ns: Option<SinceStart>,
 }
 
 /// Something that is one moment at a connection.
@@ -89,11 +90,11 @@ pub struct CommandState {
     /// The command itself; `None` while only its spans were reported
     pub record: Option<Command>,
     /// Intervals in which every thread slept, in order, disjoint
-    pub idle: Vec<(Ns, Ns)>,
+    pub idle: Vec<(SinceStart, SinceStart)>,
     /// Gaps in what is known of it, in order, disjoint
     pub gaps: Vec<Gap>,
     /// Its processes by start and pid
-    pub processes: BTreeMap<(Ns, Pid), Process>,
+    pub processes: BTreeMap<(SinceStart, Pid), Process>,
     /// Its queries by number
     pub dns: BTreeMap<DnsId, Query>,
     /// Its waits for name servers that were there when it was found, by number
@@ -105,9 +106,9 @@ pub struct CommandState {
     /// Its lock waits by number
     pub locks: BTreeMap<LockId, LockWait>,
     /// What happened at its connections, as it came
-    pub moments: Vec<(Ns, Moment)>,
+    pub moments: Vec<(SinceStart, Moment)>,
     /// The latest announcement of a wait, and when it was made
-    pub waiting: Option<(Ns, Waiting)>,
+    pub waiting: Option<(SinceStart, Waiting)>,
     /// How many events it has taken in: whoever keeps something made of it sees that it is old
     pub changes: u64,
     /// Requests that were reported of a connection
@@ -132,8 +133,8 @@ pub struct State {
     commands: BTreeMap<CommandId, CommandState>,
     loss: Loss,
     overflow: u64,
-    end: Option<Ns>,
-    latest_ns: Ns,
+    end: Option<SinceStart>,
+    latest_ns: SinceStart,
     cleared: BTreeSet<CommandId>,
     held: Held,
     limits: Limits,
@@ -202,19 +203,24 @@ impl State {
         self.overflow
     }
 
-    /// The length of the observation when it ended in order.
-    pub fn ended(&self) -> Option<Ns> {
+    /// The end of the observation when it ended in order.
+    pub fn ended(&self) -> Option<SinceStart> {
         self.end
     }
 
     /// The time of the latest event: the end of an observation that was cut off.
-    pub fn latest_ns(&self) -> Ns {
+    pub fn latest_ns(&self) -> SinceStart {
         self.latest_ns
     }
 
-    /// How long was observed: to the end, or to the latest event.
-    pub fn duration_ns(&self) -> Ns {
+    /// Until when was observed: to the end, or to the latest event.
+    pub fn until(&self) -> SinceStart {
         self.end.unwrap_or(self.latest_ns)
+    }
+
+    /// How long was observed: to [`State::until`].
+    pub fn duration_ns(&self) -> Ns {
+        self.until() - SinceStart::ZERO
     }
 
     /// False when it did not fit.
@@ -229,7 +235,7 @@ impl State {
                 return true;
             }
             Body::End(end) => {
-                self.end = Some(end.duration_ns);
+                self.end = Some(SinceStart::ZERO + end.duration_ns);
                 return true;
             }
             // The detectors find it anew in what else is reported.
@@ -333,7 +339,7 @@ impl CommandState {
     }
 
     /// Intervals come in order; one that overlaps the last is cut, one that touches it joins it.
-    fn slept(&mut self, intervals: &[(Ns, Ns)], held: &mut usize, limit: usize) -> bool {
+    fn slept(&mut self, intervals: &[(SinceStart, SinceStart)], held: &mut usize, limit: usize) -> bool {
         let mut fits = true;
         for &(start, end) in intervals {
             let own = self.idle.len();
@@ -376,7 +382,7 @@ impl CommandState {
         }
     }
 
-    fn moment(&mut self, at: Ns, moment: Moment, held: &mut Held, limits: &Limits) -> bool {
+    fn moment(&mut self, at: SinceStart, moment: Moment, held: &mut Held, limits: &Limits) -> bool {
         let fits = fits_in(self.moments.len(), held.marks, limits.marks);
         if fits {
             self.moments.push((at, moment));
@@ -415,7 +421,7 @@ mod tests {
     use super::*;
     use crate::event::{CommandUpdate, End};
 
-    fn at(at_ns: Ns, body: Body) -> Event {
+    fn at(at_ns: SinceStart, body: Body) -> Event {
         Event { at_ns, body }
     }
 
@@ -423,7 +429,7 @@ mod tests {
         Body::Request(Request { command, id, ..Request::default() })
     }
 
-    fn intervals(idle: &[(Ns, Ns)]) -> Body {
+    fn intervals(idle: &[(SinceStart, SinceStart)]) -> Body {
         let command = Command { id: CommandId(1), ..Command::default() };
         Body::Command(CommandUpdate { command, idle: idle.to_vec(), gaps: Vec::new() })
     }
@@ -431,9 +437,9 @@ mod tests {
     #[test]
     fn a_later_record_replaces_the_earlier() {
         let mut state = State::new();
-        state.apply(&at(1, request(CommandId(1), RequestId(7))));
+        state.apply(&at(SinceStart(1), request(CommandId(1), RequestId(7))));
         state.apply(&at(
-            2,
+            SinceStart(2),
             Body::Request(Request {
                 command: CommandId(1),
                 id: RequestId(7),
@@ -448,13 +454,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted_and_updates_still_fit() {
         let mut state = State::with_limits(Limits { requests: 1, commands: 2, ..Limits::default() });
-        state.apply(&at(1, request(CommandId(1), RequestId(1))));
-        state.apply(&at(2, request(CommandId(1), RequestId(2))));
-        state.apply(&at(3, request(CommandId(2), RequestId(3))));
-        state.apply(&at(4, request(CommandId(3), RequestId(4))));
-        state.apply(&at(5, request(CommandId(1), RequestId(1))));
+        state.apply(&at(SinceStart(1), request(CommandId(1), RequestId(1))));
+        state.apply(&at(SinceStart(2), request(CommandId(1), RequestId(2))));
+        state.apply(&at(SinceStart(3), request(CommandId(2), RequestId(3))));
+        state.apply(&at(SinceStart(4), request(CommandId(3), RequestId(4))));
+        state.apply(&at(SinceStart(5), request(CommandId(1), RequestId(1))));
         assert_eq!((state.overflow(), state.loss().events_undecoded), (3, 3));
-        state.apply(&at(6, Body::Loss(Loss { events_undecoded: 2, ..Loss::default() })));
+        state.apply(&at(SinceStart(6), Body::Loss(Loss { events_undecoded: 2, ..Loss::default() })));
         assert_eq!(state.loss().events_undecoded, 5);
     }
 
@@ -462,11 +468,11 @@ mod tests {
     fn a_command_that_runs_away_leaves_room_for_the_others() {
         let mut state = State::with_limits(Limits { requests: 100, ..Limits::default() });
         for id in 0..1000 {
-            state.apply(&at(1, request(CommandId(1), RequestId(id))));
+            state.apply(&at(SinceStart(1), request(CommandId(1), RequestId(id))));
         }
         assert_eq!((state.command(CommandId(1)).unwrap().requests.len(), state.overflow()), (75, 925));
         for id in 1000..1020 {
-            state.apply(&at(1, request(CommandId(2), RequestId(id))));
+            state.apply(&at(SinceStart(1), request(CommandId(2), RequestId(id))));
         }
         assert_eq!((state.command(CommandId(2)).unwrap().requests.len(), state.overflow()), (20, 925));
     }
@@ -475,9 +481,9 @@ mod tests {
     fn clearing_a_command_makes_room_and_late_events_do_not_bring_it_back() {
         let mut state = State::with_limits(Limits { requests: 1, ..Limits::default() });
         for id in 1..=5000 {
-            state.apply(&at(1, request(CommandId(id), RequestId(id))));
+            state.apply(&at(SinceStart(1), request(CommandId(id), RequestId(id))));
             state.clear_command(CommandId(id));
-            state.apply(&at(2, request(CommandId(id), RequestId(id))));
+            state.apply(&at(SinceStart(2), request(CommandId(id), RequestId(id))));
         }
         assert_eq!((state.commands().count(), state.overflow()), (0, 0));
         assert!(state.cleared.len() <= CLEARED_MAX);
@@ -486,11 +492,28 @@ mod tests {
     #[test]
     fn intervals_that_touch_or_overlap_become_one() {
         let mut state = State::with_limits(Limits { idle: 2, ..Limits::default() });
-        state.apply(&at(9, intervals(&[(1, 3), (3, 5), (4, 6), (9, 8)])));
-        state.apply(&at(9, intervals(&[(7, 9)])));
-        assert_eq!(state.command(CommandId(1)).unwrap().idle, [(1, 6), (7, 9)]);
-        state.apply(&at(20, intervals(&[(9, 10), (12, 13)])));
-        assert_eq!(state.command(CommandId(1)).unwrap().idle, [(1, 6), (7, 10)]);
+        state.apply(&at(
+            SinceStart(9),
+            intervals(&[
+                (SinceStart(1), SinceStart(3)),
+                (SinceStart(3), SinceStart(5)),
+                (SinceStart(4), SinceStart(6)),
+                (SinceStart(9), SinceStart(8)),
+            ]),
+        ));
+        state.apply(&at(SinceStart(9), intervals(&[(SinceStart(7), SinceStart(9))])));
+        assert_eq!(
+            state.command(CommandId(1)).unwrap().idle,
+            [(SinceStart(1), SinceStart(6)), (SinceStart(7), SinceStart(9))]
+        );
+        state.apply(&at(
+            SinceStart(20),
+            intervals(&[(SinceStart(9), SinceStart(10)), (SinceStart(12), SinceStart(13))]),
+        ));
+        assert_eq!(
+            state.command(CommandId(1)).unwrap().idle,
+            [(SinceStart(1), SinceStart(6)), (SinceStart(7), SinceStart(10))]
+        );
         assert_eq!(state.overflow(), 1);
     }
 
@@ -498,19 +521,19 @@ mod tests {
     fn giving_up_is_dated_by_the_event_that_first_says_so() {
         let mut state = State::new();
         let query = Dns { command: CommandId(1), id: DnsId(1), timed_out: true, ..Dns::default() };
-        state.apply(&at(5, Body::Dns(Dns { timed_out: false, ..query.clone() })));
-        state.apply(&at(8, Body::Dns(query.clone())));
-        state.apply(&at(9, Body::Dns(query)));
-        assert_eq!(state.command(CommandId(1)).unwrap().dns[&DnsId(1)].given_up_ns, Some(8));
+        state.apply(&at(SinceStart(5), Body::Dns(Dns { timed_out: false, ..query.clone() })));
+        state.apply(&at(SinceStart(8), Body::Dns(query.clone())));
+        state.apply(&at(SinceStart(9), Body::Dns(query)));
+        assert_eq!(state.command(CommandId(1)).unwrap().dns[&DnsId(1)].given_up_ns, Some(SinceStart(8)));
     }
 
     #[test]
     fn the_length_is_the_end_or_the_latest_event() {
         let mut state = State::new();
-        state.apply(&at(5, request(CommandId(1), RequestId(1))));
-        state.apply(&at(4, request(CommandId(1), RequestId(2))));
+        state.apply(&at(SinceStart(5), request(CommandId(1), RequestId(1))));
+        state.apply(&at(SinceStart(4), request(CommandId(1), RequestId(2))));
         assert_eq!((state.ended(), state.duration_ns()), (None, 5));
-        state.apply(&at(6, Body::End(End { duration_ns: 6 })));
-        assert_eq!((state.ended(), state.duration_ns()), (Some(6), 6));
+        state.apply(&at(SinceStart(6), Body::End(End { duration_ns: 6 })));
+        assert_eq!((state.ended(), state.duration_ns()), (Some(SinceStart(6)), 6));
     }
 }

@@ -5,21 +5,22 @@ use std::collections::HashMap;
 use super::event::{Earlier, LockWait, Waiting};
 use super::operations::{InFlight, Subject, host_of};
 use super::preexisting;
-use super::record::{Class, Ns, Phase, Request};
+use super::record::{Class, Phase, Request};
 use super::state::{CommandState, State};
 use crate::id::{CommandId, DnsId};
+use crate::time::{Ns, SinceStart};
 
 /// A wait is announced when it is this old, and then again after each such time.
 pub const EVERY_NS: Ns = 1_000_000_000;
 
 /// What the command `id` waits for at `now`: the oldest of its open operations. `None` when none
 /// is open, or the command has ended.
-pub fn waiting(state: &State, id: CommandId, now: Ns) -> Option<Waiting> {
+pub fn waiting(state: &State, id: CommandId, now: SinceStart) -> Option<Waiting> {
     Some(wait(state, id, now)?.0)
 }
 
 /// As [`waiting`], and when the operation began or was found.
-fn wait(state: &State, id: CommandId, now: Ns) -> Option<(Waiting, Ns)> {
+fn wait(state: &State, id: CommandId, now: SinceStart) -> Option<(Waiting, SinceStart)> {
     let command = state.command(id)?;
     if command.record.as_ref().is_some_and(|record| record.wall_ns.is_some()) {
         return None;
@@ -30,7 +31,7 @@ fn wait(state: &State, id: CommandId, now: Ns) -> Option<(Waiting, Ns)> {
 }
 
 /// The operation that is waited for, of all that were in flight.
-pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: Ns) -> Option<&'f InFlight<'a>> {
+pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: SinceStart) -> Option<&'f InFlight<'a>> {
     let open = in_flight.iter().filter(|op| op.open && op.operation.start_ns <= now);
     // A connection of which the kernel knows no more than its silence may be idle: it comes last.
     open.min_by_key(|op| {
@@ -44,7 +45,7 @@ pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: Ns) -> Option<&'f InFl
 }
 
 /// What is said at `now` of a command that waits for that operation.
-pub fn waiting_for(command: &CommandState, id: CommandId, op: &InFlight<'_>, now: Ns) -> Waiting {
+pub fn waiting_for(command: &CommandState, id: CommandId, op: &InFlight<'_>, now: SinceStart) -> Waiting {
     let unknown = Some(Earlier { age_ns: None });
     let earlier = match op.subject {
         Subject::Preexisting(connection) => Some(Earlier { age_ns: preexisting::age(connection) }),
@@ -66,7 +67,7 @@ pub fn waiting_for(command: &CommandState, id: CommandId, op: &InFlight<'_>, now
         command: id,
         phase: op.operation.phase,
         host: op.operation.host.map(str::to_owned),
-        since_ns: age_ns.map_or(op.operation.start_ns, |age| now.saturating_sub(age)),
+        since_ns: age_ns.map_or(op.operation.start_ns, |age| now.earlier_by(age)),
         earlier,
         summary: summary(command, op),
         because: None,
@@ -78,14 +79,14 @@ pub fn waiting_for(command: &CommandState, id: CommandId, op: &InFlight<'_>, now
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Announcer {
     /// By command: when the wait began or was found, and when it was announced last
-    last: HashMap<CommandId, (Ns, Ns)>,
+    last: HashMap<CommandId, (SinceStart, SinceStart)>,
     /// By command: since when it waits, announced or not
-    since: HashMap<CommandId, Ns>,
+    since: HashMap<CommandId, SinceStart>,
 }
 
 impl Announcer {
     /// The waits to announce at `now`, at most one a command.
-    pub fn due(&mut self, state: &State, now: Ns) -> Vec<Waiting> {
+    pub fn due(&mut self, state: &State, now: SinceStart) -> Vec<Waiting> {
         let mut due = Vec::new();
         let mut last = HashMap::new();
         self.since.clear();
@@ -111,7 +112,7 @@ impl Announcer {
     }
 
     /// Since when that command waited for something when last asked; `None` when for nothing.
-    pub fn since(&self, command: CommandId) -> Option<Ns> {
+    pub fn since(&self, command: CommandId) -> Option<SinceStart> {
         self.since.get(&command).copied()
     }
 }
@@ -215,12 +216,12 @@ mod tests {
 
     fn state(bodies: impl IntoIterator<Item = Body>) -> State {
         let mut state = State::new();
-        bodies.into_iter().for_each(|body| state.apply(&Event { at_ns: 0, body }));
+        bodies.into_iter().for_each(|body| state.apply(&Event { at_ns: SinceStart(0), body }));
         state
     }
 
     fn says(body: Body) -> String {
-        waiting(&state([body]), CommandId(1), S).unwrap().summary
+        waiting(&state([body]), CommandId(1), SinceStart(S)).unwrap().summary
     }
 
     fn request(class: Class) -> Request {
@@ -260,11 +261,13 @@ mod tests {
             on_behalf_of: Some(DnsId(3)),
             comm: "dnsmasq".into(),
             server: "192.0.2.1:53".into(),
-            start_ns: 1,
+            start_ns: SinceStart(1),
             ..dns.clone()
         };
         let local_resolver = |upstream| {
-            waiting(&state([Body::Dns(dns.clone()), Body::Dns(upstream)]), CommandId(1), S).unwrap().summary
+            waiting(&state([Body::Dns(dns.clone()), Body::Dns(upstream)]), CommandId(1), SinceStart(S))
+                .unwrap()
+                .summary
         };
         assert_eq!(
             local_resolver(upstream.clone()),
@@ -272,13 +275,13 @@ mod tests {
              for proxy.test (AAAA)"
         );
         assert_eq!(
-            local_resolver(Dns { end_ns: Some(2), ..upstream }),
+            local_resolver(Dns { end_ns: Some(SinceStart(2)), ..upstream }),
             "an answer of the name server 127.77.1.1:53 for proxy.test (AAAA)"
         );
         let tcp =
             Connection { command: CommandId(1), remote: "192.0.2.1:443".into(), ..Connection::default() };
         assert_eq!(says(Body::Connection(tcp.clone())), "a TCP handshake with 192.0.2.1:443");
-        let tls = Connection { connect_ns: Some(0), tls_start_ns: Some(0), ..tcp.clone() };
+        let tls = Connection { connect_ns: Some(0), tls_start_ns: Some(SinceStart(0)), ..tcp.clone() };
         assert_eq!(says(Body::Connection(tls)), "a TLS handshake with 192.0.2.1:443");
         let git = Connection { pid: Pid(9), comm: "git-remote-http".into(), ..tcp };
         assert_eq!(
@@ -298,11 +301,14 @@ mod tests {
     fn the_oldest_open_operation_is_the_one_waited_for() {
         let at =
             |id, start_ns, end_ns| Body::Request(Request { id, start_ns, end_ns, ..request(Class::Zip) });
-        let state =
-            state([at(RequestId(1), 1, Some(2)), at(RequestId(2), 5, None), at(RequestId(3), 4, None)]);
-        assert_eq!(waiting(&state, CommandId(1), 9).unwrap().since_ns, 4);
-        assert_eq!(waiting(&state, CommandId(1), 3), None);
-        assert_eq!(waiting(&state, CommandId(2), 9), None);
+        let state = state([
+            at(RequestId(1), SinceStart(1), Some(SinceStart(2))),
+            at(RequestId(2), SinceStart(5), None),
+            at(RequestId(3), SinceStart(4), None),
+        ]);
+        assert_eq!(waiting(&state, CommandId(1), SinceStart(9)).unwrap().since_ns, SinceStart(4));
+        assert_eq!(waiting(&state, CommandId(1), SinceStart(3)), None);
+        assert_eq!(waiting(&state, CommandId(2), SinceStart(9)), None);
     }
 
     #[test]
@@ -322,7 +328,7 @@ mod tests {
             let command = Command { id: CommandId(1), age_ns, ..Command::default() };
             let update = CommandUpdate { command, ..CommandUpdate::default() };
             let state = state([Body::Command(update), Body::Connection(connection.clone())]);
-            waiting(&state, CommandId(1), S).unwrap().earlier.unwrap().age_ns
+            waiting(&state, CommandId(1), SinceStart(S)).unwrap().earlier.unwrap().age_ns
         };
         assert_eq!(
             (age(Some(2 * S)), age(Some(60 * S)), age(None)),
@@ -337,21 +343,23 @@ mod tests {
             Body::Request(request(Class::Zip)),
             Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
         ]);
-        assert_eq!(waiting(&state, CommandId(1), S), None);
+        assert_eq!(waiting(&state, CommandId(1), SinceStart(S)), None);
     }
 
     #[test]
     fn a_wait_is_announced_after_a_second_and_then_each_second() {
         let mut state = state([Body::Request(request(Class::Zip))]);
         let mut announcer = Announcer::default();
-        let times: Vec<Ns> =
-            (0..35).map(|n| n * S / 10).filter(|now| !announcer.due(&state, *now).is_empty()).collect();
-        assert_eq!(times, [S, 2 * S, 3 * S]);
-        let next = Request { id: RequestId(2), start_ns: 4 * S, ..request(Class::Mod) };
-        let done = Request { end_ns: Some(4 * S), ..request(Class::Zip) };
-        state.apply(&Event { at_ns: 4 * S, body: Body::Request(done) });
-        state.apply(&Event { at_ns: 4 * S, body: Body::Request(next) });
-        assert_eq!(announcer.due(&state, 4 * S + S / 2).len(), 0);
-        assert_eq!(announcer.due(&state, 5 * S).len(), 1);
+        let times: Vec<SinceStart> = (0..35)
+            .map(|n| SinceStart(n * S / 10))
+            .filter(|now| !announcer.due(&state, *now).is_empty())
+            .collect();
+        assert_eq!(times, [S, 2 * S, 3 * S].map(SinceStart));
+        let next = Request { id: RequestId(2), start_ns: SinceStart(4 * S), ..request(Class::Mod) };
+        let done = Request { end_ns: Some(SinceStart(4 * S)), ..request(Class::Zip) };
+        state.apply(&Event { at_ns: SinceStart(4 * S), body: Body::Request(done) });
+        state.apply(&Event { at_ns: SinceStart(4 * S), body: Body::Request(next) });
+        assert_eq!(announcer.due(&state, SinceStart(4 * S + S / 2)).len(), 0);
+        assert_eq!(announcer.due(&state, SinceStart(5 * S)).len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 //! [`record`] writes down. Pure; untrusted bytes are read with limits.
 //! ```
 //! use model::event::Body;
+//! use model::time::SinceStart;
 //! use pipeline::replay::Replay;
 //!
 //! let recording = concat!(
@@ -12,7 +13,7 @@
 //!     r#"{"at_ns":9,"type":"end","duration_ns":9}"#, "\n",
 //! );
 //! let events = Replay::new(recording.as_bytes())?.collect::<Result<Vec<_>, _>>()?;
-//! assert!(matches!(events[..], [.., model::Event { at_ns: 9, body: Body::End(_) }]));
+//! assert!(matches!(events[..], [.., model::Event { at_ns: SinceStart(9), body: Body::End(_) }]));
 //! # Ok::<(), pipeline::replay::ReplayError>(())
 //! ```
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use model::event::{Body, Event, Session};
 use model::json;
+use model::time::SinceStart;
 use thiserror::Error;
 
 /// A recording's schema.
@@ -53,7 +54,7 @@ impl<W: Write> Recorder<W> {
             failure: None,
             stopped: false,
         };
-        recorder.line(&Event { at_ns: 0, body: Body::Session(session.clone()) });
+        recorder.line(&Event { at_ns: SinceStart::ZERO, body: Body::Session(session.clone()) });
         recorder
     }
 
@@ -145,7 +146,7 @@ mod tests {
     }
 
     fn end() -> Event {
-        Event { at_ns: 9, body: Body::End(End { duration_ns: 9 }) }
+        Event { at_ns: SinceStart(9), body: Body::End(End { duration_ns: 9 }) }
     }
 
     /// A disk with room for `0` bytes more.
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn the_session_is_the_first_line_and_is_written_once() {
         let mut recorder = Recorder::new(Vec::new(), "x", &session());
-        recorder.write(&Event { at_ns: 0, body: Body::Session(session()) });
+        recorder.write(&Event { at_ns: SinceStart(0), body: Body::Session(session()) });
         recorder.write(&end());
         recorder.flush().unwrap();
         let text = String::from_utf8(recorder.into_inner()).unwrap();

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read as _};
 
 use model::event::{Body, Event, Session};
 use model::redact;
+use model::time::SinceStart;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -139,7 +140,7 @@ impl<R: BufRead> Replay<R> {
 
     fn event(&mut self) -> Result<Option<Event>, ReplayError> {
         if let Some(session) = self.session.take() {
-            return Ok(Some(Event { at_ns: 0, body: Body::Session(session) }));
+            return Ok(Some(Event { at_ns: SinceStart::ZERO, body: Body::Session(session) }));
         }
         loop {
             let Some(whole) = self.read()? else { return Ok(None) };

@@ -11,8 +11,9 @@ use model::human::{bytes, count, duration, moment, percent};
 use model::id::{CommandId, ConnectionId, DnsId, LockId, Pid, RequestId};
 use model::operations::is_go;
 use model::record::{
-    Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Ns, Process, Request, RequestOutcome,
+    Command, Connection, ConnectionOutcome, Dns, Gap, Loss, Process, Request, RequestOutcome,
 };
+use model::time::SinceStart;
 use model::{State, words};
 
 use super::retransmits::{Retransmits, to};
@@ -31,7 +32,7 @@ pub struct Lines {
 enum Step {
     Began,
     Ended,
-    Process(Pid, Ns),
+    Process(Pid, SinceStart),
     Dns(DnsId),
     Connected(ConnectionId),
     Greeted(ConnectionId),
@@ -249,9 +250,9 @@ impl Lines {
     }
 }
 
-fn line(at_ns: Ns, command: Option<CommandId>, text: &str) -> String {
+fn line(at_ns: SinceStart, command: Option<CommandId>, text: &str) -> String {
     let id = command.map_or_else(|| "-".to_owned(), |id| format!("#{id}"));
-    clean(&format!("{:>9} s  {id:<4} {text}", moment(at_ns))).into_owned()
+    clean(&format!("{:>9} s  {id:<4} {text}", moment(at_ns - SinceStart::ZERO))).into_owned()
 }
 
 /// Of a gap of which nothing more is known yet.
@@ -317,12 +318,13 @@ mod tests {
 
     use super::*;
     use model::id::StallId;
+    use model::time::Ns;
 
     /// Every line that the events give.
     fn lines(bodies: impl IntoIterator<Item = (Ns, Body)>) -> Vec<String> {
         let (mut state, mut lines) = (State::new(), Lines::new());
         let mut line = |(at_ns, body)| {
-            let event = Event { at_ns, body };
+            let event = Event { at_ns: SinceStart(at_ns), body };
             state.apply(&event);
             lines.line(&state, &event)
         };
@@ -347,7 +349,7 @@ mod tests {
             module: Some("example.com/a".into()),
             version: Some("v1.0.0".into()),
             status: Some(200),
-            end_ns: Some(1_500_000_000),
+            end_ns: Some(SinceStart(1_500_000_000)),
             bytes: Some(2048),
             outcome: RequestOutcome::Ok,
             ..Request::default()
@@ -389,7 +391,7 @@ mod tests {
         };
         let mark = Mark { command: CommandId(1), connection: ConnectionId(4), syn: false };
         let closed = Connection {
-            end_ns: Some(9),
+            end_ns: Some(SinceStart(9)),
             outcome: ConnectionOutcome::Established,
             requests: 2,
             ..tls.clone()
@@ -422,7 +424,7 @@ mod tests {
             command: CommandId(1),
             phase: Phase::Lock,
             host: None,
-            since_ns: 0,
+            since_ns: SinceStart(0),
             earlier: None,
             summary: "a\u{1b}b".into(),
             because: None,
@@ -445,8 +447,8 @@ mod tests {
             phase: Phase::Proxy,
             host: None,
             severity: Severity::Warning,
-            start_ns: 0,
-            end_ns: 3,
+            start_ns: SinceStart(0),
+            end_ns: SinceStart(3),
             cost_ns: 3_000_000_000,
             summary: "proxy.test fell \u{1b}silent".into(),
             evidence: Vec::new(),
@@ -484,7 +486,7 @@ mod tests {
         for id in 1..100 {
             let command = Command { id: CommandId(id), wall_ns: Some(1), ..Command::default() };
             let body = Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() });
-            let event = Event { at_ns: 1, body };
+            let event = Event { at_ns: SinceStart(1), body };
             state.apply(&event);
             assert!(lines.line(&state, &event).is_some());
         }

@@ -5,6 +5,7 @@ use model::id::CommandId;
 use model::operations::is_go;
 use model::record::{Gap, Loss};
 use model::report::{Command, Connection, Report};
+use model::time::SinceStart;
 
 /// Bytes received over TLS that no handshake has: certificates are a few kilobytes.
 const NO_HANDSHAKE: u64 = 16 << 10;
@@ -50,7 +51,7 @@ pub(crate) fn sentence(loss: &Loss) -> Option<String> {
 /// when none were.
 pub(crate) fn gaps(command: &Command) -> Option<String> {
     let at = |gap: &Gap| {
-        let from = |at: u64| moment(at.saturating_sub(command.start_ns));
+        let from = |at: SinceStart| moment(at.saturating_sub(command.start_ns));
         format!("{} s and {} s", from(gap.start_ns), from(gap.end_ns))
     };
     let first = command.gaps.first().map(at)?;

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::clean::clean;
 use model::id::Pid;
 use model::operations::{InFlight, Subject};
-use model::record::Ns;
 use model::report::{Command, Report};
 use model::state::{CommandState, Moment, State};
+use model::time::{Ns, SinceStart};
 use model::words;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -59,7 +59,7 @@ pub fn perfetto(report: &Report, state: &State) -> serde_json::Result<String> {
     let mut writer = Writer { events: Vec::new(), track: 0, left_out: 0 };
     for command in &report.commands {
         if let Some(of) = state.command(command.id) {
-            writer.command(command, of, report.duration_ns);
+            writer.command(command, of, SinceStart::ZERO + report.duration_ns);
         }
     }
     let machine = &report.machine;
@@ -100,7 +100,7 @@ enum Part {
 }
 
 impl Writer {
-    fn command(&mut self, command: &Command, of: &CommandState, now: Ns) {
+    fn command(&mut self, command: &Command, of: &CommandState, now: SinceStart) {
         let own = COMMANDS + u64::from(command.id);
         let line = words::argv(&command.argv);
         self.process(own, &format!("#{} {line}", command.id), 2 * u64::from(command.id));
@@ -232,7 +232,15 @@ impl Writer {
         });
     }
 
-    fn complete(&mut self, pid: u64, tid: u64, name: &str, cat: &'static str, time: (Ns, Ns), args: Args) {
+    fn complete(
+        &mut self,
+        pid: u64,
+        tid: u64,
+        name: &str,
+        cat: &'static str,
+        time: (SinceStart, SinceStart),
+        args: Args,
+    ) {
         let (start, end) = time;
         self.events.push(Event {
             name: text(name),
@@ -240,21 +248,21 @@ impl Writer {
             cat,
             pid,
             tid,
-            ts: Some(micros(start)),
+            ts: Some(micros(start - SinceStart::ZERO)),
             dur: Some(micros(end.saturating_sub(start))),
             s: None,
             args: args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         });
     }
 
-    fn instant(&mut self, pid: u64, tid: u64, name: &'static str, at: Ns) {
+    fn instant(&mut self, pid: u64, tid: u64, name: &'static str, at: SinceStart) {
         self.events.push(Event {
             name: name.to_owned(),
             ph: "i",
             cat: "tcp",
             pid,
             tid,
-            ts: Some(micros(at)),
+            ts: Some(micros(at - SinceStart::ZERO)),
             dur: None,
             s: Some("t"),
             args: Map::new(),

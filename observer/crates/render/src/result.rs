@@ -2,8 +2,9 @@
 //! and what to try.
 
 use model::human::{duration, percent};
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::report::{Command, Remedy, Stall};
+use model::time::Ns;
 use model::words;
 
 /// What a reader wants to know first. Foreign text in it is not cleaned yet.
@@ -78,6 +79,7 @@ mod tests {
     use model::stall::StallKind;
 
     use super::*;
+    use model::time::SinceStart;
 
     fn share(phase: Phase, blocked_ns: Ns) -> PhaseShare {
         PhaseShare {
@@ -100,8 +102,8 @@ mod tests {
             phase: Phase::Sumdb,
             host: None,
             severity,
-            start_ns: 0,
-            end_ns: cost_ns,
+            start_ns: SinceStart(0),
+            end_ns: SinceStart(cost_ns),
             cost_ns,
             summary: String::new(),
             evidence: Vec::new(),

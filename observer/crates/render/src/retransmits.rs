@@ -79,10 +79,11 @@ mod tests {
     use model::record::{Connection, Dns};
 
     use super::*;
+    use model::time::SinceStart;
 
     fn reported(bodies: impl IntoIterator<Item = Body>) -> Vec<String> {
         let (mut state, mut again) = (State::new(), Retransmits::default());
-        let events = bodies.into_iter().map(|body| Event { at_ns: 0, body });
+        let events = bodies.into_iter().map(|body| Event { at_ns: SinceStart(0), body });
         let report = |event: Event| {
             state.apply(&event);
             again.report(&state, &event)

@@ -4,14 +4,14 @@
 use model::clean::{clean, fit, width};
 use model::event::Waiting;
 use model::human::duration;
-use model::record::Ns;
+use model::time::{Ns, SinceStart};
 
 /// Columns that what is waited for keeps when it is shortened.
 const WHAT: usize = 24;
 
 /// The line at `now`: how long it has run, then `facts`, which go where there is no room, then the
 /// wait and its reason.
-pub fn line(age: Ns, facts: &[String], wait: Option<&Waiting>, now: Ns, columns: usize) -> String {
+pub fn line(age: Ns, facts: &[String], wait: Option<&Waiting>, now: SinceStart, columns: usize) -> String {
     let age = duration(age);
     let with_facts = facts.iter().fold(age.clone(), |line, fact| format!("{line} · {}", clean(fact)));
     let Some(wait) = wait else { return fit(&with_facts, columns).into_owned() };
@@ -45,7 +45,7 @@ mod tests {
             command: CommandId(1),
             phase: Phase::Proxy,
             host: None,
-            since_ns: S,
+            since_ns: SinceStart(S),
             earlier: None,
             summary: "proxy.test: zip example.com/a/long/module/path@v0.40.0".into(),
             because: because.map(str::to_owned),
@@ -57,7 +57,7 @@ mod tests {
         let facts = ["12 requests".to_owned(), "2 connections".to_owned()];
         let why = "proxy.test fell silent: 1 request without a byte for 6.00 s, the connection is alive";
         let wait = wait(Some(why));
-        let reported = |columns| line(8 * S, &facts, Some(&wait), 7 * S, columns);
+        let reported = |columns| line(8 * S, &facts, Some(&wait), SinceStart(7 * S), columns);
         let all = reported(250);
         assert_eq!(
             all,
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn without_a_reason_none_is_reported() {
-        let reported = line(8 * S, &["1 request".into()], Some(&wait(None)), 7 * S, 200);
+        let reported = line(8 * S, &["1 request".into()], Some(&wait(None)), SinceStart(7 * S), 200);
         assert_eq!(reported, format!("8.00 s · 1 request · waiting 6.00 s for {}", wait(None).summary));
-        assert_eq!(line(8 * S, &["1 request".into()], None, 7 * S, 12), "8.00 s · 1 …");
+        assert_eq!(line(8 * S, &["1 request".into()], None, SinceStart(7 * S), 12), "8.00 s · 1 …");
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use model::id::ConnectionId;
 use model::operations::{InFlight, Subject};
-use model::record::Ns;
 use model::state::{CommandState, Moment};
+use model::time::SinceStart;
 
 /// What spans belong to; the order is that of the tracks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Track<'a> {
     /// By start, then by end; at least one
     pub in_flight: Vec<InFlight<'a>>,
     /// Single moments of the connection, in order of time
-    pub moments: Vec<(Ns, &'a Moment)>,
+    pub moments: Vec<(SinceStart, &'a Moment)>,
 }
 
 /// What that span of the command belongs to.
@@ -79,10 +79,13 @@ pub(crate) fn tracks<'a>(
 /// Puts each span, in order of its start, on the first row where nothing is in its way; at most `most`
 /// rows. One without an end takes its row for good. Out: the row of each span, `None` where there was
 /// no room.
-pub(crate) fn rows(spans: impl IntoIterator<Item = (Ns, Option<Ns>)>, most: usize) -> Vec<Option<usize>> {
-    let mut free: Vec<Ns> = Vec::new();
-    let mut place = |(start, end): (Ns, Option<Ns>)| {
-        let end = end.map_or(Ns::MAX, |end| end.max(start));
+pub(crate) fn rows(
+    spans: impl IntoIterator<Item = (SinceStart, Option<SinceStart>)>,
+    most: usize,
+) -> Vec<Option<usize>> {
+    let mut free: Vec<SinceStart> = Vec::new();
+    let mut place = |(start, end): (SinceStart, Option<SinceStart>)| {
+        let end = end.map_or(SinceStart::MAX, |end| end.max(start));
         if let Some(row) = free.iter().position(|free| *free <= start) {
             free[row] = end;
             return Some(row);
@@ -101,15 +104,18 @@ mod tests {
 
     use super::*;
 
-    fn closed(spans: impl IntoIterator<Item = (Ns, Ns)>, most: usize) -> Vec<Option<usize>> {
-        rows(spans.into_iter().map(|(start, end)| (start, Some(end))), most)
+    fn closed(spans: impl IntoIterator<Item = (u64, u64)>, most: usize) -> Vec<Option<usize>> {
+        rows(spans.into_iter().map(|(start, end)| (SinceStart(start), Some(SinceStart(end)))), most)
     }
 
     #[test]
     fn spans_share_a_row_when_they_do_not_overlap() {
         assert_eq!(closed([(0, 5), (5, 9), (6, 7), (7, 8)], 9), [Some(0), Some(0), Some(1), Some(1)]);
         assert_eq!(closed([(0, 5), (1, 5), (2, 5), (5, 6)], 2), [Some(0), Some(1), None, Some(0)]);
-        assert_eq!(rows([(0, None), (9, Some(10)), (11, None)], 2), [Some(0), Some(1), Some(1)]);
+        assert_eq!(
+            rows([(SinceStart(0), None), (SinceStart(9), Some(SinceStart(10))), (SinceStart(11), None)], 2),
+            [Some(0), Some(1), Some(1)]
+        );
     }
 
     proptest! {

@@ -5,8 +5,9 @@
 mod merge;
 mod spans;
 
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::state::CommandState;
+use model::time::{Ns, SinceStart};
 
 /// Groups drawn; the busiest are kept.
 const GROUPS: usize = 24;
@@ -21,15 +22,15 @@ const PINS: usize = 60;
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Waterfall {
     /// When it begins
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When it ends
-    pub end_ns: Ns,
+    pub end_ns: SinceStart,
     /// What it shows, by start
     pub groups: Vec<Group>,
     /// Groups that are not drawn
     pub more: usize,
     /// From when to when records were lost
-    pub gaps: Vec<(Ns, Ns)>,
+    pub gaps: Vec<(SinceStart, SinceStart)>,
 }
 
 /// Rows that belong together: a connection, a name server.
@@ -40,7 +41,7 @@ pub struct Group {
     /// More of it
     pub detail: String,
     /// From when to when it was there, where that is more than its bars
-    pub life: Option<(Ns, Ns)>,
+    pub life: Option<(SinceStart, SinceStart)>,
     /// Rows of bars that do not overlap
     pub rows: Vec<Vec<Bar>>,
     /// Spans for which no row was left
@@ -55,11 +56,11 @@ pub struct Bar {
     /// Its phase; of several, the one that took longest
     pub phase: Phase,
     /// When it began
-    pub start_ns: Ns,
+    pub start_ns: SinceStart,
     /// When it ended
-    pub end_ns: Ns,
+    pub end_ns: SinceStart,
     /// When the answer began to come
-    pub first_byte_ns: Option<Ns>,
+    pub first_byte_ns: Option<SinceStart>,
     /// It failed, or one of them
     pub error: bool,
     /// It had not ended
@@ -93,7 +94,7 @@ pub struct Pin {
     /// Which kind
     pub sign: Sign,
     /// When the first was
-    pub at_ns: Ns,
+    pub at_ns: SinceStart,
     /// How many
     pub count: usize,
     /// In a sentence
@@ -101,7 +102,7 @@ pub struct Pin {
 }
 
 /// What a command did up to `now`, in about `most` bars.
-pub fn waterfall(command: &CommandState, now: Ns, most: usize) -> Waterfall {
+pub fn waterfall(command: &CommandState, now: SinceStart, most: usize) -> Waterfall {
     let (start_ns, end_ns) = command.wall(now);
     let mut groups = spans::groups(command, start_ns, end_ns);
     let more = groups.len().saturating_sub(GROUPS);

@@ -10,8 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use model::State;
 use model::event::{Body, CommandUpdate, Event};
 use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
-use model::record::{Class, Command, Connection, Dns, Local, Ns, Process, Request, RequestOutcome};
+use model::record::{Class, Command, Connection, Dns, Local, Process, Request, RequestOutcome};
 use model::retention::{Retained, SHOWN_MAX};
+use model::time::{Ns, SinceStart};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use render::tui::{Cache, View, draw};
@@ -81,12 +82,13 @@ impl Watch {
         if let Body::Command(update) = &body
             && update.command.wall_ns.is_some()
         {
-            self.kept.ended(update.command.id, at_ns);
+            self.kept.ended(update.command.id, SinceStart(at_ns));
         }
-        self.state.apply(&Event { at_ns, body });
+        self.state.apply(&Event { at_ns: SinceStart(at_ns), body });
     }
 
     fn tick(&mut self, now: Ns) {
+        let now = SinceStart(now);
         for command in self.kept.due(now).forgotten {
             self.state.clear_command(command);
         }
@@ -103,7 +105,7 @@ impl Watch {
             pid: Pid(id),
             argv: vec!["go".into(), "mod".into(), "download".into()],
             cwd: Some(format!("/home/user/project-{}", id % 50)),
-            start_ns: at,
+            start_ns: SinceStart(at),
             local: Some(Local::default()),
             ..Command::default()
         };
@@ -116,7 +118,7 @@ impl Watch {
             Body::Process(Process {
                 command: CommandId(id),
                 pid: Pid(id),
-                start_ns: at,
+                start_ns: SinceStart(at),
                 ..Process::default()
             }),
         );
@@ -124,14 +126,14 @@ impl Watch {
             command: CommandId(id),
             id: DnsId(self.number()),
             name: "proxy.test".into(),
-            start_ns: at,
+            start_ns: SinceStart(at),
             ..Dns::default()
         };
-        self.report(at + MS, Body::Dns(Dns { end_ns: Some(at + MS), ..dns }));
+        self.report(at + MS, Body::Dns(Dns { end_ns: Some(SinceStart(at + MS)), ..dns }));
         let connection = Connection {
             command: CommandId(id),
             id: ConnectionId(self.number()),
-            start_ns: at + MS,
+            start_ns: SinceStart(at + MS),
             ..Connection::default()
         };
         let on = connection.id;
@@ -148,9 +150,9 @@ impl Watch {
                 module: Some(format!("example.com/m{number}")),
                 version: Some("v1.2.3".into()),
                 status: Some(200),
-                start_ns,
-                first_byte_ns: Some(start_ns + MS),
-                end_ns: Some(start_ns + 2 * MS),
+                start_ns: SinceStart(start_ns),
+                first_byte_ns: Some(SinceStart(start_ns + MS)),
+                end_ns: Some(SinceStart(start_ns + 2 * MS)),
                 outcome: RequestOutcome::Ok,
                 ..Request::default()
             };
@@ -161,7 +163,12 @@ impl Watch {
         command.exit_code = Some(0);
         self.report(
             end,
-            update(&command, (0..20).map(|n| (at + n * 40 * MS, at + n * 40 * MS + 30 * MS)).collect()),
+            update(
+                &command,
+                (0..20)
+                    .map(|n| (SinceStart(at + n * 40 * MS), SinceStart(at + n * 40 * MS + 30 * MS)))
+                    .collect(),
+            ),
         );
     }
 

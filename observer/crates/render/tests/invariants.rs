@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 
 use diagnose::report::report;
 use model::event::{Body, CommandUpdate, Event};
-use model::record::{Gap, Loss, Ns};
+use model::record::{Gap, Loss};
+use model::time::Ns;
 use model::{Report, State};
 use pipeline::replay::Replay;
 use proptest::prelude::*;

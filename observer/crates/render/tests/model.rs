@@ -13,6 +13,7 @@ use model::evidence::Evidence;
 use model::record::Phase;
 use model::report::{Command, HostShare, Remedy, Severity, Stall};
 use model::stall::StallKind;
+use model::time::SinceStart;
 use model::{Report, State, clean};
 use pipeline::record::Recorder;
 use pipeline::replay::{Replay, ReplayError};
@@ -175,7 +176,10 @@ fn a_report_has_exactly_the_contracts_fields() {
 fn a_command_without_the_scheduler_has_no_local_parts() {
     let report = reported();
     assert_eq!((report.commands[1].local, report.commands[1].exit_code), (None, None));
-    assert_eq!(report.commands[1].wall_ns, report.duration_ns - report.commands[1].start_ns);
+    assert_eq!(
+        report.commands[1].wall_ns,
+        SinceStart::ZERO + report.duration_ns - report.commands[1].start_ns
+    );
 }
 
 #[test]
@@ -263,11 +267,11 @@ fn an_anonymized_report_reports_the_same_times_and_no_names() {
 fn stall() -> Stall {
     Stall {
         kind: StallKind::DnsTimeout.into(),
-        phase: model::record::Phase::Dns,
+        phase: Phase::Dns,
         host: None,
         severity: Severity::Critical,
-        start_ns: 1,
-        end_ns: 2,
+        start_ns: SinceStart(1),
+        end_ns: SinceStart(2),
         cost_ns: 1,
         summary: "s".into(),
         evidence: vec![Evidence::Words { words: "e".into() }],

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use diagnose::report::report;
 use model::id::CommandId;
-use model::record::Ns;
+use model::time::SinceStart;
 use pipeline::replay::Replay;
 use render::html::draw;
 use render::tui::replay::Recording;
@@ -20,11 +20,12 @@ use render::waterfall::waterfall;
 /// A recording up to a moment.
 struct Scene {
     recording: &'static str,
-    until: Ns,
+    until: SinceStart,
 }
 
-const DNS_TIMEOUT: Scene = Scene { recording: include_str!("data/download.jsonl"), until: 3_400_000_000 };
-const WHOLE: Scene = Scene { recording: include_str!("data/download.jsonl"), until: Ns::MAX };
+const DNS_TIMEOUT: Scene =
+    Scene { recording: include_str!("data/download.jsonl"), until: SinceStart(3_400_000_000) };
+const WHOLE: Scene = Scene { recording: include_str!("data/download.jsonl"), until: SinceStart::MAX };
 
 impl Scene {
     fn recording(&self) -> Recording {
@@ -45,7 +46,7 @@ impl Scene {
         let state = recording.at(self.until);
         let report = report(state);
         let command = &report.commands[0];
-        let of = waterfall(state.command(command.id).unwrap(), state.duration_ns(), 2_000);
+        let of = waterfall(state.command(command.id).unwrap(), state.until(), 2_000);
         draw::file(&of, &command.stalls, "goobserve report --format html: what happened when", 900)
     }
 }

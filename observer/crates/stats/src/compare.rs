@@ -1,9 +1,10 @@
 //! Pairs of reports in, the answer out: does it help, by how much, and what changed. Pure; also
 //! the JSON of `compare --json`, `goobserve.compare/1`. Times are nanoseconds.
 
-use model::record::{Machine, Ns, Phase};
+use model::record::{Machine, Phase};
 use model::report::{Command, Report, Stall};
 use model::stall::StallName;
+use model::time::Ns;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -8,9 +8,10 @@ use anyhow::Result;
 use diagnose::report::report_of;
 use model::event::{Body, End, Event};
 use model::operations::is_go;
-use model::record::{Ns, Process};
+use model::record::Process;
 use model::redact;
 use model::state::CommandState;
+use model::time::SinceStart;
 use render::{json, markdown, page, text};
 
 use super::{Binaries, Observer};
@@ -39,7 +40,7 @@ impl Observer {
     }
 
     /// Everything seen by now is reported, and what was found of it, as the report will have it; the time.
-    fn settle(&mut self) -> Ns {
+    fn settle(&mut self) -> SinceStart {
         self.correlator.settle(self.settled(), &mut self.events);
         let at_ns = self.now();
         let loss = self.loss();
@@ -60,7 +61,7 @@ impl Observer {
             self.take();
         }
         let at_ns = self.settle();
-        self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns }) });
+        self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns - SinceStart::ZERO }) });
         self.take();
         self.flush();
         if let Some(progress) = &mut self.progress {

@@ -2,6 +2,7 @@
 
 use model::clean::clean;
 use model::id::{Pid, TreeId};
+use model::time::Monotonic;
 use observer_common::Lock;
 use pipeline::correlate::preexisting::{PreexistingLock, PreexistingProcess};
 
@@ -24,7 +25,7 @@ impl Observer {
     }
 
     /// Threads of such processes wait for locks.
-    pub(super) fn preexisting_locks(&mut self, root: TreeId, at_ns: u64, waits: Vec<PreexistingLock>) {
+    pub(super) fn preexisting_locks(&mut self, root: TreeId, at_ns: Monotonic, waits: Vec<PreexistingLock>) {
         let mut looked = locks::LockTable::default();
         for wait in waits {
             self.correlator.preexisting_lock(root, at_ns, &wait, &mut self.events);

@@ -3,8 +3,9 @@
 use model::evidence::{Evidence, HandshakeEnd};
 use model::human::count;
 use model::operations::Subject;
-use model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use model::record::{Connection, ConnectionOutcome, Phase};
 use model::stall::StallKind;
+use model::time::SinceStart;
 
 use crate::case::{Case, Span, hull};
 use crate::finding::Finding;
@@ -95,7 +96,7 @@ fn lost(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     // The SYN that arrived takes a round trip like any other.
     let fault = |c: &Connection| {
         let way = c.connect_ns.and(c.rtt_ns).unwrap_or(0);
-        (c.start_ns, tcp_end(case, c).saturating_sub(way))
+        (c.start_ns, tcp_end(case, c).earlier_by(way))
     };
     let mut finding = finding(case, StallKind::SynLost, host, connections, &fault, summary);
     // A SYN that is lost now and then is lost on the way to another proxy, too.
@@ -122,7 +123,7 @@ fn is_v6(connection: &Connection) -> bool {
 }
 
 /// When IPv4 was tried after it.
-fn fallback_ns(case: &Case<'_>, connection: &Connection) -> Option<Ns> {
+fn fallback_ns(case: &Case<'_>, connection: &Connection) -> Option<SinceStart> {
     let others = case.connections().filter(|other| !is_v6(other) && other.pid == connection.pid);
     let after = |other: &Connection| other.start_ns.saturating_sub(connection.start_ns);
     let others = others.filter(|other| (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after(other)));

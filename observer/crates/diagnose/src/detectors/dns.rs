@@ -7,8 +7,9 @@ use model::evidence::Evidence;
 use model::human::{count, duration};
 use model::id::DnsId;
 use model::operations::Subject;
-use model::record::{Connection, ConnectionOutcome, Dns, Ns, Phase, Transport};
+use model::record::{Connection, ConnectionOutcome, Dns, Phase, Transport};
 use model::stall::StallKind;
+use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
@@ -31,8 +32,8 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 /// Queries by server, each list in order.
 fn by_server<'a>(
     case: &Case<'a>,
-    which: impl Fn(&Dns, Option<Ns>) -> bool,
-) -> BTreeMap<&'a str, Vec<(&'a Dns, Option<Ns>)>> {
+    which: impl Fn(&Dns, Option<SinceStart>) -> bool,
+) -> BTreeMap<&'a str, Vec<(&'a Dns, Option<SinceStart>)>> {
     let mut servers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for (dns, end) in case.queries().filter(|(dns, end)| which(dns, *end)) {
         servers.entry(dns.server.as_str()).or_default().push((dns, end));
@@ -44,7 +45,7 @@ fn finding(
     case: &Case<'_>,
     kind: StallKind,
     server: &str,
-    queries: &[(&Dns, Option<Ns>)],
+    queries: &[(&Dns, Option<SinceStart>)],
     summary: String,
 ) -> Finding {
     let ids: BTreeSet<DnsId> = queries.iter().map(|(dns, _)| dns.id).collect();
@@ -62,7 +63,7 @@ fn finding(
     }
 }
 
-fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> Evidence {
+fn evidence(case: &Case<'_>, dns: &Dns, end: Option<SinceStart>) -> Evidence {
     Evidence::Query {
         query: dns.id,
         name: dns.name.clone(),
@@ -76,7 +77,7 @@ fn evidence(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> Evidence {
 }
 
 /// Not answered, and retried, or for long enough that it will not be.
-fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<Ns>) -> bool {
+fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<SinceStart>) -> bool {
     let again = dns.timed_out || dns.attempt > 1;
     let enough = if again { at::DNS_RETRIED_NS } else { at::DNS_UNANSWERED_NS };
     dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
@@ -125,13 +126,13 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// The names asked for, the first few.
-fn names(queries: &[(&Dns, Option<Ns>)]) -> String {
+fn names(queries: &[(&Dns, Option<SinceStart>)]) -> String {
     let names: BTreeSet<&str> = queries.iter().map(|(dns, _)| dns.name.as_str()).collect();
     names.into_iter().take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// Each of them had its answer from the same server in the end.
-fn answered_later(case: &Case<'_>, queries: &[(&Dns, Option<Ns>)]) -> bool {
+fn answered_later(case: &Case<'_>, queries: &[(&Dns, Option<SinceStart>)]) -> bool {
     queries.iter().all(|(dns, _)| {
         case.queries().any(|(other, _)| {
             other.server == dns.server
@@ -152,7 +153,7 @@ fn is_local(server: &str) -> bool {
 }
 
 /// What a local resolver asked on behalf of those queries.
-fn behind<'a>(case: &Case<'a>, queries: &[(&Dns, Option<Ns>)]) -> Vec<&'a Dns> {
+fn behind<'a>(case: &Case<'a>, queries: &[(&Dns, Option<SinceStart>)]) -> Vec<&'a Dns> {
     let asked = ids(queries.iter().map(|(dns, _)| dns.id));
     let of = |dns: &&Dns| dns.on_behalf_of.is_some_and(|id| asked.contains(&id));
     case.command.dns.values().map(|query| &query.record).filter(of).collect()
@@ -181,7 +182,7 @@ fn other_server(case: &Case<'_>, server: &str) -> Option<Offer> {
     let knows = |other: &str, name: &&str| {
         case.queries().any(|(dns, _)| dns.server == other && answered(dns) && of_name(&dns.name, name))
     };
-    let well = |dns: &Dns, end: Option<Ns>| {
+    let well = |dns: &Dns, end: Option<SinceStart>| {
         dns.rcode.as_deref() == Some("NOERROR")
             && end.is_some_and(|end| end.saturating_sub(dns.start_ns) <= at::DNS_SLOW_NS)
     };
@@ -201,7 +202,7 @@ fn other_server(case: &Case<'_>, server: &str) -> Option<Offer> {
 
 /// What queries cost that had no answer. What else was asked for the same name meanwhile, A beside
 /// AAAA, had its answer in time and bears nothing, unless it was slow itself.
-fn cost_of_unanswered(case: &Case<'_>, queries: &[(&Dns, Option<Ns>)]) -> Ns {
+fn cost_of_unanswered(case: &Case<'_>, queries: &[(&Dns, Option<SinceStart>)]) -> Ns {
     let enough = slow_from(case);
     case.cost(|op| {
         let Subject::Dns(query) = op.subject else { return None };
@@ -237,7 +238,7 @@ fn slow_from(case: &Case<'_>) -> Ns {
 
 fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
     let enough = slow_from(case);
-    let is_slow = |dns: &Dns, end: Option<Ns>| {
+    let is_slow = |dns: &Dns, end: Option<SinceStart>| {
         dns.rcode.is_some() && end.is_some_and(|end| end.saturating_sub(dns.start_ns) > enough)
     };
     for (server, queries) in by_server(case, is_slow) {
@@ -271,7 +272,8 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
     let names: BTreeSet<String> = case.queries().map(|(dns, _)| dns.name.to_ascii_lowercase()).collect();
     // A name with something of the search list behind it.
     let suffixed = |dns: &Dns| is_suffixed(&dns.name.to_ascii_lowercase(), &names);
-    let in_vain = |dns: &Dns, _: Option<Ns>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
+    let in_vain =
+        |dns: &Dns, _: Option<SinceStart>| dns.rcode.as_deref() == Some("NXDOMAIN") && suffixed(dns);
     for (server, queries) in by_server(case, in_vain) {
         let summary = format!(
             "{} with a suffix of the search list came first: {server} knows no such name",
@@ -286,7 +288,7 @@ fn search(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Each of those names is known without its suffix, and was asked for that way later.
-fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<Ns>)]) -> bool {
+fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<SinceStart>)]) -> bool {
     suffixed.iter().all(|(dns, _)| {
         let name = dns.name.to_ascii_lowercase();
         case.queries().any(|(plain, _)| {
@@ -300,7 +302,7 @@ fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<Ns>)]) -> bool {
 }
 
 fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let failed = |dns: &Dns, _: Option<Ns>| {
+    let failed = |dns: &Dns, _: Option<SinceStart>| {
         dns.rcode.as_deref().is_some_and(|rcode| !matches!(rcode, "NOERROR" | "NXDOMAIN"))
             || dns.transport == Transport::Tcp
     };

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::event::{Mark, WindowMark};
 use model::evidence::Evidence;
 use model::human::{count, duration};
-use model::record::{Connection, ConnectionOutcome, Ns, Phase, Protocol, Request, RequestOutcome};
+use model::record::{Connection, ConnectionOutcome, Phase, Protocol, Request, RequestOutcome};
 use model::stall::StallKind;
 use model::state::Moment;
+use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, Span, hull};
 use crate::finding::Finding;
@@ -35,8 +36,8 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 /// When segments of established connections were retransmitted.
-fn losses(case: &Case<'_>, connection: &Connection) -> Vec<Ns> {
-    let of = |(at, moment): &(Ns, Moment)| match moment {
+fn losses(case: &Case<'_>, connection: &Connection) -> Vec<SinceStart> {
+    let of = |(at, moment): &(SinceStart, Moment)| match moment {
         Moment::Retransmission(Mark { syn: false, .. }) => Some(*at),
         _ => None,
     };
@@ -80,7 +81,7 @@ fn cost_within(case: &Case<'_>, connection: &Connection, spans: &[Span]) -> Ns {
 
 /// Requests that got nothing for long: nothing at all, or the rest of a body. Distinguished by
 /// whether the peer still acknowledges what it is sent.
-fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
+fn silence(case: &Case<'_>, connection: &Connection, lost: &[SinceStart]) -> Option<Finding> {
     let requests = requests_of(case, connection);
     let waits = |request: &&&Request| {
         // What failed was still waited for, and so is what is open.
@@ -135,7 +136,7 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
 }
 
 /// Segments were lost, and several streams waited behind them.
-fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Finding> {
+fn blocked(case: &Case<'_>, connection: &Connection, lost: &[SinceStart]) -> Option<Finding> {
     let out_of_order = connection.received_out_of_order.unwrap_or(0);
     // What had arrived and was retransmitted, by a sender that became impatient, held up nobody.
     let spurious = connection.spurious_retransmits.unwrap_or(0) as usize;
@@ -144,7 +145,7 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
         return None;
     }
     let requests = requests_of(case, connection);
-    let open = |at_ns: Ns| {
+    let open = |at_ns: SinceStart| {
         requests.iter().filter(|r| r.start_ns <= at_ns && r.end_ns.is_none_or(|end| end > at_ns)).count()
     };
     let most = lost.iter().map(|at_ns| open(*at_ns)).max();
@@ -158,7 +159,7 @@ fn blocked(case: &Case<'_>, connection: &Connection, lost: &[Ns]) -> Option<Find
     // The segment was lost before it was retransmitted.
     let mut spans: Vec<Span> = Vec::new();
     for at_ns in lost {
-        let span = (at_ns.saturating_sub(holds), *at_ns);
+        let span = (at_ns.earlier_by(holds), *at_ns);
         if let Some(last) = spans.last_mut().filter(|last| last.1 >= span.0) {
             last.1 = span.1;
         } else if spans.len() < SPANS_MAX {
@@ -192,12 +193,12 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         Moment::Window(mark) => Some((*at_ns, mark)),
         _ => None,
     });
-    let marks: Vec<(Ns, &WindowMark)> = marks.collect();
+    let marks: Vec<(SinceStart, &WindowMark)> = marks.collect();
     let mut findings = Vec::new();
     for ours in [false, true] {
         let mut spans: Vec<Span> = Vec::new();
         let mut closed = None;
-        let zeros: BTreeSet<Ns> =
+        let zeros: BTreeSet<SinceStart> =
             marks.iter().filter(|(_, mark)| mark.ours == ours && mark.zero).map(|(at, _)| *at).collect();
         for (at_ns, mark) in marks.iter().filter(|(_, mark)| mark.ours == ours) {
             let zero = zeros.contains(at_ns);
@@ -212,7 +213,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         }
         spans.extend(closed.map(|from| (from, connection.end_ns.unwrap_or(case.wall.1))));
         let Some(span) = hull(spans.iter().copied()) else { continue };
-        let total: Ns = spans.iter().map(|(from, to)| to - from).sum();
+        let total: Ns = spans.iter().map(|(from, to)| *to - *from).sum();
         let host = case.host(connection);
         let side = if ours {
             format!("it is this machine that reads too slowly what {host} sends: its")
@@ -232,7 +233,7 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
             remote: connection.remote.clone(),
             ours,
             times: spans.len() as u64,
-            longest_ns: spans.iter().map(|(from, to)| to - from).max().unwrap_or_default(),
+            longest_ns: spans.iter().map(|(from, to)| *to - *from).max().unwrap_or_default(),
         }];
         findings.push(finding);
     }
@@ -332,7 +333,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
     let reset =
         |request: &&Request| request.protocol == Protocol::H2 && request.outcome == RequestOutcome::Reset;
     // When each path was asked for last.
-    let mut last: HashMap<&str, Ns> = HashMap::new();
+    let mut last: HashMap<&str, SinceStart> = HashMap::new();
     for request in case.requests() {
         let last = last.entry(request.path.as_deref().unwrap_or_default()).or_default();
         *last = request.start_ns.max(*last);

@@ -3,8 +3,9 @@
 use model::evidence::{Cache, Evidence, LocalPart};
 use model::human::{count, duration, percent};
 use model::operations::Subject;
-use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use model::record::{Class, Phase, Request, RequestOutcome};
 use model::stall::StallKind;
+use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, Span, hull, whole};
 use crate::finding::Finding;
@@ -41,12 +42,12 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
     if possible <= limit || possible < at::CONCURRENCY_MODULES {
         return None;
     }
-    let mut edges: Vec<(Ns, bool)> = requests
+    let mut edges: Vec<(SinceStart, bool)> = requests
         .iter()
         .flat_map(|r| [(r.start_ns, true), (r.end_ns.unwrap_or(case.wall.1), false)])
         .collect();
     edges.sort_unstable();
-    let (mut open, mut since, mut full): (u64, Ns, Vec<Span>) = (0, 0, Vec::new());
+    let (mut open, mut since, mut full): (u64, SinceStart, Vec<Span>) = (0, SinceStart::ZERO, Vec::new());
     for (time, begins) in edges {
         if begins {
             open += 1;

@@ -6,8 +6,9 @@ use model::evidence::{Evidence, RequestSeen};
 use model::human::{bytes, count};
 use model::id::RequestId;
 use model::operations::{InFlight, Subject};
-use model::record::{Class, Ns, Phase, Request, RequestOutcome};
+use model::record::{Class, Phase, Request, RequestOutcome};
 use model::stall::StallKind;
+use model::time::SinceStart;
 
 use crate::case::{Case, Span, hull};
 use crate::explained::Explained;
@@ -55,7 +56,7 @@ fn is_crawling(case: &Case<'_>, request: &Request, bodies: &Bodies) -> bool {
 /// Bytes of all bodies over time, each spread evenly over its own.
 struct Bodies {
     /// When the rate changes, how many bytes had come by then, and the rate from then on
-    steps: Vec<(Ns, f64, f64)>,
+    steps: Vec<(SinceStart, f64, f64)>,
 }
 
 impl Bodies {
@@ -71,8 +72,8 @@ impl Bodies {
             }
         }
         edges.sort_unstable_by_key(|(at, _)| *at);
-        let (mut last, mut came, mut rate) = (0, 0.0, 0.0);
-        let step = |(at, change): (Ns, f64)| {
+        let (mut last, mut came, mut rate) = (SinceStart::ZERO, 0.0, 0.0);
+        let step = |(at, change): (SinceStart, f64)| {
             came += rate * (at - last) as f64;
             rate += change;
             last = at;
@@ -81,7 +82,7 @@ impl Bodies {
         Self { steps: edges.into_iter().map(step).collect() }
     }
 
-    fn by(&self, at: Ns) -> f64 {
+    fn by(&self, at: SinceStart) -> f64 {
         let after = self.steps.partition_point(|step| step.0 <= at);
         let Some((from, came, rate)) = after.checked_sub(1).map(|before| self.steps[before]) else {
             return 0.0;

@@ -3,8 +3,9 @@
 use model::evidence::Evidence;
 use model::human::{count, duration, duration_or_unknown};
 use model::operations::Subject;
-use model::record::{Connection, ConnectionOutcome, Ns, Phase};
+use model::record::{Connection, ConnectionOutcome, Phase};
 use model::stall::StallKind;
+use model::time::Ns;
 
 use crate::case::{Case, hull};
 use crate::finding::Finding;

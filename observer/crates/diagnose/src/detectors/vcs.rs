@@ -7,6 +7,7 @@ use model::human::duration;
 use model::id::Pid;
 use model::record::{Phase, Process};
 use model::stall::StallKind;
+use model::time::SinceStart;
 
 use crate::case::{Case, Span};
 use crate::finding::Finding;
@@ -52,7 +53,7 @@ fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<Pid, Vec<Span
     let pids: BTreeSet<Pid> = tree.iter().map(|process| process.pid).collect();
     let mut busy: Vec<Span> = pids.iter().filter_map(|pid| in_flight.get(pid)).flatten().copied().collect();
     busy.sort_unstable();
-    let (mut free, mut longest): (u64, Span) = (begin, (begin, begin));
+    let (mut free, mut longest): (SinceStart, Span) = (begin, (begin, begin));
     for (from, to) in busy.into_iter().chain([(end, end)]) {
         if from.saturating_sub(free) > longest.1 - longest.0 {
             longest = (free, from);

@@ -2,12 +2,13 @@
 
 use super::*;
 use model::id::Pid;
+use model::time::{Ns, SinceStart};
 
 #[test]
 fn a_query_that_is_retried_after_five_seconds_is_a_timeout() {
-    let world = World::new()
-        .unanswered(|_| {})
-        .dns(|dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, 6 * S, Some(6 * S + MS)));
+    let world = World::new().unanswered(|_| {}).dns(|dns| {
+        (dns.attempt, dns.start_ns, dns.end_ns) = (2, SinceStart(6 * S), Some(SinceStart(6 * S + MS)));
+    });
     let stall = world.finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"));
     near(stall.cost_ns, 5 * S);
     assert_eq!(stall.severity, Severity::Critical);
@@ -22,15 +23,16 @@ fn a_query_that_is_retried_after_five_seconds_is_a_timeout() {
 fn a_query_that_is_retried_after_one_second_is_a_timeout_too() {
     let after = |ms: Ns| {
         let first = move |dns: &mut Dns| {
-            (dns.rcode, dns.answers, dns.timed_out, dns.end_ns) = (None, None, true, Some(S + ms * MS));
+            (dns.rcode, dns.answers, dns.timed_out, dns.end_ns) =
+                (None, None, true, Some(SinceStart(S + ms * MS)));
         };
-        World::new()
-            .dns(first)
-            .dns(move |dns| (dns.attempt, dns.start_ns, dns.end_ns) = (2, S + ms * MS, Some(3 * S)))
+        World::new().dns(first).dns(move |dns| {
+            (dns.attempt, dns.start_ns, dns.end_ns) = (2, SinceStart(S + ms * MS), Some(SinceStart(3 * S)));
+        })
     };
     near(after(1000).finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53")).cost_ns, S);
     // What was asked beside it had its answer in time, and bears nothing of it.
-    let beside = |dns: &mut Dns| (dns.qtype, dns.end_ns) = ("AAAA".into(), Some(S + 140 * MS));
+    let beside = |dns: &mut Dns| (dns.qtype, dns.end_ns) = ("AAAA".into(), Some(SinceStart(S + 140 * MS)));
     let cost_ns =
         after(1000).dns(beside).finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53")).cost_ns;
     assert_eq!(cost_ns, S);
@@ -111,9 +113,9 @@ fn a_server_that_answered_in_the_same_run_is_offered_instead_of_a_bad_one() {
     };
     offers(|| World::new().unanswered(|_| {}), StallKind::DnsTimeout);
     offers(|| World::new().dns(|_| {}).unanswered(|dns| dns.qtype = "AAAA".into()), StallKind::DnsAaaaSilent);
-    offers(|| World::new().dns(|dns| dns.end_ns = Some(2 * S)), StallKind::DnsSlow);
+    offers(|| World::new().dns(|dns| dns.end_ns = Some(SinceStart(2 * S))), StallKind::DnsSlow);
     offers(|| World::new().dns(|dns| dns.rcode = Some("SERVFAIL".into())), StallKind::DnsError);
-    let slow = |dns: &mut Dns| (dns.server, dns.end_ns) = ("192.0.2.54:53".into(), Some(2 * S));
+    let slow = |dns: &mut Dns| (dns.server, dns.end_ns) = ("192.0.2.54:53".into(), Some(SinceStart(2 * S)));
     let stall = World::new().unanswered(|_| {}).dns(slow).finds(
         StallKind::DnsTimeout,
         Phase::Dns,
@@ -168,7 +170,7 @@ fn a_time_out_that_is_short_already_is_not_offered() {
 /// A query of `server` that is answered when it is retried after five seconds.
 fn lost_once(server: &'static str) -> World {
     World::new().unanswered(move |dns| dns.server = server.into()).dns(move |dns| {
-        (dns.attempt, dns.start_ns, dns.end_ns) = (2, 6 * S, Some(6 * S + MS));
+        (dns.attempt, dns.start_ns, dns.end_ns) = (2, SinceStart(6 * S), Some(SinceStart(6 * S + MS)));
         dns.server = server.into();
     })
 }
@@ -210,10 +212,12 @@ fn no_wait_is_shorter_than_an_answer_took() {
     let slow = |dns: &mut Dns| (dns.name, dns.end_ns) = ("git.test".into(), Some(dns.start_ns + 1_500 * MS));
     assert!(!of(lost_once("192.0.2.53:53").dns(slow)));
     // Answered after ten seconds, which is all that the setting allows; or never.
-    let late = |dns: &mut Dns| (dns.attempt, dns.start_ns, dns.end_ns) = (3, 11 * S, Some(11 * S + MS));
+    let late = |dns: &mut Dns| {
+        (dns.attempt, dns.start_ns, dns.end_ns) = (3, SinceStart(11 * S), Some(SinceStart(11 * S + MS)));
+    };
     assert!(!of(World::new()
         .unanswered(|_| {})
-        .unanswered(|dns| (dns.attempt, dns.start_ns) = (2, 6 * S))
+        .unanswered(|dns| (dns.attempt, dns.start_ns) = (2, SinceStart(6 * S)))
         .dns(late)));
     assert!(!of(World::new().unanswered(|_| {})));
 }
@@ -237,5 +241,9 @@ fn a_name_that_only_its_suffix_makes_known_keeps_the_search_list_first() {
     };
     assert_eq!(names(&with(|_| {})), ["resolv=options ndots:1"]);
     assert_eq!(names(&with(|dns| dns.answers = Some(0))), [""; 0]);
-    assert_eq!(names(&with(|dns| (dns.start_ns, dns.end_ns) = (0, Some(MS)))), [""; 0], "it was asked first");
+    assert_eq!(
+        names(&with(|dns| (dns.start_ns, dns.end_ns) = (SinceStart(0), Some(SinceStart(MS))))),
+        [""; 0],
+        "it was asked first"
+    );
 }

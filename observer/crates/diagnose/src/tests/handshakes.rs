@@ -1,11 +1,12 @@
 //! TCP and TLS handshakes.
 
 use super::*;
+use model::time::{Ns, SinceStart};
 
 #[test]
 fn a_syn_that_is_retransmitted_was_lost() {
     let lost = |c: &mut Connection| {
-        (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(4 * S));
+        (c.syn_retransmits, c.connect_ns, c.tls_start_ns) = (2, Some(3 * S), Some(SinceStart(4 * S)));
     };
     let stall = World::new().connection(lost).finds(StallKind::SynLost, Phase::Connect, Some("proxy.test"));
     near(stall.cost_ns, 3 * S);
@@ -26,7 +27,8 @@ fn a_syn_that_is_retransmitted_was_lost() {
 fn a_refused_connection_is_named_after_what_was_looked_up_before_it() {
     let refused = |c: &mut Connection| {
         no_hello(c);
-        (c.outcome, c.start_ns, c.end_ns) = (ConnectionOutcome::Refused, 2 * S, Some(2 * S + MS));
+        (c.outcome, c.start_ns, c.end_ns) =
+            (ConnectionOutcome::Refused, SinceStart(2 * S), Some(SinceStart(2 * S + MS)));
     };
     World::new().dns(|_| {}).connection(refused).finds(
         StallKind::ConnectRefused,
@@ -37,7 +39,7 @@ fn a_refused_connection_is_named_after_what_was_looked_up_before_it() {
     // A name server as far away as who refuses is not slow.
     let far = |c: &mut Connection| {
         refused(c);
-        (c.rtt_ns, c.end_ns) = (None, Some(2 * S + 200 * MS));
+        (c.rtt_ns, c.end_ns) = (None, Some(SinceStart(2 * S + 200 * MS)));
     };
     let late = |dns: &mut Dns| dns.end_ns = Some(dns.start_ns + 200 * MS);
     World::new().dns(late).connection(far).finds_no(StallKind::DnsSlow);
@@ -49,9 +51,11 @@ fn ipv6_that_leads_nowhere_is_seen_by_the_ipv4_after_it() {
     let v6 = |c: &mut Connection| {
         no_hello(c);
         (c.remote, c.outcome, c.end_ns) =
-            ("[2001:db8::1]:443".into(), ConnectionOutcome::Unused, Some(S + 350 * MS));
+            ("[2001:db8::1]:443".into(), ConnectionOutcome::Unused, Some(SinceStart(S + 350 * MS)));
     };
-    let v4 = |c: &mut Connection| (c.start_ns, c.tls_start_ns) = (S + 300 * MS, Some(S + 320 * MS));
+    let v4 = |c: &mut Connection| {
+        (c.start_ns, c.tls_start_ns) = (SinceStart(S + 300 * MS), Some(SinceStart(S + 320 * MS)));
+    };
     near(
         World::new()
             .connection(v6)

@@ -2,12 +2,16 @@
 
 use super::*;
 use model::id::{CommandId, Pid};
+use model::time::{Ns, SinceStart};
 
 #[test]
 fn a_head_far_above_the_round_trip_is_slow() {
     let after = |ms: Ns, rtt: Ns| {
         let world = World::new().connection(move |c| c.rtt_ns = Some(rtt * MS));
-        world.request(move |r| (r.first_byte_ns, r.end_ns) = (Some(2 * S + ms * MS), Some(2 * S + ms * MS)))
+        world.request(move |r| {
+            (r.first_byte_ns, r.end_ns) =
+                (Some(SinceStart(2 * S + ms * MS)), Some(SinceStart(2 * S + ms * MS)));
+        })
     };
     near(after(900, 20).finds(StallKind::ProxySlow, Phase::Proxy, Some("proxy.test")).cost_ns, 900 * MS);
     after(900, 200).finds_no(StallKind::ProxySlow);
@@ -16,21 +20,24 @@ fn a_head_far_above_the_round_trip_is_slow() {
 #[test]
 fn a_crawling_body_is_reported_with_what_it_is_not() {
     let body = |bytes| {
-        World::new().connection(|_| {}).request(move |r| (r.end_ns, r.bytes) = (Some(4 * S), Some(bytes)))
+        World::new()
+            .connection(|_| {})
+            .request(move |r| (r.end_ns, r.bytes) = (Some(SinceStart(4 * S)), Some(bytes)))
     };
     let one = body(100_000).finds(StallKind::TransferSlow, Phase::Proxy, Some("proxy.test"));
     near(one.cost_ns, 2 * S);
     assert_eq!(names(&one), ["proxy=direct"], "one download gains nothing from more connections");
-    let two = body(100_000).request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(100_000)));
+    let two = body(100_000).request(|r| (r.end_ns, r.bytes) = (Some(SinceStart(4 * S)), Some(100_000)));
     let two = two.finds(StallKind::TransferSlow, Phase::Proxy, Some("proxy.test"));
     assert_eq!(names(&two), ["http1"], "{}", two.summary);
     body(100_000_000).finds_no(StallKind::TransferSlow);
     // A connection that begins needs a round trip for each doubling.
     let far = World::new().connection(|c| c.rtt_ns = Some(200 * MS));
-    far.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000))).finds_no(StallKind::TransferSlow);
+    far.request(|r| (r.end_ns, r.bytes) = (Some(SinceStart(4 * S)), Some(1_000_000)))
+        .finds_no(StallKind::TransferSlow);
     // Ten at once share the line.
     let shared = (0..10).fold(World::new().connection(|_| {}), |world, _| {
-        world.request(|r| (r.end_ns, r.bytes) = (Some(4 * S), Some(1_000_000)))
+        world.request(|r| (r.end_ns, r.bytes) = (Some(SinceStart(4 * S)), Some(1_000_000)))
     });
     shared.finds_no(StallKind::TransferSlow);
 }
@@ -38,7 +45,8 @@ fn a_crawling_body_is_reported_with_what_it_is_not() {
 #[test]
 fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
     let lookup = |r: &mut Request| {
-        (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S));
+        (r.class, r.first_byte_ns, r.end_ns) =
+            (Class::SumdbLookup, Some(SinceStart(3 * S)), Some(SinceStart(3 * S)));
     };
     near(
         World::new()
@@ -51,8 +59,12 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
     let many = (0..20).fold(World::new().connection(|c| c.rtt_ns = Some(200 * MS)), |world, n| {
         world.request(move |r| {
             let start = S + n * 210 * MS;
-            (r.class, r.start_ns, r.first_byte_ns, r.end_ns) =
-                (Class::SumdbLookup, start, Some(start + 205 * MS), Some(start + 205 * MS));
+            (r.class, r.start_ns, r.first_byte_ns, r.end_ns) = (
+                Class::SumdbLookup,
+                SinceStart(start),
+                Some(SinceStart(start + 205 * MS)),
+                Some(SinceStart(start + 205 * MS)),
+            );
         })
     });
     assert_eq!(many.finds(StallKind::SumdbSlow, Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
@@ -62,7 +74,8 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
 #[test]
 fn switching_the_database_off_is_not_offered_past_a_refused_lookup() {
     let slow = |r: &mut Request| {
-        (r.class, r.first_byte_ns, r.end_ns) = (Class::SumdbLookup, Some(3 * S), Some(3 * S));
+        (r.class, r.first_byte_ns, r.end_ns) =
+            (Class::SumdbLookup, Some(SinceStart(3 * S)), Some(SinceStart(3 * S)));
     };
     let offers = |world: World| {
         let found = world.finds(StallKind::SumdbSlow, Phase::Sumdb, Some("proxy.test"));
@@ -117,7 +130,8 @@ fn timeouts_one_after_the_other_add_up() {
     let sumdb = |at_ns: Ns| {
         move |c: &mut Connection| {
             proxy(c);
-            (c.server_name, c.start_ns, c.tls_start_ns) = (Some("sumdb.test".into()), at_ns, Some(at_ns));
+            (c.server_name, c.start_ns, c.tls_start_ns) =
+                (Some("sumdb.test".into()), SinceStart(at_ns), Some(SinceStart(at_ns)));
         }
     };
     near(
@@ -142,13 +156,13 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
         pid: Pid(11),
         ppid: Pid(10),
         comm: "git-remote-http".into(),
-        start_ns: S,
-        end_ns: Some(9 * S),
+        start_ns: SinceStart(S),
+        end_ns: Some(SinceStart(9 * S)),
         ..Process::default()
     };
     let world = || {
         World::new()
-            .report(S, Body::Process(process.clone()))
+            .report(SinceStart(S), Body::Process(process.clone()))
             .dns(|dns| (dns.pid, dns.comm) = (Pid(11), "git-remote-http".into()))
             .connection(|_| {})
             .connection(git)
@@ -171,7 +185,7 @@ fn a_missing_module_that_git_then_fetches_was_asked_for_in_the_wrong_place() {
 
 #[test]
 fn another_toolchain_and_repeated_requests_are_reported() {
-    let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(4 * S));
+    let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(SinceStart(4 * S)));
     near(
         World::new()
             .connection(|_| {})
@@ -220,7 +234,8 @@ fn the_next_proxy_is_offered_where_it_was_asked_the_same() {
     let list = |command: &mut Command| {
         command.go.goproxy = Some("https://a.test|https://proxy.test/x|https://b.test,direct".into());
     };
-    let slow = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
+    let slow =
+        |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(SinceStart(4 * S)), Some(SinceStart(4 * S)));
     let of = |at: &'static str, module: &'static str| {
         let next = move |r: &mut Request| {
             (r.authority, r.module) = (Some(at.into()), Some(module.into()));
@@ -235,7 +250,8 @@ fn the_next_proxy_is_offered_where_it_was_asked_the_same() {
 
 #[test]
 fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refused_lookup() {
-    let slow = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
+    let slow =
+        |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(SinceStart(4 * S)), Some(SinceStart(4 * S)));
     let world = || World::new().connection(|_| {}).request(slow);
     let of =
         |world: World| names(&world.finds(StallKind::ProxySlow, Phase::Proxy, Some("proxy.test"))).join(" ");
@@ -249,7 +265,7 @@ fn the_modules_own_hosts_are_not_offered_through_a_forward_proxy_or_past_a_refus
 
 #[test]
 fn a_toolchain_that_comes_is_not_refused() {
-    let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(4 * S));
+    let toolchain = |r: &mut Request| (r.class, r.end_ns) = (Class::Toolchain, Some(SinceStart(4 * S)));
     let of = |world: World| {
         names(&world.finds(StallKind::ToolchainDownload, Phase::Toolchain, Some("proxy.test"))).join(" ")
     };
@@ -284,8 +300,8 @@ fn one_wait_for_the_database_is_counted_once() {
         c.server_name = Some("sumdb.test".into());
     };
     let healthy = |c: &mut Connection| {
-        (c.start_ns, c.tls_start_ns) = (7 * S, Some(7 * S + 20 * MS));
-        c.server_hello_ns = Some(7 * S + 40 * MS);
+        (c.start_ns, c.tls_start_ns) = (SinceStart(7 * S), Some(SinceStart(7 * S + 20 * MS)));
+        c.server_hello_ns = Some(SinceStart(7 * S + 40 * MS));
     };
     let stalls = World::new().connection(dead).connection(healthy).stalls();
     let cost = |kind: StallKind| stalls.iter().find(|stall| stall.kind == kind).map(|stall| stall.cost_ns);
@@ -314,7 +330,7 @@ fn a_mirror_of_the_database_can_be_left_out() {
     let answered = |status| {
         let lookup = move |r: &mut Request| {
             (r.class, r.authority, r.status) = (Class::SumdbLookup, Some("mirror.test".into()), status);
-            (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S));
+            (r.first_byte_ns, r.end_ns) = (Some(SinceStart(4 * S)), Some(SinceStart(4 * S)));
         };
         let gosumdb = Some("sumdb.test+key https://mirror.test/x".to_owned());
         let world = World::new().command(|command| command.go.gosumdb = gosumdb).connection(|_| {});

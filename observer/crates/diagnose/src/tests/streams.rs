@@ -2,6 +2,7 @@
 
 use super::*;
 use model::id::{CommandId, ConnectionId};
+use model::time::{Ns, SinceStart};
 
 #[test]
 fn silence_with_a_living_peer_and_a_dead_path_are_distinguished() {
@@ -16,7 +17,9 @@ fn silence_with_a_living_peer_and_a_dead_path_are_distinguished() {
     let dead = || silent().retransmitted(&[2 * S + 200 * MS, 2 * S + 600 * MS, 3 * S + 400 * MS, 5 * S]);
     near(dead().finds(StallKind::PathDead, Phase::Proxy, Some("proxy.test")).cost_ns, 8 * S);
     dead().finds_no(StallKind::H2Silent);
-    let late = |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(4 * S), Some(4 * S + MS));
+    let late = |r: &mut Request| {
+        (r.first_byte_ns, r.end_ns) = (Some(SinceStart(4 * S)), Some(SinceStart(4 * S + MS)));
+    };
     World::new().connection(|_| {}).request(late).finds_no(StallKind::H2Silent);
 }
 
@@ -37,14 +40,19 @@ fn a_body_that_stops_is_silence_from_its_head_on() {
 fn a_body_that_goes_on_is_not_silent_however_long_it_takes() {
     let goes_on = |r: &mut Request| (r.end_ns, r.bytes, r.outcome) = (None, None, RequestOutcome::Open);
     let received = |at_ns| World::new().connection(move |c| c.received_ns = Some(at_ns)).request(goes_on);
-    received(9 * S).finds_no(StallKind::H2Silent);
-    near(received(5 * S).finds(StallKind::H2Silent, Phase::Proxy, Some("proxy.test")).cost_ns, 5 * S);
+    received(SinceStart(9 * S)).finds_no(StallKind::H2Silent);
+    near(
+        received(SinceStart(5 * S)).finds(StallKind::H2Silent, Phase::Proxy, Some("proxy.test")).cost_ns,
+        5 * S,
+    );
 }
 
 #[test]
 fn a_loss_matters_when_several_streams_wait_behind_it() {
-    let long =
-        |r: &mut Request| (r.first_byte_ns, r.end_ns) = (Some(2 * S + 500 * MS), Some(2 * S + 600 * MS));
+    let long = |r: &mut Request| {
+        (r.first_byte_ns, r.end_ns) =
+            (Some(SinceStart(2 * S + 500 * MS)), Some(SinceStart(2 * S + 600 * MS)));
+    };
     let two = World::new().connection(|_| {}).request(long).request(long).retransmitted(&[2 * S + 300 * MS]);
     near(two.finds(StallKind::H2LossBlocksAll, Phase::Proxy, Some("proxy.test")).cost_ns, 200 * MS);
     World::new()
@@ -82,21 +90,22 @@ fn a_closed_window_costs_while_it_is_closed() {
             since_ns: None,
         })
     };
-    let slow = |r: &mut Request| r.end_ns = Some(5 * S);
+    let slow = |r: &mut Request| r.end_ns = Some(SinceStart(5 * S));
     let world = World::new()
         .connection(|_| {})
         .request(slow)
-        .report(3 * S, window(true))
-        .report(4 * S, window(false));
+        .report(SinceStart(3 * S), window(true))
+        .report(SinceStart(4 * S), window(false));
     near(world.finds(StallKind::ZeroWindow, Phase::Proxy, Some("proxy.test")).cost_ns, S);
     let late = |r: &mut Request| {
-        (r.start_ns, r.first_byte_ns, r.end_ns) = (3 * S, Some(4 * S), Some(4 * S + 10 * MS));
+        (r.start_ns, r.first_byte_ns, r.end_ns) =
+            (SinceStart(3 * S), Some(SinceStart(4 * S)), Some(SinceStart(4 * S + 10 * MS)));
     };
     let world = World::new()
         .connection(|_| {})
         .request(late)
-        .report(3 * S, window(true))
-        .report(4 * S, window(false));
+        .report(SinceStart(3 * S), window(true))
+        .report(SinceStart(4 * S), window(false));
     world.finds_no(StallKind::ProxySlow);
     World::new().connection(|_| {}).request(late).finds(
         StallKind::ProxySlow,
@@ -124,8 +133,9 @@ fn goaway_and_resets_are_reported_with_their_codes() {
     );
     assert!(stall.summary.contains("REFUSED_STREAM"));
     assert_eq!(names(&stall), ["proxy=direct"]);
-    let again =
-        |r: &mut Request| (r.path, r.start_ns) = (Some("/example.com/m1/@v/v1.0.0.zip".into()), 3 * S);
+    let again = |r: &mut Request| {
+        (r.path, r.start_ns) = (Some("/example.com/m1/@v/v1.0.0.zip".into()), SinceStart(3 * S));
+    };
     let stall = World::new().connection(|_| {}).request(reset).request(again).finds(
         StallKind::H2StreamReset,
         Phase::Proxy,

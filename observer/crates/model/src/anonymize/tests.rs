@@ -8,6 +8,7 @@ use crate::json;
 use crate::record::Class;
 use crate::report::Severity;
 use crate::stall::StallKind;
+use crate::time::SinceStart;
 
 /// Every private name of the events below.
 const SECRETS: [&str; 13] = [
@@ -84,7 +85,7 @@ fn events() -> Vec<Event> {
         command: CommandId(1),
         phase: Phase::Proxy,
         host: text("proxy.test"),
-        since_ns: 0,
+        since_ns: SinceStart(0),
         earlier: None,
         summary: "proxy.test: zip git.corp/Acme/billing@v1.2.3".into(),
         because: text("proxy.test took long"),
@@ -94,8 +95,8 @@ fn events() -> Vec<Event> {
         phase: Phase::Proxy,
         host: text("proxy.test"),
         severity: Severity::Warning,
-        start_ns: 0,
-        end_ns: 1,
+        start_ns: SinceStart(0),
+        end_ns: SinceStart(1),
         cost_ns: 1,
         summary: "proxy.test took long before 1 answer".into(),
         evidence: vec![
@@ -140,7 +141,11 @@ fn events() -> Vec<Event> {
             remedies,
             redacted: false,
         }),
-        Body::Command(CommandUpdate { command, idle: vec![(1, 2)], gaps: Vec::new() }),
+        Body::Command(CommandUpdate {
+            command,
+            idle: vec![(SinceStart(1), SinceStart(2))],
+            gaps: Vec::new(),
+        }),
         Body::Process(Process {
             comm: "tool-x".into(),
             args: words("/opt/acme/tool-x --token s3cret alice@corp"),
@@ -174,7 +179,7 @@ fn events() -> Vec<Event> {
         Body::Waiting(waiting),
         Body::Stall(stall),
     ];
-    bodies.into_iter().map(|body| Event { at_ns: 3, body }).collect()
+    bodies.into_iter().map(|body| Event { at_ns: SinceStart(3), body }).collect()
 }
 
 #[test]
@@ -226,7 +231,8 @@ fn protocols_and_settings_that_nobody_knows_are_private() {
         Body::Connection(connection),
         Body::Command(CommandUpdate { command, idle: Vec::new(), gaps: Vec::new() }),
     ];
-    let lines = bodies.map(|body| json::line(&anonymizer.event(&Event { at_ns: 0, body })).unwrap());
+    let lines =
+        bodies.map(|body| json::line(&anonymizer.event(&Event { at_ns: SinceStart(0), body })).unwrap());
     assert!(
         lines[0].contains(r#""alpn":"…""#) && lines[0].contains(r#"["h2","…","http/1.1"]"#),
         "{}",
@@ -242,7 +248,7 @@ fn a_commit_becomes_another_of_the_same_shape() {
         let path = Some(format!("/git.corp/acme/@v/{version}.info"));
         let (module, class) = (text("git.corp/acme"), Class::Info);
         let request = Request { path, module, class, version: text(version), ..Request::default() };
-        match anonymizer.event(&Event { at_ns: 0, body: Body::Request(request) }).body {
+        match anonymizer.event(&Event { at_ns: SinceStart(0), body: Body::Request(request) }).body {
             Body::Request(request) => (request.path.unwrap(), request.version.unwrap()),
             _ => <(String, String)>::default(),
         }
@@ -264,7 +270,7 @@ fn the_same_name_gets_the_same_pseudonym_and_another_another() {
     let mut anonymizer = Anonymizer::new();
     let mut host = |name: &str| {
         let dns = Dns { name: name.into(), ..Dns::default() };
-        match anonymizer.event(&Event { at_ns: 0, body: Body::Dns(dns) }).body {
+        match anonymizer.event(&Event { at_ns: SinceStart(0), body: Body::Dns(dns) }).body {
             Body::Dns(dns) => dns.name,
             _ => String::new(),
         }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::id::{CommandId, ConnectionId, TreeId};
-use model::record::{Connection, ConnectionOutcome, Ns};
+use model::record::{Connection, ConnectionOutcome};
+use model::time::{Ns, SinceStart};
 use observer_common::{
     Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats,
     UNKNOWN32, UNKNOWN64,
@@ -42,8 +43,8 @@ struct Live {
     /// The peer's window and ours were 0
     zero: (bool, bool),
     /// When a segment was last reported, and when that payload comes in
-    info_ns: Ns,
-    emitted_ns: Ns,
+    info_ns: SinceStart,
+    emitted_ns: SinceStart,
     /// It was there before it could be seen, in that tree
     preexisting: Option<TreeId>,
     /// Records were lost meanwhile
@@ -63,8 +64,8 @@ impl Live {
             received,
             probed: false,
             zero: (false, false),
-            info_ns: 0,
-            emitted_ns: 0,
+            info_ns: SinceStart::ZERO,
+            emitted_ns: SinceStart::ZERO,
             preexisting,
             gap: false,
             unreported: false,
@@ -175,7 +176,7 @@ impl Connections {
         take(record, &event.stats);
         // The count is that before this segment: what raised it came by the time of the last one.
         if record.bytes_received > received {
-            record.received_ns = Some(live.info_ns).filter(|at_ns| *at_ns > 0);
+            record.received_ns = Some(live.info_ns).filter(|at_ns| *at_ns > SinceStart::ZERO);
         }
         live.info_ns = out.at_ns;
         let progress = record.received_ns.is_some_and(|at_ns| at_ns >= live.emitted_ns + PROGRESS_NS);
@@ -186,7 +187,7 @@ impl Connections {
         for (ours, was, is) in [(false, live.zero.0, zero.0), (true, live.zero.1, zero.1)] {
             if was != is {
                 record.zero_windows += u32::from(is);
-                let since_ns = gap.filter(|_| ours && is).map(|gap| out.at_ns.saturating_sub(gap));
+                let since_ns = gap.filter(|_| ours && is).map(|gap| out.at_ns.earlier_by(gap));
                 out.push(Body::Window(WindowMark { command, connection, ours, zero: is, since_ns }));
             }
         }
@@ -364,18 +365,18 @@ mod tests {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
         let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
-        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: SinceStart(1) });
         // The last but one brings the last bytes; a keepalive's answer comes much later.
         for (at_ns, bytes_received) in [(2 * S, 10), (3 * S, 20), (30 * S, 30)] {
             let mut info = TcpInfo { conn: 7, ..TcpInfo::new_zeroed() };
             info.stats.bytes_received = bytes_received;
-            connections.info(&info, &mut Out { events: &mut events, at_ns });
+            connections.info(&info, &mut Out { events: &mut events, at_ns: SinceStart(at_ns) });
         }
         let reported = events.iter().filter_map(|event| match &event.body {
             Body::Connection(connection) => connection.received_ns,
             _ => None,
         });
-        assert_eq!(reported.collect::<Vec<_>>(), [2 * S, 3 * S]);
+        assert_eq!(reported.collect::<Vec<_>>(), [2 * S, 3 * S].map(SinceStart));
     }
 
     #[test]
@@ -383,18 +384,21 @@ mod tests {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
         let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
-        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: 1 });
+        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: SinceStart(1) });
         // The peer's probe, a quarter of a second later; then the window is open again.
         for (at_ns, gap_ns, rcv_wnd) in [(5, UNKNOWN64, 9), (300, 250, 0), (900, 600, 9)] {
             let mut info = TcpInfo { conn: 7, gap_ns, ..TcpInfo::new_zeroed() };
             (info.stats.snd_wnd, info.stats.rcv_wnd) = (9, rcv_wnd);
-            connections.info(&info, &mut Out { events: &mut events, at_ns });
+            connections.info(&info, &mut Out { events: &mut events, at_ns: SinceStart(at_ns) });
         }
         let reported = events.iter().filter_map(|event| match &event.body {
             Body::Window(mark) => Some((event.at_ns, mark.zero, mark.since_ns)),
             _ => None,
         });
-        assert_eq!(reported.collect::<Vec<_>>(), [(300, true, Some(50)), (900, false, None)]);
+        assert_eq!(
+            reported.collect::<Vec<_>>(),
+            [(SinceStart(300), true, Some(SinceStart(50))), (SinceStart(900), false, None)]
+        );
     }
 
     #[test]
@@ -411,12 +415,12 @@ mod tests {
         let open = SockState { local_port: 50_000, local: [10; 16], ..open };
         let over = SockState { family: 0, stats: TcpStats::UNKNOWN, ..over };
         for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
-            connections.state(owner, &state, &mut Out { events: &mut events, at_ns });
+            connections.state(owner, &state, &mut Out { events: &mut events, at_ns: SinceStart(at_ns) });
         }
         let Some(Body::Connection(last)) = events.pop().map(|event| event.body) else {
             panic!("nothing reported")
         };
-        assert_eq!((last.local.as_str(), last.end_ns), ("10.10.10.10:50000", Some(3)));
+        assert_eq!((last.local.as_str(), last.end_ns), ("10.10.10.10:50000", Some(SinceStart(3))));
         assert_eq!((last.bytes_sent, last.rtt_ns), (Some(0), None));
         assert!(connections.live.is_empty());
     }

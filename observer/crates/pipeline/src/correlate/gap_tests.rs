@@ -4,6 +4,7 @@ use model::State;
 use model::id::{CommandId, Pid, RequestId};
 use model::record::{Phase, RequestOutcome};
 use model::report::Report;
+use model::time::SinceStart;
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval, TreeTimes};
 use zerocopy::FromZeros as _;
 
@@ -20,7 +21,7 @@ struct Reported {
 impl Reported {
     /// A command of process 10 that began at 1 s.
     fn new() -> Self {
-        let mut reported = Self { correlator: Correlator::new(0, 5 * S), events: Vec::new() };
+        let mut reported = Self { correlator: Correlator::new(Monotonic(0), 5 * S), events: Vec::new() };
         reported.record(S, EXEC_ROOT, Wire::Exec(Exec::new_zeroed(), b"sh\0"));
         reported
     }
@@ -43,7 +44,7 @@ impl Reported {
     }
 
     fn report(mut self) -> Report {
-        self.correlator.flush(u64::MAX >> 1, &mut self.events);
+        self.correlator.flush(SinceStart(u64::MAX >> 1), &mut self.events);
         let mut state = State::new();
         self.events.iter().for_each(|event| state.apply(event));
         diagnose::report::report(&state)
@@ -59,7 +60,7 @@ fn a_sleep_whose_record_was_lost_is_unknown_and_no_work() {
     let mut reported = Reported::new();
     reported.interval(S + S / 10, 2 * S, S - S / 10);
     // Asleep from 2 to 9.9 s; the record of it, and the exit at 10 s, were lost.
-    reported.correlator.gap(9 * S, 11 * S);
+    reported.correlator.gap(Monotonic(9 * S), Monotonic(11 * S));
     reported.correlator.ended(Pid(10), (Some(0), None), &mut reported.events);
     let report = reported.report();
     let command = &report.commands[0];
@@ -68,7 +69,7 @@ fn a_sleep_whose_record_was_lost_is_unknown_and_no_work() {
     assert_eq!(blocked(&report, Phase::Local), S / 10);
     assert_eq!((command.unknown_ns, blocked(&report, Phase::Unexplained)), (9 * S, 10 * S - S / 10));
     assert_eq!(command.local.map(|local| local.cpu_ns), Some(S / 10));
-    assert_eq!((command.gaps[0].start_ns, command.gaps[0].end_ns), (2 * S, 11 * S));
+    assert_eq!((command.gaps[0].start_ns, command.gaps[0].end_ns), (SinceStart(2 * S), SinceStart(11 * S)));
     assert_eq!(report.processes[0].exit_code, Some(0));
 }
 
@@ -76,7 +77,7 @@ fn a_sleep_whose_record_was_lost_is_unknown_and_no_work() {
 fn the_kernels_accounts_say_how_much_of_a_gap_was_sleep() {
     let mut reported = Reported::new();
     reported.interval(S + S / 10, 2 * S, S - S / 10);
-    reported.correlator.gap(3 * S, 6 * S);
+    reported.correlator.gap(Monotonic(3 * S), Monotonic(6 * S));
     // It slept three seconds that nobody reported of, somewhere between 2 and 7 s.
     reported.interval(7 * S, 8 * S, 5 * S - S / 10);
     reported.exit(9 * S, 5 * S - S / 10);
@@ -89,7 +90,7 @@ fn the_kernels_accounts_say_how_much_of_a_gap_was_sleep() {
 #[test]
 fn a_sleep_that_lasted_throughout_is_known() {
     let mut reported = Reported::new();
-    reported.correlator.gap(3 * S, 6 * S);
+    reported.correlator.gap(Monotonic(3 * S), Monotonic(6 * S));
     reported.interval(2 * S, 8 * S, 6 * S);
     reported.exit(9 * S, 6 * S);
     let report = reported.report();
@@ -101,7 +102,7 @@ fn a_sleep_that_lasted_throughout_is_known() {
 fn a_process_whose_end_may_have_been_lost_is_not_said_to_run() {
     let mut reported = Reported::new();
     reported.record(2 * S, 0, Wire::Fork(Fork { child: 11, pad: 0 }));
-    reported.correlator.gap(3 * S, 6 * S);
+    reported.correlator.gap(Monotonic(3 * S), Monotonic(6 * S));
     reported.exit(9 * S, 0);
     let report = reported.report();
     let child = report.processes.iter().find(|process| process.pid == Pid(11)).unwrap();
@@ -118,11 +119,11 @@ fn a_request_open_before_a_gap_is_unknown_and_no_finding() {
         command: CommandId(1),
         id: RequestId(1),
         pid: Pid(10),
-        start_ns: 2 * S,
+        start_ns: SinceStart(2 * S),
         ..model::record::Request::default()
     };
-    reported.events.push(Event { at_ns: 2 * S, body: Body::Request(request) });
-    reported.correlator.gap(3 * S, 6 * S);
+    reported.events.push(Event { at_ns: SinceStart(2 * S), body: Body::Request(request) });
+    reported.correlator.gap(Monotonic(3 * S), Monotonic(6 * S));
     reported.interval(6 * S + S / 2, 60 * S, 54 * S);
     reported.exit(61 * S, 54 * S);
     reported.events.iter().for_each(|event| state.apply(event));

@@ -24,7 +24,8 @@ pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::id::{CommandId, Pid, Tid, TreeId};
-use model::record::{Loss, Ns};
+use model::record::Loss;
+use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{EXIT_ROOT, Header, LOCAL_RESOLVERS, PREEXISTING_TREES};
 use preexisting::{LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets};
 pub use processes::Facts;
@@ -45,7 +46,7 @@ struct Owner<'a> {
 /// Where events go, with the time they get.
 struct Out<'a> {
     events: &'a mut Vec<Event>,
-    at_ns: Ns,
+    at_ns: SinceStart,
 }
 
 impl Out<'_> {
@@ -57,12 +58,12 @@ impl Out<'_> {
 /// `CLOCK_MONOTONIC` to nanoseconds from the start of the observation.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
-    start_ns: u64,
+    start_ns: Monotonic,
 }
 
 impl Clock {
-    const fn ns(self, at: u64) -> Ns {
-        at.saturating_sub(self.start_ns)
+    const fn since_start(self, at: Monotonic) -> SinceStart {
+        at.since(self.start_ns)
     }
 }
 
@@ -75,9 +76,9 @@ pub struct Correlator {
     /// Trees that ran already and whose sockets have been reported
     sockets_reported: HashSet<TreeId>,
     /// Time of the latest record: what is added from outside is reported as of then
-    latest_ns: Ns,
+    latest_ns: SinceStart,
     /// When records were lost, until the records behind are reached
-    gaps: VecDeque<(Ns, Ns)>,
+    gaps: VecDeque<(SinceStart, SinceStart)>,
 }
 
 /// What processes do, apart from them: their names are read meanwhile.
@@ -126,7 +127,7 @@ const fn of_thread(body: &Wire<'_>) -> bool {
 impl Correlator {
     /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `dns_timeout_ns`: how long a
     /// resolver waits for an answer (resolv.conf's `timeout`).
-    pub fn new(start_ns: u64, dns_timeout_ns: Ns) -> Self {
+    pub fn new(start_ns: Monotonic, dns_timeout_ns: Ns) -> Self {
         let clock = Clock { start_ns };
         Self {
             clock,
@@ -140,7 +141,7 @@ impl Correlator {
             },
             local_resolvers: LocalResolvers::default(),
             sockets_reported: HashSet::new(),
-            latest_ns: 0,
+            latest_ns: SinceStart::ZERO,
             gaps: VecDeque::new(),
         }
     }
@@ -148,7 +149,7 @@ impl Correlator {
     /// Takes the next record, in order of time, and appends what it reports.
     pub fn record(&mut self, record: &Record<'_>, events: &mut Vec<Event>) {
         let header = &record.header;
-        let at_ns = self.clock.ns(header.at_ns);
+        let at_ns = self.clock.since_start(Monotonic(header.at_ns));
         self.close_gaps(at_ns, events);
         let mut out = Out { events, at_ns };
         self.latest_ns = self.latest_ns.max(at_ns);
@@ -215,7 +216,7 @@ impl Correlator {
     pub fn preexisting_lock(
         &mut self,
         root: TreeId,
-        at_ns: u64,
+        at_ns: Monotonic,
         lock: &PreexistingLock,
         events: &mut Vec<Event>,
     ) {
@@ -250,8 +251,8 @@ impl Correlator {
     }
 
     /// What the agent reports, as of when it saw it.
-    fn outside<'a>(&mut self, at_ns: u64, events: &'a mut Vec<Event>) -> Out<'a> {
-        self.latest_ns = self.latest_ns.max(self.clock.ns(at_ns));
+    fn outside<'a>(&mut self, at_ns: Monotonic, events: &'a mut Vec<Event>) -> Out<'a> {
+        self.latest_ns = self.latest_ns.max(self.clock.since_start(at_ns));
         Out { events, at_ns: self.latest_ns }
     }
 
@@ -269,7 +270,7 @@ impl Correlator {
 
     /// Shows what has been gathered since the last time, and what time alone brings: idle intervals
     /// of running commands, queries that were given up. `now`: every record until then was taken.
-    pub fn flush(&mut self, now: Ns, events: &mut Vec<Event>) {
+    pub fn flush(&mut self, now: SinceStart, events: &mut Vec<Event>) {
         self.close_gaps(now, events);
         let mut out = Out { events, at_ns: self.latest_ns.max(now) };
         self.spans.queries.expire(now, &mut out);
@@ -278,20 +279,20 @@ impl Correlator {
     }
 
     /// The observation ends: shows what was gathered without being worth an event.
-    pub fn settle(&mut self, now: Ns, events: &mut Vec<Event>) {
+    pub fn settle(&mut self, now: SinceStart, events: &mut Vec<Event>) {
         self.flush(now, events);
         self.spans.connections.settle(None, &mut Out { events, at_ns: self.latest_ns });
     }
 
     /// Records between `from` and `to` (`CLOCK_MONOTONIC`) were lost without a trace. What depends on
     /// every byte before is not known from here on.
-    pub fn gap(&mut self, from: u64, to: u64) {
+    pub fn gap(&mut self, from: Monotonic, to: Monotonic) {
         self.spans.requests.gap();
-        self.gaps.push_back((self.clock.ns(from), self.clock.ns(to)));
+        self.gaps.push_back((self.clock.since_start(from), self.clock.since_start(to)));
     }
 
     /// Draws the conclusions from gaps that are over by `now`.
-    fn close_gaps(&mut self, now: Ns, events: &mut Vec<Event>) {
+    fn close_gaps(&mut self, now: SinceStart, events: &mut Vec<Event>) {
         while let Some(gap) = self.gaps.pop_front_if(|gap| gap.1 < now) {
             let mut out = Out { events, at_ns: self.latest_ns };
             self.spans.queries.gap(gap.1);
@@ -310,7 +311,7 @@ impl Correlator {
 
     /// What the agent waited for has ended with that exit code or signal; says so unless it is known.
     pub fn ended(&mut self, pid: Pid, status: (Option<i32>, Option<i32>), events: &mut Vec<Event>) {
-        self.close_gaps(Ns::MAX, events);
+        self.close_gaps(SinceStart::MAX, events);
         let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.ended(pid, status, &mut out);
     }

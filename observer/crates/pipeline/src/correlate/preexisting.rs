@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use model::id::{Pid, Tid, TreeId};
-use model::record::Ns;
+use model::time::{Monotonic, Ns};
 use serde::{Deserialize, Serialize};
 
 /// A process that ran already.
@@ -15,7 +15,7 @@ pub struct PreexistingProcess {
     /// It is the topmost one of its tree: a command
     pub topmost: bool,
     /// When it was found, `CLOCK_MONOTONIC`, nanoseconds
-    pub at_ns: u64,
+    pub at_ns: Monotonic,
     /// Pid
     pub pid: Pid,
     /// Parent
@@ -94,7 +94,7 @@ pub struct PreexistingSockets {
     /// The tree
     pub root: TreeId,
     /// When the kernel was asked, `CLOCK_MONOTONIC`, nanoseconds
-    pub at_ns: u64,
+    pub at_ns: Monotonic,
     /// Every one of them that is still there
     pub sockets: Vec<PreexistingSocket>,
     /// Of so many nothing is reported: there are too many

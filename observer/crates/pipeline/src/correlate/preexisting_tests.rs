@@ -3,6 +3,7 @@
 use model::event::{DnsWait, LockWait};
 use model::id::{CommandId, DnsWaitId, LockId, Pid, Tid, TreeId};
 use model::record::{Connection, TcpState};
+use model::time::{Monotonic, SinceStart};
 use observer_common::{EXIT_ROOT, Exit, Handshake, PAYLOAD_RECEIVED, Payload, SockState};
 use zerocopy::FromZeros as _;
 
@@ -24,11 +25,12 @@ struct Reported {
 
 impl Reported {
     fn new() -> Self {
-        let mut reported = Self { correlator: Correlator::new(1000, 5_000_000_000), events: Vec::new() };
+        let mut reported =
+            Self { correlator: Correlator::new(Monotonic(1000), 5_000_000_000), events: Vec::new() };
         let process = PreexistingProcess {
             root: ROOT,
             topmost: true,
-            at_ns: 2000,
+            at_ns: Monotonic(2000),
             pid: PID,
             comm: "go".into(),
             args: (b"go\0mod\0download\0".to_vec(), 16),
@@ -40,7 +42,7 @@ impl Reported {
     }
 
     fn sockets(&mut self, at_ns: u64, sockets: Vec<PreexistingSocket>) {
-        let reported = PreexistingSockets { root: ROOT, at_ns, sockets, unreported: 0 };
+        let reported = PreexistingSockets { root: ROOT, at_ns: Monotonic(at_ns), sockets, unreported: 0 };
         self.correlator.preexisting_sockets(&reported, &mut self.events);
     }
 
@@ -94,7 +96,7 @@ fn udp(cookie: u64) -> PreexistingSocket {
 fn a_command_that_ran_already_has_an_age_and_no_cpu_time() {
     let mut reported = Reported::new();
     let Body::Command(begun) = &reported.events[0].body else { panic!("a command first") };
-    assert_eq!((begun.command.start_ns, begun.command.age_ns), (1000, Some(9)));
+    assert_eq!((begun.command.start_ns, begun.command.age_ns), (SinceStart(1000), Some(9)));
     assert_eq!(begun.command.argv, ["go", "mod", "download"]);
     reported.record(3000, EXIT_ROOT, Wire::Exit(Exit { cpu_ns: 5, ..Exit::new_zeroed() }));
     let ended = reported.events.iter().rev().find_map(|event| match &event.body {
@@ -116,7 +118,10 @@ fn times_of_what_never_was_are_unknown() {
     let syn = Tcp { retransmits: 2, unacked_bytes: 1, ..ages };
     reported.sockets(3000, vec![tcp(SYN_SENT, syn)]);
     let connection = reported.connection();
-    assert_eq!((connection.joined_late, connection.syn_retransmits, connection.start_ns), (true, 2, 2000));
+    assert_eq!(
+        (connection.joined_late, connection.syn_retransmits, connection.start_ns),
+        (true, 2, SinceStart(2000))
+    );
     let found = connection.preexisting.clone().unwrap();
     assert_eq!((found.state, found.unacked_bytes), (TcpState::SynSent, 0));
     assert_eq!((found.since_sent_ns, found.since_received_ns, found.since_acked_ns), (None, None, None));
@@ -135,9 +140,9 @@ fn a_handshake_that_was_found_has_no_duration_and_what_follows_is_seen() {
     reported.state(5000, SYN_SENT, ESTABLISHED);
     assert_eq!(reported.connection().connect_ns, None);
     reported.record(6000, 0, Wire::Handshake(Handshake { conn: 5, ..Handshake::new_zeroed() }));
-    assert_eq!(reported.connection().tls_start_ns, Some(5000));
+    assert_eq!(reported.connection().tls_start_ns, Some(SinceStart(5000)));
     reported.state(7000, ESTABLISHED, 7);
-    assert_eq!(reported.connection().end_ns, Some(6000));
+    assert_eq!(reported.connection().end_ns, Some(SinceStart(6000)));
     let before = reported.events.len();
     // A look that was taken before its end does not bring it back.
     reported.sockets(7500, vec![tcp(ESTABLISHED, Tcp::default())]);
@@ -155,14 +160,19 @@ fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
     let len = ANSWER.len() as u32;
     let payload = Payload { generation: 9, len, family: 2, remote_port: 53, remote, ..Payload::new_zeroed() };
     reported.record(4000, PAYLOAD_RECEIVED, Wire::Dns(payload, ANSWER));
-    assert_eq!(reported.dns_waits().last().map(|wait| wait.end_ns), Some(Some(3000)));
+    assert_eq!(reported.dns_waits().last().map(|wait| wait.end_ns), Some(Some(SinceStart(3000))));
     reported.sockets(5000, vec![udp(2)]);
     assert_eq!(reported.correlator.preexisting_trees(), [ROOT], "the other one goes on");
     reported.sockets(6000, Vec::new());
     let ends: Vec<_> = reported.dns_waits().iter().map(|wait| (wait.id, wait.end_ns)).collect();
     assert_eq!(
         ends,
-        [(DnsWaitId(1), None), (DnsWaitId(2), None), (DnsWaitId(1), Some(3000)), (DnsWaitId(2), Some(5000))]
+        [
+            (DnsWaitId(1), None),
+            (DnsWaitId(2), None),
+            (DnsWaitId(1), Some(SinceStart(3000))),
+            (DnsWaitId(2), Some(SinceStart(5000)))
+        ]
     );
     assert_eq!(reported.correlator.preexisting_trees(), [] as [TreeId; 0]);
 }
@@ -171,15 +181,20 @@ fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
 fn a_lock_that_was_waited_for_is_taken() {
     let mut reported = Reported::new();
     let lock = PreexistingLock { pid: PID, tid: Tid(PID.0), dev: 1, ino: 2 };
-    reported.correlator.preexisting_lock(ROOT, 3000, &lock, &mut reported.events);
+    reported.correlator.preexisting_lock(ROOT, Monotonic(3000), &lock, &mut reported.events);
     let taken = observer_common::Lock { ino: 2, dev: 1, pad: 0 };
     reported.record(4000, observer_common::LOCK_TAKEN, Wire::Lock(taken));
     let Some(Body::Lock(wait)) = reported.events.last().map(|event| &event.body) else {
         panic!("a lock last")
     };
-    let expected =
-        LockWait { command: CommandId(1), id: LockId(1), pid: PID, start_ns: 2000, ..LockWait::default() };
-    assert_eq!(*wait, LockWait { end_ns: Some(3000), joined_late: true, ..expected });
+    let expected = LockWait {
+        command: CommandId(1),
+        id: LockId(1),
+        pid: PID,
+        start_ns: SinceStart(2000),
+        ..LockWait::default()
+    };
+    assert_eq!(*wait, LockWait { end_ns: Some(SinceStart(3000)), joined_late: true, ..expected });
 }
 
 #[test]

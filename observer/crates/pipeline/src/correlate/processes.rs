@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
 use model::id::{CommandId, Pid, TreeId};
-use model::record::{Command, Gap, Go, Local, Ns, Process};
+use model::record::{Command, Gap, Go, Local, Process};
+use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
 use super::numbers::ByNumber;
@@ -30,10 +31,10 @@ pub struct Facts {
 struct Running {
     record: Command,
     root: TreeId,
-    idle: Vec<(Ns, Ns)>,
+    idle: Vec<(SinceStart, SinceStart)>,
     ended: bool,
     /// When a thread of it was last seen to run
-    alive_ns: Ns,
+    alive_ns: SinceStart,
     /// How long it slept in all, as of the latest record that says so
     slept_ns: Ns,
     /// A gap of which it is not known yet how much it slept in it
@@ -167,7 +168,7 @@ impl Processes {
     }
 
     /// A thread of that tree ran at `at`.
-    pub(super) fn alive(&mut self, root: TreeId, at: Ns) {
+    pub(super) fn alive(&mut self, root: TreeId, at: SinceStart) {
         if let Some(running) = self.roots.get(&root).and_then(|id| self.commands.get_mut(id)) {
             running.alive_ns = running.alive_ns.max(at);
         }
@@ -175,7 +176,7 @@ impl Processes {
 
     /// Records between `from` and `to` were lost: what a command did since it was last seen to run is
     /// not known.
-    pub(super) fn gap(&mut self, (from, to): (Ns, Ns), out: &mut Out<'_>) {
+    pub(super) fn gap(&mut self, (from, to): (SinceStart, SinceStart), out: &mut Out<'_>) {
         for running in self.commands.values_mut().filter(|running| !running.ended) {
             let start_ns = running.gap.map_or(running.alive_ns.min(from), |gap| gap.start_ns);
             running.gap = Some(Gap { start_ns, end_ns: to, idle_ns: None });
@@ -296,7 +297,10 @@ impl Processes {
         if running.ended {
             return; // a child that outlives its command
         }
-        let (start, end) = (self.clock.ns(interval.start_ns), self.clock.ns(interval.end_ns));
+        let (start, end) = (
+            self.clock.since_start(Monotonic(interval.start_ns)),
+            self.clock.since_start(Monotonic(interval.end_ns)),
+        );
         let start = start.max(running.record.start_ns);
         if end > start {
             running.idle.push((start, end));
@@ -392,7 +396,7 @@ impl Running {
         }
     }
 
-    fn emit_part(&self, idle: Vec<(Ns, Ns)>, gaps: Vec<Gap>, out: &mut Out<'_>) {
+    fn emit_part(&self, idle: Vec<(SinceStart, SinceStart)>, gaps: Vec<Gap>, out: &mut Out<'_>) {
         let (command, local) = (self.record.id, self.record.local);
         out.push(Body::Idle(Idle { command, idle, gaps, local }));
     }

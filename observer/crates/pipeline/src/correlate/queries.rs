@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use model::event::{Body, DnsWait};
 use model::id::{CommandId, DnsId, DnsWaitId, Pid, TreeId};
-use model::record::{Dns, Ns, Transport};
+use model::record::{Dns, Transport};
+use model::time::{Ns, SinceStart};
 use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
@@ -43,7 +44,7 @@ pub(super) struct Queries {
     next: DnsId,
     timeout_ns: Ns,
     /// What was asked before may have been answered unseen
-    gap_ns: Ns,
+    gap_ns: SinceStart,
 }
 
 /// Whose query it is.
@@ -77,7 +78,7 @@ impl Queries {
             next_found: DnsWaitId::FIRST,
             next: DnsId::FIRST,
             timeout_ns,
-            gap_ns: 0,
+            gap_ns: SinceStart::ZERO,
         }
     }
 
@@ -296,7 +297,7 @@ impl Queries {
     }
 
     /// No resolver waits longer for an answer than its time-out.
-    pub(super) fn expire(&mut self, now: Ns, out: &mut Out<'_>) {
+    pub(super) fn expire(&mut self, now: SinceStart, out: &mut Out<'_>) {
         let timeout_ns = self.timeout_ns;
         self.give_up(|_, dns| now.saturating_sub(dns.start_ns) >= timeout_ns, out);
     }
@@ -317,7 +318,7 @@ impl Queries {
     }
 
     /// Records until `end` were lost: a former attempt may have had its answer.
-    pub(super) fn gap(&mut self, end: Ns) {
+    pub(super) fn gap(&mut self, end: SinceStart) {
         self.gap_ns = end;
         self.asked.clear();
     }

@@ -2,6 +2,7 @@
 
 use model::event::Event;
 use model::id::{CommandId, Pid};
+use model::time::SinceStart;
 use observer_common::{Header, LOCAL_RESOLVERS, PAYLOAD_RECEIVED, Payload};
 use zerocopy::FromZeros as _;
 
@@ -53,7 +54,7 @@ impl World {
         let bytes = message(command.0 as u16, name, qtype, response);
         let payload = Self::payload(1, u32::from(qtype), bytes.len());
         let flags = if response { PAYLOAD_RECEIVED } else { 0 };
-        let mut out = Out { events: &mut self.events, at_ns };
+        let mut out = Out { events: &mut self.events, at_ns: SinceStart(at_ns) };
         assert_eq!(self.queries.payload(owner, flags, &payload, &bytes, &mut out), 0);
     }
 
@@ -76,7 +77,7 @@ impl World {
         header.flags = if response { PAYLOAD_RECEIVED } else { 0 };
         let bytes = message(7, name, qtype, response);
         let payload = Self::payload(server, socket, bytes.len());
-        let mut out = Out { events: &mut self.events, at_ns };
+        let mut out = Out { events: &mut self.events, at_ns: SinceStart(at_ns) };
         assert_eq!(
             self.queries.of_local_resolver(&self.local_resolvers, &header, &payload, &bytes, &mut out),
             0
@@ -108,7 +109,10 @@ fn a_local_resolvers_query_is_that_of_the_command_which_waits_for_it() {
         (dns.command, dns.on_behalf_of, dns.pid, dns.comm.as_str()),
         (CommandId(3), Some(DnsId(2)), Pid(90), "dnsmasq")
     );
-    assert_eq!((dns.server.as_str(), dns.start_ns, dns.end_ns), ("192.0.2.9:53", 20, Some(40)));
+    assert_eq!(
+        (dns.server.as_str(), dns.start_ns, dns.end_ns),
+        ("192.0.2.9:53", SinceStart(20), Some(SinceStart(40)))
+    );
 }
 
 #[test]
@@ -158,8 +162,10 @@ fn a_local_resolver_that_asks_two_servers_waits_for_both() {
     world.local_resolver(21, (9, 2), "proxy.test", A, false);
     world.local_resolver(50, (9, 2), "proxy.test", A, true);
     let of: Vec<_> = world.passed_on().iter().map(|dns| (dns.end_ns, dns.timed_out)).collect();
-    assert_eq!(of, [(None, false), (Some(50), false)]);
-    world.queries.expire(20 + TIMEOUT, &mut Out { events: &mut world.events, at_ns: 2000 });
+    assert_eq!(of, [(None, false), (Some(SinceStart(50)), false)]);
+    world
+        .queries
+        .expire(SinceStart(20 + TIMEOUT), &mut Out { events: &mut world.events, at_ns: SinceStart(2000) });
     assert!(world.passed_on()[0].timed_out);
 }
 

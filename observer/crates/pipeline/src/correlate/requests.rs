@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use model::event::{Body, RequestUpdate};
 use model::id::{CommandId, Pid, RequestId};
-use model::record::{Ns, Protocol, Request, RequestOutcome};
+use model::record::{Protocol, Request, RequestOutcome};
+use model::time::{Monotonic, SinceStart};
 use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1};
 
 use super::connections::Connections;
@@ -82,7 +83,7 @@ impl Requests {
             // The records of its beginning were lost, and those of the former one's end: whatever
             // its header table has by now is not known.
             *known = new();
-            drop(known.http2.lose(0));
+            drop(known.http2.lose(Monotonic::ZERO));
         }
         known
     }
@@ -100,8 +101,12 @@ impl Requests {
             self.joined_late += u64::from(connections.joined_late(frame.conn, out));
         }
         let received = header.flags & observer_common::FRAME_READ != 0;
-        let events =
-            self.tls(owner, frame.tls, frame.conn).http2.on_frame(header.at_ns, frame, header.flags, slice);
+        let events = self.tls(owner, frame.tls, frame.conn).http2.on_frame(
+            Monotonic(header.at_ns),
+            frame,
+            header.flags,
+            slice,
+        );
         for event in events {
             self.http2(owner, received, frame, event, connections, out);
         }
@@ -119,7 +124,7 @@ impl Requests {
         connections: &mut Connections,
         out: &mut Out<'_>,
     ) {
-        let start_ns = self.clock.ns(event.start_ns);
+        let start_ns = self.clock.since_start(event.start_ns);
         let bytes = of.stream_bytes;
         let Some(tls) = self.tls.get_mut(&(owner.pid, of.tls)) else { return };
         match event.body {
@@ -215,8 +220,12 @@ impl Requests {
         out: &mut Out<'_>,
     ) {
         let clock = self.clock;
-        let events =
-            self.tls(owner, call.tls, call.conn).http1.on_call(header.at_ns, call, header.flags, head);
+        let events = self.tls(owner, call.tls, call.conn).http1.on_call(
+            Monotonic(header.at_ns),
+            call,
+            header.flags,
+            head,
+        );
         for event in events {
             let next = self.next;
             let tls = self.tls(owner, call.tls, call.conn);
@@ -228,7 +237,7 @@ impl Requests {
                         pid: owner.pid,
                         connection: connections.carries(tls.conn, "http/1.1", true, out),
                         protocol: Protocol::Http1,
-                        start_ns: clock.ns(at_ns),
+                        start_ns: clock.since_start(at_ns),
                         ..Request::default()
                     };
                     match head {
@@ -243,14 +252,15 @@ impl Requests {
                 }
                 Http1Event::Response { at_ns, status, .. } => {
                     if let Some(request) = &mut tls.exchange {
-                        let update = request.answered(tls.command, status, clock.ns(at_ns));
+                        let update = request.answered(tls.command, status, clock.since_start(at_ns));
                         out.push(Body::RequestUpdate(update));
                     }
                 }
                 Http1Event::End { at_ns, body_bytes, complete } => {
                     if let Some(request) = tls.exchange.take() {
                         let outcome = if complete { None } else { Some(RequestOutcome::Error) };
-                        let update = request.ended(tls.command, clock.ns(at_ns), Some(body_bytes), outcome);
+                        let update =
+                            request.ended(tls.command, clock.since_start(at_ns), Some(body_bytes), outcome);
                         out.push(Body::RequestUpdate(update));
                     }
                 }
@@ -261,7 +271,7 @@ impl Requests {
     /// Records were lost without a trace.
     pub(super) fn gap(&mut self) {
         for tls in self.tls.values_mut() {
-            drop(tls.http2.lose(0)); // what it reports is reported by the fields that are missing
+            drop(tls.http2.lose(Monotonic::ZERO)); // what it reports is reported by the fields that are missing
         }
     }
 
@@ -292,7 +302,7 @@ impl Tls {
     fn end(
         &mut self,
         stream: u32,
-        at_ns: Ns,
+        at_ns: SinceStart,
         bytes: Option<u64>,
         outcome: Option<RequestOutcome>,
         out: &mut Out<'_>,
@@ -309,7 +319,7 @@ impl Open {
     }
 
     /// The head of the response was read.
-    fn answered(&mut self, command: CommandId, status: Option<u16>, at_ns: Ns) -> RequestUpdate {
+    fn answered(&mut self, command: CommandId, status: Option<u16>, at_ns: SinceStart) -> RequestUpdate {
         (self.status, self.answered, self.outcome) = (status, true, RequestOutcome::Open);
         let (id, outcome, first_byte_ns) = (self.id, self.outcome, Some(at_ns));
         RequestUpdate { command, id, status, first_byte_ns, outcome, ..RequestUpdate::default() }
@@ -318,7 +328,7 @@ impl Open {
     fn ended(
         self,
         command: CommandId,
-        at_ns: Ns,
+        at_ns: SinceStart,
         bytes: Option<u64>,
         outcome: Option<RequestOutcome>,
     ) -> RequestUpdate {

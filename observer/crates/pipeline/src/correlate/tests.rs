@@ -21,7 +21,7 @@ struct Reported {
 
 impl Reported {
     fn new() -> Self {
-        Self { correlator: Correlator::new(0, 5_000_000_000), events: Vec::new(), at_ns: 0 }
+        Self { correlator: Correlator::new(Monotonic(0), 5_000_000_000), events: Vec::new(), at_ns: 0 }
     }
 
     fn record(&mut self, root: TreeId, pid: Pid, flags: u16, body: Wire<'_>) {
@@ -106,7 +106,7 @@ fn two_hundred_commands_with_equal_addresses_do_not_mix() {
 #[test]
 fn after_a_gap_two_hundred_commands_have_unknown_paths_and_never_wrong_ones() {
     let mut reported = two_hundred();
-    reported.correlator.gap(0, 0);
+    reported.correlator.gap(Monotonic(0), Monotonic(0));
     (1..=200).for_each(|n| reported.headers(ids(n).0, ids(n).1, ids(n).2, 3, NEWEST));
     let after: Vec<_> = reported.requests().into_iter().filter(|request| request.stream == Some(3)).collect();
     assert_eq!(after.len(), 200);
@@ -119,7 +119,7 @@ fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_addr
     reported.exec(TreeId(2), Pid(10), EXEC_ROOT, b"go\0");
     reported.handshake(TreeId(2), Pid(10), 7);
     reported.headers(TreeId(2), Pid(10), 7, 1, &path("/former"));
-    reported.correlator.gap(0, 0);
+    reported.correlator.gap(Monotonic(0), Monotonic(0));
     reported.headers(TreeId(2), Pid(10), 8, 3, &path("/its-own"));
     reported.headers(TreeId(2), Pid(10), 8, 5, NEWEST);
     let paths: Vec<_> = reported.requests().iter().map(|request| request.path.as_deref()).collect();
@@ -173,7 +173,7 @@ fn a_process_whose_predecessors_end_was_lost_belongs_to_its_own_command() {
     reported.exec(TreeId(2), Pid(10), EXEC_ROOT, b"go\0");
     reported.fork(TreeId(2), Pid(10), Pid(11));
     reported.exec(TreeId(3), Pid(20), EXEC_ROOT, b"go\0");
-    reported.correlator.gap(0, 0); // 11 ended, and 20 forked another 11
+    reported.correlator.gap(Monotonic(0), Monotonic(0)); // 11 ended, and 20 forked another 11
     reported.exec(TreeId(3), Pid(11), 0, b"git\0");
     reported.exit(TreeId(3), Pid(11), 0);
     let commands: Vec<_> =

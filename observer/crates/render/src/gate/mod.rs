@@ -7,7 +7,8 @@ pub mod markdown;
 pub mod text;
 
 use model::human::{count, duration};
-use model::record::{Ns, Phase};
+use model::record::Phase;
+use model::time::Ns;
 use stats::gate::Outcome;
 use stats::gate::exact::Way;
 use stats::gate::modules::ModuleChange;

@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 
 use model::human::{duration, moment, percent};
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::report::{Command, Severity, Stall};
+use model::time::{Ns, SinceStart};
 use model::words;
 
 use crate::markup::escape;
@@ -36,18 +37,18 @@ const LEAST: f64 = 0.12;
 
 /// Part of the whole, in percent.
 struct Scale {
-    start: Ns,
+    start: SinceStart,
     wall: Ns,
 }
 
 impl Scale {
-    fn at(&self, at: Ns) -> f64 {
+    fn at(&self, at: SinceStart) -> f64 {
         let at = at.saturating_sub(self.start).min(self.wall);
         at as f64 * 100.0 / self.wall.max(1) as f64
     }
 
     /// Left edge and width of a span.
-    fn span(&self, start: Ns, end: Ns) -> (f64, f64) {
+    fn span(&self, start: SinceStart, end: SinceStart) -> (f64, f64) {
         let left = self.at(start).min(100.0 - LEAST);
         (left, (self.at(end) - left).max(LEAST))
     }
@@ -298,9 +299,9 @@ mod tests {
 
     #[test]
     fn what_lies_outside_the_whole_is_drawn_at_its_edge() {
-        let scale = Scale { start: 100, wall: 100 };
-        assert!(scale.at(50) < 0.001 && scale.at(500) > 99.999);
-        let (left, width) = scale.span(200, 300);
+        let scale = Scale { start: SinceStart(100), wall: 100 };
+        assert!(scale.at(SinceStart(50)) < 0.001 && scale.at(SinceStart(500)) > 99.999);
+        let (left, width) = scale.span(SinceStart(200), SinceStart(300));
         assert!(left < 100.0 && width > 0.0 && left + width <= 100.001);
     }
 }

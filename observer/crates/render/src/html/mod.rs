@@ -182,7 +182,7 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     tables::settings(out, command);
     tables::phases(out, command);
     if let Some(of) = state.command(command.id) {
-        drawing(out, command, &waterfall(of, state.duration_ns(), room.bars));
+        drawing(out, command, &waterfall(of, state.until(), room.bars));
     }
     stalls::stalls(out, command);
     tables::hosts(out, command, room.rows);

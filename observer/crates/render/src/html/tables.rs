@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use model::human::{bytes, count, duration, moment, percent};
-use model::record::{Ns, Process, RequestOutcome};
+use model::record::{Process, RequestOutcome};
 use model::report::{Command, Connection, Dns, Report, Request};
+use model::time::Ns;
 use model::words;
 
 use super::draw::{self, swatch};

@@ -1,8 +1,9 @@
 //! A command's requests: the slowest, and what the checksum database took.
 
 use model::human::{count, duration, duration_or_unknown, percent};
-use model::record::{Ns, Phase, RequestOutcome};
+use model::record::{Phase, RequestOutcome};
 use model::report::{Command, Report, Request};
+use model::time::Ns;
 use model::words;
 
 use crate::page::{BAD, DIM, PLAIN, Page};

@@ -6,8 +6,8 @@ use std::thread;
 
 use model::id::CommandId;
 use model::operations::Threads;
-use model::record::Ns;
 use model::state::CommandState;
+use model::time::SinceStart;
 
 use super::digest::{Digest, LanesKey};
 use super::table::Order;
@@ -24,7 +24,7 @@ pub(super) struct Job {
     /// Its number
     pub id: CommandId,
     /// The present
-    pub now: Ns,
+    pub now: SinceStart,
     /// What its threads do
     pub threads: Threads,
     /// The timeline is looked at
@@ -41,7 +41,7 @@ pub(super) struct Done {
     /// Its digest
     pub digest: Digest,
     /// Lanes, and of when they are
-    pub lanes: Option<(LanesKey, Ns, Vec<Lane>)>,
+    pub lanes: Option<(LanesKey, SinceStart, Vec<Lane>)>,
     /// Rows of a table
     pub order: Option<(Tab, Order)>,
 }

@@ -8,8 +8,9 @@ use diagnose::advice::next_step;
 use model::clean::{clean, fit, fit_middle, width};
 use model::human::{count, duration};
 use model::id::CommandId;
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::state::{CommandState, State};
+use model::time::{Ns, SinceStart};
 use model::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -38,7 +39,7 @@ struct Row<'a> {
     command: &'a CommandState,
     digest: Rc<Digest>,
     /// Since when it waits, once that is worth reporting
-    stuck: Option<Ns>,
+    stuck: Option<SinceStart>,
 }
 
 /// Where rows were drawn, and which commands they are.
@@ -57,7 +58,7 @@ pub(super) fn draw(
     state: &State,
     view: &View,
     cache: &mut Cache,
-    now: Ns,
+    now: SinceStart,
 ) -> Drawn {
     let theme = view.theme;
     let mut rows: Vec<Row<'_>> = state
@@ -119,7 +120,7 @@ fn matches(command: &CommandState, filter: &str) -> bool {
 }
 
 /// Stuck ones first, the longest of them on top; then those that run; then the ended, latest first.
-fn sort(rows: &mut [Row<'_>], view: &View, now: Ns) {
+fn sort(rows: &mut [Row<'_>], view: &View, now: SinceStart) {
     let age = |row: &Row<'_>| {
         let (start, until) = row.command.wall(now);
         until.saturating_sub(start)
@@ -127,8 +128,8 @@ fn sort(rows: &mut [Row<'_>], view: &View, now: Ns) {
     match view.commands.sort {
         None => rows.sort_by_key(|row| {
             let over = ended(row.command);
-            let when = if over { Ns::MAX - row.command.wall(now).1 } else { Ns::MAX - age(row) };
-            (row.stuck.unwrap_or(Ns::MAX), over, when)
+            let when = if over { SinceStart::MAX - row.command.wall(now).1 } else { Ns::MAX - age(row) };
+            (row.stuck.unwrap_or(SinceStart::MAX), over, when)
         }),
         Some(0) => rows.sort_by_key(|row| row.command.record.as_ref().and_then(|record| record.uid)),
         Some(1) => rows.sort_by_key(|row| row.command.record.as_ref().and_then(|record| record.cwd.clone())),
@@ -142,13 +143,13 @@ fn sort(rows: &mut [Row<'_>], view: &View, now: Ns) {
     }
 }
 
-fn head(buffer: &mut Buffer, area: Rect, state: &State, rows: &[Row<'_>], view: &View, now: Ns) {
+fn head(buffer: &mut Buffer, area: Rect, state: &State, rows: &[Row<'_>], view: &View, now: SinceStart) {
     let theme = view.theme;
     let place = line(area, 0);
     loss(buffer, place, &state.loss(), theme);
     let running = rows.iter().filter(|row| !ended(row.command)).count();
     let x = put(buffer, place, place.x, place.y, &count(rows.len() as u64, "command"), theme.bold());
-    let text = format!("  {running} running  {}", clock(now));
+    let text = format!("  {running} running  {}", clock(now - SinceStart::ZERO));
     put(buffer, place, x, place.y, &text, theme.dim());
     let place = line(area, 1);
     let stuck = rows.iter().filter(|row| row.stuck.is_some());
@@ -172,7 +173,7 @@ fn head(buffer: &mut Buffer, area: Rect, state: &State, rows: &[Row<'_>], view: 
 }
 
 /// A line for each host that several wait for, at most two; and what to try about the first.
-fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: Ns) -> u16 {
+fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: SinceStart) -> u16 {
     let running = rows.iter().filter(|row| !ended(row.command)).count();
     let mut hosts: BTreeMap<(String, Phase), Vec<&Row<'_>>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.stuck.is_some()) {
@@ -209,7 +210,7 @@ fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: 
     used
 }
 
-fn of(row: &Row<'_>, view: &View, now: Ns) -> Vec<(String, Style)> {
+fn of(row: &Row<'_>, view: &View, now: SinceStart) -> Vec<(String, Style)> {
     let theme = view.theme;
     let record = row.command.record.as_ref();
     let (start, until) = row.command.wall(now);

@@ -12,9 +12,9 @@ use model::event::Waiting;
 use model::id::CommandId;
 use model::operations::{InFlight, Threads};
 use model::phases::Split;
-use model::record::Ns;
 use model::report::Stall;
 use model::state::CommandState;
+use model::time::{Ns, SinceStart};
 use model::waiting::{EVERY_NS, oldest, waiting_for};
 
 use super::background::{Background, Done, Job};
@@ -46,7 +46,7 @@ pub struct Wait {
 
 impl Wait {
     /// It has lasted long enough to be reported, or there is a sign that it will.
-    pub fn reports(&self, now: Ns) -> bool {
+    pub fn reports(&self, now: SinceStart) -> bool {
         self.retried || now.saturating_sub(self.waiting.since_ns) >= EVERY_NS
     }
 }
@@ -55,7 +55,7 @@ impl Wait {
 #[derive(Clone, Debug)]
 pub struct Digest {
     /// When it was made
-    at: Ns,
+    at: SinceStart,
     changes: u64,
     /// Queries, connections, requests, locks
     pub spans: usize,
@@ -75,7 +75,7 @@ pub struct Digest {
 
 impl Digest {
     /// Works it out.
-    pub fn new(command: &CommandState, id: CommandId, now: Ns, threads: Threads) -> Self {
+    pub fn new(command: &CommandState, id: CommandId, now: SinceStart, threads: Threads) -> Self {
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         let in_flight = command.in_flight(command.wall(now).1);
         let found = if ended { None } else { oldest(&in_flight, now) };
@@ -101,7 +101,7 @@ impl Digest {
         }
     }
 
-    fn is_old(&self, command: &CommandState, now: Ns) -> bool {
+    fn is_old(&self, command: &CommandState, now: SinceStart) -> bool {
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         if self.changes == command.changes && (ended || self.at == now) {
             return false;
@@ -137,7 +137,7 @@ impl LanesKey {
 #[derive(Debug, Default)]
 pub struct Cache {
     digests: HashMap<CommandId, Rc<Digest>>,
-    lanes: Option<(LanesKey, Ns, Rc<Vec<Lane>>)>,
+    lanes: Option<(LanesKey, SinceStart, Rc<Vec<Lane>>)>,
     /// Rows of the table that was shown last
     pub(super) order: Option<(Tab, Order)>,
     spent: usize,
@@ -186,7 +186,7 @@ impl Cache {
     }
 
     /// What is looked at of that command.
-    fn job(&self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Job {
+    fn job(&self, command: &CommandState, id: CommandId, now: SinceStart, view: &View) -> Job {
         let lanes = self.lanes.as_ref().map(|(key, ..)| key).filter(|key| key.command == id);
         let lanes = lanes.filter(|_| view.tab == Tab::Timeline);
         let list = view.lists[view.tab as usize];
@@ -202,7 +202,13 @@ impl Cache {
     }
 
     /// The digest of the command that is opened.
-    pub fn digest(&mut self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Rc<Digest> {
+    pub fn digest(
+        &mut self,
+        command: &CommandState,
+        id: CommandId,
+        now: SinceStart,
+        view: &View,
+    ) -> Rc<Digest> {
         let known = self.digests.get(&id).cloned();
         if let Some(digest) = known.as_ref().filter(|digest| !digest.is_old(command, now)) {
             return Rc::clone(digest);
@@ -222,7 +228,13 @@ impl Cache {
     }
 
     /// The digest of one of many: an older one when this frame has worked enough.
-    pub fn glance(&mut self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Rc<Digest> {
+    pub fn glance(
+        &mut self,
+        command: &CommandState,
+        id: CommandId,
+        now: SinceStart,
+        view: &View,
+    ) -> Rc<Digest> {
         let known = self.digests.get(&id);
         if let Some(digest) = known.filter(|digest| now >= digest.at && self.spent > SPANS_A_FRAME) {
             return Rc::clone(digest);
@@ -236,7 +248,13 @@ impl Cache {
     }
 
     /// The lanes of a command's timeline.
-    pub fn lanes(&mut self, command: &CommandState, id: CommandId, now: Ns, view: &View) -> Rc<Vec<Lane>> {
+    pub fn lanes(
+        &mut self,
+        command: &CommandState,
+        id: CommandId,
+        now: SinceStart,
+        view: &View,
+    ) -> Rc<Vec<Lane>> {
         let key = LanesKey {
             command: id,
             changes: command.changes,
@@ -244,7 +262,7 @@ impl Cache {
             filter: view.filter.clone(),
         };
         if let Some((known, at, lanes)) = &self.lanes {
-            let young = now >= *at && now - at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
+            let young = now >= *at && now - *at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
             let fresh = known.changes == key.changes || young || self.is_in_background(command);
             if known.like(&key) && now >= *at && fresh {
                 return Rc::clone(lanes);

@@ -3,11 +3,12 @@
 
 use model::human::{count, duration};
 use model::operations::{InFlight, Subject};
-use model::record::{Connection, Ns, Protocol, Request, Transport};
+use model::record::{Connection, Protocol, Request, Transport};
 use model::state::CommandState;
+use model::time::SinceStart;
 
 /// What is known about an operation in flight.
-pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: Ns) -> Vec<String> {
+pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: SinceStart) -> Vec<String> {
     match op.subject {
         Subject::Dns(query) => {
             let dns = &query.record;
@@ -64,7 +65,7 @@ pub(super) fn retried(op: &InFlight<'_>) -> bool {
     }
 }
 
-fn of_request(command: &CommandState, request: &Request, now: Ns) -> Vec<String> {
+fn of_request(command: &CommandState, request: &Request, now: SinceStart) -> Vec<String> {
     let connection = request.connection.and_then(|id| command.connections.get(&id));
     let mut why = Vec::new();
     match (request.first_byte_ns.filter(|at| *at <= now), request.status) {

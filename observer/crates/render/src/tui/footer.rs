@@ -1,6 +1,6 @@
 //! The foot: where a recording is, what is being typed, which keys do something here.
 
-use model::record::Ns;
+use model::time::SinceStart;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -16,7 +16,7 @@ pub(super) fn height(view: &View) -> u16 {
 }
 
 /// Draws it; returns where the recording's bar is.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, now: Ns) -> Rect {
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, now: SinceStart) -> Rect {
     let theme = view.theme;
     let seek =
         view.playing.map_or_else(Rect::default, |playing| player(buffer, line(area, 0), playing, theme, now));
@@ -49,7 +49,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, 
 type Key = (&'static str, &'static str);
 
 /// The keys that do something here, the most wanted first.
-fn keys(view: &View, drawn: &Drawn, now: Ns) -> Vec<Key> {
+fn keys(view: &View, drawn: &Drawn, now: SinceStart) -> Vec<Key> {
     if view.help {
         return vec![("esc", "back")];
     }
@@ -101,10 +101,10 @@ enum Play {
 }
 
 impl Play {
-    const fn of(playing: Playing, now: Ns) -> Self {
+    fn of(playing: Playing, now: SinceStart) -> Self {
         match playing.runs {
             true => Self::Plays,
-            false if now >= playing.length => Self::Ended,
+            false if now >= playing.end => Self::Ended,
             false => Self::Stands,
         }
     }
@@ -126,14 +126,19 @@ impl Play {
     }
 }
 
-fn player(buffer: &mut Buffer, place: Rect, playing: Playing, theme: Theme, now: Ns) -> Rect {
+fn player(buffer: &mut Buffer, place: Rect, playing: Playing, theme: Theme, now: SinceStart) -> Rect {
     let what = Play::of(playing, now).words();
-    let text = format!("{what} {}×  {} / {} ", playing.speed, clock(now), clock(playing.length));
+    let text = format!(
+        "{what} {}×  {} / {} ",
+        playing.speed,
+        clock(now - SinceStart::ZERO),
+        clock(playing.end - SinceStart::ZERO)
+    );
     let x = put(buffer, place, place.x, place.y, &text, theme.bold());
     let bar = Rect { x, width: place.right().saturating_sub(x), ..place };
-    let whole = playing.length.max(1);
-    let done =
-        (u128::from(now.min(whole)) * u128::from(bar.width.saturating_sub(1)) / u128::from(whole)) as u16;
+    let whole = (playing.end - SinceStart::ZERO).max(1);
+    let done = (u128::from((now - SinceStart::ZERO).min(whole)) * u128::from(bar.width.saturating_sub(1))
+        / u128::from(whole)) as u16;
     for column in 0..bar.width {
         let (sign, style) = match column {
             column if column < done => ("━", theme.bold()),
@@ -150,7 +155,7 @@ mod tests {
     use super::*;
     use model::id::CommandId;
 
-    fn shown(view: &View, drawn: &Drawn, now: Ns) -> [String; 2] {
+    fn shown(view: &View, drawn: &Drawn, now: SinceStart) -> [String; 2] {
         let area = Rect::new(0, 0, 80, 2);
         let mut buffer = Buffer::empty(area);
         draw(&mut buffer, area, view, drawn, now);
@@ -159,18 +164,18 @@ mod tests {
 
     #[test]
     fn a_recording_says_that_it_is_one_what_it_does_and_where_it_is() {
-        let playing = Playing { runs: true, speed: 0.25, length: 10_000_000_000 };
+        let playing = Playing { runs: true, speed: 0.25, end: SinceStart(10_000_000_000) };
         let mut view = View { playing: Some(playing), ..View::default() };
-        let [player, keys] = shown(&view, &Drawn::default(), 3_200_000_000);
+        let [player, keys] = shown(&view, &Drawn::default(), SinceStart(3_200_000_000));
         assert!(player.starts_with("▶ recording, plays 0.25×  00:03.2 / 00:10.0 ━"), "{player}");
         assert!(keys.starts_with("space pause  "), "{keys}");
         view.playing = Some(Playing { runs: false, ..playing });
-        let [player, keys] = shown(&view, &Drawn::default(), 3_200_000_000);
+        let [player, keys] = shown(&view, &Drawn::default(), SinceStart(3_200_000_000));
         assert!(
             player.starts_with("‖ recording, paused") && keys.starts_with("space play "),
             "{player}{keys}"
         );
-        let [player, keys] = shown(&view, &Drawn::default(), 10_000_000_000);
+        let [player, keys] = shown(&view, &Drawn::default(), SinceStart(10_000_000_000));
         assert!(
             player.starts_with("■ recording, at its end") && keys.starts_with("space play again"),
             "{player}{keys}"
@@ -179,11 +184,11 @@ mod tests {
 
     #[test]
     fn help_and_end_are_there_however_many_keys_there_are() {
-        let playing = Playing { runs: true, speed: 1.0, length: 10_000_000_000 };
+        let playing = Playing { runs: true, speed: 1.0, end: SinceStart(10_000_000_000) };
         let view = View { playing: Some(playing), ..View::default() };
         let attempt = Some("goobserve compare".to_owned());
         let drawn = Drawn { command: Some(CommandId(1)), many: true, attempt, ..Drawn::default() };
-        let [_, keys] = shown(&view, &drawn, 0);
+        let [_, keys] = shown(&view, &drawn, SinceStart(0));
         assert!(keys.trim_end().ends_with("? help  q end"), "{keys}");
     }
 }

@@ -5,9 +5,10 @@ use model::clean::{clean, fit, width};
 use model::human::{count, duration, percent};
 use model::id::CommandId;
 use model::phases::Split;
-use model::record::{Command, Loss, Ns, Phase};
+use model::record::{Command, Loss, Phase};
 use model::report::{Severity, Stall};
 use model::state::{CommandState, State};
+use model::time::{Ns, SinceStart};
 use model::words as plain;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -42,7 +43,7 @@ pub(super) fn draw(
     state: &State,
     command: &CommandState,
     digest: &Digest,
-    now: Ns,
+    now: SinceStart,
 ) -> u16 {
     let theme = view.theme;
     title(buffer, line(area, 0), view, state, command, now);
@@ -74,7 +75,14 @@ pub(super) fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) 
     width(&text) as u16
 }
 
-fn title(buffer: &mut Buffer, place: Rect, view: &View, state: &State, command: &CommandState, now: Ns) {
+fn title(
+    buffer: &mut Buffer,
+    place: Rect,
+    view: &View,
+    state: &State,
+    command: &CommandState,
+    now: SinceStart,
+) {
     let theme = view.theme;
     let taken = loss(buffer, place, &state.loss(), theme);
     let place = Rect { width: place.width.saturating_sub(taken + 1), ..place };
@@ -113,7 +121,7 @@ fn status(
     view: &View,
     command: &CommandState,
     digest: &Digest,
-    now: Ns,
+    now: SinceStart,
 ) -> u16 {
     let theme = view.theme;
     let (what, why) = sentence(view, command, digest, now);
@@ -156,7 +164,12 @@ pub(super) enum Status {
 }
 
 /// What is waited for, and why.
-pub(super) fn sentence(view: &View, command: &CommandState, digest: &Digest, now: Ns) -> (Status, String) {
+pub(super) fn sentence(
+    view: &View,
+    command: &CommandState,
+    digest: &Digest,
+    now: SinceStart,
+) -> (Status, String) {
     if let Some(record) = command.record.as_ref().filter(|record| record.wall_ns.is_some()) {
         return over(record, digest);
     }
@@ -372,8 +385,8 @@ mod tests {
     fn the_parts_of_the_bar_fill_the_line() {
         let operations = [];
         let input = Input {
-            wall: (0, 1000),
-            idle: &[(0, 900)],
+            wall: (SinceStart(0), SinceStart(1000)),
+            idle: &[(SinceStart(0), SinceStart(900))],
             local: None,
             operations: &operations,
             ..Input::default()
@@ -399,8 +412,8 @@ mod tests {
             phase: Phase::Dns,
             host: Some("127.77.1.1:53".into()),
             severity: Severity::Critical,
-            start_ns: 6_000_000,
-            end_ns: 5_006_000_000,
+            start_ns: SinceStart(6_000_000),
+            end_ns: SinceStart(5_006_000_000),
             cost_ns: 4_980_000_000,
             summary: "a query was not answered for 5 s and retried".into(),
             evidence: Vec::new(),
@@ -410,8 +423,11 @@ mod tests {
         };
         let area = Rect::new(0, 0, 80, 9);
         let mut buffer = Buffer::empty(area);
-        let subject =
-            Subject { command: &CommandState::default(), now: 9_000_000_000, theme: Theme::default() };
+        let subject = Subject {
+            command: &CommandState::default(),
+            now: SinceStart(9_000_000_000),
+            theme: Theme::default(),
+        };
         let used = finding(&mut buffer, area, &stall, 3, subject);
         let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         let shown = (0..used).map(row).collect::<Vec<_>>().join(" ");
@@ -431,8 +447,8 @@ mod tests {
             phase: Phase::Dns,
             host: None,
             severity: Severity::Critical,
-            start_ns: 5_000_000,
-            end_ns: 8_000_000,
+            start_ns: SinceStart(5_000_000),
+            end_ns: SinceStart(8_000_000),
             cost_ns: 2_000_000,
             summary: "it answered SERVFAIL".into(),
             evidence: Vec::new(),
@@ -443,8 +459,11 @@ mod tests {
         let area = Rect::new(0, 0, 80, 5);
         let shown = |stall: &Stall| {
             let mut buffer = Buffer::empty(area);
-            let subject =
-                Subject { command: &CommandState::default(), now: 9_000_000, theme: Theme::default() };
+            let subject = Subject {
+                command: &CommandState::default(),
+                now: SinceStart(9_000_000),
+                theme: Theme::default(),
+            };
             finding(&mut buffer, area, stall, 1, subject);
             buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
         };
@@ -468,8 +487,8 @@ mod tests {
             phase: Phase::Proxy,
             host: None,
             severity: Severity::Warning,
-            start_ns: 0,
-            end_ns: 1,
+            start_ns: SinceStart(0),
+            end_ns: SinceStart(1),
             cost_ns: 1,
             summary: "segments were lost".into(),
             evidence: Vec::new(),
@@ -478,7 +497,8 @@ mod tests {
             remedies: vec![remedy],
         };
         let mut buffer = Buffer::empty(area);
-        let subject = Subject { command: &CommandState::default(), now: 9, theme: Theme::default() };
+        let subject =
+            Subject { command: &CommandState::default(), now: SinceStart(9), theme: Theme::default() };
         let used = finding(&mut buffer, area, &stall, 1, subject);
         let last = (0..80).map(|x| buffer[(x, used - 1)].symbol()).collect::<String>();
         assert!(last.ends_with("… y copies it whole"), "{last}");

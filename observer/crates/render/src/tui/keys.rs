@@ -1,7 +1,7 @@
 //! What a key or the mouse changes. In: the view, what was drawn where, an input. Out: the view
 //! changed, and what the program is to do.
 
-use model::record::Ns;
+use model::time::{Ns, SinceStart};
 use ratatui::crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -35,7 +35,7 @@ pub enum Act {
     /// Put this onto the clipboard
     Copy(String),
     /// Go to that moment of the recording
-    Seek(Ns),
+    Seek(SinceStart),
 }
 
 /// Takes an input.
@@ -168,7 +168,7 @@ fn speed(view: &mut View, by: i64) {
 
 fn seek(view: &View, by: i64) -> Act {
     let (Some(playing), Some(now)) = (&view.playing, view.now) else { return Act::Nothing };
-    Act::Seek(now.saturating_add_signed(by).min(playing.length))
+    Act::Seek(now.saturating_add_signed(by).min(playing.end))
 }
 
 fn list<'a>(view: &'a mut View, drawn: &Drawn) -> &'a mut ListView {
@@ -238,7 +238,7 @@ fn timeline(view: &mut View, drawn: &Drawn, key: KeyEvent) -> Act {
         KeyCode::Char('G') | KeyCode::End => timeline.row = last,
         KeyCode::Up | KeyCode::Down | KeyCode::Char('j' | 'k') => {
             // The cursor begins where one looks: at the present.
-            timeline.at = Some(window.start.saturating_add(window.length).saturating_sub(window.step()));
+            timeline.at = Some(window.start.saturating_add(window.length).earlier_by(window.step()));
             timeline.row = drawn.chart.first;
         }
         KeyCode::Char('+' | '=') => zoom(view, drawn, true, None),
@@ -255,7 +255,7 @@ fn step(view: &mut View, drawn: &Drawn, by: i64) {
     let window = drawn.chart.window;
     let step = window.step() as i64;
     let until = window.start.saturating_add(window.length);
-    let at = view.timeline.at.unwrap_or(until.saturating_sub(window.step() * 2));
+    let at = view.timeline.at.unwrap_or(until.earlier_by(window.step() * 2));
     let at = at.saturating_add_signed(by * step).clamp(drawn.wall.0, drawn.wall.1.max(drawn.wall.0));
     view.timeline.at = Some(at);
     if at < window.start || at > until {
@@ -275,7 +275,7 @@ fn pan(view: &mut View, drawn: &Drawn, by: i64) {
 
 /// Twice as near, or as far, around `at`: the cursor, or else the middle, or the present where
 /// that is followed.
-fn zoom(view: &mut View, drawn: &Drawn, nearer: bool, at: Option<Ns>) {
+fn zoom(view: &mut View, drawn: &Drawn, nearer: bool, at: Option<SinceStart>) {
     let window = drawn.chart.window;
     let (begin, until) = drawn.wall;
     let whole = until.saturating_sub(begin).max(LENGTH_MIN);
@@ -289,7 +289,7 @@ fn zoom(view: &mut View, drawn: &Drawn, nearer: bool, at: Option<Ns>) {
     if let Some(at) = at.or(view.timeline.at) {
         let before = at.saturating_sub(window.start).min(window.length);
         let before = (u128::from(before) * u128::from(length) / u128::from(window.length)) as Ns;
-        let end = at.saturating_sub(before).saturating_add(length);
+        let end = at.earlier_by(before).saturating_add(length);
         view.timeline.end = (end < until).then_some(end.max(begin.saturating_add(length)));
     }
 }
@@ -312,10 +312,10 @@ fn mouse(view: &mut View, drawn: &Drawn, mouse: MouseEvent) -> Act {
             if let Some((_, tab)) = drawn.tabs.iter().find(|(area, _)| inside(*area)) {
                 view.tab = *tab;
             } else if inside(drawn.seek) {
-                let length = view.playing.map_or(0, |playing| playing.length);
+                let length = view.playing.map_or(0, |playing| playing.end - SinceStart::ZERO);
                 let part = u128::from(at.x - drawn.seek.x) * u128::from(length);
                 let whole = u128::from(drawn.seek.width.saturating_sub(1).max(1));
-                return Act::Seek((part / whole) as Ns);
+                return Act::Seek(SinceStart((part / whole) as u64));
             } else if inside(chart) {
                 view.timeline.at = Some(drawn.chart.window.moment(at.x - chart.x));
                 view.timeline.row = drawn.chart.first + usize::from(at.y - chart.y);

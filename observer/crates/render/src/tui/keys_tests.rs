@@ -4,17 +4,18 @@ use super::super::timeline::{Chart, Window};
 use super::*;
 use crate::tui::view::Playing;
 use model::id::CommandId;
+use model::time::SinceStart;
 
 const S: Ns = 1_000_000_000;
 
 fn drawn() -> Drawn {
     Drawn {
         command: Some(CommandId(1)),
-        wall: (0, 100 * S),
+        wall: (SinceStart(0), SinceStart(100 * S)),
         columns: 3,
         chart: Chart {
             area: Rect::new(20, 7, 100, 10),
-            window: Window { start: 0, length: 100 * S, columns: 100 },
+            window: Window { start: SinceStart(0), length: 100 * S, columns: 100 },
             first: 0,
             rows: 5,
         },
@@ -54,17 +55,17 @@ fn each_family_is_singled_out_with_one_key_from_any_view() {
 #[test]
 fn zooming_keeps_the_moment_under_the_cursor_on_its_column() {
     let (mut view, drawn) = (View::default(), drawn());
-    view.timeline.at = Some(25 * S);
+    view.timeline.at = Some(SinceStart(25 * S));
     press(&mut view, &drawn, KeyCode::Char('+'));
     let (length, end) = (view.timeline.length.unwrap(), view.timeline.end.unwrap());
     let window = Window { start: end - length, length, columns: 100 };
-    assert_eq!((length, window.column(25 * S)), (50 * S, 25));
+    assert_eq!((length, window.column(SinceStart(25 * S))), (50 * S, 25));
 }
 
 #[test]
 fn zooming_out_ends_at_the_whole_and_follows_again() {
     let (mut view, drawn) = (View::default(), drawn());
-    view.timeline.end = Some(60 * S);
+    view.timeline.end = Some(SinceStart(60 * S));
     press(&mut view, &drawn, KeyCode::Char('-'));
     assert_eq!((view.timeline.length, view.timeline.end), (None, None));
 }
@@ -72,12 +73,12 @@ fn zooming_out_ends_at_the_whole_and_follows_again() {
 #[test]
 fn panning_stays_within_what_there_is() {
     let (mut view, mut drawn) = (View::default(), drawn());
-    drawn.chart.window = Window { start: 90 * S, length: 10 * S, columns: 100 };
+    drawn.chart.window = Window { start: SinceStart(90 * S), length: 10 * S, columns: 100 };
     press(&mut view, &drawn, KeyCode::Char(']'));
     assert_eq!(view.timeline.end, None);
-    drawn.chart.window.start = S;
+    drawn.chart.window.start = SinceStart(S);
     press(&mut view, &drawn, KeyCode::Char('['));
-    assert_eq!(view.timeline.end, Some(10 * S));
+    assert_eq!(view.timeline.end, Some(SinceStart(10 * S)));
 }
 
 #[test]
@@ -112,10 +113,10 @@ fn rows_are_chosen_within_the_list_and_opened() {
 
 #[test]
 fn a_recording_is_seeked_and_played_at_other_speeds() {
-    let playing = Playing { runs: true, speed: 1.0, length: 20 * S };
-    let mut view = View { playing: Some(playing), now: Some(2 * S), ..View::default() };
-    assert_eq!(press(&mut view, &drawn(), KeyCode::Char(',')), Act::Seek(0));
-    assert_eq!(press(&mut view, &drawn(), KeyCode::Char('.')), Act::Seek(7 * S));
+    let playing = Playing { runs: true, speed: 1.0, end: SinceStart(20 * S) };
+    let mut view = View { playing: Some(playing), now: Some(SinceStart(2 * S)), ..View::default() };
+    assert_eq!(press(&mut view, &drawn(), KeyCode::Char(',')), Act::Seek(SinceStart(0)));
+    assert_eq!(press(&mut view, &drawn(), KeyCode::Char('.')), Act::Seek(SinceStart(7 * S)));
     press(&mut view, &drawn(), KeyCode::Char('>'));
     press(&mut view, &drawn(), KeyCode::Char(' '));
     assert_eq!(view.playing, Some(Playing { runs: false, speed: 2.0, ..playing }));
@@ -129,13 +130,13 @@ fn the_mouse_chooses_tabs_spans_and_moments() {
     };
     let tabs = vec![(Rect::new(0, 5, 10, 1), Tab::Timeline), (Rect::new(10, 5, 10, 1), Tab::Stalls)];
     let drawn = Drawn { tabs, seek: Rect::new(10, 30, 101, 1), ..drawn() };
-    let playing = Some(Playing { length: 100 * S, ..Playing::default() });
+    let playing = Some(Playing { end: SinceStart(100 * S), ..Playing::default() });
     let mut view = View { playing, ..View::default() };
     input(&mut view, &drawn, &down(12, 5));
     assert_eq!(view.tab, Tab::Stalls);
     input(&mut view, &drawn, &down(70, 9));
-    assert_eq!((view.timeline.at, view.timeline.row), (Some(50 * S + S / 2), 2));
-    assert_eq!(input(&mut view, &drawn, &down(60, 30)), Act::Seek(50 * S));
+    assert_eq!((view.timeline.at, view.timeline.row), (Some(SinceStart(50 * S + S / 2)), 2));
+    assert_eq!(input(&mut view, &drawn, &down(60, 30)), Act::Seek(SinceStart(50 * S)));
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub mod view;
 use canvas::{below, line, put};
 pub use digest::Cache;
 use model::id::CommandId;
-use model::record::Ns;
 use model::state::{CommandState, State};
+use model::time::SinceStart;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -55,7 +55,7 @@ pub struct Drawn {
     /// The timeline
     pub chart: Chart,
     /// Begin and present of the command
-    pub wall: (Ns, Ns),
+    pub wall: (SinceStart, SinceStart),
     /// The line to try
     pub attempt: Option<String>,
     /// The recording's bar
@@ -72,7 +72,7 @@ pub fn frame(state: &State, view: &View, width: u16, height: u16) -> Buffer {
 /// Draws a picture that fills the buffer.
 pub fn draw(buffer: &mut Buffer, state: &State, view: &View, cache: &mut Cache) -> Drawn {
     let area = buffer.area;
-    let now = view.now.unwrap_or_else(|| state.duration_ns());
+    let now = view.now.unwrap_or_else(|| state.until());
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let text = format!(
             "goobserve: {}×{} is too small, it takes {}×{}; q ends",
@@ -117,7 +117,7 @@ fn command(
     state: &State,
     view: &View,
     cache: &mut Cache,
-    (id, command, now): (CommandId, &CommandState, Ns),
+    (id, command, now): (CommandId, &CommandState, SinceStart),
     drawn: &mut Drawn,
 ) {
     let digest = cache.digest(command, id, now, view);

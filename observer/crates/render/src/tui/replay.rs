@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use model::State;
 use model::event::{Body, Event};
 use model::id::CommandId;
-use model::record::Ns;
+use model::time::{Ns, SinceStart};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
 use super::keys::{self, Act};
@@ -31,17 +31,17 @@ pub struct Recording {
     applied: usize,
     state: State,
     /// By command: its intervals, also those that are reported only later
-    idle: BTreeMap<CommandId, Vec<(Ns, Ns)>>,
-    length: Ns,
+    idle: BTreeMap<CommandId, Vec<(SinceStart, SinceStart)>>,
+    end: SinceStart,
 }
 
 impl Recording {
     /// Takes its events, in order of time.
     pub fn new(events: Vec<Event>) -> Self {
-        let mut idle: BTreeMap<CommandId, Vec<(Ns, Ns)>> = BTreeMap::new();
-        let mut length = 0;
+        let mut idle: BTreeMap<CommandId, Vec<(SinceStart, SinceStart)>> = BTreeMap::new();
+        let mut last = SinceStart::ZERO;
         for event in &events {
-            length = length.max(event.at_ns);
+            last = last.max(event.at_ns);
             match &event.body {
                 Body::Command(update) if update.command.local.is_some() => {
                     idle.entry(update.command.id).or_default().extend(&update.idle);
@@ -49,20 +49,20 @@ impl Recording {
                 Body::Idle(update) => {
                     idle.entry(update.command).or_default().extend(&update.idle);
                 }
-                Body::End(end) => length = length.max(end.duration_ns),
+                Body::End(end) => last = last.max(SinceStart::ZERO + end.duration_ns),
                 _ => {}
             }
         }
-        Self { events, applied: 0, state: State::new(), idle, length }
+        Self { events, applied: 0, state: State::new(), idle, end: last }
     }
 
-    /// Its length.
-    pub fn length(&self) -> Ns {
-        self.length
+    /// When it ends.
+    pub fn end(&self) -> SinceStart {
+        self.end
     }
 
     /// What was known at a moment.
-    pub fn at(&mut self, now: Ns) -> &State {
+    pub fn at(&mut self, now: SinceStart) -> &State {
         let back = self.applied.checked_sub(1).is_some_and(|last| self.events[last].at_ns > now);
         if back {
             (self.applied, self.state) = (0, State::new());
@@ -76,8 +76,8 @@ impl Recording {
 
     /// Since when a command's threads sleep at that moment. An interval is reported when it is over; here
     /// that is known beforehand.
-    pub fn asleep(&self, now: Ns) -> BTreeMap<CommandId, Option<Ns>> {
-        let of = |intervals: &Vec<(Ns, Ns)>| {
+    pub fn asleep(&self, now: SinceStart) -> BTreeMap<CommandId, Option<SinceStart>> {
+        let of = |intervals: &Vec<(SinceStart, SinceStart)>| {
             let at = intervals.partition_point(|(_, end)| *end <= now);
             intervals.get(at).map(|(start, _)| *start).filter(|start| *start <= now)
         };
@@ -94,8 +94,8 @@ pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
     for signal in [SIGTERM, SIGHUP, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&ending))?;
     }
-    let playing = Playing { runs: true, speed: 1.0, length: recording.length() };
-    let mut view = View { theme, playing: Some(playing), now: Some(0), ..View::default() };
+    let playing = Playing { runs: true, speed: 1.0, end: recording.end() };
+    let mut view = View { theme, playing: Some(playing), now: Some(SinceStart::ZERO), ..View::default() };
     let mut screen = Screen::take()?;
     match shown(recording, &mut view, &mut screen, &ending) {
         // Nobody looks any more.
@@ -110,11 +110,11 @@ fn shown(
     screen: &mut Screen,
     ending: &AtomicBool,
 ) -> io::Result<()> {
-    let length = recording.length();
+    let end = recording.end();
     let mut last = Instant::now();
     let mut dirty = true;
     while !ending.load(Ordering::SeqCst) {
-        let now = view.now.unwrap_or(0);
+        let now = view.now.unwrap_or(SinceStart::ZERO);
         if dirty {
             view.asleep = recording.asleep(now);
             screen.draw(recording.at(now), view)?;
@@ -126,8 +126,8 @@ fn shown(
         dirty = runs || screen.busy();
         if let Some(playing) = view.playing.as_mut().filter(|playing| playing.runs) {
             let passed = (passed.as_nanos() as f64 * playing.speed) as Ns;
-            let now = now.saturating_add(passed).min(length);
-            playing.runs = now < length;
+            let now = now.saturating_add(passed).min(end);
+            playing.runs = now < end;
             view.now = Some(now);
         }
         while let Some(event) = inputs {
@@ -149,7 +149,7 @@ fn shown(
                 Act::Draw | Act::Nothing => {}
             }
             if stood {
-                restart(view, length);
+                restart(view, end);
             }
             inputs = screen.input(Duration::ZERO)?;
         }
@@ -158,10 +158,10 @@ fn shown(
 }
 
 /// Played again at its end, it begins anew.
-fn restart(view: &mut View, length: Ns) {
+fn restart(view: &mut View, end: SinceStart) {
     let runs = view.playing.is_some_and(|playing| playing.runs);
-    if runs && view.now.is_some_and(|now| now >= length) {
-        view.now = Some(0);
+    if runs && view.now.is_some_and(|now| now >= end) {
+        view.now = Some(SinceStart::ZERO);
     }
 }
 
@@ -180,14 +180,15 @@ mod tests {
             Body::Request(Request {
                 command: CommandId(1),
                 id: RequestId(1),
-                start_ns: 10,
+                start_ns: SinceStart(10),
                 end_ns,
                 ..Request::default()
             })
         };
-        let events = [(0, update(Vec::new())), (10, request(None)), (90, request(Some(90)))];
-        let last = (95, update(vec![(20, 80)]));
-        let events = events.into_iter().chain([last]).map(|(at_ns, body)| Event { at_ns, body });
+        let events = [(0, update(Vec::new())), (10, request(None)), (90, request(Some(SinceStart(90))))];
+        let last = (95, update(vec![(SinceStart(20), SinceStart(80))]));
+        let events =
+            events.into_iter().chain([last]).map(|(at_ns, body)| Event { at_ns: SinceStart(at_ns), body });
         Recording::new(events.collect())
     }
 
@@ -198,17 +199,25 @@ mod tests {
             let state = recording.at(now);
             state.command(CommandId(1)).and_then(|command| command.requests.get(&RequestId(1))?.end_ns)
         };
-        assert_eq!(end(&mut recording, 100), Some(90));
-        assert_eq!(end(&mut recording, 50), None);
-        assert!(recording.at(5).command(CommandId(1)).is_some_and(|command| command.requests.is_empty()));
-        assert_eq!((end(&mut recording, 90), recording.length()), (Some(90), 95));
+        assert_eq!(end(&mut recording, SinceStart(100)), Some(SinceStart(90)));
+        assert_eq!(end(&mut recording, SinceStart(50)), None);
+        assert!(
+            recording
+                .at(SinceStart(5))
+                .command(CommandId(1))
+                .is_some_and(|command| command.requests.is_empty())
+        );
+        assert_eq!(
+            (end(&mut recording, SinceStart(90)), recording.end()),
+            (Some(SinceStart(90)), SinceStart(95))
+        );
     }
 
     #[test]
     fn a_interval_counts_while_it_lasts_although_it_is_reported_at_its_end() {
         let recording = recording();
-        assert_eq!(recording.asleep(10), BTreeMap::from([(CommandId(1), None)]));
-        assert_eq!(recording.asleep(50), BTreeMap::from([(CommandId(1), Some(20))]));
-        assert_eq!(recording.asleep(85), BTreeMap::new());
+        assert_eq!(recording.asleep(SinceStart(10)), BTreeMap::from([(CommandId(1), None)]));
+        assert_eq!(recording.asleep(SinceStart(50)), BTreeMap::from([(CommandId(1), Some(SinceStart(20)))]));
+        assert_eq!(recording.asleep(SinceStart(85)), BTreeMap::new());
     }
 }

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use model::clean::{clean, fit, fit_middle, width};
 use model::id::CommandId;
-use model::record::Ns;
+use model::time::{Ns, SinceStart};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -90,7 +90,7 @@ pub(super) trait Source {
 pub(super) struct Order {
     command: CommandId,
     changes: u64,
-    at: Ns,
+    at: SinceStart,
     list: (Option<usize>, bool),
     filter: String,
     /// Numbers of the rows
@@ -102,7 +102,7 @@ impl Order {
     pub(super) fn new(
         source: &dyn Source,
         of: (CommandId, u64),
-        at: Ns,
+        at: SinceStart,
         list: &ListView,
         filter: &str,
     ) -> Self {
@@ -127,7 +127,7 @@ impl Order {
     pub(super) fn serves(
         &self,
         of: (CommandId, u64),
-        at: Ns,
+        at: SinceStart,
         list: &ListView,
         filter: &str,
         beside: bool,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::id::CommandId;
-use model::record::Ns;
+use model::time::{Ns, SinceStart};
 
 use super::theme::Theme;
 
@@ -72,11 +72,11 @@ pub struct TimelineView {
     /// How much time; `None`: all of the command's
     pub length: Option<Ns>,
     /// Its end; `None`: it follows the present
-    pub end: Option<Ns>,
+    pub end: Option<SinceStart>,
     /// The chosen row, from the first
     pub row: usize,
     /// The moment under the cursor; `None`: no cursor
-    pub at: Option<Ns>,
+    pub at: Option<SinceStart>,
     /// A family alone
     pub focus: Option<Focus>,
 }
@@ -88,18 +88,18 @@ pub struct Playing {
     pub runs: bool,
     /// How fast
     pub speed: f64,
-    /// Length of the recording
-    pub length: Ns,
+    /// Its end
+    pub end: SinceStart,
 }
 
 /// What the keys have done so far.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct View {
     /// The present; `None`: the end of what is known
-    pub now: Option<Ns>,
+    pub now: Option<SinceStart>,
     /// Since when every thread of a command sleeps: `Some(None)` within when one works. A command
     /// that is absent is not known about
-    pub asleep: BTreeMap<CommandId, Option<Ns>>,
+    pub asleep: BTreeMap<CommandId, Option<SinceStart>>,
     /// Names of users by number; none of a recording, whose machine may be another
     pub users: BTreeMap<u32, String>,
     /// Colours

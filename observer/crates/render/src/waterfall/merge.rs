@@ -1,7 +1,8 @@
 //! Bars and marks that are too close together in, fewer that say how many they stand for out.
 
 use model::human::{count, duration};
-use model::record::{Ns, Phase};
+use model::record::Phase;
+use model::time::Ns;
 
 use super::{Bar, Pin, Sign, Waterfall};
 

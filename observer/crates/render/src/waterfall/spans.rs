@@ -2,8 +2,9 @@
 
 use model::human::{bytes, count, duration, moment};
 use model::operations::{InFlight, Subject};
-use model::record::{Connection, Ns, Phase, Request};
+use model::record::{Connection, Phase, Request};
 use model::state::{CommandState, Moment, Query};
+use model::time::{Ns, SinceStart};
 use model::words;
 
 use super::{Bar, Group, Pin, ROWS, Sign};
@@ -18,14 +19,14 @@ pub(super) struct Raw {
 }
 
 /// Everything of the command, by what it belongs to.
-pub(super) fn groups(command: &CommandState, start: Ns, end: Ns) -> Vec<Raw> {
+pub(super) fn groups(command: &CommandState, start: SinceStart, end: SinceStart) -> Vec<Raw> {
     let tracks = tracks(command, command.in_flight(end));
     let groups = tracks.iter().map(|track| raw(command, track, start, end));
     groups.chain(machine(command, start, end)).collect()
 }
 
 /// What this machine did: all but the idle intervals. There may be millions; neighbours join at once.
-fn machine(command: &CommandState, start: Ns, end: Ns) -> Option<Raw> {
+fn machine(command: &CommandState, start: SinceStart, end: SinceStart) -> Option<Raw> {
     command.record.as_ref()?.local?;
     let near = (end - start) / 2000;
     let mut bars: Vec<Bar> = Vec::new();
@@ -55,7 +56,7 @@ fn machine(command: &CommandState, start: Ns, end: Ns) -> Option<Raw> {
     Some(Raw { order: 0, group, bars })
 }
 
-fn raw(command: &CommandState, track: &Track<'_>, start: Ns, end: Ns) -> Raw {
+fn raw(command: &CommandState, track: &Track<'_>, start: SinceStart, end: SinceStart) -> Raw {
     let mut group = match track.place {
         Place::Locks => Group { title: "file locks".to_owned(), ..Group::default() },
         Place::Server(server) => Group { title: format!("name server {server}"), ..Group::default() },
@@ -81,7 +82,7 @@ fn raw(command: &CommandState, track: &Track<'_>, start: Ns, end: Ns) -> Raw {
     Raw { order: 1, group, bars: track.in_flight.iter().map(|op| bar(op, start)).collect() }
 }
 
-fn connection(of: &Connection, end: Ns) -> Group {
+fn connection(of: &Connection, end: SinceStart) -> Group {
     let mut detail = vec![format!("#{}", of.id), of.remote.clone()];
     detail.extend(of.alpn.clone());
     detail.push(words::outcome(of.outcome).to_owned());
@@ -95,7 +96,7 @@ fn connection(of: &Connection, end: Ns) -> Group {
     }
 }
 
-fn plain(phase: Phase, start_ns: Ns, end_ns: Ns) -> Bar {
+fn plain(phase: Phase, start_ns: SinceStart, end_ns: SinceStart) -> Bar {
     Bar {
         phase,
         start_ns,
@@ -110,7 +111,7 @@ fn plain(phase: Phase, start_ns: Ns, end_ns: Ns) -> Bar {
     }
 }
 
-fn bar(op: &InFlight<'_>, origin: Ns) -> Bar {
+fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
     let operation = &op.operation;
     let (label, mut note) = match op.subject {
         Subject::Dns(query) => dns(query),
@@ -199,8 +200,8 @@ impl Raw {
         if self.order == 0 { Ns::MAX } else { self.bars.iter().map(|bar| bar.busy_ns).sum() }
     }
 
-    pub(super) fn start(&self) -> Ns {
-        self.bars.iter().map(|bar| bar.start_ns).min().unwrap_or(0)
+    pub(super) fn start(&self) -> SinceStart {
+        self.bars.iter().map(|bar| bar.start_ns).min().unwrap_or_default()
     }
 
     /// Deals the spans out to rows.

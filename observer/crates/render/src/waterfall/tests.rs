@@ -4,6 +4,7 @@ use model::event::{Body, CommandUpdate, Event, Mark, ResetMark};
 use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Dns, Local, Request, RequestOutcome};
 use model::state::State;
+use model::time::SinceStart;
 
 use super::*;
 
@@ -14,18 +15,18 @@ fn state(bodies: impl IntoIterator<Item = (Ns, Body)>) -> State {
     let command = Command {
         id: CommandId(1),
         pid: Pid(7),
-        start_ns: SECOND,
+        start_ns: SinceStart(SECOND),
         wall_ns: Some(10 * SECOND),
         local: Some(Local::default()),
         ..Command::default()
     };
-    let idle = vec![(2 * SECOND, 10 * SECOND)];
+    let idle = vec![(SinceStart(2 * SECOND), SinceStart(10 * SECOND))];
     state.apply(&Event {
-        at_ns: SECOND,
+        at_ns: SinceStart(SECOND),
         body: Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }),
     });
     for (at_ns, body) in bodies {
-        state.apply(&Event { at_ns, body });
+        state.apply(&Event { at_ns: SinceStart(at_ns), body });
     }
     state
 }
@@ -38,9 +39,9 @@ fn connection(id: u32, start_ns: Ns) -> (Ns, Body) {
         comm: "go".into(),
         remote: "127.0.0.1:443".into(),
         server_name: Some("proxy.test".into()),
-        start_ns,
+        start_ns: SinceStart(start_ns),
         connect_ns: Some(SECOND / 100),
-        tls_start_ns: Some(start_ns + SECOND / 100),
+        tls_start_ns: Some(SinceStart(start_ns + SECOND / 100)),
         tls_ns: Some(SECOND / 50),
         requests: 1,
         ..Connection::default()
@@ -55,9 +56,9 @@ fn request(id: u32, start_ns: Ns, took: Ns, class: Class) -> (Ns, Body) {
         pid: Pid(7),
         connection: Some(ConnectionId(1)),
         class,
-        start_ns,
-        first_byte_ns: Some(start_ns + took / 2),
-        end_ns: Some(start_ns + took),
+        start_ns: SinceStart(start_ns),
+        first_byte_ns: Some(SinceStart(start_ns + took / 2)),
+        end_ns: Some(SinceStart(start_ns + took)),
         outcome: RequestOutcome::Ok,
         ..Request::default()
     });
@@ -65,7 +66,7 @@ fn request(id: u32, start_ns: Ns, took: Ns, class: Class) -> (Ns, Body) {
 }
 
 fn drawn(state: &State, most: usize) -> Waterfall {
-    waterfall(state.command(CommandId(1)).unwrap(), state.duration_ns(), most)
+    waterfall(state.command(CommandId(1)).unwrap(), state.until(), most)
 }
 
 #[test]
@@ -81,11 +82,14 @@ fn a_connection_is_a_group_with_its_handshakes_requests_and_marks() {
         (8 * SECOND, Body::Reset(reset)),
     ]);
     let waterfall = drawn(&state, 1000);
-    assert_eq!((waterfall.start_ns, waterfall.end_ns), (SECOND, 11 * SECOND));
+    assert_eq!((waterfall.start_ns, waterfall.end_ns), (SinceStart(SECOND), SinceStart(11 * SECOND)));
     let [machine, proxy] = waterfall.groups.as_slice() else { panic!("{waterfall:#?}") };
     assert_eq!(machine.title, "this machine");
     let busy: Vec<_> = machine.rows[0].iter().map(|bar| (bar.start_ns, bar.end_ns)).collect();
-    assert_eq!(busy, [(SECOND, 2 * SECOND), (10 * SECOND, 11 * SECOND)]);
+    assert_eq!(
+        busy,
+        [(SinceStart(SECOND), SinceStart(2 * SECOND)), (SinceStart(10 * SECOND), SinceStart(11 * SECOND))]
+    );
     assert_eq!(proxy.title, "proxy.test");
     let phases: Vec<Vec<Phase>> =
         proxy.rows.iter().map(|row| row.iter().map(|bar| bar.phase).collect()).collect();
@@ -102,7 +106,7 @@ fn many_marks_become_few_that_count_them_all_and_stay_where_they_were() {
     let pins = &waterfall.groups[1].pins;
     assert!((20..=60).contains(&pins.len()), "{}", pins.len());
     assert_eq!(pins.iter().map(|pin| pin.count).sum::<usize>(), 1000);
-    assert!(pins.last().unwrap().at_ns > 10 * SECOND);
+    assert!(pins.last().unwrap().at_ns > SinceStart(10 * SECOND));
 }
 
 #[test]
@@ -152,7 +156,7 @@ fn queries_and_requests_without_a_connection_have_groups_of_their_own() {
         server: "127.0.0.53:53".into(),
         name: "proxy.test".into(),
         qtype: "A".into(),
-        start_ns: 2 * SECOND,
+        start_ns: SinceStart(2 * SECOND),
         timed_out: true,
         ..Dns::default()
     };
@@ -161,7 +165,7 @@ fn queries_and_requests_without_a_connection_have_groups_of_their_own() {
         id: RequestId(5),
         pid: Pid(7),
         authority: Some("sumdb.test".into()),
-        start_ns: 3 * SECOND,
+        start_ns: SinceStart(3 * SECOND),
         ..Request::default()
     };
     let waterfall = drawn(&state([(7 * SECOND, Body::Dns(dns)), (8 * SECOND, Body::Request(unseen))]), 100);

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use diagnose::report::report;
-use model::record::Ns;
 use model::report::{Report, Severity, Stall};
+use model::time::SinceStart;
 use pipeline::replay::Replay;
 use ratatui::buffer::Buffer;
 use render::tui::replay::Recording;
@@ -33,12 +33,12 @@ impl Recorded {
     }
 
     /// Its end.
-    pub(crate) fn end(&self) -> Ns {
-        self.recording.length()
+    pub(crate) fn end(&self) -> SinceStart {
+        self.recording.end()
     }
 
     /// When its first command began.
-    pub(crate) fn began(&mut self) -> Ns {
+    pub(crate) fn began(&mut self) -> SinceStart {
         self.report().commands[0].start_ns
     }
 
@@ -59,7 +59,7 @@ impl Recorded {
     }
 
     /// The frame of a replay at that moment.
-    pub(crate) fn frame(&mut self, at: Ns, view: &View, (width, height): (u16, u16)) -> Buffer {
+    pub(crate) fn frame(&mut self, at: SinceStart, view: &View, (width, height): (u16, u16)) -> Buffer {
         let view = View { now: Some(at), asleep: self.recording.asleep(at), ..view.clone() };
         frame(self.recording.at(at), &view, width, height)
     }

@@ -5,9 +5,10 @@ use model::State;
 use model::event::{Body, CommandUpdate, Event, LockWait, Mark, ResetMark, Session, WindowMark};
 use model::id::{CommandId, ConnectionId, DnsId, LockId, Pid, RequestId};
 use model::record::{
-    Class, Command, Connection, ConnectionOutcome, Dns, Local, Loss, Ns, Process, Protocol, Request,
+    Class, Command, Connection, ConnectionOutcome, Dns, Local, Loss, Process, Protocol, Request,
     RequestOutcome,
 };
+use model::time::{Ns, SinceStart};
 
 pub(crate) const MS: Ns = 1_000_000;
 pub(crate) const S: Ns = 1_000 * MS;
@@ -45,7 +46,7 @@ impl Scene {
     }
 
     fn at(&mut self, at_ns: Ns, body: Body) {
-        self.events.push(Event { at_ns, body });
+        self.events.push(Event { at_ns: SinceStart(at_ns), body });
     }
 
     fn number(&mut self) -> u32 {
@@ -60,7 +61,7 @@ impl Scene {
             argv: strings(&["/usr/local/go/bin/go", "mod", "download"]),
             uid: Some(1000),
             cwd: Some(cwd.into()),
-            start_ns,
+            start_ns: SinceStart(start_ns),
             local: Some(Local::default()),
             ..Command::default()
         }
@@ -77,7 +78,7 @@ impl Scene {
             ppid: Pid(3999),
             comm: "go".into(),
             args,
-            start_ns,
+            start_ns: SinceStart(start_ns),
             ..Process::default()
         };
         self.at(start_ns, Body::Process(process));
@@ -89,8 +90,9 @@ impl Scene {
         command.wall_ns = ended.map(|(wall, _)| wall);
         command.exit_code = ended.map(|(_, code)| code);
         command.local = Some(Local { cpu_ns: 100 * MS, ..Local::default() });
+        let idle = intervals.iter().map(|&(from, to)| (SinceStart(from), SinceStart(to))).collect();
         let at = intervals.last().map_or(0, |interval| interval.1);
-        self.at(at, Body::Command(CommandUpdate { command, idle: intervals.to_vec(), gaps: Vec::new() }));
+        self.at(at, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
     }
 
     fn dns(&mut self, name: &str, qtype: &str, attempt: u32, start: Ns, end: Option<Ns>, timed_out: bool) {
@@ -104,7 +106,7 @@ impl Scene {
             name: name.into(),
             qtype: qtype.into(),
             attempt,
-            start_ns: start,
+            start_ns: SinceStart(start),
             ..Dns::default()
         };
         self.at(start, Body::Dns(dns.clone()));
@@ -113,7 +115,7 @@ impl Scene {
         let done = Dns {
             rcode: answered.then(|| "NOERROR".into()),
             answers: answered.then_some(1),
-            end_ns: answered.then_some(end),
+            end_ns: answered.then_some(SinceStart(end)),
             timed_out,
             ..dns
         };
@@ -133,9 +135,9 @@ impl Scene {
             server_name: Some(host.into()),
             alpn: Some("h2".into()),
             tls_version: Some("1.3".into()),
-            start_ns: start,
+            start_ns: SinceStart(start),
             connect_ns: Some(20 * MS),
-            tls_start_ns: Some(start + 20 * MS),
+            tls_start_ns: Some(SinceStart(start + 20 * MS)),
             tls_ns: Some(30 * MS),
             rtt_ns: Some(21 * MS),
             bytes_sent: Some(4_200),
@@ -175,12 +177,12 @@ impl Scene {
             class,
             module: Some(module.into()),
             version: Some("v1.2.3".into()),
-            start_ns: start,
+            start_ns: SinceStart(start),
             ..Request::default()
         };
         if let Some(end) = end {
-            request.first_byte_ns = Some(start + (end - start) * 2 / 3);
-            request.end_ns = Some(end);
+            request.first_byte_ns = Some(SinceStart(start + (end - start) * 2 / 3));
+            request.end_ns = Some(SinceStart(end));
             request.status = Some(200);
             request.bytes = Some(31_400);
             request.outcome = RequestOutcome::Ok;
@@ -234,7 +236,7 @@ pub(crate) fn healthy() -> State {
     scene.connection("proxy.test", 31 * MS, |connection| {
         connection.requests = 0;
         connection.outcome = ConnectionOutcome::Unused;
-        connection.end_ns = Some(90 * MS);
+        connection.end_ns = Some(SinceStart(90 * MS));
     });
     for (n, module) in ["example.com/net", "example.com/sys", "example.com/text"].into_iter().enumerate() {
         let at = 90 * MS + n as Ns * 150 * MS;
@@ -302,7 +304,7 @@ pub(crate) fn h2_loss() -> State {
         let at = 100 * MS + n as Ns * 20 * MS;
         scene.request(on, Class::Mod, module, at, Some(at + 60 * MS));
         scene.request_with(on, Class::Zip, module, at + 400 * MS, None, |request| {
-            request.first_byte_ns = Some(at + 450 * MS);
+            request.first_byte_ns = Some(SinceStart(at + 450 * MS));
             request.status = Some(200);
         });
     }
@@ -362,7 +364,7 @@ pub(crate) fn lock() -> State {
         pid: Pid(4001),
         path: Some("/home/user/go/pkg/mod/cache/lock".into()),
         holder: Some(Pid(3_120)),
-        start_ns: 20 * MS,
+        start_ns: SinceStart(20 * MS),
         end_ns: None,
         joined_late: false,
     };

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use model::Report;
 use model::id::ConnectionId;
-use model::record::{ConnectionOutcome, Ns, Phase, RequestOutcome};
+use model::record::{ConnectionOutcome, Phase, RequestOutcome};
 use model::report::{Command, Severity};
+use model::time::{Ns, SinceStart};
 
 /// What contradicts what, in words; empty when nothing does.
 pub(crate) fn contradictions(report: &Report) -> Vec<String> {
@@ -34,8 +35,8 @@ fn command(wrong: &mut Wrong, report: &Report, command: &Command) {
     wrong.unless(command.unknown_ns <= blocked(Phase::Unexplained), || {
         format!("#{id}: {} unknown of {} unexplained", command.unknown_ns, blocked(Phase::Unexplained))
     });
-    wrong.unless(command.start_ns + command.wall_ns <= report.duration_ns, || {
-        format!("#{id}: ends at {} of {}", command.start_ns + command.wall_ns, report.duration_ns)
+    wrong.unless(command.start_ns + command.wall_ns <= SinceStart::ZERO + report.duration_ns, || {
+        format!("#{id}: ends at {:?} of {}", command.start_ns + command.wall_ns, report.duration_ns)
     });
     if let Some(local) = command.local {
         let parts = local.cpu_ns + local.runqueue_ns + local.disk_ns;
@@ -87,9 +88,10 @@ fn command(wrong: &mut Wrong, report: &Report, command: &Command) {
 }
 
 fn spans(wrong: &mut Wrong, report: &Report) {
-    let mut span = |what: String, start: Ns, end: Option<Ns>| {
-        wrong.unless(end.is_none_or(|end| start <= end && end <= report.duration_ns), || {
-            format!("{what} from {start} to {end:?} of {}", report.duration_ns)
+    let until = SinceStart::ZERO + report.duration_ns;
+    let mut span = |what: String, start: SinceStart, end: Option<SinceStart>| {
+        wrong.unless(end.is_none_or(|end| start <= end && end <= until), || {
+            format!("{what} from {start:?} to {end:?} of {until:?}")
         });
     };
     for process in &report.processes {

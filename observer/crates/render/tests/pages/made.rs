@@ -4,9 +4,10 @@ use diagnose::report::report;
 use model::event::{Body, CommandUpdate, Event, Mark};
 use model::evidence::Evidence;
 use model::id::{CommandId, ConnectionId, Pid, RequestId};
-use model::record::{Class, Command, Connection, Local, Ns, Phase, Request, RequestOutcome};
+use model::record::{Class, Command, Connection, Local, Phase, Request, RequestOutcome};
 use model::report::{Remedy, Severity, Stall};
 use model::stall::StallKind;
+use model::time::{Ns, SinceStart};
 use model::{Report, State};
 use pipeline::replay::Replay;
 
@@ -37,8 +38,8 @@ pub(crate) fn stall(name: &str) -> Stall {
         phase: Phase::Dns,
         host: Some(name.into()),
         severity: Severity::Critical,
-        start_ns: 6_000_000,
-        end_ns: 5 * SECOND,
+        start_ns: SinceStart(6_000_000),
+        end_ns: SinceStart(5 * SECOND),
         cost_ns: 5 * SECOND - 6_000_000,
         summary: format!("the name server 127.77.1.1:53 left a query for {name} unanswered for 5 s"),
         evidence: vec![
@@ -79,10 +80,11 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
             ..Command::default()
         };
         let interval = 60 * SECOND * u64::from(commands) / 20_000;
-        let idle =
-            (0..20_000 / u64::from(commands)).map(|n| (n * interval, n * interval + interval / 2)).collect();
+        let idle = (0..20_000 / u64::from(commands))
+            .map(|n| (SinceStart(n * interval), SinceStart(n * interval + interval / 2)))
+            .collect();
         let mut apply = |at_ns, body| state.apply(&Event { at_ns, body });
-        apply(0, Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
+        apply(SinceStart(0), Body::Command(CommandUpdate { command, idle, gaps: Vec::new() }));
         let connection = Connection {
             command: CommandId(id),
             id: ConnectionId(id),
@@ -93,10 +95,10 @@ pub(crate) fn large(commands: u32, requests: u32) -> State {
             connect_ns: Some(SECOND / 50),
             ..Connection::default()
         };
-        apply(0, Body::Connection(connection));
+        apply(SinceStart(0), Body::Connection(connection));
         let step = 58 * SECOND / u64::from(requests);
         for n in 0..requests {
-            let start_ns = SECOND + u64::from(n) * step;
+            let start_ns = SinceStart(SECOND + u64::from(n) * step);
             let class = [Class::Info, Class::Mod, Class::Zip, Class::SumdbLookup, Class::SumdbTile];
             let request = Request {
                 command: CommandId(id),

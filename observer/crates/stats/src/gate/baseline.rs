@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use model::record::{Class, Machine, Ns, Phase};
+use model::record::{Class, Machine, Phase};
 use model::stall::StallName;
+use model::time::Ns;
 use model::user_error::UserError;
 use model::{json, redact};
 use schemars::JsonSchema;

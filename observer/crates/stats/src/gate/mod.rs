@@ -53,8 +53,8 @@ pub mod time;
 pub mod verdict;
 
 pub use fail_on::FailOn;
-use model::record::Ns;
 use model::report::Report;
+use model::time::Ns;
 pub use outcome::Outcome;
 
 /// How long the command of a report took; with `run` there is one command. Never 0.

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use model::record::{Ns, Phase};
+use model::record::Phase;
+use model::time::Ns;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,9 @@
 //! Pairs of runs as tests need them.
 
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::report::{Command, PhaseShare, Remedy, Report, Severity, Stall};
 use model::stall::StallKind;
+use model::time::{Ns, SinceStart};
 
 use crate::compare::{About, Answer, CacheKind, End, answer};
 
@@ -33,8 +34,8 @@ pub fn stall(kind: StallKind, cost_ns: Ns) -> Stall {
         phase: Phase::Proxy,
         host: Some("proxy.test".to_owned()),
         severity: Severity::Warning,
-        start_ns: 0,
-        end_ns: cost_ns,
+        start_ns: SinceStart::ZERO,
+        end_ns: SinceStart(cost_ns),
         cost_ns,
         summary: "2 downloads at once on an idle machine".to_owned(),
         evidence: Vec::new(),

@@ -1,7 +1,8 @@
 //! Connections that were there before they could be seen: what the kernel says of them.
 
 use model::id::{ConnectionId, Pid, TreeId};
-use model::record::{Connection, Ns, Preexisting, TcpState};
+use model::record::{Connection, Preexisting, TcpState};
+use model::time::{Ns, SinceStart};
 
 use super::{Connections, Live, state};
 use crate::correlate::preexisting::{PreexistingSocket, PreexistingSockets, Tcp};
@@ -68,7 +69,7 @@ impl Live {
 }
 
 /// The record of a connection that was there already.
-fn joined(socket: &PreexistingSocket, owner: Owner<'_>, id: ConnectionId, at_ns: Ns) -> Connection {
+fn joined(socket: &PreexistingSocket, owner: Owner<'_>, id: ConnectionId, at_ns: SinceStart) -> Connection {
     let syn = socket.state == state::SYN_SENT;
     let again = socket.tcp.retransmits;
     Connection {

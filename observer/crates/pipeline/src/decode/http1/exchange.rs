@@ -5,6 +5,7 @@ use observer_common::{HTTP1_EOF, HTTP1_HEAD_END, HTTP1_HEAD_START, HTTP1_LAST_CH
 use super::{
     HEAD_MAX, RequestHead, ResponseHead, request_head, request_of_cut, response_head, status_of_cut,
 };
+use model::time::Monotonic;
 
 /// What happened on a connection. Times are those of the events it was fed with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,14 +13,14 @@ pub enum Http1Event {
     /// A request was written
     Request {
         /// When its first byte was
-        at_ns: u64,
+        at_ns: Monotonic,
         /// `None` when it could not be read; of a head that was cut, method and target only
         head: Option<RequestHead>,
     },
     /// A response's head was read (interim ones, 100 and 103, are not reported)
     Response {
         /// When its first byte was
-        at_ns: u64,
+        at_ns: Monotonic,
         /// Its status, when that was readable
         status: Option<u16>,
         /// The whole head; `None` when it was cut or not seen
@@ -29,7 +30,7 @@ pub enum Http1Event {
     End {
         /// When its last byte was read; earlier than the call that reported it, when that call was
         /// the next request
-        at_ns: u64,
+        at_ns: Monotonic,
         /// Bytes of the response's body. With chunked encoding the chunks' own framing is in it.
         body_bytes: u64,
         /// The response came to its end, as far as that can be known
@@ -60,13 +61,13 @@ enum State {
 /// A head that is being put together.
 #[derive(Debug)]
 struct Head {
-    start_ns: u64,
+    start_ns: Monotonic,
     bytes: Vec<u8>,
     cut: bool,
 }
 
 impl Head {
-    fn new(start_ns: u64) -> Self {
+    fn new(start_ns: Monotonic) -> Self {
         Self { start_ns, bytes: Vec::new(), cut: false }
     }
 
@@ -89,19 +90,25 @@ pub struct Exchange {
     response: Option<Head>,
     /// The request's method was HEAD
     no_body: bool,
-    last_read_ns: u64,
+    last_read_ns: Monotonic,
 }
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { state: State::Idle, request: None, response: None, no_body: false, last_read_ns: 0 }
+        Self {
+            state: State::Idle,
+            request: None,
+            response: None,
+            no_body: false,
+            last_read_ns: Monotonic::ZERO,
+        }
     }
 }
 
 impl Exchange {
     /// Takes a Read or Write that ended at `at_ns`, with the `HTTP1_*` bits of its event and the
     /// bytes of a head that came with it.
-    pub fn on_call(&mut self, at_ns: u64, call: &Http1, flags: u16, head: &[u8]) -> Vec<Http1Event> {
+    pub fn on_call(&mut self, at_ns: Monotonic, call: &Http1, flags: u16, head: &[u8]) -> Vec<Http1Event> {
         let mut out = Vec::new();
         if flags & HTTP1_READ == 0 {
             self.written(at_ns, call, flags, head, &mut out);
@@ -114,7 +121,14 @@ impl Exchange {
         out
     }
 
-    fn written(&mut self, at_ns: u64, call: &Http1, flags: u16, head: &[u8], out: &mut Vec<Http1Event>) {
+    fn written(
+        &mut self,
+        at_ns: Monotonic,
+        call: &Http1,
+        flags: u16,
+        head: &[u8],
+        out: &mut Vec<Http1Event>,
+    ) {
         if flags & HTTP1_HEAD_START != 0 {
             self.flush_request(out);
             self.superseded(out);
@@ -154,7 +168,7 @@ impl Exchange {
         out.push(Http1Event::Request { at_ns: request.start_ns, head });
     }
 
-    fn read(&mut self, at_ns: u64, call: &Http1, flags: u16, head: &[u8], out: &mut Vec<Http1Event>) {
+    fn read(&mut self, at_ns: Monotonic, call: &Http1, flags: u16, head: &[u8], out: &mut Vec<Http1Event>) {
         if call.len == 0 {
             return;
         }
@@ -187,7 +201,7 @@ impl Exchange {
     }
 
     /// True when the response was an interim one.
-    fn head_read(&mut self, at_ns: u64, more: bool, out: &mut Vec<Http1Event>) -> bool {
+    fn head_read(&mut self, at_ns: Monotonic, more: bool, out: &mut Vec<Http1Event>) -> bool {
         let Some(response) = self.response.take() else { return false };
         let head = response_head(&response.bytes).ok().filter(|_| !response.cut);
         let status = head.map(|head| head.status).or_else(|| status_of_cut(&response.bytes));
@@ -220,12 +234,12 @@ impl Exchange {
         }
     }
 
-    fn unseen(&mut self, at_ns: u64, out: &mut Vec<Http1Event>) {
+    fn unseen(&mut self, at_ns: Monotonic, out: &mut Vec<Http1Event>) {
         self.state = State::Body { framing: Framing::Unknown, bytes: 0 };
         out.push(Http1Event::Response { at_ns, status: None, head: None });
     }
 
-    fn body(&mut self, at_ns: u64, more: u64, flags: u16, out: &mut Vec<Http1Event>) {
+    fn body(&mut self, at_ns: Monotonic, more: u64, flags: u16, out: &mut Vec<Http1Event>) {
         let State::Body { framing, bytes } = &mut self.state else { return };
         *bytes = bytes.saturating_add(more);
         let last_chunk = flags & HTTP1_LAST_CHUNK != 0;
@@ -242,7 +256,7 @@ impl Exchange {
         }
     }
 
-    fn eof(&mut self, at_ns: u64, out: &mut Vec<Http1Event>) {
+    fn eof(&mut self, at_ns: Monotonic, out: &mut Vec<Http1Event>) {
         self.flush_request(out);
         self.flush_response(out);
         match self.state {
@@ -252,7 +266,7 @@ impl Exchange {
         }
     }
 
-    fn end(&mut self, at_ns: u64, complete: bool, out: &mut Vec<Http1Event>) {
+    fn end(&mut self, at_ns: Monotonic, complete: bool, out: &mut Vec<Http1Event>) {
         let body_bytes = match self.state {
             State::Body { bytes, .. } => bytes,
             State::Idle | State::Waiting => 0,

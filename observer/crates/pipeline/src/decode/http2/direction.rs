@@ -9,6 +9,7 @@ use observer_common::{
 use super::hpack::Table;
 use super::payload::{self, ACK, END_HEADERS, Settings};
 use super::{Body, Event, Fields, Loss};
+use model::time::Monotonic;
 
 /// Longest header block, bytes; a longer one loses the table.
 pub const BLOCK_MAX: usize = 256 * 1024;
@@ -53,7 +54,7 @@ struct Copying {
 /// A header block whose end has not come.
 struct Block {
     owner: Owner,
-    start_ns: u64,
+    start_ns: Monotonic,
     bytes: Vec<u8>,
     continuations: u32,
 }
@@ -84,7 +85,7 @@ impl Owner {
 
 impl Direction {
     /// Takes the next frame event of this direction; see [`super::Connection::on_frame`].
-    pub fn on_frame(&mut self, at_ns: u64, frame: &Frame, flags: u16, slice: &[u8]) -> Vec<Event> {
+    pub fn on_frame(&mut self, at_ns: Monotonic, frame: &Frame, flags: u16, slice: &[u8]) -> Vec<Event> {
         if flags & FRAME_JOINED_LATE != 0 {
             self.lose_table(at_ns);
         }
@@ -93,11 +94,11 @@ impl Direction {
         }
         if flags & FRAME_EOF != 0 {
             self.abandon(at_ns);
-            self.push(frame.start_ns, at_ns, Body::Eof);
+            self.push(Monotonic(frame.start_ns), at_ns, Body::Eof);
         } else if self.frames_lost {
             // Frames after this one have no place.
         } else if flags & FRAME_PREFACE != 0 {
-            self.push(frame.start_ns, at_ns, Body::Preface);
+            self.push(Monotonic(frame.start_ns), at_ns, Body::Preface);
         } else {
             self.frame(at_ns, frame, flags, slice);
         }
@@ -112,7 +113,7 @@ impl Direction {
     }
 
     /// Events of this direction were lost without a trace in its frames: its table goes.
-    pub fn lose(&mut self, at_ns: u64) -> Vec<Event> {
+    pub fn lose(&mut self, at_ns: Monotonic) -> Vec<Event> {
         self.abandon(at_ns);
         self.lose_table(at_ns);
         std::mem::take(&mut self.out)
@@ -128,13 +129,13 @@ impl Direction {
         self.settings_missed
     }
 
-    fn push(&mut self, start_ns: u64, at_ns: u64, body: Body) {
+    fn push(&mut self, start_ns: Monotonic, at_ns: Monotonic, body: Body) {
         self.out.push(Event { start_ns, at_ns, body });
     }
 
     /// The table cannot be trusted any more. Headers that wait for their end are reported without
     /// their fields.
-    fn lose_table(&mut self, at_ns: u64) {
+    fn lose_table(&mut self, at_ns: Monotonic) {
         if self.table.take().is_some() {
             self.push(at_ns, at_ns, Body::Lost(Loss::Table));
         }
@@ -143,7 +144,7 @@ impl Direction {
         }
     }
 
-    fn lose_frames(&mut self, at_ns: u64) {
+    fn lose_frames(&mut self, at_ns: Monotonic) {
         self.abandon(at_ns);
         self.lose_table(at_ns);
         if !self.frames_lost {
@@ -153,7 +154,7 @@ impl Direction {
     }
 
     /// The rest of a frame or of a block will not come.
-    fn abandon(&mut self, at_ns: u64) {
+    fn abandon(&mut self, at_ns: Monotonic) {
         if let Some(mut copying) = self.copy.take() {
             copying.cut = true;
             self.copied(at_ns, &copying);
@@ -163,7 +164,7 @@ impl Direction {
         }
     }
 
-    fn frame(&mut self, at_ns: u64, frame: &Frame, flags: u16, slice: &[u8]) {
+    fn frame(&mut self, at_ns: Monotonic, frame: &Frame, flags: u16, slice: &[u8]) {
         if self.copy.as_ref().is_some_and(|copying| !continues(copying, frame)) {
             self.abandon(at_ns);
         }
@@ -175,7 +176,7 @@ impl Direction {
             if frame.frame_type == DATA {
                 let end_stream = frame.frame_flags & END_STREAM != 0;
                 let (stream, total_bytes) = (frame.stream, frame.stream_bytes);
-                self.push(frame.start_ns, at_ns, Body::Data { stream, end_stream, total_bytes });
+                self.push(Monotonic(frame.start_ns), at_ns, Body::Data { stream, end_stream, total_bytes });
             }
             return;
         }
@@ -201,14 +202,14 @@ impl Direction {
         }
     }
 
-    fn copied(&mut self, at_ns: u64, copying: &Copying) {
+    fn copied(&mut self, at_ns: Monotonic, copying: &Copying) {
         let Copying { frame, payload, cut } = copying;
         self.whole(at_ns, frame, (!cut).then_some(&payload[..]));
     }
 
     /// A frame has come to its end; no payload when it is not all there.
-    fn whole(&mut self, at_ns: u64, frame: &Frame, payload: Option<&[u8]>) {
-        let (start_ns, stream) = (frame.start_ns, frame.stream);
+    fn whole(&mut self, at_ns: Monotonic, frame: &Frame, payload: Option<&[u8]>) {
+        let (start_ns, stream) = (Monotonic(frame.start_ns), frame.stream);
         if frame.frame_type == CONTINUATION {
             return self.continuation(at_ns, frame, payload);
         }
@@ -247,23 +248,28 @@ impl Direction {
     }
 
     /// A header block begins, and ends at once in most cases.
-    fn begin(&mut self, at_ns: u64, frame: &Frame, owner: Owner, part: Option<&[u8]>) {
+    fn begin(&mut self, at_ns: Monotonic, frame: &Frame, owner: Owner, part: Option<&[u8]>) {
         match part {
             Some(part) if owner.stream() != 0 && !self.is_lost() && frame.frame_flags & END_HEADERS != 0 => {
-                self.decode(at_ns, owner, frame.start_ns, part);
+                self.decode(at_ns, owner, Monotonic(frame.start_ns), part);
             }
             Some(part) if owner.stream() != 0 && !self.is_lost() => {
-                let block = Block { owner, start_ns: frame.start_ns, bytes: part.to_vec(), continuations: 0 };
+                let block = Block {
+                    owner,
+                    start_ns: Monotonic(frame.start_ns),
+                    bytes: part.to_vec(),
+                    continuations: 0,
+                };
                 self.block = Some(block);
             }
             _ => {
                 self.lose_table(at_ns);
-                self.push(frame.start_ns, at_ns, owner.body(None));
+                self.push(Monotonic(frame.start_ns), at_ns, owner.body(None));
             }
         }
     }
 
-    fn continuation(&mut self, at_ns: u64, frame: &Frame, payload: Option<&[u8]>) {
+    fn continuation(&mut self, at_ns: Monotonic, frame: &Frame, payload: Option<&[u8]>) {
         match (self.block.take(), payload) {
             (Some(mut block), Some(part))
                 if block.owner.stream() == frame.stream
@@ -286,7 +292,7 @@ impl Direction {
     }
 
     /// A header block is whole.
-    fn decode(&mut self, at_ns: u64, owner: Owner, start_ns: u64, block: &[u8]) {
+    fn decode(&mut self, at_ns: Monotonic, owner: Owner, start_ns: Monotonic, block: &[u8]) {
         let mut fields = Fields::default();
         let Some(table) = &mut self.table else { return };
         let whole = table.decode(block, |name, value| fields.take(name, value)).is_ok();

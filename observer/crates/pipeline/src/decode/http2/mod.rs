@@ -5,6 +5,7 @@
 //! gap the fields of a direction are `None` for ever: never a wrong path that looks right. A gap
 //! that frames do not show (the ring was full) must be reported with [`Direction::lose`].
 
+use model::time::Monotonic;
 use observer_common::{FRAME_READ, Frame};
 
 mod direction;
@@ -22,9 +23,9 @@ pub use payload::{ErrorCode, Settings};
 pub struct Event {
     /// When the first byte of the frame (of a block in several frames: of the first) was read or
     /// written, as the kernel's clock says
-    pub start_ns: u64,
+    pub start_ns: Monotonic,
     /// When the last byte was
-    pub at_ns: u64,
+    pub at_ns: Monotonic,
     /// What it was
     pub body: Body,
 }
@@ -104,7 +105,7 @@ pub struct Connection {
 impl Connection {
     /// Takes a frame event: its header's `at_ns` and flags (the `FRAME_*` bits), and the slice of
     /// the payload that came with it.
-    pub fn on_frame(&mut self, at_ns: u64, frame: &Frame, flags: u16, slice: &[u8]) -> Vec<Event> {
+    pub fn on_frame(&mut self, at_ns: Monotonic, frame: &Frame, flags: u16, slice: &[u8]) -> Vec<Event> {
         let (from, to) = if flags & FRAME_READ == 0 {
             (&mut self.sent, &mut self.received)
         } else {
@@ -125,7 +126,7 @@ impl Connection {
     }
 
     /// Events of this connection were lost without a trace in its frames: both tables go.
-    pub fn lose(&mut self, at_ns: u64) -> Vec<Event> {
+    pub fn lose(&mut self, at_ns: Monotonic) -> Vec<Event> {
         let mut events = self.sent.lose(at_ns);
         events.extend(self.received.lose(at_ns));
         events

@@ -95,7 +95,7 @@ impl Source for Connections<'_> {
             10 => connection.received_out_of_order.map(u64::from).into(),
             11 => Key::Number(u64::from(connection.requests)),
             12 => outcome(connection).into(),
-            _ => Key::Number(connection.start_ns),
+            _ => Key::Number(connection.start_ns.0),
         }
     }
 

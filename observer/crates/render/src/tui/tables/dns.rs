@@ -2,8 +2,9 @@
 
 use model::human::duration;
 use model::id::DnsId;
-use model::record::{Ns, Phase, Transport};
+use model::record::{Phase, Transport};
 use model::state::Query;
+use model::time::SinceStart;
 use ratatui::style::Style;
 
 use super::Subject;
@@ -30,7 +31,7 @@ impl Queries<'_> {
     }
 }
 
-fn end(query: &Query) -> Option<Ns> {
+fn end(query: &Query) -> Option<SinceStart> {
     query.record.end_ns.or(query.given_up_ns)
 }
 
@@ -75,7 +76,7 @@ impl Source for Queries<'_> {
             5 => Key::Text(answer(query)),
             6 => Key::Number(self.0.took(dns.start_ns, end(query))),
             7 => Key::Text(asker(query)),
-            _ => Key::Number(dns.start_ns),
+            _ => Key::Number(dns.start_ns.0),
         }
     }
 

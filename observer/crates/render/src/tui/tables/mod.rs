@@ -6,8 +6,9 @@ mod processes;
 mod requests;
 
 use model::human::moment;
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::state::CommandState;
+use model::time::{Ns, SinceStart};
 
 use super::table::Source;
 use super::theme::{Theme, fill};
@@ -19,7 +20,7 @@ pub(super) struct Subject<'a> {
     /// The command
     pub command: &'a CommandState,
     /// The present
-    pub now: Ns,
+    pub now: SinceStart,
     /// Colours
     pub theme: Theme,
 }
@@ -37,20 +38,27 @@ pub(super) fn source<'a>(tab: Tab, subject: Subject<'a>) -> Option<Box<dyn Sourc
 
 impl Subject<'_> {
     /// A moment, as seconds since the command began.
-    pub(super) fn moment(&self, at: Ns) -> String {
+    pub(super) fn moment(&self, at: SinceStart) -> String {
         moment(at.saturating_sub(self.command.wall(self.now).0))
     }
 
     /// How long something took, or takes.
-    fn took(&self, start: Ns, end: Option<Ns>) -> Ns {
+    fn took(&self, start: SinceStart, end: Option<SinceStart>) -> Ns {
         end.unwrap_or(self.now).saturating_sub(start)
     }
 
     /// When something was, in the command's time: a waterfall of one row.
-    fn strip(&self, columns: u16, start: Ns, answered: Option<Ns>, end: Option<Ns>, phase: Phase) -> String {
+    fn strip(
+        &self,
+        columns: u16,
+        start: SinceStart,
+        answered: Option<SinceStart>,
+        end: Option<SinceStart>,
+        phase: Phase,
+    ) -> String {
         let (from, until) = self.command.wall(self.now);
         let length = u128::from(until.saturating_sub(from).max(1));
-        let column = |at: Ns| {
+        let column = |at: SinceStart| {
             let at = u128::from(at.saturating_sub(from)) * u128::from(columns) / length;
             at.min(u128::from(columns.saturating_sub(1)))
         };

@@ -60,7 +60,7 @@ impl Source for Processes<'_> {
             5 => process.cpu_ns.into(),
             6 => process.exit_code.map(|code| u64::from(code.unsigned_abs())).into(),
             7 => Key::Text(words::argv(&process.args)),
-            _ => Key::Number(process.start_ns),
+            _ => Key::Number(process.start_ns.0),
         }
     }
 

@@ -84,7 +84,7 @@ impl Source for Requests<'_> {
             6 => request.first_byte_ns.map(|at| at.saturating_sub(request.start_ns)).into(),
             7 => Key::Number(self.0.took(request.start_ns, request.end_ns)),
             8 => request.stream.map(u64::from).into(),
-            _ => Key::Number(request.start_ns),
+            _ => Key::Number(request.start_ns.0),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use model::human::{bytes, duration, moment};
 use model::operations::host_of;
-use model::record::Ns;
 use model::state::CommandState;
+use model::time::SinceStart;
 use model::words;
 
 use super::lanes::{Bar, Id, label};
 
 /// What, whom, how long, when, how it ended.
-pub(crate) fn detail(command: &CommandState, bar: &Bar, now: Ns) -> String {
+pub(crate) fn detail(command: &CommandState, bar: &Bar, now: SinceStart) -> String {
     let mut parts = vec![label(command, bar.id)];
     parts.extend(host(command, bar.id));
     let took = duration(bar.end.unwrap_or(now).saturating_sub(bar.start));
@@ -19,7 +19,7 @@ pub(crate) fn detail(command: &CommandState, bar: &Bar, now: Ns) -> String {
     }
     parts.extend(ending(command, bar.id));
     let begin = command.wall(now).0;
-    let moment = |at: Ns| moment(at.saturating_sub(begin));
+    let moment = |at: SinceStart| moment(at.saturating_sub(begin));
     let end = bar.end.map_or_else(|| "now".to_owned(), moment);
     parts.push(format!("{} to {end}", moment(bar.start)));
     parts.join(" · ")

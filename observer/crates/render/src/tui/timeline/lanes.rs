@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use model::human::count;
 use model::id::{ConnectionId, DnsId, DnsWaitId, LockId, RequestId};
 use model::operations::{InFlight, Subject, host_of};
-use model::record::{Class, Connection, Ns, Phase, Protocol};
+use model::record::{Class, Connection, Phase, Protocol};
 use model::state::{CommandState, Moment};
+use model::time::SinceStart;
 use model::words;
 
 use super::super::view::Focus;
@@ -42,11 +43,11 @@ pub enum Id {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bar {
     /// Begin
-    pub start: Ns,
+    pub start: SinceStart,
     /// End; `None` while it is open
-    pub end: Option<Ns>,
+    pub end: Option<SinceStart>,
     /// When the answer began
-    pub answered: Option<Ns>,
+    pub answered: Option<SinceStart>,
     /// Whose colour it has
     pub phase: Phase,
     /// It failed
@@ -92,7 +93,7 @@ pub struct Lane {
     /// Its rows; within one, bars are in order
     pub rows: Vec<Vec<Bar>>,
     /// What happened, in order of time
-    pub marks: Vec<(Ns, Mark)>,
+    pub marks: Vec<(SinceStart, Mark)>,
 }
 
 impl Lane {
@@ -115,7 +116,12 @@ impl Lane {
 }
 
 /// All lanes, in the order in which they began.
-pub(crate) fn lanes(command: &CommandState, now: Ns, focus: Option<Focus>, filter: &str) -> Vec<Lane> {
+pub(crate) fn lanes(
+    command: &CommandState,
+    now: SinceStart,
+    focus: Option<Focus>,
+    filter: &str,
+) -> Vec<Lane> {
     let carried = carried(command);
     let mut in_flight = command.in_flight(command.wall(now).1);
     in_flight.retain(|op| {

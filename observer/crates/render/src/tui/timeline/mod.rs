@@ -6,8 +6,9 @@ pub(super) mod lanes;
 
 use lanes::{Bar, Lane, label};
 use model::human::duration;
-use model::record::{Ns, Phase};
+use model::record::Phase;
 use model::state::CommandState;
+use model::time::{Ns, SinceStart};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -23,7 +24,7 @@ const LENGTH_MIN: Ns = 1_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Window {
     /// Its begin
-    pub start: Ns,
+    pub start: SinceStart,
     /// Its length, not 0
     pub length: Ns,
     /// Columns, not 0
@@ -32,22 +33,22 @@ pub struct Window {
 
 impl Window {
     /// What the view shows of a command.
-    pub fn of(view: &View, command: &CommandState, now: Ns, columns: u16) -> Self {
+    pub fn of(view: &View, command: &CommandState, now: SinceStart, columns: u16) -> Self {
         let (begin, until) = command.wall(now);
         let end = view.timeline.end.unwrap_or(until);
         let length = view.timeline.length.unwrap_or(end.saturating_sub(begin)).max(LENGTH_MIN);
-        let start = if view.timeline.length.is_none() { begin } else { end.saturating_sub(length) };
+        let start = if view.timeline.length.is_none() { begin } else { end.earlier_by(length) };
         Self { start, length, columns: columns.max(1) }
     }
 
     /// The column of a moment; less than 0 or more than the last outside.
-    pub fn column(&self, at: Ns) -> i64 {
-        let from = i128::from(at) - i128::from(self.start);
+    pub fn column(&self, at: SinceStart) -> i64 {
+        let from = i128::from(at.0) - i128::from(self.start.0);
         (from * i128::from(self.columns)).div_euclid(i128::from(self.length)) as i64
     }
 
     /// The moment in the middle of a column.
-    pub fn moment(&self, column: u16) -> Ns {
+    pub fn moment(&self, column: u16) -> SinceStart {
         let half = u128::from(self.length) * (2 * u128::from(column) + 1) / (2 * u128::from(self.columns));
         self.start.saturating_add(half as Ns)
     }
@@ -78,7 +79,7 @@ pub(super) fn draw(
     view: &View,
     command: &CommandState,
     lanes: &[Lane],
-    now: Ns,
+    now: SinceStart,
 ) -> Chart {
     let theme = view.theme;
     if area.height < 3 {
@@ -168,9 +169,9 @@ fn visible(bars: &[Bar], window: Window) -> impl Iterator<Item = &Bar> {
 }
 
 /// The bar at a moment, or the nearest within a column.
-fn under(bars: &[Bar], at: Ns, step: Ns) -> Option<&Bar> {
+fn under(bars: &[Bar], at: SinceStart, step: Ns) -> Option<&Bar> {
     let distance = |bar: &Bar| {
-        let end = bar.end.unwrap_or(Ns::MAX);
+        let end = bar.end.unwrap_or(SinceStart::MAX);
         if at < bar.start { bar.start - at } else { at.saturating_sub(end) }
     };
     let from = bars.partition_point(|bar| bar.end.is_some_and(|end| end.saturating_add(step) < at));
@@ -179,7 +180,7 @@ fn under(bars: &[Bar], at: Ns, step: Ns) -> Option<&Bar> {
 }
 
 /// Round times since the command began.
-fn axis(buffer: &mut Buffer, place: Rect, gutter: u16, window: Window, begin: Ns, theme: Theme) {
+fn axis(buffer: &mut Buffer, place: Rect, gutter: u16, window: Window, begin: SinceStart, theme: Theme) {
     let text = duration(window.length);
     put(buffer, Rect { width: gutter - 1, ..place }, place.x, place.y, &text, theme.dim());
     let tick = nice(window.length, u64::from(window.columns / 12).max(1));
@@ -238,7 +239,7 @@ fn paint(
     window: Window,
     command: &CommandState,
     bar: &Bar,
-    now: Ns,
+    now: SinceStart,
     theme: Theme,
 ) {
     let last = i64::from(window.columns) - 1;
@@ -292,7 +293,7 @@ fn marks(buffer: &mut Buffer, place: Rect, window: Window, lane: &Lane, theme: T
     }
 }
 
-fn cursor(buffer: &mut Buffer, place: Rect, window: Window, at: Ns) {
+fn cursor(buffer: &mut Buffer, place: Rect, window: Window, at: SinceStart) {
     let column = window.column(at);
     if (0..i64::from(window.columns)).contains(&column) {
         let x = place.x + column as u16;
@@ -333,9 +334,16 @@ mod tests {
 
     #[test]
     fn a_window_maps_moments_and_columns() {
-        let window = Window { start: 1_000, length: 1_000, columns: 10 };
-        assert_eq!((window.column(1_000), window.column(1_999), window.column(2_000)), (0, 9, 10));
-        assert_eq!(window.column(0), -10);
+        let window = Window { start: SinceStart(1_000), length: 1_000, columns: 10 };
+        assert_eq!(
+            (
+                window.column(SinceStart(1_000)),
+                window.column(SinceStart(1_999)),
+                window.column(SinceStart(2_000))
+            ),
+            (0, 9, 10)
+        );
+        assert_eq!(window.column(SinceStart(0)), -10);
         for column in 0..10 {
             assert_eq!(window.column(window.moment(column)), i64::from(column));
         }

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 use zerocopy::FromZeros;
 
 use super::*;
+use model::time::Monotonic;
 
 /// A connection and its clock, one tick a call.
 #[derive(Default)]
 struct Line {
     exchange: Exchange,
-    at_ns: u64,
+    at_ns: Monotonic,
     events: Vec<Http1Event>,
 }
 
@@ -37,7 +38,7 @@ impl Line {
 
     fn ends(&self) -> Vec<(u64, u64, bool)> {
         let end = |event: &Http1Event| match event {
-            Http1Event::End { at_ns, body_bytes, complete } => Some((*at_ns, *body_bytes, *complete)),
+            Http1Event::End { at_ns, body_bytes, complete } => Some((at_ns.0, *body_bytes, *complete)),
             _ => None,
         };
         self.events.iter().filter_map(end).collect()
@@ -45,7 +46,7 @@ impl Line {
 
     fn statuses(&self) -> Vec<(u64, Option<u16>)> {
         let response = |event: &Http1Event| match event {
-            Http1Event::Response { at_ns, status, .. } => Some((*at_ns, *status)),
+            Http1Event::Response { at_ns, status, .. } => Some((at_ns.0, *status)),
             _ => None,
         };
         self.events.iter().filter_map(response).collect()
@@ -63,7 +64,7 @@ fn two_exchanges_on_one_connection() {
     line.get().whole(HTTP1_READ, TEN, 10, 0);
     assert_eq!(line.ends(), [(30, 10, true), (50, 10, true)]);
     assert_eq!(line.statuses(), [(20, Some(200)), (50, Some(200))]);
-    let Http1Event::Request { at_ns: 10, head: Some(head) } = &line.events[0] else { panic!() };
+    let Http1Event::Request { at_ns: Monotonic(10), head: Some(head) } = &line.events[0] else { panic!() };
     assert_eq!((&*head.target, head.authority.as_deref()), ("/m", Some("proxy.test")));
 }
 
@@ -134,7 +135,10 @@ fn a_cut_response_head_gives_its_status_only() {
     let cut = "HTTP/1.1 404 Not Found\r\nContent-Le";
     let flags = HTTP1_READ | HTTP1_HEAD_START | HTTP1_HEAD_END;
     line.get().call(flags, 5000, cut.as_bytes(), 4900).body(7, 0).get();
-    assert!(matches!(line.events[1], Http1Event::Response { at_ns: 20, status: Some(404), head: None }));
+    assert!(matches!(
+        line.events[1],
+        Http1Event::Response { at_ns: Monotonic(20), status: Some(404), head: None }
+    ));
     assert_eq!(line.ends(), [(30, 107, true)]);
 }
 
@@ -143,7 +147,7 @@ fn a_head_above_the_limit_is_unknown() {
     let mut line = Line::default();
     line.call(HTTP1_HEAD_START, 9000, &[b'G'; 9000], 9000);
     line.call(HTTP1_HEAD_END, 9000, &[b'G'; 9000], 9000);
-    assert_eq!(line.events, [Http1Event::Request { at_ns: 10, head: None }]);
+    assert_eq!(line.events, [Http1Event::Request { at_ns: Monotonic(10), head: None }]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use zerocopy::FromZeros;
 
 use super::super::{Connection, ErrorCode};
+use model::time::Monotonic;
 use observer_common::http2::frame::SETTINGS;
 
 use super::*;
@@ -13,7 +14,7 @@ use super::*;
 #[derive(Default)]
 struct Line {
     direction: Direction,
-    at_ns: u64,
+    at_ns: Monotonic,
     events: Vec<Event>,
 }
 
@@ -33,7 +34,7 @@ impl Line {
     }
 
     fn whole(&mut self, frame_type: u8, frame_flags: u8, stream: u32, payload: &[u8]) -> &mut Self {
-        let frame = frame(frame_type, frame_flags, stream, payload.len(), 0, self.at_ns);
+        let frame = frame(frame_type, frame_flags, stream, payload.len(), 0, self.at_ns.0);
         self.event(FRAME_LAST, &frame, payload)
     }
 
@@ -71,7 +72,7 @@ fn a_path_is_remembered_by_the_table() {
     line.whole(HEADERS, END_HEADERS | END_STREAM, 1, &path("/a")).whole(HEADERS, END_HEADERS, 3, NEWEST);
     assert_eq!(line.paths(), ["/a", "/a"]);
     assert!(matches!(line.events[0].body, Body::Headers { stream: 1, end_stream: true, .. }));
-    assert_eq!((line.events[1].start_ns, line.events[1].at_ns), (10, 20));
+    assert_eq!((line.events[1].start_ns, line.events[1].at_ns), (Monotonic(10), Monotonic(20)));
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn a_block_in_continuations_begins_with_its_headers() {
         &block[4..],
     );
     assert_eq!(line.paths(), ["/abc"]);
-    assert_eq!((line.events[0].start_ns, line.events[0].at_ns), (0, 30));
+    assert_eq!((line.events[0].start_ns, line.events[0].at_ns), (Monotonic(0), Monotonic(30)));
     assert!(matches!(line.events[0].body, Body::Headers { end_stream: true, .. }));
 }
 
@@ -202,7 +203,7 @@ fn other_frames_are_reported() {
 #[test]
 fn a_gap_that_is_distinguished_from_outside_loses_both_tables() {
     let mut connection = Connection::default();
-    connection.lose(5);
+    connection.lose(Monotonic(5));
     assert!(connection.sent.is_lost() && connection.received.is_lost());
 }
 
@@ -220,8 +221,8 @@ fn settings_of_one_direction_bound_the_table_of_the_other() {
         [(0, FRAME_READ, false), (FRAME_READ, 0, false), (0, 0, true), (FRAME_READ, FRAME_READ, true)]
     {
         let mut connection = Connection::default();
-        connection.on_frame(1, &allow, FRAME_LAST | settings_flags, &[0, 1, 0, 0, 0x20, 0]);
-        connection.on_frame(2, &headers, FRAME_LAST | headers_flags, &block);
+        connection.on_frame(Monotonic(1), &allow, FRAME_LAST | settings_flags, &[0, 1, 0, 0, 0x20, 0]);
+        connection.on_frame(Monotonic(2), &headers, FRAME_LAST | headers_flags, &block);
         assert_eq!(connection.sent.is_lost() || connection.received.is_lost(), lost);
     }
 }
@@ -230,19 +231,19 @@ fn settings_of_one_direction_bound_the_table_of_the_other() {
 fn settings_that_were_not_copied_allow_any_size() {
     let block = enlarged();
     let mut connection = Connection::default();
-    connection.on_frame(1, &frame(SETTINGS, 0, 0, 6, 0, 0), FRAME_LAST | FRAME_CUT, &[]);
+    connection.on_frame(Monotonic(1), &frame(SETTINGS, 0, 0, 6, 0, 0), FRAME_LAST | FRAME_CUT, &[]);
     let headers = frame(HEADERS, END_HEADERS, 1, block.len(), 0, 0);
-    connection.on_frame(2, &headers, FRAME_LAST | FRAME_READ, &block);
+    connection.on_frame(Monotonic(2), &headers, FRAME_LAST | FRAME_READ, &block);
     assert!(!connection.received.is_lost());
 }
 
 #[test]
 fn a_loss_in_one_direction_leaves_the_other_intact() {
     let mut connection = Connection::default();
-    connection.on_frame(1, &frame(HEADERS, END_HEADERS, 1, 9, 0, 0), FRAME_LAST | FRAME_CUT, &[]);
+    connection.on_frame(Monotonic(1), &frame(HEADERS, END_HEADERS, 1, 9, 0, 0), FRAME_LAST | FRAME_CUT, &[]);
     let block = path("/a");
     let headers = frame(HEADERS, END_HEADERS, 1, block.len(), 0, 0);
-    let events = connection.on_frame(2, &headers, FRAME_LAST | FRAME_READ, &block);
+    let events = connection.on_frame(Monotonic(2), &headers, FRAME_LAST | FRAME_READ, &block);
     assert!(matches!(&events[0].body, Body::Headers { fields: Some(_), .. }));
     assert!(connection.sent.is_lost());
 }
