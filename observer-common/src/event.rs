@@ -283,13 +283,13 @@ pub struct TcpInfo {
 }
 
 /// Bytes of a DNS message or of a hello, as a process sent or received them.
-/// `Header::flags`: [`PAYLOAD_RECEIVED`], [`PAYLOAD_TCP`].
+/// `Header::flags`: [`PAYLOAD_RECEIVED`], [`PAYLOAD_TCP`], [`PAYLOAD_FAILED`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Payload {
     /// The connection's number, 0 for UDP
     pub conn: u64,
-    /// Bytes of the call in all; fewer follow when it was cut
+    /// Bytes of the call in all; fewer follow when it was cut. The error number of one that failed
     pub len: u32,
     /// Which socket of that process: the low bits of the time of its connect
     pub generation: u32,
@@ -306,6 +306,8 @@ pub struct Payload {
 pub const PAYLOAD_RECEIVED: u16 = 1;
 /// `Payload`: over TCP, not UDP.
 pub const PAYLOAD_TCP: u16 = 2;
+/// `Payload`: the call failed, nothing was sent or received (a name server that ICMP says is not there).
+pub const PAYLOAD_FAILED: u16 = 4;
 
 /// Go's `crypto/tls.(*Conn).clientHandshake` began or ended (`Header::flags` [`HANDSHAKE_END`]).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -365,12 +367,12 @@ pub const FRAME_EOF: u16 = 32;
 /// The connection's beginning was not seen.
 pub const FRAME_JOINED_LATE: u16 = 64;
 
-/// A Read or Write on a connection that speaks HTTP/1.1. The bytes that follow are of a head
+/// A Read or Write on a connection that speaks HTTP/1.1, inside TLS or in plain text. The bytes that follow are of a head
 /// and never go beyond it. `Header::flags`: the `HTTP1_*` bits.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Http1 {
-    /// The TLS connection: address of the `tls.Conn`, or 0 in plain text
+    /// The TLS connection: address of the `tls.Conn`; in plain text the same as `conn`
     pub tls: u64,
     /// The TCP connection's number, 0 when it is not known
     pub conn: u64,

@@ -35,6 +35,10 @@ pub mod kind {
     pub const DNS_TCP: u32 = 2;
     /// The hellos at the beginning of a TCP connection
     pub const HELLO: u32 = 3;
+    /// What a forward proxy is asked for before the hellos (CONNECT, SOCKS)
+    pub const TUNNEL: u32 = 5;
+    /// HTTP/1 in plain text, all the connection's life
+    pub const PLAIN: u32 = 6;
     /// Nothing any more
     pub const QUIET: u32 = 4;
 }

@@ -37,6 +37,8 @@ pub struct Call {
 
 const HANDSHAKE: u32 = 1;
 const READ: u32 = 2;
+/// A Read inside a Read: of the connection to a forward proxy that is spoken to over TLS itself
+const READ_INSIDE: u32 = 3;
 
 /// The registers of Go's ABI (ABIInternal) that matter here.
 struct Registers {
@@ -91,10 +93,25 @@ fn called(goroutine: u64, what: u32, tls: u64, buffer: u64) -> u64 {
     0
 }
 
+/// The number of the TCP connection below a `tls.Conn`, 0 when it is not known. One that lies inside
+/// another (through a forward proxy that is spoken to over TLS) has that one's.
+#[inline(never)]
+fn below(process: *const Process, tls: u64) -> u64 {
+    let conn = connection(process, descriptor(tls));
+    if conn != 0 {
+        return conn;
+    }
+    match user::<u64>(tls + 8).and_then(|outer| cursor::get(outer, Direction::Sent)) {
+        // SAFETY: a value of the map.
+        Some(outer) => unsafe { (*outer).conn },
+        None => 0,
+    }
+}
+
 /// A connection of which nothing is known yet.
 #[inline(never)]
 fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
-    cursor::joined_late(root, tls, connection(process, descriptor(tls)))
+    cursor::joined_late(root, tls, below(process, tls))
 }
 
 #[uprobe(multi)]
@@ -102,7 +119,7 @@ pub fn handshake_enter(ctx: ProbeContext) -> u32 {
     let Some((Task { root, .. }, process)) = task::current() else { return 0 };
     let Registers { first: tls, goroutine, .. } = registers(&ctx);
     let fd = descriptor(tls);
-    let conn = connection(process, fd);
+    let conn = below(process, tls);
     cursor::begin(tls, conn);
     called(goroutine, HANDSHAKE, tls, conn);
     emit::event(Kind::Handshake, 0, task::of(root), emit::now(), Handshake { tls, conn, fd, failed: 0 });
@@ -144,17 +161,38 @@ pub fn write_enter(ctx: ProbeContext) -> u32 {
 pub fn read_enter(ctx: ProbeContext) -> u32 {
     if task::current().is_some() {
         let Registers { first: tls, second: buffer, goroutine, .. } = registers(&ctx);
-        called(goroutine, READ, tls, buffer);
+        reads(goroutine, tls, buffer);
     }
     0
+}
+
+/// A Read begins, or is begun anew (an entry is passed twice when the stack grows). One that lies in
+/// another's is kept beside it; what is left of calls whose end was missed gives way.
+#[inline(never)]
+fn reads(goroutine: u64, tls: u64, buffer: u64) -> u64 {
+    let (pid, _) = task::ids();
+    let inside = CallKey { goroutine, pid, what: READ_INSIDE };
+    let outer = CALLS.get_ptr(&CallKey { goroutine, pid, what: READ });
+    // SAFETY: values of the map.
+    let other = outer.is_some_and(|call| unsafe { (*call).tls } != tls);
+    if other && CALLS.get_ptr(&inside).is_none_or(|call| unsafe { (*call).tls } == tls) {
+        return called(goroutine, READ_INSIDE, tls, buffer);
+    }
+    let _ = CALLS.remove(&inside);
+    called(goroutine, READ, tls, buffer)
 }
 
 #[uprobe(multi)]
 pub fn read_return(ctx: ProbeContext) -> u32 {
     let Some((task, process)) = task::current() else { return 0 };
     let regs = registers(&ctx);
-    let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: READ };
-    let Some(call) = CALLS.get_ptr_mut(&key) else { return 0 };
+    let mut key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: READ_INSIDE };
+    let mut call = CALLS.get_ptr(&key);
+    if call.is_none() {
+        key.what = READ;
+        call = CALLS.get_ptr(&key);
+    }
+    let Some(call) = call else { return 0 };
     // SAFETY: a value of the map.
     let Call { tls, buffer } = unsafe { *call };
     let _ = CALLS.remove(&key);

@@ -1,19 +1,22 @@
-//! Bytes that cross a socket: DNS messages, the hellos of a TCP connection.
+//! Bytes that cross a socket: DNS messages, the hellos of a TCP connection and what a forward proxy is
+//! asked for before them, HTTP/1 in plain text.
 //!
 //! The tracepoints name the socket and how much went through it; the bytes are read from the
 //! caller's buffer, which the registers of its system call still name. The thread that receives
 //! may be another than the one that sent, so the socket is the key.
 
 use observer_common::{
-    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
     PreexistingSocket, Process,
 };
 use zerocopy::FromBytes;
 
 use crate::channels::{Channel, kind};
+use crate::cursor::{self, Direction};
+use crate::http1;
 use crate::task::{self, Task, kernel, member, user};
 use crate::{CHANNELS, PREEXISTING, emit, offset};
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop, bpf_task_pt_regs};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
@@ -25,8 +28,8 @@ const UDP: u16 = 17;
 pub const DNS: u16 = 53;
 /// `MSG_PEEK`: the bytes will be received once more.
 const PEEK: u64 = 2;
-/// Vectors looked at in one call: a length and a message.
-const PARTS_MAX: u64 = 2;
+/// Vectors looked at in one call: two messages, each with its length (the C library's A and AAAA).
+const PARTS_MAX: u64 = 4;
 
 /// A socket address.
 #[derive(Clone, Copy)]
@@ -208,7 +211,7 @@ pub fn sock_recv_length(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn through(sk: u64, result: i32, received: bool) -> i32 {
     if result <= 0 {
-        return 0;
+        return without_bytes(sk, result, received);
     }
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
@@ -224,14 +227,41 @@ fn through(sk: u64, result: i32, received: bool) -> i32 {
     0
 }
 
+/// `ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH`, `ECONNRESET`, `ETIMEDOUT` (include/uapi/asm-generic)
+const FAILURES: [i32; 5] = [-111, -113, -101, -104, -110];
+
+/// A call through which nothing went: the end of a connection in plain text, or a name server that is
+/// not there. That there is nothing to read yet is most of what is said here, and nothing.
+#[inline(always)]
+fn without_bytes(sk: u64, result: i32, received: bool) -> i32 {
+    if !(result == 0 && received || FAILURES.contains(&result)) {
+        return 0;
+    }
+    let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
+    let Some(channel) = channel(task, process, sk) else { return 0 };
+    // SAFETY: a value of the map.
+    unsafe {
+        match (*channel).kind {
+            kind::PLAIN if received => {
+                if let Some(cursor) = cursor::get((*channel).conn, Direction::Received) {
+                    cursor::end(cursor, task.root);
+                }
+            }
+            kind::DNS_UDP if result < 0 => {
+                let flags = PAYLOAD_FAILED | if received { PAYLOAD_RECEIVED } else { 0 };
+                emit::event(Kind::Dns, flags, task, emit::now(), payload(channel, result.unsigned_abs()));
+            }
+            _ => {}
+        }
+    }
+    0
+}
+
 /// `sys_exit(regs, result)`, for kernels before 6.3: the socket is found by the descriptor.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let result = ctx.arg::<u64>(1) as i64;
     let regs: u64 = ctx.arg(0);
-    if result <= 0 {
-        return 0;
-    }
     let number = kernel::<u64>(regs, place::NUMBER) & 0xffff_ffff;
     let received = match number {
         call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG => true,
@@ -243,6 +273,9 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let Some(sk) = socket(arg(regs, 0)) else { return 0 };
+    if result <= 0 {
+        return without_bytes(sk, result as i32, received);
+    }
     transfer(&Transfer {
         task,
         process,
@@ -315,17 +348,33 @@ fn transfer(of: &Transfer) -> u64 {
         let Some(message) = user::<Message>(at) else { return 0 };
         (at, count) = (message.vectors, message.count);
     }
-    // A length and a message: more than two parts nobody sends.
-    let mut left = of.len;
-    for n in 0..PARTS_MAX {
-        if n < count && left > 0 {
-            let Some(mut vector) = user::<Vector>(at + n * 16) else { return 0 };
-            vector.len = vector.len.min(left);
-            left -= vector.len;
-            bytes(of, channel, vector);
-        }
-    }
+    let mut parts = Parts { of, channel, at, left: of.len };
+    // SAFETY: the callback and its state, as `bpf_loop` wants them.
+    unsafe { bpf_loop(count.min(PARTS_MAX) as u32, part as *mut _, (&raw mut parts).cast(), 0) };
     0
+}
+
+/// What [`part`] is about.
+#[repr(C)]
+struct Parts<'a> {
+    of: &'a Transfer,
+    channel: *mut Channel,
+    at: u64,
+    left: u64,
+}
+
+/// One vector of a call; 1 ends the loop. Verified once, whatever the number of vectors.
+#[inline(never)]
+extern "C" fn part(n: u64, state: *mut Parts<'_>) -> i64 {
+    // SAFETY: the state on `transfer`'s stack.
+    unsafe {
+        let Parts { of, channel, at, left } = &mut *state;
+        let Some(mut vector) = user::<Vector>(*at + n * 16) else { return 1 };
+        vector.len = vector.len.min(*left);
+        *left -= vector.len;
+        bytes(of, *channel, vector);
+        i64::from(*left == 0)
+    }
 }
 
 /// Which message of several a call is at: the kernel handles one at a time, the channel counts.
@@ -350,9 +399,13 @@ fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel>
             return None;
         }
         if (*channel).kind == kind::DNS_UDP {
-            let port = u16::from_be(kernel(sk, offset!(sock_dport)));
-            if port != 0 && port != DNS {
-                return None;
+            // The kernel may have given a closed socket's place to another one of that process.
+            let to = peer(sk);
+            if to.port != 0 {
+                if to.port != DNS {
+                    return None;
+                }
+                ((*channel).family, (*channel).port, (*channel).remote) = (to.family, to.port, to.address);
             }
         }
     }
@@ -449,7 +502,68 @@ fn bytes(of: &Transfer, channel: *mut Channel, part: Vector) {
         // SAFETY: a value of the map.
         unsafe { ((*channel).family, (*channel).port, (*channel).remote) = (to.family, to.port, to.address) };
     }
+    // SAFETY: a value of the map.
+    unsafe {
+        if of.received == 0 {
+            sends(channel, part.base, part.len);
+        }
+        if (*channel).kind == kind::PLAIN {
+            let direction = if of.received != 0 { Direction::Received } else { Direction::Sent };
+            if let Some(cursor) = cursor::get((*channel).conn, direction) {
+                cursor::step(cursor, of.task.root, part.base, part.len);
+            }
+            return;
+        }
+    }
     copy(&Part { task: of.task, channel, from: part.base, len: part.len, received: of.received });
+}
+
+/// What a TCP connection is for, by what its process sends: the first bytes, and where a forward proxy was
+/// asked first, those that begin a TLS handshake through it.
+#[inline(never)]
+unsafe fn sends(channel: *mut Channel, from: u64, len: u64) -> u64 {
+    // SAFETY: the caller's map value.
+    unsafe {
+        let begins = (*channel).kind == kind::HELLO && (*channel).sends == 0;
+        if !begins && (*channel).kind != kind::TUNNEL || len < 4 && !begins {
+            return 0;
+        }
+        let Some(first) = user::<[u8; 4]>(from) else { return 0 };
+        if !begins {
+            // A handshake record of TLS (RFC 8446, 5.1), and that is looked at whole.
+            if first[0] == 22 && first[1] == 3 {
+                (*channel).kind = kind::HELLO;
+                ((*channel).sent, (*channel).received) = (0, 0);
+                ((*channel).sends, (*channel).receives) = (0, 0);
+            } else if http1::is_method(&first) && first != *b"CONN" {
+                (*channel).kind = kind::PLAIN;
+                cursor::begin((*channel).conn, (*channel).conn);
+            }
+        } else if first[0] == 5 && len < 258 || first == *b"CONN" {
+            (*channel).kind = kind::TUNNEL;
+        } else if http1::is_method(&first) {
+            (*channel).kind = kind::PLAIN;
+            cursor::begin((*channel).conn, (*channel).conn);
+        }
+    }
+    0
+}
+
+/// The head of an event about a socket's bytes.
+#[inline(always)]
+unsafe fn payload(channel: *const Channel, len: u32) -> Payload {
+    // SAFETY: the caller's map value.
+    unsafe {
+        Payload {
+            conn: (*channel).conn,
+            len,
+            generation: (*channel).generation,
+            family: (*channel).family,
+            remote_port: (*channel).port,
+            pad: 0,
+            remote: (*channel).remote,
+        }
+    }
 }
 
 /// Sends the bytes of one buffer, as far as anybody wants them. A function of its own: its code
@@ -464,7 +578,7 @@ fn copy(part: &Part) -> u64 {
     // SAFETY: a value of the map; counters of a channel need not be exact.
     unsafe {
         let tcp = (*channel).kind != kind::DNS_UDP;
-        let what = if (*channel).kind == kind::HELLO {
+        let what = if matches!((*channel).kind, kind::HELLO | kind::TUNNEL) {
             if !wants_hello(channel, received, len as u32) {
                 return 0;
             }
@@ -476,15 +590,7 @@ fn copy(part: &Part) -> u64 {
         if tcp {
             flags |= PAYLOAD_TCP;
         }
-        let payload = Payload {
-            conn: (*channel).conn,
-            len: len as u32,
-            generation: (*channel).generation,
-            family: (*channel).family,
-            remote_port: (*channel).port,
-            pad: 0,
-            remote: (*channel).remote,
-        };
+        let payload = payload(channel, len as u32);
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
         emit::with_user(what, flags, from, copied, emit::whole(task, emit::now(), payload));
     }
@@ -505,7 +611,10 @@ unsafe fn wants_hello(channel: *mut Channel, received: bool, len: u32) -> bool {
         *bytes = (*bytes).saturating_add(len);
         *calls = (*calls).saturating_add(1);
         let done = |bytes: u32, calls: u16| bytes >= HELLO_MAX || calls >= u16::from(HELLO_CALLS_MAX);
-        if done((*channel).sent, (*channel).sends) && done((*channel).received, (*channel).receives) {
+        if (*channel).kind == kind::HELLO
+            && done((*channel).sent, (*channel).sends)
+            && done((*channel).received, (*channel).receives)
+        {
             (*channel).kind = kind::QUIET;
         }
         wanted

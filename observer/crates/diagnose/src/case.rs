@@ -7,6 +7,7 @@ use model::phases::Split;
 use model::record::{Command, Connection, Dns, Request};
 use model::state::CommandState;
 use model::time::{Ns, SinceStart};
+use model::tunnel::without_default_port;
 
 use super::cost::Timeline;
 use super::index::Index;
@@ -136,7 +137,9 @@ impl<'a> Case<'a> {
     /// for, when it did not come far enough to say so itself.
     pub(crate) fn name_of(&self, connection: &Connection) -> Option<&'a str> {
         let own = self.command.connections.get(&connection.id)?;
-        if let Some(name) = &own.server_name {
+        let target = own.tunnel.as_ref().and_then(|tunnel| tunnel.target.as_deref());
+        let name = own.server_name.as_deref().or(target.map(without_default_port));
+        if let Some(name) = name.or(own.remote_name.as_deref()) {
             return Some(name);
         }
         self.index.name(own.pid, own.start_ns)

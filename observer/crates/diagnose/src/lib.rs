@@ -183,6 +183,7 @@ fn whom(case: &Case<'_>, op: &InFlight<'_>) -> Vec<String> {
         | Subject::Tls(connection)
         | Subject::Helper(connection)
         | Subject::Preexisting(connection) => vec![case.host(connection)],
+        Subject::Tunnel(connection) => connection.remote_host().map(str::to_owned).into_iter().collect(),
         Subject::Request(request) => {
             let connection = request.connection.and_then(|id| case.command.connections.get(&id));
             let connection = connection.map(|connection| case.host(connection));

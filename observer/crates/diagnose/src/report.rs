@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::id::CommandId;
 use model::operations::Threads;
-use model::report::{self, Command, Connection, Dns, Report, Request, SCHEMA};
+use model::report::{self, Command, Report, SCHEMA};
 use model::state::{CommandState, State};
 use model::time::SinceStart;
 
@@ -39,13 +39,13 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(CommandId) -> Option<&'a Seen>
         report.commands.extend(described(command, &diagnosis));
         report.processes.extend(command.processes.values().cloned());
         dns.extend(command.dns.values().map(|query| &query.record));
-        report.connections.extend(command.connections.values().map(Connection::from));
+        report.connections.extend(command.connections.values().cloned());
         requests.extend(command.requests.values());
     }
     dns.sort_by_key(|dns| dns.id);
     requests.sort_by_key(|request| request.id);
-    report.dns = dns.into_iter().map(Dns::from).collect();
-    report.requests = requests.into_iter().map(|request| Request::from(&**request)).collect();
+    report.dns = dns.into_iter().cloned().collect();
+    report.requests = requests.into_iter().map(|request| (**request).clone()).collect();
     report.connections.sort_by_key(|connection| connection.id);
     report.processes.sort_by_key(|process| (process.start_ns, process.pid));
     report

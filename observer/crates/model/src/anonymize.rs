@@ -17,6 +17,7 @@ use super::evidence::Words;
 use super::record::{Class, Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
 use super::stall::StallName;
+use super::tunnel::Tunnel;
 use crate::redact;
 
 /// Replaces names, consistently. Each record is taken apart field by field, without `..`: a new
@@ -216,7 +217,9 @@ impl Anonymizer {
             comm,
             local,
             remote,
+            remote_name,
             server_name,
+            tunnel,
             alpn,
             tls_version,
             start_ns,
@@ -252,6 +255,8 @@ impl Anonymizer {
             comm: self.names.program(&comm),
             local: self.names.address(&local),
             remote: self.names.address(&remote),
+            remote_name: remote_name.map(|name| self.names.host(&name)),
+            tunnel: tunnel.map(|tunnel| self.tunnel(tunnel)),
             server_name: server_name.map(|name| self.names.host(&name)),
             alpn: alpn.map(|name| protocol(&name)),
             tls_version,
@@ -280,6 +285,35 @@ impl Anonymizer {
             stream_limit,
             goaway,
             preexisting,
+        }
+    }
+
+    fn tunnel(&mut self, whole: Tunnel) -> Tunnel {
+        let Tunnel {
+            protocol,
+            target,
+            start_ns,
+            end_ns,
+            outcome,
+            status,
+            reason,
+            attempts,
+            proxy_name,
+            proxy_tls_ns,
+        } = whole;
+        Tunnel {
+            protocol,
+            target: target.map(|name| self.names.host(&name)),
+            start_ns,
+            end_ns,
+            outcome,
+            status,
+            // Words of the decoder's own, and nothing like a name.
+            reason: reason
+                .filter(|words| words.chars().all(|c| c.is_ascii_alphanumeric() || " ,".contains(c))),
+            attempts,
+            proxy_name: proxy_name.map(|name| self.names.host(&name)),
+            proxy_tls_ns,
         }
     }
 

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod stall;
 pub mod state;
 pub mod time;
+pub mod tunnel;
 pub mod user_error;
 pub mod waiting;
 pub mod words;

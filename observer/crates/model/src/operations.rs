@@ -8,6 +8,7 @@ use super::phases::{Input, Operation, Split, split};
 use super::preexisting;
 use super::record::{Connection, ConnectionOutcome, Gap, Phase, Process, Request, RequestOutcome};
 use super::state::{CommandState, Query};
+use super::tunnel::TunnelOutcome;
 use crate::id::Pid;
 use crate::time::SinceStart;
 
@@ -23,6 +24,8 @@ pub enum Subject<'a> {
     Connect(&'a Connection),
     /// A TLS handshake
     Tls(&'a Connection),
+    /// A forward proxy, from connected to it until the tunnel stands or is refused
+    Tunnel(&'a Connection),
     /// A connection of a process that is no go command, all its life
     Helper(&'a Connection),
     /// A connection that was there before it could be seen, from when it was found
@@ -73,6 +76,7 @@ impl Subject<'_> {
             Self::Dns(query) => query.record.pid,
             Self::Connect(connection)
             | Self::Tls(connection)
+            | Self::Tunnel(connection)
             | Self::Helper(connection)
             | Self::Preexisting(connection) => connection.pid,
             Self::DnsWait(wait) => wait.pid,
@@ -188,13 +192,32 @@ impl CommandState {
             add(Subject::DnsWait(wait), phase, known(&wait.server), span, false, None);
         }
         for connection in self.connections.values() {
-            let host = host_of(connection);
+            let host = connection.host();
             let failed = matches!(
                 connection.outcome,
                 ConnectionOutcome::Refused | ConnectionOutcome::TimedOut | ConnectionOutcome::Reset
             );
-            if self.helper(connection.pid, &connection.comm) {
-                let span = (connection.start_ns, connection.end_ns);
+            let helper = self.helper(connection.pid, &connection.comm);
+            if let Some(tunnel) = &connection.tunnel {
+                let start = connected(connection).map_or(tunnel.start_ns, |at| at.min(tunnel.start_ns));
+                let span = (start, tunnel.end_ns.or(connection.end_ns));
+                let error = tunnel.outcome != TunnelOutcome::Established && span.1.is_some();
+                add(Subject::Tunnel(connection), Phase::Tunnel, connection.remote_host(), span, error, None);
+            }
+            if helper {
+                // Until a tunnel stands its time is the forward proxy's.
+                let start = match &connection.tunnel {
+                    Some(tunnel) => tunnel.end_ns.filter(|_| tunnel.outcome == TunnelOutcome::Established),
+                    None => Some(connection.start_ns),
+                };
+                if connection.tunnel.is_some()
+                    && let Some(end) = connect_end(connection)
+                {
+                    let (span, whom) = ((connection.start_ns, end), connection.remote_host());
+                    add(Subject::Connect(connection), Phase::Connect, whom, span, false, None);
+                }
+                let Some(start) = start else { continue };
+                let span = (start, connection.end_ns);
                 let bytes = connection.bytes_received;
                 add(Subject::Helper(connection), Phase::Vcs, host, span, failed, bytes);
                 continue;
@@ -207,14 +230,10 @@ impl CommandState {
             if let Some(end) = connect_end(connection) {
                 let error =
                     matches!(connection.outcome, ConnectionOutcome::Refused | ConnectionOutcome::TimedOut);
-                add(
-                    Subject::Connect(connection),
-                    Phase::Connect,
-                    host,
-                    (connection.start_ns, end),
-                    error,
-                    None,
-                );
+                // A forward proxy is connected to, whoever lies behind it.
+                let whom = if connection.tunnel.is_some() { connection.remote_host() } else { host };
+                let span = (connection.start_ns, end);
+                add(Subject::Connect(connection), Phase::Connect, whom, span, error, None);
             }
             if let Some(start) = connection.tls_start_ns {
                 let end = connection.tls_ns.map(|tls| start.saturating_add(tls)).or(connection.end_ns);
@@ -254,6 +273,9 @@ impl CommandState {
             Subject::DnsWait(wait) => wait.end_ns.is_some(),
             Subject::Connect(connection) => connection.connect_ns.is_some(),
             Subject::Tls(connection) => connection.tls_ns.is_some(),
+            Subject::Tunnel(connection) => {
+                connection.tunnel.as_ref().is_some_and(|tunnel| tunnel.end_ns.is_some())
+            }
             Subject::Helper(connection) | Subject::Preexisting(connection) => {
                 connection.outcome != ConnectionOutcome::Unknown
             }
@@ -308,9 +330,9 @@ fn end_of(
     lives[after.checked_sub(1)?].1
 }
 
-/// The name asked for, or else the address.
-pub fn host_of(connection: &Connection) -> Option<&str> {
-    connection.server_name.as_deref().and_then(known).or_else(|| known(&connection.remote))
+/// When the TCP handshake was over; `None` when that was not seen.
+fn connected(connection: &Connection) -> Option<SinceStart> {
+    connection.connect_ns.map(|connect| connection.start_ns.saturating_add(connect))
 }
 
 fn known(text: &str) -> Option<&str> {

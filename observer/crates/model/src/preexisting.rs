@@ -2,7 +2,6 @@
 //! phase its time belongs to, how long nothing has happened, and what is waited for, in words. Its
 //! requests are not known; a response that stopped and one that never began look the same.
 
-use super::operations::host_of;
 use super::record::{Connection, Phase, Preexisting, TcpState};
 use crate::time::Ns;
 
@@ -85,7 +84,7 @@ pub(crate) fn age(connection: &Connection) -> Option<Ns> {
 
 /// In words.
 pub(crate) fn summary(connection: &Connection) -> String {
-    let host = host_of(connection).unwrap_or("an unknown host");
+    let host = connection.host().unwrap_or("an unknown host");
     let Some(preexisting) = outside(connection) else { return format!("the connection to {host}") };
     let rtt = connection.rtt_ns.map_or_else(String::new, |rtt| format!(" (RTT {})", time(rtt)));
     let for_ = |since: Option<Ns>| since.map_or_else(String::new, |since| format!(" for {}", time(since)));

@@ -6,6 +6,8 @@ use crate::time::{Ns, SinceStart};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tunnel::{Tunnel, without_default_port};
+
 /// What a nanosecond of wall time was spent on. The order is the table's order in every report,
 /// and the order in which remainders of a division are given out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -318,8 +320,14 @@ pub struct Connection {
     pub local: String,
     /// Remote `address:port`
     pub remote: String,
-    /// SNI of the `ClientHello`
+    /// The name whose lookup by this command gave the remote address, with the port unless it is 443
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_name: Option<String>,
+    /// SNI of the `ClientHello`; through a tunnel that of the hello inside it
     pub server_name: Option<String>,
+    /// What its process asked a forward proxy for, which the remote end then is
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// What was spoken: `h2`, `http/1.1`
     pub alpn: Option<String>,
     /// `1.2`, `1.3`
@@ -382,6 +390,27 @@ pub struct Connection {
     /// How the kernel had it, when it was there before it could be seen; the latest look
     #[serde(default, alias = "found", skip_serializing_if = "Option::is_none")]
     pub preexisting: Option<Preexisting>,
+}
+
+impl Connection {
+    /// Whom it is for: the name in its hello, the target of its tunnel, the name that was looked up for
+    /// it, or else the address. `None` when nothing is known.
+    pub fn host(&self) -> Option<&str> {
+        let target = self.tunnel.as_ref().and_then(|tunnel| tunnel.target.as_deref());
+        let known = |text: &&str| !text.is_empty();
+        self.server_name
+            .as_deref()
+            .filter(known)
+            .or_else(|| target.map(without_default_port).filter(known))
+            .or_else(|| self.remote_name.as_deref().filter(known))
+            .or_else(|| Some(self.remote.as_str()).filter(known))
+    }
+
+    /// The machine at its other end, a forward proxy where there is a tunnel: its name, or its address.
+    pub fn remote_host(&self) -> Option<&str> {
+        let known = |text: &&str| !text.is_empty();
+        self.remote_name.as_deref().filter(known).or_else(|| Some(self.remote.as_str()).filter(known))
+    }
 }
 
 /// A TCP state, by the kernel's name.

@@ -8,12 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{self, Evidence};
 use super::phases::Split;
-use super::record::{
-    self, Class, ConnectionOutcome, Gap, Local, Loss, Machine, Phase, Process, Protocol, RequestOutcome,
-    Transport,
-};
+use super::record::{self, Gap, Local, Loss, Machine, Phase, Process};
+pub use super::record::{Connection, Dns, Request};
 use super::stall::StallName;
-use crate::id::{CommandId, ConnectionId, DnsId, Pid};
+use crate::id::CommandId;
 use crate::time::{Ns, SinceStart};
 
 /// The report's schema.
@@ -197,79 +195,6 @@ pub struct Remedy {
     pub attempt: String,
 }
 
-/// One query to one name server.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "as in record::Dns")]
-pub struct Dns {
-    pub command: CommandId,
-    pub id: DnsId,
-    pub on_behalf_of: Option<DnsId>,
-    pub pid: Pid,
-    pub comm: String,
-    pub server: String,
-    pub transport: Transport,
-    pub name: String,
-    pub qtype: String,
-    pub attempt: u32,
-    pub rcode: Option<String>,
-    pub answers: Option<u32>,
-    pub start_ns: SinceStart,
-    pub end_ns: Option<SinceStart>,
-    pub timed_out: bool,
-}
-
-/// A TCP connection.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "as in record::Connection")]
-pub struct Connection {
-    pub command: CommandId,
-    pub id: ConnectionId,
-    pub pid: Pid,
-    pub comm: String,
-    pub local: String,
-    pub remote: String,
-    pub server_name: Option<String>,
-    pub alpn: Option<String>,
-    pub tls_version: Option<String>,
-    pub start_ns: SinceStart,
-    pub connect_ns: Option<Ns>,
-    pub tls_ns: Option<Ns>,
-    pub end_ns: Option<SinceStart>,
-    pub outcome: ConnectionOutcome,
-    pub syn_retransmits: u32,
-    pub retransmits: u32,
-    pub received_out_of_order: Option<u32>,
-    pub resets: u32,
-    pub zero_windows: u32,
-    pub rtt_ns: Option<Ns>,
-    pub bytes_sent: Option<u64>,
-    pub bytes_received: Option<u64>,
-    pub requests: u32,
-}
-
-/// A request and its response.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "as in record::Request")]
-pub struct Request {
-    pub command: CommandId,
-    pub pid: Pid,
-    pub connection: Option<ConnectionId>,
-    pub protocol: Protocol,
-    pub stream: Option<u32>,
-    pub method: Option<String>,
-    pub authority: Option<String>,
-    pub path: Option<String>,
-    pub class: Class,
-    pub module: Option<String>,
-    pub version: Option<String>,
-    pub status: Option<u16>,
-    pub start_ns: SinceStart,
-    pub first_byte_ns: Option<SinceStart>,
-    pub end_ns: Option<SinceStart>,
-    pub bytes: Option<u64>,
-    pub outcome: RequestOutcome,
-}
-
 /// One command's part of the report, its time already split; stalls and gaps are added by whoever
 /// knows them.
 pub fn described(record: &record::Command, split: &Split) -> Command {
@@ -309,81 +234,5 @@ pub fn described(record: &record::Command, split: &Split) -> Command {
         gaps: Vec::new(),
         hosts: split.hosts.iter().map(host).collect(),
         stalls: Vec::new(),
-    }
-}
-
-impl From<&record::Dns> for Dns {
-    fn from(dns: &record::Dns) -> Self {
-        Self {
-            command: dns.command,
-            id: dns.id,
-            on_behalf_of: dns.on_behalf_of,
-            pid: dns.pid,
-            comm: dns.comm.clone(),
-            server: dns.server.clone(),
-            transport: dns.transport,
-            name: dns.name.clone(),
-            qtype: dns.qtype.clone(),
-            attempt: dns.attempt,
-            rcode: dns.rcode.clone(),
-            answers: dns.answers,
-            start_ns: dns.start_ns,
-            end_ns: dns.end_ns,
-            timed_out: dns.timed_out,
-        }
-    }
-}
-
-impl From<&record::Connection> for Connection {
-    fn from(connection: &record::Connection) -> Self {
-        Self {
-            command: connection.command,
-            id: connection.id,
-            pid: connection.pid,
-            comm: connection.comm.clone(),
-            local: connection.local.clone(),
-            remote: connection.remote.clone(),
-            server_name: connection.server_name.clone(),
-            alpn: connection.alpn.clone(),
-            tls_version: connection.tls_version.clone(),
-            start_ns: connection.start_ns,
-            connect_ns: connection.connect_ns,
-            tls_ns: connection.tls_ns,
-            end_ns: connection.end_ns,
-            outcome: connection.outcome,
-            syn_retransmits: connection.syn_retransmits,
-            retransmits: connection.retransmits,
-            received_out_of_order: connection.received_out_of_order,
-            resets: connection.resets,
-            zero_windows: connection.zero_windows,
-            rtt_ns: connection.rtt_ns,
-            bytes_sent: connection.bytes_sent,
-            bytes_received: connection.bytes_received,
-            requests: connection.requests,
-        }
-    }
-}
-
-impl From<&record::Request> for Request {
-    fn from(request: &record::Request) -> Self {
-        Self {
-            command: request.command,
-            pid: request.pid,
-            connection: request.connection,
-            protocol: request.protocol,
-            stream: request.stream,
-            method: request.method.clone(),
-            authority: request.authority.clone(),
-            path: request.path.clone(),
-            class: request.class,
-            module: request.module.clone(),
-            version: request.version.clone(),
-            status: request.status,
-            start_ns: request.start_ns,
-            first_byte_ns: request.first_byte_ns,
-            end_ns: request.end_ns,
-            bytes: request.bytes,
-            outcome: request.outcome,
-        }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::event::{Earlier, LockWait, Waiting};
-use super::operations::{InFlight, Subject, host_of};
+use super::operations::{InFlight, Subject};
 use super::preexisting;
-use super::record::{Class, Phase, Request};
+use super::record::{Class, Connection, Phase, Request};
 use super::state::{CommandState, State};
 use crate::id::{CommandId, DnsId};
 use crate::time::{Ns, SinceStart};
@@ -129,14 +129,15 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
             )
         }
         Subject::Connect(connection) => {
-            let host = host_of(connection).unwrap_or("an unknown host");
+            let host = connection.host().unwrap_or("an unknown host");
             preexisting::handshake(host, connection.syn_retransmits)
         }
         Subject::Tls(connection) => {
-            format!("a TLS handshake with {}", host_of(connection).unwrap_or("an unknown host"))
+            format!("a TLS handshake with {}", connection.host().unwrap_or("an unknown host"))
         }
+        Subject::Tunnel(connection) => of_tunnel(connection),
         Subject::Helper(connection) => {
-            let host = host_of(connection).unwrap_or("an unknown host");
+            let host = connection.host().unwrap_or("an unknown host");
             format!("{} (pid {}) and its connection to {host}", connection.comm, connection.pid)
         }
         Subject::Preexisting(connection) => preexisting::summary(connection),
@@ -146,6 +147,13 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
         Subject::Request(request) => of_request(op.operation.phase, request),
         Subject::Lock(wait) => of_lock(command, wait),
     }
+}
+
+fn of_tunnel(connection: &Connection) -> String {
+    let proxy = connection.remote_host().unwrap_or("an unknown host");
+    let Some(tunnel) = &connection.tunnel else { return format!("the forward proxy {proxy}") };
+    let target = tunnel.target.as_deref().map_or_else(String::new, |target| format!(" {target}"));
+    format!("the forward proxy {proxy}: {}{target} sent, no answer", tunnel.protocol.name())
 }
 
 /// What the server itself waits for, when it is a local stub resolver: the servers it has asked
@@ -210,7 +218,7 @@ mod tests {
     use super::*;
     use crate::event::{Body, CommandUpdate, Event};
     use crate::id::{ConnectionId, Pid, RequestId};
-    use crate::record::{Command, Connection, Dns, Preexisting};
+    use crate::record::{Command, Dns, Preexisting};
 
     const S: Ns = 1_000_000_000;
 

@@ -2,6 +2,7 @@
 
 use crate::record::{Class, ConnectionOutcome, Phase, Process, Protocol, RequestOutcome};
 use crate::report::{Command, Connection, Severity};
+use crate::tunnel::TunnelOutcome;
 
 /// What a phase is, in at most 27 columns.
 pub const fn phase(phase: Phase) -> &'static str {
@@ -106,6 +107,22 @@ pub fn trouble(connection: &Connection) -> Vec<String> {
     .filter(|(n, ..)| *n > 0)
     .map(|(n, what, how)| format!("{} {how}", super::human::count(u64::from(n), what)).trim_end().to_owned())
     .collect()
+}
+
+/// A connection's other end: its address, and where that is a forward proxy its name and what it said.
+pub fn remote(connection: &Connection) -> String {
+    let Some(tunnel) = &connection.tunnel else { return connection.remote.clone() };
+    let answer = match (tunnel.outcome, tunnel.status) {
+        (TunnelOutcome::Established, _) => String::new(),
+        (TunnelOutcome::Refused, Some(status)) => format!(", refused with {status}"),
+        (TunnelOutcome::Refused, None) => ", refused".to_owned(),
+        (TunnelOutcome::Open, _) => ", no answer".to_owned(),
+    };
+    let proxy = match &connection.remote_name {
+        Some(name) => format!("{name}, {}", connection.remote),
+        None => connection.remote.clone(),
+    };
+    format!("through {proxy}: {}{answer}", tunnel.protocol.name())
 }
 
 /// How a request turned out.

@@ -170,9 +170,9 @@ impl Lines {
     }
 
     fn connection(&mut self, connection: &Connection) -> Option<String> {
-        let host = || match (&connection.server_name, &connection.remote) {
-            (Some(name), remote) => format!("{name} ({remote})"),
-            (None, remote) => remote.clone(),
+        let host = || match connection.host() {
+            Some(name) if name != connection.remote => format!("{name} ({})", words::remote(connection)),
+            _ => connection.remote.clone(),
         };
         let failed = match connection.outcome {
             ConnectionOutcome::Refused => Some("refused"),

@@ -68,14 +68,13 @@ mod tests {
     use super::*;
 
     fn connection(bytes_received: u64) -> Connection {
-        let of_go = model::record::Connection {
+        Connection {
             command: CommandId(1),
             comm: "go".into(),
             tls_ns: Some(1),
             bytes_received: Some(bytes_received),
-            ..Default::default()
-        };
-        Connection::from(&of_go)
+            ..Connection::default()
+        }
     }
 
     fn report(connections: Vec<Connection>) -> Report {

@@ -300,7 +300,7 @@ fn title(place: Place<'_>, part: Part, of: &CommandState) -> String {
         (Place::Server(server), _) => format!("name server {server}"),
         (Place::Connection(id), Part::First) => {
             let connection = of.connections.get(&id);
-            let host = connection.map(|of| of.server_name.as_ref().unwrap_or(&of.remote).clone());
+            let host = connection.and_then(|of| of.host().map(str::to_owned));
             let spoken = connection.and_then(|of| of.alpn.as_ref()).map(|alpn| format!(" {alpn}"));
             format!("connection {id} {}{}", host.unwrap_or_default(), spoken.unwrap_or_default())
         }
@@ -315,6 +315,7 @@ fn name(op: &InFlight<'_>) -> String {
         Subject::Dns(query) => format!("{} {}", query.record.name, query.record.qtype),
         Subject::Connect(_) => "TCP handshake".to_owned(),
         Subject::Tls(_) => "TLS handshake".to_owned(),
+        Subject::Tunnel(of) => of.tunnel.as_ref().map_or("tunnel", |of| of.protocol.name()).to_owned(),
         Subject::Helper(connection) | Subject::Preexisting(connection) => connection.comm.clone(),
         Subject::DnsWait(_) => "asked before".to_owned(),
         Subject::Request(request) => {
@@ -335,7 +336,11 @@ fn about(op: &InFlight<'_>) -> Args {
             ("rcode", json!(query.record.rcode.as_deref().map(text))),
             ("answers", json!(query.record.answers)),
         ],
-        Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Preexisting(of) => vec![
+        Subject::Connect(of)
+        | Subject::Tls(of)
+        | Subject::Tunnel(of)
+        | Subject::Helper(of)
+        | Subject::Preexisting(of) => vec![
             ("connection", of.id.0.into()),
             ("remote", text(&of.remote).into()),
             ("rtt_ns", json!(of.rtt_ns)),

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use model::State;
 use model::event::{Body, Event};
 use model::id::{CommandId, ConnectionId, DnsId};
-use model::operations::host_of;
 
 /// What was reported.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -70,7 +69,9 @@ fn times(times: u32) -> String {
 /// ` on the connection to HOST`, or nothing when the connection is not known.
 pub fn to(state: &State, command: CommandId, connection: ConnectionId) -> String {
     let known = state.command(command).and_then(|command| command.connections.get(&connection));
-    known.and_then(host_of).map_or_else(String::new, |host| format!(" on the connection to {host}"))
+    known
+        .and_then(model::record::Connection::host)
+        .map_or_else(String::new, |host| format!(" on the connection to {host}"))
 }
 
 #[cfg(test)]

@@ -39,9 +39,11 @@ fn place<'a>(command: &CommandState, op: &InFlight<'a>) -> Place<'a> {
         Subject::Lock(_) => Place::Locks,
         Subject::Dns(query) => Place::Server(&query.record.server),
         Subject::DnsWait(wait) => Place::Server(&wait.server),
-        Subject::Connect(of) | Subject::Tls(of) | Subject::Helper(of) | Subject::Preexisting(of) => {
-            Place::Connection(of.id)
-        }
+        Subject::Connect(of)
+        | Subject::Tls(of)
+        | Subject::Tunnel(of)
+        | Subject::Helper(of)
+        | Subject::Preexisting(of) => Place::Connection(of.id),
         Subject::Request(of) => match of.connection {
             Some(id) if command.connections.contains_key(&id) => Place::Connection(id),
             _ => Place::Nowhere(of.authority.as_deref().unwrap_or_default()),

@@ -157,11 +157,11 @@ fn a_report_has_exactly_the_contracts_fields() {
         "/connections/0",
         "command id pid comm local remote server_name alpn tls_version start_ns connect_ns tls_ns end_ns \
          outcome syn_retransmits retransmits received_out_of_order resets zero_windows rtt_ns bytes_sent \
-         bytes_received requests",
+         bytes_received requests tls_start_ns tls_failed joined_late",
     );
     expect(
         "/requests/0",
-        "command pid connection protocol stream method authority path class module version status start_ns \
+        "command id pid connection protocol stream method authority path class module version status start_ns \
          first_byte_ns end_ns bytes outcome",
     );
     expect("/loss", "kernel_events_lost events_undecoded connections_joined_late programs_unexamined");

@@ -11,6 +11,7 @@ use crate::evidence::Words;
 use crate::record::{Class, Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
 use crate::report::{Remedy, Stall};
 use crate::stall::StallName;
+use crate::tunnel::Tunnel;
 
 /// An event as it may be shown. Applied twice it does what it does once.
 pub fn event(event: Event) -> Event {
@@ -200,7 +201,9 @@ fn connection(whole: Connection) -> Connection {
         comm,
         local,
         remote,
+        remote_name,
         server_name,
+        tunnel,
         alpn,
         tls_version,
         start_ns,
@@ -236,6 +239,8 @@ fn connection(whole: Connection) -> Connection {
         comm: args::program_name(&comm),
         local: url::host(&local),
         remote: url::host(&remote),
+        remote_name: remote_name.as_deref().map(url::host),
+        tunnel: tunnel.map(self::tunnel),
         server_name: server_name.as_deref().map(url::host),
         alpn: alpn.as_deref().map(word),
         tls_version: tls_version.as_deref().map(word),
@@ -264,6 +269,34 @@ fn connection(whole: Connection) -> Connection {
         stream_limit,
         goaway: goaway.as_deref().map(word),
         preexisting,
+    }
+}
+
+fn tunnel(whole: Tunnel) -> Tunnel {
+    let Tunnel {
+        protocol,
+        target,
+        start_ns,
+        end_ns,
+        outcome,
+        status,
+        reason,
+        attempts,
+        proxy_name,
+        proxy_tls_ns,
+    } = whole;
+    Tunnel {
+        protocol,
+        target: target.as_deref().map(url::host),
+        start_ns,
+        end_ns,
+        outcome,
+        status,
+        // Words of the decoder's own.
+        reason: reason.as_deref().map(text),
+        attempts,
+        proxy_name: proxy_name.as_deref().map(url::host),
+        proxy_tls_ns,
     }
 }
 

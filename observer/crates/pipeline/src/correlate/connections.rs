@@ -1,6 +1,7 @@
 //! TCP connections and the hellos on them.
 
 mod preexisting;
+mod tunnel;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,6 +9,7 @@ use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::id::{CommandId, ConnectionId, TreeId};
 use model::record::{Connection, ConnectionOutcome};
 use model::time::{Ns, SinceStart};
+use model::tunnel::TunnelProtocol;
 use observer_common::{
     Handshake, Mark as WireMark, PAYLOAD_RECEIVED, Payload, SockMark, SockState, TcpInfo, TcpStats,
     UNKNOWN32, UNKNOWN64,
@@ -17,6 +19,7 @@ use preexisting::tcp_state;
 use super::numbers::ByNumber;
 use super::{Out, Owner};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
+use crate::decode::tunnel::Tunnel;
 
 /// States of `include/net/tcp_states.h`.
 mod state {
@@ -38,6 +41,8 @@ struct Live {
     record: Connection,
     sent: HelloBuffer,
     received: HelloBuffer,
+    /// What is spoken with a forward proxy, until its tunnel stands
+    tunnel: Option<Tunnel>,
     /// Go's handshake is probed: its end is known exactly
     probed: bool,
     /// The peer's window and ours were 0
@@ -62,6 +67,7 @@ impl Live {
             record,
             sent,
             received,
+            tunnel: None,
             probed: false,
             zero: (false, false),
             info_ns: SinceStart::ZERO,
@@ -90,7 +96,14 @@ impl Connections {
         Self { live: ByNumber::default(), next: ConnectionId::FIRST }
     }
 
-    pub(super) fn state(&mut self, owner: Owner<'_>, event: &SockState, out: &mut Out<'_>) {
+    /// `name`: by which the remote end was looked up.
+    pub(super) fn state(
+        &mut self,
+        owner: Owner<'_>,
+        event: &SockState,
+        name: impl FnOnce() -> Option<String>,
+        out: &mut Out<'_>,
+    ) {
         if event.new == state::SYN_SENT {
             let record = Connection {
                 command: owner.command,
@@ -98,6 +111,7 @@ impl Connections {
                 pid: owner.pid,
                 comm: owner.comm.to_owned(),
                 remote: address(event.family, &event.remote, event.remote_port),
+                remote_name: name(),
                 start_ns: out.at_ns,
                 ..Connection::default()
             };
@@ -204,6 +218,14 @@ impl Connections {
     pub(super) fn hello(&mut self, flags: u16, payload: &Payload, bytes: &[u8], out: &mut Out<'_>) {
         let Some(live) = self.live.get_mut(&payload.conn) else { return };
         let received = flags & PAYLOAD_RECEIVED != 0;
+        if tunnel::bytes(live, received, bytes, out.at_ns) {
+            return live.report(out);
+        }
+        // What is inside a tunnel to a proxy that is spoken to over TLS nobody sees here.
+        let hidden = live.record.tunnel.as_ref().is_some_and(|tunnel| tunnel.proxy_tls_ns.is_some());
+        if hidden || live.tunnel.as_ref().is_some_and(|tunnel| !tunnel.is_over()) {
+            return;
+        }
         let buffer = if received { &mut live.received } else { &mut live.sent };
         let record = &mut live.record;
         // A client that writes again has read the server's part of the handshake. Without probes
@@ -238,6 +260,7 @@ impl Connections {
             record.tls_failed = event.failed != 0;
         } else {
             live.probed = true;
+            tunnel::second_handshake(record);
             record.tls_start_ns = Some(out.at_ns);
         }
         live.report(out);
@@ -284,6 +307,34 @@ impl Connections {
         }
     }
 
+    /// A forward proxy that is spoken to over TLS is asked for a tunnel.
+    pub(super) fn tunnel_asked(
+        &mut self,
+        conn: u64,
+        target: Option<String>,
+        at_ns: SinceStart,
+        out: &mut Out<'_>,
+    ) {
+        if let Some(live) = self.live.get_mut(&conn) {
+            tunnel::asked(&mut live.record, TunnelProtocol::Connect, target, at_ns);
+            live.report(out);
+        }
+    }
+
+    /// It has answered, with that status.
+    pub(super) fn tunnel_answered(
+        &mut self,
+        conn: u64,
+        status: Option<u16>,
+        at_ns: SinceStart,
+        out: &mut Out<'_>,
+    ) {
+        if let Some(live) = self.live.get_mut(&conn) {
+            tunnel::answered(&mut live.record, status, at_ns);
+            live.report(out);
+        }
+    }
+
     /// The connection's beginning was not seen. False when that was known.
     pub(super) fn joined_late(&mut self, conn: u64, out: &mut Out<'_>) -> bool {
         let Some(live) = self.live.get_mut(&conn) else { return true };
@@ -297,7 +348,7 @@ impl Connections {
     /// The name a connection was made for, or its address.
     pub(super) fn host(&self, conn: u64) -> Option<&str> {
         let record = &self.live.get(&conn)?.record;
-        Some(record.server_name.as_deref().unwrap_or(&record.remote))
+        record.host()
     }
 
     /// What these connections carried may be among records that were lost. What is known from before is
@@ -365,7 +416,7 @@ mod tests {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
         let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
-        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: SinceStart(1) });
+        connections.state(owner, &begun, || None, &mut Out { events: &mut events, at_ns: SinceStart(1) });
         // The last but one brings the last bytes; a keepalive's answer comes much later.
         for (at_ns, bytes_received) in [(2 * S, 10), (3 * S, 20), (30 * S, 30)] {
             let mut info = TcpInfo { conn: 7, ..TcpInfo::new_zeroed() };
@@ -384,7 +435,7 @@ mod tests {
         let (mut connections, mut events) = (Connections::new(), Vec::new());
         let owner = Owner { command: CommandId(1), pid: Pid(1), comm: "go" };
         let begun = SockState { conn: 7, new: state::SYN_SENT, ..SockState::new_zeroed() };
-        connections.state(owner, &begun, &mut Out { events: &mut events, at_ns: SinceStart(1) });
+        connections.state(owner, &begun, || None, &mut Out { events: &mut events, at_ns: SinceStart(1) });
         // The peer's probe, a quarter of a second later; then the window is open again.
         for (at_ns, gap_ns, rcv_wnd) in [(5, UNKNOWN64, 9), (300, 250, 0), (900, 600, 9)] {
             let mut info = TcpInfo { conn: 7, gap_ns, ..TcpInfo::new_zeroed() };
@@ -415,7 +466,12 @@ mod tests {
         let open = SockState { local_port: 50_000, local: [10; 16], ..open };
         let over = SockState { family: 0, stats: TcpStats::UNKNOWN, ..over };
         for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
-            connections.state(owner, &state, &mut Out { events: &mut events, at_ns: SinceStart(at_ns) });
+            connections.state(
+                owner,
+                &state,
+                || None,
+                &mut Out { events: &mut events, at_ns: SinceStart(at_ns) },
+            );
         }
         let Some(Body::Connection(last)) = events.pop().map(|event| event.body) else {
             panic!("nothing reported")

@@ -6,6 +6,7 @@ mod connections;
 mod gap_tests;
 mod local_resolvers;
 mod locks;
+mod names;
 mod numbers;
 pub mod preexisting;
 #[cfg(test)]
@@ -93,7 +94,14 @@ struct Spans {
 impl Spans {
     fn of_process(&mut self, owner: Owner<'_>, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
-            Wire::SockState(state) => self.connections.state(owner, state, out),
+            Wire::SockState(state) => {
+                let name = || {
+                    let (family, port) = (state.family, state.remote_port);
+                    self.queries.names.of(owner.command, family, &state.remote, port)
+                };
+                self.connections.state(owner, state, name, out);
+                self.requests.socket_changed(owner, state, out);
+            }
             Wire::SockMark(mark) => self.connections.mark(mark, out),
             Wire::TcpInfo(info) => self.connections.info(info, out),
             Wire::Dns(payload, bytes) => {

@@ -10,6 +10,7 @@ use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
 
 use super::connections::address;
 use super::local_resolvers::LocalResolvers;
+use super::names::Names;
 use super::preexisting::PreexistingSockets;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};
@@ -35,6 +36,8 @@ type Asked = HashMap<(Pid, String, String), (CommandId, u32)>;
 /// Every query without an answer.
 pub(super) struct Queries {
     open: HashMap<(Socket, u16), Vec<Dns>>,
+    /// What was answered
+    pub(super) names: Names,
     /// TCP connections, and for which command; `None` for a stub resolver's
     streams: HashMap<Socket, (Option<CommandId>, Streams)>,
     asked: Asked,
@@ -72,6 +75,7 @@ impl Queries {
     pub(super) fn new(timeout_ns: Ns) -> Self {
         Self {
             open: HashMap::new(),
+            names: Names::default(),
             streams: HashMap::new(),
             asked: HashMap::new(),
             preexisting: HashMap::new(),
@@ -248,6 +252,9 @@ impl Queries {
         dns.end_ns = Some(out.at_ns);
         dns.rcode = Some(message.rcode.to_string());
         dns.answers = Some(message.answers);
+        if dns.on_behalf_of.is_none() {
+            self.names.add(dns.command, &dns.name, &message.addresses);
+        }
         if !message.truncated {
             self.asked.remove(&(dns.pid, dns.name.to_ascii_lowercase(), dns.qtype.clone()));
         }
@@ -337,9 +344,11 @@ impl Queries {
             && self.streams.is_empty()
             && self.asked.is_empty()
             && self.preexisting.is_empty()
+            && self.names.is_empty()
     }
 
     pub(super) fn forget(&mut self, command: CommandId) {
+        self.names.forget(command);
         self.open.retain(|_, open| {
             open.retain(|dns| dns.command != command);
             !open.is_empty()

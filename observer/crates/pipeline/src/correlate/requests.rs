@@ -6,11 +6,11 @@ use model::event::{Body, RequestUpdate};
 use model::id::{CommandId, Pid, RequestId};
 use model::record::{Protocol, Request, RequestOutcome};
 use model::time::{Monotonic, SinceStart};
-use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1};
+use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1, SockState};
 
 use super::connections::Connections;
 use super::{Clock, Out, Owner};
-use crate::decode::http1::{Exchange, Http1Event};
+use crate::decode::http1::{Exchange, Http1Event, RequestHead};
 use crate::decode::http2::{self, Body as H2};
 use crate::decode::module_path::classify;
 
@@ -20,12 +20,19 @@ type Key = (Pid, u64);
 /// Streams of one connection that are followed; the default limit of Go's server is 250.
 const STREAMS_MAX: usize = 4096;
 
+/// States of `include/net/tcp_states.h`.
+const ESTABLISHED: u32 = 1;
+const SYN_SENT: u32 = 2;
+const CLOSE_WAIT: u32 = 8;
+
 /// Connections at which those that are over are let go of: a process that lives for long (a test of
 /// a client) may make any number.
 const TLS_MAX: usize = 4096;
 
 #[derive(Default)]
 struct Tls {
+    /// A tunnel to a forward proxy that is spoken to over TLS: what else goes through it is not HTTP
+    tunnel: bool,
     command: CommandId,
     conn: u64,
     http2: http2::Connection,
@@ -210,6 +217,14 @@ impl Requests {
         }
     }
 
+    /// A socket changed its state: what is open on it in plain text ends with it. The peer's end alone
+    /// does not, for what it sent is still to be read.
+    pub(super) fn socket_changed(&mut self, owner: Owner<'_>, state: &SockState, out: &mut Out<'_>) {
+        if !matches!(u32::from(state.new), ESTABLISHED | SYN_SENT | CLOSE_WAIT) {
+            self.closed((owner.pid, state.conn), out);
+        }
+    }
+
     pub(super) fn http1(
         &mut self,
         owner: Owner<'_>,
@@ -229,7 +244,18 @@ impl Requests {
         for event in events {
             let next = self.next;
             let tls = self.tls(owner, call.tls, call.conn);
+            let connects =
+                |head: &Option<RequestHead>| head.as_ref().is_some_and(|head| head.method == "CONNECT");
             match event {
+                Http1Event::Request { at_ns, head } if connects(&head) => {
+                    tls.tunnel = true;
+                    let target = head.map(|head| head.target);
+                    connections.tunnel_asked(tls.conn, target, clock.since_start(at_ns), out);
+                }
+                Http1Event::Response { at_ns, status, .. } if tls.tunnel && tls.exchange.is_none() => {
+                    connections.tunnel_answered(tls.conn, status, clock.since_start(at_ns), out);
+                }
+                Http1Event::Request { .. } | Http1Event::End { .. } if tls.tunnel => {}
                 Http1Event::Request { at_ns, head } => {
                     let mut request = Request {
                         command: owner.command,

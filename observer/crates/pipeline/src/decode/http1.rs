@@ -93,7 +93,7 @@ fn request_of_cut(bytes: &[u8]) -> Option<RequestHead> {
 }
 
 /// Status of a head that was cut after its first line.
-fn status_of_cut(bytes: &[u8]) -> Option<u16> {
+pub(super) fn status_of_cut(bytes: &[u8]) -> Option<u16> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     response.parse(first_line(bytes)?).ok()?;

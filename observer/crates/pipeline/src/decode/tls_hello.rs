@@ -133,6 +133,11 @@ impl Default for HelloBuffer {
 }
 
 impl HelloBuffer {
+    /// Nothing was given to it.
+    pub const fn is_empty(&self) -> bool {
+        self.record_header.is_empty() && self.record_type == 0 && self.message.is_empty()
+    }
+
     /// Takes the next bytes. Once the answer is another than [`Progress::NeedMore`], it stays.
     pub fn push(&mut self, bytes: &[u8]) -> Progress {
         let mut rest = bytes;

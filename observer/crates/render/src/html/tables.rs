@@ -247,8 +247,8 @@ pub(super) fn connections(out: &mut String, report: &Report, command: &Command, 
         };
         table
             .cell(&connection.id.to_string())
-            .text(connection.server_name.as_deref().unwrap_or("not known"))
-            .cell(&connection.remote)
+            .text(connection.host().unwrap_or("not known"))
+            .text(&words::remote(connection))
             .cell(&spoken)
             .cell(words::outcome(connection.outcome))
             .cell(&connection.requests.to_string())

@@ -99,7 +99,7 @@ pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
     page.heading(&count(all as u64, "TCP connection"));
     connections.truncate(MOST);
     for connection in connections {
-        let host = connection.server_name.as_deref().unwrap_or(&connection.remote);
+        let host = connection.host().unwrap_or("unknown host");
         let mut parts = vec![match (&connection.alpn, &connection.tls_version) {
             (Some(alpn), Some(version)) => format!("{alpn} over TLS {version}"),
             (Some(alpn), None) => alpn.clone(),
@@ -112,7 +112,8 @@ pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
         parts.push(format!("TCP {}", duration_or_unknown(connection.connect_ns)));
         parts.push(format!("TLS {}", duration_or_unknown(connection.tls_ns)));
         let ended = words::outcome(connection.outcome);
-        page.line(2, PLAIN, &format!("{host} ({}), {ended}", connection.remote));
+        let remote = words::remote(connection);
+        page.line(2, PLAIN, &format!("{host} ({remote}), {ended}"));
         page.line(4, DIM, &parts.join(", "));
         let trouble = words::trouble(connection);
         if !trouble.is_empty() {

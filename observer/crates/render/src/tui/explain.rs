@@ -36,6 +36,15 @@ pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: SinceStart
             why.extend(path(connection));
             why
         }
+        Subject::Tunnel(connection) => {
+            let tunnel = connection.tunnel.as_ref();
+            let what = tunnel.map_or("a forward proxy", |tunnel| tunnel.protocol.name());
+            let target = tunnel.and_then(|tunnel| tunnel.target.as_deref()).unwrap_or("a target not known");
+            let proxy = connection.remote_host().unwrap_or("an unknown host");
+            let mut why = vec![format!("{what} {target} sent to {proxy}"), "no answer".to_owned()];
+            why.extend(path(connection));
+            why
+        }
         Subject::DnsWait(wait) => vec![format!("asked {} before it could be seen", wait.server)],
         Subject::Preexisting(connection) => {
             let mut why = vec!["there before it could be seen".to_owned()];

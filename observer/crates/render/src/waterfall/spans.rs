@@ -89,7 +89,7 @@ fn connection(of: &Connection, end: SinceStart) -> Group {
     detail.push(count(u64::from(of.requests), "request"));
     detail.extend(of.rtt_ns.map(|rtt| format!("round trip {}", duration(rtt))));
     Group {
-        title: of.server_name.clone().unwrap_or_else(|| of.remote.clone()),
+        title: host(of).to_owned(),
         detail: detail.join(", "),
         life: Some((of.start_ns, of.end_ns.unwrap_or(end).max(of.start_ns))),
         ..Group::default()
@@ -119,6 +119,11 @@ fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
             ("TCP".to_owned(), format!("TCP handshake with {}{}", of.remote, retransmissions(of)))
         }
         Subject::Tls(of) => ("TLS".to_owned(), format!("TLS handshake with {}", host(of))),
+        Subject::Tunnel(of) => {
+            let what = of.tunnel.as_ref().map_or("tunnel", |of| of.protocol.name());
+            let proxy = of.remote_host().unwrap_or("unknown");
+            (what.to_owned(), format!("{what} to {} through the forward proxy {proxy}", host(of)))
+        }
         Subject::DnsWait(wait) => {
             ("asked before".to_owned(), format!("query to {} that was not seen", wait.server))
         }
@@ -152,7 +157,7 @@ fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
 }
 
 fn host(of: &Connection) -> &str {
-    of.server_name.as_deref().unwrap_or(&of.remote)
+    of.host().unwrap_or("unknown")
 }
 
 fn retransmissions(of: &Connection) -> String {

@@ -2,7 +2,6 @@
 
 use model::human::{bytes, duration, duration_or_unknown};
 use model::id::ConnectionId;
-use model::operations::host_of;
 use model::record::{Connection, ConnectionOutcome};
 use model::words;
 use ratatui::style::Style;
@@ -83,7 +82,7 @@ impl Source for Connections<'_> {
     fn key(&self, row: u64, column: usize) -> Key {
         let Some(connection) = self.get(row) else { return Key::Unknown };
         match column {
-            1 => host_of(connection).unwrap_or_default().into(),
+            1 => connection.host().unwrap_or_default().into(),
             2 => connection.remote.as_str().into(),
             3 => connection.alpn.as_deref().unwrap_or_default().into(),
             4 => connection.connect_ns.into(),
@@ -101,7 +100,7 @@ impl Source for Connections<'_> {
 
     fn haystack(&self, row: u64) -> String {
         self.get(row).map_or_else(String::new, |connection| {
-            let host = host_of(connection).unwrap_or_default();
+            let host = connection.host().unwrap_or_default();
             let alpn = connection.alpn.as_deref().unwrap_or_default();
             format!("{host} {} {alpn} {} {}", connection.remote, connection.comm, outcome(connection))
         })
@@ -119,7 +118,7 @@ impl Source for Connections<'_> {
         let late = connection.received_out_of_order;
         vec![
             (self.0.moment(connection.start_ns), theme.dim()),
-            (host_of(connection).unwrap_or("unknown host").to_owned(), plain),
+            (connection.host().unwrap_or("unknown host").to_owned(), plain),
             (connection.remote.clone(), theme.dim()),
             (connection.alpn.clone().unwrap_or_else(unknown), plain),
             (duration_or_unknown(connection.connect_ns), plain),
@@ -137,7 +136,7 @@ impl Source for Connections<'_> {
 
     fn detail(&self, row: u64) -> String {
         self.get(row).map_or_else(String::new, |connection| {
-            let mut parts = vec![format!("{} → {}", connection.local, connection.remote)];
+            let mut parts = vec![format!("{} → {}", connection.local, words::remote(connection))];
             parts.push(format!("{} ({})", connection.comm, connection.pid));
             parts.extend(connection.tls_version.as_ref().map(|version| format!("TLS {version}")));
             parts.extend(connection.rtt_ns.map(|rtt| format!("RTT {}", duration(rtt))));

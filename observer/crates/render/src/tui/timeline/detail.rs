@@ -1,7 +1,6 @@
 //! One bar in, one line about it out.
 
 use model::human::{bytes, duration, moment};
-use model::operations::host_of;
 use model::state::CommandState;
 use model::time::SinceStart;
 use model::words;
@@ -28,8 +27,8 @@ pub(crate) fn detail(command: &CommandState, bar: &Bar, now: SinceStart) -> Stri
 fn host(command: &CommandState, id: Id) -> Option<String> {
     match id {
         Id::Dns(id) => command.dns.get(&id).map(|query| query.record.server.clone()),
-        Id::Connect(id) | Id::Tls(id) | Id::Helper(id) => {
-            command.connections.get(&id).and_then(|connection| host_of(connection).map(str::to_owned))
+        Id::Connect(id) | Id::Tls(id) | Id::Tunnel(id) | Id::Helper(id) => {
+            command.connections.get(&id).and_then(|connection| connection.host().map(str::to_owned))
         }
         Id::Request(id) => command.requests.get(&id)?.authority.clone(),
         Id::Lock(id) => command.locks.get(&id)?.path.clone(),
@@ -46,6 +45,9 @@ fn ending(command: &CommandState, id: Id) -> Vec<String> {
         Id::Connect(id) => command.connections.get(&id).map_or_else(Vec::new, |connection| {
             vec![connection.remote.clone(), format!("SYN retransmitted {}×", connection.syn_retransmits)]
         }),
+        Id::Tunnel(id) => {
+            command.connections.get(&id).map_or_else(Vec::new, |connection| vec![words::remote(connection)])
+        }
         Id::Tls(id) => command.connections.get(&id).map_or_else(Vec::new, |connection| {
             let version = connection.tls_version.as_ref().map(|version| format!("TLS {version}"));
             let failed = connection.tls_failed.then(|| "failed".to_owned());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use model::human::count;
 use model::id::{ConnectionId, DnsId, DnsWaitId, LockId, RequestId};
-use model::operations::{InFlight, Subject, host_of};
+use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, Phase, Protocol};
 use model::state::{CommandState, Moment};
 use model::time::SinceStart;
@@ -29,6 +29,8 @@ pub enum Id {
     Connect(ConnectionId),
     /// A TLS handshake
     Tls(ConnectionId),
+    /// A tunnel through a forward proxy
+    Tunnel(ConnectionId),
     /// A helper's connection
     Helper(ConnectionId),
     /// A request
@@ -143,6 +145,7 @@ fn bar(op: &InFlight<'_>) -> Bar {
         Subject::Dns(query) => (Id::Dns(query.record.id), None),
         Subject::Connect(connection) => (Id::Connect(connection.id), None),
         Subject::Tls(connection) => (Id::Tls(connection.id), None),
+        Subject::Tunnel(connection) => (Id::Tunnel(connection.id), None),
         Subject::Helper(connection) | Subject::Preexisting(connection) => (Id::Helper(connection.id), None),
         Subject::DnsWait(wait) => (Id::DnsWait(wait.id), None),
         Subject::Request(request) => (Id::Request(request.id), request.first_byte_ns),
@@ -215,9 +218,10 @@ fn shown(focus: Option<Focus>, op: &InFlight<'_>, carried: &HashMap<ConnectionId
     match (focus, op.subject) {
         (None | Some(Focus::Dns), _) => true,
         (Some(Focus::Streams), Subject::Request(request)) => request.protocol == Protocol::H2,
-        (Some(Focus::Streams), Subject::Connect(connection) | Subject::Tls(connection)) => {
-            is_h2(&connection.id)
-        }
+        (
+            Some(Focus::Streams),
+            Subject::Connect(connection) | Subject::Tls(connection) | Subject::Tunnel(connection),
+        ) => is_h2(&connection.id),
         (Some(Focus::Sumdb), _) => op.operation.phase == Phase::Sumdb,
         (Some(Focus::Streams), _) => false,
     }
@@ -242,10 +246,12 @@ fn titled(place: Place<'_>, command: &CommandState, carried: &HashMap<Connection
 
 /// The name asked for with the port, or the address.
 fn title(connection: &Connection) -> String {
-    match (connection.server_name.as_deref(), connection.remote.rsplit_once(':')) {
+    // Through a tunnel the port is the forward proxy's.
+    let name = connection.server_name.as_deref().filter(|_| connection.tunnel.is_none());
+    match (name, connection.remote.rsplit_once(':')) {
         (Some(name), Some((_, "443"))) if !name.is_empty() => name.to_owned(),
         (Some(name), Some((_, port))) if !name.is_empty() => format!("{name}:{port}"),
-        _ => host_of(connection).unwrap_or("unknown host").to_owned(),
+        _ => connection.host().unwrap_or("unknown host").to_owned(),
     }
 }
 
@@ -303,6 +309,7 @@ pub(crate) fn label(command: &CommandState, id: Id) -> String {
         }),
         Id::Connect(_) => "tcp".to_owned(),
         Id::Tls(_) => "tls".to_owned(),
+        Id::Tunnel(_) => "tunnel".to_owned(),
         Id::Helper(id) => command.connections.get(&id).map_or_else(String::new, |known| known.comm.clone()),
         Id::DnsWait(_) => "asked before".to_owned(),
         Id::Lock(id) => command.locks.get(&id).map_or_else(String::new, |wait| {
