@@ -145,6 +145,29 @@ impl<'a> Case<'a> {
         self.index.name(own.pid, own.start_ns)
     }
 
+    /// Whom it is connected to: a forward proxy with its port, where there is one in between.
+    pub(crate) fn remote_host(&self, connection: &Connection) -> String {
+        if connection.tunnel.is_some() {
+            return connection.remote_host().unwrap_or_default().to_owned();
+        }
+        if connection.server_name.is_some() || self.record.go.forward_proxy != Some(true) {
+            return self.host(connection);
+        }
+        let own = self.command.connections.get(&connection.id);
+        let name = own.and_then(|own| self.index.name(own.pid, own.start_ns));
+        let port = connection.remote.rsplit_once(':').map_or("", |(_, port)| port);
+        name.map_or_else(|| connection.remote.clone(), |name| format!("{name}:{port}"))
+    }
+
+    /// That host is a forward proxy: others are asked through it.
+    pub(crate) fn is_forward_proxy(&self, host: &str) -> bool {
+        let is =
+            |connection: &Connection| connection.tunnel.is_some() && connection.remote_host() == Some(host);
+        self.connections().any(is)
+            || self.record.go.forward_proxy == Some(true)
+                && self.requests().all(|request| request.authority.as_deref() != Some(host))
+    }
+
     /// The name, with the address where there is one, or else the address.
     pub(crate) fn host(&self, connection: &Connection) -> String {
         self.name_of(connection).map_or_else(|| connection.remote.clone(), str::to_owned)

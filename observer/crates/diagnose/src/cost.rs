@@ -11,8 +11,8 @@ use model::time::{Ns, SinceStart};
 const IN_FLIGHT: usize = Phase::Local as usize;
 /// What is reported of idle intervals in the place of a phase.
 const IDLE: usize = IN_FLIGHT;
-/// Units of a nanosecond: divisible by every number of phases, and then by two.
-const UNIT: u128 = 840 * 2;
+/// Units of a nanosecond: divisible by every number of phases (up to 13), and then by two.
+const UNIT: u128 = 360_360 * 2;
 
 /// Something begins or ends: when, in which phase, and whether it begins.
 type Edge = (SinceStart, usize, bool);

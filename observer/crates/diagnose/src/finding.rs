@@ -29,6 +29,8 @@ pub(crate) struct Finding {
     pub evidence: Vec<Evidence>,
     /// What to do, where it is not the same for all of a kind
     pub advice: Option<&'static str>,
+    /// The same with words of this run in it; goes first
+    pub advice_here: Option<String>,
     /// What may be tried
     pub remedies: Vec<Offer>,
     /// What it is about failed for good: when the command failed, that is likely why
@@ -53,6 +55,7 @@ impl Finding {
             summary: String::new(),
             evidence: Vec::new(),
             advice: None,
+            advice_here: None,
             remedies: Vec::new(),
             fatal: false,
             info: false,
@@ -87,7 +90,9 @@ impl Finding {
             cost_ns: self.cost_ns,
             summary: self.summary,
             evidence: self.evidence,
-            advice: self.advice.unwrap_or_else(|| self.kind.advice()).to_owned(),
+            advice: self
+                .advice_here
+                .unwrap_or_else(|| self.advice.unwrap_or_else(|| self.kind.advice()).to_owned()),
             fatal,
             remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
         }

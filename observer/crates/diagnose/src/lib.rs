@@ -4,6 +4,7 @@
 
 pub mod advice;
 mod case;
+mod chain;
 mod cost;
 mod detectors;
 mod explained;
@@ -14,6 +15,7 @@ mod index;
 pub mod live;
 mod offer;
 mod private;
+mod redirects;
 pub mod report;
 mod requests;
 mod thresholds;
@@ -123,13 +125,16 @@ fn diagnose_by(
 /// What several findings explain costs once: where those of a phase cost more than the phase, the small
 /// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
 /// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
+/// What lies in several phases is bounded by none of them.
 fn within_phases(split: &Split, found: &mut [Diagnosed]) {
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
     // Another name for the same wait costs nothing more.
     let mut waits: HashMap<_, (StallName, SinceStart, SinceStart)> = HashMap::new();
     for stall in found.iter_mut().map(|found| &mut found.stall) {
-        stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
-        if stall.severity == Severity::Info || stall.kind.is_over_others() {
+        if !stall.kind.is_across() {
+            stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
+        }
+        if stall.severity == Severity::Info || stall.kind.is_over_others() || stall.kind.is_across() {
             continue;
         }
         let wait = (stall.phase, stall.host.clone(), stall.cost_ns);
@@ -184,7 +189,7 @@ fn whom(case: &Case<'_>, op: &InFlight<'_>) -> Vec<String> {
         | Subject::Helper(connection)
         | Subject::Preexisting(connection) => vec![case.host(connection)],
         Subject::Tunnel(connection) => connection.remote_host().map(str::to_owned).into_iter().collect(),
-        Subject::Request(request) => {
+        Subject::Request(request) | Subject::Backoff(request) => {
             let connection = request.connection.and_then(|id| case.command.connections.get(&id));
             let connection = connection.map(|connection| case.host(connection));
             request.authority.clone().into_iter().chain(connection).collect()

@@ -117,6 +117,15 @@ pub fn from_here(report: &mut report::Report, here: &Path) {
     }
 }
 
+/// The command as it is typed, the program without its folder. `None` when it is not known whole.
+pub(crate) fn command_line(record: &Command) -> Option<String> {
+    let mut argv = record.argv.clone();
+    let program = argv.first_mut()?;
+    *program = program.rsplit('/').next().unwrap_or_default().to_owned();
+    let line = quoted(&argv);
+    (!line.contains(['…', '\u{fffd}']) && clean(&line) == line).then_some(line)
+}
+
 /// A command line that a shell takes apart as it was.
 fn quoted(argv: &[String]) -> String {
     argv.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" ")

@@ -1,6 +1,6 @@
 //! Requests: which were answered slowly, what that cost, how many there were at once, and one as evidence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, duration_or_unknown};
@@ -19,6 +19,13 @@ use crate::ways;
 /// A request as evidence.
 pub(crate) fn seen(request: &Request) -> Evidence {
     Evidence::Request(RequestSeen::from(request))
+}
+
+/// The phase that most of these requests belong to.
+pub(crate) fn phase_of(requests: &[&Request]) -> Phase {
+    let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+    requests.iter().for_each(|request| *phases.entry(request.class.phase()).or_default() += 1);
+    phases.into_iter().max_by_key(|(_, count)| *count).map_or(Phase::Proxy, |(phase, _)| phase)
 }
 
 /// Requests at once, at the most; what has not ended is open until `end`.

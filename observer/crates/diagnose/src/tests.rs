@@ -3,6 +3,7 @@
 mod dns;
 mod handshakes;
 mod machine;
+mod retries;
 mod servers;
 mod streams;
 

@@ -79,9 +79,35 @@ pub(crate) const STREAM_LIMIT: u32 = 16;
 pub(crate) const CONCURRENCY_MODULES: u64 = 8;
 /// What more downloads at once would gain, per cent of the wall time, before it is said.
 pub(crate) const CONCURRENCY_GAIN_PERCENT: u64 = 20;
+/// Bytes of advice at the most: two lines of the dashboard at 80 columns.
+pub(crate) const ADVICE: usize = 146;
 /// Downloads at once that are proposed.
 pub(crate) const CONCURRENCY: u64 = 16;
 /// A time-out is something that took this long and failed.
 pub(crate) const TIMED_OUT_NS: Ns = 2 * S;
 /// `local` from this share of the wall time on, per cent.
 pub(crate) const LOCAL_PERCENT: u64 = 50;
+/// Linux acknowledges a single small segment after this time (`TCP_DELACK_MIN`).
+pub(crate) const ACK_DELAY_NS: Ns = 40 * MS;
+/// Answers that waited for it, and others that did not, before it is a pattern.
+pub(crate) const ACK_DELAYED: usize = 5;
+/// Connections with one request each before it is a pattern.
+pub(crate) const USED_ONCE: usize = 8;
+/// How long before its connection a name may be looked up.
+pub(crate) const LOOKUP_NS: Ns = 5 * S;
+/// Two ends of one thing are no further apart.
+pub(crate) const TOGETHER_NS: Ns = 20 * MS;
+/// One request so many times is no retry any more.
+pub(crate) const REPEATED: usize = 20;
+/// Many answers together are worth a finding from this share of the wall time on, per cent,
+pub(crate) const SHARE_PERCENT: u64 = 20;
+/// … when they are so many.
+pub(crate) const SHARE_ANSWERS: usize = 8;
+/// A redirect is followed within this time: a lookup, a connection and a handshake may come before.
+pub(crate) const REDIRECT_NS: Ns = 30 * S;
+/// Paths that are no modules before it is said.
+pub(crate) const PROBES: usize = 3;
+/// A connection that is dialled in the place of another begins so soon.
+pub(crate) const GOAWAY_DIALS_NS: Ns = 20 * MS;
+/// A window that was closed for less is no wait that anybody sees.
+pub(crate) const WINDOW_NS: Ns = MS;

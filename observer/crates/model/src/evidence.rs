@@ -244,6 +244,95 @@ pub enum Evidence {
         /// Half of them took no longer
         median_ns: Option<Ns>,
     },
+    /// Many queries of a name server
+    Lookups {
+        /// Whom they were asked of
+        server: String,
+        /// How many
+        queries: u64,
+        /// For how many names
+        names: u64,
+        /// Half of them took no longer
+        median_ns: Option<Ns>,
+    },
+    /// Connections with a host that carried one request each
+    ConnectionsUsedOnce {
+        /// Whom with
+        host: String,
+        /// Requests
+        requests: u64,
+        /// Connections that carried them
+        connections: u64,
+        /// Queries for its name
+        lookups: u64,
+        /// TLS handshakes
+        handshakes: u64,
+        /// Half of them lasted no longer
+        kept_ns: Option<Ns>,
+    },
+    /// Answers that came at once or in whole steps of a delay
+    AnswersInSteps {
+        /// Whom from, or through whom
+        host: String,
+        /// Answers in all
+        answers: u64,
+        /// Of them, those that waited
+        delayed: u64,
+        /// The step
+        step_ns: Ns,
+        /// Round trip
+        rtt_ns: Option<Ns>,
+    },
+    /// A pause of go's own before it made a request once more
+    RequestPaused {
+        /// The number in `requests` of the one that was refused
+        request: RequestId,
+        /// Who refused it
+        host: String,
+        /// With which code
+        code: Option<String>,
+        /// The pause
+        paused_ns: Ns,
+    },
+    /// A connection that ended without a word
+    ConnectionDropped {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// Who
+        remote: String,
+        /// Requests that it had carried
+        requests: u32,
+        /// Of them, those that were in flight
+        cut: u64,
+        /// How long it lasted
+        lasted_ns: Ns,
+    },
+    /// An answer that names another host
+    Redirected {
+        /// The request's number in `requests`
+        request: RequestId,
+        /// Whom it was asked of
+        host: String,
+        /// Status code
+        status: Option<u16>,
+        /// Whom it led to
+        target: String,
+        /// The number of the request that followed
+        target_request: RequestId,
+        /// How long that one took
+        took_ns: Ns,
+    },
+    /// What a repository's host was asked for
+    RepositoryAsked {
+        /// Whom
+        host: String,
+        /// For what
+        what: VcsWork,
+        /// How often
+        times: u64,
+        /// In all
+        took_ns: Ns,
+    },
     /// A handshake of TCP or TLS without an answer
     HandshakeUnanswered {
         /// Its number in `connections`
@@ -317,6 +406,20 @@ pub enum Evidence {
         /// Pid
         pid: Pid,
     },
+}
+
+/// What version control is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VcsWork {
+    /// Where the repository of an import path is (`?go-get=1`)
+    GoGet,
+    /// Branches and tags (`ls-remote`)
+    References,
+    /// Commits and files (`fetch`)
+    Pack,
+    /// Not known
+    Other,
 }
 
 /// How a TCP handshake turned out.
@@ -516,6 +619,31 @@ impl Evidence {
             }
             Self::Requests { host, requests, median_ns } => {
                 Self::Requests { host: by.host(&host), requests, median_ns }
+            }
+            Self::Lookups { server, queries, names, median_ns } => {
+                Self::Lookups { server: by.address(&server), queries, names, median_ns }
+            }
+            Self::ConnectionsUsedOnce { host, requests, connections, lookups, handshakes, kept_ns } => {
+                let host = by.host(&host);
+                Self::ConnectionsUsedOnce { host, requests, connections, lookups, handshakes, kept_ns }
+            }
+            Self::AnswersInSteps { host, answers, delayed, step_ns, rtt_ns } => {
+                Self::AnswersInSteps { host: by.host(&host), answers, delayed, step_ns, rtt_ns }
+            }
+            Self::RequestPaused { request, host, code, paused_ns } => {
+                let code = code.map(|code| by.code(&code));
+                Self::RequestPaused { request, host: by.host(&host), code, paused_ns }
+            }
+            Self::ConnectionDropped { connection, remote, requests, cut, lasted_ns } => {
+                let remote = by.address(&remote);
+                Self::ConnectionDropped { connection, remote, requests, cut, lasted_ns }
+            }
+            Self::Redirected { request, host, status, target, target_request, took_ns } => {
+                let (host, target) = (by.host(&host), by.host(&target));
+                Self::Redirected { request, host, status, target, target_request, took_ns }
+            }
+            Self::RepositoryAsked { host, what, times, took_ns } => {
+                Self::RepositoryAsked { host: by.host(&host), what, times, took_ns }
             }
             Self::HandshakeUnanswered { connection, remote, tls, retransmits } => {
                 Self::HandshakeUnanswered { connection, remote: by.address(&remote), tls, retransmits }

@@ -9,6 +9,7 @@
 mod plain;
 
 pub mod anonymize;
+mod backoff;
 mod certain;
 pub mod clean;
 pub mod event;

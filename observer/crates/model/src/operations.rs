@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::backoff;
 use super::event::{DnsWait, LockWait};
 use super::phases::{Input, Operation, Split, split};
 use super::preexisting;
@@ -34,6 +35,8 @@ pub enum Subject<'a> {
     DnsWait(&'a DnsWait),
     /// A request
     Request(&'a Request),
+    /// A pause of go's own behind a request that was refused
+    Backoff(&'a Request),
     /// A wait for a file lock
     Lock(&'a LockWait),
 }
@@ -80,7 +83,7 @@ impl Subject<'_> {
             | Self::Helper(connection)
             | Self::Preexisting(connection) => connection.pid,
             Self::DnsWait(wait) => wait.pid,
-            Self::Request(request) => request.pid,
+            Self::Request(request) | Self::Backoff(request) => request.pid,
             Self::Lock(wait) => wait.pid,
         }
     }
@@ -253,6 +256,10 @@ impl CommandState {
             let span = (request.start_ns, request.end_ns);
             add(Subject::Request(request), phase, host, span, error, Some(request.bytes.unwrap_or(0)));
         }
+        for (request, from, to) in backoff::pauses(self, until) {
+            let host = request.authority.as_deref().and_then(known);
+            add(Subject::Backoff(request), Phase::Backoff, host, (from, to), false, None);
+        }
         for wait in self.locks.values() {
             add(Subject::Lock(wait), Phase::Lock, None, (wait.start_ns, wait.end_ns), false, None);
         }
@@ -282,6 +289,8 @@ impl CommandState {
             Subject::Request(request) => {
                 request.outcome != RequestOutcome::Unknown || request.end_ns.is_some()
             }
+            // Both its ends are other records'.
+            Subject::Backoff(_) => true,
             Subject::Lock(wait) => wait.end_ns.is_some(),
         };
         (!seen).then_some(gap)

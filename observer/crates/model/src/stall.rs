@@ -54,6 +54,8 @@ kinds! {
     DnsError = "dns-error",
     /// `GODEBUG=netdns=cgo` with a go command without cgo
     NetdnsIgnored = "netdns-ignored",
+    /// Many answers of name servers, none of them slow, are much of the time
+    DnsShare = "dns-share",
     /// SYNs were lost or dropped
     SynLost = "syn-lost",
     /// A connection was refused
@@ -70,6 +72,8 @@ kinds! {
     TlsIntercepted = "tls-intercepted",
     /// A connection shook hands and carried no request
     HandshakeWasted = "handshake-wasted",
+    /// The peer closes each connection after one request
+    ConnectionPerRequest = "connection-per-request",
     /// Loss on one connection held up several streams
     H2LossBlocksAll = "h2-loss-blocks-all",
     /// Requests without a byte of an answer on a connection that is alive
@@ -82,12 +86,26 @@ kinds! {
     H2Goaway = "h2-goaway",
     /// The peer reset streams
     H2StreamReset = "h2-stream-reset",
+    /// Streams were refused, and go pauses before it asks once more
+    RetryBackoff = "retry-backoff",
+    /// An HTTP/2 connection ended without GOAWAY while requests were in flight
+    ConnectionDropped = "connection-dropped",
+    /// One request was made again and again
+    RequestRepeated = "request-repeated",
+    /// Answers wait for this machine's delayed acknowledgement
+    SmallSegmentsDelayed = "small-segments-delayed",
     /// One side did not read what it was sent
     ZeroWindow = "zero-window",
     /// The module proxy took long before it answered
     ProxySlow = "proxy-slow",
     /// A body came slowly
     TransferSlow = "transfer-slow",
+    /// Many answers of the module proxy, none of them slow, are much of the time
+    ProxyShare = "proxy-share",
+    /// A host answers with the address of another one
+    Redirect = "redirect",
+    /// Prefixes of import paths were asked for
+    PathProbing = "path-probing",
     /// Another Go was downloaded
     ToolchainDownload = "toolchain-download",
     /// A proxy does not have a module, and its own host was asked
@@ -96,8 +114,10 @@ kinds! {
     MirrorPrivate = "mirror-private",
     /// The same URL was requested more than once
     DuplicateRequest = "duplicate-request",
-    /// The checksum database took long, or much of the time
+    /// The checksum database took long before it answered
     SumdbSlow = "sumdb-slow",
+    /// Many answers of the checksum database, none of them slow, are much of the time
+    SumdbShare = "sumdb-share",
     /// The checksum database cannot be reached
     SumdbUnreachable = "sumdb-unreachable",
     /// A proxy says that it serves the checksum database, and fails to
@@ -114,6 +134,8 @@ kinds! {
     LocalBound = "local-bound",
     /// git or a helper of its waits without any traffic
     VcsWaiting = "vcs-waiting",
+    /// Version control took much of the time
+    VcsSlow = "vcs-slow",
 }
 
 /// The phases of requests.
@@ -133,7 +155,10 @@ impl StallKind {
             | Self::DnsSlow
             | Self::DnsSearch
             | Self::DnsError
-            | Self::NetdnsIgnored => &[Phase::Dns],
+            | Self::NetdnsIgnored
+            | Self::DnsShare => &[Phase::Dns],
+            Self::ConnectionPerRequest => &[Phase::Dns, Phase::Connect, Phase::Tls],
+            Self::RetryBackoff => &[Phase::Backoff],
             Self::SynLost | Self::ConnectRefused | Self::Ipv6Blackhole => &[Phase::Connect],
             Self::TlsHelloUnanswered
             | Self::TlsResetBySni
@@ -148,13 +173,21 @@ impl StallKind {
             | Self::H2StreamReset
             | Self::ZeroWindow
             | Self::TransferSlow
-            | Self::DuplicateRequest => REQUESTS,
-            Self::H2StreamLimit | Self::ProxySlow | Self::ConcurrencyLimited => &[Phase::Proxy],
+            | Self::DuplicateRequest
+            | Self::ConnectionDropped
+            | Self::RequestRepeated
+            | Self::SmallSegmentsDelayed
+            | Self::Redirect => REQUESTS,
+            Self::H2StreamLimit
+            | Self::ProxySlow
+            | Self::ProxyShare
+            | Self::PathProbing
+            | Self::ConcurrencyLimited => &[Phase::Proxy],
             Self::MirrorPrivate => &[Phase::Proxy, Phase::Sumdb],
-            Self::SumdbSlow | Self::SumdbProxyBroken => &[Phase::Sumdb],
+            Self::SumdbSlow | Self::SumdbShare | Self::SumdbProxyBroken => &[Phase::Sumdb],
             Self::SumdbUnreachable => &[Phase::Connect, Phase::Tls],
             Self::ToolchainDownload => &[Phase::Toolchain],
-            Self::ProxyFallbackDirect | Self::VcsWaiting => &[Phase::Vcs],
+            Self::ProxyFallbackDirect | Self::VcsWaiting | Self::VcsSlow => &[Phase::Vcs],
             Self::CacheLockWait => &[Phase::Lock],
             Self::CacheShared | Self::LocalBound => &[Phase::Local],
         }
@@ -174,6 +207,29 @@ impl StallKind {
             Self::DnsSearch => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
             Self::DnsError => "report it to the owner of that name server, or use another one",
             Self::NetdnsIgnored => "take netdns out of GODEBUG",
+            Self::DnsShare => "use a cache for names on this machine: go itself keeps no answer",
+            Self::ConnectionPerRequest => {
+                "have keep-alive or HTTP/2 switched on at that server (or at the proxy in front of it)"
+            }
+            Self::RetryBackoff => "raise the limit of streams at that server, or ask it for fewer at once",
+            Self::ConnectionDropped => {
+                "look at what ends connections on the way: a balancer, a NAT or the server's restart; go retried by itself"
+            }
+            Self::RequestRepeated => {
+                "use go 1.27 or newer, which gives up at once, and look into the server's log"
+            }
+            Self::SmallSegmentsDelayed => "have TCP_NODELAY set at that server (Nagle's algorithm off)",
+            Self::ProxyShare => "keep the module cache between runs, or use a module proxy that is nearer",
+            Self::Redirect => {
+                "ask the owner of the host that redirects to serve the files itself, or from near here"
+            }
+            Self::PathProbing => {
+                "name the module and its version (go get MODULE@VERSION, require), or list private ones in GOPRIVATE"
+            }
+            Self::SumdbShare => "commit a complete go.sum (go mod tidy): the database is then asked nothing",
+            Self::VcsSlow => {
+                "ask for a tag, not a branch or commit, or have a module proxy serve it: git then is not needed"
+            }
             Self::SynLost => {
                 "see whether that host is up and the firewall open for it, or use one that can be reached"
             }
@@ -218,7 +274,7 @@ impl StallKind {
                 "have the proxy fixed: it must answer /supported with 404, or serve the database"
             }
             Self::StackedTimeouts => "fix one of the two, and the time halves",
-            Self::ConcurrencyLimited => "set GOMAXPROCS for this command: GOMAXPROCS=16 go mod download",
+            Self::ConcurrencyLimited => "set GOMAXPROCS=16 for this command",
             Self::CacheLockWait => {
                 "wait for that process, or end it if it hangs; in CI give jobs that run at once a GOMODCACHE each"
             }
@@ -227,19 +283,22 @@ impl StallKind {
                 "CPU: keep the module cache between runs; disk: a faster one for GOMODCACHE; waiting \
                  for a CPU: fewer jobs beside it"
             }
-            Self::VcsWaiting => {
-                "give git its credentials (a key without a passphrase, a token in .netrc); ssh -oBatchMode=yes shows if it asks"
-            }
+            Self::VcsWaiting => "see what the process at the end of the chain waits for",
         }
     }
 
     /// What else is to be known of it, but for its words.
     const fn traits(self) -> Traits {
-        const PLAIN: Traits = Traits { hangs: false, over_others: false, of_the_whole: false };
+        const PLAIN: Traits = Traits { hangs: false, over_others: false, of_the_whole: false, across: false };
         match self {
             Self::H2Silent | Self::PathDead => Traits { hangs: true, ..PLAIN },
-            Self::StackedTimeouts | Self::ToolchainDownload => Traits { over_others: true, ..PLAIN },
-            Self::ConcurrencyLimited => Traits { over_others: true, of_the_whole: true, ..PLAIN },
+            Self::StackedTimeouts | Self::ToolchainDownload | Self::Redirect => {
+                Traits { over_others: true, ..PLAIN }
+            }
+            Self::ConnectionPerRequest | Self::SmallSegmentsDelayed => Traits { across: true, ..PLAIN },
+            Self::ConcurrencyLimited => {
+                Traits { over_others: true, of_the_whole: true, across: true, ..PLAIN }
+            }
             Self::DnsTimeout
             | Self::DnsAaaaSilent
             | Self::DnsSlow
@@ -270,7 +329,15 @@ impl StallKind {
             | Self::CacheLockWait
             | Self::CacheShared
             | Self::LocalBound
-            | Self::VcsWaiting => PLAIN,
+            | Self::VcsWaiting
+            | Self::DnsShare
+            | Self::ProxyShare
+            | Self::SumdbShare
+            | Self::RetryBackoff
+            | Self::ConnectionDropped
+            | Self::RequestRepeated
+            | Self::PathProbing
+            | Self::VcsSlow => PLAIN,
         }
     }
 
@@ -284,6 +351,11 @@ impl StallKind {
         self.traits().over_others
     }
 
+    /// Its time lies in several phases, whichever it is reported in: no one phase bounds its cost.
+    pub const fn across(self) -> bool {
+        self.traits().across
+    }
+
     /// A prediction over the whole command: reported when it has ended, for until then it comes and goes.
     pub const fn of_the_whole(self) -> bool {
         self.traits().of_the_whole
@@ -294,6 +366,7 @@ struct Traits {
     hangs: bool,
     over_others: bool,
     of_the_whole: bool,
+    across: bool,
 }
 
 impl fmt::Display for StallKind {
@@ -327,6 +400,11 @@ impl StallName {
             Self::Known(kind) => Some(*kind),
             Self::Unknown(_) => None,
         }
+    }
+
+    /// Whether its time lies in several phases ([`StallKind::across`]).
+    pub fn is_across(&self) -> bool {
+        self.kind().is_some_and(StallKind::across)
     }
 
     /// Whether its cost is one over those of others ([`StallKind::over_others`]).

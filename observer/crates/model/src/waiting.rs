@@ -145,6 +145,7 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
             format!("an answer of the name server {} to a query that was not seen", wait.server)
         }
         Subject::Request(request) => of_request(op.operation.phase, request),
+        Subject::Backoff(request) => of_backoff(request),
         Subject::Lock(wait) => of_lock(command, wait),
     }
 }
@@ -196,6 +197,11 @@ fn of_request(phase: Phase, request: &Request) -> String {
         (None, ..) => String::new(),
     };
     format!("{whom}: {what}{of}")
+}
+
+fn of_backoff(request: &Request) -> String {
+    let host = request.authority.as_deref().unwrap_or("an unknown host");
+    format!("go itself, which pauses: {host} refused what it was asked for")
 }
 
 fn of_lock(command: &CommandState, wait: &LockWait) -> String {

@@ -324,6 +324,7 @@ fn name(op: &InFlight<'_>) -> String {
             let subject = words::subject(module, version, authority, path);
             format!("{} {subject}", words::class(request.class))
         }
+        Subject::Backoff(_) => "pause before it is asked once more".to_owned(),
         Subject::Lock(_) => "file lock".to_owned(),
     }
 }
@@ -346,7 +347,7 @@ fn about(op: &InFlight<'_>) -> Args {
             ("rtt_ns", json!(of.rtt_ns)),
             ("outcome", words::outcome(of.outcome).into()),
         ],
-        Subject::Request(of) => vec![
+        Subject::Request(of) | Subject::Backoff(of) => vec![
             ("connection", json!(of.connection)),
             ("stream", json!(of.stream)),
             ("host", json!(of.authority.as_deref().map(text))),

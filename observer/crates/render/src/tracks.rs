@@ -44,7 +44,7 @@ fn place<'a>(command: &CommandState, op: &InFlight<'a>) -> Place<'a> {
         | Subject::Tunnel(of)
         | Subject::Helper(of)
         | Subject::Preexisting(of) => Place::Connection(of.id),
-        Subject::Request(of) => match of.connection {
+        Subject::Request(of) | Subject::Backoff(of) => match of.connection {
             Some(id) if command.connections.contains_key(&id) => Place::Connection(id),
             _ => Place::Nowhere(of.authority.as_deref().unwrap_or_default()),
         },

@@ -14,7 +14,7 @@ use crate::case::{Case, Span, hull};
 use crate::finding::Finding;
 use crate::index::ids;
 use crate::offer::Offer;
-use crate::requests::{most_at_once, seen};
+use crate::requests::{most_at_once, phase_of, seen};
 use crate::{hosts, thresholds as at, ways};
 
 /// Intervals of one connection that are added up; each takes a walk over all that was in flight.
@@ -29,8 +29,8 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
             found.push(finding);
         }
         found.extend(windows(case, connection));
-        found.extend(goaway(case, connection));
     }
+    found.extend(goaways(case));
     found.extend(limits(case));
     found.extend(resets(case));
 }
@@ -46,13 +46,6 @@ fn losses(case: &Case<'_>, connection: &Connection) -> Vec<SinceStart> {
 
 fn requests_of<'c, 'a>(case: &'c Case<'a>, connection: &Connection) -> &'c [&'a Request] {
     case.index.requests(connection.id)
-}
-
-/// The phase that most of these requests belong to.
-fn phase_of(requests: &[&Request]) -> Phase {
-    let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
-    requests.iter().for_each(|request| *phases.entry(request.class.phase()).or_default() += 1);
-    phases.into_iter().max_by_key(|(_, count)| *count).map_or(Phase::Proxy, |(phase, _)| phase)
 }
 
 fn finding(
@@ -110,6 +103,8 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[SinceStart]) -> Opt
     let waiting = count(silent.len() as u64, "request");
     let took = duration(until - since);
     let phase = phase_of(&silent);
+    let http1 = silent.iter().all(|request| request.protocol == Protocol::Http1);
+    let over = if http1 { " over HTTP/1.1" } else { "" };
     let mut finding = if dead {
         let summary = format!(
             "the path to {host} is dead: {waiting} unanswered for {took}, and nothing is acknowledged"
@@ -117,7 +112,7 @@ fn silence(case: &Case<'_>, connection: &Connection, lost: &[SinceStart]) -> Opt
         finding(case, StallKind::PathDead, connection, phase, (since, until), summary)
     } else {
         let summary =
-            format!("{host} fell silent: {waiting} without a byte for {took}, the connection is alive");
+            format!("{host} fell silent{over}: {waiting} without a byte for {took}, the connection is alive");
         finding(case, StallKind::H2Silent, connection, phase, (since, until), summary)
     };
     finding.evidence = vec![Evidence::ConnectionSilent {
@@ -214,6 +209,9 @@ fn windows(case: &Case<'_>, connection: &Connection) -> Vec<Finding> {
         spans.extend(closed.map(|from| (from, connection.end_ns.unwrap_or(case.wall.1))));
         let Some(span) = hull(spans.iter().copied()) else { continue };
         let total: Ns = spans.iter().map(|(from, to)| *to - *from).sum();
+        if total < at::WINDOW_NS {
+            continue;
+        }
         let host = case.host(connection);
         let side = if ours {
             format!("it is this machine that reads too slowly what {host} sends: its")
@@ -249,36 +247,46 @@ fn held_up(case: &Case<'_>, request: &Request, spans: &[Span]) -> bool {
     })
 }
 
-fn goaway(case: &Case<'_>, connection: &Connection) -> Option<Finding> {
-    let code = connection.goaway.as_deref()?;
-    let requests = requests_of(case, connection);
-    let failed: Vec<&Request> = requests
-        .iter()
-        .copied()
-        .filter(|r| r.outcome == RequestOutcome::Error && r.status.is_none())
-        .collect();
-    let end = connection.end_ns.unwrap_or(case.wall.1);
-    let host = case.host(connection);
+/// Connections that the peer ended with GOAWAY, by host.
+fn goaways(case: &Case<'_>) -> Vec<Finding> {
+    let hosts = hosts::connections(case, |connection| connection.goaway.is_some());
+    hosts.into_iter().map(|(host, connections)| goaway(case, &host, &connections)).collect()
+}
+
+fn goaway(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let requests: Vec<&Request> = connections.iter().flat_map(|c| requests_of(case, c)).copied().collect();
+    let unanswered = |r: &&Request| r.outcome == RequestOutcome::Error && r.status.is_none();
+    let failed: Vec<&Request> = requests.iter().copied().filter(unanswered).collect();
+    let end = |connection: &Connection| connection.end_ns.unwrap_or(case.wall.1);
+    let codes: BTreeSet<&str> = connections.iter().filter_map(|c| c.goaway.as_deref()).collect();
+    let codes = codes.into_iter().collect::<Vec<_>>().join(", ");
+    let ended = match connections.len() {
+        1 => "the connection".to_owned(),
+        many => count(many as u64, "connection"),
+    };
     // In order, nothing was open and nobody noticed.
     let summary = format!(
-        "{host} ended the connection with GOAWAY ({code}): {} had to be retried",
+        "{host} ended {ended} with GOAWAY ({codes}): {} had to be retried",
         count(failed.len() as u64, "request")
     );
-    let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(end)))).unwrap_or((end, end));
-    let mut finding = finding(case, StallKind::H2Goaway, connection, phase_of(requests), span, summary);
+    let ends = hull(connections.iter().map(|connection| (end(connection), end(connection))));
+    let span = hull(failed.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1))));
+    let span = span.or(ends).unwrap_or(case.wall);
+    let mut finding = finding(case, StallKind::H2Goaway, connections[0], phase_of(&requests), span, summary);
     finding.cost_ns = case.cost_of_requests(failed.iter().copied(), None);
-    finding.evidence = vec![Evidence::Goaway {
+    let evidence = connections.iter().take(6).map(|connection| Evidence::Goaway {
         connection: connection.id,
         remote: connection.remote.clone(),
-        code: code.to_owned(),
+        code: connection.goaway.clone().unwrap_or_default(),
         requests: connection.requests,
-    }];
+    });
+    finding.evidence = evidence.collect();
     finding.evidence.extend(failed.iter().take(4).map(|request| seen(request)));
     finding.info = failed.is_empty();
     if !finding.info {
-        finding.remedies = ways::around(case, &host);
+        finding.remedies = ways::around(case, host);
     }
-    Some(finding)
+    finding
 }
 
 /// A small limit of streams made the command dial more connections.

@@ -8,6 +8,7 @@ use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, Span, hull, whole};
+use crate::chain::Chain;
 use crate::finding::Finding;
 use crate::index::ids;
 use crate::offer::Offer;
@@ -27,7 +28,15 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
     let refused = |request: &Request| {
         matches!(request.status, Some(429 | 503)) || request.reset_code.as_deref() == Some("REFUSED_STREAM")
     };
-    if limit >= at::CONCURRENCY || case.failed() || case.requests().any(refused) {
+    // A prediction is of a whole command, and not of time that a sender's own delays took.
+    if super::segments::any(case) {
+        return None;
+    }
+    if case.record.wall_ns.is_none()
+        || limit >= at::CONCURRENCY
+        || case.failed()
+        || case.requests().any(refused)
+    {
         return None;
     }
     let download = |class: Class| !matches!(class, Class::Toolchain | Class::GoGet | Class::Other);
@@ -42,27 +51,11 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
     if possible <= limit || possible < at::CONCURRENCY_MODULES {
         return None;
     }
-    let mut edges: Vec<(SinceStart, bool)> = requests
-        .iter()
-        .flat_map(|r| [(r.start_ns, true), (r.end_ns.unwrap_or(case.wall.1), false)])
-        .collect();
-    edges.sort_unstable();
-    let (mut open, mut since, mut full): (u64, SinceStart, Vec<Span>) = (0, SinceStart::ZERO, Vec::new());
-    for (time, begins) in edges {
-        if begins {
-            open += 1;
-            if open == limit {
-                since = time;
-            }
-        } else {
-            if open == limit && since < time {
-                full.push((since, time));
-            }
-            open = open.saturating_sub(1);
-        }
-    }
+    let chain = Chain::new(case.wall.0, limit, case.requests())?;
+    let full = full(case, &requests, limit);
     let idle = within(case, &full);
-    let gain = idle - idle * limit / possible;
+    // What the rest of the chain waits for is not had sooner by more at once.
+    let gain = chain.saves(at::CONCURRENCY)?.min(idle - idle * limit / possible);
     if gain * 100 < case.wall_ns() * at::CONCURRENCY_GAIN_PERCENT {
         return None;
     }
@@ -81,8 +74,38 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
             format!("concurrency={}", at::CONCURRENCY),
             "downloads 16 modules at once",
         )],
+        advice_here: with_more_at_once(case),
         ..Finding::of(StallKind::ConcurrencyLimited, Phase::Proxy, hull(full.iter().copied())?)
     })
+}
+
+/// When as many requests were in flight as there may be downloads, or more.
+fn full(case: &Case<'_>, requests: &[&Request], limit: u64) -> Vec<Span> {
+    let of = |r: &&Request| [(r.start_ns, true), (r.end_ns.unwrap_or(case.wall.1), false)];
+    let mut edges: Vec<(SinceStart, bool)> = requests.iter().flat_map(of).collect();
+    edges.sort_unstable();
+    let (mut open, mut since, mut full): (u64, SinceStart, Vec<Span>) = (0, SinceStart::ZERO, Vec::new());
+    for (time, begins) in edges {
+        if begins {
+            open += 1;
+            if open == limit {
+                since = time;
+            }
+        } else {
+            if open == limit && since < time {
+                full.push((since, time));
+            }
+            open = open.saturating_sub(1);
+        }
+    }
+    full
+}
+
+/// `GOMAXPROCS=16 go mod tidy`: how to do that with this command.
+fn with_more_at_once(case: &Case<'_>) -> Option<String> {
+    let line = crate::offer::command_line(case.record)?;
+    let line = format!("set GOMAXPROCS for this command: GOMAXPROCS={} {line}", at::CONCURRENCY);
+    (line.len() <= at::ADVICE).then_some(line)
 }
 
 /// Idle time within spans that are in order.

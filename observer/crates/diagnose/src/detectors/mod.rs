@@ -10,7 +10,14 @@ mod connect;
 mod dns;
 mod http2;
 mod machine;
+mod per_request;
+mod probing;
 mod proxy;
+mod redirects;
+mod repositories;
+mod retries;
+mod segments;
+mod shares;
 mod sumdb;
 mod tls;
 mod vcs;
@@ -24,8 +31,21 @@ type Family = fn(&Case<'_>, &mut Vec<Finding>);
 /// One that looks at what the others left unexplained.
 type Later = fn(&Case<'_>, &Explained, &mut Vec<Finding>);
 
-const FAMILIES: [Family; 6] = [dns::find, connect::find, tls::find, http2::find, machine::find, vcs::find];
-const LATER: [Later; 2] = [proxy::find, sumdb::find];
+const FAMILIES: [Family; 12] = [
+    dns::find,
+    connect::find,
+    tls::find,
+    per_request::find,
+    http2::find,
+    segments::find,
+    retries::find,
+    machine::find,
+    vcs::find,
+    repositories::find,
+    redirects::find,
+    probing::find,
+];
+const LATER: [Later; 3] = [proxy::find, sumdb::find, shares::find];
 
 /// All that is found in a command.
 pub(crate) fn find(case: &Case<'_>) -> Vec<Finding> {

@@ -15,7 +15,7 @@ use crate::explained::Explained;
 use crate::finding::Finding;
 use crate::offer::Offer;
 use crate::requests::{answered_slowly, head, most_at_once, rtt, seen, slow_answers};
-use crate::{hosts, thresholds as at, ways};
+use crate::{hosts, redirects, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     let is_slow = |request: &Request| {
@@ -24,7 +24,15 @@ pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Findi
             && !explained.contains(request.id)
     };
     for (host, requests) in hosts::requests(case, is_slow) {
-        found.push(slow_answers(case, StallKind::ProxySlow, Phase::Proxy, host, &requests));
+        let mut slow = slow_answers(case, StallKind::ProxySlow, Phase::Proxy, host, &requests);
+        // Nobody named it: another host leads there.
+        slow.advice_here = redirects::instead_of(case, host).map(|from| {
+            let long = format!(
+                "ask why {host} is slow, or have {from}, which redirects there, serve the files itself"
+            );
+            if long.len() <= at::ADVICE { long } else { StallKind::Redirect.advice().to_owned() }
+        });
+        found.push(slow);
     }
     let bodies = Bodies::new(case);
     let crawls = |request: &Request| is_crawling(case, request, &bodies) && !explained.contains(request.id);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use model::evidence::{Evidence, RequestSeen};
-use model::human::{count, duration, percent};
+use model::human::{count, duration};
 use model::id::ConnectionId;
 use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, ConnectionOutcome, Phase, Request};
@@ -24,53 +24,12 @@ pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Findi
             && answered_slowly(case, request)
             && !explained.contains(request.id)
     };
-    let slow = hosts::requests(case, is_slow);
-    let none = slow.is_empty();
-    for (host, requests) in slow {
+    for (host, requests) in hosts::requests(case, is_slow) {
         found.push(slow_answers(case, StallKind::SumdbSlow, Phase::Sumdb, host, &requests));
-    }
-    if none {
-        share(case, found);
     }
     unreachable(case, found);
     broken(case, found);
     stacked(case, found);
-}
-
-/// Much of the time went there although each answer came as fast as the way allows.
-fn share(case: &Case<'_>, found: &mut Vec<Finding>) {
-    if case.requests().all(|request| request.class.phase() != Phase::Sumdb) {
-        return;
-    }
-    let of = case.split().phase(Phase::Sumdb);
-    if of.blocked_ns < at::WARNING_NS || of.blocked_ns * 100 < case.wall_ns() * at::CRITICAL_PERCENT {
-        return;
-    }
-    let host = hosts::requests(case, |request| request.class.phase() == Phase::Sumdb)
-        .into_iter()
-        .max_by_key(|(_, requests)| requests.len());
-    let Some((host, requests)) = host else { return };
-    found.push(Finding {
-        host: Some(host.to_owned()),
-        cost_ns: of.blocked_ns,
-        summary: format!(
-            "{} of the time was waiting for the checksum database: a complete go.sum asks it nothing",
-            percent(of.blocked_ns, case.wall_ns())
-        ),
-        evidence: vec![Evidence::Requests {
-            host: host.to_owned(),
-            requests: of.count,
-            median_ns: of.durations.map(|durations| durations.p50_ns),
-        }],
-        remedies: ways::to_database(case, host),
-        // Each answer was as fast as the way there: nothing is wrong.
-        info: true,
-        ..Finding::of(
-            StallKind::SumdbSlow,
-            Phase::Sumdb,
-            hull(requests.iter().map(|r| (r.start_ns, r.end_ns.unwrap_or(case.wall.1)))).unwrap_or(case.wall),
-        )
-    });
 }
 
 /// A handshake with that host that came to nothing, or was not answered for long.

@@ -5,7 +5,7 @@ use model::human::{count, duration, duration_or_unknown};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Phase};
 use model::stall::StallKind;
-use model::time::Ns;
+use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, hull};
 use crate::finding::Finding;
@@ -24,7 +24,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, connections) in hosts::connections(case, is_slow) {
         found.push(slow(case, &host, &connections));
     }
-    for (host, connections) in hosts::connections(case, is_intercepted) {
+    for (host, connections) in hosts::connections(case, |c| is_intercepted(case, c)) {
         found.push(intercepted(case, &host, &connections));
     }
     for (host, connections) in hosts::connections(case, |c| {
@@ -45,9 +45,24 @@ fn is_slow(connection: &Connection) -> bool {
     !connection.tls_failed && took > at::TLS_ROUND_TRIPS * rtt + at::TLS_COMPUTE_NS
 }
 
-fn is_intercepted(connection: &Connection) -> bool {
+/// HTTP/1.1 where HTTP/2 was offered, of a host that speaks HTTP/2: it did so in this run, or is known to,
+/// or a forward proxy is in between. A server that speaks HTTP/1.1 is nothing to report.
+fn is_intercepted(case: &Case<'_>, connection: &Connection) -> bool {
     let offered = |offers: &Vec<String>| offers.iter().any(|offer| offer == "h2");
-    connection.alpn.as_deref() == Some("http/1.1") && connection.alpn_offered.as_ref().is_some_and(offered)
+    connection.alpn.as_deref() == Some("http/1.1")
+        && connection.alpn_offered.as_ref().is_some_and(offered)
+        && (case.record.go.forward_proxy == Some(true) || speaks_http2(case, connection))
+}
+
+/// Hosts that speak HTTP/2 to everybody.
+const HTTP2_HOSTS: [&str; 2] = ["proxy.golang.org", "sum.golang.org"];
+
+fn speaks_http2(case: &Case<'_>, connection: &Connection) -> bool {
+    let Some(name) = connection.server_name.as_deref() else { return false };
+    let same = |other: &Connection| {
+        other.alpn.as_deref() == Some("h2") && other.server_name.as_deref() == Some(name)
+    };
+    HTTP2_HOSTS.contains(&name) || case.connections().any(same)
 }
 
 fn finding(
@@ -219,11 +234,38 @@ fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Find
     finding
 }
 
+/// A connection of that host that spoke, or would have spoken, HTTP/2.
+fn is_http2(case: &Case<'_>, host: &str) -> bool {
+    case.connections().any(|c| c.alpn.as_deref() == Some("h2") && case.host(c) == host)
+}
+
 fn wasted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let summary = format!(
-        "{} with {host} carried no request: go dials twice at the start and HTTP/2 needs one",
-        count(connections.len() as u64, "connection")
-    );
+    // Dialled as another connection of that host was ended.
+    let behind_goaway = |c: &&&Connection| {
+        let near = |end: SinceStart| end.abs_diff(c.start_ns) <= at::GOAWAY_DIALS_NS;
+        case.connections().any(|other| {
+            let last = case.index.requests(other.id).iter().map(|request| request.start_ns).max();
+            other.goaway.is_some()
+                && case.host(other) == host
+                && c.start_ns > other.start_ns
+                && (last.is_some_and(near) || other.end_ns.is_some_and(near))
+        })
+    };
+    let http2 = is_http2(case, host);
+    let later = if http2 { connections.iter().filter(behind_goaway).count() as u64 } else { 0 };
+    let all = connections.len() as u64;
+    let dials = "go dials one for each request that waits, and HTTP/2 needs one";
+    let why = match (http2, later) {
+        (false, _) => {
+            "go dials for each request that finds none free, and takes what is free first".to_owned()
+        }
+        (true, 0) => dials.to_owned(),
+        (true, later) => format!("{dials}; dialled behind a GOAWAY: {later}"),
+    };
+    let took = connections.iter().map(|c| tls_took(case, c) + c.connect_ns.unwrap_or(0)).sum();
+    let carried = count(all, "connection");
+    let summary =
+        format!("{carried} with {host} carried no request ({} of handshakes): {why}", duration(took));
     let mut finding = finding(case, StallKind::HandshakeWasted, host, connections, summary);
     finding.evidence = connections
         .iter()

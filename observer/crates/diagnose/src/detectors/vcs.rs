@@ -14,18 +14,105 @@ use crate::finding::Finding;
 use crate::thresholds as at;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let fetcher = |process: &Process| case.command.fetcher(process);
-    let of_go = |process: &Process| {
-        !case.command.processes.values().any(|parent| parent.pid == process.ppid && fetcher(parent))
-    };
     let mut in_flight: HashMap<Pid, Vec<Span>> = HashMap::new();
     for op in &case.in_flight {
         in_flight.entry(op.subject.pid()).or_default().push(crate::case::whole(op));
     }
+    let mut waits: Vec<Wait<'_>> = Vec::new();
     for process in case.command.processes.values() {
-        if fetcher(process) && of_go(process) {
-            found.extend(waiting(case, &tree(case, process), &in_flight));
+        if case.command.fetcher(process) && is_of_go(case, process) {
+            waits.extend(waiting(case, &tree(case, process), &in_flight));
         }
+    }
+    // Several at once that wait for the same are one wait.
+    let mut groups: Vec<Vec<Wait<'_>>> = Vec::new();
+    for wait in waits {
+        match groups.iter_mut().find(|group| group[0].is_same(&wait)) {
+            Some(group) => group.push(wait),
+            None => groups.push(vec![wait]),
+        }
+    }
+    found.extend(groups.iter().map(|group| finding(case, group)));
+}
+
+/// go itself started it: none of those above it is one that go fetches with.
+fn is_of_go(case: &Case<'_>, process: &Process) -> bool {
+    let (mut pid, mut at_ns) = (process.ppid, process.start_ns);
+    for _ in 0..ANCESTORS_MAX {
+        let lived = |parent: &&Process| parent.pid == pid && parent.start_ns <= at_ns;
+        let parent = case.command.processes.values().filter(lived).max_by_key(|parent| parent.start_ns);
+        let Some(parent) = parent else { return true };
+        if case.command.fetcher(parent) {
+            return false;
+        }
+        (pid, at_ns) = (parent.ppid, parent.start_ns);
+    }
+    true
+}
+
+/// Processes above one another that are looked at.
+const ANCESTORS_MAX: usize = 16;
+
+/// A child of go's that waits.
+struct Wait<'a> {
+    top: &'a Process,
+    /// The process that the others wait for
+    last: &'a Process,
+    /// The one among them that asks somebody for a secret
+    asker: Option<&'a Process>,
+    /// What is between the two, and that process, by the kernel's names
+    below: Vec<String>,
+    host: Option<String>,
+    span: Span,
+}
+
+impl Wait<'_> {
+    fn is_same(&self, other: &Self) -> bool {
+        let overlap = self.span.1.min(other.span.1).saturating_sub(self.span.0.max(other.span.0));
+        let longer = (self.span.1 - self.span.0).max(other.span.1 - other.span.0);
+        self.host == other.host && self.last.args == other.last.args && overlap * 5 >= longer * 4
+    }
+
+    /// Somebody is asked for a secret, by what the processes in between are.
+    fn asks(&self) -> bool {
+        self.asker.is_some()
+    }
+}
+
+fn finding(case: &Case<'_>, waits: &[Wait<'_>]) -> Finding {
+    let first = &waits[0];
+    let span = crate::case::hull(waits.iter().map(|wait| wait.span)).unwrap_or(first.span);
+    let cost_ns = case.unshared_within(span);
+    let whom = first.host.as_deref().map_or_else(String::new, |host| format!(" for {host}"));
+    let who = match waits.len() {
+        1 => format!("{}{whom}", first.top.comm),
+        many => format!("{many} processes {} at once{whom}", first.top.comm),
+    };
+    let is_itself = first.last.pid == first.top.pid;
+    let why = match (first.asks(), is_itself) {
+        (true, _) => {
+            let asker = first.asker.map_or("", |asker| asker.comm.as_str());
+            format!(": {asker} asks somebody for a password")
+        }
+        (false, true) => String::new(),
+        (false, false) => format!(", for {}", first.below.join(" and its child ")),
+    };
+    let mut evidence = Vec::new();
+    for wait in waits.iter().take(4) {
+        evidence.push(Evidence::ProcessIdle { comm: wait.top.comm.clone(), pid: wait.top.pid });
+        evidence.push(Evidence::ProcessWaitedFor { args: wait.last.args.clone(), pid: wait.last.pid });
+    }
+    Finding {
+        summary: format!("{who} waited {} without any traffic{why}", duration(cost_ns)),
+        evidence,
+        host: first.host.clone(),
+        cost_ns,
+        fatal: true,
+        advice: first.asks().then_some(
+            "give git its credentials (a key without a passphrase, a token in .netrc); ssh -oBatchMode=yes shows if it asks",
+        ),
+        about: u64::from(first.top.pid),
+        ..Finding::of(StallKind::VcsWaiting, Phase::Vcs, span)
     }
 }
 
@@ -47,8 +134,12 @@ fn tree<'a>(case: &Case<'a>, top: &'a Process) -> Vec<&'a Process> {
 }
 
 /// The longest time in which it had nothing in flight.
-fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<Pid, Vec<Span>>) -> Option<Finding> {
-    let top = tree.first()?;
+fn waiting<'a>(
+    case: &Case<'_>,
+    tree: &[&'a Process],
+    in_flight: &HashMap<Pid, Vec<Span>>,
+) -> Option<Wait<'a>> {
+    let top = *tree.first()?;
     let (begin, end) = (top.start_ns, top.end_ns.unwrap_or(case.wall.1));
     let pids: BTreeSet<Pid> = tree.iter().map(|process| process.pid).collect();
     let mut busy: Vec<Span> = pids.iter().filter_map(|pid| in_flight.get(pid)).flatten().copied().collect();
@@ -60,32 +151,34 @@ fn waiting(case: &Case<'_>, tree: &[&Process], in_flight: &HashMap<Pid, Vec<Span
         }
         free = free.max(to);
     }
-    let cost_ns = case.unshared_within(longest);
-    if cost_ns < at::VCS_SILENT_NS {
+    if case.unshared_within(longest) < at::VCS_SILENT_NS {
         return None;
     }
     let mut arguments = tree.iter().flat_map(|process| &process.args);
     let host =
         arguments.find(|argument| argument.contains("://") || is_scp(argument)).map(|url| host_of(url));
-    let whom = host.as_deref().unwrap_or("an unknown host");
-    // The youngest is what the others wait for.
-    let last = tree.last().unwrap_or(top);
-    Some(Finding {
-        summary: format!(
-            "{} for {whom} waited {} without any traffic: likely for somebody to type a password",
-            top.comm,
-            duration(cost_ns)
-        ),
-        evidence: vec![
-            Evidence::ProcessIdle { comm: top.comm.clone(), pid: top.pid },
-            Evidence::ProcessWaitedFor { args: last.args.clone(), pid: last.pid },
-        ],
-        host,
-        cost_ns,
-        fatal: true,
-        about: u64::from(top.pid),
-        ..Finding::of(StallKind::VcsWaiting, Phase::Vcs, longest)
-    })
+    // The youngest of those that were there for much of it is what the others wait for.
+    let much = (longest.1 - longest.0) / 4;
+    let there = |process: &Process| {
+        let end = process.end_ns.unwrap_or(case.wall.1).min(longest.1);
+        end.saturating_sub(process.start_ns.max(longest.0)) >= much
+    };
+    let last = tree.iter().rev().find(|process| there(process)).copied().unwrap_or(top);
+    let mut below = Vec::new();
+    let mut process = last;
+    while process.pid != top.pid && below.len() < ANCESTORS_MAX {
+        below.insert(0, process.comm.clone());
+        let parent = tree.iter().find(|parent| parent.pid == process.ppid);
+        process = parent.copied().unwrap_or(top);
+    }
+    let asker = tree.iter().copied().find(|process| there(process) && asks(process));
+    Some(Wait { top, last, asker, below, host, span: longest })
+}
+
+/// What is started to ask a person for a secret.
+fn asks(process: &Process) -> bool {
+    let is = |text: &str| ["askpass", "pinentry"].iter().any(|program| text.contains(program));
+    is(&process.comm) || process.args.iter().any(|argument| is(argument))
 }
 
 /// `user@host` or `user@host:path`, as ssh and git take them.

@@ -114,16 +114,39 @@ fn a_handshake_of_many_round_trips_is_slow_and_a_far_one_is_not() {
 }
 
 #[test]
-fn http1_where_http2_was_offered_is_worth_knowing() {
-    let stall = World::new().connection(|c| c.alpn = Some("http/1.1".into())).finds(
-        StallKind::TlsIntercepted,
-        Phase::Tls,
-        Some("proxy.test"),
-    );
-    assert_eq!(stall.severity, Severity::Info);
+fn http1_where_http2_was_offered_is_worth_knowing_where_something_is_in_between() {
+    let http1 = |c: &mut Connection| c.alpn = Some("http/1.1".into());
+    let through = || World::new().command(|command| command.go.forward_proxy = Some(true));
+    let found = |world: World| world.finds(StallKind::TlsIntercepted, Phase::Tls, Some("proxy.test"));
+    assert_eq!(found(through().connection(http1)).severity, Severity::Info);
+    found(World::new().connection(http1).connection(|_| {}));
+    // An honest server that speaks HTTP/1.1.
+    World::new().connection(http1).finds_no(StallKind::TlsIntercepted);
     let not_offered =
         |c: &mut Connection| (c.alpn, c.alpn_offered) = (Some("http/1.1".into()), Some(Vec::new()));
-    World::new().connection(not_offered).finds_no(StallKind::TlsIntercepted);
+    through().connection(not_offered).finds_no(StallKind::TlsIntercepted);
+}
+
+#[test]
+fn wasted_handshakes_are_counted_and_distinguished_by_protocol_and_place() {
+    let unused = |start_ns: Ns| {
+        move |c: &mut Connection| {
+            (c.start_ns, c.tls_start_ns) = (SinceStart(start_ns), Some(SinceStart(start_ns + 20 * MS)));
+            (c.outcome, c.requests, c.alpn) = (ConnectionOutcome::Unused, 0, None);
+        }
+    };
+    let words =
+        |world: World| world.finds(StallKind::HandshakeWasted, Phase::Tls, Some("proxy.test")).summary;
+    let http2 = words(World::new().connection(|_| {}).connection(unused(S)).connection(unused(S)));
+    assert!(http2.starts_with("2 connections with proxy.test carried no request (90.0 ms"), "{http2}");
+    assert!(http2.ends_with("HTTP/2 needs one"), "{http2}");
+    let ended =
+        |c: &mut Connection| (c.goaway, c.end_ns) = (Some("NO_ERROR".into()), Some(SinceStart(5 * S)));
+    let world = World::new().connection(ended).connection(unused(S)).connection(unused(5 * S + MS));
+    assert!(words(world).ends_with("dialled behind a GOAWAY: 1"));
+    let http1 = |c: &mut Connection| c.alpn = Some("http/1.1".into());
+    let http1 = words(World::new().connection(http1).connection(unused(S)));
+    assert!(http1.ends_with("finds none free, and takes what is free first"), "{http1}");
 }
 
 #[test]

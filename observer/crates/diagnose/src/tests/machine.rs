@@ -125,3 +125,114 @@ fn a_busy_machine_is_information() {
     assert_eq!((stall.severity, stall.cost_ns), (Severity::Info, 8 * S));
     World::new().finds_no(StallKind::LocalBound);
 }
+
+#[test]
+fn what_a_chain_of_requests_takes_is_not_promised_and_the_command_is_named() {
+    // Two lists of versions, go.mod files, checksums at once, each module found in the one before.
+    let chain = |names: u64| {
+        let steps = [Class::Mod, Class::SumdbLookup, Class::SumdbTile];
+        (0..24_u64).flat_map(|n| steps.map(|class| (n, class))).fold(
+            World::new()
+                .connection(|_| {})
+                .command(|c| c.argv = vec!["/usr/bin/go".into(), "mod".into(), "tidy".into()]),
+            |world, (n, class)| {
+                world.request(move |r| {
+                    let step = 3 * (n / 2)
+                        + u64::from(class == Class::SumdbLookup)
+                        + 2 * u64::from(class == Class::SumdbTile);
+                    let start = S + step * 100 * MS + n % 2 * 100_000;
+                    (r.class, r.start_ns) = (class, SinceStart(start));
+                    (r.first_byte_ns, r.end_ns) =
+                        (Some(SinceStart(start + 98 * MS)), Some(SinceStart(start + 99 * MS)));
+                    let module = format!("example.com/{}", char::from(b'z' - n as u8));
+                    (r.module, r.bytes) = (Some(module.clone()), Some(names));
+                    if class == Class::SumdbTile {
+                        (r.module, r.version) = (None, None);
+                    }
+                })
+            },
+        )
+    };
+    // Each go.mod has room for one more, and they come against the order: each was named by the one before.
+    chain(13 + 22 + 22).finds_no(StallKind::ConcurrencyLimited);
+    // None names any: the main module names them all.
+    let stall = chain(30).finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
+    assert_eq!(stall.advice, "set GOMAXPROCS for this command: GOMAXPROCS=16 go mod tidy");
+}
+
+fn process(pid: u32, ppid: u32, comm: &str, args: &[&str], start_ns: Ns) -> Body {
+    Body::Process(Process {
+        command: CommandId(1),
+        pid: Pid(pid),
+        ppid: Pid(ppid),
+        comm: comm.into(),
+        args: args.iter().map(|&argument| argument.into()).collect(),
+        start_ns: SinceStart(start_ns),
+        end_ns: Some(SinceStart(9 * S)),
+        ..Process::default()
+    })
+}
+
+#[test]
+fn helpers_that_wait_for_the_same_are_one_wait_and_what_they_wait_for_is_named() {
+    let helper = |n: u32| {
+        [
+            process(20 * n, 10, "git", &["git", "credential", "fill"], S),
+            process(20 * n + 1, 20 * n, "sh", &["sh", "-c", "git credential-slow get"], S + MS),
+            process(20 * n + 2, 20 * n + 1, "git", &["git", "credential-slow", "get"], S + 2 * MS),
+            process(20 * n + 3, 20 * n + 2, "sleep", &["sleep", "100"], S + 3 * MS),
+        ]
+    };
+    let world = helper(1)
+        .into_iter()
+        .chain(helper(2))
+        .fold(World::new(), |world, body| world.report(SinceStart(S), body));
+    let stalls = world.stalls();
+    let waits: Vec<&Stall> = stalls.iter().filter(|stall| stall.kind == StallKind::VcsWaiting).collect();
+    let [wait] = &waits[..] else { panic!("{waits:?}") };
+    near(wait.cost_ns, 8 * S);
+    assert!(wait.summary.ends_with("for sh and its child git and its child sleep"), "{wait:?}");
+    assert!(!wait.summary.contains("password") && !wait.advice.contains("token"), "{wait:?}");
+    let asks = World::new()
+        .report(SinceStart(S), process(20, 10, "git", &["git", "ls-remote", "https://git.test/x"], S))
+        .report(SinceStart(S), process(21, 20, "ssh-askpass", &["ssh-askpass"], S + MS))
+        .finds(StallKind::VcsWaiting, Phase::Vcs, Some("git.test"));
+    assert!(asks.summary.ends_with("ssh-askpass asks somebody for a password"), "{asks:?}");
+}
+
+#[test]
+fn version_control_that_takes_its_time_says_what_for() {
+    let connected = |pid: u32, start_ns: Ns, took: Ns| {
+        move |c: &mut Connection| {
+            (c.pid, c.comm, c.server_name) = (Pid(pid), "git-remote-http".into(), Some("git.test".into()));
+            (c.start_ns, c.end_ns, c.tls_start_ns) =
+                (SinceStart(start_ns), Some(SinceStart(start_ns + took)), None);
+        }
+    };
+    let world = |took: Ns| {
+        let list = ["git", "ls-remote", "-q", "https://git.test/x"];
+        let fetch = ["git", "fetch", "-f", "https://git.test/x"];
+        let until = |body, end_ns: Ns| match body {
+            Body::Process(process) => Body::Process(Process { end_ns: Some(SinceStart(end_ns)), ..process }),
+            other => other,
+        };
+        World::new()
+            .report(SinceStart(S), until(process(20, 10, "git", &list, S), 2 * S))
+            .report(
+                SinceStart(S),
+                until(process(21, 20, "git-remote-http", &["git-remote-https", "origin"], S), 2 * S),
+            )
+            .report(SinceStart(S), until(process(30, 10, "git", &fetch, 4 * S), 6 * S))
+            .report(
+                SinceStart(S),
+                until(process(31, 30, "git-remote-http", &["git-remote-https", "origin"], 4 * S), 6 * S),
+            )
+            .connection(connected(21, S, took))
+            .connection(connected(31, 4 * S, 2 * took))
+    };
+    let stall = world(S).finds(StallKind::VcsSlow, Phase::Vcs, Some("git.test"));
+    near(stall.cost_ns, 3 * S);
+    let words = "references (ls-remote) 1 time in 1.00 s, commits and files (fetch) 1 time in 2.00 s";
+    assert!(stall.summary.ends_with(words), "{stall:?}");
+    world(20 * MS).finds_no(StallKind::VcsSlow);
+}

@@ -67,7 +67,7 @@ fn slow_lookups_are_the_databases_and_fast_ones_are_information() {
             );
         })
     });
-    assert_eq!(many.finds(StallKind::SumdbSlow, Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
+    assert_eq!(many.finds(StallKind::SumdbShare, Phase::Sumdb, Some("proxy.test")).severity, Severity::Info);
     World::new().connection(|_| {}).request(|r| r.class = Class::SumdbLookup).finds_no(StallKind::SumdbSlow);
 }
 

@@ -178,3 +178,51 @@ fn a_goaway_that_cost_requests_offers_another_proxy() {
     let stall = world(RequestOutcome::Ok).finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"));
     assert_eq!((names(&stall).len(), stall.severity), (0, Severity::Info));
 }
+
+#[test]
+fn goaways_of_a_host_are_one_finding() {
+    let ended = |c: &mut Connection| c.goaway = Some("NO_ERROR".into());
+    let stalls = World::new().connection(ended).connection(ended).connection(ended).request(|_| {}).stalls();
+    let of: Vec<&Stall> = stalls.iter().filter(|stall| stall.kind == StallKind::H2Goaway).collect();
+    assert_eq!(of.len(), 1, "{of:?}");
+    assert!(of[0].summary.starts_with("proxy.test ended 3 connections with GOAWAY (NO_ERROR): 0 requests"));
+}
+
+#[test]
+fn silence_over_http1_is_said_to_be() {
+    let http1 = |r: &mut Request| {
+        open(r);
+        (r.protocol, r.stream) = (Protocol::Http1, None);
+    };
+    let stall = World::new().connection(|c| c.end_ns = None).request(http1).finds(
+        StallKind::H2Silent,
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
+    assert!(stall.summary.starts_with("proxy.test fell silent over HTTP/1.1: "), "{stall:?}");
+}
+
+#[test]
+fn a_window_that_was_closed_for_microseconds_is_no_stall() {
+    let window = |at_ns: Ns, zero| {
+        let mark = WindowMark {
+            command: CommandId(1),
+            connection: ConnectionId(1),
+            ours: true,
+            zero,
+            since_ns: None,
+        };
+        (at_ns, Body::Window(mark))
+    };
+    let world = |until: Ns| {
+        let (from, closed) = window(2 * S, true);
+        let (to, opened) = window(until, false);
+        World::new()
+            .connection(|_| {})
+            .request(|_| {})
+            .report(SinceStart(from), closed)
+            .report(SinceStart(to), opened)
+    };
+    world(2 * S + 700_000).finds_no(StallKind::ZeroWindow);
+    world(2 * S + 30 * MS).finds(StallKind::ZeroWindow, Phase::Proxy, Some("proxy.test"));
+}

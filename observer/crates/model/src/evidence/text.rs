@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen};
+use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen, VcsWork};
 use crate::human::{bytes, count, duration, duration_or_unknown, percent};
 
 impl fmt::Display for RequestSeen {
@@ -151,6 +151,52 @@ impl fmt::Display for Evidence {
                 count(*requests, "request"),
                 median_ns.map_or_else(|| "?".to_owned(), duration)
             ),
+            Self::Lookups { server, queries, names, median_ns } => write!(
+                f,
+                "{} for {} to {server}, half of them answered within {}",
+                count(*queries, "query"),
+                count(*names, "name"),
+                duration_or_unknown(*median_ns)
+            ),
+            Self::ConnectionsUsedOnce { host, requests, connections, lookups, handshakes, kept_ns } => {
+                write!(
+                    f,
+                    "{host}: {} on {}, {} for its name, {}, half of the connections kept for no longer than {}",
+                    count(*requests, "request"),
+                    count(*connections, "connection"),
+                    count(*lookups, "query"),
+                    count(*handshakes, "TLS handshake"),
+                    duration_or_unknown(*kept_ns)
+                )
+            }
+            Self::AnswersInSteps { host, answers, delayed, step_ns, rtt_ns } => write!(
+                f,
+                "{host}: {delayed} of {} after {} or a multiple of it, the others at once; RTT {}",
+                count(*answers, "answer"),
+                duration(*step_ns),
+                duration_or_unknown(*rtt_ns)
+            ),
+            Self::RequestPaused { request: _, host, code, paused_ns } => {
+                write!(f, "{host} refused the stream")?;
+                if let Some(code) = code {
+                    write!(f, " ({code})")?;
+                }
+                write!(f, ": asked once more after {}", duration(*paused_ns))
+            }
+            Self::ConnectionDropped { connection: _, remote, requests, cut, lasted_ns } => write!(
+                f,
+                "{remote}: closed after {} and {}, {} of them in flight, no GOAWAY",
+                duration(*lasted_ns),
+                count(u64::from(*requests), "request"),
+                cut
+            ),
+            Self::Redirected { request: _, host, status, target, target_request: _, took_ns } => {
+                let status = status.map_or_else(|| "?".to_owned(), |status| status.to_string());
+                write!(f, "{host} answered {status}, then {target} took {}", duration(*took_ns))
+            }
+            Self::RepositoryAsked { host, what, times, took_ns } => {
+                write!(f, "{host}: {} {} in {}", what.words(), count(*times, "time"), duration(*took_ns))
+            }
             Self::HandshakeUnanswered { connection: _, remote, tls, retransmits } => {
                 let what = if *tls { "ClientHello" } else { "SYN" };
                 write!(f, "{what} to {remote} unanswered, {retransmits} retransmitted")
@@ -185,6 +231,18 @@ impl fmt::Display for Evidence {
             Self::ProcessWaitedFor { args, pid } => {
                 write!(f, "waits for: {} (pid {pid})", args.join(" "))
             }
+        }
+    }
+}
+
+impl VcsWork {
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::GoGet => "the repository of an import path (go-get)",
+            Self::References => "references (ls-remote)",
+            Self::Pack => "commits and files (fetch)",
+            Self::Other => "something that is not known",
         }
     }
 }

@@ -57,6 +57,12 @@ pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: SinceStart
             why
         }
         Subject::Request(request) => of_request(command, request, now),
+        Subject::Backoff(request) => {
+            let code = request.reset_code.clone();
+            let mut why = vec!["the stream was refused, go asks once more after a pause".to_owned()];
+            why.extend(code);
+            why
+        }
         Subject::Lock(wait) => {
             let mut why = vec![format!("pid {} waits", wait.pid)];
             why.extend(wait.path.clone());

@@ -132,6 +132,10 @@ fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
         }
         Subject::Helper(of) => (of.comm.clone(), format!("connection of {} to {}", of.comm, host(of))),
         Subject::Request(of) => request(of),
+        Subject::Backoff(of) => {
+            let whom = of.authority.as_deref().unwrap_or("a host not known");
+            ("pause".to_owned(), format!("{whom} refused a stream, go pauses before it asks once more"))
+        }
         Subject::Lock(wait) => {
             let holder = wait.holder.map_or_else(String::new, |pid| format!(", held by process {pid}"));
             let path = wait.path.as_deref().unwrap_or("a file not known");

@@ -149,6 +149,7 @@ fn bar(op: &InFlight<'_>) -> Bar {
         Subject::Helper(connection) | Subject::Preexisting(connection) => (Id::Helper(connection.id), None),
         Subject::DnsWait(wait) => (Id::DnsWait(wait.id), None),
         Subject::Request(request) => (Id::Request(request.id), request.first_byte_ns),
+        Subject::Backoff(request) => (Id::Request(request.id), None),
         Subject::Lock(wait) => (Id::Lock(wait.id), None),
     };
     Bar {

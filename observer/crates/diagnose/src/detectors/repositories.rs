@@ -1,0 +1,88 @@
+//! Version control at work: what it was asked for, how often, and what each took.
+
+use std::collections::BTreeMap;
+
+use model::evidence::{Evidence, VcsWork};
+use model::human::{count, duration};
+use model::operations::{InFlight, Subject};
+use model::record::{Class, Phase, Process};
+use model::stall::StallKind;
+use model::time::{Ns, SinceStart};
+
+use crate::case::{Case, Span, hull, whole};
+use crate::finding::Finding;
+use crate::thresholds as at;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let network = |op: &InFlight<'_>| {
+        op.operation.phase == Phase::Vcs && matches!(op.subject, Subject::Helper(_) | Subject::Request(_))
+    };
+    let cost_ns = case.cost(|op| network(op).then_some(whole(op)));
+    if cost_ns < at::WARNING_NS
+        || u128::from(cost_ns) * 100 < u128::from(case.wall_ns()) * u128::from(at::SHARE_PERCENT)
+    {
+        return;
+    }
+    // By host, what was done, how often, and when.
+    let mut work: BTreeMap<(String, VcsWork), Vec<Span>> = BTreeMap::new();
+    for op in case.in_flight.iter().filter(|op| network(op)) {
+        let (host, what) = match op.subject {
+            Subject::Request(request) => {
+                let what = if request.class == Class::GoGet { VcsWork::GoGet } else { VcsWork::Other };
+                (request.authority.clone().unwrap_or_else(|| "an unknown host".to_owned()), what)
+            }
+            Subject::Helper(connection) => {
+                (case.host(connection), of_process(case, connection.pid, connection.start_ns))
+            }
+            _ => continue,
+        };
+        work.entry((host, what)).or_default().push(whole(op));
+    }
+    let longest = |spans: &[Span]| spans.iter().map(|(from, to)| *to - *from).sum::<Ns>();
+    let Some(((host, _), _)) = work.iter().max_by_key(|(_, spans)| longest(spans)) else { return };
+    let host = host.clone();
+    let parts: Vec<String> = work
+        .iter()
+        .filter(|((of, _), _)| *of == host)
+        .map(|((_, what), spans)| {
+            format!("{} {} in {}", what.words(), count(spans.len() as u64, "time"), duration(longest(spans)))
+        })
+        .collect();
+    let evidence = work.iter().map(|((host, what), spans)| Evidence::RepositoryAsked {
+        host: host.clone(),
+        what: *what,
+        times: spans.len() as u64,
+        took_ns: longest(spans),
+    });
+    let span = hull(work.values().flatten().copied()).unwrap_or(case.wall);
+    found.push(Finding {
+        cost_ns,
+        summary: format!("{host} was asked for {}", parts.join(", ")),
+        evidence: evidence.take(8).collect(),
+        host: Some(host),
+        ..Finding::of(StallKind::VcsSlow, Phase::Vcs, span)
+    });
+}
+
+/// What the connection of a helper was for: git's own words for it, in its arguments or its parents'.
+fn of_process(case: &Case<'_>, pid: model::id::Pid, at_ns: SinceStart) -> VcsWork {
+    let mut pid = pid;
+    for _ in 0..8 {
+        let lived = |process: &&Process| process.pid == pid && process.start_ns <= at_ns;
+        let Some(process) = case.command.processes.values().filter(lived).max_by_key(|p| p.start_ns) else {
+            return VcsWork::Other;
+        };
+        for argument in &process.args {
+            match argument.as_str() {
+                "ls-remote" => return VcsWork::References,
+                "fetch" | "fetch-pack" | "clone" | "pull" | "update" | "checkout" | "co" | "export" => {
+                    return VcsWork::Pack;
+                }
+                "identify" | "info" => return VcsWork::References,
+                _ => {}
+            }
+        }
+        pid = process.ppid;
+    }
+    VcsWork::Other
+}
