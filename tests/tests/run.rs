@@ -14,8 +14,23 @@ use tests::goobserve::Observed;
 use tests::lab::{Lab, PROXY_HOST};
 use tests::proxy::{Answer, Faults, HeadDelay, RequestRecord, ending};
 
-const PHASES: [&str; 10] =
-    ["dns", "connect", "tls", "proxy", "sumdb", "toolchain", "vcs", "lock", "local", "unexplained"];
+const PHASES: [&str; 15] = [
+    "dns",
+    "connect",
+    "tls",
+    "tunnel",
+    "auth",
+    "proxy",
+    "sumdb",
+    "toolchain",
+    "vcs",
+    "cache",
+    "backoff",
+    "child",
+    "lock",
+    "local",
+    "unexplained",
+];
 const DOWNLOAD: [&str; 3] = ["go", "mod", "download"];
 
 fn ready(test: &str) -> Option<(Lab, GoRun)> {

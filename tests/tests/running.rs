@@ -205,7 +205,7 @@ fn a_hello_without_an_answer_is_reported_of_a_command_that_hangs() {
     let host = format!("{}:443", hung.lab.net.proxy);
     assert_eq!((text(&waiting, "phase"), text(&waiting, "host")), ("tls", &*host));
     let summary = text(&waiting, "summary");
-    assert!(summary.contains("hello sent and acknowledged, nothing received"), "{summary}");
+    assert!(summary.contains("bytes sent and acknowledged, nothing received"), "{summary}");
     let known = age(&waiting).expect("the kernel knows when the hello was sent");
     let reported_ago = monotonic_ns() - accepted;
     assert!(

@@ -60,13 +60,13 @@ fn declared(line: &str) -> Option<&str> {
     let words: Vec<&str> =
         line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
     let is_item =
-        |word: &&str| ["fn", "struct", "enum", "type", "mod", "trait", "const", "static"].contains(word);
+        |word: &str| ["fn", "struct", "enum", "type", "mod", "trait", "const", "static"].contains(&word);
     let code = line.trim_start();
     if code.starts_with("//") || code.contains('"') {
         return None;
     }
-    let field = code.starts_with("pub") && code.contains(':') && !words.iter().any(|word| is_item(&word));
-    let name = match words.iter().rposition(|word| is_item(&word)) {
+    let field = code.starts_with("pub") && code.contains(':') && !words.iter().any(|word| is_item(word));
+    let name = match words.iter().rposition(|word| is_item(word)) {
         Some(at) => words.get(at + 1),
         None if field => words.iter().find(|word| !["pub", "super", "crate", "in", "use"].contains(word)),
         None => None,

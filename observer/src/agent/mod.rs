@@ -47,7 +47,7 @@ struct Agent {
     files: table::Table,
     /// Whoever holds programs that are not attached to yet
     hold: Option<hold::Hold>,
-    /// LocalResolver resolvers that were looked for
+    /// Local resolvers that were looked for
     local_resolvers: local_resolvers::LocalResolvers,
     /// Commands that ran already when they were followed
     running: running::Running,

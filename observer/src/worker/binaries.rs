@@ -34,7 +34,7 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// ProbeQueue at a binary once, and asks the agent to probe it when it can be.
+    /// Looks at a binary once, and asks the agent to probe it when it can be.
     pub(super) fn plan(
         &mut self,
         file: FileId,

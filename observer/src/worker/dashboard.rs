@@ -184,7 +184,7 @@ impl Dashboard {
     }
 }
 
-/// ProbeQueue up, once each, whose commands there are; who has no name keeps the number.
+/// Looks up, once each, whose commands there are; who has no name keeps the number.
 fn name_users(users: &mut BTreeMap<u32, String>, state: &State) {
     let uids = state.commands().filter_map(|(_, command)| command.record.as_ref()?.uid);
     for uid in uids {
@@ -204,7 +204,7 @@ struct Output {
 }
 
 impl Output {
-    /// ProbeQueue at what is new; `print`: and prints it. False when nothing is.
+    /// Looks at what is new; `print`: and prints it. False when nothing is.
     fn read(&mut self, print: bool) -> bool {
         let mut buffer = vec![0; 1 << 16];
         let before = self.read;

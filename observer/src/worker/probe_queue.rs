@@ -58,7 +58,7 @@ impl ProbeQueue {
         }
     }
 
-    /// ProbeQueue at a process as soon as may be. Beyond the limit it is not looked at: what a look
+    /// Looks at a process as soon as may be. Beyond the limit it is not looked at: what a look
     /// would report stays unknown.
     pub(super) fn now(&mut self, pid: Pid) {
         if self.wanted.len() < WANTED_MAX {
@@ -66,7 +66,7 @@ impl ProbeQueue {
         }
     }
 
-    /// ProbeQueue at a process that began at `at` if it lasts.
+    /// Looks at a process that began at `at` if it lasts.
     pub(super) fn later(&mut self, at: SinceStart, pid: Pid) {
         if self.later.len() < WANTED_MAX {
             self.later.push_back((at + LATER_NS, pid));

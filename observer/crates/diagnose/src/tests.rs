@@ -6,6 +6,7 @@ mod machine;
 mod retries;
 mod servers;
 mod streams;
+mod tunnels;
 
 use model::event::{Body, CommandUpdate, Event, LockWait, Mark, WindowMark};
 use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};

@@ -33,6 +33,11 @@ pub(crate) const FALLBACK_NS: Ns = 250 * MS;
 pub(crate) const FALLBACK_MAX_NS: Ns = 1_500 * MS;
 /// A `ClientHello` unanswered for so long: two retransmissions of it have been in vain.
 pub(crate) const HELLO_UNANSWERED_NS: Ns = 2 * S;
+/// A forward proxy has to look the target up and to shake hands with it before a tunnel stands: together
+/// seldom more than two slow round trips.
+pub(crate) const TUNNEL_SLOW_NS: Ns = 500 * MS;
+/// One that has said nothing for so long waits for somebody itself, or is not there.
+pub(crate) const TUNNEL_UNANSWERED_NS: Ns = 2 * S;
 /// The first `go1.N` with the setting `tlsmlkem`, and with the key share that it leaves out.
 pub(crate) const TLSMLKEM_MINOR: u32 = 24;
 /// Round trips that a TLS handshake may take: 1 for TLS 1.3, 2 for TLS 1.2, 1 for a retry, and

@@ -17,7 +17,7 @@ use super::evidence::Words;
 use super::record::{Class, Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
 use super::stall::StallName;
-use super::tunnel::Tunnel;
+use super::tunnel::{Tunnel, own_words};
 use crate::redact;
 
 /// Replaces names, consistently. Each record is taken apart field by field, without `..`: a new
@@ -308,9 +308,7 @@ impl Anonymizer {
             end_ns,
             outcome,
             status,
-            // Words of the decoder's own, and nothing like a name.
-            reason: reason
-                .filter(|words| words.chars().all(|c| c.is_ascii_alphanumeric() || " ,".contains(c))),
+            reason: reason.and_then(own_words),
             attempts,
             proxy_name: proxy_name.map(|name| self.names.host(&name)),
             proxy_tls_ns,

@@ -16,6 +16,7 @@ use crate::id::{ConnectionId, DnsId, Pid, RequestId};
 use crate::record::{Class, Request};
 use crate::stall::StallName;
 use crate::time::{Ns, SinceStart};
+use crate::tunnel::{TunnelOutcome, TunnelProtocol, own_words};
 
 /// One thing that was seen.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +84,27 @@ pub enum Evidence {
         /// How it turned out
         end: HandshakeEnd,
         /// How long it took
+        took_ns: Ns,
+    },
+    /// A forward proxy was asked for a tunnel
+    Tunnel {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// The forward proxy's address
+        remote: String,
+        /// How it was asked
+        protocol: TunnelProtocol,
+        /// For what
+        target: Option<String>,
+        /// How it turned out
+        outcome: TunnelOutcome,
+        /// The answer's status
+        status: Option<u16>,
+        /// What a refusal says
+        reason: Option<String>,
+        /// Round trip to the proxy
+        rtt_ns: Option<Ns>,
+        /// Until the answer, or for how long there was none
         took_ns: Ns,
     },
     /// A `ClientHello` without an answer
@@ -563,6 +585,27 @@ impl Evidence {
                 Self::QueryForwarded { query, comm: by.program(&comm), server: by.address(&server), took_ns }
             }
             Self::BuiltWithoutCgo { path } => Self::BuiltWithoutCgo { path: path.map(|path| by.path(&path)) },
+            Self::Tunnel {
+                connection,
+                remote,
+                protocol,
+                target,
+                outcome,
+                status,
+                reason,
+                rtt_ns,
+                took_ns,
+            } => Self::Tunnel {
+                connection,
+                remote: by.address(&remote),
+                protocol,
+                target: target.map(|target| by.host(&target)),
+                outcome,
+                status,
+                reason: reason.and_then(own_words),
+                rtt_ns,
+                took_ns,
+            },
             Self::TcpHandshake { connection, remote, retransmits, end, took_ns } => {
                 Self::TcpHandshake { connection, remote: by.address(&remote), retransmits, end, took_ns }
             }

@@ -225,7 +225,8 @@ impl CommandState {
                 add(Subject::Helper(connection), Phase::Vcs, host, span, failed, bytes);
                 continue;
             }
-            if let Some(phase) = preexisting::phase(connection) {
+            if let Some(phase) = preexisting::phase(connection, self.record.as_ref().map(|record| &record.go))
+            {
                 let span = (connection.start_ns, connection.end_ns);
                 add(Subject::Preexisting(connection), phase, host, span, failed, connection.bytes_received);
                 continue;

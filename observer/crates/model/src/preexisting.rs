@@ -2,13 +2,15 @@
 //! phase its time belongs to, how long nothing has happened, and what is waited for, in words. Its
 //! requests are not known; a response that stopped and one that never began look the same.
 
-use super::record::{Connection, Phase, Preexisting, TcpState};
+use super::record::{Connection, Go, Phase, Preexisting, TcpState};
 use crate::time::Ns;
 
-/// Ports whose first bytes are no TLS hello.
-const PLAIN: &str = ":80";
+/// Port of https.
+const HTTPS: u16 = 443;
+/// Port of http.
+const HTTP: u16 = 80;
 /// Port of name servers.
-const DNS: &str = ":53";
+const DNS: u16 = 53;
 /// A byte sent that much after the last one received is worth saying.
 const APART_NS: Ns = 100_000_000;
 
@@ -19,7 +21,7 @@ enum Case {
     Dead,
     /// A SYN has no answer
     Syn,
-    /// A hello, or a first request in plain text, has no answer
+    /// What was sent first, a hello or a request in plain text, has no answer
     First,
     /// All is acknowledged; a response has stopped, or has not begun
     Silent,
@@ -46,17 +48,34 @@ fn case(connection: &Connection, preexisting: &Preexisting) -> Case {
 }
 
 /// The phase that the connection's life belongs to, as far as it was not seen; `None` when nothing
-/// is waited for.
-pub(crate) fn phase(connection: &Connection) -> Option<Phase> {
+/// is waited for. What was sent first nobody saw: the port, and what the command is set to, say what it
+/// must have been.
+pub(crate) fn phase(connection: &Connection, go: Option<&Go>) -> Option<Phase> {
     let preexisting = outside(connection)?;
-    let plain = connection.remote.ends_with(PLAIN);
+    let port = connection.remote.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let first = connection.bytes_received == Some(0);
     Some(match case(connection, preexisting) {
         Case::Idle => return None,
         Case::Syn => Phase::Connect,
-        _ if connection.remote.ends_with(DNS) => Phase::Dns,
-        Case::First | Case::Dead if connection.bytes_received == Some(0) && !plain => Phase::Tls,
+        _ if port == DNS => Phase::Dns,
+        Case::First | Case::Dead if first && port == HTTPS => Phase::Tls,
+        Case::First | Case::Dead if first && !speaks_http(port, go) => {
+            let by_proxy = go.is_some_and(|go| go.forward_proxy == Some(true));
+            if by_proxy { Phase::Tunnel } else { Phase::Tls }
+        }
         _ => Phase::Proxy,
     })
+}
+
+/// Whether who listens at that port is spoken to in plain text: a module proxy of GOPROXY by http.
+fn speaks_http(port: u16, go: Option<&Go>) -> bool {
+    let list = go.and_then(|go| go.goproxy.as_deref()).unwrap_or_default();
+    let plain = list.split([',', '|']).filter_map(|item| item.trim().strip_prefix("http://"));
+    let of = |rest: &str| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(HTTP)
+    };
+    port == HTTP || plain.map(of).any(|known: u16| known == port)
 }
 
 /// How much a connection says of why its command hangs; the smallest says most.
@@ -103,7 +122,7 @@ pub(crate) fn summary(connection: &Connection) -> String {
             )
         }
         Case::First => {
-            let what = if connection.remote.ends_with(PLAIN) { "request" } else { "TLS hello" };
+            let what = connection.bytes_sent.map_or_else(|| "something".to_owned(), amount);
             let acknowledged =
                 if preexisting.unacked_bytes == 0 { "and acknowledged" } else { "and not yet acknowledged" };
             format!("{host}: {what} sent {acknowledged}, nothing received{}{rtt}", for_(age(connection)))
@@ -174,21 +193,21 @@ mod tests {
             rtt_ns: None,
             ..preexisting((0, 0), Preexisting { state: TcpState::SynSent, ..Preexisting::default() })
         };
-        assert_eq!((phase(&syn), age(&syn)), (Some(Phase::Connect), None));
+        assert_eq!((phase(&syn, None), age(&syn)), (Some(Phase::Connect), None));
         assert_eq!(summary(&syn), "a TCP handshake with 192.0.2.9:443, SYN retransmitted 3 times");
 
         let hello =
             preexisting((1500, 0), Preexisting { since_sent_ns: Some(3 * S), ..Preexisting::default() });
-        assert_eq!((phase(&hello), age(&hello)), (Some(Phase::Tls), Some(3 * S)));
+        assert_eq!((phase(&hello, None), age(&hello)), (Some(Phase::Tls), Some(3 * S)));
         assert_eq!(
             summary(&hello),
-            "192.0.2.9:443: TLS hello sent and acknowledged, nothing received for 3.0 s (RTT 21 ms)"
+            "192.0.2.9:443: 1500 bytes sent and acknowledged, nothing received for 3.0 s (RTT 21 ms)"
         );
 
         let silent =
             Preexisting { since_sent_ns: Some(S), since_received_ns: Some(12 * S), ..Preexisting::default() };
         let silent = preexisting((1500, 1500), silent);
-        assert_eq!((phase(&silent), age(&silent)), (Some(Phase::Proxy), Some(S)));
+        assert_eq!((phase(&silent, None), age(&silent)), (Some(Phase::Proxy), Some(S)));
         assert_eq!(
             summary(&silent),
             "192.0.2.9:443: everything sent is acknowledged, nothing received for 12.0 s, last sent 1.0 s ago \
@@ -202,7 +221,7 @@ mod tests {
             ..Preexisting::default()
         };
         let dead = preexisting((1500, 1500), dead);
-        assert_eq!((phase(&dead), age(&dead)), (Some(Phase::Proxy), Some(9 * S)));
+        assert_eq!((phase(&dead, None), age(&dead)), (Some(Phase::Proxy), Some(9 * S)));
         assert_eq!(
             summary(&dead),
             "192.0.2.9:443: 90 bytes sent and not acknowledged, retransmitted 4 times, nothing heard of it for 9.0 s \
@@ -215,7 +234,7 @@ mod tests {
     fn what_was_seen_after_all_is_not_distinguished_from_the_outside() {
         let seen =
             Connection { tls_start_ns: Some(SinceStart(1)), ..preexisting((1, 1), Preexisting::default()) };
-        assert_eq!((phase(&seen), age(&seen), rank(&seen)), (None, None, None));
+        assert_eq!((phase(&seen, None), age(&seen), rank(&seen)), (None, None, None));
     }
 
     #[test]
@@ -226,11 +245,22 @@ mod tests {
 
     #[test]
     fn plain_text_and_name_servers_are_no_tls() {
-        let at = |remote: &str| {
-            phase(&Connection { remote: remote.into(), ..preexisting((9, 0), Preexisting::default()) })
+        let with = |remote: &str, go: Option<&Go>| {
+            phase(&Connection { remote: remote.into(), ..preexisting((9, 0), Preexisting::default()) }, go)
         };
+        let at = |remote: &str| with(remote, None);
         assert_eq!(at("192.0.2.9:80"), Some(Phase::Proxy));
         assert_eq!(at("192.0.2.9:53"), Some(Phase::Dns));
         assert_eq!(at("192.0.2.9:8443"), Some(Phase::Tls));
+        let go = Go {
+            goproxy: Some("https://a.test,http://b.test:8081/go|http://c.test,direct".into()),
+            forward_proxy: Some(true),
+            ..Go::default()
+        };
+        let set = |port: u16| with(&format!("192.0.2.9:{port}"), Some(&go));
+        assert_eq!(
+            [443, 8081, 80, 3128].map(set),
+            [Phase::Tls, Phase::Proxy, Phase::Proxy, Phase::Tunnel].map(Some)
+        );
     }
 }

@@ -70,6 +70,12 @@ kinds! {
     TlsSlow = "tls-slow",
     /// HTTP/2 was offered and HTTP/1.1 chosen
     TlsIntercepted = "tls-intercepted",
+    /// A forward proxy took long before a tunnel stood
+    TunnelSlow = "tunnel-slow",
+    /// A forward proxy did not answer
+    TunnelUnanswered = "tunnel-unanswered",
+    /// A forward proxy refused a tunnel, or ended the connection instead of an answer
+    TunnelRefused = "tunnel-refused",
     /// A connection shook hands and carried no request
     HandshakeWasted = "handshake-wasted",
     /// The peer closes each connection after one request
@@ -160,6 +166,7 @@ impl StallKind {
             Self::ConnectionPerRequest => &[Phase::Dns, Phase::Connect, Phase::Tls],
             Self::RetryBackoff => &[Phase::Backoff],
             Self::SynLost | Self::ConnectRefused | Self::Ipv6Blackhole => &[Phase::Connect],
+            Self::TunnelSlow | Self::TunnelUnanswered | Self::TunnelRefused => &[Phase::Tunnel],
             Self::TlsHelloUnanswered
             | Self::TlsResetBySni
             | Self::TlsSlow
@@ -240,6 +247,10 @@ impl StallKind {
             Self::TlsHelloUnanswered | Self::TlsResetBySni => {
                 "have the host let through, or use a mirror that is"
             }
+            Self::TunnelSlow | Self::TunnelUnanswered => {
+                "ask the forward proxy's owner; if this machine may reach the host by itself, name it in NO_PROXY"
+            }
+            Self::TunnelRefused => "ask the forward proxy's owner to let that host through",
             Self::TlsSlow => "ask the server's owner why it answers slowly",
             Self::TlsIntercepted => {
                 "nothing, unless downloads are slow: each at once needs a connection of its own"
@@ -329,6 +340,9 @@ impl StallKind {
             | Self::CacheLockWait
             | Self::CacheShared
             | Self::LocalBound
+            | Self::TunnelSlow
+            | Self::TunnelUnanswered
+            | Self::TunnelRefused
             | Self::VcsWaiting
             | Self::DnsShare
             | Self::ProxyShare

@@ -70,3 +70,9 @@ pub struct Tunnel {
 pub fn without_default_port(authority: &str) -> &str {
     authority.strip_suffix(":443").unwrap_or(authority)
 }
+
+/// A tunnel's reason, when it is made of the words that a decoder has for one, and so no name of anybody's.
+pub(crate) fn own_words(reason: String) -> Option<String> {
+    let plain = reason.chars().all(|c| c.is_ascii_alphanumeric() || " ,".contains(c));
+    plain.then_some(reason)
+}

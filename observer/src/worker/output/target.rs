@@ -59,7 +59,7 @@ impl Place {
 }
 
 impl Target {
-    /// ProbeQueue at it, and opens what is no regular file. `passed`: the descriptor that the path means.
+    /// Looks at it, and opens what is no regular file. `passed`: the descriptor that the path means.
     pub(super) fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
         if let Some(number) = number(path) {
             let descriptor = match passed {

@@ -20,6 +20,7 @@ mod segments;
 mod shares;
 mod sumdb;
 mod tls;
+mod tunnel;
 mod vcs;
 
 use crate::case::Case;
@@ -31,7 +32,7 @@ type Family = fn(&Case<'_>, &mut Vec<Finding>);
 /// One that looks at what the others left unexplained.
 type Later = fn(&Case<'_>, &Explained, &mut Vec<Finding>);
 
-const FAMILIES: [Family; 12] = [
+const FAMILIES: [Family; 13] = [
     dns::find,
     connect::find,
     tls::find,
@@ -44,6 +45,7 @@ const FAMILIES: [Family; 12] = [
     repositories::find,
     redirects::find,
     probing::find,
+    tunnel::find,
 ];
 const LATER: [Later; 3] = [proxy::find, sumdb::find, shares::find];
 

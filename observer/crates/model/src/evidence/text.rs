@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen, VcsWork};
 use crate::human::{bytes, count, duration, duration_or_unknown, percent};
+use crate::tunnel::TunnelOutcome;
 
 impl fmt::Display for RequestSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +66,35 @@ impl fmt::Display for Evidence {
                     n => write!(f, ", retransmitted {n} times")?,
                 }
                 write!(f, ": {how} {}", duration(*took_ns))
+            }
+            Self::Tunnel {
+                connection: _,
+                remote,
+                protocol,
+                target,
+                outcome,
+                status,
+                reason,
+                rtt_ns,
+                took_ns,
+            } => {
+                write!(f, "{}", protocol.name())?;
+                if let Some(target) = target {
+                    write!(f, " {target}")?;
+                }
+                write!(f, " to {remote}: ")?;
+                let took = duration(*took_ns);
+                match (outcome, status, reason) {
+                    (TunnelOutcome::Established, ..) => write!(f, "stood after {took}")?,
+                    (TunnelOutcome::Refused, Some(status), _) => write!(f, "{status} after {took}")?,
+                    (TunnelOutcome::Refused, None, Some(reason)) => write!(f, "{reason}, after {took}")?,
+                    (TunnelOutcome::Refused, None, None) => write!(f, "refused after {took}")?,
+                    (TunnelOutcome::Open, ..) => write!(f, "no answer for {took}")?,
+                }
+                match rtt_ns {
+                    Some(rtt) => write!(f, ", round trip {}", duration(*rtt)),
+                    None => Ok(()),
+                }
             }
             Self::ClientHelloUnanswered { connection: _, remote, hello_bytes, retransmits, waited_ns } => {
                 match hello_bytes {

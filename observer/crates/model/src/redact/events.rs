@@ -11,7 +11,7 @@ use crate::evidence::Words;
 use crate::record::{Class, Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
 use crate::report::{Remedy, Stall};
 use crate::stall::StallName;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Tunnel, own_words};
 
 /// An event as it may be shown. Applied twice it does what it does once.
 pub fn event(event: Event) -> Event {
@@ -292,8 +292,7 @@ fn tunnel(whole: Tunnel) -> Tunnel {
         end_ns,
         outcome,
         status,
-        // Words of the decoder's own.
-        reason: reason.as_deref().map(text),
+        reason: reason.and_then(own_words),
         attempts,
         proxy_name: proxy_name.as_deref().map(url::host),
         proxy_tls_ns,

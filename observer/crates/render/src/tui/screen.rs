@@ -181,7 +181,7 @@ impl Screen {
         Write::flush(writer)
     }
 
-    /// Gives the terminal back for a while; [`Screen::again`] takes it again.
+    /// Gives the terminal back for a while; [`Screen::resume`] takes it again.
     pub fn leave(&mut self) {
         give_back();
     }

@@ -1,0 +1,89 @@
+//! Forward proxies.
+
+use model::tunnel::{Tunnel, TunnelOutcome, TunnelProtocol};
+
+use super::*;
+
+/// A tunnel that took so long, on a connection whose handshake with the proxy took 20 ms.
+fn through(c: &mut Connection, took: Option<Ns>, outcome: TunnelOutcome) {
+    (c.remote, c.remote_name) = ("192.0.2.8:3128".into(), Some("corp-proxy.test:3128".into()));
+    let asked = SinceStart(S + 20 * MS);
+    c.tunnel = Some(Tunnel {
+        target: Some("proxy.test:443".into()),
+        start_ns: asked,
+        end_ns: took.map(|took| asked + took),
+        outcome,
+        attempts: 1,
+        ..Tunnel::default()
+    });
+    if outcome == TunnelOutcome::Established {
+        c.tls_start_ns = took.map(|took| asked + took);
+        c.server_hello_ns = c.tls_start_ns.map(|at| at + 20 * MS);
+    } else {
+        (c.tls_start_ns, c.tls_ns, c.server_hello_ns, c.server_name) = (None, None, None, None);
+        (c.tls_version, c.alpn, c.hello_bytes, c.alpn_offered, c.requests) = (None, None, None, None, 0);
+    }
+}
+
+const PROXY: Option<&str> = Some("corp-proxy.test:3128");
+
+#[test]
+fn a_forward_proxy_that_takes_long_is_named_and_the_module_proxy_is_not() {
+    let slow = |c: &mut Connection| through(c, Some(3 * S), TunnelOutcome::Established);
+    let world = || World::new().connection(slow).request(|_| {});
+    let stall = world().finds(StallKind::TunnelSlow, Phase::Tunnel, PROXY);
+    near(stall.cost_ns, 3 * S);
+    assert!(stall.summary.contains("CONNECT proxy.test:443"), "{}", stall.summary);
+    for kind in [StallKind::ProxySlow, StallKind::TlsSlow, StallKind::TlsHelloUnanswered] {
+        world().finds_no(kind);
+    }
+    let quick = |c: &mut Connection| through(c, Some(100 * MS), TunnelOutcome::Established);
+    World::new().connection(quick).request(|_| {}).finds_no(StallKind::TunnelSlow);
+    World::new().connection(|_| {}).finds_no(StallKind::TunnelSlow);
+}
+
+#[test]
+fn a_forward_proxy_that_never_answers_is_waited_for_until_the_end() {
+    let silent = |c: &mut Connection| through(c, None, TunnelOutcome::Open);
+    let stall = World::new().connection(silent).finds(StallKind::TunnelUnanswered, Phase::Tunnel, PROXY);
+    near(stall.cost_ns, 8 * S - 20 * MS);
+    World::new().connection(silent).finds_no(StallKind::TunnelRefused);
+    let quick = |c: &mut Connection| through(c, Some(100 * MS), TunnelOutcome::Established);
+    World::new().connection(quick).finds_no(StallKind::TunnelUnanswered);
+}
+
+#[test]
+fn a_refusal_ends_the_command_and_says_what_to_do() {
+    let refused = |status: Option<u16>, reason: Option<&str>| {
+        let reason = reason.map(str::to_owned);
+        let change = move |c: &mut Connection| {
+            through(c, Some(5 * MS), TunnelOutcome::Refused);
+            let tunnel = c.tunnel.as_mut().unwrap();
+            (tunnel.status, tunnel.reason) = (status, reason);
+            if status.is_none() {
+                tunnel.protocol = TunnelProtocol::Socks5;
+            }
+        };
+        World::new().command(|command| command.exit_code = Some(1)).connection(change).finds(
+            StallKind::TunnelRefused,
+            Phase::Tunnel,
+            PROXY,
+        )
+    };
+    let asked = refused(Some(407), Some("Basic"));
+    assert!(asked.fatal && asked.severity == Severity::Critical, "{asked:?}");
+    assert!(asked.summary.contains("407") && asked.advice.contains("HTTPS_PROXY"), "{asked:?}");
+    assert!(refused(Some(407), Some("Negotiate, NTLM")).advice.contains("Basic authentication alone"));
+    assert!(refused(Some(403), None).advice.contains("allow that host"));
+    assert!(refused(None, Some("user and password are refused")).advice.contains("correct user"));
+    let reset = |c: &mut Connection| {
+        through(c, None, TunnelOutcome::Open);
+        (c.outcome, c.end_ns) = (ConnectionOutcome::Reset, Some(SinceStart(S + 30 * MS)));
+    };
+    let failed = |command: &mut Command| command.exit_code = Some(1);
+    let stall =
+        World::new().command(failed).connection(reset).finds(StallKind::TunnelRefused, Phase::Tunnel, PROXY);
+    assert!(stall.summary.contains("without an answer"), "{}", stall.summary);
+    let fine = |c: &mut Connection| through(c, Some(5 * MS), TunnelOutcome::Established);
+    World::new().connection(fine).request(|_| {}).finds_no(StallKind::TunnelRefused);
+}
