@@ -3,11 +3,12 @@
 use model::evidence::Evidence;
 use model::id::RequestId;
 use model::record::{Gap, Phase};
-use model::report::{Severity, Stall};
+use model::report::{Blame, Severity, Stall};
 use model::stall::StallKind;
 use model::time::Ns;
 
 use super::case::{Case, Span};
+use super::fallback::{fell_back, went_on};
 use super::offer::Offer;
 use super::thresholds as at;
 
@@ -35,6 +36,8 @@ pub(crate) struct Finding {
     pub remedies: Vec<Offer>,
     /// What it is about failed for good: when the command failed, that is likely why
     pub fatal: bool,
+    /// Whom to blame, where it is not the same for all of a kind
+    pub blame: Option<Blame>,
     /// Never more than information
     pub info: bool,
     /// Requests whose wait it explains: findings about slow answers leave them out
@@ -58,6 +61,7 @@ impl Finding {
             advice_here: None,
             remedies: Vec::new(),
             fatal: false,
+            blame: None,
             info: false,
             explains: Vec::new(),
             about: 0,
@@ -99,7 +103,12 @@ impl Finding {
     }
 
     fn is_fatal(&self, case: &Case<'_>) -> bool {
-        self.fatal && !self.info && case.failed()
+        let host = self.host.as_deref().unwrap_or_default();
+        self.fatal
+            && !self.info
+            && case.failed()
+            && !went_on(case, self.span.1)
+            && !fell_back(case, host, self.span.1)
     }
 
     fn severity(&self, case: &Case<'_>) -> Severity {

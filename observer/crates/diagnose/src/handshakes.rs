@@ -23,6 +23,13 @@ pub(crate) fn tls_took(case: &Case<'_>, connection: &Connection) -> Ns {
     tls_end(case, connection).saturating_sub(connection.tls_start_ns.unwrap_or(connection.start_ns))
 }
 
+/// The hello was acknowledged, and of the answer came what is behind the part that did not.
+pub(crate) fn is_blackhole(case: &Case<'_>, connection: &Connection) -> bool {
+    tls_unanswered(case, connection)
+        && connection.server_hello_ns.is_none()
+        && connection.received_out_of_order.unwrap_or(0) > 0
+}
+
 /// The hello was sent, and nothing came.
 pub(crate) fn tls_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
     connection.tls_start_ns.is_some()

@@ -3,19 +3,23 @@
 //! which of them are to be reported while the command runs.
 
 pub mod advice;
+mod blame;
 mod case;
 mod chain;
 mod cost;
 mod detectors;
 mod explained;
+mod fallback;
 mod finding;
 mod handshakes;
 mod hosts;
 mod index;
 pub mod live;
+mod lookups;
 mod offer;
 mod private;
 mod redirects;
+mod refused;
 pub mod report;
 mod requests;
 mod thresholds;
@@ -32,14 +36,14 @@ use model::evidence::Evidence;
 use model::operations::{InFlight, Subject, Threads};
 use model::phases::Split;
 use model::record::Phase;
-use model::report::{Severity, Stall};
+use model::report::{Blame, Severity, Stall};
 use model::stall::StallName;
 use model::state::CommandState;
 use model::time::SinceStart;
 use model::waiting::oldest;
 pub use offer::from_here;
 
-/// What slowed a command down, seen at `now`; the worst first, then the costliest.
+/// What slowed a command down, seen at `now`; what ended it first, then the worst, then the costliest.
 pub fn stalls(command: &CommandState, now: SinceStart) -> Vec<Stall> {
     diagnose(command, now, Threads::Unknown).stalls.into_iter().map(|found| found.stall).collect()
 }
@@ -47,11 +51,13 @@ pub fn stalls(command: &CommandState, now: SinceStart) -> Vec<Stall> {
 /// A command at one moment.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Diagnosis {
-    /// The worst first, then the costliest
+    /// What ended the command first, then the worst, then the costliest
     pub stalls: Vec<Diagnosed>,
     /// Why it waits for what it waits for now, in words; `None` when it does not wait, or no
     /// detector knows
     pub because: Option<String>,
+    /// Whom to blame for its failure, and by what evidence
+    pub blame: Option<(Blame, String)>,
     /// Where its time went; `None` while only its spans are known
     pub split: Option<Split>,
 }
@@ -86,6 +92,8 @@ pub struct Diagnosed {
     pub about: u64,
     /// Nothing is wrong: it is never more than information
     pub info: bool,
+    /// Whom to blame when the command failed because of it
+    blame: Blame,
     /// The stall
     pub stall: Stall,
 }
@@ -108,18 +116,19 @@ fn diagnose_by(
     let found = findings.into_iter().map(|finding| Diagnosed {
         about: finding.about,
         info: finding.info,
+        blame: finding.blame.unwrap_or_else(|| finding.kind.blame()),
         stall: finding.stall(&case),
     });
     let mut found: Vec<Diagnosed> = found.collect();
     found.sort_by(|a, b| {
-        let rank = |found: &Diagnosed| (found.stall.severity, found.stall.cost_ns);
+        let rank = |found: &Diagnosed| (found.stall.fatal, found.stall.severity, found.stall.cost_ns);
         let name = |found: &Diagnosed| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
         rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
     });
     let split = if command.gaps.is_empty() { case.split().clone() } else { command.split(now, threads) };
     within_phases(&split, &mut found);
-    let because = because(&case, &found);
-    Diagnosis { stalls: found, because, split: Some(split) }
+    let (because, blame) = (because(&case, &found), blame::blame(&case, &found));
+    Diagnosis { stalls: found, because, blame, split: Some(split) }
 }
 
 /// What several findings explain costs once: where those of a phase cost more than the phase, the small

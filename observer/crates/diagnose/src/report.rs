@@ -60,5 +60,6 @@ fn described(state: &CommandState, diagnosis: &Diagnosis) -> Option<Command> {
     let (record, split) = (state.record.as_ref()?, diagnosis.split.as_ref()?);
     let stalls = diagnosis.stalls.iter().map(|found| found.stall.clone()).collect();
     let gaps = state.gaps.clone();
-    Some(Command { gaps, stalls, ..report::described(record, split) })
+    let (blame, blame_why) = diagnosis.blame.clone().unzip();
+    Some(Command { gaps, stalls, blame, blame_why, ..report::described(record, split) })
 }

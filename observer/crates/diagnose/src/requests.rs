@@ -6,7 +6,7 @@ use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, duration_or_unknown};
 use model::id::RequestId;
 use model::operations::Subject;
-use model::record::{Phase, Request};
+use model::record::{Phase, Request, RequestOutcome};
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
@@ -26,6 +26,13 @@ pub(crate) fn phase_of(requests: &[&Request]) -> Phase {
     let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
     requests.iter().for_each(|request| *phases.entry(request.class.phase()).or_default() += 1);
     phases.into_iter().max_by_key(|(_, count)| *count).map_or(Phase::Proxy, |(phase, _)| phase)
+}
+
+/// Its stream was reset when its body had begun to come.
+pub(crate) fn is_cut(request: &Request) -> bool {
+    request.outcome == RequestOutcome::Reset
+        && request.first_byte_ns.is_some()
+        && request.reset_code.as_deref() != Some("REFUSED_STREAM")
 }
 
 /// Requests at once, at the most; what has not ended is open until `end`.
@@ -85,7 +92,12 @@ pub(crate) fn slow_answers(
     };
     let up_to = if requests.len() == 1 { "" } else { "up to " };
     let answers = count(requests.len() as u64, "request");
-    let took = format!("took {up_to}{} before it answered {answers}", duration(longest));
+    let statuses: BTreeSet<Option<u16>> = requests.iter().map(|request| request.status).collect();
+    let with = match statuses.into_iter().collect::<Vec<_>>()[..] {
+        [Some(status @ 400..)] => format!(" with {status}"),
+        _ => String::new(),
+    };
+    let took = format!("took {up_to}{} before it answered {answers}{with}", duration(longest));
     let mut evidence: Vec<Evidence> = requests.iter().take(5).map(|request| seen(request)).collect();
     evidence.push(Evidence::RoundTrip { rtt_ns: rtt });
     Finding {

@@ -1,6 +1,7 @@
 //! Each detector on its fault, and silent on the healthy sibling.
 
 mod dns;
+mod failures;
 mod handshakes;
 mod machine;
 mod retries;

@@ -26,6 +26,9 @@ pub(crate) const DNS_RETRIED_NS: Ns = 500 * MS;
 /// A query that is open this long will not be answered: Go and glibc ask again after 5 s, and
 /// name servers that have to ask others themselves take a second at most.
 pub(crate) const DNS_UNANSWERED_NS: Ns = 2 * S;
+/// What follows sooner follows from it, without anybody having waited: no resolver gives up before a
+/// second.
+pub(crate) const AT_ONCE_NS: Ns = 100 * MS;
 /// An IPv6 SYN without an answer for so long, with an IPv4 SYN after it, is Happy Eyeballs at work:
 /// Go waits 300 ms (net.Dialer.FallbackDelay).
 pub(crate) const FALLBACK_NS: Ns = 250 * MS;

@@ -189,6 +189,8 @@ impl Anonymizer {
             start_ns,
             end_ns,
             timed_out,
+            refused,
+            truncated,
         } = whole.clone();
         Dns {
             command,
@@ -206,6 +208,8 @@ impl Anonymizer {
             start_ns,
             end_ns,
             timed_out,
+            refused,
+            truncated,
         }
     }
 
@@ -246,6 +250,8 @@ impl Anonymizer {
             received_ns,
             stream_limit,
             goaway,
+            no_way,
+            closed_by,
             preexisting,
         } = whole.clone();
         Connection {
@@ -284,6 +290,8 @@ impl Anonymizer {
             received_ns,
             stream_limit,
             goaway,
+            no_way,
+            closed_by,
             preexisting,
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::id::{ConnectionId, DnsId, Pid, RequestId};
-use crate::record::{Class, Request};
+use crate::record::{Class, NoWay, Request};
 use crate::stall::StallName;
 use crate::time::{Ns, SinceStart};
 use crate::tunnel::{TunnelOutcome, TunnelProtocol, own_words};
@@ -68,6 +68,26 @@ pub enum Evidence {
         /// Until that server's answer
         took_ns: Option<Ns>,
     },
+    /// A query that the server's machine refused (ICMP)
+    QueryRefused {
+        /// Its number in `dns`
+        query: DnsId,
+        /// The name
+        name: String,
+        /// The record's type
+        qtype: String,
+        /// Who was asked
+        server: String,
+    },
+    /// Answers that were cut short, to be asked for over TCP
+    AnswersTruncated {
+        /// Who was asked
+        server: String,
+        /// How many
+        answers: u64,
+        /// Connections to it that it refused
+        refused: u64,
+    },
     /// The go command is built without cgo
     BuiltWithoutCgo {
         /// Its file
@@ -106,6 +126,88 @@ pub enum Evidence {
         rtt_ns: Option<Ns>,
         /// Until the answer, or for how long there was none
         took_ns: Ns,
+    },
+    /// `connect` failed at once, for there is no way
+    ConnectFailed {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// Where to
+        remote: String,
+        /// Why
+        error: NoWay,
+        /// After so long
+        took_ns: Ns,
+    },
+    /// Of the answer to a `ClientHello` only later segments arrived
+    AnswerWithGaps {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// Where to
+        remote: String,
+        /// The size of the hello
+        hello_bytes: Option<u32>,
+        /// Segments that came out of order
+        out_of_order: u32,
+        /// For how long nothing came in order
+        waited_ns: Ns,
+    },
+    /// This side ended a handshake after the server's part of it
+    CertificateRefused {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// With whom
+        remote: String,
+        /// The name in the hello
+        server_name: Option<String>,
+        /// How long after the server's hello
+        after_ns: Option<Ns>,
+    },
+    /// A connection was closed or reset with requests open
+    ConnectionCut {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// By whom
+        remote: String,
+        /// Reset, not closed
+        reset: bool,
+        /// What had come in all
+        received_bytes: Option<u64>,
+        /// Requests that were open
+        open: u64,
+    },
+    /// A response that was cut off
+    ResponseCut {
+        /// Its number in `requests`
+        request: RequestId,
+        /// Whom it was asked of
+        host: Option<String>,
+        /// Its path
+        path: Option<String>,
+        /// What it is for
+        class: Class,
+        /// Module path
+        module: Option<String>,
+        /// Module version
+        version: Option<String>,
+        /// What had come of its body
+        body_bytes: Option<u64>,
+        /// The code of the stream's reset; `null` where the connection ended
+        code: Option<String>,
+    },
+    /// How often a host refused
+    RequestsRefused {
+        /// Who
+        host: String,
+        /// With that status
+        status: u16,
+        /// So many requests
+        refused: u64,
+        /// Of so many
+        requests: u64,
+        /// For so many modules
+        modules: u64,
+        /// Who sent them there
+        redirected_by: Option<String>,
     },
     /// A `ClientHello` without an answer
     ClientHelloUnanswered {
@@ -413,6 +515,9 @@ pub enum Evidence {
         part: LocalPart,
         /// How much
         took_ns: Ns,
+        /// What it was for, where that was seen
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
     },
     /// A process without network or CPU
     ProcessIdle {
@@ -489,6 +594,18 @@ pub enum LocalPart {
     Runqueue,
     /// Waiting for the disk
     Disk,
+}
+
+/// What a go command does with a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Downloads that came are unpacked
+    Unpacking,
+    /// Packages are compiled, programs linked
+    Compiling,
+    /// Both of them
+    Both,
 }
 
 /// A request as evidence.
@@ -583,6 +700,46 @@ impl Evidence {
             },
             Self::QueryForwarded { query, comm, server, took_ns } => {
                 Self::QueryForwarded { query, comm: by.program(&comm), server: by.address(&server), took_ns }
+            }
+            Self::QueryRefused { query, name, qtype, server } => Self::QueryRefused {
+                query,
+                name: by.host(&name),
+                qtype: by.code(&qtype),
+                server: by.address(&server),
+            },
+            Self::AnswersTruncated { server, answers, refused } => {
+                Self::AnswersTruncated { server: by.address(&server), answers, refused }
+            }
+            Self::ConnectFailed { connection, remote, error, took_ns } => {
+                Self::ConnectFailed { connection, remote: by.address(&remote), error, took_ns }
+            }
+            Self::AnswerWithGaps { connection, remote, hello_bytes, out_of_order, waited_ns } => {
+                let remote = by.address(&remote);
+                Self::AnswerWithGaps { connection, remote, hello_bytes, out_of_order, waited_ns }
+            }
+            Self::CertificateRefused { connection, remote, server_name, after_ns } => {
+                let server_name = server_name.map(|name| by.host(&name));
+                Self::CertificateRefused { connection, remote: by.address(&remote), server_name, after_ns }
+            }
+            Self::ConnectionCut { connection, remote, reset, received_bytes, open } => {
+                Self::ConnectionCut { connection, remote: by.address(&remote), reset, received_bytes, open }
+            }
+            Self::ResponseCut { request, host, path, class, module, version, body_bytes, code } => {
+                let (host, code) = (host.map(|host| by.host(&host)), code.map(|code| by.code(&code)));
+                let [path, module, version] =
+                    by.target(path.as_deref(), class, module.as_deref(), version.as_deref());
+                Self::ResponseCut { request, host, path, class, module, version, body_bytes, code }
+            }
+            Self::RequestsRefused { host, status, refused, requests, modules, redirected_by } => {
+                let redirected_by = redirected_by.map(|host| by.host(&host));
+                Self::RequestsRefused {
+                    host: by.host(&host),
+                    status,
+                    refused,
+                    requests,
+                    modules,
+                    redirected_by,
+                }
             }
             Self::BuiltWithoutCgo { path } => Self::BuiltWithoutCgo { path: path.map(|path| by.path(&path)) },
             Self::Tunnel {
@@ -707,7 +864,7 @@ impl Evidence {
             Self::DownloadsFull { in_flight, idle_ns, wall_ns } => {
                 Self::DownloadsFull { in_flight, idle_ns, wall_ns }
             }
-            Self::LocalTime { part, took_ns } => Self::LocalTime { part, took_ns },
+            Self::LocalTime { part, took_ns, work } => Self::LocalTime { part, took_ns, work },
         })
     }
 }

@@ -198,7 +198,10 @@ impl CommandState {
             let host = connection.host();
             let failed = matches!(
                 connection.outcome,
-                ConnectionOutcome::Refused | ConnectionOutcome::TimedOut | ConnectionOutcome::Reset
+                ConnectionOutcome::Refused
+                    | ConnectionOutcome::TimedOut
+                    | ConnectionOutcome::Unreachable
+                    | ConnectionOutcome::Reset
             );
             let helper = self.helper(connection.pid, &connection.comm);
             if let Some(tunnel) = &connection.tunnel {
@@ -232,8 +235,10 @@ impl CommandState {
                 continue;
             }
             if let Some(end) = connect_end(connection) {
-                let error =
-                    matches!(connection.outcome, ConnectionOutcome::Refused | ConnectionOutcome::TimedOut);
+                let error = matches!(
+                    connection.outcome,
+                    ConnectionOutcome::Refused | ConnectionOutcome::TimedOut | ConnectionOutcome::Unreachable
+                );
                 // A forward proxy is connected to, whoever lies behind it.
                 let whom = if connection.tunnel.is_some() { connection.remote_host() } else { host };
                 let span = (connection.start_ns, end);

@@ -282,6 +282,18 @@ pub struct Dns {
     pub end_ns: Option<SinceStart>,
     /// The process gave the query up without an answer
     pub timed_out: bool,
+    /// The server refused the datagram (ICMP: nothing listens there), or its connection
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub refused: bool,
+    /// The answer was cut short, to be asked for over TCP
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
+}
+
+/// For fields that are absent when they are not set.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(crate) const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// How a TCP connection turned out.
@@ -294,6 +306,8 @@ pub enum ConnectionOutcome {
     Refused,
     /// Nothing answered
     TimedOut,
+    /// This machine, or a router, said that there is no way
+    Unreachable,
     /// A reset ended it
     Reset,
     /// Still there when the observation ended
@@ -303,6 +317,39 @@ pub enum ConnectionOutcome {
     Unknown,
     /// Shook hands and carried no request
     Unused,
+}
+
+/// Why there is no way to an address, by what the kernel said to `connect`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoWay {
+    /// `ENETUNREACH`: no route, or a router has none
+    Network,
+    /// `EHOSTUNREACH`: the host does not answer on its own network, or a firewall says so
+    Host,
+    /// `EPERM`, `EACCES`: a rule of this machine forbids it
+    Permission,
+}
+
+impl NoWay {
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Network => "network is unreachable",
+            Self::Host => "no route to host",
+            Self::Permission => "operation not permitted",
+        }
+    }
+}
+
+/// One of the two ends of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The observed process
+    Here,
+    /// Whom it is connected to
+    Peer,
 }
 
 /// A TCP connection.
@@ -387,6 +434,12 @@ pub struct Connection {
     /// HTTP/2: the peer sent GOAWAY, with this code
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goaway: Option<String>,
+    /// Why there was no way to that address, when it is unreachable
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_way: Option<NoWay>,
+    /// Who ended it first, by closing or resetting it; absent when it did not end, or that was not seen
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_by: Option<Side>,
     /// How the kernel had it, when it was there before it could be seen; the latest look
     #[serde(default, alias = "found", skip_serializing_if = "Option::is_none")]
     pub preexisting: Option<Preexisting>,

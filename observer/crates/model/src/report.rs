@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{self, Evidence};
 use super::phases::Split;
-use super::record::{self, Gap, Local, Loss, Machine, Phase, Process};
+use super::record::{self, Gap, Local, Loss, Machine, Phase, Process, is_false};
 pub use super::record::{Connection, Dns, Request};
 use super::stall::StallName;
 use crate::id::CommandId;
@@ -76,6 +76,12 @@ pub struct Command {
     pub exit_code: Option<i32>,
     /// Signal that ended it
     pub signal: Option<i32>,
+    /// Whom to blame for its failure; absent of one that did not fail, or still ran
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
+    /// By what evidence, in one sentence
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame_why: Option<String>,
     /// Binary and settings
     pub go: record::Go,
     /// Every phase, in table order; their `blocked_ns` add up to `wall_ns`
@@ -99,6 +105,32 @@ impl Command {
     /// Whether the end of something that began at `start_ns` may be among records that were lost.
     pub fn may_miss_end(&self, start_ns: SinceStart) -> bool {
         self.gaps.iter().any(|gap| gap.end_ns > start_ns)
+    }
+}
+
+/// Whom to blame for a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Blame {
+    /// The network, or a server in it: the same command may succeed when it is run again
+    Network,
+    /// This machine: its certificates, its rules, its limits
+    Machine,
+    /// The command: what it asks for, its settings, its credentials, the code that it builds
+    Command,
+    /// Nobody can say from what was seen
+    Unknown,
+}
+
+impl Blame {
+    /// Its name, as scripts see it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Machine => "machine",
+            Self::Command => "command",
+            Self::Unknown => "unknown",
+        }
     }
 }
 
@@ -176,8 +208,8 @@ pub struct Stall {
     /// What to do, in a sentence, for who reads it here and now: in no file
     #[serde(skip)]
     pub advice: String,
-    /// The command failed, likely because of it; in no file
-    #[serde(skip)]
+    /// The command failed, likely because of it
+    #[serde(default, rename = "ended_command", skip_serializing_if = "is_false")]
     pub fatal: bool,
     /// What may help
     pub remedies: Vec<Remedy>,
@@ -227,6 +259,8 @@ pub fn described(record: &record::Command, split: &Split) -> Command {
         ended: record.wall_ns.is_some(),
         exit_code: record.exit_code,
         signal: record.signal,
+        blame: None,
+        blame_why: None,
         go: record.go.clone(),
         phases: Phase::ALL.into_iter().zip(&split.phases).map(phase).collect(),
         local: split.local,

@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::record::Phase;
+use super::report::Blame;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
@@ -52,6 +53,10 @@ kinds! {
     DnsSearch = "dns-search",
     /// A name server answered with an error, or with a truncated answer
     DnsError = "dns-error",
+    /// A name server says that a name does not exist, or has no address
+    DnsNxdomain = "dns-nxdomain",
+    /// Nothing listens where the name server should be
+    DnsRefused = "dns-refused",
     /// `GODEBUG=netdns=cgo` with a go command without cgo
     NetdnsIgnored = "netdns-ignored",
     /// Many answers of name servers, none of them slow, are much of the time
@@ -60,12 +65,18 @@ kinds! {
     SynLost = "syn-lost",
     /// A connection was refused
     ConnectRefused = "connect-refused",
+    /// There is no way to an address
+    Unreachable = "unreachable",
     /// Nothing comes back over IPv6
     Ipv6Blackhole = "ipv6-blackhole",
     /// A `ClientHello` was not answered
     TlsHelloUnanswered = "tls-hello-unanswered",
     /// A connection was reset right after its `ClientHello`
     TlsResetBySni = "tls-reset-by-sni",
+    /// Segments of full size do not arrive
+    MtuBlackhole = "mtu-blackhole",
+    /// This side did not accept the server's certificate
+    TlsUntrusted = "tls-untrusted",
     /// A TLS handshake took many round trips
     TlsSlow = "tls-slow",
     /// HTTP/2 was offered and HTTP/1.1 chosen
@@ -102,6 +113,12 @@ kinds! {
     SmallSegmentsDelayed = "small-segments-delayed",
     /// One side did not read what it was sent
     ZeroWindow = "zero-window",
+    /// A server refused requests
+    RequestRefused = "request-refused",
+    /// A server was asked too much
+    RateLimited = "rate-limited",
+    /// Responses were cut off
+    TransferCut = "transfer-cut",
     /// The module proxy took long before it answered
     ProxySlow = "proxy-slow",
     /// A body came slowly
@@ -161,14 +178,20 @@ impl StallKind {
             | Self::DnsSlow
             | Self::DnsSearch
             | Self::DnsError
+            | Self::DnsNxdomain
+            | Self::DnsRefused
             | Self::NetdnsIgnored
             | Self::DnsShare => &[Phase::Dns],
             Self::ConnectionPerRequest => &[Phase::Dns, Phase::Connect, Phase::Tls],
             Self::RetryBackoff => &[Phase::Backoff],
-            Self::SynLost | Self::ConnectRefused | Self::Ipv6Blackhole => &[Phase::Connect],
+            Self::SynLost | Self::ConnectRefused | Self::Unreachable | Self::Ipv6Blackhole => {
+                &[Phase::Connect]
+            }
             Self::TunnelSlow | Self::TunnelUnanswered | Self::TunnelRefused => &[Phase::Tunnel],
             Self::TlsHelloUnanswered
             | Self::TlsResetBySni
+            | Self::MtuBlackhole
+            | Self::TlsUntrusted
             | Self::TlsSlow
             | Self::TlsIntercepted
             | Self::HandshakeWasted
@@ -180,11 +203,14 @@ impl StallKind {
             | Self::H2StreamReset
             | Self::ZeroWindow
             | Self::TransferSlow
+            | Self::RateLimited
+            | Self::TransferCut
             | Self::DuplicateRequest
             | Self::ConnectionDropped
             | Self::RequestRepeated
             | Self::SmallSegmentsDelayed
             | Self::Redirect => REQUESTS,
+            Self::RequestRefused => &[Phase::Proxy, Phase::Sumdb, Phase::Vcs],
             Self::H2StreamLimit
             | Self::ProxySlow
             | Self::ProxyShare
@@ -214,6 +240,12 @@ impl StallKind {
             Self::DnsSearch => "set ndots:1 where the command runs (in Kubernetes: dnsConfig)",
             Self::DnsError => "report it to the owner of that name server, or use another one",
             Self::NetdnsIgnored => "take netdns out of GODEBUG",
+            Self::DnsNxdomain => {
+                "see whether GOPROXY or GOSUMDB has that name right, and whether it is one that only a VPN's name server knows"
+            }
+            Self::DnsRefused => {
+                "start that name server, or take it out of /etc/resolv.conf; in a container, give it one (--dns)"
+            }
             Self::DnsShare => "use a cache for names on this machine: go itself keeps no answer",
             Self::ConnectionPerRequest => {
                 "have keep-alive or HTTP/2 switched on at that server (or at the proxy in front of it)"
@@ -241,6 +273,9 @@ impl StallKind {
                 "see whether that host is up and the firewall open for it, or use one that can be reached"
             }
             Self::ConnectRefused => "fix GOPROXY or GOSUMDB, whichever names it, or start the server",
+            Self::Unreachable => {
+                "see whether the network or VPN is up, and has a route to that address (ip route get ADDRESS)"
+            }
             Self::Ipv6Blackhole => {
                 "fix IPv6 on this network or switch it off: go has no setting to prefer IPv4"
             }
@@ -251,6 +286,12 @@ impl StallKind {
                 "ask the forward proxy's owner; if this machine may reach the host by itself, name it in NO_PROXY"
             }
             Self::TunnelRefused => "ask the forward proxy's owner to let that host through",
+            Self::MtuBlackhole => {
+                "lower the MTU of this machine's interface (ip link set dev eth0 mtu 1400), or clamp the MSS at the router or VPN"
+            }
+            Self::TlsUntrusted => {
+                "give go the CA: SSL_CERT_FILE or SSL_CERT_DIR, or install it; see also the host's name, and this machine's clock"
+            }
             Self::TlsSlow => "ask the server's owner why it answers slowly",
             Self::TlsIntercepted => {
                 "nothing, unless downloads are slow: each at once needs a connection of its own"
@@ -267,6 +308,13 @@ impl StallKind {
             Self::H2Goaway => "raise the limit (nginx: keepalive_requests), or use another proxy",
             Self::H2StreamReset => "look into the server's log at that time, or use another proxy",
             Self::ZeroWindow => "report it to the owner of that server: it reads too slowly",
+            Self::RequestRefused => "look into that server's log for why it refused",
+            Self::RateLimited => {
+                "wait before you run it again; fewer jobs at once, a module cache kept between runs, or a proxy of your own"
+            }
+            Self::TransferCut => {
+                "run it again: that is the network, not your code; if it happens again, see what stands between (limits, time-outs)"
+            }
             Self::ProxySlow => "use another proxy, or ask its owner why it answers slowly",
             Self::TransferSlow => "use another proxy, or ask its owner whether it limits the rate",
             Self::ToolchainDownload => {
@@ -298,14 +346,82 @@ impl StallKind {
         }
     }
 
+    /// Whom to blame for a command that failed because of it: those who have to do something about it,
+    /// unless it goes away by itself.
+    pub const fn blame(self) -> Blame {
+        match self {
+            Self::DnsTimeout
+            | Self::DnsAaaaSilent
+            | Self::DnsSlow
+            | Self::DnsError
+            | Self::DnsNxdomain
+            | Self::DnsRefused
+            | Self::SynLost
+            | Self::ConnectRefused
+            | Self::Unreachable
+            | Self::Ipv6Blackhole
+            | Self::TlsHelloUnanswered
+            | Self::TlsResetBySni
+            | Self::MtuBlackhole
+            | Self::TlsSlow
+            | Self::TlsIntercepted
+            | Self::HandshakeWasted
+            | Self::H2LossBlocksAll
+            | Self::H2Silent
+            | Self::PathDead
+            | Self::H2StreamLimit
+            | Self::H2Goaway
+            | Self::H2StreamReset
+            | Self::ZeroWindow
+            | Self::RequestRefused
+            | Self::RateLimited
+            | Self::TransferCut
+            | Self::ProxySlow
+            | Self::TransferSlow
+            | Self::SumdbSlow
+            | Self::SumdbUnreachable
+            | Self::SumdbProxyBroken
+            | Self::StackedTimeouts
+            | Self::DnsShare
+            | Self::ConnectionPerRequest
+            | Self::RetryBackoff
+            | Self::ConnectionDropped
+            | Self::RequestRepeated
+            | Self::SmallSegmentsDelayed
+            | Self::ProxyShare
+            | Self::SumdbShare
+            | Self::Redirect
+            | Self::VcsSlow
+            | Self::TunnelSlow
+            | Self::TunnelUnanswered
+            | Self::TunnelRefused => Blame::Network,
+            Self::DnsSearch
+            | Self::TlsUntrusted
+            | Self::CacheLockWait
+            | Self::CacheShared
+            | Self::LocalBound => Blame::Machine,
+            Self::NetdnsIgnored
+            | Self::ToolchainDownload
+            | Self::ProxyFallbackDirect
+            | Self::MirrorPrivate
+            | Self::DuplicateRequest
+            | Self::ConcurrencyLimited
+            | Self::PathProbing
+            | Self::VcsWaiting => Blame::Command,
+        }
+    }
+
     /// What else is to be known of it, but for its words.
     const fn traits(self) -> Traits {
         const PLAIN: Traits = Traits { hangs: false, over_others: false, of_the_whole: false, across: false };
         match self {
             Self::H2Silent | Self::PathDead => Traits { hangs: true, ..PLAIN },
-            Self::StackedTimeouts | Self::ToolchainDownload | Self::Redirect => {
-                Traits { over_others: true, ..PLAIN }
-            }
+            // Who answers late and with an error is slow, too.
+            Self::StackedTimeouts
+            | Self::ToolchainDownload
+            | Self::Redirect
+            | Self::RequestRefused
+            | Self::RateLimited => Traits { over_others: true, ..PLAIN },
             Self::ConnectionPerRequest | Self::SmallSegmentsDelayed => Traits { across: true, ..PLAIN },
             Self::ConcurrencyLimited => {
                 Traits { over_others: true, of_the_whole: true, across: true, ..PLAIN }
@@ -315,9 +431,15 @@ impl StallKind {
             | Self::DnsSlow
             | Self::DnsSearch
             | Self::DnsError
+            | Self::DnsNxdomain
+            | Self::DnsRefused
             | Self::NetdnsIgnored
             | Self::SynLost
             | Self::ConnectRefused
+            | Self::Unreachable
+            | Self::MtuBlackhole
+            | Self::TlsUntrusted
+            | Self::TransferCut
             | Self::Ipv6Blackhole
             | Self::TlsHelloUnanswered
             | Self::TlsResetBySni

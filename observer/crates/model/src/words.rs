@@ -1,7 +1,7 @@
 //! Names of docs/contract.md in, plain words out.
 
 use crate::record::{Class, ConnectionOutcome, Phase, Process, Protocol, RequestOutcome};
-use crate::report::{Command, Connection, Severity};
+use crate::report::{Blame, Command, Connection, Severity};
 use crate::tunnel::TunnelOutcome;
 
 /// What a phase is, in at most 27 columns.
@@ -86,6 +86,7 @@ pub const fn outcome(outcome: ConnectionOutcome) -> &'static str {
         ConnectionOutcome::Established => "closed in order",
         ConnectionOutcome::Refused => "refused",
         ConnectionOutcome::TimedOut => "no answer",
+        ConnectionOutcome::Unreachable => "unreachable",
         ConnectionOutcome::Reset => "reset",
         ConnectionOutcome::Open => "still open",
         ConnectionOutcome::Unknown => "end not seen",
@@ -180,6 +181,16 @@ pub fn argv(argv: &[String]) -> String {
         }
     }
     words.join(" ")
+}
+
+/// How a failure is reported, by whom it is blamed on; the evidence follows.
+pub const fn failed_because(blame: Blame) -> &'static str {
+    match blame {
+        Blame::Network => "Failed because of the network",
+        Blame::Machine => "Failed because of this machine",
+        Blame::Command => "Failed because of the command itself, not the network",
+        Blame::Unknown => "Failed, and it is not known whether the network is to blame",
+    }
 }
 
 /// How bad, in a word.

@@ -157,9 +157,13 @@ impl Lines {
             let by = if dns.comm.is_empty() { "its stub resolver" } else { &dns.comm };
             let by = dns.on_behalf_of.map_or_else(String::new, |_| format!(" asked by {by} on its behalf"));
             let query = format!("dns {} ({}) of {}{by}", dns.name, dns.qtype, dns.server);
+            if dns.refused {
+                return format!("{query}: refused, nothing listens there");
+            }
             let Some(end) = dns.end_ns else { return format!("{query}: given up, no answer") };
             let took = duration(end.saturating_sub(dns.start_ns));
             match (dns.rcode.as_deref(), dns.answers) {
+                (Some(_), _) if dns.truncated => format!("{query}: cut short in {took}"),
                 (Some("NOERROR") | None, Some(n)) => {
                     format!("{query}: {} in {took}", count(u64::from(n), "answer"))
                 }
@@ -177,6 +181,7 @@ impl Lines {
         let failed = match connection.outcome {
             ConnectionOutcome::Refused => Some("refused"),
             ConnectionOutcome::TimedOut => Some("no answer"),
+            ConnectionOutcome::Unreachable => Some("unreachable"),
             _ => None,
         };
         let (command, id) = (connection.command, connection.id);

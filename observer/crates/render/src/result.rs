@@ -28,10 +28,17 @@ impl Answer<'_> {
     }
 }
 
-/// The worst finding: by severity, then by cost.
+/// Why the command failed, in one sentence; `None` of one that did not.
+pub(crate) fn failure(command: &Command) -> Option<String> {
+    let (blame, why) = command.blame.zip(command.blame_why.as_deref())?;
+    Some(format!("{}: {why}", words::failed_because(blame)))
+}
+
+/// The worst finding: what ended the command, then by severity, then by cost.
 pub(crate) fn worst(command: &Command) -> Option<&Stall> {
     command.stalls.iter().reduce(|worst, stall| {
-        if (stall.severity, stall.cost_ns) > (worst.severity, worst.cost_ns) { stall } else { worst }
+        let rank = |stall: &Stall| (stall.fatal, stall.severity, stall.cost_ns);
+        if rank(stall) > rank(worst) { stall } else { worst }
     })
 }
 

@@ -23,9 +23,11 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, connections) in hosts::connections(case, |c| c.syn_retransmits > 0 && !is_hole(c)) {
         found.push(lost(case, &host, &connections));
     }
-    for (host, connections) in
-        hosts::connections(case, |c| c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0)
-    {
+    for (host, connections) in hosts::connections(case, |c| {
+        // What a name server refuses is reported with its answers.
+        let name_server = c.remote.ends_with(":53");
+        c.outcome == ConnectionOutcome::Refused && c.syn_retransmits == 0 && !name_server
+    }) {
         found.push(refused(case, &host, &connections));
     }
 }
@@ -115,6 +117,12 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
     let fault = |c: &Connection| (c.start_ns, tcp_end(case, c));
     let mut finding = finding(case, StallKind::ConnectRefused, host, connections, &fault, summary);
     finding.remedies = ways::around(case, host);
+    let go = &case.record.go;
+    let names = |list: &Option<String>| list.as_deref().is_some_and(|list| list.contains(hosts::bare(host)));
+    if go.forward_proxy == Some(true) && !names(&go.goproxy) && !names(&go.gosumdb) {
+        finding.advice =
+            Some("fix HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY), which names it, or start that proxy");
+    }
     finding
 }
 

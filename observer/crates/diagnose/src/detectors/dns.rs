@@ -14,6 +14,7 @@ use model::time::{Ns, SinceStart};
 use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
 use crate::index::{ids, is_suffixed};
+use crate::lookups::{Lookups, seen};
 use crate::offer::Offer;
 use crate::{thresholds as at, waits};
 
@@ -58,21 +59,8 @@ fn finding(
         host: Some(server.to_owned()),
         cost_ns,
         summary,
-        evidence: queries.iter().take(6).map(|(dns, end)| evidence(case, dns, *end)).collect(),
+        evidence: queries.iter().take(6).map(|(dns, end)| seen(case, dns, *end)).collect(),
         ..Finding::of(kind, Phase::Dns, hull(spans).unwrap_or(case.wall))
-    }
-}
-
-fn evidence(case: &Case<'_>, dns: &Dns, end: Option<SinceStart>) -> Evidence {
-    Evidence::Query {
-        query: dns.id,
-        name: dns.name.clone(),
-        qtype: dns.qtype.clone(),
-        attempt: dns.attempt,
-        server: dns.server.clone(),
-        rcode: dns.rcode.clone(),
-        ended: end.is_some(),
-        took_ns: end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns),
     }
 }
 
@@ -80,7 +68,7 @@ fn evidence(case: &Case<'_>, dns: &Dns, end: Option<SinceStart>) -> Evidence {
 fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<SinceStart>) -> bool {
     let again = dns.timed_out || dns.attempt > 1;
     let enough = if again { at::DNS_RETRIED_NS } else { at::DNS_UNANSWERED_NS };
-    dns.rcode.is_none() && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
+    dns.rcode.is_none() && !dns.refused && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
 }
 
 fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -302,9 +290,18 @@ fn first_helps(case: &Case<'_>, suffixed: &[(&Dns, Option<SinceStart>)]) -> bool
 }
 
 fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
+    let lookups = Lookups::new(case);
+    // Whoever asks over TCP alone (use-vc) was answered well.
+    let over_udp: BTreeSet<(&str, String)> = case
+        .queries()
+        .filter(|(dns, _)| dns.transport == Transport::Udp)
+        .map(|(dns, _)| (dns.server.as_str(), dns.name.to_ascii_lowercase()))
+        .collect();
+    let cut = |dns: &Dns| over_udp.contains(&(dns.server.as_str(), dns.name.to_ascii_lowercase()));
     let failed = |dns: &Dns, _: Option<SinceStart>| {
         dns.rcode.as_deref().is_some_and(|rcode| !matches!(rcode, "NOERROR" | "NXDOMAIN"))
-            || dns.transport == Transport::Tcp
+            || (dns.transport == Transport::Tcp && cut(dns))
+            || (lookups.is_truncated(dns) && lookups.refused_connections(&dns.server) > 0)
     };
     for (server, queries) in by_server(case, failed) {
         let codes: BTreeSet<&str> = queries
@@ -312,16 +309,28 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
             .filter_map(|(dns, _)| dns.rcode.as_deref().filter(|rcode| *rcode != "NOERROR"))
             .collect();
         let again = queries.iter().filter(|(dns, _)| dns.transport == Transport::Tcp).count() as u64;
-        let names = names(&queries);
+        let (refused, names) = (lookups.refused_connections(server), names(&queries));
+        let truncated = queries.iter().filter(|(dns, _)| lookups.is_truncated(dns)).count() as u64;
         let mut what: Vec<String> = codes.iter().map(|code| format!("answered {code} for {names}")).collect();
         if again > 0 {
             let asked = count(again, "more query");
             what.push(format!("cut answers for {names} short, so that go asked {asked} over TCP"));
+        } else if truncated > 0 && refused > 0 {
+            let answers = count(truncated, "answer");
+            what.push(format!(
+                "cut {answers} for {names} short, and refuses TCP, over which go asks for the rest"
+            ));
         }
         let summary = format!("{server} {}", what.join(" and "));
         let mut finding = finding(case, StallKind::DnsError, server, &queries, summary);
         finding.remedies.extend(other_server(case, server));
-        finding.fatal = !codes.is_empty() && case.connections().next().is_none();
+        if truncated > 0 {
+            finding.evidence.insert(
+                0,
+                Evidence::AnswersTruncated { server: server.to_owned(), answers: truncated, refused },
+            );
+        }
+        finding.fatal = queries.iter().any(|(dns, _)| !lookups.resolves(&dns.name));
         if codes.is_empty() {
             finding.advice =
                 Some("have that server send answers of 1,232 bytes over UDP (EDNS), or use another one");

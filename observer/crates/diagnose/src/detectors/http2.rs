@@ -14,7 +14,7 @@ use crate::case::{Case, Span, hull};
 use crate::finding::Finding;
 use crate::index::ids;
 use crate::offer::Offer;
-use crate::requests::{most_at_once, phase_of, seen};
+use crate::requests::{is_cut, most_at_once, phase_of, seen};
 use crate::{hosts, thresholds as at, ways};
 
 /// Intervals of one connection that are added up; each takes a walk over all that was in flight.
@@ -338,8 +338,10 @@ fn most_open(case: &Case<'_>, host: &str) -> usize {
 
 fn resets(case: &Case<'_>) -> Vec<Finding> {
     let mut hosts: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
-    let reset =
-        |request: &&Request| request.protocol == Protocol::H2 && request.outcome == RequestOutcome::Reset;
+    // What was cut off in its body is another finding's.
+    let reset = |request: &&Request| {
+        request.protocol == Protocol::H2 && request.outcome == RequestOutcome::Reset && !is_cut(request)
+    };
     // When each path was asked for last.
     let mut last: HashMap<&str, SinceStart> = HashMap::new();
     for request in case.requests() {

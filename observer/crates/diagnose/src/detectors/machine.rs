@@ -1,6 +1,6 @@
 //! This machine: how many downloads at once, locks, caches in one folder, its own work.
 
-use model::evidence::{Cache, Evidence, LocalPart};
+use model::evidence::{Cache, Evidence, LocalPart, Work};
 use model::human::{count, duration, percent};
 use model::operations::Subject;
 use model::record::{Class, Phase, Request, RequestOutcome};
@@ -9,6 +9,7 @@ use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, Span, hull, whole};
 use crate::chain::Chain;
+use crate::fallback::{builds, is_well};
 use crate::finding::Finding;
 use crate::index::ids;
 use crate::offer::Offer;
@@ -172,8 +173,24 @@ fn shared(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+/// What the CPU was needed for.
+fn work(case: &Case<'_>) -> Option<Work> {
+    let unpacks = case.requests().any(|request| request.class == Class::Zip && is_well(request));
+    let compiles = case.command.processes.values().any(builds);
+    match (unpacks, compiles) {
+        (true, true) => Some(Work::Both),
+        (true, false) => Some(Work::Unpacking),
+        (false, true) => Some(Work::Compiling),
+        (false, false) => None,
+    }
+}
+
 fn local(case: &Case<'_>) -> Option<Finding> {
     case.record.wall_ns?;
+    // Where time went is no answer to why it failed.
+    if case.failed() {
+        return None;
+    }
     let share = case.split().phase(Phase::Local).blocked_ns;
     // A command that waited for nothing at all has nothing to be compared with.
     if share * 100 < case.wall_ns() * at::LOCAL_PERCENT || share == case.wall_ns() {
@@ -185,15 +202,16 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         (local.runqueue_ns, LocalPart::Runqueue),
         (local.disk_ns, LocalPart::Disk),
     ];
+    let work = work(case);
     let most = parts.iter().max_by_key(|part| part.0)?;
     Some(Finding {
         cost_ns: share,
         summary: format!(
             "{} of the time was this machine's own work, most of it {}",
             percent(share, case.wall_ns()),
-            most.1.words()
+            most.1.words(work)
         ),
-        evidence: parts.map(|(took_ns, part)| Evidence::LocalTime { part, took_ns }).to_vec(),
+        evidence: parts.map(|(took_ns, part)| Evidence::LocalTime { part, took_ns, work }).to_vec(),
         info: true,
         ..Finding::of(StallKind::LocalBound, Phase::Local, case.wall)
     })

@@ -6,14 +6,18 @@
 //! who judge how slow an answer was leave out requests whose wait is explained. Within either round the
 //! order means nothing (a test turns it around).
 
+mod blackhole;
 mod connect;
+mod cut;
 mod dns;
 mod http2;
 mod machine;
+mod names;
 mod per_request;
 mod probing;
 mod proxy;
 mod redirects;
+mod refused;
 mod repositories;
 mod retries;
 mod segments;
@@ -21,6 +25,8 @@ mod shares;
 mod sumdb;
 mod tls;
 mod tunnel;
+mod unreachable;
+mod untrusted;
 mod vcs;
 
 use crate::case::Case;
@@ -32,7 +38,7 @@ type Family = fn(&Case<'_>, &mut Vec<Finding>);
 /// One that looks at what the others left unexplained.
 type Later = fn(&Case<'_>, &Explained, &mut Vec<Finding>);
 
-const FAMILIES: [Family; 13] = [
+const FAMILIES: [Family; 19] = [
     dns::find,
     connect::find,
     tls::find,
@@ -46,6 +52,12 @@ const FAMILIES: [Family; 13] = [
     redirects::find,
     probing::find,
     tunnel::find,
+    blackhole::find,
+    cut::find,
+    names::find,
+    refused::find,
+    unreachable::find,
+    untrusted::find,
 ];
 const LATER: [Later; 3] = [proxy::find, sumdb::find, shares::find];
 

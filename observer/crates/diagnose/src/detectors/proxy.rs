@@ -14,8 +14,9 @@ use crate::case::{Case, Span, hull};
 use crate::explained::Explained;
 use crate::finding::Finding;
 use crate::offer::Offer;
+use crate::refused::is_unmade;
 use crate::requests::{answered_slowly, head, most_at_once, rtt, seen, slow_answers};
-use crate::{hosts, redirects, thresholds as at, ways};
+use crate::{hosts, redirects, refused, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     let is_slow = |request: &Request| {
@@ -183,6 +184,7 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
                 .map_or_else(|| "has not answered".to_owned(), |status| format!("answered with {status}"))
         ),
         evidence: requests.iter().take(3).map(|request| seen(request)).collect(),
+        fatal: !came,
         // While it is to be had, to refuse it may only make the command fail.
         remedies: if came {
             Vec::new()
@@ -261,8 +263,15 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
 }
 
 fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
+    // What was refused go asks twice by design.
+    let (refused, tiles) = (refused::of(case), refused::whole_tiles(case));
+    let usual = |request: &Request| {
+        refused.contains(&request.id)
+            || is_unmade(request)
+            || request.path.as_deref().is_some_and(|path| tiles.contains(path))
+    };
     let mut asked: BTreeMap<(&str, &str), Vec<&Request>> = BTreeMap::new();
-    for request in case.requests() {
+    for request in case.requests().filter(|request| !usual(request)) {
         if let (Some(authority), Some(path)) = (&request.authority, &request.path)
             && request.method.as_deref() == Some("GET")
             && !path.contains('…')

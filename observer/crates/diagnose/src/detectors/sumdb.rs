@@ -15,6 +15,7 @@ use crate::finding::Finding;
 use crate::handshakes::{tcp_end, tls_unanswered};
 use crate::hosts::is_database;
 use crate::index::ids;
+use crate::refused::is_unmade;
 use crate::requests::{answered_slowly, slow_answers};
 use crate::{hosts, thresholds as at, ways};
 
@@ -100,7 +101,8 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
         .filter(|request| {
             matches!(request.class, Class::SumdbLookup | Class::SumdbTile | Class::SumdbLatest)
                 && request.authority == good.authority
-                && request.status.is_some_and(|status| status >= 400)
+                && request.status.is_some_and(|status| status >= 400 && !matches!(status, 429 | 503))
+                && !is_unmade(request)
         })
         .collect();
     let Some(first) = failed.first() else { return };

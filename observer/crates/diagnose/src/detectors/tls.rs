@@ -15,7 +15,7 @@ use crate::offer::Offer;
 use crate::{handshakes, hosts, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    for (host, connections) in hosts::connections(case, |c| handshakes::tls_unanswered(case, c)) {
+    for (host, connections) in hosts::connections(case, |c| is_unanswered(case, c)) {
         found.push(unanswered(case, &host, &connections));
     }
     for (host, connections) in hosts::connections(case, is_reset) {
@@ -32,6 +32,11 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     }) {
         found.push(wasted(case, &host, &connections));
     }
+}
+
+/// What answers with gaps is another finding's.
+fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
+    handshakes::tls_unanswered(case, connection) && !handshakes::is_blackhole(case, connection)
 }
 
 fn is_reset(connection: &Connection) -> bool {
@@ -97,9 +102,7 @@ fn smaller_may_help(case: &Case<'_>, host: &str, unanswered: &[&Connection]) -> 
     let go = &case.record.go;
     let knows = go.version.as_deref().and_then(minor).is_none_or(|minor| minor >= at::TLSMLKEM_MINOR);
     let off = go.godebug.as_deref().is_some_and(|debug| debug.split(',').any(|pair| pair == "tlsmlkem=0"));
-    let answer_cut = |c: &&Connection| {
-        c.received_out_of_order.unwrap_or(0) > 0 || c.bytes_received.is_some_and(|bytes| bytes > 0)
-    };
+    let answer_cut = |c: &&Connection| c.bytes_received.is_some_and(|bytes| bytes > 0);
     let large_came =
         |c: &Connection| c.tls_version.is_some() && c.hello_bytes.is_some_and(|bytes| bytes > HELLO_FITS);
     knows

@@ -6,6 +6,7 @@ use model::evidence::Evidence;
 use model::human::{count, duration};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Phase};
+use model::report::Blame;
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 use model::tunnel::{Tunnel, TunnelOutcome};
@@ -82,6 +83,7 @@ fn finding(case: &Case<'_>, proxy: &str, trouble: Trouble, tunnels: &[(&Connecti
         summary: summary(case, proxy, trouble, tunnels),
         evidence: tunnels.iter().take(6).map(|(c, tunnel)| evidence(case, c, tunnel)).collect(),
         advice: advice(trouble, tunnels),
+        blame: asks_for_password(tunnels).then_some(Blame::Command),
         fatal: trouble != Trouble::Slow && !case.requests().any(|request| request.status.is_some()),
         ..Finding::of(kind, Phase::Tunnel, hull(spans).unwrap_or(case.wall))
     }
@@ -125,6 +127,15 @@ fn summary(case: &Case<'_>, proxy: &str, trouble: Trouble, tunnels: &[(&Connecti
             format!("the forward proxy {proxy} refused {what}{how}{times}")
         }
     }
+}
+
+/// What it lacks is a setting of the command.
+fn asks_for_password(tunnels: &[(&Connection, &Tunnel)]) -> bool {
+    let password = |reason: &str| reason.contains("password");
+    tunnels.iter().any(|(_, tunnel)| {
+        tunnel.outcome == TunnelOutcome::Refused
+            && (tunnel.status == Some(407) || tunnel.reason.as_deref().is_some_and(password))
+    })
 }
 
 fn advice(trouble: Trouble, tunnels: &[(&Connection, &Tunnel)]) -> Option<&'static str> {

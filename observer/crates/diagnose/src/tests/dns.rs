@@ -80,11 +80,12 @@ fn failures_of_a_resolver_name_it() {
         Phase::Dns,
         Some("192.0.2.53:53"),
     );
-    World::new().dns(|dns| dns.transport = Transport::Tcp).finds(
-        StallKind::DnsError,
-        Phase::Dns,
-        Some("192.0.2.53:53"),
-    );
+    let cut = |dns: &mut Dns| (dns.answers, dns.truncated) = (Some(0), true);
+    let tcp = |dns: &mut Dns| {
+        (dns.transport, dns.start_ns, dns.end_ns) =
+            (Transport::Tcp, SinceStart(S + 20 * MS), Some(SinceStart(S + 30 * MS)));
+    };
+    World::new().dns(cut).dns(tcp).finds(StallKind::DnsError, Phase::Dns, Some("192.0.2.53:53"));
     World::new().dns(|dns| dns.rcode = Some("NXDOMAIN".into())).finds_no(StallKind::DnsError);
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen, VcsWork};
+use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen, VcsWork, Work};
 use crate::human::{bytes, count, duration, duration_or_unknown, percent};
 use crate::tunnel::TunnelOutcome;
 
@@ -46,6 +46,69 @@ impl fmt::Display for Evidence {
                 match took_ns {
                     Some(took) => write!(f, "answered after {}", duration(*took)),
                     None => f.write_str("did not answer"),
+                }
+            }
+            Self::QueryRefused { query: _, name, qtype, server } => {
+                write!(f, "{name} ({qtype}), asked {server}: port unreachable, nothing listens there")
+            }
+            Self::AnswersTruncated { server, answers, refused } => {
+                write!(f, "{server} cut {} short", count(*answers, "answer"))?;
+                match refused {
+                    0 => Ok(()),
+                    n => write!(f, ", and refused {} over TCP", count(*n, "connection")),
+                }
+            }
+            Self::ConnectFailed { connection: _, remote, error, took_ns } => {
+                write!(f, "connect to {remote}: {} after {}", error.words(), duration(*took_ns))
+            }
+            Self::AnswerWithGaps { connection: _, remote, hello_bytes, out_of_order, waited_ns } => {
+                match hello_bytes {
+                    Some(bytes) => write!(f, "ClientHello of {bytes} bytes to {remote}, acknowledged; ")?,
+                    None => write!(f, "ClientHello to {remote}, acknowledged; ")?,
+                }
+                let segments = count(u64::from(*out_of_order), "segment");
+                write!(f, "{segments} came out of order, and nothing in order for {}", duration(*waited_ns))
+            }
+            Self::CertificateRefused { connection: _, remote, server_name, after_ns } => {
+                let name = server_name.as_deref().unwrap_or("no name");
+                let after = duration_or_unknown(*after_ns);
+                write!(f, "{remote} as {name}: this side ended the handshake {after} after the ServerHello")
+            }
+            Self::ConnectionCut { connection: _, remote, reset, received_bytes, open } => write!(
+                f,
+                "{remote} {} the connection after {}, with {} open",
+                if *reset { "reset" } else { "closed" },
+                received_bytes.map_or_else(|| "?".to_owned(), bytes),
+                count(*open, "request")
+            ),
+            Self::ResponseCut {
+                request: _,
+                host: _,
+                path,
+                class: _,
+                module: _,
+                version: _,
+                body_bytes,
+                code,
+            } => {
+                let path = path.as_deref().unwrap_or("a path that is not known");
+                match body_bytes {
+                    Some(bytes) => write!(f, "{path}: {} of the body came, then ", self::bytes(*bytes))?,
+                    None => write!(f, "{path}: not whole, ")?,
+                }
+                match code {
+                    Some(code) => write!(f, "RST_STREAM {code}"),
+                    None => f.write_str("the connection ended"),
+                }
+            }
+            Self::RequestsRefused { host, status, refused, requests, modules, redirected_by } => {
+                write!(f, "{host}: {status} to {refused} of {}", count(*requests, "request"))?;
+                if *modules > 0 {
+                    write!(f, ", {}", count(*modules, "module"))?;
+                }
+                match redirected_by {
+                    Some(other) => write!(f, ", sent there by {other}"),
+                    None => Ok(()),
                 }
             }
             Self::BuiltWithoutCgo { path } => {
@@ -254,7 +317,9 @@ impl fmt::Display for Evidence {
                 }
             }
             Self::Folder { name, path } => write!(f, "{}={path}", name.variable()),
-            Self::LocalTime { part, took_ns } => write!(f, "{} {}", duration(*took_ns), part.words()),
+            Self::LocalTime { part, took_ns, work } => {
+                write!(f, "{} {}", duration(*took_ns), part.words(*work))
+            }
             Self::ProcessIdle { comm, pid } => {
                 write!(f, "{comm} (pid {pid}), no query, no connection and no CPU in use")
             }
@@ -279,11 +344,14 @@ impl VcsWork {
 
 impl LocalPart {
     /// What it is, in words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Cpu => "on a CPU: unpacking and hashing",
-            Self::Runqueue => "waiting for a CPU: too few, or taken by others",
-            Self::Disk => "waiting for the disk",
+    pub const fn words(self, work: Option<Work>) -> &'static str {
+        match (self, work) {
+            (Self::Cpu, Some(Work::Unpacking)) => "on a CPU: unpacking and hashing",
+            (Self::Cpu, Some(Work::Compiling)) => "on a CPU: compiling and linking",
+            (Self::Cpu, Some(Work::Both)) => "on a CPU: unpacking, compiling and linking",
+            (Self::Cpu, None) => "on a CPU",
+            (Self::Runqueue, _) => "waiting for a CPU: too few, or taken by others",
+            (Self::Disk, _) => "waiting for the disk",
         }
     }
 }

@@ -173,6 +173,8 @@ fn dns(whole: Dns) -> Dns {
         start_ns,
         end_ns,
         timed_out,
+        refused,
+        truncated,
     } = whole;
     Dns {
         command,
@@ -190,6 +192,8 @@ fn dns(whole: Dns) -> Dns {
         start_ns,
         end_ns,
         timed_out,
+        refused,
+        truncated,
     }
 }
 
@@ -230,6 +234,8 @@ fn connection(whole: Connection) -> Connection {
         received_ns,
         stream_limit,
         goaway,
+        no_way,
+        closed_by,
         preexisting,
     } = whole;
     Connection {
@@ -268,6 +274,8 @@ fn connection(whole: Connection) -> Connection {
         received_ns,
         stream_limit,
         goaway: goaway.as_deref().map(word),
+        no_way,
+        closed_by,
         preexisting,
     }
 }

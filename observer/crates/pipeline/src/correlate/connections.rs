@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::id::{CommandId, ConnectionId, TreeId};
-use model::record::{Connection, ConnectionOutcome};
+use model::record::{Connection, ConnectionOutcome, NoWay, Side};
 use model::time::{Ns, SinceStart};
 use model::tunnel::TunnelProtocol;
 use observer_common::{
@@ -25,13 +25,19 @@ use crate::decode::tunnel::Tunnel;
 mod state {
     pub(super) const ESTABLISHED: u8 = 1;
     pub(super) const SYN_SENT: u8 = 2;
+    pub(super) const FIN_WAIT1: u8 = 4;
     pub(super) const CLOSE: u8 = 7;
+    pub(super) const CLOSE_WAIT: u8 = 8;
 }
 /// Linux error numbers of a socket that ended.
 mod errno {
+    pub(super) const PERMITTED: u32 = 1;
+    pub(super) const ACCESS: u32 = 13;
+    pub(super) const NETWORK_UNREACHABLE: u32 = 101;
     pub(super) const RESET: u32 = 104;
     pub(super) const TIMED_OUT: u32 = 110;
     pub(super) const REFUSED: u32 = 111;
+    pub(super) const HOST_UNREACHABLE: u32 = 113;
 }
 
 /// That payload comes in is reported at most this often.
@@ -135,7 +141,9 @@ impl Connections {
         let ended = record.end_ns.is_some();
         if event.new == state::CLOSE && event.old == state::SYN_SENT {
             record.end_ns = Some(out.at_ns);
+            record.no_way = no_way(event.error);
             record.outcome = match event.error {
+                _ if record.no_way.is_some() => ConnectionOutcome::Unreachable,
                 errno::TIMED_OUT => ConnectionOutcome::TimedOut,
                 // Given up by the process: it waited in vain, or needed it no longer.
                 0 if record.syn_retransmits > 0 => ConnectionOutcome::TimedOut,
@@ -148,6 +156,14 @@ impl Connections {
             let none = record.requests == 0 && record.tls_start_ns.is_some() && live.probed && !live.gap;
             record.outcome = if none { ConnectionOutcome::Unused } else { ConnectionOutcome::Established };
         }
+        record.closed_by = record.closed_by.or(match (event.old, event.new) {
+            (state::ESTABLISHED, state::CLOSE_WAIT) => Some(Side::Peer),
+            (state::ESTABLISHED, state::FIN_WAIT1) => Some(Side::Here),
+            // Without a FIN: what the peer's reset leaves is an error.
+            (state::ESTABLISHED, state::CLOSE) if event.error == errno::RESET => Some(Side::Peer),
+            (state::ESTABLISHED, state::CLOSE) if event.error == 0 => Some(Side::Here),
+            _ => None,
+        });
         // A reset that answers a connection which was closed already takes nothing from it.
         if matches!(event.error, errno::RESET | errno::REFUSED) && event.old != state::SYN_SENT && !ended {
             record.outcome = ConnectionOutcome::Reset;
@@ -176,6 +192,7 @@ impl Connections {
             if received && event.state != u32::from(state::SYN_SENT) && record.end_ns.is_none() {
                 record.outcome = ConnectionOutcome::Reset;
                 record.end_ns = Some(out.at_ns);
+                record.closed_by.get_or_insert(Side::Peer);
             }
             out.push(Body::Reset(ResetMark { command, connection, received }));
         }
@@ -377,6 +394,16 @@ impl Connections {
 
     pub(super) fn forget(&mut self, command: CommandId) {
         self.live.retain(|_, live| live.record.command != command);
+    }
+}
+
+/// What an error of `connect` says of the way.
+const fn no_way(error: u32) -> Option<NoWay> {
+    match error {
+        errno::NETWORK_UNREACHABLE => Some(NoWay::Network),
+        errno::HOST_UNREACHABLE => Some(NoWay::Host),
+        errno::PERMITTED | errno::ACCESS => Some(NoWay::Permission),
+        _ => None,
     }
 }
 

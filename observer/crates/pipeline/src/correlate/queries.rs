@@ -255,6 +255,7 @@ impl Queries {
         if dns.on_behalf_of.is_none() {
             self.names.add(dns.command, &dns.name, &message.addresses);
         }
+        dns.truncated = message.truncated;
         if !message.truncated {
             self.asked.remove(&(dns.pid, dns.name.to_ascii_lowercase(), dns.qtype.clone()));
         }

@@ -161,7 +161,8 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     let _ = write!(out, r#"<p class="answer">"#);
     if failed(command) {
         let ending = words::ending(command.ended, command.exit_code, command.signal);
-        let _ = write!(out, r#"<span class="bad">It failed: {}.</span> "#, escape(&ending));
+        let why = result::failure(command).map_or_else(String::new, |why| format!(" {}", sentence(&why)));
+        let _ = write!(out, r#"<span class="bad">It failed: {}.{}</span> "#, escape(&ending), escape(&why));
     }
     let _ = write!(out, "{}", escape(&answer.time));
     match answer.worst {

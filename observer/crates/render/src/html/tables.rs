@@ -189,6 +189,8 @@ pub(super) fn dns(out: &mut String, report: &Report, command: &Command, most: us
     for dns in of {
         let lost = dns.end_ns.is_none() && !dns.timed_out && command.may_miss_end(dns.start_ns);
         let (answer, bad) = match (&dns.rcode, dns.answers) {
+            (Some(_), _) if dns.truncated => ("cut short".to_owned(), true),
+            (None, _) if dns.refused => ("refused".to_owned(), true),
             (Some(rcode), Some(0)) if rcode == "NOERROR" => ("no address".to_owned(), false),
             (Some(rcode), Some(n)) if rcode == "NOERROR" => (count(u64::from(n), "answer"), false),
             (Some(rcode), _) => (rcode.clone(), rcode != "NOERROR"),

@@ -71,6 +71,9 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
     let (name, wall) = (code(&words::argv(&command.argv)), duration(command.wall_ns));
     let _ = writeln!(out, "### {name}: {wall}, {ending}\n");
     missed(out, report, Some(command.id));
+    if let Some(why) = result::failure(command) {
+        let _ = writeln!(out, "**{}**\n", prose(&sentence(&why)));
+    }
     let answer = answer(command);
     let _ = write!(out, "**{}**", prose(&answer.time));
     match answer.worst {
@@ -78,7 +81,7 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
         None => out.push_str(" No stall was found.\n"),
     }
     let mut stalls: Vec<&Stall> = command.stalls.iter().collect();
-    stalls.sort_by_key(|stall| Reverse((stall.severity, stall.cost_ns)));
+    stalls.sort_by_key(|stall| Reverse((stall.fatal, stall.severity, stall.cost_ns)));
     for stall in stalls.iter().take(STALLS) {
         self::stall(out, command, stall);
     }
@@ -107,8 +110,9 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
     };
     let _ = writeln!(
         out,
-        "\n{sign} {} cost {} ({}): {}",
+        "\n{sign} {} {}cost {} ({}): {}",
         code(stall.kind.as_str()),
+        if stall.fatal { "ended the command, and " } else { "" },
         duration(stall.cost_ns),
         percent(stall.cost_ns, command.wall_ns),
         prose(&sentence(&stall.summary))

@@ -12,6 +12,7 @@ use model::report::{Command, Report};
 use model::words;
 
 use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
+use super::result;
 use super::table::{Column, Table};
 
 /// The report as text.
@@ -31,6 +32,7 @@ pub fn text(report: &Report, options: Options) -> String {
         time::phases(&mut page, command);
         stalls::stalls(&mut page, command);
         time::hosts(&mut page, command);
+        requests::failed(&mut page, report, command);
         requests::slowest(&mut page, report, command);
         requests::sumdb(&mut page, report, command);
         network::dns(&mut page, report, command);
@@ -52,6 +54,9 @@ fn header(page: &mut Page, report: &Report, command: &Command) {
     let before =
         command.age_ns.map_or_else(String::new, |age| format!(" observed, {} before", duration(age)));
     page.line(0, style, &format!("{}{before}, {ending}", duration(command.wall_ns)));
+    if let Some(why) = result::failure(command) {
+        page.line(0, BAD, &why);
+    }
     let go = &command.go;
     let settings = [
         ("", go.version.clone()),

@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use model::human::{bytes, count, duration, duration_or_unknown};
+use model::record::{ConnectionOutcome, Side};
 use model::report::{Command, Connection, Dns, Report};
 use model::words;
 
@@ -65,8 +66,10 @@ fn query(table: &mut Table, (dns, command): (&Dns, &Command), name: String, note
     let lost = dns.end_ns.is_none() && !dns.timed_out && command.may_miss_end(dns.start_ns);
     let took = dns.end_ns.map(|end| end.saturating_sub(dns.start_ns));
     let (answer, style) = match (&dns.rcode, dns.timed_out) {
+        (Some(_), _) if dns.truncated => ("cut short".to_owned(), BAD),
         (Some(rcode), _) if rcode == "NOERROR" => (answers(dns), PLAIN),
         (Some(rcode), _) => (rcode.clone(), BAD),
+        (None, _) if dns.refused => ("refused".to_owned(), BAD),
         (None, true) => ("no answer".to_owned(), BAD),
         (None, false) if lost => ("answer not seen".to_owned(), DIM),
         (None, false) => ("unanswered".to_owned(), BAD),
@@ -89,6 +92,16 @@ fn answers(dns: &Dns) -> String {
     }
 }
 
+fn is_bad(connection: &Connection) -> bool {
+    matches!(
+        connection.outcome,
+        ConnectionOutcome::Refused
+            | ConnectionOutcome::TimedOut
+            | ConnectionOutcome::Unreachable
+            | ConnectionOutcome::Reset
+    )
+}
+
 pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
     let of = report.connections.iter().filter(|connection| connection.command == command.id);
     let mut connections: Vec<&Connection> = of.collect();
@@ -97,6 +110,10 @@ pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
     }
     let all = connections.len();
     page.heading(&count(all as u64, "TCP connection"));
+    if all > MOST {
+        // Those that failed are worth the room.
+        connections.sort_by_key(|connection| (!is_bad(connection), connection.id));
+    }
     connections.truncate(MOST);
     for connection in connections {
         let host = connection.host().unwrap_or("unknown host");
@@ -111,7 +128,10 @@ pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
         parts.extend(connection.rtt_ns.map(|rtt| format!("round trip {}", duration(rtt))));
         parts.push(format!("TCP {}", duration_or_unknown(connection.connect_ns)));
         parts.push(format!("TLS {}", duration_or_unknown(connection.tls_ns)));
-        let ended = words::outcome(connection.outcome);
+        let ended = match (connection.outcome, connection.closed_by) {
+            (ConnectionOutcome::Established, Some(Side::Peer)) => "closed by the peer",
+            (outcome, _) => words::outcome(outcome),
+        };
         let remote = words::remote(connection);
         page.line(2, PLAIN, &format!("{host} ({remote}), {ended}"));
         page.line(4, DIM, &parts.join(", "));

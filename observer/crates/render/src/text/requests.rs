@@ -9,6 +9,38 @@ use model::words;
 use crate::page::{BAD, DIM, PLAIN, Page};
 use crate::table::{Column, Table};
 
+/// Those that failed, whatever they took.
+pub(super) fn failed(page: &mut Page, report: &Report, command: &Command) {
+    const MOST: usize = 5;
+    let bad = |request: &&Request| {
+        request.command == command.id
+            && matches!(request.outcome, RequestOutcome::Error | RequestOutcome::Reset)
+    };
+    let mut requests: Vec<&Request> = report.requests.iter().filter(bad).collect();
+    if requests.is_empty() {
+        return;
+    }
+    let all = requests.len();
+    page.heading(&format!("{} failed", count(all as u64, "request")));
+    // The last ones are what the command ended with.
+    requests.drain(..all.saturating_sub(MOST));
+    let mut table = Table::new(&[Column::Left, Column::Left, Column::Flexible, Column::Left, Column::Right]);
+    table.styled(["status", "kind", "of what", "of whom", "after"].map(|title| (title.to_owned(), DIM)));
+    for request in requests {
+        let (status, style) = status(request);
+        let took = request.end_ns.map(|end| end.saturating_sub(request.start_ns));
+        table.styled([
+            (status, style),
+            (words::class(request.class).to_owned(), PLAIN),
+            (subject(request), PLAIN),
+            (request.authority.clone().unwrap_or_else(|| "?".to_owned()), PLAIN),
+            (duration_or_unknown(took), PLAIN),
+        ]);
+    }
+    page.table(&table);
+    super::rest(page, all, MOST, "before them", "before them");
+}
+
 pub(super) fn slowest(page: &mut Page, report: &Report, command: &Command) {
     const MOST: usize = 5;
     let end = command.start_ns.saturating_add(command.wall_ns);
@@ -47,6 +79,10 @@ fn status(request: &Request) -> (String, anstyle::Style) {
     let code = request.status.map(|status| status.to_string());
     match request.outcome {
         RequestOutcome::Ok => (code.unwrap_or_else(|| "ok".to_owned()), PLAIN),
+        // A good status, and not all that should have followed.
+        RequestOutcome::Error if request.status.is_some_and(|status| status < 400) => {
+            ("cut off".to_owned(), BAD)
+        }
         RequestOutcome::Error => (code.unwrap_or_else(|| "no answer".to_owned()), BAD),
         RequestOutcome::Reset => ("reset".to_owned(), BAD),
         RequestOutcome::Cancelled => ("cancelled".to_owned(), PLAIN),

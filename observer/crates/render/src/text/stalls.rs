@@ -19,7 +19,8 @@ pub(super) fn stalls(page: &mut Page, command: &Command) {
     for stall in found.iter().take(MOST) {
         let style = if stall.severity == Severity::Critical { BAD } else { PLAIN };
         let share = percent(stall.cost_ns, command.wall_ns);
-        let line = format!("{}  {}, {share}  {}", stall.kind, duration(stall.cost_ns), stall.summary);
+        let ended = if stall.fatal { "ended the command, " } else { "" };
+        let line = format!("{}  {ended}{}, {share}  {}", stall.kind, duration(stall.cost_ns), stall.summary);
         page.line(2, style, &line);
         for fact in stall.evidence.iter().take(MOST_EVIDENCE) {
             page.line(4, DIM, &fact.to_string());

@@ -113,7 +113,10 @@ impl Source for Connections<'_> {
         let bad = |bad: bool| if bad { theme.bad() } else { plain };
         let failed = matches!(
             connection.outcome,
-            ConnectionOutcome::Refused | ConnectionOutcome::TimedOut | ConnectionOutcome::Reset
+            ConnectionOutcome::Refused
+                | ConnectionOutcome::TimedOut
+                | ConnectionOutcome::Unreachable
+                | ConnectionOutcome::Reset
         );
         let late = connection.received_out_of_order;
         vec![

@@ -38,6 +38,8 @@ fn end(query: &Query) -> Option<SinceStart> {
 fn answer(query: &Query) -> String {
     let dns = &query.record;
     match (dns.rcode.as_deref(), dns.answers) {
+        (Some(_), _) if dns.truncated => "cut short".to_owned(),
+        (None, _) if dns.refused => "refused".to_owned(),
         (Some("NOERROR"), Some(n)) => format!("{n} found"),
         (Some(rcode), _) => rcode.to_owned(),
         (None, _) if dns.timed_out => "given up".to_owned(),

@@ -1,0 +1,72 @@
+//! TLS handshakes that this side ended, for it did not accept the server's certificate.
+
+use model::evidence::Evidence;
+use model::human::count;
+use model::record::{Connection, ConnectionOutcome, Phase, Side};
+use model::stall::StallKind;
+use model::time::Ns;
+
+use crate::case::{Case, hull};
+use crate::finding::Finding;
+use crate::handshakes::tls_end;
+use crate::index::ids;
+use crate::{hosts, thresholds as at};
+
+/// Bytes that hold more than an alert or a forward proxy's answer: a certificate.
+const CERTIFICATE: u64 = 700;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for (host, connections) in hosts::connections(case, |connection| is_untrusted(case, connection)) {
+        found.push(untrusted(case, &host, &connections));
+    }
+}
+
+fn is_untrusted(case: &Case<'_>, connection: &Connection) -> bool {
+    let (Some(start), true) = (connection.tls_start_ns, connection.tls_failed) else { return false };
+    let came = connection.server_hello_ns.is_some()
+        || connection.bytes_received.is_some_and(|bytes| bytes >= CERTIFICATE);
+    // What takes long was given up, for part of the server's answer did not come.
+    let since = connection.server_hello_ns.unwrap_or(start);
+    came && connection.outcome != ConnectionOutcome::Reset
+        && connection.closed_by != Some(Side::Peer)
+        && tls_end(case, connection).saturating_sub(since) < at::HELLO_UNANSWERED_NS
+}
+
+fn untrusted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
+    let of = ids(connections.iter().map(|connection| connection.id));
+    let times = match connections.len() {
+        1 => String::new(),
+        n => format!(", {}", count(n as u64, "time")),
+    };
+    let accepted = |connection: &Connection| {
+        connection.tls_ns.is_some() && !connection.tls_failed && case.host(connection) == host
+    };
+    let after = |connection: &Connection| -> Option<Ns> {
+        Some(tls_end(case, connection).saturating_sub(connection.server_hello_ns?))
+    };
+    Finding {
+        host: Some(host.to_owned()),
+        cost_ns: case.cost_of_handshakes(true, |connection| of.contains(&connection.id)),
+        summary: format!(
+            "this machine does not trust the certificate of {host} and ended the handshake{times}: its CA is not \
+             known here, or name or date do not fit"
+        ),
+        evidence: connections
+            .iter()
+            .take(6)
+            .map(|connection| Evidence::CertificateRefused {
+                connection: connection.id,
+                remote: connection.remote.clone(),
+                server_name: connection.server_name.clone(),
+                after_ns: after(connection),
+            })
+            .collect(),
+        fatal: !case.connections().any(accepted),
+        ..Finding::of(
+            StallKind::TlsUntrusted,
+            Phase::Tls,
+            hull(connections.iter().map(|c| (c.tls_start_ns.unwrap_or(c.start_ns), tls_end(case, c))))
+                .unwrap_or(case.wall),
+        )
+    }
+}
