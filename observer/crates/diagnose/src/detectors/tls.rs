@@ -56,7 +56,7 @@ fn is_intercepted(case: &Case<'_>, connection: &Connection) -> bool {
     let offered = |offers: &Vec<String>| offers.iter().any(|offer| offer == "h2");
     connection.alpn.as_deref() == Some("http/1.1")
         && connection.alpn_offered.as_ref().is_some_and(offered)
-        && (case.record.go.forward_proxy == Some(true) || speaks_http2(case, connection))
+        && (connection.tunnel.is_some() || speaks_http2(case, connection))
 }
 
 /// Hosts that speak HTTP/2 to everybody.

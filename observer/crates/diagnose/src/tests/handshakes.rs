@@ -2,6 +2,7 @@
 
 use super::*;
 use model::time::{Ns, SinceStart};
+use model::tunnel::Tunnel;
 
 #[test]
 fn a_syn_that_is_retransmitted_was_lost() {
@@ -116,15 +117,21 @@ fn a_handshake_of_many_round_trips_is_slow_and_a_far_one_is_not() {
 #[test]
 fn http1_where_http2_was_offered_is_worth_knowing_where_something_is_in_between() {
     let http1 = |c: &mut Connection| c.alpn = Some("http/1.1".into());
-    let through = || World::new().command(|command| command.go.forward_proxy = Some(true));
+    let tunnel = |c: &mut Connection| c.tunnel = Some(Tunnel::default());
     let found = |world: World| world.finds(StallKind::TlsIntercepted, Phase::Tls, Some("proxy.test"));
-    assert_eq!(found(through().connection(http1)).severity, Severity::Info);
+    let through = |c: &mut Connection| {
+        http1(c);
+        tunnel(c);
+    };
+    assert_eq!(found(World::new().connection(through)).severity, Severity::Info);
     found(World::new().connection(http1).connection(|_| {}));
     // An honest server that speaks HTTP/1.1.
     World::new().connection(http1).finds_no(StallKind::TlsIntercepted);
-    let not_offered =
-        |c: &mut Connection| (c.alpn, c.alpn_offered) = (Some("http/1.1".into()), Some(Vec::new()));
-    through().connection(not_offered).finds_no(StallKind::TlsIntercepted);
+    let not_offered = |c: &mut Connection| {
+        through(c);
+        c.alpn_offered = Some(Vec::new());
+    };
+    World::new().connection(not_offered).finds_no(StallKind::TlsIntercepted);
 }
 
 #[test]
