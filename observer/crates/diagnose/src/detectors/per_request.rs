@@ -6,7 +6,7 @@ use model::evidence::Evidence;
 use model::human::count;
 use model::id::DnsId;
 use model::operations::Subject;
-use model::record::{Connection, Phase};
+use model::record::{Connection, Phase, Side};
 use model::stall::StallKind;
 use model::time::Ns;
 
@@ -103,6 +103,9 @@ fn of_host(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Option<F
 
 /// It ended right behind its request although go had room to keep it: the server's doing.
 fn closed_by_peer(case: &Case<'_>, host: &str, connection: &Connection) -> bool {
+    if connection.closed_by == Some(Side::Here) {
+        return false;
+    }
     let Some(end) = connection.end_ns else { return false };
     let done = case.index.requests(connection.id).iter().filter_map(|request| request.end_ns).max();
     if done.is_none_or(|done| end.saturating_sub(done) > at::TOGETHER_NS) {
