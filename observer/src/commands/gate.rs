@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use files::Answers;
 use model::remedy::Remedies;
-use model::report::Report;
+use model::report::{Blame, Report};
 use model::user_error::UserError;
 use model::{human, redact, words};
 use render::gate::{annotations, text};
@@ -250,8 +250,13 @@ fn run_arms(
             }
         };
         let stop = end.is_some() || outcome.verdict != Verdict::Inconclusive;
+        let blame = match &end {
+            Some(End::Failed { blame, .. }) => blame.as_ref().map(|(blame, _)| *blame),
+            _ => None,
+        };
         let user_error = end.take().filter(|_| ended_early.is_none()).map(End::user_error);
         outcome.ended_early = ended_early;
+        outcome.blame = blame;
         if let Some(user_error) = &user_error {
             // What was measured is shown; a look that was not planned decides nothing.
             outcome.verdict = Verdict::Invalid;
@@ -275,7 +280,7 @@ struct Measured {
 
 /// Why runs ended early.
 enum End {
-    Failed { arm: usize, status: i32, said: String },
+    Failed { arm: usize, status: i32, said: String, blame: Option<(Blame, String)> },
     Interrupted { runs: usize },
     TimedOut { runs: usize, after: Duration },
 }
@@ -295,13 +300,16 @@ impl End {
 
     fn user_error(self) -> UserError {
         match self {
-            Self::Failed { arm, status, said } => {
+            Self::Failed { arm, status, said, blame } => {
                 let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
                 let last = redact::text(&model::clean::clean(last.trim()));
                 let name = if arm == 0 { "" } else { " b" };
+                let why = blame.map_or_else(String::new, |(blame, why)| {
+                    format!(". {}: {why}", words::failed_because(blame))
+                });
                 let colon = if last.is_empty() { "" } else { ": " };
                 UserError::new(
-                    format!("the command{name} failed with status {status}{colon}{last}"),
+                    format!("the command{name} failed with status {status}{colon}{last}{why}"),
                     "try it with `goobserve run`; a failed run says nothing about time",
                 )
             }
@@ -359,7 +367,11 @@ impl Measured {
             Round::Measured(_) => None,
             Round::Failed(ended) => {
                 let failed = ended.into_iter().find(|ended| ended.status != 0);
-                failed.map(|Ended { arm, status, said, .. }| End::Failed { arm, status, said })
+                failed.map(|Ended { arm, status, said, report }| {
+                    let blamed = report.commands.into_iter().find(|command| command.blame.is_some());
+                    let blame = blamed.and_then(|command| command.blame.zip(command.blame_why));
+                    End::Failed { arm, status, said, blame }
+                })
             }
             Round::Interrupted => Some(End::Interrupted { runs }),
             Round::TimedOut => Some(End::TimedOut { runs, after: self.timeout.unwrap_or_default() }),

@@ -6,7 +6,7 @@ use model::human::duration;
 use model::operations::is_go;
 use model::record::{ConnectionOutcome, Process, Request, RequestOutcome};
 use model::report::{Blame, Severity};
-use model::time::Ns;
+use model::time::{Ns, SinceStart};
 use model::words;
 
 use crate::Diagnosed;
@@ -44,14 +44,19 @@ fn by_finding(found: &[Diagnosed]) -> Option<(Blame, String)> {
 /// Somebody ended it while it waited.
 fn cut_short(case: &Case<'_>, found: &[Diagnosed]) -> Option<(Blame, String)> {
     let end = from_outside(case)?;
-    let wait = found.iter().find(|found| {
-        found.stall.severity > Severity::Info && found.stall.end_ns.saturating_add(GOING_ON_NS) >= case.wall.1
-    })?;
+    let wait = found
+        .iter()
+        .find(|found| found.stall.severity > Severity::Info && lasted_to_the_end(case, found.stall.end_ns))?;
     Some((wait.blame, format!("{end} while this went on: {}", wait.stall.summary)))
 }
 
+/// It was going on when the command ended.
+pub(crate) fn lasted_to_the_end(case: &Case<'_>, end_ns: SinceStart) -> bool {
+    end_ns.saturating_add(GOING_ON_NS) >= case.wall.1
+}
+
 /// That somebody else ended it, in words.
-fn from_outside(case: &Case<'_>) -> Option<String> {
+pub(crate) fn from_outside(case: &Case<'_>) -> Option<String> {
     let record = case.record;
     let program = record.argv.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program));
     let after = duration(case.wall_ns());

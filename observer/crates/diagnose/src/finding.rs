@@ -7,6 +7,7 @@ use model::report::{Blame, Severity, Stall};
 use model::stall::StallKind;
 use model::time::Ns;
 
+use super::blame::{from_outside, lasted_to_the_end};
 use super::case::{Case, Span};
 use super::fallback::{fell_back, went_on};
 use super::offer::Offer;
@@ -109,6 +110,8 @@ impl Finding {
             && case.failed()
             && !went_on(case, self.span.1)
             && !fell_back(case, host, self.span.1)
+            // Whoever ends a command that waits does so because of what it waits for.
+            && (lasted_to_the_end(case, self.span.1) || from_outside(case).is_none())
     }
 
     fn severity(&self, case: &Case<'_>) -> Severity {

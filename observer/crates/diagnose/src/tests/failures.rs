@@ -407,4 +407,8 @@ fn who_is_ended_while_it_waits_is_blamed_on_what_it_waited_for() {
     assert_eq!(whom, Blame::Network);
     assert!(why.starts_with("timeout ended it after 10.0 s while this went on: "), "{why}");
     assert_eq!(blame(killed().connection(|_| {}).request(|_| {})).0, Blame::Unknown);
+    let asked = killed().connection(|_| {}).request(status(401)).request(slow);
+    let (stalls, _) = judged(asked);
+    let refused = stalls.iter().find(|stall| stall.kind == StallKind::RequestRefused).unwrap();
+    assert!(!refused.fatal, "it was asked for credentials, and waited for something else");
 }

@@ -45,11 +45,14 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
             tier.name()
         );
     }
+    let blame = outcome.blame.map_or_else(String::new, |blame| {
+        format!("      <property name=\"blame\" value=\"{}\"/>\n", blame.name())
+    });
     let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len());
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"goobserve gate\" {counts}>\n  \
          <testsuite name=\"goobserve gate\" {counts} skipped=\"{skipped}\">\n    <properties>\n      \
-         <property name=\"verdict\" value=\"{}\"/>\n    </properties>\n{body}  \
+         <property name=\"verdict\" value=\"{}\"/>\n{blame}    </properties>\n{body}  \
          </testsuite>\n</testsuites>\n",
         outcome.verdict.name()
     )

@@ -3,6 +3,7 @@
 
 use model::human::{count, duration};
 use model::record::{Class, Phase};
+use model::report::Blame;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub struct Outcome {
     /// Hosts that have the role of others, and are compared with them
     #[serde(default)]
     pub roles: Vec<RoleChange>,
+    /// Whom to blame for a command that failed; absent when none did
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
     /// Why there are fewer runs than were wanted; `None`: there are not
     #[serde(default)]
     pub ended_early: Option<String>,
@@ -144,6 +148,7 @@ impl Outcome {
             obstacles: Vec::new(),
             roles: Vec::new(),
             ended_early: None,
+            blame: None,
             evidence: Vec::new(),
             before: None,
             after: None,
