@@ -283,7 +283,7 @@ pub struct TcpInfo {
 }
 
 /// Bytes of a DNS message or of a hello, as a process sent or received them.
-/// `Header::flags`: [`PAYLOAD_RECEIVED`], [`PAYLOAD_TCP`], [`PAYLOAD_FAILED`].
+/// `Header::flags`: [`PAYLOAD_RECEIVED`], [`PAYLOAD_TCP`], [`PAYLOAD_FAILED`], [`PAYLOAD_VARLINK`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Payload {
@@ -308,6 +308,8 @@ pub const PAYLOAD_RECEIVED: u16 = 1;
 pub const PAYLOAD_TCP: u16 = 2;
 /// `Payload`: the call failed, nothing was sent or received (a name server that ICMP says is not there).
 pub const PAYLOAD_FAILED: u16 = 4;
+/// `Payload`: a call of systemd-resolved over its unix socket, or its reply (Varlink: JSON up to a NUL).
+pub const PAYLOAD_VARLINK: u16 = 8;
 
 /// Go's `crypto/tls.(*Conn).clientHandshake` began or ended (`Header::flags` [`HANDSHAKE_END`]).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -37,6 +37,8 @@ pub mod kind {
     pub const HELLO: u32 = 3;
     /// What a forward proxy is asked for before the hellos (CONNECT, SOCKS)
     pub const TUNNEL: u32 = 5;
+    /// systemd-resolved over its unix socket
+    pub const VARLINK: u32 = 7;
     /// HTTP/1 in plain text, all the connection's life
     pub const PLAIN: u32 = 6;
     /// Nothing any more

@@ -6,8 +6,8 @@
 //! may be another than the one that sent, so the socket is the key.
 
 use observer_common::{
-    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload,
-    PreexistingSocket, Process,
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP,
+    PAYLOAD_VARLINK, Payload, PreexistingSocket, Process,
 };
 use zerocopy::FromBytes;
 
@@ -20,6 +20,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop, bpf_task_
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
+const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// `IPPROTO_UDP`
@@ -415,6 +416,9 @@ fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel>
 /// A datagram to a name server makes a channel of its socket.
 #[inline(always)]
 fn name_server(of: &Transfer) -> Option<*mut Channel> {
+    if kernel::<u16>(of.sk, offset!(sock_family)) == AF_UNIX {
+        return resolved(of);
+    }
     if kernel::<u16>(of.sk, offset!(sock_protocol)) & 0xff != UDP {
         return None;
     }
@@ -426,6 +430,44 @@ fn name_server(of: &Transfer) -> Option<*mut Channel> {
     // SAFETY: a value of the map.
     open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, to, kind::DNS_UDP, 0);
     CHANNELS.get_ptr_mut(&of.sk)
+}
+
+/// How a call of systemd-resolved begins (Varlink; its interface is `io.systemd.Resolve`).
+const CALL: &[u8; 19] = b"{\"method\":\"io.syste";
+
+/// A call of systemd-resolved makes a channel of its unix socket.
+#[inline(always)]
+fn resolved(of: &Transfer) -> Option<*mut Channel> {
+    let at = arg(of.regs, 1);
+    let plain = matches!(of.number, call::WRITE | call::SENDTO);
+    let from = if plain { at } else { user::<Vector>(user::<Message>(at)?.vectors)?.base };
+    if user::<[u8; 19]>(from)? != *CALL {
+        return None;
+    }
+    let nowhere = Address { family: AF_UNIX, port: 0, address: [0; 16] };
+    // SAFETY: a value of the map.
+    open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, nowhere, kind::VARLINK, 0);
+    CHANNELS.get_ptr_mut(&of.sk)
+}
+
+/// Whether bytes of that unix socket are a call's, or the reply's to it. Another socket may have its place by
+/// now: what is sent has to begin as a call does, and nothing is received that was not asked for.
+#[inline(never)]
+unsafe fn is_call(channel: *mut Channel, received: u32, from: u64, len: u64) -> u64 {
+    // SAFETY: the caller's map value.
+    unsafe {
+        if received == 0 {
+            let asks = user::<[u8; 19]>(from).is_some_and(|first| first == *CALL);
+            (*channel).sends = u16::from(asks);
+            return u64::from(asks);
+        }
+        let asked = (*channel).sends != 0;
+        // The NUL that ends a message.
+        if user::<u8>(from + len - 1) == Some(0) {
+            (*channel).sends = 0;
+        }
+        u64::from(asked)
+    }
 }
 
 /// A datagram from a name server, on a socket that the agent found connected to it.
@@ -577,7 +619,11 @@ fn copy(part: &Part) -> u64 {
     let received = received != 0;
     // SAFETY: a value of the map; counters of a channel need not be exact.
     unsafe {
-        let tcp = (*channel).kind != kind::DNS_UDP;
+        let varlink = (*channel).kind == kind::VARLINK;
+        if varlink && is_call(channel, u32::from(received), from, len) == 0 {
+            return 0;
+        }
+        let tcp = !matches!((*channel).kind, kind::DNS_UDP | kind::VARLINK);
         let what = if matches!((*channel).kind, kind::HELLO | kind::TUNNEL) {
             if !wants_hello(channel, received, len as u32) {
                 return 0;
@@ -589,6 +635,9 @@ fn copy(part: &Part) -> u64 {
         let mut flags = if received { PAYLOAD_RECEIVED } else { 0 };
         if tcp {
             flags |= PAYLOAD_TCP;
+        }
+        if varlink {
+            flags |= PAYLOAD_VARLINK;
         }
         let payload = payload(channel, len as u32);
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };

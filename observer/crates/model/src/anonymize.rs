@@ -191,6 +191,7 @@ impl Anonymizer {
             timed_out,
             refused,
             truncated,
+            unusable,
         } = whole.clone();
         Dns {
             command,
@@ -210,6 +211,7 @@ impl Anonymizer {
             timed_out,
             refused,
             truncated,
+            unusable,
         }
     }
 

@@ -120,7 +120,7 @@ pub enum Evidence {
         outcome: TunnelOutcome,
         /// The answer's status
         status: Option<u16>,
-        /// What a refusal says
+        /// What was said to it where it was refused
         reason: Option<String>,
         /// Round trip to the proxy
         rtt_ns: Option<Ns>,

@@ -245,6 +245,8 @@ pub enum Transport {
     Udp,
     /// A connection
     Tcp,
+    /// systemd-resolved's unix socket
+    Unix,
 }
 
 /// One query to one name server.
@@ -285,6 +287,9 @@ pub struct Dns {
     /// The server refused the datagram (ICMP: nothing listens there), or its connection
     #[serde(default, skip_serializing_if = "is_false")]
     pub refused: bool,
+    /// An answer came that does not repeat the query, with that code: Go's resolver does not take it for one
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
     /// The answer was cut short, to be asked for over TCP
     #[serde(default, skip_serializing_if = "is_false")]
     pub truncated: bool,

@@ -54,7 +54,7 @@ pub struct Tunnel {
     pub outcome: TunnelOutcome,
     /// HTTP status of the latest answer
     pub status: Option<u16>,
-    /// Of a refusal: schemes that `Proxy-Authenticate` named, or what a SOCKS reply means
+    /// Where it was refused: schemes that `Proxy-Authenticate` named, or what a SOCKS reply means
     pub reason: Option<String>,
     /// How often it was asked on this connection
     pub attempts: u32,

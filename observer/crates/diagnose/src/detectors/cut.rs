@@ -15,16 +15,17 @@ use crate::finding::Finding;
 use crate::requests::is_cut;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    let whole = Whole::new(case);
+    let completed = Completed::new(case);
     let mut hosts: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
     // What go asked for again before anything of it came is a dropped connection's.
     let lost = |request: &Request| {
-        ended_by(case, request).is_some() && (request.first_byte_ns.is_some() || !whole.came_later(request))
+        ended_by(case, request).is_some()
+            && (request.first_byte_ns.is_some() || !completed.came_later(request))
     };
     for request in case.requests().filter(|request| is_cut(request) || lost(request)) {
         hosts.entry(request.authority.as_deref().unwrap_or("an unknown host")).or_default().push(request);
     }
-    found.extend(hosts.into_iter().map(|(host, requests)| cut(case, &whole, host, &requests)));
+    found.extend(hosts.into_iter().map(|(host, requests)| cut(case, &completed, host, &requests)));
 }
 
 /// The connection with whose end it ended, where the peer, or what stands between, ended it.
@@ -42,7 +43,7 @@ fn ended_by<'a>(case: &Case<'a>, request: &Request) -> Option<&'a Connection> {
     (broken && together && peer).then_some(connection)
 }
 
-fn cut(case: &Case<'_>, whole: &Whole<'_>, host: &str, requests: &[&Request]) -> Finding {
+fn cut(case: &Case<'_>, completed: &Completed<'_>, host: &str, requests: &[&Request]) -> Finding {
     let mut connections: BTreeMap<ConnectionId, (&Connection, u64)> = BTreeMap::new();
     for request in requests {
         if let Some(connection) = ended_by(case, request) {
@@ -78,7 +79,7 @@ fn cut(case: &Case<'_>, whole: &Whole<'_>, host: &str, requests: &[&Request]) ->
         cost_ns: case.cost_of_requests(requests.iter().copied(), None),
         summary: format!("{host} {}: the network, not your code", what.join(" and ")),
         evidence,
-        fatal: requests.iter().any(|request| !whole.came_later(request)),
+        fatal: requests.iter().any(|request| !completed.came_later(request)),
         ..Finding::of(
             StallKind::TransferCut,
             requests[0].class.phase(),
@@ -126,7 +127,7 @@ fn after(sizes: impl Iterator<Item = u64>, many: bool) -> String {
 }
 
 /// When what was asked for last came whole, by host and path.
-struct Whole<'a>(HashMap<Asked<'a>, SinceStart>);
+struct Completed<'a>(HashMap<Asked<'a>, SinceStart>);
 
 /// Host and path.
 type Asked<'a> = (Option<&'a str>, Option<&'a str>);
@@ -135,7 +136,7 @@ fn asked(request: &Request) -> Asked<'_> {
     (request.authority.as_deref(), request.path.as_deref())
 }
 
-impl<'a> Whole<'a> {
+impl<'a> Completed<'a> {
     fn new(case: &Case<'a>) -> Self {
         let mut last: HashMap<Asked<'a>, SinceStart> = HashMap::new();
         for request in case.requests().filter(|request| is_well(request)) {
@@ -145,7 +146,7 @@ impl<'a> Whole<'a> {
         Self(last)
     }
 
-    /// The same came whole, when it was asked for again.
+    /// The same came completed, when it was asked for again.
     fn came_later(&self, cut: &Request) -> bool {
         self.0.get(&asked(cut)).is_some_and(|last| *last >= cut.start_ns)
     }

@@ -68,7 +68,10 @@ fn finding(
 fn is_unanswered(case: &Case<'_>, dns: &Dns, end: Option<SinceStart>) -> bool {
     let again = dns.timed_out || dns.attempt > 1;
     let enough = if again { at::DNS_RETRIED_NS } else { at::DNS_UNANSWERED_NS };
-    dns.rcode.is_none() && !dns.refused && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
+    dns.rcode.is_none()
+        && dns.unusable.is_none()
+        && !dns.refused
+        && end.unwrap_or(case.wall.1).saturating_sub(dns.start_ns) >= enough
 }
 
 fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -103,7 +106,7 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         let behind = behind(case, &queries);
         if is_local(server) || !behind.is_empty() {
             // It asks others by itself, and takes the time that takes.
-            finding.summary.push_str(&passed_on(&behind));
+            blame_server_behind(&mut finding, &behind);
             finding.advice = Some(OF_LOCAL);
         } else {
             finding.remedies.extend(waits::remedies(case, &queries, silent));
@@ -147,17 +150,18 @@ fn behind<'a>(case: &Case<'a>, queries: &[(&Dns, Option<SinceStart>)]) -> Vec<&'
     case.command.dns.values().map(|query| &query.record).filter(of).collect()
 }
 
-/// Whom a local resolver waited for, the one that took longest first.
-fn passed_on(behind: &[&Dns]) -> String {
-    let slow = |dns: &&&Dns| match dns.end_ns {
+/// Says whom a local resolver waited for, the longest of all: that server is to blame, not who passed it on.
+fn blame_server_behind(finding: &mut Finding, behind: &[&Dns]) {
+    let took = |dns: &Dns| match dns.end_ns {
         Some(end) if dns.rcode.is_some() => end.saturating_sub(dns.start_ns),
         _ => Ns::MAX,
     };
-    let Some(worst) = behind.iter().max_by_key(slow) else { return String::new() };
-    match slow(&worst) {
+    let Some(worst) = behind.iter().max_by_key(|dns| took(dns)) else { return };
+    finding.summary.push_str(&match took(worst) {
         Ns::MAX => format!(": it asked {}, which did not answer", worst.server),
         took => format!(": it asked {}, which took {}", worst.server, duration(took)),
-    }
+    });
+    finding.host = Some(worst.server.clone());
 }
 
 /// A server that answered well in this run, instead of that one.
@@ -239,9 +243,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
         );
         let mut finding = finding(case, StallKind::DnsSlow, server, &queries, summary);
         let behind = behind(case, &queries);
-        if !behind.is_empty() {
-            finding.summary.push_str(&passed_on(&behind));
-        }
+        blame_server_behind(&mut finding, &behind);
         if is_local(server) || !behind.is_empty() {
             finding.advice = Some(OF_LOCAL);
         }
@@ -300,6 +302,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
     let cut = |dns: &Dns| over_udp.contains(&(dns.server.as_str(), dns.name.to_ascii_lowercase()));
     let failed = |dns: &Dns, _: Option<SinceStart>| {
         dns.rcode.as_deref().is_some_and(|rcode| !matches!(rcode, "NOERROR" | "NXDOMAIN"))
+            || dns.unusable.is_some()
             || (dns.transport == Transport::Tcp && cut(dns))
             || (lookups.is_truncated(dns) && lookups.refused_connections(&dns.server) > 0)
     };
@@ -321,8 +324,23 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
                 "cut {answers} for {names} short, and refuses TCP, over which go asks for the rest"
             ));
         }
+        let unusable: BTreeSet<&str> =
+            queries.iter().filter_map(|(dns, _)| dns.unusable.as_deref()).collect();
+        if let Some(code) = unusable.first() {
+            what.push(format!(
+                "answered {code} for {names} without the query, which go does not take for an answer: it waits on"
+            ));
+        }
         let summary = format!("{server} {}", what.join(" and "));
         let mut finding = finding(case, StallKind::DnsError, server, &queries, summary);
+        // A server that knows no EDNS refuses what it cannot read.
+        if unusable.contains("FORMERR") {
+            let why = "asks without EDNS, which that server refuses";
+            finding.remedies.push(Offer::new("env=GODEBUG=netedns0=0", why));
+            finding.advice = Some(
+                "have that server answer queries with EDNS (RFC 6891), or set GODEBUG=netedns0=0 for go",
+            );
+        }
         finding.remedies.extend(other_server(case, server));
         if truncated > 0 {
             finding.evidence.insert(
@@ -331,7 +349,7 @@ fn errors(case: &Case<'_>, found: &mut Vec<Finding>) {
             );
         }
         finding.fatal = queries.iter().any(|(dns, _)| !lookups.resolves(&dns.name));
-        if codes.is_empty() {
+        if codes.is_empty() && unusable.is_empty() {
             finding.advice =
                 Some("have that server send answers of 1,232 bytes over UDP (EDNS), or use another one");
         }

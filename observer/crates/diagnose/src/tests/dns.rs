@@ -199,7 +199,7 @@ fn no_wait_is_shortened_behind_a_resolver_of_this_machine() {
     let stall = lost_once("192.0.2.53:53").unanswered(upstream).finds(
         StallKind::DnsTimeout,
         Phase::Dns,
-        Some("192.0.2.53:53"),
+        Some("192.0.2.61:53"),
     );
     assert!(!waits(&stall), "{stall:?}");
     assert!(stall.summary.ends_with(": it asked 192.0.2.61:53, which did not answer"), "{}", stall.summary);
@@ -247,4 +247,16 @@ fn a_name_that_only_its_suffix_makes_known_keeps_the_search_list_first() {
         [""; 0],
         "it was asked first"
     );
+}
+
+#[test]
+fn an_answer_without_the_query_is_waited_on_behind_and_edns_is_switched_off() {
+    let unusable = |dns: &mut Dns| dns.unusable = Some("FORMERR".into());
+    let world = || World::new().unanswered(unusable);
+    let stall = world().finds(StallKind::DnsError, Phase::Dns, Some("192.0.2.53:53"));
+    near(stall.cost_ns, 5 * S);
+    assert_eq!(names(&stall), ["env=GODEBUG=netedns0=0"]);
+    assert!(stall.summary.contains("FORMERR") && stall.summary.contains("waits on"), "{}", stall.summary);
+    world().finds_no(StallKind::DnsTimeout);
+    World::new().dns(|_| {}).finds_no(StallKind::DnsError);
 }

@@ -53,7 +53,7 @@ fn a_forward_proxy_that_never_answers_is_waited_for_until_the_end() {
 }
 
 #[test]
-fn a_refusal_ends_the_command_and_says_what_to_do() {
+fn a_refused_tunnel_ends_the_command_and_says_what_to_do() {
     let refused = |status: Option<u16>, reason: Option<&str>| {
         let reason = reason.map(str::to_owned);
         let change = move |c: &mut Connection| {

@@ -175,6 +175,7 @@ fn dns(whole: Dns) -> Dns {
         timed_out,
         refused,
         truncated,
+        unusable,
     } = whole;
     Dns {
         command,
@@ -194,6 +195,7 @@ fn dns(whole: Dns) -> Dns {
         timed_out,
         refused,
         truncated,
+        unusable: unusable.as_deref().map(word),
     }
 }
 

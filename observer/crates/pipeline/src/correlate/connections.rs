@@ -26,8 +26,11 @@ mod state {
     pub(super) const ESTABLISHED: u8 = 1;
     pub(super) const SYN_SENT: u8 = 2;
     pub(super) const FIN_WAIT1: u8 = 4;
+    pub(super) const FIN_WAIT2: u8 = 5;
+    pub(super) const TIME_WAIT: u8 = 6;
     pub(super) const CLOSE: u8 = 7;
     pub(super) const CLOSE_WAIT: u8 = 8;
+    pub(super) const CLOSING: u8 = 11;
 }
 /// Linux error numbers of a socket that ended.
 mod errno {
@@ -49,6 +52,8 @@ struct Live {
     received: HelloBuffer,
     /// What is spoken with a forward proxy, until its tunnel stands
     tunnel: Option<Tunnel>,
+    /// The peer has sent its last byte
+    fin: bool,
     /// Go's handshake is probed: its end is known exactly
     probed: bool,
     /// The peer's window and ours were 0
@@ -74,6 +79,7 @@ impl Live {
             sent,
             received,
             tunnel: None,
+            fin: false,
             probed: false,
             zero: (false, false),
             info_ns: SinceStart::ZERO,
@@ -132,6 +138,12 @@ impl Connections {
             record.local = address(event.family, &event.local, event.local_port);
         }
         take(record, &event.stats);
+        // The kernel counts the peer's FIN as a byte.
+        live.fin |= matches!(event.new, state::CLOSE_WAIT | state::TIME_WAIT | state::CLOSING)
+            || (event.old == state::FIN_WAIT2 && event.new == state::CLOSE && event.error == 0);
+        if live.fin && event.stats.bytes_received != UNKNOWN64 {
+            record.bytes_received = Some(event.stats.bytes_received.saturating_sub(1));
+        }
         if let (Some(preexisting), Some(state)) = (&mut record.preexisting, tcp_state(event.new)) {
             preexisting.state = state;
         }

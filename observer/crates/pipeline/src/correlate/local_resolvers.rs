@@ -58,6 +58,11 @@ impl LocalResolvers {
         local_resolver.addresses.iter().any(at)
     }
 
+    /// Whether that is systemd-resolved, which answers over a unix socket, too.
+    pub(super) fn is_resolved(&self, pid: Pid) -> bool {
+        self.known.get(&pid).is_some_and(|known| known.comm.starts_with("systemd-resolve"))
+    }
+
     /// As whom that process asks, for the command that waits for it.
     pub(super) fn owner(&self, pid: Pid, command: CommandId) -> Owner<'_> {
         let comm = self.known.get(&pid).map_or("", |local_resolver| &local_resolver.comm);

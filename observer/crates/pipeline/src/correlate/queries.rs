@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use model::event::{Body, DnsWait};
 use model::id::{CommandId, DnsId, DnsWaitId, Pid, TreeId};
+use model::operations::is_go;
 use model::record::{Dns, Transport};
 use model::time::{Ns, SinceStart};
-use observer_common::{Header, PAYLOAD_RECEIVED, PAYLOAD_TCP, Payload};
+use observer_common::{Header, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP, PAYLOAD_VARLINK, Payload};
 
 use super::connections::address;
 use super::local_resolvers::LocalResolvers;
@@ -14,6 +15,7 @@ use super::names::Names;
 use super::preexisting::PreexistingSockets;
 use super::{Out, Owner};
 use crate::decode::dns::{self, DnsTcp, Message, Question};
+use crate::decode::varlink::{self, Messages};
 
 /// A socket of a process: pid and the generation the kernel side gave it.
 type Socket = (Pid, u32);
@@ -23,6 +25,11 @@ type Socket = (Pid, u32);
 const ASKED_MAX: usize = 16_384;
 /// DNS streams followed; those beyond it are not understood, and counted.
 const STREAMS_MAX: usize = 1024;
+
+/// Whom a call over systemd-resolved's unix socket asks.
+const RESOLVED: &str = "systemd-resolved";
+/// A call over a unix socket has no number of its own: one is open at a time.
+const CALL: u16 = 0;
 
 #[derive(Default)]
 struct Streams {
@@ -41,6 +48,8 @@ pub(super) struct Queries {
     /// TCP connections, and for which command; `None` for a stub resolver's
     streams: HashMap<Socket, (Option<CommandId>, Streams)>,
     asked: Asked,
+    /// Calls of systemd-resolved and their replies, by socket
+    calls: HashMap<Socket, (CommandId, Messages, Messages)>,
     /// Sockets to name servers that were there already, by tree and cookie
     preexisting: HashMap<(TreeId, u64), DnsWait>,
     next_found: DnsWaitId,
@@ -78,6 +87,7 @@ impl Queries {
             names: Names::default(),
             streams: HashMap::new(),
             asked: HashMap::new(),
+            calls: HashMap::new(),
             preexisting: HashMap::new(),
             next_found: DnsWaitId::FIRST,
             next: DnsId::FIRST,
@@ -128,6 +138,16 @@ impl Queries {
         let socket = (asker.pid(), payload.generation);
         let received = flags & PAYLOAD_RECEIVED != 0;
         let tcp = flags & PAYLOAD_TCP != 0;
+        if flags & PAYLOAD_FAILED != 0 {
+            self.refused(socket, out);
+            return 0;
+        }
+        if flags & PAYLOAD_VARLINK != 0 {
+            if let Asker::Process(owner) = asker {
+                self.call(owner, socket, received, payload.len as usize > bytes.len(), bytes, out);
+            }
+            return 0;
+        }
         if tcp && self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&socket) {
             return 1;
         }
@@ -168,8 +188,14 @@ impl Queries {
         local_resolvers: &LocalResolvers,
         pid: Pid,
     ) -> Option<(CommandId, DnsId)> {
-        let asked = |dns: &&Dns| local_resolvers.serves(pid, &dns.server, dns.on_behalf_of.is_some());
-        let same = |dns: &&Dns| dns.qtype == query.qtype && dns.name.eq_ignore_ascii_case(&query.name);
+        let asked = |dns: &&Dns| match dns.transport {
+            Transport::Unix => local_resolvers.is_resolved(pid),
+            _ => local_resolvers.serves(pid, &dns.server, dns.on_behalf_of.is_some()),
+        };
+        let same = |dns: &&Dns| {
+            let kind = dns.qtype == query.qtype || dns.qtype.split('+').any(|one| one == query.qtype);
+            kind && dns.name.eq_ignore_ascii_case(&query.name)
+        };
         let open = self.open.values().flatten().filter(same).filter(asked);
         open.min_by_key(|dns| dns.id).map(|dns| (dns.command, dns.on_behalf_of.unwrap_or(dns.id)))
     }
@@ -229,6 +255,65 @@ impl Queries {
         u64::from(!counts)
     }
 
+    /// The name server of that socket is not there, as ICMP says: what was asked through it has its end.
+    fn refused(&mut self, socket: Socket, out: &mut Out<'_>) {
+        self.open.retain(|(of, _), open| {
+            if *of != socket {
+                return true;
+            }
+            for mut dns in std::mem::take(open) {
+                (dns.refused, dns.end_ns) = (true, Some(out.at_ns));
+                out.push(Body::Dns(dns));
+            }
+            false
+        });
+    }
+
+    /// Bytes of a call of systemd-resolved over its unix socket, or of its reply.
+    fn call(
+        &mut self,
+        owner: Owner<'_>,
+        socket: Socket,
+        received: bool,
+        cut: bool,
+        bytes: &[u8],
+        out: &mut Out<'_>,
+    ) {
+        if self.calls.len() >= STREAMS_MAX && !self.calls.contains_key(&socket) {
+            return;
+        }
+        let new = || (owner.command, Messages::default(), Messages::default());
+        let (_, sent, replies) = self.calls.entry(socket).or_insert_with(new);
+        let Some(message) = (if received { replies } else { sent }).push(bytes, cut) else { return };
+        if !received {
+            let Some(call) = varlink::call(&message) else { return };
+            let dns = Dns {
+                command: owner.command,
+                id: self.next.give(),
+                pid: owner.pid,
+                comm: owner.comm.to_owned(),
+                server: RESOLVED.to_owned(),
+                transport: Transport::Unix,
+                name: call.name,
+                qtype: call.qtype.to_owned(),
+                attempt: 1,
+                start_ns: out.at_ns,
+                ..Dns::default()
+            };
+            out.push(Body::Dns(dns.clone()));
+            self.open.insert((socket, CALL), vec![dns]);
+            return;
+        }
+        let reply = varlink::reply(&message);
+        for mut dns in self.open.remove(&(socket, CALL)).unwrap_or_default() {
+            dns.end_ns = Some(out.at_ns);
+            dns.answers = u32::try_from(reply.addresses.len()).ok();
+            dns.rcode = Some(reply.rcode.clone());
+            self.names.add(dns.command, &dns.name, &reply.addresses);
+            out.push(Body::Dns(dns));
+        }
+    }
+
     fn answered(&mut self, socket: Socket, payload: &Payload, message: &Message, out: &mut Out<'_>) {
         let key = (socket, message.id);
         let Some(open) = self.open.get_mut(&key) else {
@@ -245,6 +330,11 @@ impl Queries {
             query.is_none_or(|q| q.name.eq_ignore_ascii_case(&dns.name) && q.qtype == dns.qtype)
         };
         let Some(at) = open.iter().position(matches) else { return };
+        // Go's own resolver takes nothing for an answer that does not repeat the query, and waits on.
+        if message.question.is_none() && is_go(&open[at].comm) {
+            open[at].unusable = Some(message.rcode.to_string());
+            return out.push(Body::Dns(open[at].clone()));
+        }
         let mut dns = open.remove(at);
         if open.is_empty() {
             self.open.remove(&key);
@@ -307,7 +397,9 @@ impl Queries {
     /// No resolver waits longer for an answer than its time-out.
     pub(super) fn expire(&mut self, now: SinceStart, out: &mut Out<'_>) {
         let timeout_ns = self.timeout_ns;
-        self.give_up(|_, dns| now.saturating_sub(dns.start_ns) >= timeout_ns, out);
+        let over = |dns: &Dns| now.saturating_sub(dns.start_ns) >= timeout_ns;
+        // Whoever asks systemd-resolved waits for as long as that does.
+        self.give_up(|_, dns| dns.transport != Transport::Unix && over(dns), out);
     }
 
     fn give_up(&mut self, which: impl Fn(Socket, &Dns) -> bool, out: &mut Out<'_>) {
@@ -336,6 +428,7 @@ impl Queries {
         self.open.retain(|((owner, _), _), _| *owner != pid);
         self.preexisting.retain(|_, wait| wait.pid != pid);
         self.streams.retain(|(owner, _), _| *owner != pid);
+        self.calls.retain(|(owner, _), _| *owner != pid);
         self.asked.retain(|(owner, _, _), _| *owner != pid);
     }
 
@@ -343,6 +436,7 @@ impl Queries {
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
             && self.streams.is_empty()
+            && self.calls.is_empty()
             && self.asked.is_empty()
             && self.preexisting.is_empty()
             && self.names.is_empty()
@@ -350,6 +444,7 @@ impl Queries {
 
     pub(super) fn forget(&mut self, command: CommandId) {
         self.names.forget(command);
+        self.calls.retain(|_, (of, ..)| *of != command);
         self.open.retain(|_, open| {
             open.retain(|dns| dns.command != command);
             !open.is_empty()

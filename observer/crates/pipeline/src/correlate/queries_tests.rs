@@ -3,7 +3,7 @@
 use model::event::Event;
 use model::id::{CommandId, Pid};
 use model::time::SinceStart;
-use observer_common::{Header, LOCAL_RESOLVERS, PAYLOAD_RECEIVED, Payload};
+use observer_common::{Header, LOCAL_RESOLVERS, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_VARLINK, Payload};
 use zerocopy::FromZeros as _;
 
 use super::super::preexisting::LocalResolver;
@@ -176,4 +176,77 @@ fn a_forgotten_command_leaves_nothing() {
     world.local_resolver(20, (8, 1), "proxy.test", A, false);
     world.queries.forget(CommandId(3));
     assert!(world.queries.open.is_empty() && world.queries.asked.is_empty());
+}
+
+#[test]
+fn a_name_server_that_is_not_there_ends_its_queries_at_once() {
+    let mut world = World::new();
+    world.own(10, CommandId(3), "proxy.test", A, false);
+    let owner = Owner { command: CommandId(3), pid: Pid(3), comm: "go" };
+    let payload = World::payload(1, u32::from(A), 111);
+    let mut out = Out { events: &mut world.events, at_ns: SinceStart(12) };
+    world.queries.payload(owner, PAYLOAD_RECEIVED | PAYLOAD_FAILED, &payload, &[], &mut out);
+    let Some(Body::Dns(dns)) = world.events.last().map(|event| &event.body) else { panic!("no query") };
+    assert!(dns.refused && dns.rcode.is_none() && !dns.timed_out, "{dns:?}");
+    assert_eq!(dns.end_ns, Some(SinceStart(12)));
+}
+
+#[test]
+fn go_waits_on_behind_an_answer_without_the_query_and_others_do_not() {
+    let mut header = message(3, "proxy.test", A, true)[..12].to_vec();
+    header[3] = header[3] & 0xf0 | 1;
+    header[4..].fill(0);
+    let of = |comm: &'static str| {
+        let mut world = World::new();
+        world.own(10, CommandId(3), "proxy.test", A, false);
+        let Some(Body::Dns(_)) = world.events.first().map(|event| &event.body) else { panic!("no query") };
+        let owner = Owner { command: CommandId(3), pid: Pid(4), comm };
+        let query = message(3, "proxy.test", A, false);
+        let payload = World::payload(1, 77, query.len());
+        let mut out = Out { events: &mut world.events, at_ns: SinceStart(11) };
+        world.queries.payload(owner, 0, &payload, &query, &mut out);
+        let payload = World::payload(1, 77, header.len());
+        let mut out = Out { events: &mut world.events, at_ns: SinceStart(12) };
+        world.queries.payload(owner, PAYLOAD_RECEIVED, &payload, &header, &mut out);
+        match world.events.pop().map(|event| event.body) {
+            Some(Body::Dns(dns)) => (dns.rcode, dns.unusable, dns.end_ns.is_some()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of("go"), (None, Some("FORMERR".into()), false));
+    assert_eq!(of("git-remote-http"), (Some("FORMERR".into()), None, true));
+}
+
+#[test]
+fn what_resolved_is_asked_over_its_socket_is_a_query_and_what_it_asks_is_behind_it() {
+    let mut world = World::new();
+    let address = "127.0.0.53".parse().unwrap();
+    world.local_resolvers.add(LocalResolver {
+        pid: Pid(91),
+        comm: "systemd-resolve".into(),
+        addresses: vec![address],
+    });
+    let owner = Owner { command: CommandId(3), pid: Pid(3), comm: "go" };
+    let say = |world: &mut World, at_ns: u64, flags: u16, text: &str| {
+        let bytes = [text.as_bytes(), b"\0"].concat();
+        let payload = World::payload(0, 5, bytes.len());
+        let mut out = Out { events: &mut world.events, at_ns: SinceStart(at_ns) };
+        world.queries.payload(owner, PAYLOAD_VARLINK | flags, &payload, &bytes, &mut out);
+    };
+    let call = r#"{"method":"io.systemd.Resolve.ResolveHostname","parameters":{"name":"proxy.test"}}"#;
+    say(&mut world, 10, 0, call);
+    world.local_resolver_of(Pid(91), 20, (9, 1), "proxy.test", A, false);
+    world.local_resolver_of(Pid(91), 30, (9, 1), "proxy.test", A, true);
+    say(
+        &mut world,
+        40,
+        PAYLOAD_RECEIVED,
+        r#"{"parameters":{"addresses":[{"family":2,"address":[127,0,0,1]}]}}"#,
+    );
+    let Some(Body::Dns(dns)) = world.events.last().map(|event| &event.body) else { panic!("no query") };
+    assert_eq!((dns.transport, dns.server.as_str()), (Transport::Unix, "systemd-resolved"));
+    assert_eq!((dns.qtype.as_str(), dns.answers), ("A+AAAA", Some(1)));
+    assert_eq!((dns.start_ns, dns.end_ns), (SinceStart(10), Some(SinceStart(40))));
+    let [behind] = &world.passed_on()[..] else { panic!("{:?}", world.events) };
+    assert_eq!((behind.server.as_str(), behind.on_behalf_of), ("192.0.2.9:53", Some(dns.id)));
 }

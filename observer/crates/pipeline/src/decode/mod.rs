@@ -9,6 +9,7 @@ pub mod http2;
 pub mod module_path;
 pub mod tls_hello;
 pub mod tunnel;
+pub mod varlink;
 pub mod wire;
 
 /// Why bytes were not understood. None of these holds a byte of the input.

@@ -1,5 +1,5 @@
 //! What a forward proxy is asked for, and what it answers: the first bytes of both directions of a
-//! connection in, a [`Step`] out. `CONNECT` (RFC 9110, 9.3.6) with any number of refusals that ask for
+//! connection in, a [`Step`] out. `CONNECT` (RFC 9110, 9.3.6) with any number of answers that ask for
 //! credentials before it stands, and SOCKS5 (RFC 1928, RFC 1929). Of credentials nothing is kept.
 
 use super::http1::{HEAD_MAX, request_head, response_head, status_of_cut};
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_its_status_and_schemes_and_may_be_followed_by_a_second_try() {
+    fn a_refused_tunnel_has_its_status_and_schemes_and_may_be_followed_by_a_second_try() {
         let mut tunnel = Tunnel::begins(CONNECT).unwrap();
         tunnel.sent(CONNECT).unwrap();
         let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Negotiate\r\n\
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socks_refusal_says_why() {
+    fn a_refused_socks_request_says_why() {
         let refused = |answers: &[&[u8]]| {
             let mut tunnel = Tunnel::begins(&[5, 1, 2]).unwrap();
             tunnel.sent(&[5, 1, 2]);

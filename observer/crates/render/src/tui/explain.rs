@@ -12,7 +12,11 @@ pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: SinceStart
     match op.subject {
         Subject::Dns(query) => {
             let dns = &query.record;
-            let over = if dns.transport == Transport::Tcp { " over TCP" } else { "" };
+            let over = match dns.transport {
+                Transport::Udp => "",
+                Transport::Tcp => " over TCP",
+                Transport::Unix => " over its unix socket",
+            };
             vec![
                 format!("asked {} for {} {}{over}", dns.server, dns.name, dns.qtype),
                 format!("attempt {}", dns.attempt),

@@ -53,7 +53,7 @@ pub(super) fn asked(
         proxy_tls_ns: tls_ns,
         ..Tunnel::default()
     });
-    // SOCKS is asked in two or three messages, CONNECT once more after a refusal.
+    // SOCKS is asked in two or three messages, CONNECT once more after it was refused.
     let anew = tunnel.outcome == TunnelOutcome::Refused || tunnel.attempts == 0;
     tunnel.attempts += u32::from(anew);
     tunnel.target = target.or(tunnel.target.take());
