@@ -84,6 +84,16 @@ impl GoEnv {
         known.then(|| self.get(name).unwrap_or_default()).and_then(whole)
     }
 
+    /// A variable that no file of go's can give, or the same in small letters: empty when it is not set,
+    /// `None` when that is not known.
+    fn own(&self, name: &str, environ: &[u8]) -> Option<String> {
+        let small = name.to_ascii_lowercase();
+        let value = set(&self.env, name).or_else(|| set(&self.env, &small));
+        // An environment that could not be read whole may have it all the same.
+        let known = value.is_some() || environ.last() == Some(&0);
+        known.then(|| value.unwrap_or_default().to_owned())
+    }
+
     /// GOPATH, a list of folders.
     pub fn gopath(&self) -> Option<String> {
         let default = || text(&Path::new(set(&self.env, "HOME")?).join("go"));
@@ -106,6 +116,13 @@ impl GoEnv {
 /// The first folder of a GOPATH: the one that is written to.
 pub fn first(gopath: &str) -> Option<String> {
     gopath.split(':').next().filter(|folder| !folder.is_empty()).map(str::to_owned)
+}
+
+/// The netrc of a command with that environment, as go looks for it; `None` when it is not known.
+pub fn netrc(environ: &[u8]) -> Option<PathBuf> {
+    let env = variables(environ);
+    let file = set(&env, "NETRC").map(PathBuf::from);
+    file.or_else(|| Some(Path::new(set(&env, "HOME")?).join(".netrc"))).filter(|file| file.is_absolute())
 }
 
 /// Works the settings out; see [`GoEnv::gather`].
@@ -131,6 +148,15 @@ pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>)
         gonosumdb: go.patterns("GONOSUMDB", source.environ),
         forward_proxy: (!source.environ.is_empty())
             .then(|| FORWARD.iter().any(|name| set(&go.env, name).is_some())),
+        https_proxy: go.own("HTTPS_PROXY", source.environ).as_deref().map(redact::proxies),
+        http_proxy: go.own("HTTP_PROXY", source.environ).as_deref().map(redact::proxies),
+        all_proxy: go.own("ALL_PROXY", source.environ).as_deref().map(redact::proxies),
+        no_proxy: go.own("NO_PROXY", source.environ).as_deref().map(redact::hosts),
+        goauth: go.patterns("GOAUTH", source.environ).as_deref().map(redact::programs),
+        gocacheprog: go.patterns("GOCACHEPROG", source.environ).as_deref().map(redact::programs),
+        ssl_cert_file: go.own("SSL_CERT_FILE", source.environ).as_deref().map(redact::folders),
+        ssl_cert_dir: go.own("SSL_CERT_DIR", source.environ).as_deref().map(redact::folders),
+        netrc: None,
     }
 }
 
@@ -315,6 +341,27 @@ mod tests {
         assert_eq!(of(&long, &[]), None);
         let source = Source { environ: b"GOENV=off\0GOPRIVATE=\xff\0", binary: None, cpus: None };
         assert_eq!(settings(&source, |_| None).goprivate, None);
+    }
+
+    #[test]
+    fn settings_of_the_environment_alone_are_shown_without_credentials_or_not_known() {
+        let environ = "HOME=/home/u\0https_proxy=http://u:hunter2@proxy.test:3128\0NO_PROXY=.corp.test,10.0.0.0/8\0\
+            GOAUTH=/opt/token hunter2; netrc\0GOCACHEPROG=/opt/cache --key hunter2\0SSL_CERT_FILE=/etc/ca.pem\0";
+        let found = go(environ, "/go", &[("/home/u/.config/go/env", "")]);
+        assert_eq!(found.https_proxy.as_deref(), Some("http://…@proxy.test:3128"));
+        assert_eq!((found.http_proxy.as_deref(), found.all_proxy.as_deref()), (Some(""), Some("")));
+        assert_eq!(found.no_proxy.as_deref(), Some(".corp.test,10.0.0.0/8"));
+        assert_eq!(found.goauth.as_deref(), Some("/opt/token …; netrc"));
+        assert_eq!(found.gocacheprog.as_deref(), Some("/opt/cache …"));
+        assert_eq!(
+            (found.ssl_cert_file.as_deref(), found.ssl_cert_dir.as_deref()),
+            (Some("/etc/ca.pem"), Some(""))
+        );
+        let unknown = go("", "/go", &[]);
+        assert_eq!((unknown.https_proxy, unknown.goauth, unknown.no_proxy), (None, None, None));
+        assert_eq!(netrc(environ.as_bytes()), Some(PathBuf::from("/home/u/.netrc")));
+        assert_eq!(netrc(b"HOME=/h\0NETRC=/n\0"), Some(PathBuf::from("/n")));
+        assert_eq!(netrc(b""), None);
     }
 
     #[test]

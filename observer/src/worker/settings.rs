@@ -53,6 +53,14 @@ fn is_missing(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
+/// Whether there is such a file; `None` when nobody may look.
+fn exists(path: &Path) -> Option<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Some(true),
+        Err(_) => is_missing(path).then_some(false),
+    }
+}
+
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
 pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
@@ -90,6 +98,7 @@ pub(super) fn settings(
         Some((metadata.dev(), metadata.ino()))
     };
     let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
+    go.netrc = goenv::netrc(environ).filter(|_| same_files).and_then(|file| exists(&file));
     go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go
 }

@@ -2,15 +2,17 @@
 
 use std::cell::OnceCell;
 
+use model::id::Pid;
 use model::operations::{InFlight, Subject, Tail, Threads};
 use model::phases::Split;
-use model::record::{Command, Connection, Dns, Request};
+use model::record::{Command, Connection, Dns, Process, Request};
 use model::state::CommandState;
 use model::time::{Ns, SinceStart};
 use model::tunnel::without_default_port;
 
 use super::cost::Timeline;
 use super::index::Index;
+use model::roles::{Role, Roles};
 
 /// What detectors look at.
 pub(crate) struct Case<'a> {
@@ -28,9 +30,14 @@ pub(crate) struct Case<'a> {
     /// When it slept
     idle: Vec<(SinceStart, SinceStart)>,
     timeline: Timeline,
+    /// What its processes are to go
+    pub roles: Roles<'a>,
     /// Records by number
     pub index: Index<'a>,
 }
+
+/// Programs that go fetches from version control with, without what they start.
+const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
 
 /// A part of time.
 pub(crate) type Span = (SinceStart, SinceStart);
@@ -52,7 +59,8 @@ impl<'a> Case<'a> {
         let timeline = Timeline::new(wall, &in_flight, &idle);
         let index = Index::new(command, &in_flight);
         let split = OnceCell::new();
-        Some(Self { command, record, wall, in_flight, split, threads, idle, timeline, index })
+        let roles = command.roles();
+        Some(Self { command, record, wall, in_flight, split, threads, idle, timeline, roles, index })
     }
 
     /// Where the time went.
@@ -76,7 +84,7 @@ impl<'a> Case<'a> {
         let parts = self.in_flight.iter().filter_map(|op| {
             let operation = &op.operation;
             let (from, to) = part(op)?;
-            Some((operation.phase, from.max(operation.start_ns), to.min(operation.end_ns)))
+            Some((op.into(), from.max(operation.start_ns), to.min(operation.end_ns)))
         });
         self.timeline.cost(parts)
     }
@@ -93,20 +101,36 @@ impl<'a> Case<'a> {
         self.timeline.unshared(span)
     }
 
+    /// A program that go fetches from version control with, run by go or beside it.
+    pub(crate) fn fetches(&self, process: &Process) -> bool {
+        FETCHERS.contains(&process.comm.as_str())
+            && self.roles.role(process.pid, &process.comm, process.start_ns) == Role::Fetcher
+    }
+
+    /// Whether what that process did is go's or what it fetches with, and not another child's own.
+    fn is_gos(&self, pid: Pid, comm: &str, at: SinceStart) -> bool {
+        matches!(self.roles.role(pid, comm, at), Role::Go | Role::Wrapper | Role::Fetcher)
+    }
+
     /// Queries of the command's own processes, with when they ended or were given up.
     pub(crate) fn queries(&self) -> impl Iterator<Item = (&'a Dns, Option<SinceStart>)> {
-        let own = self.command.dns.values().filter(|query| query.record.on_behalf_of.is_none());
+        let own = self.command.dns.values().filter(|query| {
+            let dns = &query.record;
+            dns.on_behalf_of.is_none() && self.is_gos(dns.pid, &dns.comm, dns.start_ns)
+        });
         own.map(|query| (&query.record, query.record.end_ns.or(query.given_up_ns)))
     }
 
-    /// Its connections.
+    /// Its connections, but for those of children that have a network of their own.
     pub(crate) fn connections(&self) -> impl Iterator<Item = &'a Connection> {
-        self.command.connections.values()
+        let gos = |of: &&Connection| self.is_gos(of.pid, &of.comm, of.start_ns);
+        self.command.connections.values().filter(gos)
     }
 
-    /// Its requests.
+    /// Its requests, likewise.
     pub(crate) fn requests(&self) -> impl Iterator<Item = &'a Request> {
-        self.command.requests.values().map(|request| &**request)
+        let all = self.command.requests.values().map(|request| &**request);
+        all.filter(|request| self.is_gos(request.pid, "", request.start_ns))
     }
 
     /// Blocked time of these requests, or of the part of them within a span.
@@ -119,7 +143,7 @@ impl<'a> Case<'a> {
         let parts = in_flight.map(|at| {
             let operation = &self.in_flight[at].operation;
             let (from, to) = within.unwrap_or((operation.start_ns, operation.end_ns));
-            (operation.phase, from.max(operation.start_ns), to.min(operation.end_ns))
+            (operation.phase.into(), from.max(operation.start_ns), to.min(operation.end_ns))
         });
         self.timeline.cost(parts)
     }

@@ -4,6 +4,7 @@
 //! Everything in flight is sorted once; a query about some parts is then one walk over it.
 
 use model::operations::InFlight;
+use model::phases::WAITED_FOR;
 use model::record::Phase;
 use model::time::{Ns, SinceStart};
 
@@ -11,20 +12,49 @@ use model::time::{Ns, SinceStart};
 const IN_FLIGHT: usize = Phase::Local as usize;
 /// What is reported of idle intervals in the place of a phase.
 const IDLE: usize = IN_FLIGHT;
+/// Where the children that are waited for begin, by rank in [`WAITED_FOR`].
+const CHILDREN: usize = IDLE + 1;
+/// All that is counted.
+const SLOTS: usize = CHILDREN + WAITED_FOR.len();
 /// Units of a nanosecond: divisible by every number of phases (up to 13), and then by two.
 const UNIT: u128 = 360_360 * 2;
 
 /// Something begins or ends: when, in which phase, and whether it begins.
 type Edge = (SinceStart, usize, bool);
 
-/// A part of an operation: its phase, from when, to when.
-pub(crate) type Part = (Phase, SinceStart, SinceStart);
+/// A part of an operation: its place, from when, to when.
+pub(crate) type Part = (Slot, SinceStart, SinceStart);
+
+/// What of a timeline an operation is counted in: its phase, or children of that phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slot(usize);
+
+impl From<Phase> for Slot {
+    fn from(phase: Phase) -> Self {
+        Self(phase as usize)
+    }
+}
+
+impl From<&InFlight<'_>> for Slot {
+    fn from(op: &InFlight<'_>) -> Self {
+        let phase = op.operation.phase;
+        match WAITED_FOR.iter().position(|one| *one == phase).filter(|_| op.is_child()) {
+            Some(rank) => Self(CHILDREN + rank),
+            None => Self(phase as usize),
+        }
+    }
+}
+
+/// Neither what is no operation's, nor what is asleep.
+const fn counts(slot: usize) -> bool {
+    slot != IDLE && slot < SLOTS
+}
 
 /// Everything that was in flight, and when the command slept.
 pub(crate) struct Timeline {
     edges: Vec<Edge>,
     /// What is in flight before each [`EVERY`]th edge, so that a walk can begin anywhere
-    before: Vec<[i32; IDLE + 1]>,
+    before: Vec<[i32; SLOTS]>,
 }
 
 /// Edges from one note of what is in flight to the next.
@@ -39,14 +69,14 @@ impl Timeline {
     ) -> Self {
         let operations = in_flight.iter().map(|op| {
             let operation = op.operation;
-            (operation.phase as usize, operation.start_ns, operation.end_ns)
+            (Slot::from(op).0, operation.start_ns, operation.end_ns)
         });
         let idle = idle.iter().map(|&(from, to)| (IDLE, from, to));
-        Self::of(edges(wall, operations.filter(|part| part.0 < IN_FLIGHT).chain(idle)))
+        Self::of(edges(wall, operations.filter(|part| counts(part.0)).chain(idle)))
     }
 
     fn of(edges: Vec<Edge>) -> Self {
-        let (mut all, mut before) = ([0; IDLE + 1], Vec::new());
+        let (mut all, mut before) = ([0; SLOTS], Vec::new());
         for part in edges.chunks(EVERY) {
             before.push(all);
             part.iter().for_each(|edge| turn(&mut all, edge));
@@ -55,7 +85,7 @@ impl Timeline {
     }
 
     /// The first edge at `at` or behind, and what is in flight before it.
-    fn from(&self, at: SinceStart) -> (usize, [i32; IDLE + 1]) {
+    fn from(&self, at: SinceStart) -> (usize, [i32; SLOTS]) {
         let begin = self.edges.partition_point(|edge| edge.0 < at);
         let noted = (begin / EVERY).min(self.before.len().saturating_sub(1));
         let mut all = self.before.get(noted).copied().unwrap_or_default();
@@ -80,9 +110,9 @@ impl Timeline {
     /// Blocked time that is due to `parts`, each within an operation in flight. What else of the
     /// same phase was in flight bears half of it.
     pub(crate) fn cost(&self, parts: impl IntoIterator<Item = Part>) -> Ns {
-        let parts = parts.into_iter().map(|(phase, from, to)| (phase as usize, from, to));
+        let parts = parts.into_iter().map(|(slot, from, to)| (slot.0, from, to));
         let wall = (SinceStart::ZERO, SinceStart::MAX);
-        let marked = edges(wall, parts.filter(|part| part.0 < IN_FLIGHT));
+        let marked = edges(wall, parts.filter(|part| counts(part.0)));
         let (Some(first), Some(last)) = (marked.first(), marked.last()) else { return 0 };
         let (begin, all) = self.from(first.0);
         let mut sweep = Sweep { all, ..Sweep::default() };
@@ -124,16 +154,16 @@ fn edges(
     edges
 }
 
-fn turn(counts: &mut [i32; IDLE + 1], edge: &Edge) {
+fn turn(counts: &mut [i32; SLOTS], edge: &Edge) {
     counts[edge.1] += if edge.2 { 1 } else { -1 };
 }
 
 #[derive(Default)]
 struct Sweep {
     /// In in-flight operation, by phase, and whether it sleeps
-    all: [i32; IDLE + 1],
+    all: [i32; SLOTS],
     /// Of them, parts asked about
-    marked: [i32; IDLE + 1],
+    marked: [i32; SLOTS],
     units: u128,
 }
 
@@ -143,6 +173,16 @@ impl Sweep {
             return;
         }
         let in_flight = self.all[..IN_FLIGHT].iter().filter(|count| **count > 0).count() as u128;
+        if in_flight == 0 {
+            let children = self.all[CHILDREN..].iter().zip(&self.marked[CHILDREN..]);
+            if let Some((all, marked)) = children.into_iter().find(|(all, _)| **all > 0)
+                && *marked > 0
+            {
+                let share = u128::from(length) * UNIT;
+                self.units += if all > marked { share / 2 } else { share };
+            }
+            return;
+        }
         for (all, marked) in self.all.iter().zip(&self.marked).take(IN_FLIGHT) {
             if *marked > 0 && *all > 0 {
                 let share = u128::from(length) * UNIT / in_flight;
@@ -157,13 +197,13 @@ mod tests {
     use super::*;
 
     /// Operations of ten seconds of sleep.
-    fn cost(operations: &[Part], parts: &[Part]) -> Ns {
+    fn cost(operations: &[(Phase, SinceStart, SinceStart)], parts: &[(Phase, SinceStart, SinceStart)]) -> Ns {
         let all = operations.iter().map(|&(phase, from, to)| (phase as usize, from, to));
         let edges = edges(
             (SinceStart(0), SinceStart(100)),
             all.chain([(IDLE, SinceStart(0), SinceStart(50)), (IDLE, SinceStart(60), SinceStart(100))]),
         );
-        Timeline::of(edges).cost(parts.iter().copied())
+        Timeline::of(edges).cost(parts.iter().map(|&(phase, from, to)| (phase.into(), from, to)))
     }
 
     #[test]

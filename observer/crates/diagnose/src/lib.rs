@@ -203,7 +203,7 @@ fn whom(case: &Case<'_>, op: &InFlight<'_>) -> Vec<String> {
             let connection = connection.map(|connection| case.host(connection));
             request.authority.clone().into_iter().chain(connection).collect()
         }
-        Subject::Lock(_) => Vec::new(),
+        Subject::Lock(_) | Subject::Child(_) => Vec::new(),
     }
 }
 

@@ -137,6 +137,15 @@ impl Anonymizer {
             gonoproxy: _,
             gonosumdb: _,
             forward_proxy,
+            https_proxy,
+            http_proxy,
+            all_proxy,
+            no_proxy,
+            goauth,
+            gocacheprog,
+            ssl_cert_file,
+            ssl_cert_dir,
+            netrc,
         } = whole;
         Go {
             version,
@@ -154,6 +163,16 @@ impl Anonymizer {
             gonoproxy: None,
             gonosumdb: None,
             forward_proxy,
+            https_proxy: https_proxy.map(|list| self.names.proxies(&list)),
+            http_proxy: http_proxy.map(|list| self.names.proxies(&list)),
+            all_proxy: all_proxy.map(|list| self.names.proxies(&list)),
+            // A list of private names, as GOPRIVATE.
+            no_proxy: no_proxy.filter(String::is_empty),
+            goauth: goauth.map(|programs| self.names.words(&programs)),
+            gocacheprog: gocacheprog.map(|programs| self.names.words(&programs)),
+            ssl_cert_file: ssl_cert_file.map(|path| self.names.path(&path)),
+            ssl_cert_dir: ssl_cert_dir.map(|path| self.names.path(&path)),
+            netrc,
         }
     }
 

@@ -25,6 +25,7 @@ pub mod redact;
 pub mod remedy;
 pub mod report;
 pub mod retention;
+pub mod roles;
 pub mod stall;
 pub mod state;
 pub mod time;

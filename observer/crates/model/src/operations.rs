@@ -8,13 +8,11 @@ use super::event::{DnsWait, LockWait};
 use super::phases::{Input, Operation, Split, split};
 use super::preexisting;
 use super::record::{Connection, ConnectionOutcome, Gap, Phase, Process, Request, RequestOutcome};
+use super::roles::{Roles, Waited};
 use super::state::{CommandState, Query};
 use super::tunnel::TunnelOutcome;
 use crate::id::Pid;
 use crate::time::SinceStart;
-
-/// Programs that a go command fetches from version control with.
-const FETCHERS: [&str; 5] = ["git", "hg", "svn", "bzr", "fossil"];
 
 /// The record an operation is made of.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -27,7 +25,7 @@ pub enum Subject<'a> {
     Tls(&'a Connection),
     /// A forward proxy, from connected to it until the tunnel stands or is refused
     Tunnel(&'a Connection),
-    /// A connection of a process that is no go command, all its life
+    /// A connection of a child, all its life
     Helper(&'a Connection),
     /// A connection that was there before it could be seen, from when it was found
     Preexisting(&'a Connection),
@@ -39,6 +37,8 @@ pub enum Subject<'a> {
     Backoff(&'a Request),
     /// A wait for a file lock
     Lock(&'a LockWait),
+    /// A child that is waited for while nothing else is in flight
+    Child(Waited<'a>),
 }
 
 /// What the threads of a command that runs do at the moment it is looked at.
@@ -85,7 +85,15 @@ impl Subject<'_> {
             Self::DnsWait(wait) => wait.pid,
             Self::Request(request) | Self::Backoff(request) => request.pid,
             Self::Lock(wait) => wait.pid,
+            Self::Child(child) => child.process.pid,
         }
+    }
+}
+
+impl InFlight<'_> {
+    /// It is a child that is waited for, and no operation of the network's.
+    pub const fn is_child(&self) -> bool {
+        matches!(self.subject, Subject::Child(_))
     }
 }
 
@@ -125,7 +133,10 @@ impl CommandState {
     /// The same from what [`CommandState::in_flight`] gave for the end of [`CommandState::wall`].
     pub fn split_in_flight(&self, in_flight: &[InFlight<'_>], now: SinceStart, threads: Threads) -> Split {
         let wall = self.wall(now);
-        let operations: Vec<Operation<'_>> = in_flight.iter().map(|op| op.operation).collect();
+        let (children, operations): (Vec<&InFlight<'_>>, Vec<_>) =
+            in_flight.iter().partition(|op| op.is_child());
+        let children: Vec<Operation<'_>> = children.into_iter().map(|op| op.operation).collect();
+        let operations: Vec<Operation<'_>> = operations.into_iter().map(|op| op.operation).collect();
         let (mut idle, mut gaps) = (Cow::Borrowed(&self.idle), Cow::Borrowed(&self.gaps));
         match self.tail(in_flight, wall, threads) {
             Some(Tail::Sleeps(since)) => idle.to_mut().push((since, wall.1)),
@@ -135,8 +146,7 @@ impl CommandState {
             None => {}
         }
         let local = self.record.as_ref().and_then(|record| record.local);
-        let fetching = self.fetching(wall.1);
-        split(&Input { wall, idle: &idle, local, operations: &operations, fetching: &fetching, gaps: &gaps })
+        split(&Input { wall, idle: &idle, local, operations: &operations, children: &children, gaps: &gaps })
     }
 
     /// What a command that runs has done since the last sign of it. Sleep is reported when it is over.
@@ -158,8 +168,8 @@ impl CommandState {
         let tail = match threads {
             Threads::Awake => return None,
             Threads::AsleepSince(since) => Tail::Sleeps(since.max(idle)),
-            // With something open and no sign of life it sleeps.
-            Threads::Unknown if in_flight.iter().any(|op| op.open) => Tail::Sleeps(life),
+            // With something open and no sign of life it sleeps; a child may be at work.
+            Threads::Unknown if in_flight.iter().any(|op| op.open && !op.is_child()) => Tail::Sleeps(life),
             Threads::Unknown => Tail::Unknown(life),
         };
         let (Tail::Sleeps(since) | Tail::Unknown(since)) = tail;
@@ -170,6 +180,9 @@ impl CommandState {
     pub fn in_flight<'a>(&'a self, until: SinceStart) -> Vec<InFlight<'a>> {
         let mut in_flight = Vec::new();
         let lives = self.lives();
+        let roles = self.roles();
+        // What a child does is the child's, whatever it is.
+        let of = |pid: Pid, comm: &str, at: SinceStart| roles.role(pid, comm, at).phase();
         let mut add =
             |subject: Subject<'a>, phase, host, span: (SinceStart, Option<SinceStart>), error, bytes| {
                 // What a process had in flight when it ended is not waited for any longer; nor, for all that
@@ -185,12 +198,12 @@ impl CommandState {
         for query in self.dns.values().filter(|query| query.record.on_behalf_of.is_none()) {
             let dns = &query.record;
             let end = dns.end_ns.or(query.given_up_ns);
-            let phase = if self.helper(dns.pid, &dns.comm) { Phase::Vcs } else { Phase::Dns };
+            let phase = of(dns.pid, &dns.comm, dns.start_ns).unwrap_or(Phase::Dns);
             let error = dns.timed_out || dns.rcode.as_deref().is_some_and(|rcode| rcode != "NOERROR");
             add(Subject::Dns(query), phase, known(&dns.server), (dns.start_ns, end), error, None);
         }
         for wait in self.dns_waits.values() {
-            let phase = if self.helper(wait.pid, &wait.comm) { Phase::Vcs } else { Phase::Dns };
+            let phase = of(wait.pid, &wait.comm, wait.start_ns).unwrap_or(Phase::Dns);
             let span = (wait.start_ns, wait.end_ns);
             add(Subject::DnsWait(wait), phase, known(&wait.server), span, false, None);
         }
@@ -203,14 +216,14 @@ impl CommandState {
                     | ConnectionOutcome::Unreachable
                     | ConnectionOutcome::Reset
             );
-            let helper = self.helper(connection.pid, &connection.comm);
+            let helper = of(connection.pid, &connection.comm, connection.start_ns);
             if let Some(tunnel) = &connection.tunnel {
                 let start = connected(connection).map_or(tunnel.start_ns, |at| at.min(tunnel.start_ns));
                 let span = (start, tunnel.end_ns.or(connection.end_ns));
                 let error = tunnel.outcome != TunnelOutcome::Established && span.1.is_some();
                 add(Subject::Tunnel(connection), Phase::Tunnel, connection.remote_host(), span, error, None);
             }
-            if helper {
+            if let Some(phase) = helper {
                 // Until a tunnel stands its time is the forward proxy's.
                 let start = match &connection.tunnel {
                     Some(tunnel) => tunnel.end_ns.filter(|_| tunnel.outcome == TunnelOutcome::Established),
@@ -225,7 +238,7 @@ impl CommandState {
                 let Some(start) = start else { continue };
                 let span = (start, connection.end_ns);
                 let bytes = connection.bytes_received;
-                add(Subject::Helper(connection), Phase::Vcs, host, span, failed, bytes);
+                add(Subject::Helper(connection), phase, host, span, failed, bytes);
                 continue;
             }
             if let Some(phase) = preexisting::phase(connection, self.record.as_ref().map(|record| &record.go))
@@ -251,12 +264,8 @@ impl CommandState {
                 add(Subject::Tls(connection), Phase::Tls, host, (start, end), error, None);
             }
         }
-        // In order of their starts, so that the latest process of a pid counts.
-        let comms: HashMap<Pid, &str> =
-            self.processes.values().map(|process| (process.pid, process.comm.as_str())).collect();
         for request in self.requests.values() {
-            let helper = comms.get(&request.pid).is_some_and(|comm| self.helper(request.pid, comm));
-            let phase = if helper { Phase::Vcs } else { request.class.phase() };
+            let phase = of(request.pid, "", request.start_ns).unwrap_or(request.class.phase());
             let host = request.authority.as_deref().and_then(known);
             let error = matches!(request.outcome, RequestOutcome::Error | RequestOutcome::Reset);
             let span = (request.start_ns, request.end_ns);
@@ -269,7 +278,38 @@ impl CommandState {
         for wait in self.locks.values() {
             add(Subject::Lock(wait), Phase::Lock, None, (wait.start_ns, wait.end_ns), false, None);
         }
+        self.children(&roles, until, &mut in_flight);
         in_flight
+    }
+
+    /// What each of its processes is to go.
+    pub fn roles(&self) -> Roles<'_> {
+        Roles::new(self)
+    }
+
+    /// Children that are waited for when nothing else is in flight.
+    fn children<'a>(&'a self, roles: &Roles<'a>, until: SinceStart, in_flight: &mut Vec<InFlight<'a>>) {
+        let begun = in_flight.iter().map(|op| (op.operation.start_ns, op.subject.pid()));
+        let ended = in_flight.iter().filter(|op| !op.open);
+        let ended = ended.map(|op| (op.operation.end_ns, op.subject.pid()));
+        let started = self.processes.values().map(|process| (process.start_ns, process.pid));
+        let mut active: Vec<(SinceStart, Pid)> = begun.chain(ended).chain(started).collect();
+        active.sort_unstable();
+        let over = self.record.as_ref().and_then(|record| record.wall_ns).map(|_| self.wall(until).1);
+        for child in roles.waited_for(&active, until, over) {
+            let process = child.process;
+            let gap = || self.gap_behind(child.start_ns).map(|gap| gap.start_ns.max(child.start_ns));
+            let end = child.end_ns.or_else(gap);
+            let operation = Operation {
+                phase: child.phase,
+                host: None,
+                start_ns: child.start_ns,
+                end_ns: end.unwrap_or(until).max(child.start_ns),
+                error: process.exit_code.is_some_and(|code| code != 0),
+                bytes: None,
+            };
+            in_flight.push(InFlight { operation, subject: Subject::Child(child), open: end.is_none() });
+        }
     }
 
     /// The first gap behind `start` in which something that began then may have ended.
@@ -298,23 +338,9 @@ impl CommandState {
             // Both its ends are other records'.
             Subject::Backoff(_) => true,
             Subject::Lock(wait) => wait.end_ns.is_some(),
+            Subject::Child(child) => child.end_ns.is_some(),
         };
         (!seen).then_some(gap)
-    }
-
-    /// When children ran that go fetches with, `until` for those of which no end was seen.
-    fn fetching(&self, until: SinceStart) -> Vec<(SinceStart, SinceStart)> {
-        let fetchers = self.processes.values().filter(|process| self.fetcher(process));
-        let end = |process: &Process| {
-            let gap = self.gap_behind(process.start_ns).map(|gap| gap.start_ns.max(process.start_ns));
-            process.end_ns.or(gap).unwrap_or(until)
-        };
-        fetchers.map(|process| (process.start_ns, end(process))).collect()
-    }
-
-    /// A process that go fetches from version control with.
-    pub fn fetcher(&self, process: &Process) -> bool {
-        FETCHERS.contains(&process.comm.as_str()) && self.helper(process.pid, &process.comm)
     }
 
     /// By pid, when processes with that number began and ended, in order.
@@ -324,13 +350,6 @@ impl CommandState {
             lives.entry(process.pid).or_default().push((process.start_ns, process.end_ns));
         }
         lives
-    }
-
-    /// A process of the command that is no go command: git, ssh, a credential helper. CMD itself
-    /// never is one: what it does is what is observed.
-    pub fn helper(&self, pid: Pid, comm: &str) -> bool {
-        let top = self.record.as_ref().map_or(Pid(0), |record| record.pid);
-        pid != top && !comm.is_empty() && !is_go(comm)
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! An instant outside every idle interval is `local`. An idle one is split evenly over the phases
 //! with an operation in flight, and a phase's share evenly over the hosts of its operations;
-//! with none in flight it is `vcs` while a fetcher (git) runs, and else `unexplained`.
+//! with none in flight it is the phase of the child that is waited for ([`WAITED_FOR`]), and else
+//! `unexplained`.
 //!
 //! In a gap records were lost: nobody knows what its time went to, but for idle intervals that are
 //! known whole. It is `unexplained`, and counted as unknown; where the kernel's accounts say how much
@@ -73,8 +74,8 @@ pub struct Input<'a> {
     pub local: Option<Local>,
     /// What was in flight
     pub operations: &'a [Operation<'a>],
-    /// When children ran that fetch from version control
-    pub fetching: &'a [(SinceStart, SinceStart)],
+    /// Children that are waited for while nothing else is in flight: their phase is one of [`WAITED_FOR`]
+    pub children: &'a [Operation<'a>],
     /// Gaps in what is known, in order, disjoint
     pub gaps: &'a [Gap],
 }
@@ -141,6 +142,8 @@ impl Split {
 
 /// Phases that operations can belong to.
 const IN_FLIGHT: usize = Phase::Local as usize;
+/// Phases of children that are waited for, in the order in which they are answerable.
+pub const WAITED_FOR: [Phase; 4] = [Phase::Auth, Phase::Vcs, Phase::Child, Phase::Cache];
 /// Units of a nanosecond: divisible by every number of phases (up to 13) and then by every
 /// number of hosts up to 12. More hosts at once cost less than a nanosecond a segment, in order.
 const UNIT: u128 = 360_360 * 27_720;
@@ -176,7 +179,11 @@ pub fn split(input: &Input<'_>) -> Split {
     } else {
         both(start, end, What::Idle);
     }
-    input.fetching.iter().for_each(|&(from, to)| both(from, to, What::Fetching));
+    for child in input.children {
+        if let Some(rank) = WAITED_FOR.iter().position(|phase| *phase == child.phase) {
+            both(child.start_ns, child.end_ns, What::Child(rank));
+        }
+    }
     if input.local.is_some() {
         for (index, gap) in input.gaps.iter().enumerate() {
             both(gap.start_ns, gap.end_ns, What::Gap(index));
@@ -194,7 +201,9 @@ pub fn split(input: &Input<'_>) -> Split {
     }
 
     let wall_ns = end - start;
-    let mut phases = statistics(input.operations);
+    // What fetches is counted by its connections and requests; of the others there may be none to see.
+    let counted = input.children.iter().filter(|child| child.phase != Phase::Vcs);
+    let mut phases = statistics(input.operations.iter().chain(counted));
     let blocked = round(&sweep.blocked, sweep.explained_ns);
     for (index, share) in phases.iter_mut().enumerate().take(IN_FLIGHT) {
         share.blocked_ns = blocked[index];
@@ -220,7 +229,8 @@ pub fn split(input: &Input<'_>) -> Split {
 enum What {
     Idle,
     Operation(usize, usize),
-    Fetching,
+    /// By its rank in [`WAITED_FOR`]
+    Child(usize),
     Gap(usize),
     /// From the first gap on
     Behind,
@@ -229,7 +239,8 @@ enum What {
 #[derive(Default)]
 struct Sweep {
     idle_depth: u32,
-    fetching: u32,
+    /// By rank in [`WAITED_FOR`]
+    children: [u32; WAITED_FOR.len()],
     gap: Option<usize>,
     behind: bool,
     /// Per phase, the hosts in flight with the number of their operations, by host
@@ -255,17 +266,19 @@ impl Sweep {
             self.idle_ns += length;
             if in_flight > 0 {
                 self.explained_ns += length;
-            } else if self.fetching > 0 {
+            } else if let Some(rank) = self.children.iter().position(|running| *running > 0) {
                 self.explained_ns += length;
-                self.blocked[Phase::Vcs as usize] += u128::from(length) * UNIT;
+                self.blocked[WAITED_FOR[rank] as usize] += u128::from(length) * UNIT;
             } else if self.behind {
                 self.behind_ns += length;
             }
         } else if let Some(gap) = self.gap {
             self.gaps[gap] += length;
         }
-        if self.fetching > 0 && self.active[Phase::Vcs as usize].is_empty() {
-            self.busy[Phase::Vcs as usize] += length;
+        for (running, phase) in self.children.iter().zip(WAITED_FOR) {
+            if *running > 0 && self.active[phase as usize].is_empty() {
+                self.busy[phase as usize] += length;
+            }
         }
         for (phase, active) in self.active.iter().enumerate().filter(|(_, hosts)| !hosts.is_empty()) {
             self.busy[phase] += length;
@@ -286,8 +299,8 @@ impl Sweep {
         match what {
             What::Idle if begins => self.idle_depth += 1,
             What::Idle => self.idle_depth -= 1,
-            What::Fetching if begins => self.fetching += 1,
-            What::Fetching => self.fetching -= 1,
+            What::Child(rank) if begins => self.children[rank] += 1,
+            What::Child(rank) => self.children[rank] -= 1,
             What::Gap(index) if begins => self.gap = Some(index),
             // The next one may have begun at the same moment.
             What::Gap(index) => self.gap = self.gap.filter(|open| *open != index),
@@ -363,7 +376,7 @@ fn fit(local: Local, local_ns: Ns) -> Local {
     Local { cpu_ns: local_ns - runqueue_ns - disk_ns, runqueue_ns, disk_ns }
 }
 
-fn statistics(operations: &[Operation<'_>]) -> [Share; Phase::ALL.len()] {
+fn statistics<'a>(operations: impl IntoIterator<Item = &'a Operation<'a>>) -> [Share; Phase::ALL.len()] {
     let mut durations: [Vec<Ns>; Phase::ALL.len()] = Default::default();
     let mut shares = [Share::default(); Phase::ALL.len()];
     for op in operations {

@@ -156,6 +156,46 @@ fn an_interval_that_ends_before_it_begins_is_empty() {
     assert_eq!((split.wall_ns, blocked(&split)), (0, [0; Phase::ALL.len()]));
 }
 
+fn child(phase: Phase, start_ns: Ns, end_ns: Ns) -> Operation<'static> {
+    Operation { host: None, ..op(phase, "", start_ns, end_ns) }
+}
+
+fn with_children(
+    wall: (Ns, Ns),
+    idle: &[(Ns, Ns)],
+    operations: &[Operation<'_>],
+    children: &[Operation<'_>],
+) -> Split {
+    let point = |(from, to): (Ns, Ns)| (SinceStart(from), SinceStart(to));
+    let (wall, idle): (_, Vec<_>) = (point(wall), idle.iter().copied().map(point).collect());
+    split(&Input {
+        wall,
+        idle: &idle,
+        local: Some(Local::default()),
+        operations,
+        children,
+        ..Input::default()
+    })
+}
+
+#[test]
+fn a_child_is_answerable_while_nothing_else_is_in_flight_credentials_first() {
+    let children = [
+        child(Phase::Cache, 0, 100),
+        child(Phase::Child, 0, 60),
+        child(Phase::Vcs, 10, 50),
+        child(Phase::Auth, 20, 40),
+    ];
+    let split = with_children((0, 100), &[(0, 90)], &[op(Phase::Proxy, "a", 25, 30)], &children);
+    let blocked = WAITED_FOR.map(|phase| split.phase(phase).blocked_ns);
+    // auth 20..25 and 30..40, vcs 10..20 and 40..50, child 0..10 and 50..60, cache 60..90
+    assert_eq!((blocked, split.phase(Phase::Proxy).blocked_ns), ([15, 20, 20, 30], 5));
+    assert_eq!(split.phase(Phase::Local).blocked_ns, 10);
+    assert_eq!(WAITED_FOR.map(|phase| split.phase(phase).busy_ns), [20, 40, 60, 100]);
+    assert_eq!(WAITED_FOR.map(|phase| split.phase(phase).count), [1, 0, 1, 1]);
+    assert_eq!(split.phase(Phase::Auth).durations.unwrap().max_ns, 20);
+}
+
 const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
 
 fn operations() -> impl Strategy<Value = Vec<Operation<'static>>> {
@@ -170,6 +210,12 @@ fn operations() -> impl Strategy<Value = Vec<Operation<'static>>> {
         },
     );
     proptest::collection::vec(one, 0..20)
+}
+
+fn children() -> impl Strategy<Value = Vec<Operation<'static>>> {
+    let one = (0..WAITED_FOR.len(), 0..120u64, 0..60u64)
+        .prop_map(|(rank, start, length)| child(WAITED_FOR[rank], start, start + length));
+    proptest::collection::vec(one, 0..6)
 }
 
 fn intervals() -> impl Strategy<Value = Vec<(Ns, Ns)>> {
@@ -187,7 +233,12 @@ fn intervals() -> impl Strategy<Value = Vec<(Ns, Ns)>> {
 /// Units by phase, and by phase and host, from looking at every nanosecond by itself.
 type Units = (BTreeMap<Phase, u128>, BTreeMap<(Phase, Option<&'static str>), u128>);
 
-fn by_nanosecond(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'static>]) -> (Units, Ns, Ns) {
+fn by_nanosecond(
+    wall: (Ns, Ns),
+    idle: &[(Ns, Ns)],
+    operations: &[Operation<'static>],
+    children: &[Operation<'static>],
+) -> (Units, Ns, Ns) {
     let (mut units, mut local, mut unexplained) = (Units::default(), 0, 0);
     for at in wall.0..wall.1 {
         if !idle.iter().any(|interval| interval.0 <= at && at < interval.1) {
@@ -198,7 +249,16 @@ fn by_nanosecond(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'sta
         for op in operations.iter().filter(|op| op.start_ns.0 <= at && at < op.end_ns.0) {
             flying.entry(op.phase).or_default().insert(op.host);
         }
-        unexplained += u64::from(flying.is_empty());
+        if flying.is_empty() {
+            let runs = |phase: &Phase| {
+                let mut of = children.iter().filter(|child| child.phase == *phase);
+                of.any(|child| child.start_ns.0 <= at && at < child.end_ns.0)
+            };
+            match WAITED_FOR.into_iter().find(runs) {
+                Some(phase) => *units.0.entry(phase).or_default() += UNIT,
+                None => unexplained += 1,
+            }
+        }
         for (phase, hosts) in &flying {
             let share = UNIT / flying.len() as u128;
             *units.0.entry(*phase).or_default() += share;
@@ -213,11 +273,12 @@ fn by_nanosecond(wall: (Ns, Ns), idle: &[(Ns, Ns)], operations: &[Operation<'sta
 proptest! {
     #[test]
     fn the_sweep_agrees_with_one_by_nanosecond_and_its_parts_add_up(
-        start in 0..50u64, length in 0..150u64, idle in intervals(), ops in operations()
+        start in 0..50u64, length in 0..150u64, idle in intervals(), ops in operations(),
+        children in children()
     ) {
         let wall = (start, start + length);
-        let split = apply(wall, &idle, &ops);
-        let (units, local, unexplained) = by_nanosecond(wall, &idle, &ops);
+        let split = with_children(wall, &idle, &ops, &children);
+        let (units, local, unexplained) = by_nanosecond(wall, &idle, &ops, &children);
         prop_assert_eq!(split.phases.iter().map(|share| share.blocked_ns).sum::<Ns>(), length);
         prop_assert_eq!(split.phase(Phase::Local).blocked_ns, local);
         prop_assert_eq!(split.phase(Phase::Unexplained).blocked_ns, unexplained);
@@ -229,7 +290,7 @@ proptest! {
             spare -= takes;
             prop_assert_eq!(split.phase(phase).blocked_ns, (exact / UNIT) as Ns + takes);
             let busy = (wall.0..wall.1)
-                .filter(|at| ops.iter().any(|op| op.phase == phase && op.start_ns.0 <= *at && *at < op.end_ns.0))
+                .filter(|at| ops.iter().chain(&children).any(|op| op.phase == phase && op.start_ns.0 <= *at && *at < op.end_ns.0))
                 .count();
             prop_assert_eq!(split.phase(phase).busy_ns, busy as Ns);
         }
@@ -244,7 +305,8 @@ proptest! {
             }
         }
         for (phase, share) in Phase::ALL.into_iter().zip(&split.phases).take(IN_FLIGHT) {
-            let named = ops.iter().filter(|op| op.phase == phase).all(|op| op.host.is_some());
+            let of = |op: &&Operation<'_>| op.phase == phase;
+            let named = ops.iter().chain(&children).filter(of).all(|op| op.host.is_some());
             let listed: Ns = split.hosts.iter().filter_map(|host| host.phases.get(&phase)).sum();
             prop_assert!(listed <= share.blocked_ns);
             prop_assert!(!named || listed == share.blocked_ns);

@@ -152,6 +152,33 @@ pub struct Go {
     /// is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward_proxy: Option<bool>,
+    /// `HTTPS_PROXY`, or in small letters; empty when it is not set, absent when that is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_proxy: Option<String>,
+    /// `HTTP_PROXY`, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_proxy: Option<String>,
+    /// `ALL_PROXY`, which git and curl know and go does not, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_proxy: Option<String>,
+    /// `NO_PROXY`, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_proxy: Option<String>,
+    /// GOAUTH: each program without its arguments, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goauth: Option<String>,
+    /// GOCACHEPROG: the program without its arguments, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gocacheprog: Option<String>,
+    /// `SSL_CERT_FILE`, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssl_cert_file: Option<String>,
+    /// `SSL_CERT_DIR`, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssl_cert_dir: Option<String>,
+    /// The command's netrc is there, by NETRC or in its HOME; absent when that is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netrc: Option<bool>,
 }
 
 impl Go {

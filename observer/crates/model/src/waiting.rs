@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::event::{Earlier, LockWait, Waiting};
 use super::operations::{InFlight, Subject};
+use super::phases::WAITED_FOR;
 use super::preexisting;
 use super::record::{Class, Connection, Phase, Request};
+use super::roles::{self, Waited};
 use super::state::{CommandState, State};
 use crate::id::{CommandId, DnsId};
 use crate::time::{Ns, SinceStart};
@@ -32,15 +34,19 @@ fn wait(state: &State, id: CommandId, now: SinceStart) -> Option<(Waiting, Since
 
 /// The operation that is waited for, of all that were in flight.
 pub fn oldest<'f, 'a>(in_flight: &'f [InFlight<'a>], now: SinceStart) -> Option<&'f InFlight<'a>> {
-    let open = in_flight.iter().filter(|op| op.open && op.operation.start_ns <= now);
-    // A connection of which the kernel knows no more than its silence may be idle: it comes last.
+    // A build cache is there as long as the build, and mostly not waited for.
+    let cache = |op: &InFlight<'_>| op.operation.phase == Phase::Cache;
+    let open = in_flight.iter().filter(|op| op.open && op.operation.start_ns <= now && !cache(op));
+    // A connection of which the kernel knows no more than its silence may be idle: it comes late. A child
+    // is waited for when nothing else is.
     open.min_by_key(|op| {
         let late = if let Subject::Preexisting(connection) = op.subject {
             preexisting::rank(connection)
         } else {
             None
         };
-        (late, op.operation.start_ns, op.operation.phase)
+        let child = WAITED_FOR.iter().position(|phase| op.is_child() && *phase == op.operation.phase);
+        (child, late, op.operation.start_ns, op.operation.phase)
     })
 }
 
@@ -147,7 +153,35 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
         Subject::Request(request) => of_request(op.operation.phase, request),
         Subject::Backoff(request) => of_backoff(request),
         Subject::Lock(wait) => of_lock(command, wait),
+        Subject::Child(child) => of_child(command, &child),
     }
+}
+
+/// The child that go waits for: who it is, and who runs it.
+fn of_child(command: &CommandState, child: &Waited<'_>) -> String {
+    let roles = command.roles();
+    let now = child.process.end_ns.unwrap_or(SinceStart::MAX);
+    let (helper, _) = roles.helper(child.process, now).unwrap_or((child.process, None));
+    let started = roles.started(child.process).map_or(child.process, |life| life.process);
+    let by = if started.pid == helper.pid {
+        String::new()
+    } else {
+        format!(", run by {} for go", roles::short(started))
+    };
+    if child.held {
+        let parent = roles.ancestors(child.process).next();
+        let parent = parent.map_or_else(|| "its parent".to_owned(), |life| roles::short(life.process));
+        return format!("{} (pid {}), which outlived {parent}", roles::program(helper), helper.pid);
+    }
+    let what = match child.phase {
+        Phase::Auth => "the helper ",
+        Phase::Cache => "the build cache's helper ",
+        _ if helper.comm.ends_with(".test") => "the test binary ",
+        _ => "",
+    };
+    let name =
+        if child.phase == Phase::Vcs { roles::short(helper) } else { roles::program(helper).to_owned() };
+    format!("{what}{name} (pid {}){by}", helper.pid)
 }
 
 fn of_tunnel(connection: &Connection) -> String {

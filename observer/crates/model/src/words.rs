@@ -1,8 +1,26 @@
 //! Names of docs/contract.md in, plain words out.
 
-use crate::record::{Class, ConnectionOutcome, Phase, Process, Protocol, RequestOutcome};
+use crate::record::{Class, ConnectionOutcome, Go, Phase, Process, Protocol, RequestOutcome};
 use crate::report::{Blame, Command, Connection, Severity};
 use crate::tunnel::TunnelOutcome;
+
+/// Settings of a go command that are shown where they are set: what leads elsewhere, and what it runs.
+pub fn elsewhere(go: &Go) -> Vec<(&'static str, String)> {
+    let set = [
+        ("HTTPS_PROXY", &go.https_proxy),
+        ("HTTP_PROXY", &go.http_proxy),
+        ("ALL_PROXY", &go.all_proxy),
+        ("NO_PROXY", &go.no_proxy),
+        ("GOAUTH", &go.goauth),
+        ("GOCACHEPROG", &go.gocacheprog),
+        ("SSL_CERT_FILE", &go.ssl_cert_file),
+        ("SSL_CERT_DIR", &go.ssl_cert_dir),
+    ];
+    let set = set.into_iter().filter_map(|(name, value)| {
+        value.as_ref().filter(|value| !value.is_empty()).map(|value| (name, value.clone()))
+    });
+    set.chain(go.netrc.filter(|there| *there).map(|_| ("netrc", "present".to_owned()))).collect()
+}
 
 /// What a phase is, in at most 27 columns.
 pub const fn phase(phase: Phase) -> &'static str {

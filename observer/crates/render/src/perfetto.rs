@@ -12,6 +12,7 @@ use model::clean::clean;
 use model::id::Pid;
 use model::operations::{InFlight, Subject};
 use model::report::{Command, Report};
+use model::roles;
 use model::state::{CommandState, Moment, State};
 use model::time::{Ns, SinceStart};
 use model::words;
@@ -297,6 +298,7 @@ const fn mark(moment: &Moment) -> &'static str {
 fn title(place: Place<'_>, part: Part, of: &CommandState) -> String {
     match (place, part) {
         (Place::Locks, _) => "file locks".to_owned(),
+        (Place::Children, _) => "children".to_owned(),
         (Place::Server(server), _) => format!("name server {server}"),
         (Place::Connection(id), Part::First) => {
             let connection = of.connections.get(&id);
@@ -326,6 +328,7 @@ fn name(op: &InFlight<'_>) -> String {
         }
         Subject::Backoff(_) => "pause before it is asked once more".to_owned(),
         Subject::Lock(_) => "file lock".to_owned(),
+        Subject::Child(child) => roles::short(child.process),
     }
 }
 
@@ -359,6 +362,7 @@ fn about(op: &InFlight<'_>) -> Args {
         Subject::Lock(of) => {
             vec![("path", json!(of.path.as_deref().map(text))), ("holder", json!(of.holder))]
         }
+        Subject::Child(child) => vec![("pid", json!(child.process.pid)), ("outlives", child.held.into())],
     };
     args.push(("failed", op.operation.error.into()));
     args.push(("unfinished", op.open.into()));

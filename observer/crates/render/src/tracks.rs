@@ -14,6 +14,8 @@ use model::time::SinceStart;
 pub(crate) enum Place<'a> {
     /// Waits for file locks
     Locks,
+    /// Children that are waited for
+    Children,
     /// Queries to a name server
     Server(&'a str),
     /// A connection: its handshakes and requests
@@ -37,6 +39,7 @@ pub(crate) struct Track<'a> {
 fn place<'a>(command: &CommandState, op: &InFlight<'a>) -> Place<'a> {
     match op.subject {
         Subject::Lock(_) => Place::Locks,
+        Subject::Child(_) => Place::Children,
         Subject::Dns(query) => Place::Server(&query.record.server),
         Subject::DnsWait(wait) => Place::Server(&wait.server),
         Subject::Connect(of)

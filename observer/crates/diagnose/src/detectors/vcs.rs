@@ -15,12 +15,12 @@ use crate::thresholds as at;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let mut in_flight: HashMap<Pid, Vec<Span>> = HashMap::new();
-    for op in &case.in_flight {
+    for op in case.in_flight.iter().filter(|op| !op.is_child()) {
         in_flight.entry(op.subject.pid()).or_default().push(crate::case::whole(op));
     }
     let mut waits: Vec<Wait<'_>> = Vec::new();
     for process in case.command.processes.values() {
-        if case.command.fetcher(process) && is_of_go(case, process) {
+        if case.fetches(process) && is_of_go(case, process) {
             waits.extend(waiting(case, &tree(case, process), &in_flight));
         }
     }
@@ -42,7 +42,7 @@ fn is_of_go(case: &Case<'_>, process: &Process) -> bool {
         let lived = |parent: &&Process| parent.pid == pid && parent.start_ns <= at_ns;
         let parent = case.command.processes.values().filter(lived).max_by_key(|parent| parent.start_ns);
         let Some(parent) = parent else { return true };
-        if case.command.fetcher(parent) {
+        if case.fetches(parent) {
             return false;
         }
         (pid, at_ns) = (parent.ppid, parent.start_ns);

@@ -96,6 +96,15 @@ fn go(whole: Go) -> Go {
         gonoproxy,
         gonosumdb,
         forward_proxy,
+        https_proxy,
+        http_proxy,
+        all_proxy,
+        no_proxy,
+        goauth,
+        gocacheprog,
+        ssl_cert_file,
+        ssl_cert_dir,
+        netrc,
     } = whole;
     Go {
         version: version.as_deref().map(text),
@@ -113,6 +122,15 @@ fn go(whole: Go) -> Go {
         gonoproxy: gonoproxy.as_deref().map(url::patterns),
         gonosumdb: gonosumdb.as_deref().map(url::patterns),
         forward_proxy,
+        https_proxy: https_proxy.as_deref().map(url::proxies),
+        http_proxy: http_proxy.as_deref().map(url::proxies),
+        all_proxy: all_proxy.as_deref().map(url::proxies),
+        no_proxy: no_proxy.as_deref().map(settings::hosts),
+        goauth: goauth.as_deref().map(settings::programs),
+        gocacheprog: gocacheprog.as_deref().map(settings::programs),
+        ssl_cert_file: ssl_cert_file.as_deref().map(settings::folders),
+        ssl_cert_dir: ssl_cert_dir.as_deref().map(settings::folders),
+        netrc,
     }
 }
 

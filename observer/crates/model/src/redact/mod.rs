@@ -21,7 +21,7 @@ mod url;
 
 pub use args::{program_name, shown as args};
 pub use events::event;
-pub use settings::{GODEBUG_KEYS, godebug, goflags, remedy, variable};
+pub use settings::{GODEBUG_KEYS, folders, godebug, goflags, hosts, programs, remedy, variable};
 pub use shape::{HIDDEN, commit_at};
 pub use text::text;
 pub use url::{file, proxies, sumdb};

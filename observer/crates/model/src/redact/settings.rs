@@ -37,7 +37,7 @@ const LISTS: [&str; 29] = [
     "no_proxy",
 ];
 /// Variables whose values are folders.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 15] = [
     "GOBIN",
     "GOCACHE",
     "GOMODCACHE",
@@ -48,6 +48,8 @@ const FOLDERS: [&str; 13] = [
     "HOME",
     "PATH",
     "PWD",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
     "TMPDIR",
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
@@ -130,6 +132,7 @@ pub fn variable(name: &str, text: &str) -> String {
         "GOFLAGS" => goflags(text),
         "GODEBUG" => godebug(text),
         "GIT_SSH_COMMAND" => script::script(text),
+        "GOAUTH" | "GOCACHEPROG" => programs(text),
         _ if PROXIES.contains(&name) => url::proxies(text),
         _ if LISTS.contains(&name) => value(text),
         _ if FOLDERS.contains(&name) => folders(text),
@@ -142,8 +145,23 @@ pub fn variable(name: &str, text: &str) -> String {
     }
 }
 
+/// Commands with semicolons between: of each the program, for what stands behind it may be a credential.
+pub fn programs(text: &str) -> String {
+    let one = |command: &str| {
+        let mut words = command.split_ascii_whitespace();
+        let program = words.next().map(args::program_name).unwrap_or_default();
+        if words.next().is_some() { format!("{program} {HIDDEN}") } else { program }
+    };
+    text.split(';').map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Names of hosts, addresses and networks with commas between: NO_PROXY.
+pub fn hosts(text: &str) -> String {
+    value(text)
+}
+
 /// Folders with colons between, or what stands for none.
-fn folders(text: &str) -> String {
+pub fn folders(text: &str) -> String {
     let folder = |folder: &str| match folder {
         _ if folder.starts_with(['/', '.', '~', '$']) => url::file(folder),
         "" | "off" | HIDDEN => folder.to_owned(),
@@ -244,7 +262,8 @@ mod tests {
             ("GOPRIVATE", "git.corp.test,*.x.test", "git.corp.test,*.x.test"),
             ("HTTPS_PROXY", "u:hunter2@proxy.test:3128", "…@proxy.test:3128"),
             ("GOMODCACHE", "/home/u/go/pkg/mod", "/home/u/go/pkg/mod"),
-            ("GOAUTH", "git hunter", "…"),
+            ("GOAUTH", "git /home/u; /opt/token hunter;netrc", "git …; /opt/token …; netrc"),
+            ("GOCACHEPROG", "/opt/cache --token hunter", "/opt/cache …"),
         ] {
             assert_eq!(variable(name, raw), shown, "{name}");
         }

@@ -112,9 +112,12 @@ fn two_that_undo_each_other_are_refused() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let shown =
-        remedies(&["proxy=https://me:secret@proxy.test?t=secret", "env=GOAUTH=secret", "env=TOKEN=secret"]);
-    assert_eq!(shown.to_string(), "proxy=https://…@proxy.test?… + env=GOAUTH=… + env=TOKEN=…");
+    let shown = remedies(&[
+        "proxy=https://me:secret@proxy.test?t=secret",
+        "env=GOAUTH=git secret",
+        "env=TOKEN=secret",
+    ]);
+    assert_eq!(shown.to_string(), "proxy=https://…@proxy.test?… + env=GOAUTH=git … + env=TOKEN=…");
     assert!(!wrong("proxy=https://me:secret@proxy.test,ftp://x.test").what.contains("secret"));
 }
 

@@ -35,7 +35,8 @@ pub(super) fn settings(out: &mut String, command: &Command) {
         ("downloads at once", go.gomaxprocs.map(|n| n.to_string())),
     ];
     out.push_str("<dl>\n");
-    for (name, value) in rows {
+    let elsewhere = words::elsewhere(go).into_iter().map(|(name, value)| (name, Some(value)));
+    for (name, value) in rows.into_iter().chain(elsewhere) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             let _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
         }

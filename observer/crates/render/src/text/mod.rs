@@ -72,8 +72,9 @@ fn header(page: &mut Page, report: &Report, command: &Command) {
             value.filter(|value| !value.is_empty()).map(|value| format!("{name}{value}"))
         })
         .collect();
+    let elsewhere = words::elsewhere(go).into_iter().map(|(name, value)| format!("{name}={value}"));
     let unknown = (go.version.is_some() && !go.has_settings()).then(|| "settings not known".to_owned());
-    let known: Vec<String> = known.into_iter().chain(unknown).collect();
+    let known: Vec<String> = known.into_iter().chain(elsewhere).chain(unknown).collect();
     if !known.is_empty() {
         page.line(0, DIM, &known.join("  "));
     }

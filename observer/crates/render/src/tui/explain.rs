@@ -4,6 +4,7 @@
 use model::human::{count, duration};
 use model::operations::{InFlight, Subject};
 use model::record::{Connection, Protocol, Request, Transport};
+use model::roles;
 use model::state::CommandState;
 use model::time::SinceStart;
 
@@ -65,6 +66,12 @@ pub(super) fn explain(command: &CommandState, op: &InFlight<'_>, now: SinceStart
             let code = request.reset_code.clone();
             let mut why = vec!["the stream was refused, go asks once more after a pause".to_owned()];
             why.extend(code);
+            why
+        }
+        Subject::Child(child) => {
+            let mut why = vec![format!("pid {} runs", child.process.pid)];
+            let below = command.roles().helper(child.process, now).and_then(|(_, leaf)| leaf);
+            why.extend(below.map(|leaf| format!("{} (pid {}) below it", roles::program(leaf), leaf.pid)));
             why
         }
         Subject::Lock(wait) => {

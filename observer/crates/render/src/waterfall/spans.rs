@@ -3,6 +3,7 @@
 use model::human::{bytes, count, duration, moment};
 use model::operations::{InFlight, Subject};
 use model::record::{Connection, Phase, Request};
+use model::roles;
 use model::state::{CommandState, Moment, Query};
 use model::time::{Ns, SinceStart};
 use model::words;
@@ -59,6 +60,11 @@ fn machine(command: &CommandState, start: SinceStart, end: SinceStart) -> Option
 fn raw(command: &CommandState, track: &Track<'_>, start: SinceStart, end: SinceStart) -> Raw {
     let mut group = match track.place {
         Place::Locks => Group { title: "file locks".to_owned(), ..Group::default() },
+        Place::Children => Group {
+            title: "children".to_owned(),
+            detail: "what go runs, from start to end".to_owned(),
+            ..Group::default()
+        },
         Place::Server(server) => Group { title: format!("name server {server}"), ..Group::default() },
         Place::Connection(id) => {
             command.connections.get(&id).map(|of| connection(of, end)).unwrap_or_default()
@@ -135,6 +141,11 @@ fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
         Subject::Backoff(of) => {
             let whom = of.authority.as_deref().unwrap_or("a host not known");
             ("pause".to_owned(), format!("{whom} refused a stream, go pauses before it asks once more"))
+        }
+        Subject::Child(child) => {
+            let name = roles::short(child.process);
+            let note = format!("{name}, process {}", child.process.pid);
+            (name, note)
         }
         Subject::Lock(wait) => {
             let holder = wait.holder.map_or_else(String::new, |pid| format!(", held by process {pid}"));

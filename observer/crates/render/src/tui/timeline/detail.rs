@@ -33,6 +33,7 @@ fn host(command: &CommandState, id: Id) -> Option<String> {
         Id::Request(id) => command.requests.get(&id)?.authority.clone(),
         Id::Lock(id) => command.locks.get(&id)?.path.clone(),
         Id::DnsWait(id) => command.dns_waits.get(&id).map(|wait| wait.server.clone()),
+        Id::Child(..) => None,
     }
 }
 
@@ -63,6 +64,11 @@ fn ending(command: &CommandState, id: Id) -> Vec<String> {
             }
             parts
         }),
+        Id::Child(start, pid) => {
+            let code = command.processes.get(&(start, pid)).and_then(|child| child.exit_code);
+            let exit = code.map(|code| format!("exit {code}"));
+            std::iter::once(format!("pid {pid}")).chain(exit).collect()
+        }
         Id::Helper(_) | Id::Lock(_) | Id::DnsWait(_) => Vec::new(),
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::human::count;
-use model::id::{ConnectionId, DnsId, DnsWaitId, LockId, RequestId};
+use model::id::{ConnectionId, DnsId, DnsWaitId, LockId, Pid, RequestId};
 use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, Phase, Protocol};
+use model::roles;
 use model::state::{CommandState, Moment};
 use model::time::SinceStart;
 use model::words;
@@ -37,6 +38,8 @@ pub enum Id {
     Request(RequestId),
     /// A lock
     Lock(LockId),
+    /// A child
+    Child(SinceStart, Pid),
     /// A query that was asked before it could be seen
     DnsWait(DnsWaitId),
 }
@@ -151,6 +154,7 @@ fn bar(op: &InFlight<'_>) -> Bar {
         Subject::Request(request) => (Id::Request(request.id), request.first_byte_ns),
         Subject::Backoff(request) => (Id::Request(request.id), None),
         Subject::Lock(wait) => (Id::Lock(wait.id), None),
+        Subject::Child(child) => (Id::Child(child.process.start_ns, child.process.pid), None),
     };
     Bar {
         start: operation.start_ns,
@@ -231,6 +235,7 @@ fn shown(focus: Option<Focus>, op: &InFlight<'_>, carried: &HashMap<ConnectionId
 fn titled(place: Place<'_>, command: &CommandState, carried: &HashMap<ConnectionId, Carried>) -> Lane {
     let (title, note) = match place {
         Place::Locks => ("file locks".to_owned(), String::new()),
+        Place::Children => ("children".to_owned(), "what go runs".to_owned()),
         Place::Server(server) => (format!("dns {server}"), "name server".to_owned()),
         Place::Nowhere("") => ("unknown host".to_owned(), "socket not seen".to_owned()),
         Place::Nowhere(host) => (host.to_owned(), "socket not seen".to_owned()),
@@ -313,6 +318,7 @@ pub(crate) fn label(command: &CommandState, id: Id) -> String {
         Id::Tunnel(_) => "tunnel".to_owned(),
         Id::Helper(id) => command.connections.get(&id).map_or_else(String::new, |known| known.comm.clone()),
         Id::DnsWait(_) => "asked before".to_owned(),
+        Id::Child(start, pid) => command.processes.get(&(start, pid)).map_or_else(String::new, roles::short),
         Id::Lock(id) => command.locks.get(&id).map_or_else(String::new, |wait| {
             let holder = wait.holder.map_or_else(|| "unknown".to_owned(), |pid| format!("pid {pid}"));
             format!("lock held by {holder}")
