@@ -18,6 +18,7 @@ pub mod live;
 mod lookups;
 mod offer;
 mod private;
+mod processes;
 mod redirects;
 mod refused;
 pub mod report;
@@ -181,7 +182,7 @@ fn because(case: &Case<'_>, found: &[Diagnosed]) -> Option<String> {
     let op = oldest(&case.in_flight, case.wall.1)?;
     let whom = whom(case, op);
     let explains = |stall: &Stall| {
-        let of_it = stall.host.as_ref().is_none_or(|host| whom.contains(host));
+        let of_it = op.is_child() || stall.host.as_ref().is_none_or(|host| whom.contains(host));
         stall.end_ns >= case.wall.1 && stall.phase == op.operation.phase && of_it
     };
     let why = found.iter().find(|found| !found.info && explains(&found.stall))?;

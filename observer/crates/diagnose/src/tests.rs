@@ -1,5 +1,6 @@
 //! Each detector on its fault, and silent on the healthy sibling.
 
+mod children;
 mod dns;
 mod failures;
 mod handshakes;

@@ -80,6 +80,11 @@ pub(crate) const LOCK_NS: Ns = 100 * MS;
 /// A child that has nothing in flight and sleeps for so long waits for something else than the
 /// network; what git does by itself takes milliseconds.
 pub(crate) const VCS_SILENT_NS: Ns = S;
+/// A helper that go waits for so long is said: git's own answer in milliseconds, and a token from a
+/// server takes a round trip or two.
+pub(crate) const HELPER_NS: Ns = 500 * MS;
+/// A test or another program that waits so long is said: that it waits at all is its own matter.
+pub(crate) const CHILD_NS: Ns = S;
 /// A limit of streams below this makes the go command dial more connections than its downloads.
 pub(crate) const STREAM_LIMIT: u32 = 16;
 /// Modules from which on more of them at once are proposed: with fewer, the prediction is of a few

@@ -526,6 +526,39 @@ pub enum Evidence {
         /// Pid
         pid: Pid,
     },
+    /// A child: how long it ran, and how it ended
+    ChildRan {
+        /// Its program
+        comm: String,
+        /// Pid
+        pid: Pid,
+        /// Its arguments
+        args: Vec<String>,
+        /// Whether it has ended
+        ended: bool,
+        /// Exit code; 128+N when signal N ended it
+        exit_code: Option<i32>,
+        /// How long it ran, or has run
+        took_ns: Ns,
+    },
+    /// With whom a child talked
+    ChildTalked {
+        /// Its program
+        comm: String,
+        /// Whom with
+        host: String,
+        /// Its connections and requests, overlap not taken out
+        took_ns: Ns,
+    },
+    /// A process that outlived its parent: what read their output waited for it
+    OutputHeld {
+        /// Its program
+        comm: String,
+        /// Pid
+        pid: Pid,
+        /// How long
+        held_ns: Ns,
+    },
     /// The process that others wait for
     ProcessWaitedFor {
         /// Its arguments
@@ -856,6 +889,16 @@ impl Evidence {
             }
             Self::Folder { name, path } => Self::Folder { name, path: by.path(&path) },
             Self::ProcessIdle { comm, pid } => Self::ProcessIdle { comm: by.program(&comm), pid },
+            Self::ChildRan { comm, pid, args, ended, exit_code, took_ns } => {
+                let (comm, args) = (by.program(&comm), by.args(&args));
+                Self::ChildRan { comm, pid, args, ended, exit_code, took_ns }
+            }
+            Self::ChildTalked { comm, host, took_ns } => {
+                Self::ChildTalked { comm: by.program(&comm), host: by.host(&host), took_ns }
+            }
+            Self::OutputHeld { comm, pid, held_ns } => {
+                Self::OutputHeld { comm: by.program(&comm), pid, held_ns }
+            }
             Self::ProcessWaitedFor { args, pid } => Self::ProcessWaitedFor { args: by.args(&args), pid },
             // Numbers alone.
             Self::RecordsLost { lost_ns } => Self::RecordsLost { lost_ns },

@@ -7,7 +7,7 @@ use super::backoff;
 use super::event::{DnsWait, LockWait};
 use super::phases::{Input, Operation, Split, split};
 use super::preexisting;
-use super::record::{Connection, ConnectionOutcome, Gap, Phase, Process, Request, RequestOutcome};
+use super::record::{Connection, ConnectionOutcome, Gap, Phase, Request, RequestOutcome};
 use super::roles::{Roles, Waited};
 use super::state::{CommandState, Query};
 use super::tunnel::TunnelOutcome;

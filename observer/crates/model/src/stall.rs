@@ -159,6 +159,16 @@ kinds! {
     VcsWaiting = "vcs-waiting",
     /// Version control took much of the time
     VcsSlow = "vcs-slow",
+    /// A helper for credentials, or another that go runs, took long
+    HelperWaiting = "helper-waiting",
+    /// What outlived the child that go started held its output
+    PipeHeld = "pipe-held",
+    /// A child failed, and the command with it
+    ChildFailed = "child-failed",
+    /// A test or another program that go runs waited
+    ChildSlow = "child-slow",
+    /// The build cache of GOCACHEPROG took long
+    CacheprogSlow = "cacheprog-slow",
 }
 
 /// The phases of requests.
@@ -221,6 +231,10 @@ impl StallKind {
             Self::SumdbUnreachable => &[Phase::Connect, Phase::Tls],
             Self::ToolchainDownload => &[Phase::Toolchain],
             Self::ProxyFallbackDirect | Self::VcsWaiting | Self::VcsSlow => &[Phase::Vcs],
+            Self::HelperWaiting => &[Phase::Auth, Phase::Child],
+            Self::PipeHeld | Self::ChildFailed => &[Phase::Auth, Phase::Vcs, Phase::Child],
+            Self::ChildSlow => &[Phase::Child],
+            Self::CacheprogSlow => &[Phase::Cache],
             Self::CacheLockWait => &[Phase::Lock],
             Self::CacheShared | Self::LocalBound => &[Phase::Local],
         }
@@ -341,6 +355,19 @@ impl StallKind {
             Self::LocalBound => {
                 "CPU: keep the module cache between runs; disk: a faster one for GOMODCACHE; waiting \
                  for a CPU: fewer jobs beside it"
+            }
+            Self::HelperWaiting => {
+                "run that helper by hand as the same user; a token in .netrc spares GOAUTH and git a helper"
+            }
+            Self::PipeHeld => {
+                "have what is left behind close its output, or start it beforehand; to go on now, end that process"
+            }
+            Self::ChildFailed => "run that command by hand as the same user: what it prints says why",
+            Self::ChildSlow => {
+                "look into that program: its waits are its own, and no setting of go's or module proxy changes them"
+            }
+            Self::CacheprogSlow => {
+                "see whether the cache's server is far or slow; without GOCACHEPROG go builds from its own cache"
             }
             Self::VcsWaiting => "see what the process at the end of the chain waits for",
         }
@@ -473,7 +500,12 @@ impl StallKind {
             | Self::ConnectionDropped
             | Self::RequestRepeated
             | Self::PathProbing
-            | Self::VcsSlow => PLAIN,
+            | Self::VcsSlow
+            | Self::HelperWaiting
+            | Self::PipeHeld
+            | Self::ChildFailed
+            | Self::ChildSlow
+            | Self::CacheprogSlow => PLAIN,
         }
     }
 

@@ -7,9 +7,11 @@
 //! order means nothing (a test turns it around).
 
 mod blackhole;
+mod children;
 mod connect;
 mod cut;
 mod dns;
+mod helpers;
 mod http2;
 mod machine;
 mod names;
@@ -38,7 +40,7 @@ type Family = fn(&Case<'_>, &mut Vec<Finding>);
 /// One that looks at what the others left unexplained.
 type Later = fn(&Case<'_>, &Explained, &mut Vec<Finding>);
 
-const FAMILIES: [Family; 19] = [
+const FAMILIES: [Family; 21] = [
     dns::find,
     connect::find,
     tls::find,
@@ -58,6 +60,8 @@ const FAMILIES: [Family; 19] = [
     refused::find,
     unreachable::find,
     untrusted::find,
+    helpers::find,
+    children::find,
 ];
 const LATER: [Later; 3] = [proxy::find, sumdb::find, shares::find];
 

@@ -6,6 +6,7 @@ use model::evidence::Evidence;
 use model::human::duration;
 use model::id::Pid;
 use model::record::{Phase, Process};
+use model::roles::Role;
 use model::stall::StallKind;
 use model::time::SinceStart;
 
@@ -58,8 +59,6 @@ struct Wait<'a> {
     top: &'a Process,
     /// The process that the others wait for
     last: &'a Process,
-    /// The one among them that asks somebody for a secret
-    asker: Option<&'a Process>,
     /// What is between the two, and that process, by the kernel's names
     below: Vec<String>,
     host: Option<String>,
@@ -71,11 +70,6 @@ impl Wait<'_> {
         let overlap = self.span.1.min(other.span.1).saturating_sub(self.span.0.max(other.span.0));
         let longer = (self.span.1 - self.span.0).max(other.span.1 - other.span.0);
         self.host == other.host && self.last.args == other.last.args && overlap * 5 >= longer * 4
-    }
-
-    /// Somebody is asked for a secret, by what the processes in between are.
-    fn asks(&self) -> bool {
-        self.asker.is_some()
     }
 }
 
@@ -89,14 +83,8 @@ fn finding(case: &Case<'_>, waits: &[Wait<'_>]) -> Finding {
         many => format!("{many} processes {} at once{whom}", first.top.comm),
     };
     let is_itself = first.last.pid == first.top.pid;
-    let why = match (first.asks(), is_itself) {
-        (true, _) => {
-            let asker = first.asker.map_or("", |asker| asker.comm.as_str());
-            format!(": {asker} asks somebody for a password")
-        }
-        (false, true) => String::new(),
-        (false, false) => format!(", for {}", first.below.join(" and its child ")),
-    };
+    let why =
+        if is_itself { String::new() } else { format!(", for {}", first.below.join(" and its child ")) };
     let mut evidence = Vec::new();
     for wait in waits.iter().take(4) {
         evidence.push(Evidence::ProcessIdle { comm: wait.top.comm.clone(), pid: wait.top.pid });
@@ -108,9 +96,6 @@ fn finding(case: &Case<'_>, waits: &[Wait<'_>]) -> Finding {
         host: first.host.clone(),
         cost_ns,
         fatal: true,
-        advice: first.asks().then_some(
-            "give git its credentials (a key without a passphrase, a token in .netrc); ssh -oBatchMode=yes shows if it asks",
-        ),
         about: u64::from(first.top.pid),
         ..Finding::of(StallKind::VcsWaiting, Phase::Vcs, span)
     }
@@ -163,6 +148,13 @@ fn waiting<'a>(
         let end = process.end_ns.unwrap_or(case.wall.1).min(longest.1);
         end.saturating_sub(process.start_ns.max(longest.0)) >= much
     };
+    // A helper for credentials is a finding of its own.
+    let helper = |process: &Process| {
+        case.roles.role(process.pid, &process.comm, process.start_ns) == Role::Credentials
+    };
+    if tree.iter().any(|process| there(process) && helper(process)) {
+        return None;
+    }
     let last = tree.iter().rev().find(|process| there(process)).copied().unwrap_or(top);
     let mut below = Vec::new();
     let mut process = last;
@@ -171,14 +163,7 @@ fn waiting<'a>(
         let parent = tree.iter().find(|parent| parent.pid == process.ppid);
         process = parent.copied().unwrap_or(top);
     }
-    let asker = tree.iter().copied().find(|process| there(process) && asks(process));
-    Some(Wait { top, last, asker, below, host, span: longest })
-}
-
-/// What is started to ask a person for a secret.
-fn asks(process: &Process) -> bool {
-    let is = |text: &str| ["askpass", "pinentry"].iter().any(|program| text.contains(program));
-    is(&process.comm) || process.args.iter().any(|argument| is(argument))
+    Some(Wait { top, last, below, host, span: longest })
 }
 
 /// `user@host` or `user@host:path`, as ssh and git take them.

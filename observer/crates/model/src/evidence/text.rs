@@ -323,6 +323,20 @@ impl fmt::Display for Evidence {
             Self::ProcessIdle { comm, pid } => {
                 write!(f, "{comm} (pid {pid}), no query, no connection and no CPU in use")
             }
+            Self::ChildRan { comm, pid, args, ended, exit_code, took_ns } => {
+                write!(f, "{comm} (pid {pid}): {}, ", args.join(" "))?;
+                match (ended, exit_code) {
+                    (false, _) => write!(f, "runs since {}", duration(*took_ns)),
+                    (true, Some(code)) => write!(f, "ended with status {code} after {}", duration(*took_ns)),
+                    (true, None) => write!(f, "ended after {}", duration(*took_ns)),
+                }
+            }
+            Self::ChildTalked { comm, host, took_ns } => {
+                write!(f, "{comm} and {host}: {} of connections and requests", duration(*took_ns))
+            }
+            Self::OutputHeld { comm, pid, held_ns } => {
+                write!(f, "{comm} (pid {pid}) ran on for {} and held the output open", duration(*held_ns))
+            }
             Self::ProcessWaitedFor { args, pid } => {
                 write!(f, "waits for: {} (pid {pid})", args.join(" "))
             }

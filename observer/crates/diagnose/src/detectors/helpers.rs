@@ -1,0 +1,163 @@
+//! Helpers that go, or git, waits for: credentials, a build cache, what -toolexec names; and what outlives
+//! the child that go started and holds its output.
+
+use model::evidence::Evidence;
+use model::human::duration;
+use model::operations::Subject;
+use model::record::Phase;
+use model::roles::{program, short};
+use model::stall::StallKind;
+use model::time::Ns;
+
+use crate::case::{Case, whole};
+use crate::finding::Finding;
+use crate::processes::{Group, groups, ran};
+use crate::thresholds as at;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    found.extend(groups(case, Phase::Auth).iter().filter_map(|group| credentials(case, group)));
+    found.extend(groups(case, Phase::Child).iter().filter_map(|group| silent(case, group)));
+    found.extend(groups(case, Phase::Cache).iter().filter_map(|group| cache(case, group)));
+    held(case, found);
+}
+
+fn credentials(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
+    let longest = group.longest()?;
+    let started = case.roles.started(longest.child.process)?.process;
+    let by = if started.pid == longest.helper.pid {
+        if case.roles.is_of_go(started) { " (GOAUTH)".to_owned() } else { String::new() }
+    } else {
+        format!(", run by {} for go,", short(started))
+    };
+    let name = program(longest.helper);
+    let finding = waiting(case, group, &format!("the credential helper {name}{by}"))?;
+    // What is started to ask a person for a secret.
+    if ["askpass", "pinentry"].iter().any(|asker| name.contains(asker)) {
+        return Some(Finding {
+            summary: format!("{}: it asks somebody for a password", finding.summary),
+            advice: Some(
+                "give git its credentials (a key without a passphrase, a token in .netrc); ssh -oBatchMode=yes shows if it asks",
+            ),
+            ..finding
+        });
+    }
+    Some(finding)
+}
+
+/// What go runs itself that talks to nobody: -toolexec's program, a generator.
+fn silent(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
+    let longest = group.longest()?;
+    if !is_silent_helper(case, group) {
+        return None;
+    }
+    waiting(case, group, &format!("{}, run by go,", program(longest.helper)))
+}
+
+/// Whether a child of go's is waited for that is no test and talks to nobody.
+pub(super) fn is_silent_helper(case: &Case<'_>, group: &Group<'_>) -> bool {
+    let of_go = |child| case.roles.is_of_go(child);
+    group
+        .longest()
+        .is_some_and(|longest| of_go(longest.child.process) && !program(longest.helper).ends_with(".test"))
+        && group.hosts(case).is_empty()
+}
+
+fn waiting(case: &Case<'_>, group: &Group<'_>, who: &str) -> Option<Finding> {
+    let cost_ns = group.cost(case);
+    let (longest, span) = (group.longest()?, group.span());
+    if cost_ns < at::HELPER_NS {
+        return None;
+    }
+    let goes_on = longest.child.end_ns.is_none() || case.record.wall_ns.is_none() && span.1 >= case.wall.1;
+    let did = if goes_on { "has not ended after" } else { "took" };
+    let took: Ns = longest.span.1 - longest.span.0;
+    let times = match group.waits.len() {
+        1 => String::new(),
+        many => format!(", {many} at once or one after the other"),
+    };
+    let hosts = group.hosts(case);
+    let host = hosts.first().map(|(host, _)| host.clone());
+    let below = match (&host, longest.leaf) {
+        (Some(host), _) => format!(" and talked to {host}"),
+        (None, Some(leaf)) => format!(" and waits for its child {}", program(leaf)),
+        (None, None) => " without any traffic".to_owned(),
+    };
+    Some(Finding {
+        summary: format!("{who} {did} {}{below}{times}", duration(took)),
+        evidence: group.evidence(case),
+        host,
+        cost_ns,
+        fatal: goes_on,
+        about: u64::from(longest.helper.pid),
+        ..Finding::of(StallKind::HelperWaiting, group.phase, span)
+    })
+}
+
+fn cache(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
+    let (cost_ns, longest) = (group.cost(case), group.longest()?);
+    if cost_ns < at::HELPER_NS {
+        return None;
+    }
+    let hosts = group.hosts(case);
+    let host = hosts.first().map(|(host, _)| host.clone());
+    let whom = host.as_deref().map_or_else(String::new, |host| format!(", which talks to {host}"));
+    Some(Finding {
+        summary: format!(
+            "go waited {} for the build cache {}{whom}",
+            duration(cost_ns),
+            program(longest.helper)
+        ),
+        evidence: group.evidence(case),
+        host,
+        cost_ns,
+        about: u64::from(longest.helper.pid),
+        ..Finding::of(StallKind::CacheprogSlow, Phase::Cache, group.span())
+    })
+}
+
+/// Descendants that outlive the child that go started.
+fn held(case: &Case<'_>, found: &mut Vec<Finding>) {
+    for op in &case.in_flight {
+        let Subject::Child(child) = op.subject else { continue };
+        if !child.held {
+            continue;
+        }
+        let holder = child.process;
+        let mut above = case.roles.ancestors(holder);
+        let Some(parent) = above.find(|above| above.process.end_ns.is_some_and(|end| end <= child.start_ns))
+        else {
+            continue;
+        };
+        let started = case.roles.started(holder).map_or(parent.process, |started| started.process);
+        let waits = match started.end_ns {
+            Some(end) if end <= child.start_ns => "go",
+            _ => program(started),
+        };
+        let cost_ns =
+            case.cost(|one| matches!(one.subject, Subject::Child(of) if of == child).then_some(whole(one)));
+        if cost_ns < at::HELPER_NS {
+            continue;
+        }
+        let (span, left) = (whole(op), parent.process);
+        let held_ns = span.1 - span.0;
+        found.push(Finding {
+            summary: format!(
+                "{} (pid {}) had ended, and {waits} waited {} more for {} (pid {}), which it had left behind",
+                short(left),
+                left.pid,
+                duration(held_ns),
+                program(holder),
+                holder.pid
+            ),
+            evidence: vec![
+                ran(left, case.wall.1),
+                Evidence::OutputHeld { comm: program(holder).to_owned(), pid: holder.pid, held_ns },
+                Evidence::ProcessWaitedFor { args: holder.args.clone(), pid: holder.pid },
+            ],
+            cost_ns,
+            fatal: op.open,
+            about: u64::from(holder.pid),
+            ..Finding::of(StallKind::PipeHeld, child.phase, span)
+        });
+    }
+}
