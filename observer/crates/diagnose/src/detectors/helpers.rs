@@ -68,8 +68,15 @@ fn waiting(case: &Case<'_>, group: &Group<'_>, who: &str) -> Option<Finding> {
     if cost_ns < at::HELPER_NS {
         return None;
     }
-    let goes_on = longest.child.end_ns.is_none() || case.record.wall_ns.is_none() && span.1 >= case.wall.1;
-    let did = if goes_on { "has not ended after" } else { "took" };
+    // What was ended from outside had not come to its end.
+    let killed = case.failed() && longest.helper.exit_code.is_some_and(|code| code > 128);
+    let goes_on =
+        killed || longest.child.end_ns.is_none() || case.record.wall_ns.is_none() && span.1 >= case.wall.1;
+    let did = match (killed, goes_on) {
+        (true, _) => "was ended after",
+        (false, true) => "has not ended after",
+        (false, false) => "took",
+    };
     let took: Ns = longest.span.1 - longest.span.0;
     let times = match group.waits.len() {
         1 => String::new(),
