@@ -38,7 +38,7 @@ use model::operations::{InFlight, Subject, Threads};
 use model::phases::Split;
 use model::record::Phase;
 use model::report::{Blame, Severity, Stall};
-use model::stall::StallName;
+use model::stall::{StallKind, StallName};
 use model::state::CommandState;
 use model::time::SinceStart;
 use model::waiting::oldest;
@@ -122,7 +122,11 @@ fn diagnose_by(
     });
     let mut found: Vec<Diagnosed> = found.collect();
     found.sort_by(|a, b| {
-        let rank = |found: &Diagnosed| (found.stall.fatal, found.stall.severity, found.stall.cost_ns);
+        // That a child failed is why the command did; what the child failed of is why it did.
+        let of_child = |found: &Diagnosed| found.stall.kind == StallKind::ChildFailed;
+        let rank = |found: &Diagnosed| {
+            (found.stall.fatal, found.stall.severity, !of_child(found), found.stall.cost_ns)
+        };
         let name = |found: &Diagnosed| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
         rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
     });

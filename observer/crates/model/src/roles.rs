@@ -458,6 +458,11 @@ pub fn program(process: &Process) -> &str {
     process.args.iter().take(2).map(|arg| base(arg)).find(is_it).unwrap_or(&process.comm)
 }
 
+/// Whether a program is what `go test` makes: `x.test`.
+pub fn is_test(program: &str) -> bool {
+    program.strip_suffix(".test").is_some()
+}
+
 /// What it is called in a sentence: its program, and of git what it is asked to do.
 pub fn short(process: &Process) -> String {
     let name = program(process);

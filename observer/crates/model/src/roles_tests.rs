@@ -70,8 +70,17 @@ fn above_go_are_wrappers_and_what_runs_beside_it_is_a_child() {
         row(17, 12, "wrap", "/opt/wrap /go/compile"),
         row(18, 17, "compile", "/go/compile -p y"),
     ];
-    use Role::{Child, Go as OfGo, Tool, Wrapper};
-    let expected = [Wrapper, Wrapper, OfGo, Child, Tool, Tool, Tool, Child, Child];
+    let expected = [
+        Role::Wrapper,
+        Role::Wrapper,
+        Role::Go,
+        Role::Child,
+        Role::Tool,
+        Role::Tool,
+        Role::Tool,
+        Role::Child,
+        Role::Child,
+    ];
     assert_eq!(roles_of(Go::default(), &rows), expected);
 }
 
@@ -93,22 +102,21 @@ fn what_git_starts_is_gits_but_for_helpers_for_credentials() {
         row(22, 21, "sleep", "sleep 100"),
         row(23, 10, "hg", "hg pull"),
     ];
-    use Role::{Credentials, Fetcher, Go as OfGo};
     let expected = [
-        OfGo,
-        Fetcher,
-        Fetcher,
-        Fetcher,
-        Credentials,
-        Credentials,
-        Credentials,
-        Fetcher,
-        Credentials,
-        Fetcher,
-        Credentials,
-        Credentials,
-        Credentials,
-        Fetcher,
+        Role::Go,
+        Role::Fetcher,
+        Role::Fetcher,
+        Role::Fetcher,
+        Role::Credentials,
+        Role::Credentials,
+        Role::Credentials,
+        Role::Fetcher,
+        Role::Credentials,
+        Role::Fetcher,
+        Role::Credentials,
+        Role::Credentials,
+        Role::Credentials,
+        Role::Fetcher,
     ];
     assert_eq!(roles_of(Go::default(), &rows), expected);
 }
@@ -131,12 +139,21 @@ fn settings_name_helpers_and_a_build_cache() {
         row(17, 15, "go", "go build"),
         row(18, 17, "git", "git status"),
     ];
-    use Role::{BuildCache, Child, Credentials, Fetcher, Go as OfGo};
-    let expected = [OfGo, Credentials, Credentials, BuildCache, BuildCache, Child, Child, OfGo, Fetcher];
+    let expected = [
+        Role::Go,
+        Role::Credentials,
+        Role::Credentials,
+        Role::BuildCache,
+        Role::BuildCache,
+        Role::Child,
+        Role::Child,
+        Role::Go,
+        Role::Fetcher,
+    ];
     assert_eq!(roles_of(go, &rows), expected);
     // Where the settings are not known, they are children as any.
     let unknown = roles_of(Go::default(), &rows);
-    assert_eq!(unknown[1..4], [Child, Child, Child]);
+    assert_eq!(unknown[1..4], [Role::Child, Role::Child, Role::Child]);
 }
 
 #[test]

@@ -419,6 +419,7 @@ impl StallKind {
             | Self::SumdbShare
             | Self::Redirect
             | Self::VcsSlow
+            | Self::CacheprogSlow
             | Self::TunnelSlow
             | Self::TunnelUnanswered
             | Self::TunnelRefused => Blame::Network,
@@ -426,6 +427,8 @@ impl StallKind {
             | Self::TlsUntrusted
             | Self::CacheLockWait
             | Self::CacheShared
+            | Self::PipeHeld
+            | Self::HelperWaiting
             | Self::LocalBound => Blame::Machine,
             Self::NetdnsIgnored
             | Self::ToolchainDownload
@@ -434,6 +437,8 @@ impl StallKind {
             | Self::DuplicateRequest
             | Self::ConcurrencyLimited
             | Self::PathProbing
+            | Self::ChildFailed
+            | Self::ChildSlow
             | Self::VcsWaiting => Blame::Command,
         }
     }
@@ -447,6 +452,7 @@ impl StallKind {
             Self::StackedTimeouts
             | Self::ToolchainDownload
             | Self::Redirect
+            | Self::ChildFailed
             | Self::RequestRefused
             | Self::RateLimited => Traits { over_others: true, ..PLAIN },
             Self::ConnectionPerRequest | Self::SmallSegmentsDelayed => Traits { across: true, ..PLAIN },
@@ -503,7 +509,6 @@ impl StallKind {
             | Self::VcsSlow
             | Self::HelperWaiting
             | Self::PipeHeld
-            | Self::ChildFailed
             | Self::ChildSlow
             | Self::CacheprogSlow => PLAIN,
         }

@@ -176,7 +176,7 @@ fn of_child(command: &CommandState, child: &Waited<'_>) -> String {
     let what = match child.phase {
         Phase::Auth => "the helper ",
         Phase::Cache => "the build cache's helper ",
-        _ if helper.comm.ends_with(".test") => "the test binary ",
+        _ if roles::is_test(&helper.comm) => "the test binary ",
         _ => "",
     };
     let name =

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use model::human::{count, duration};
 use model::operations::Subject;
 use model::record::{Phase, Process};
-use model::roles::{Role, package, program, short, subcommand};
+use model::report::Blame;
+use model::roles::{Role, is_test, package, program, short, subcommand};
 use model::stall::StallKind;
 
 use super::helpers::is_silent_helper;
@@ -103,7 +104,12 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
             Role::Credentials => "run that helper by hand as the same user: what it prints says why",
             _ => "read what it printed: it failed by itself, go only ran it",
         };
+        let blame = match role {
+            Role::Fetcher => by_network(case, first),
+            _ => Blame::Command,
+        };
         found.push(Finding {
+            blame: Some(blame),
             cost_ns: case.cost(|op| match op.subject {
                 Subject::Child(child) if is_one(child.process) => Some(whole(op)),
                 _ => None,
@@ -121,6 +127,24 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
                     .unwrap_or(case.wall),
             )
         });
+    }
+}
+
+/// Whom to blame for a git that failed: it knows more than it is seen to, so that only what is seen counts.
+fn by_network(case: &Case<'_>, process: &Process) -> Blame {
+    let tree = case.roles.tree(process);
+    let is_of = |pid| tree.iter().any(|life| life.process.pid == pid);
+    let network = case.in_flight.iter().filter(|op| !op.is_child() && is_of(op.subject.pid()));
+    let (mut any, mut failed) = (false, false);
+    for op in network.filter(|op| !matches!(op.subject, Subject::Dns(_))) {
+        any = true;
+        failed |= op.operation.error;
+    }
+    match (any, failed) {
+        (_, true) => Blame::Network,
+        // It was answered.
+        (true, false) => Blame::Command,
+        (false, false) => Blame::Unknown,
     }
 }
 
@@ -142,7 +166,7 @@ fn ended_it(case: &Case<'_>, process: &Process) -> bool {
         return false;
     }
     let asks = process.comm == "git" && subcommand(&process.args).is_some_and(|word| NETWORK.contains(&word));
-    asks || process.comm.ends_with(".test") || !goes_on(case, process)
+    asks || is_test(&process.comm) || !goes_on(case, process)
 }
 
 /// Whether go did something else after that child.

@@ -5,7 +5,7 @@ use model::evidence::Evidence;
 use model::human::duration;
 use model::operations::Subject;
 use model::record::Phase;
-use model::roles::{program, short};
+use model::roles::{is_test, program, short};
 use model::stall::StallKind;
 use model::time::Ns;
 
@@ -56,9 +56,7 @@ fn silent(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
 /// Whether a child of go's is waited for that is no test and talks to nobody.
 pub(super) fn is_silent_helper(case: &Case<'_>, group: &Group<'_>) -> bool {
     let of_go = |child| case.roles.is_of_go(child);
-    group
-        .longest()
-        .is_some_and(|longest| of_go(longest.child.process) && !program(longest.helper).ends_with(".test"))
+    group.longest().is_some_and(|longest| of_go(longest.child.process) && !is_test(program(longest.helper)))
         && group.hosts(case).is_empty()
 }
 

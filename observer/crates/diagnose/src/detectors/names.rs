@@ -54,7 +54,7 @@ fn unknown(case: &Case<'_>, lookups: &Lookups<'_>, found: &mut Vec<Finding>) {
     let mut asked: BTreeMap<(&str, String), Vec<Query<'_>>> = BTreeMap::new();
     for (dns, end) in case.queries() {
         let name = dns.name.to_ascii_lowercase();
-        let own = case.failed() || !case.command.helper(dns.pid, &dns.comm);
+        let own = case.failed() || case.roles.role(dns.pid, &dns.comm, dns.start_ns).phase().is_none();
         if own && matches!(dns.qtype.as_str(), "A" | "AAAA") && !is_suffixed(&name, &names) {
             asked.entry((dns.server.as_str(), name)).or_default().push((dns, end));
         }

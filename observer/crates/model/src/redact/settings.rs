@@ -155,7 +155,7 @@ pub fn programs(text: &str) -> String {
     text.split(';').map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Names of hosts, addresses and networks with commas between: NO_PROXY.
+/// Names of hosts, addresses and networks with commas between: `NO_PROXY`.
 pub fn hosts(text: &str) -> String {
     value(text)
 }
