@@ -22,6 +22,7 @@ mod observe;
 mod output;
 mod probe_queue;
 mod settings;
+mod throttle;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;

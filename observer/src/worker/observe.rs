@@ -3,7 +3,7 @@
 mod end;
 mod preexisting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use model::retention::{Retained, SHOWN_MAX};
 use model::time::{Monotonic, Ns, SinceStart};
 use model::waiting::waiting;
 use model::{State, human, redact};
-use observer_common::{EXEC_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
+use observer_common::{EXEC_ROOT, EXIT_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 use pipeline::correlate::{Correlator, Facts};
 use pipeline::decode::wire::{self, Body as Wire};
 use pipeline::record::{Recorder, SCHEMA};
@@ -33,6 +33,7 @@ use super::machine::machine;
 use super::output::{AtomicFile, Growing};
 use super::probe_queue::{LocalResolverQueue, ProbeQueue};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
+use super::throttle::Throttle;
 use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
 use crate::run::progress::{self, Progress};
@@ -64,6 +65,8 @@ pub(super) struct Observer {
     announcements: Announcements,
     queue: ProbeQueue,
     local_resolvers: LocalResolverQueue,
+    /// Commands in control groups with a limit of CPU time
+    throttles: HashMap<CommandId, Throttle>,
     kernel_lost: u64,
     /// Programs that nobody looked at, of which the report says how many
     unexamined: u64,
@@ -150,6 +153,7 @@ impl Observer {
             dashboard,
             kept,
             announcements: Announcements::default(),
+            throttles: HashMap::new(),
             queue: ProbeQueue::default(),
             local_resolvers: LocalResolverQueue::default(),
             kernel_lost: 0,
@@ -219,6 +223,11 @@ impl Observer {
                     return Ok(());
                 }
                 let go = go.map(|_| settings(environ.as_deref(), binary, &path, cpus, same_files));
+                if let (Some(command), Some(text)) = (self.correlator.command_with(pid), &cgroup)
+                    && let Some(throttle) = Throttle::begin(text)
+                {
+                    self.throttles.entry(command).or_insert(throttle);
+                }
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
                 self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
                 self.take();
@@ -287,7 +296,7 @@ impl Observer {
             self.correlator.gap(from, to);
             self.gap_ns = Some(self.now());
         }
-        let Self { correlator, events, queue, local_resolvers, task, unexamined, .. } = self;
+        let Self { correlator, events, queue, local_resolvers, task, unexamined, throttles, .. } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         let mut strays = Vec::new();
@@ -334,7 +343,15 @@ impl Observer {
                             queue.now(Pid(pid));
                         }
                     }
-                    Wire::Exit(_) => queue.ended(Pid(pid)),
+                    Wire::Exit(_) => {
+                        queue.ended(Pid(pid));
+                        if record.header.flags & EXIT_ROOT != 0
+                            && let Some(command) = correlator.command_of(Pid(pid))
+                            && let Some(quota) = throttles.remove(&command).and_then(|one| one.since())
+                        {
+                            correlator.quota(command, quota, events);
+                        }
+                    }
                     _ => {}
                 }
             }

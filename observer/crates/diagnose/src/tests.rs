@@ -13,8 +13,8 @@ mod tunnels;
 use model::event::{Body, CommandUpdate, Event, LockWait, Mark, WindowMark};
 use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::record::{
-    Class, Command, Connection, ConnectionOutcome, Dns, Go, Local, Phase, Process, Protocol, Request,
-    RequestOutcome, Transport,
+    Class, Command, Connection, ConnectionOutcome, CpuQuota, Dns, Go, Local, Phase, Process, Protocol,
+    Request, RequestOutcome, Transport,
 };
 use model::report::Severity;
 use model::stall::StallKind;

@@ -41,6 +41,9 @@ pub(crate) const HELLO_UNANSWERED_NS: Ns = 2 * S;
 pub(crate) const TUNNEL_SLOW_NS: Ns = 500 * MS;
 /// One that has said nothing for so long waits for somebody itself, or is not there.
 pub(crate) const TUNNEL_UNANSWERED_NS: Ns = 2 * S;
+/// A control group that was held up for less than a few periods of the scheduler's (100 ms each) is not worth
+/// a word.
+pub(crate) const QUOTA_NS: Ns = 250 * MS;
 /// The first `go1.N` with the setting `tlsmlkem`, and with the key share that it leaves out.
 pub(crate) const TLSMLKEM_MINOR: u32 = 24;
 /// Round trips that a TLS handshake may take: 1 for TLS 1.3, 2 for TLS 1.2, 1 for a retry, and

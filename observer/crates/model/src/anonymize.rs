@@ -101,6 +101,7 @@ impl Anonymizer {
             signal,
             go,
             local,
+            cpu_quota,
         } = whole.clone();
         Command {
             id,
@@ -116,6 +117,7 @@ impl Anonymizer {
             signal,
             go: self.go(go),
             local,
+            cpu_quota,
         }
     }
 

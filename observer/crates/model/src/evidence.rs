@@ -509,6 +509,19 @@ pub enum Evidence {
         /// The folder
         path: String,
     },
+    /// A control group's limit of CPU time
+    CpuLimit {
+        /// The limit, thousandths of a CPU
+        limit_millicpus: u32,
+        /// Periods in which something ran
+        periods: u64,
+        /// Of them, those in which the limit was reached
+        throttled_periods: u64,
+        /// For how long it had to wait then
+        throttled_ns: Ns,
+        /// How many goroutines may run at once
+        gomaxprocs: Option<u32>,
+    },
     /// Time of this machine's own
     LocalTime {
         /// Spent on what
@@ -906,6 +919,9 @@ impl Evidence {
             Self::DownloadsAllowed { gomaxprocs, modules } => Self::DownloadsAllowed { gomaxprocs, modules },
             Self::DownloadsFull { in_flight, idle_ns, wall_ns } => {
                 Self::DownloadsFull { in_flight, idle_ns, wall_ns }
+            }
+            Self::CpuLimit { limit_millicpus, periods, throttled_periods, throttled_ns, gomaxprocs } => {
+                Self::CpuLimit { limit_millicpus, periods, throttled_periods, throttled_ns, gomaxprocs }
             }
             Self::LocalTime { part, took_ns, work } => Self::LocalTime { part, took_ns, work },
         })

@@ -227,6 +227,22 @@ pub struct Command {
     /// Kernel's accounts of busy time; final once `wall_ns` is known. `None` when the scheduler
     /// was not observed
     pub local: Option<Local>,
+    /// How a limit of its control group held it up; absent where none did, or that is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<CpuQuota>,
+}
+
+/// What a control group's limit of CPU time did to a command, by the group's own counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CpuQuota {
+    /// The limit, thousandths of a CPU
+    pub limit_millicpus: u32,
+    /// Periods in which something of the group ran
+    pub periods: u64,
+    /// Of them, those in which it used up its share and had to wait for the next
+    pub throttled_periods: u64,
+    /// For how long, all its CPUs together (version 1) or by the clock (version 2)
+    pub throttled_ns: Ns,
 }
 
 /// Time in which the command was not waiting for the network, by what its threads did.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{self, Evidence};
 use super::phases::Split;
-use super::record::{self, Gap, Local, Loss, Machine, Phase, Process, is_false};
+use super::record::{self, CpuQuota, Gap, Local, Loss, Machine, Phase, Process, is_false};
 pub use super::record::{Connection, Dns, Request};
 use super::stall::StallName;
 use crate::id::CommandId;
@@ -60,6 +60,9 @@ pub struct Command {
     pub cwd: Option<String>,
     /// Control group
     pub cgroup: Option<String>,
+    /// How a limit of the control group held it up
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<CpuQuota>,
     /// When it began
     pub start_ns: SinceStart,
     /// How long it ran already when it was found, then at `start_ns`; absent for one whose beginning was
@@ -253,6 +256,7 @@ pub fn described(record: &record::Command, split: &Split) -> Command {
         uid: record.uid,
         cwd: record.cwd.clone(),
         cgroup: record.cgroup.clone(),
+        cpu_quota: record.cpu_quota,
         start_ns: record.start_ns,
         age_ns: record.age_ns,
         wall_ns: split.wall_ns,

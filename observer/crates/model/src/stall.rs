@@ -153,6 +153,8 @@ kinds! {
     CacheLockWait = "cache-lock-wait",
     /// GOCACHE and GOMODCACHE are one folder
     CacheShared = "cache-shared",
+    /// A control group's limit of CPU time held the command up
+    CpuQuota = "cpu-quota",
     /// Most of the time was this machine's own work
     LocalBound = "local-bound",
     /// git or a helper of its waits without any traffic
@@ -236,7 +238,7 @@ impl StallKind {
             Self::ChildSlow => &[Phase::Child],
             Self::CacheprogSlow => &[Phase::Cache],
             Self::CacheLockWait => &[Phase::Lock],
-            Self::CacheShared | Self::LocalBound => &[Phase::Local],
+            Self::CacheShared | Self::LocalBound | Self::CpuQuota => &[Phase::Local],
         }
     }
 
@@ -352,6 +354,9 @@ impl StallKind {
                 "wait for that process, or end it if it hangs; in CI give jobs that run at once a GOMODCACHE each"
             }
             Self::CacheShared => "give GOCACHE and GOMODCACHE a folder each",
+            Self::CpuQuota => {
+                "raise the CPU limit of the container or unit (Kubernetes: resources.limits.cpu, docker: --cpus)"
+            }
             Self::LocalBound => {
                 "CPU: keep the module cache between runs; disk: a faster one for GOMODCACHE; waiting \
                  for a CPU: fewer jobs beside it"
@@ -429,6 +434,7 @@ impl StallKind {
             | Self::CacheShared
             | Self::PipeHeld
             | Self::HelperWaiting
+            | Self::CpuQuota
             | Self::LocalBound => Blame::Machine,
             Self::NetdnsIgnored
             | Self::ToolchainDownload
@@ -498,6 +504,7 @@ impl StallKind {
             | Self::TunnelSlow
             | Self::TunnelUnanswered
             | Self::TunnelRefused
+            | Self::CpuQuota
             | Self::VcsWaiting
             | Self::DnsShare
             | Self::ProxyShare

@@ -19,7 +19,38 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(concurrency(case));
     found.extend(locks(case));
     found.extend(shared(case));
-    found.extend(local(case));
+    let quota = quota(case);
+    // What the limit took nobody else did.
+    found.extend(local(case).filter(|_| quota.is_none()));
+    found.extend(quota);
+}
+
+/// The command used up its control group's share of CPU time, and waited for the next period.
+fn quota(case: &Case<'_>) -> Option<Finding> {
+    let quota = case.record.cpu_quota.filter(|quota| quota.throttled_periods > 0)?;
+    let waited = case.split().local?.runqueue_ns;
+    let cost_ns = quota.throttled_ns.min(waited);
+    if cost_ns < at::QUOTA_NS && cost_ns * 100 < case.wall_ns() * at::WARNING_PERCENT {
+        return None;
+    }
+    let limit = f64::from(quota.limit_millicpus) / 1000.0;
+    Some(Finding {
+        cost_ns,
+        summary: format!(
+            "the control group's limit of {limit} CPU held the command up in {} of {} periods, {} in all",
+            quota.throttled_periods,
+            quota.periods,
+            duration(quota.throttled_ns)
+        ),
+        evidence: vec![Evidence::CpuLimit {
+            limit_millicpus: quota.limit_millicpus,
+            periods: quota.periods,
+            throttled_periods: quota.throttled_periods,
+            throttled_ns: quota.throttled_ns,
+            gomaxprocs: case.record.go.gomaxprocs,
+        }],
+        ..Finding::of(StallKind::CpuQuota, Phase::Local, case.wall)
+    })
 }
 
 /// As many downloads in flight as go allows itself, while this machine had nothing to do.

@@ -205,3 +205,29 @@ fn version_control_that_takes_its_time_says_what_for() {
     assert!(stall.summary.ends_with(words), "{stall:?}");
     world(20 * MS).finds_no(StallKind::VcsSlow);
 }
+
+#[test]
+fn a_limit_of_cpu_time_is_named_and_not_taken_for_others_use_of_the_cpus() {
+    let throttled = |throttled_periods| {
+        let mut world = World::new().command(|command| {
+            command.local = Some(Local { cpu_ns: 4 * S, runqueue_ns: 4 * S, disk_ns: 0 });
+            command.cpu_quota =
+                Some(CpuQuota { limit_millicpus: 100, periods: 60, throttled_periods, throttled_ns: 3 * S });
+        });
+        let update = CommandUpdate {
+            command: world.1.clone(),
+            idle: vec![(SinceStart(0), SinceStart(2 * S))],
+            gaps: Vec::new(),
+        };
+        world.0.apply(&Event { at_ns: SinceStart(10 * S), body: Body::Command(update) });
+        stalls(world.0.command(CommandId(1)).unwrap(), SinceStart(10 * S))
+    };
+    let held_up = throttled(50);
+    let stall = held_up.iter().find(|stall| stall.kind == StallKind::CpuQuota).unwrap();
+    assert_eq!((stall.phase, stall.cost_ns), (Phase::Local, 3 * S));
+    assert!(stall.summary.contains("0.1 CPU") && stall.summary.contains("50 of 60"), "{}", stall.summary);
+    assert!(held_up.iter().all(|stall| stall.kind != StallKind::LocalBound));
+    let free = throttled(0);
+    assert!(free.iter().all(|stall| stall.kind != StallKind::CpuQuota));
+    assert!(free.iter().any(|stall| stall.kind == StallKind::LocalBound));
+}

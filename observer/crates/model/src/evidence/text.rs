@@ -317,6 +317,18 @@ impl fmt::Display for Evidence {
                 }
             }
             Self::Folder { name, path } => write!(f, "{}={path}", name.variable()),
+            Self::CpuLimit { limit_millicpus, periods, throttled_periods, throttled_ns, gomaxprocs } => {
+                let limit = f64::from(*limit_millicpus) / 1000.0;
+                write!(
+                    f,
+                    "limit of {limit} CPU, reached in {throttled_periods} of {periods} periods: {} of waiting",
+                    duration(*throttled_ns)
+                )?;
+                match gomaxprocs {
+                    Some(n) => write!(f, ", GOMAXPROCS {n}"),
+                    None => Ok(()),
+                }
+            }
             Self::LocalTime { part, took_ns, work } => {
                 write!(f, "{} {}", duration(*took_ns), part.words(*work))
             }

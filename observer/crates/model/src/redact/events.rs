@@ -135,8 +135,22 @@ fn go(whole: Go) -> Go {
 }
 
 fn command(whole: Command) -> Command {
-    let Command { id, pid, argv, uid, cwd, cgroup, start_ns, age_ns, wall_ns, exit_code, signal, go, local } =
-        whole;
+    let Command {
+        id,
+        pid,
+        argv,
+        uid,
+        cwd,
+        cgroup,
+        start_ns,
+        age_ns,
+        wall_ns,
+        exit_code,
+        signal,
+        go,
+        local,
+        cpu_quota,
+    } = whole;
     Command {
         id,
         pid,
@@ -151,6 +165,7 @@ fn command(whole: Command) -> Command {
         signal,
         go: self::go(go),
         local,
+        cpu_quota,
     }
 }
 

@@ -25,7 +25,7 @@ pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::id::{CommandId, Pid, Tid, TreeId};
-use model::record::Loss;
+use model::record::{CpuQuota, Loss};
 use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{EXIT_ROOT, Header, LOCAL_RESOLVERS, PREEXISTING_TREES};
 use preexisting::{LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets};
@@ -348,6 +348,17 @@ impl Correlator {
     /// The latest command whose topmost process had that pid.
     pub fn command_of(&self, pid: Pid) -> Option<CommandId> {
         self.processes.command_of(pid)
+    }
+
+    /// The command that a process with that pid belongs to.
+    pub fn command_with(&self, pid: Pid) -> Option<CommandId> {
+        self.processes.command_with(pid)
+    }
+
+    /// How a control group's limit of CPU time held a command up.
+    pub fn quota(&mut self, command: CommandId, quota: CpuQuota, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.quota(command, quota, &mut out);
     }
 
     /// Whether a record's tree is a command's that is not forgotten, or a stub resolver's.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
 use model::id::{CommandId, Pid, TreeId};
-use model::record::{Command, Gap, Go, Local, Process};
+use model::record::{Command, CpuQuota, Gap, Go, Local, Process};
 use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
@@ -73,6 +73,17 @@ impl Processes {
     pub(super) fn command_of(&self, pid: Pid) -> Option<CommandId> {
         let of = |running: &&Running| running.record.pid == pid;
         self.commands.values().rfind(of).map(|running| running.record.id)
+    }
+
+    pub(super) fn command_with(&self, pid: Pid) -> Option<CommandId> {
+        self.command_of(pid).or_else(|| self.processes.get(&pid).map(|process| process.command))
+    }
+
+    pub(super) fn quota(&mut self, command: CommandId, quota: CpuQuota, out: &mut Out<'_>) {
+        if let Some(running) = self.commands.get_mut(&command) {
+            running.record.cpu_quota = Some(quota);
+            running.report(out);
+        }
     }
 
     pub(super) fn running(&self) -> bool {
