@@ -17,8 +17,8 @@ use model::redact;
 use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, ReplayOptions, ReportFormat,
-    ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, GatewayOptions,
+    ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
 /// Variables that say where caches are: each cold run has its own.
@@ -41,6 +41,8 @@ pub enum Request {
     Replay(ReplayOptions),
     /// `check`
     Check,
+    /// `serve gateway`
+    ServeGateway(GatewayOptions),
     /// `completions`
     Completions(clap_complete::Shell),
     /// `man`, of one command or of all
@@ -137,6 +139,16 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
         }),
         Some(Command::Replay { file }) => Request::Replay(ReplayOptions { file, common }),
         Some(Command::Check) => Request::Check,
+        Some(Command::Serve(args::Serve::Gateway(args))) => Request::ServeGateway(GatewayOptions {
+            listen: args.listen,
+            allow_remote: args.allow_remote,
+            upstream: args.upstream,
+            cache: args.cache,
+            cache_size: args.cache_size,
+            module_dir: args.module_dir,
+            for_command: args.for_command,
+            common,
+        }),
         Some(Command::Completions { shell }) => Request::Completions(shell),
         Some(Command::Man { of }) => Request::Man(of),
     };

@@ -160,7 +160,7 @@ fn wrong_values_are_status_2_before_anything_is_done() {
         "proxy=nowhere",
         "resolv=x",
         "dns-cache",
-        "gateway",
+        "gateway=9",
         "deadline=9",
         "env=x",
     ] {

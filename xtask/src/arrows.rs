@@ -18,7 +18,10 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("diagnose", &["model"]),
     ("stats", &["model"]),
     ("render", &["diagnose", "model", "stats"]),
-    ("observer", &["diagnose", "gateway", "goelf", "model", "observer-common", "pipeline", "render", "stats"]),
+    (
+        "observer",
+        &["diagnose", "gateway", "goelf", "model", "observer-common", "pipeline", "render", "stats"],
+    ),
 ];
 /// Others' packages that one of ours alone knows, or few.
 const ALONE: [(&str, &[&str]); 7] = [

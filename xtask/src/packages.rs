@@ -59,6 +59,12 @@ pub(crate) fn pip() {
     }
 }
 
+/// Installs a package that a build needs.
+pub(crate) fn get(package: &str) -> Result<()> {
+    anyhow::ensure!(cmd::find("apt-get").is_some(), "this machine has no apt-get");
+    apt(&[package])
+}
+
 /// Packages to install, each once, in the table's order.
 fn missing(there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<_> =

@@ -30,7 +30,20 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
 /// What a build needs.
 pub(crate) fn toolchain(workspace: &Workspace) -> Result<()> {
     rust_parts(workspace)?;
+    c_compiler()?;
     bpf_linker(workspace)
+}
+
+/// The C compiler for the static binary: ring, of the gateway's TLS, is partly C.
+fn c_compiler() -> Result<()> {
+    let own = format!("CC_{}", STATIC_TARGET.replace('-', "_"));
+    if std::env::var_os(&own).is_some() || cmd::find("musl-gcc").is_some() {
+        return Ok(());
+    }
+    say("Debian package musl-tools: the C compiler for the static binary");
+    packages::get("musl-tools").with_context(|| {
+        format!("there is no musl-gcc; install Debian's musl-tools, or name a compiler for musl in {own}")
+    })
 }
 
 fn rust_parts(workspace: &Workspace) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The arguments as they are typed: what clap knows. [`super`] says what they mean.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +66,16 @@ Exit status: 0 nothing wrong, 1 something wrong, 3 any other failure.
 Examples:
   sudo goobserve check
   goobserve check -q || echo 'not here'";
+
+const GATEWAY_EXAMPLES: &str = "\
+It prints the GOPROXY to set: the caller's own list with the gateway in each proxy's place, so that `,`,
+`|`, `direct` and `off` mean what they meant. /healthz says ok, /metrics counts.
+
+Examples:
+  goobserve serve gateway
+  goobserve serve gateway --upstream 'https://proxy.test|https://mirror.test,direct'
+  goobserve serve gateway --listen 10.0.0.5:8799 --allow-remote --cache /srv/modules --cache-size 50G
+  GOPROXY=http://127.0.0.1:8799/0,direct go mod download";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -141,6 +152,9 @@ pub(super) enum Command {
     /// Say what can be observed on this machine, what cannot, and how to fix that
     #[command(after_help = CHECK_EXAMPLES)]
     Check,
+    /// Keep a server running that speeds go commands up
+    #[command(subcommand)]
+    Serve(Serve),
     /// Print a completion script
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -199,7 +213,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub anonymize: bool,
     /// Change something for this command alone: concurrency=N, http1, no-mlkem, proxy=URL,
-    /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE; may be given several times
+    /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway; may be given several times
     #[arg(long, value_name = "REMEDY", value_parser = remedy)]
     pub with: Vec<Remedy>,
     /// A variable of an experiment, NAME=VALUE
@@ -237,7 +251,7 @@ pub(super) enum CacheArg {
 #[derive(clap::Args, Debug)]
 pub(super) struct CompareArgs {
     /// Try this: concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE,
-    /// resolv=LINE; several are tried together
+    /// resolv=LINE, gateway; several are tried together
     #[arg(long, required = true, value_name = "REMEDY", value_parser = remedy)]
     pub with: Vec<Remedy>,
     /// Compare with this, not with CMD as it is; what follows belongs to it
@@ -281,6 +295,40 @@ pub(super) struct ReportArgs {
     /// Replace module paths and private hosts by pseudonyms
     #[arg(long)]
     pub anonymize: bool,
+}
+
+/// Servers.
+#[derive(Subcommand, Debug)]
+pub(super) enum Serve {
+    /// A module proxy in front of those that GOPROXY names: pooled connections, retries, a cache
+    #[command(after_help = GATEWAY_EXAMPLES)]
+    Gateway(GatewayArgs),
+}
+
+/// Arguments of `serve gateway`.
+#[derive(clap::Args, Debug)]
+pub(super) struct GatewayArgs {
+    /// Where to listen; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8799")]
+    pub listen: SocketAddr,
+    /// Listen where other machines reach it: whoever does has modules fetched, with your credentials
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// The proxies to ask, as in GOPROXY [default: the GOPROXY that go would use]
+    #[arg(long, value_name = "LIST")]
+    pub upstream: Option<OsString>,
+    /// The folder of the cache [default: goobserve/gateway in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// How large the cache may be: 500M, 10G; 0 keeps nothing on disk
+    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
+    pub cache_size: u64,
+    /// Have what `go mod download` in this folder asks for ready once it begins to ask
+    #[arg(long, value_name = "DIR")]
+    pub module_dir: Option<PathBuf>,
+    /// For one command: ends with stdin, in the caller's environment, at an address nobody guesses
+    #[arg(long, hide = true)]
+    pub for_command: bool,
 }
 
 /// `--color`
@@ -348,6 +396,21 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes, perhaps with K, M, G or T.
+fn size(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(['K', 'M', 'G', 'T']);
+    let power = match &text[number.len()..] {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => 64,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1_u64.checked_shl(power)?));
+    bytes.ok_or_else(|| "expected a size such as 500M or 10G".into())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -357,6 +420,14 @@ mod tests {
     #[test]
     fn claps_own_rules_are_kept() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_a_unit_or_are_bytes() {
+        assert_eq!((size("0"), size("7"), size("10G")), (Ok(0), Ok(7), Ok(10 << 30)));
+        for wrong in ["", "G", "-1", "1KM", "1.5G", "99999999T", "1g"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What was asked for, in plain values: nothing below the command line knows clap.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -216,6 +217,27 @@ pub struct GateOutputs {
     pub markdown: Option<PathBuf>,
     /// `JUnit` XML
     pub junit: Option<PathBuf>,
+}
+
+/// What `goobserve serve gateway` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GatewayOptions {
+    /// Where to listen
+    pub listen: SocketAddr,
+    /// Listen beyond this machine
+    pub allow_remote: bool,
+    /// The proxies to ask; `None`: go's own
+    pub upstream: Option<OsString>,
+    /// The folder of the cache; `None`: the default one
+    pub cache: Option<PathBuf>,
+    /// Bytes of the cache; 0: none on disk
+    pub cache_size: u64,
+    /// A main module whose download is to be prepared
+    pub module_dir: Option<PathBuf>,
+    /// It is one command's, and ends with stdin
+    pub for_command: bool,
+    /// Common flags
+    pub common: Common,
 }
 
 /// What `goobserve report` was asked for.

@@ -14,6 +14,8 @@ mod report;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
+mod serve;
+#[cfg(target_os = "linux")]
 mod watch;
 
 use std::ffi::OsString;
@@ -66,6 +68,12 @@ fn dispatch(request: &Request, common: Common) -> i32 {
         Request::Gate(options) => gate::execute(options),
         #[cfg(target_os = "linux")]
         Request::Check => check::execute(common),
+        #[cfg(target_os = "linux")]
+        Request::ServeGateway(options) => serve::gateway(options),
+        #[cfg(not(target_os = "linux"))]
+        Request::ServeGateway(_) => {
+            refused(common, &UserError::new("serving takes Linux", "run it on a Linux machine"), 1)
+        }
         #[cfg(not(target_os = "linux"))]
         Request::Watch(_) | Request::Run(_) | Request::Compare(_) | Request::Gate(_) | Request::Check => {
             let status = match request {

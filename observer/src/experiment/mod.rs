@@ -307,7 +307,8 @@ struct Prepared {
 /// Makes the folders and keeps the files, with the user's rights.
 fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, UserError> {
     let _user = AsUser::take(invoker)?;
-    let go = go_env(plan, invoker);
+    let command = plan.arms.first().and_then(|arm| arm.command.first());
+    let go = go_env(command, invoker);
     if let Some(left) = folders::left_behind(&go).first() {
         return Err(UserError::new(
             format!("an experiment was killed and left {}", left.display()),
@@ -349,13 +350,12 @@ fn prepare(plan: &Plan, invoker: &Invoker) -> Result<Prepared, UserError> {
 }
 
 /// The user's settings of go: those of the go that the command is, or else of the one in PATH.
-fn go_env(plan: &Plan, invoker: &Invoker) -> GoEnv {
+pub fn go_env(command: Option<&OsString>, invoker: &Invoker) -> GoEnv {
     let environ: Vec<u8> = invoker
         .env
         .iter()
         .flat_map(|(name, value)| [name.as_encoded_bytes(), b"=", value.as_encoded_bytes(), b"\0"].concat())
         .collect();
-    let command = plan.arms.first().and_then(|arm| arm.command.first());
     let is_go =
         |command: &&OsString| std::path::Path::new(command).file_name().is_some_and(|name| name == "go");
     let go = command.filter(is_go).cloned().unwrap_or_else(|| "go".into());

@@ -5,6 +5,7 @@
 //! instruction, attach, let it go, wait for it.
 
 pub mod child;
+mod gateway;
 pub mod inherited;
 pub mod invoker;
 pub mod job;

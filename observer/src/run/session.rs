@@ -16,6 +16,7 @@ use nix::poll::PollFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::child::{HeldChild, NEVER_STARTED};
+use super::gateway::Gateway;
 use super::invoker::Invoker;
 use super::job::{Job, Signals, exit_status};
 use super::program;
@@ -88,7 +89,6 @@ pub fn execute(
         remedy::set(&mut invoker.env, name, value);
     }
     options.with.change(&mut invoker.env);
-    let invoker = &invoker;
     let resolv_conf = match private_resolv_conf(&options.with) {
         Ok(text) => text,
         Err(user_error) => {
@@ -110,6 +110,16 @@ pub fn execute(
     for warning in options.with.iter().filter_map(|remedy| Some((remedy, remedy.warning()?))) {
         say(Note::Warning, &format!("{}: {}", warning.0, warning.1), "");
     }
+    // Ends when this function does: behind the command.
+    let gateway = options.with.has_gateway().then(|| Gateway::start(&options.command, &mut invoker));
+    let _gateway = match gateway.transpose() {
+        Ok(gateway) => gateway,
+        Err(refusal) => {
+            say(Note::Error, &refusal.what, &refusal.hint);
+            return NEVER_STARTED;
+        }
+    };
+    let invoker = &invoker;
     // Before the fork: from here on a Ctrl-C ends the command, not us.
     let signals = match Signals::take() {
         Ok(signals) => signals,

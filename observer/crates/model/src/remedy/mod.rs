@@ -14,6 +14,7 @@ use std::str::FromStr;
 use godebug::Switch;
 use resolv::Line;
 pub use resolv::RESOLV_CONF;
+use servers::Server;
 use setting::Setting;
 
 use crate::user_error::UserError;
@@ -33,6 +34,8 @@ enum Kind {
     Switch(Switch),
     /// A line of resolv.conf
     Line(Line),
+    /// A server beside the command
+    Server(Server),
 }
 
 /// The fewest pairs of runs, with and without, whose shift has an interval of 95 %: the signed-rank test
@@ -42,7 +45,8 @@ pub const PAIRS_MIN: usize = 6;
 pub const RUNS_IN_ALL: u64 = 2 * PAIRS_MIN as u64 + 1;
 
 /// Names of all remedies, for help and errors.
-pub const NAMES: &str = "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE";
+pub const NAMES: &str =
+    "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway";
 
 impl FromStr for Remedy {
     type Err = UserError;
@@ -62,6 +66,12 @@ impl FromStr for Remedy {
             Some(switch) if value.is_none() => Kind::Switch(switch),
             Some(_) => {
                 return Err(UserError::new(format!("{name} takes no value"), format!("--with {name}")));
+            }
+            None if let Some(server) = Server::named(name) => {
+                if value.is_some() {
+                    return Err(UserError::new(format!("{name} takes no value"), format!("--with {name}")));
+                }
+                Kind::Server(server)
             }
             None if name == "resolv" => {
                 Kind::Line(Line::parse(needed(name, value, "resolv='options timeout:1'")?)?)
@@ -85,6 +95,8 @@ impl Remedy {
         match &self.kind {
             Kind::Setting(setting) => Some(setting.variable()),
             Kind::Switch(switch) => Some(switch.key()),
+            // It stands in front of whatever another one makes GOPROXY.
+            Kind::Server(server) => Some(server.name()),
             Kind::Line(_) => None,
         }
     }
@@ -94,6 +106,7 @@ impl Remedy {
         match &self.kind {
             Kind::Setting(setting) => Some(setting.variable()),
             Kind::Switch(_) => Some("GODEBUG"),
+            Kind::Server(Server::Gateway) => Some("GOPROXY"),
             Kind::Line(_) => None,
         }
     }
@@ -116,6 +129,7 @@ impl Remedy {
                 Some(format!("{}=0 appended to GODEBUG in its environment", switch.key()))
             }
             Kind::Line(line) => Some(format!("\"{line}\" in {RESOLV_CONF}")),
+            Kind::Server(server) => Some(server.keeping().to_owned()),
         }
     }
 
@@ -123,7 +137,7 @@ impl Remedy {
     pub fn warning(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Setting(setting) => setting.warning(),
-            Kind::Switch(_) | Kind::Line(_) => None,
+            Kind::Switch(_) | Kind::Line(_) | Kind::Server(_) => None,
         }
     }
 }
@@ -135,6 +149,7 @@ impl fmt::Display for Remedy {
             Kind::Setting(setting) => setting.fmt(f),
             Kind::Switch(switch) => f.write_str(switch.name()),
             Kind::Line(line) => write!(f, "resolv={line}"),
+            Kind::Server(server) => f.write_str(server.name()),
         }
     }
 }
@@ -168,6 +183,11 @@ impl Remedies {
         self.0.is_empty()
     }
 
+    /// A module proxy is to run beside the command.
+    pub fn has_gateway(&self) -> bool {
+        self.0.iter().any(|remedy| remedy.kind == Kind::Server(Server::Gateway))
+    }
+
     /// As they may be shown.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(Remedy::to_string).collect()
@@ -179,7 +199,8 @@ impl Remedies {
             match &remedy.kind {
                 Kind::Setting(setting) => setting.apply(env),
                 Kind::Switch(switch) => switch.apply(env),
-                Kind::Line(_) => {}
+                // GOPROXY is known when the server runs.
+                Kind::Line(_) | Kind::Server(_) => {}
             }
         }
     }
@@ -188,7 +209,7 @@ impl Remedies {
     pub fn resolv_conf(&self, machine: &str) -> Option<String> {
         let line = |remedy: &'_ Remedy| match &remedy.kind {
             Kind::Line(line) => Some(line.clone()),
-            Kind::Setting(_) | Kind::Switch(_) => None,
+            Kind::Setting(_) | Kind::Switch(_) | Kind::Server(_) => None,
         };
         let lines: Vec<Line> = self.0.iter().filter_map(line).collect();
         (!lines.is_empty()).then(|| resolv::changed(machine, &lines))

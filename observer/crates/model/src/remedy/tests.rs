@@ -96,7 +96,7 @@ fn wrong_values_are_refused_in_two_lines() {
 
 #[test]
 fn the_servers_to_come_are_not_pretended() {
-    for name in ["dns-cache", "gateway", "deadline", "deadline=5"] {
+    for name in ["dns-cache", "deadline", "deadline=5"] {
         assert!(wrong(name).what.ends_with("is not in this version"), "{name}");
     }
 }
@@ -169,4 +169,15 @@ fn options_are_added_and_servers_stand_in_for_the_machines() {
             .unwrap(),
         "# mine\noptions ndots:2\nnameserver 127.77.0.2\nnameserver fe80::1%eth0\ndomain b.test\n"
     );
+}
+
+#[test]
+fn a_gateway_changes_nothing_by_itself_and_stands_with_a_proxy() {
+    let both = remedies(&["proxy=https://proxy.test", "gateway"]);
+    assert!(both.has_gateway() && !remedies(&["http1"]).has_gateway());
+    assert_eq!(both.to_string(), "proxy=https://proxy.test + gateway");
+    assert_eq!(changed(&["gateway"], &[("A", "1")]), pairs(&[("A", "1")]));
+    assert_eq!(wrong("gateway=x").what, "gateway takes no value");
+    let twice = ["gateway", "gateway"].map(|word| word.parse().unwrap());
+    assert!(Remedies::new(twice.to_vec()).is_err());
 }
