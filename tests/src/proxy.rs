@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use self::body::TimedBody;
 pub use self::faults::{
-    Answer, BodyStall, Fake, Faults, HeadDelay, Matcher, SlowBody, StreamReset, ending, paths,
+    Answer, BodyStall, CutBody, Fake, Faults, HeadDelay, Matcher, SlowBody, StreamReset, ending, paths,
 };
 pub use self::log::{AccessLog, ConnectionRecord, RequestRecord};
 use crate::clock::monotonic_ns;
@@ -147,7 +147,8 @@ async fn answer(
     let rate = faults.slow_bodies.iter().find(|body| (body.matches.0)(&path)).map(|body| body.bytes_per_s);
     let stall = faults.body_stalls.iter().find(|stall| (stall.matches.0)(&path)).cloned();
     slot.head_sent();
-    let mut response = Response::new(TimedBody::new(bytes, stall, rate, slot));
+    let cut = faults.cut_bodies.iter().find(|cut| (cut.matches.0)(&path)).map(|cut| cut.after_bytes);
+    let mut response = Response::new(TimedBody::new(bytes, stall, rate, slot).cut(cut));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(content_type) = content_type(&path).parse() {
         response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -95,9 +95,18 @@ fn config(options: &GatewayOptions, invoker: &Invoker, go: &GoEnv) -> Result<Con
     let private =
         |name: &str| Patterns::parse(go.get(name).or_else(|| go.get("GOPRIVATE")).unwrap_or_default());
     let (no_proxy, no_sumdb) = (private("GONOPROXY"), private("GONOSUMDB"));
-    let plan = options.module_dir.as_ref().map(|dir| {
+    // With another go.mod than the folder's nothing is certain.
+    let other_file = go.get("GOFLAGS").is_some_and(|flags| flags.contains("modfile"));
+    let no_workspace = go.get("GOWORK") == Some("off");
+    let plan = options.module_dir.as_ref().filter(|_| !other_file).map(|dir| {
         let mod_cache = go.gomodcache().map(PathBuf::from);
-        Plan::read(&Sources { dir: dir.clone(), mod_cache, no_proxy: no_proxy.clone(), no_sumdb })
+        Plan::read(&Sources {
+            dir: dir.clone(),
+            mod_cache,
+            no_proxy: no_proxy.clone(),
+            no_sumdb,
+            no_workspace,
+        })
     });
     let dir = match options.cache_size {
         0 => None,

@@ -1,6 +1,6 @@
 //! A response body that is given out in chunks and notes when the last one was taken.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) struct TimedBody {
     pause: Option<Pin<Box<Sleep>>>,
     /// Bytes of a second
     rate: Option<u64>,
+    /// Bytes before it is cut
+    cut: Option<u64>,
     slot: Slot,
 }
 
@@ -31,7 +33,12 @@ impl TimedBody {
             slot.taken(0, true);
         }
         let stall = stall.map(|stall| (stall.after_bytes, stall.delay));
-        Self { rest: bytes, sent: 0, stall, pause: None, rate, slot }
+        Self { rest: bytes, sent: 0, stall, pause: None, rate, cut: None, slot }
+    }
+
+    /// The same, cut after so many bytes.
+    pub(super) fn cut(self, after_bytes: Option<u64>) -> Self {
+        Self { cut: after_bytes, ..self }
     }
 
     /// Bytes that may be given out before the next pause.
@@ -46,20 +53,24 @@ impl TimedBody {
             None => CHUNK,
         };
         let at_once = self.rate.map_or(CHUNK, |rate| (rate / 10).max(1) as usize);
-        at_once.min(CHUNK).min(until_stall).min(self.rest.len())
+        let until_cut = self.cut.map_or(CHUNK, |cut| (cut - self.sent).min(CHUNK as u64) as usize);
+        at_once.min(until_cut).min(until_stall).min(self.rest.len())
     }
 }
 
 impl Body for TimedBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.rest.is_empty() {
             return Poll::Ready(None);
+        }
+        if self.cut == Some(self.sent) {
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
         }
         let size = loop {
             if let Some(pause) = &mut self.pause {

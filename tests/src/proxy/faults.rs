@@ -51,6 +51,8 @@ pub struct Faults {
     pub fakes: Vec<Fake>,
     /// Bodies that come slowly; the first that matches counts
     pub slow_bodies: Vec<SlowBody>,
+    /// Bodies that are cut; the first that matches counts
+    pub cut_bodies: Vec<CutBody>,
     /// Streams that are reset instead of answered
     pub stream_resets: Vec<StreamReset>,
     /// HTTP/2 is not agreed on though it is offered
@@ -110,6 +112,15 @@ pub struct SlowBody {
     pub matches: Matcher,
     /// The rate
     pub bytes_per_s: u64,
+}
+
+/// A body that ends before its end: `RST_STREAM` in HTTP/2, over HTTP/1.1 the connection is closed.
+#[derive(Clone, Debug)]
+pub struct CutBody {
+    /// For which requests
+    pub matches: Matcher,
+    /// After so many bytes; a shorter body is whole
+    pub after_bytes: u64,
 }
 
 /// `RST_STREAM` instead of an answer, in HTTP/2. Over HTTP/1.1 the connection is closed.

@@ -32,6 +32,8 @@ pub struct Sources {
     pub no_proxy: Patterns,
     /// GONOSUMDB, or GOPRIVATE
     pub no_sumdb: Patterns,
+    /// `GOWORK=off`
+    pub no_workspace: bool,
 }
 
 /// What go will ask, in its order.
@@ -52,6 +54,10 @@ impl Plan {
         let Some(dir) = sources.dir.ancestors().find(|dir| dir.join("go.mod").is_file()) else {
             return Self::default();
         };
+        // Of a workspace go downloads what all its modules require together.
+        if !sources.no_workspace && dir.ancestors().any(|dir| dir.join("go.work").is_file()) {
+            return Self::default();
+        }
         let go_mod = GoMod::parse(&limited(&dir.join("go.mod")));
         let go_sum = GoSum::parse(&limited(&dir.join("go.sum")));
         Self::of(&go_mod, &go_sum, sources)
@@ -161,5 +167,17 @@ mod tests {
     fn an_older_go_mod_says_too_little() {
         assert_eq!(plan(&GO_MOD.replace("1.21", "1.16"), "", &Sources::default()).0.len(), 0);
         assert_eq!(Plan::read(&Sources::default()), Plan::default());
+    }
+
+    #[test]
+    fn of_a_workspace_nothing_is_certain() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("m")).unwrap();
+        std::fs::write(dir.path().join("m/go.mod"), GO_MOD).unwrap();
+        std::fs::write(dir.path().join("go.work"), "go 1.22\n").unwrap();
+        let mut sources = Sources { dir: dir.path().join("m"), ..Sources::default() };
+        assert_eq!(Plan::read(&sources).files, []);
+        sources.no_workspace = true;
+        assert_eq!(Plan::read(&sources).files.len(), 9);
     }
 }

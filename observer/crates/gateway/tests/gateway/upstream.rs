@@ -218,6 +218,7 @@ impl Gate {
                 dir: dir.to_owned(),
                 no_proxy: patterns.clone(),
                 no_sumdb: patterns.clone(),
+                no_workspace: true,
                 mod_cache: None,
             })
         });

@@ -1,0 +1,255 @@
+//! `--with gateway` and `serve gateway` with a real go and a real checksum database: the same files, nothing
+//! asked that go does not ask, faults that go does not see, and checks that still refuse.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::go_env::{GoOptions, GoRun};
+use tests::lab::Lab;
+use tests::proxy::{Answer, CutBody, Fake, Faults, Matcher, StreamReset, ending, paths};
+
+/// Through the remedy.
+fn with_gateway(lab: &Lab, run: &GoRun) -> Output {
+    lab.goobserve(run, &["run", "--report", "none", "--with", "gateway", "--", "go", "mod", "download"])
+        .unwrap()
+}
+
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a download leaves: each file with its bytes, but for locks and the database's own cache.
+fn downloaded(run: &GoRun) -> BTreeMap<String, Vec<u8>> {
+    fn read(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                read(root, &path, files);
+            } else if !name.ends_with(".lock") && !name.starts_with("sumdb") {
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let (mut files, root) = (BTreeMap::new(), run.modcache().join("cache/download"));
+    read(&root, &root, &mut files);
+    files.insert("go.sum".into(), fs::read(run.project().join("go.sum")).unwrap());
+    files
+}
+
+/// Paths that the proxy was asked for, each with how often. Which partial tiles there are depends on the order
+/// of records, so of those nothing is said.
+fn asked(lab: &Lab) -> BTreeMap<String, usize> {
+    let mut asked = BTreeMap::new();
+    assert!(lab.proxy.log().settled(Duration::from_secs(10)));
+    for request in lab.proxy.log().take().1 {
+        if !request.path.contains(".p/") {
+            *asked.entry(request.path).or_default() += 1;
+        }
+    }
+    asked
+}
+
+/// One of so many requests.
+fn one_of(many: u32) -> Matcher {
+    let count = AtomicU32::new(0);
+    paths(move |_| count.fetch_add(1, Ordering::SeqCst) % many == many - 1)
+}
+
+fn options(go_sum: bool) -> GoOptions {
+    GoOptions { go_sum, ..GoOptions::default() }
+}
+
+#[test]
+fn the_same_files_come_and_nothing_else_is_asked() {
+    let Some(lab) = Lab::for_test("the_same_files_come_and_nothing_else_is_asked") else { return };
+    for go_sum in [true, false] {
+        let plain = lab.go_run(&options(go_sum)).unwrap();
+        succeeded(&lab.output(&mut plain.go(&["mod", "download"])).unwrap());
+        let expected = asked(&lab);
+        let run = lab.go_run(&options(go_sum)).unwrap();
+        succeeded(&with_gateway(&lab, &run));
+        assert!(downloaded(&run) == downloaded(&plain));
+        let asked = asked(&lab);
+        assert_eq!(asked.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+        // A hedge is a request more, where an answer took long.
+        let more = asked.values().sum::<usize>() - expected.values().sum::<usize>();
+        assert!(more <= expected.len() / 10, "{more}");
+        // Nothing stays.
+        let left = |folder: &Path| {
+            fs::read_dir(folder)
+                .unwrap()
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().contains("goobserve-gateway"))
+        };
+        assert!(!left(run.dir()) && !left(Path::new("/tmp")));
+    }
+}
+
+#[test]
+fn a_command_that_asks_for_nothing_costs_the_proxy_no_request() {
+    let Some(lab) = Lab::for_test("a_command_that_asks_for_nothing_costs_the_proxy_no_request") else {
+        return;
+    };
+    let run = lab.go_run(&options(true)).unwrap();
+    for command in [&["true"][..], &["go", "version"], &["go", "list", "-m"]] {
+        let arguments = [&["run", "--report", "none", "--with", "gateway", "--"], command].concat();
+        succeeded(&lab.goobserve(&run, &arguments).unwrap());
+    }
+    assert_eq!(asked(&lab), BTreeMap::new());
+}
+
+#[test]
+fn faults_do_not_reach_go() {
+    let Some(lab) = Lab::for_test("faults_do_not_reach_go") else { return };
+    let temporary = |status, retry_after_s| Answer { matches: one_of(20), status, retry_after_s };
+    let faults = [
+        (
+            "reset",
+            Faults {
+                stream_resets: vec![StreamReset {
+                    matches: one_of(10),
+                    code: 2,
+                    left: AtomicU32::new(u32::MAX).into(),
+                }],
+                ..Faults::default()
+            },
+        ),
+        ("goaway", Faults { goaway_after: Some(20), ..Faults::default() }),
+        ("502", Faults { answers: vec![temporary(502, None)], ..Faults::default() }),
+        ("429", Faults { answers: vec![temporary(429, Some(0))], ..Faults::default() }),
+        (
+            "cut",
+            Faults {
+                cut_bodies: vec![CutBody { matches: one_of(7), after_bytes: 100 }],
+                ..Faults::default()
+            },
+        ),
+        (
+            "cut over HTTP/1.1",
+            Faults {
+                cut_bodies: vec![CutBody { matches: one_of(7), after_bytes: 40_000 }],
+                http1_only: true,
+                ..Faults::default()
+            },
+        ),
+    ];
+    let plain = lab.go_run(&options(false)).unwrap();
+    succeeded(&lab.output(&mut plain.go(&["mod", "download"])).unwrap());
+    let expected = downloaded(&plain);
+    for (name, faults) in faults {
+        lab.proxy.set_faults(faults);
+        let run = lab.go_run(&options(false)).unwrap();
+        let output = with_gateway(&lab, &run);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(downloaded(&run) == expected, "{name}");
+    }
+}
+
+#[test]
+fn tampered_zips_and_forged_records_are_still_refused() {
+    let Some(lab) = Lab::for_test("tampered_zips_and_forged_records_are_still_refused") else { return };
+    let forged = paths(|path| path.contains("/lookup/"));
+    for (fake, go_sum) in
+        [(ending("toml/@v/v1.4.0.mod"), true), (ending("toml/@v/v1.4.0.zip"), true), (forged, false)]
+    {
+        lab.proxy
+            .set_faults(Faults { fakes: vec![Fake { matches: fake, bytes: 5000 }], ..Faults::default() });
+        let run = lab.go_run(&options(go_sum)).unwrap();
+        let output = with_gateway(&lab, &run);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{text}");
+    }
+}
+
+#[test]
+fn the_list_keeps_its_meaning() {
+    let Some(lab) = Lab::for_test("the_list_keeps_its_meaning") else { return };
+    let status = |status| Faults {
+        answers: vec![Answer {
+            matches: paths(|path| path.starts_with("/a~/")),
+            status,
+            retry_after_s: None,
+        }],
+        ..Faults::default()
+    };
+    for (separator, answered, works) in [(',', 404, true), (',', 403, false), ('|', 403, true)] {
+        lab.proxy.set_faults(status(answered));
+        let list = format!("https://proxy.test/a~{separator}https://mirror.test,off");
+        let env = vec![("GOPROXY".to_owned(), list)];
+        let run = lab.go_run(&GoOptions { go_sum: true, few: true, env, ..GoOptions::default() }).unwrap();
+        let output = with_gateway(&lab, &run);
+        assert_eq!(
+            output.status.success(),
+            works,
+            "{separator}{answered}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// `serve gateway`, and the GOPROXY that it printed.
+fn serve(lab: &Lab, run: &GoRun) -> (Child, String) {
+    let mut command = run.goobserve().unwrap();
+    command.args(["serve", "gateway", "--listen", "127.0.0.1:0", "--cache"]).arg(run.file("cache"));
+    let mut child = lab.spawn(command.stdout(Stdio::piped())).unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim().strip_prefix("GOPROXY=").unwrap().to_owned())
+}
+
+#[test]
+fn a_server_killed_at_any_moment_leaves_a_cache_that_serves_no_wrong_byte() {
+    let Some(lab) = Lab::for_test("a_server_killed_at_any_moment_leaves_a_cache_that_serves_no_wrong_byte")
+    else {
+        return;
+    };
+    let server = lab.go_run(&options(true)).unwrap();
+    let plain = lab.go_run(&options(true)).unwrap();
+    succeeded(&lab.output(&mut plain.go(&["mod", "download"])).unwrap());
+    let expected = downloaded(&plain);
+    for files in [3, 40, 80, 120] {
+        let (mut child, goproxy) = serve(&lab, &server);
+        let run = lab.go_run(&GoOptions { env: vec![("GOPROXY".into(), goproxy)], ..options(true) }).unwrap();
+        let mut go = lab.spawn(run.go(&["mod", "download"]).stderr(Stdio::null())).unwrap();
+        // Killed in the middle of the download, behind so many of go's requests.
+        let before = lab.proxy.log().requests().len();
+        while lab.proxy.log().requests().len() - before < files && go.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        go.kill().unwrap();
+        go.wait().unwrap();
+    }
+    let (mut child, goproxy) = serve(&lab, &server);
+    let mut before = 0;
+    for _ in 0..2 {
+        before = lab.proxy.log().requests().len();
+        let run = lab
+            .go_run(&GoOptions { env: vec![("GOPROXY".into(), goproxy.clone())], ..options(true) })
+            .unwrap();
+        succeeded(&lab.output(&mut run.go(&["mod", "download"])).unwrap());
+        assert!(downloaded(&run) == expected);
+    }
+    assert_eq!(lab.proxy.log().requests().len(), before, "all of it is in the cache");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn beyond_loopback_it_listens_only_when_that_is_allowed() {
+    let Some(lab) = Lab::for_test("beyond_loopback_it_listens_only_when_that_is_allowed") else { return };
+    let run = lab.go_run(&options(true)).unwrap();
+    let output = lab.goobserve(&run, &["serve", "gateway", "--listen", "0.0.0.0:0"]).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--allow-remote") && text.contains("credentials"), "{text}");
+}
