@@ -35,15 +35,15 @@ const MISSING_SERVER: Duration = Duration::from_mins(1);
 /// Serves until it is asked to end.
 pub(super) fn gateway(options: &GatewayOptions) -> i32 {
     if !options.allow_remote && !server::is_loopback(&options.listen) {
-        let refusal = UserError::new(
+        let error = UserError::new(
             format!("{} is reached by other machines", options.listen),
             "they could have any module fetched, with your credentials for its proxy: --allow-remote, or listen on 127.0.0.1",
         );
-        return refused(options.common, &refusal, 2);
+        return refused(options.common, &error, 2);
     }
     match serve(options) {
         Ok(()) => 0,
-        Err(refusal) => refused(options.common, &refusal, 1),
+        Err(error) => refused(options.common, &error, 1),
     }
 }
 

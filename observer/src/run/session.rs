@@ -114,8 +114,8 @@ pub fn execute(
     let gateway = options.with.has_gateway().then(|| Gateway::start(&options.command, &mut invoker));
     let _gateway = match gateway.transpose() {
         Ok(gateway) => gateway,
-        Err(refusal) => {
-            say(Note::Error, &refusal.what, &refusal.hint);
+        Err(error) => {
+            say(Note::Error, &error.what, &error.hint);
             return NEVER_STARTED;
         }
     };

@@ -114,11 +114,12 @@ impl Asset {
         }
     }
 
-    /// The path as go writes it.
+    /// The path as go writes it: of modules' files it encodes the `!`, of the database's it does not.
     pub fn encoded(&self) -> String {
+        let plain: &[u8] = if self.kind == Kind::Lookup { b"-_.~$&+:=@/!" } else { b"-_.~$&+:=@/" };
         let mut text = String::with_capacity(self.path.len() + 8);
         for byte in self.path.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.~$&+:=@/".contains(&byte) {
+            if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
                 text.push(char::from(byte));
             } else {
                 text.push_str(&format!("%{byte:02X}"));
@@ -264,5 +265,7 @@ mod tests {
     fn a_made_asset_is_written_as_go_writes_it() {
         let asset = Asset::of("github.com/Big/m", "v1.0.0", Kind::Zip).unwrap();
         assert_eq!(asset.encoded(), "github.com/%21big/m/@v/v1.0.0.zip");
+        let record = Asset::lookup("s.test", "github.com/Big/m", "v1.0.0").unwrap();
+        assert_eq!(record.encoded(), "sumdb/s.test/lookup/github.com/!big/m@v1.0.0");
     }
 }

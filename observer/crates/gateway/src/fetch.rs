@@ -44,7 +44,7 @@ pub(crate) struct Fetch {
 /// How an attempt ended.
 enum Ended {
     /// The body is whole
-    Whole,
+    Complete,
     /// An answer that no further attempt would change
     Final(Head, Bytes),
     /// Another attempt may do better
@@ -71,7 +71,7 @@ impl Fetch {
             let before = body.received();
             let ended = self.attempt(&mut body, failures).await;
             let (why, wait, answer, dead) = match ended {
-                Ended::Whole => return self.whole(&body).await,
+                Ended::Complete => return self.whole(&body).await,
                 Ended::Final(head, bytes) => return self.other(head, bytes).await,
                 Ended::Unwanted => return self.cut().await,
                 Ended::Failed { why, wait, answer, dead } => (why, wait, answer, dead),
@@ -205,7 +205,7 @@ impl Fetch {
             let frame = match timeout(stall, incoming.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return failed(format!("the body was cut: {error}")),
-                Ok(None) if body.is_whole() => return Ended::Whole,
+                Ok(None) if body.is_whole() => return Ended::Complete,
                 Ok(None) => return failed("the body was cut".into()),
                 Err(_) => {
                     self.gateway.metrics().timeouts_total.one();
@@ -287,7 +287,7 @@ fn head_of(response: &Response<Incoming>) -> Head {
     Head { status: response.status(), headers: PASSED.into_iter().filter_map(of).collect(), length }
 }
 
-/// Whether a cut body can be told from a whole one.
+/// Whether a cut body differs from a whole one.
 fn says_its_end(response: &Response<Incoming>) -> bool {
     let has = |name| response.headers().contains_key(name);
     response.version() == Version::HTTP_2 || has(CONTENT_LENGTH) || has(TRANSFER_ENCODING)

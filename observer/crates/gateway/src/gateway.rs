@@ -23,7 +23,7 @@ use crate::patterns::Patterns;
 use crate::plan::Plan;
 use crate::prefetch::Prefetch;
 use crate::spool::{Head, Hold, Reader, Spool};
-use crate::store::{CacheConfig, Found, Note, Store};
+use crate::store::{CacheConfig, Note, Store, Stored};
 use crate::upstream::Upstream;
 
 /// What a gateway is set up with.
@@ -150,7 +150,7 @@ impl Gateway {
     }
 
     /// What is in flight of a file of the first upstream.
-    pub(crate) fn flying(&self, asset: &Asset) -> Option<Arc<Spool>> {
+    pub(crate) fn in_flight_of(&self, asset: &Asset) -> Option<Arc<Spool>> {
         self.in_flight().get(&self.upstreams[0].key(asset)).cloned()
     }
 
@@ -188,7 +188,7 @@ impl Gateway {
         }
         if let Some((note, bytes)) = self.store.in_memory(&key) {
             self.metrics.cache_hits_total.one();
-            return Served { head: found(&note), body: Body::Bytes(bytes) };
+            return Served { head: head_of(&note), body: Body::Bytes(bytes) };
         }
         if let Some(status) = self.missing.get(&key, Instant::now()) {
             self.metrics.missing_hits_total.one();
@@ -253,7 +253,7 @@ impl Gateway {
         let asset = asset.clone();
         tokio::spawn(async move {
             if let Some(key) = key.clone()
-                && gateway.serve_kept(key, &spool).await
+                && gateway.serve_stored(key, &spool).await
             {
                 return;
             }
@@ -262,19 +262,19 @@ impl Gateway {
         reader
     }
 
-    async fn serve_kept(&self, key: String, spool: &Spool) -> bool {
+    async fn serve_stored(&self, key: String, spool: &Spool) -> bool {
         let store = Arc::clone(&self.store);
         let Ok(Some(kept)) = spawn_blocking(move || store.find(&key)).await else { return false };
         self.metrics.cache_hits_total.one();
         match kept {
-            Found::Memory(note, bytes) => {
-                spool.set_head(found(&note));
+            Stored::Memory(note, bytes) => {
+                spool.set_head(head_of(&note));
                 let _ = spool.push(bytes, &self.store).await;
                 spool.finish(Ok(note), None, &self.store).await;
             }
-            Found::File(note, file) => {
-                spool.found(file, note.size);
-                spool.set_head(found(&note));
+            Stored::File(note, file) => {
+                spool.serve_file(file, note.size);
+                spool.set_head(head_of(&note));
             }
         }
         true
@@ -299,7 +299,7 @@ impl Gateway {
     }
 }
 
-fn found(note: &Note) -> Head {
+fn head_of(note: &Note) -> Head {
     let content_type = note.content_type.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
     let headers = HeaderMap::from_iter(content_type.map(|value| (CONTENT_TYPE, value)));
     Head { status: StatusCode::OK, headers, length: Some(note.size) }

@@ -140,7 +140,7 @@ async fn work(gateway: Arc<Gateway>, zips: bool) {
             prefetch.requests.fetch_add(1, Ordering::Relaxed);
             let _ = hold.spool().finished().await;
             prefetch.bytes.fetch_add(hold.spool().length(), Ordering::Relaxed);
-        } else if let Some(spool) = gateway.flying(&asset) {
+        } else if let Some(spool) = gateway.in_flight_of(&asset) {
             // Its tiles follow it all the same.
             let _ = spool.finished().await;
         }

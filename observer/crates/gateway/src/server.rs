@@ -33,7 +33,7 @@ use crate::goproxy::Fallback;
 use crate::spool::{Cut, Reader};
 
 /// Connections at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MAX: usize = 512;
 /// How long a client may take for a request's head.
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// How long requests may go on after the end was asked for.
@@ -143,14 +143,14 @@ async fn route(
             None => not_found(),
         },
         None => match Asset::parse(path) {
-            Some(asset) => walk(gateway, &asset, authorization).await,
+            Some(asset) => whole_list(gateway, &asset, authorization).await,
             None => not_found(),
         },
     }
 }
 
 /// The list by go's rules.
-async fn walk(gateway: &Arc<Gateway>, asset: &Asset, authorization: Option<HeaderValue>) -> Served {
+async fn whole_list(gateway: &Arc<Gateway>, asset: &Asset, authorization: Option<HeaderValue>) -> Served {
     let entries = &gateway.list().entries;
     // Whose they are cannot be known when there are several: they are for one host.
     let authorization = authorization.filter(|_| entries.len() == 1);

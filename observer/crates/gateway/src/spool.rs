@@ -227,7 +227,7 @@ impl Spool {
     }
 
     /// The body is a file that is kept already.
-    pub fn found(&self, file: Arc<File>, size: u64) {
+    pub fn serve_file(&self, file: Arc<File>, size: u64) {
         let mut state = self.lock();
         (state.file, state.written, state.start, state.end) = (Some(file), size, size, size);
         state.over = Some(Ok(()));

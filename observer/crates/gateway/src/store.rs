@@ -58,7 +58,7 @@ impl CacheConfig {
 
 /// A kept body.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum Stored {
     /// A small one
     Memory(Note, Bytes),
     /// A large one: the body is the file's beginning
@@ -133,9 +133,9 @@ impl Store {
     }
 
     /// Looks for a body; blocks. One that is damaged is removed and not found.
-    pub fn find(&self, key: &str) -> Option<Found> {
+    pub fn find(&self, key: &str) -> Option<Stored> {
         if let Some((note, bytes)) = self.in_memory(key) {
-            return Some(Found::Memory(note, bytes));
+            return Some(Stored::Memory(note, bytes));
         }
         let path = entry::path(&root(self.config.dir.as_deref()?), key);
         let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path).ok()?;
@@ -156,13 +156,13 @@ impl Store {
         let stamp = entry::Stamp::of(&file).ok()?;
         lock(&self.index).used(&path, stamp, &note);
         if note.size > SMALL {
-            return Some(Found::File(note, Arc::new(file)));
+            return Some(Stored::File(note, Arc::new(file)));
         }
         let mut bytes = vec![0; note.size as usize];
         file.read_exact_at(&mut bytes, 0).ok()?;
         let bytes = Bytes::from(bytes);
         lock(&self.index).remember(key, &note, &bytes);
-        Some(Found::Memory(note, bytes))
+        Some(Stored::Memory(note, bytes))
     }
 
     /// Begins a file; blocks.

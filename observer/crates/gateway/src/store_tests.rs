@@ -12,8 +12,8 @@ fn put(store: &Store, key: &str, body: &[u8]) {
 
 fn body(store: &Store, key: &str) -> Option<Vec<u8>> {
     Some(match store.find(key)? {
-        Found::Memory(_, bytes) => bytes.to_vec(),
-        Found::File(note, file) => {
+        Stored::Memory(_, bytes) => bytes.to_vec(),
+        Stored::File(note, file) => {
             let mut bytes = vec![0; note.size as usize];
             file.read_exact_at(&mut bytes, 0).unwrap();
             bytes
@@ -34,7 +34,7 @@ fn what_was_put_is_found_by_another_process_with_its_type() {
     assert_eq!(body(&store, "a").unwrap(), b"one");
     assert_eq!(body(&store, "b").unwrap(), large(3));
     assert_eq!(body(&store, "c"), None);
-    let Some(Found::Memory(note, _)) = store.find("a") else { panic!() };
+    let Some(Stored::Memory(note, _)) = store.find("a") else { panic!() };
     assert_eq!(note.content_type.as_deref(), Some("text/plain"));
 }
 
