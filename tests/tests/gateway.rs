@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,7 @@ use nix::unistd::Pid;
 use tests::go_env::{GoOptions, GoRun};
 use tests::lab::Lab;
 use tests::proxy::{Answer, CutBody, Fake, Faults, Matcher, StreamReset, ending, paths};
+use tests::skip;
 
 /// Through the remedy.
 fn with_gateway(lab: &Lab, run: &GoRun) -> Output {
@@ -260,4 +262,55 @@ fn beyond_loopback_it_listens_only_when_that_is_allowed() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("--allow-remote") && text.contains("credentials"), "{text}");
+}
+
+/// A user of its own, for sudo.
+const USER: u32 = 61_704;
+
+#[test]
+fn under_sudo_the_gateway_is_the_users_and_gone_with_the_command() {
+    let test = "under_sudo_the_gateway_is_the_users_and_gone_with_the_command";
+    if skip::is_root(test) && tests::paths::program("sudo").is_none() {
+        skip::skipped(test, "needs the program sudo");
+        return;
+    }
+    let Some(lab) = Lab::for_test(test) else { return };
+    let run = lab.go_run(&options(true)).unwrap();
+    run.give_to(USER).unwrap();
+    fs::write(run.file("sudoers"), "Defaults env_reset, umask=0022\nALL ALL=(ALL) NOPASSWD: ALL\n").unwrap();
+    fs::set_permissions(run.file("sudoers"), fs::Permissions::from_mode(0o440)).unwrap();
+    let script = "mount --bind \"$1\" /etc/sudoers || exit 99; shift; exec setpriv \"$@\"";
+    let mut command = run.command("sh");
+    command.args(["-c", script, "sh"]).arg(run.file("sudoers"));
+    command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".into()]);
+    command.args(["sh", "-c", "sudo -n \"$@\"; exit $?", "sh"]).arg(tests::goobserve::binary().unwrap());
+    command.args(["run", "--report", "none", "--with", "gateway", "--", "sh", "-c"]);
+    // Its folder, and the process that has it among its words.
+    command.arg(
+        "cd .. && folder=$(echo .goobserve-gateway-*) && stat -c '%u %a' $folder && for process in /proc/[0-9]*; do \
+         tr '\\0' ' ' < $process/cmdline | grep -q \"for-command.*$folder\" && grep -E '^(Uid|CapEff|NoNewPrivs)' $process/status; \
+         done; cd project && go mod download && echo ended $?",
+    );
+    let output = lab.output(&mut command).unwrap();
+    let (said, text) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let user = USER.to_string();
+    let expected = [
+        &user,
+        "700",
+        "Uid:",
+        &user,
+        &user,
+        &user,
+        &user,
+        "CapEff:",
+        "0000000000000000",
+        "NoNewPrivs:",
+        "1",
+        "ended",
+        "0",
+    ];
+    assert_eq!(words, expected, "{text}");
+    let left = fs::read_dir(run.dir()).unwrap().flatten().map(|entry| entry.file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("gateway")));
 }

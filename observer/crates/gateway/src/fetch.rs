@@ -25,6 +25,8 @@ use crate::upstream::Upstream;
 const OTHER_MAX: usize = 64 * 1024;
 /// A body that stands still for so long is asked for again, at most.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// How long go waits for a head, at most: the attempts' own limits grow.
+const HEAD_MAX: Duration = Duration::from_mins(3);
 /// What of an upstream's head is passed on.
 const PASSED: [HeaderName; 6] =
     [CONTENT_TYPE, ETAG, LAST_MODIFIED, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE];
@@ -62,7 +64,7 @@ impl Fetch {
     pub(crate) async fn run(mut self) {
         let gateway = Arc::clone(&self.gateway);
         let _held = gateway.metrics().in_flight.hold();
-        let mut body = Progress::default();
+        let (began, mut body) = (Instant::now(), Progress::default());
         let (mut failures, mut last, mut reason) = (0, None, String::new());
         for attempt in 0..retry::ATTEMPTS_IN_ALL {
             if attempt > 0 {
@@ -79,7 +81,8 @@ impl Fetch {
             failures = if body.received() > before { 1 } else { failures + 1 };
             (reason, last) = (why, answer);
             let too_long = wait.is_some_and(|wait| wait > retry::RETRY_AFTER_MAX);
-            if failures >= self.upstream().patience() || dead || too_long {
+            let too_late = began.elapsed() > HEAD_MAX && !self.spool.has_head();
+            if failures >= self.upstream().patience() || dead || too_long || too_late {
                 break;
             }
             sleep(wait.unwrap_or_default().max(retry::backoff(failures))).await;
@@ -92,7 +95,8 @@ impl Fetch {
             return Ended::Unwanted;
         }
         let failed = |why: String| Ended::Failed { why, wait: None, answer: None, dead: false };
-        if !self.upstream().health().may_try(Instant::now()) {
+        // With nothing behind it, patience is all there is.
+        if self.upstream().has_fallback() && !self.upstream().health().may_try(Instant::now()) {
             return Ended::Failed {
                 why: "it could not be reached before".into(),
                 wait: None,

@@ -1,6 +1,6 @@
-//! Whether an upstream can be reached. In: how connections and answers went. Out: whether to try at all: an
-//! upstream that several connections in a row could not be made to is left alone for a while, so that a dead
-//! one costs go an instant a request and not a time-out.
+//! Whether an upstream can be reached. In: how connections and answers went. Out: whether to try at all, for
+//! one that has another behind it on any error: after several connections in a row that could not be made it
+//! is left alone for a while, so that a dead one costs go an instant a request and not a time-out.
 
 use std::time::{Duration, Instant};
 

@@ -111,3 +111,15 @@ fn a_full_disk_is_left_alone_for_a_while() {
     assert_eq!(store.metrics.cache_write_errors_total.get(), 1);
     assert_eq!(fs::read_dir(root(dir.path()).join("tmp")).unwrap().count(), 0);
 }
+
+#[test]
+fn what_was_changed_while_it_was_written_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 1 << 20);
+    let (mut temporary, body) = (store.begin().unwrap(), large(5));
+    store.write(&temporary.file, &body, 0).unwrap();
+    temporary.file.write_all_at(b"X", 77).unwrap();
+    store.keep(&mut temporary, "a", &Note::of(&body, None)).unwrap();
+    assert!(store.find("a").is_none());
+    assert_eq!(store.metrics.cache_damaged_total.get(), 1);
+}

@@ -17,7 +17,7 @@ use crate::retry;
 pub struct Upstream {
     url: Uri,
     authorization: Option<HeaderValue>,
-    patience: u32,
+    fallback: Fallback,
     latencies: Mutex<Latencies>,
     health: Mutex<Health>,
 }
@@ -29,14 +29,10 @@ impl Upstream {
         let over_tls = entry.url.scheme_str() == Some("https");
         let of_file = || netrc.authorization(entry.url.host()?).filter(|_| over_tls);
         let authorization = entry.user_info.as_deref().and_then(basic).or_else(of_file);
-        let patience = match entry.fallback {
-            Fallback::NotFound => retry::ATTEMPTS_MAX,
-            Fallback::AnyError => retry::ATTEMPTS_MAX_WITH_FALLBACK,
-        };
         Self {
             url: entry.url.clone(),
             authorization,
-            patience,
+            fallback: entry.fallback,
             latencies: Mutex::default(),
             health: Mutex::default(),
         }
@@ -64,7 +60,15 @@ impl Upstream {
 
     /// Attempts without progress.
     pub const fn patience(&self) -> u32 {
-        self.patience
+        match self.fallback {
+            Fallback::NotFound => retry::ATTEMPTS_MAX,
+            Fallback::AnyError => retry::ATTEMPTS_MAX_WITH_FALLBACK,
+        }
+    }
+
+    /// Whether go asks another one when this one fails.
+    pub fn has_fallback(&self) -> bool {
+        self.fallback == Fallback::AnyError
     }
 
     /// Its times.

@@ -73,9 +73,17 @@ impl Index {
         (*verified == stamp).then(|| note.clone())
     }
 
-    /// An entry was written or read.
+    /// An entry was read, and is what its note says.
     pub(super) fn used(&mut self, path: &Path, stamp: Stamp, note: &Note) {
-        let verified = Some((stamp, note.clone()));
+        self.insert(path, stamp, Some((stamp, note.clone())));
+    }
+
+    /// An entry was written.
+    pub(super) fn written(&mut self, path: &Path, stamp: Stamp) {
+        self.insert(path, stamp, None);
+    }
+
+    fn insert(&mut self, path: &Path, stamp: Stamp, verified: Option<(Stamp, Note)>) {
         let entry = Entry { length: stamp.length, used: SystemTime::now(), verified };
         let before = self.entries.insert(path.to_owned(), entry).map_or(0, |before| before.length);
         self.bytes = self.bytes + stamp.length - before;

@@ -179,3 +179,23 @@ async fn many_faults_at_once_are_survived() {
         assert!(same(&gate.file(&format!("/0/{path}")).await, body), "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_upstream_that_comes_back_is_waited_for_when_nothing_is_behind_it() {
+    let place = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = place.local_addr().unwrap();
+    drop(place);
+    let gate = Gate::start(&format!("http://{address},direct"), Options::default()).await;
+    let paths: Vec<String> = (0..10).map(|n| format!("/0/m{n}.test/@v/v1.0.0.info")).collect();
+    let asking: Vec<_> = paths
+        .iter()
+        .cloned()
+        .map(|path| tokio::spawn(crate::upstream::get_owned(gate.address, path)))
+        .collect();
+    gate.until("failed attempts", || gate.gateway.metrics().retries_total.get() > 30).await;
+    let files: Vec<(&str, &[u8])> = paths.iter().map(|path| (&path[3..], &b"{}"[..])).collect();
+    let _upstream = Upstream::at(address, &files).await;
+    for one in asking {
+        assert_eq!(one.await.unwrap().unwrap().0, 200);
+    }
+}

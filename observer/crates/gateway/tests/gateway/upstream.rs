@@ -66,7 +66,15 @@ impl Upstream {
     }
 
     pub(crate) async fn with(files: &[(&str, &[u8])], faults: Faults, etags: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen(TcpListener::bind("127.0.0.1:0").await.unwrap(), files, faults, etags)
+    }
+
+    /// At a given address.
+    pub(crate) async fn at(address: SocketAddr, files: &[(&str, &[u8])]) -> Self {
+        Self::listen(TcpListener::bind(address).await.unwrap(), files, healthy(), true)
+    }
+
+    fn listen(listener: TcpListener, files: &[(&str, &[u8])], faults: Faults, etags: bool) -> Self {
         let address = listener.local_addr().unwrap();
         let files = files.iter().map(|(path, body)| ((*path).to_owned(), body.to_vec())).collect();
         let shared = Arc::new(Shared {
@@ -310,4 +318,9 @@ pub(crate) fn body(length: usize, seed: u8) -> Vec<u8> {
 /// Whether two bodies are equal; shown, they would fill a screen.
 pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
     one == other
+}
+
+/// As [`get`], for a task of its own.
+pub(crate) async fn get_owned(address: SocketAddr, path: String) -> Option<(StatusCode, Vec<u8>)> {
+    get(address, &path, &[]).await
 }
