@@ -265,7 +265,7 @@ fn beyond_loopback_it_listens_only_when_that_is_allowed() {
 }
 
 /// A user of its own, for sudo.
-const USER: u32 = 61_704;
+const USER: u32 = 65_534;
 
 #[test]
 fn under_sudo_the_gateway_is_the_users_and_gone_with_the_command() {
