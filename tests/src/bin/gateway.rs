@@ -185,7 +185,7 @@ fn load(lab: &Lab, time: Duration) -> Result<()> {
     let served = Served::start(lab, &run.project(), &run.modcache())?;
     ensure!(download(lab, &run, &[("GOPROXY", &served.goproxy)])?.0, "the first download");
     let small: Vec<&str> =
-        lab.store().paths().filter(|path| path.ends_with(".mod") || path.ends_with(".info")).collect();
+        lab.store().paths().filter(|path| matches!(path.rsplit('.').next(), Some("mod" | "info"))).collect();
     let base = served.goproxy.split(',').next().unwrap_or_default();
     let address = base.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
     let requests: Vec<String> = small
