@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tests::go_env::{GoOptions, GoRun};
 use tests::lab::Lab;
 use tests::proxy::{Answer, CutBody, Fake, Faults, Matcher, StreamReset, ending, paths};
@@ -202,6 +203,62 @@ fn the_list_keeps_its_meaning() {
             "{separator}{answered}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+}
+
+#[test]
+fn its_requests_are_reported_and_the_secret_of_its_address_is_not() {
+    let Some(lab) = Lab::for_test("its_requests_are_reported_and_the_secret_of_its_address_is_not") else {
+        return;
+    };
+    let run = lab.go_run(&options(false)).unwrap();
+    let (json, record) = (run.file("report.json"), run.file("record.jsonl"));
+    let mut command = run.goobserve().unwrap();
+    command.args(["run", "-vv", "--with", "gateway", "--json"]).arg(&json).arg("--record").arg(&record);
+    command.args(["--", "sh", "-c", "echo $GOPROXY; exec go mod download"]);
+    let output = lab.output(&mut command).unwrap();
+    succeeded(&output);
+    let goproxy = String::from_utf8(output.stdout).unwrap();
+    let (address, path) = goproxy.trim().strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let secret = path.split('/').next().unwrap();
+    assert!(secret.len() == 32, "{goproxy}");
+
+    let mut outputs = vec![
+        ("stderr", String::from_utf8(output.stderr).unwrap()),
+        ("json", fs::read_to_string(&json).unwrap()),
+        ("record", fs::read_to_string(&record).unwrap()),
+    ];
+    for format in ["text", "markdown", "html", "perfetto", "json"] {
+        let output = lab.goobserve(&run, &["report", record.to_str().unwrap(), "--format", format]).unwrap();
+        outputs.push((format, String::from_utf8(output.stdout).unwrap()));
+    }
+    // Nor a part of it that shortens the search.
+    for part in [&secret[..8], &secret[12..20], &secret[24..]] {
+        for (name, text) in &outputs {
+            assert!(!text.contains(part), "{part} is in {name}");
+        }
+    }
+
+    let report: Value = serde_json::from_str(&outputs[1].1).unwrap();
+    let command = &report["commands"][0];
+    let requests = report["requests"].as_array().unwrap();
+    let of = |class: &str| requests.iter().filter(|request| request["class"] == class).count();
+    assert!(
+        of("zip") > 10 && of("mod") > 10 && of("sumdb-lookup") > 10 && of("other") == 0,
+        "{}",
+        outputs[3].1
+    );
+    for request in requests {
+        assert_eq!((&request["authority"], &request["status"]), (&address.into(), &200.into()), "{request}");
+        let path = request["path"].as_str().unwrap();
+        assert!(path.starts_with("/…/0/"), "{path}");
+        assert!(!request["module"].as_str().is_some_and(|module| module.contains('…')), "{request}");
+    }
+    let proxy = command["go"]["goproxy"].as_str().unwrap();
+    assert_eq!(proxy, format!("http://{address}/…/0"));
+    // Nothing is wrong with a gateway: at most the machine is slow.
+    for stall in command["stalls"].as_array().into_iter().flatten() {
+        assert_eq!(stall["kind"], "local-bound", "{stall}");
     }
 }
 
