@@ -198,12 +198,16 @@ impl CommandState {
         for query in self.dns.values().filter(|query| query.record.on_behalf_of.is_none()) {
             let dns = &query.record;
             let end = dns.end_ns.or(query.given_up_ns);
-            let phase = of(dns.pid, &dns.comm, dns.start_ns).unwrap_or(Phase::Dns);
-            let error = dns.timed_out || dns.rcode.as_deref().is_some_and(|rcode| rcode != "NOERROR");
+            // Whom a fetcher waits for is the name server, as with go itself.
+            let role = of(dns.pid, &dns.comm, dns.start_ns);
+            let phase = role.filter(|phase| *phase != Phase::Vcs).unwrap_or(Phase::Dns);
+            let failed = dns.rcode.as_deref().is_some_and(|rcode| rcode != "NOERROR");
+            let error = dns.timed_out || dns.refused || dns.unusable.is_some() || failed;
             add(Subject::Dns(query), phase, known(&dns.server), (dns.start_ns, end), error, None);
         }
         for wait in self.dns_waits.values() {
-            let phase = of(wait.pid, &wait.comm, wait.start_ns).unwrap_or(Phase::Dns);
+            let role = of(wait.pid, &wait.comm, wait.start_ns);
+            let phase = role.filter(|phase| *phase != Phase::Vcs).unwrap_or(Phase::Dns);
             let span = (wait.start_ns, wait.end_ns);
             add(Subject::DnsWait(wait), phase, known(&wait.server), span, false, None);
         }

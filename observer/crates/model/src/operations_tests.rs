@@ -134,7 +134,7 @@ fn a_query_ends_with_its_answer_or_when_it_was_given_up() {
     assert_eq!(rows([Body::Dns(given_up)]), [(Phase::Dns, address(), 5, 70, true, false)]);
     assert_eq!(rows([Body::Dns(dns.clone())]), [(Phase::Dns, address(), 5, 100, false, true)]);
     let helper = Dns { pid: Pid(11), comm: "git-remote-http".into(), ..dns };
-    assert_eq!(rows([Body::Dns(helper)])[0].0, Phase::Vcs);
+    assert_eq!(rows([Body::Dns(helper)])[0].0, Phase::Dns);
 }
 
 #[test]

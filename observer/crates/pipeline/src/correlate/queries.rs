@@ -193,7 +193,7 @@ impl Queries {
             _ => local_resolvers.serves(pid, &dns.server, dns.on_behalf_of.is_some()),
         };
         let same = |dns: &&Dns| {
-            let kind = dns.qtype == query.qtype || dns.qtype.split('+').any(|one| one == query.qtype);
+            let kind = dns.qtype == query.qtype || dns.qtype.split('/').any(|one| one == query.qtype);
             kind && dns.name.eq_ignore_ascii_case(&query.name)
         };
         let open = self.open.values().flatten().filter(same).filter(asked);

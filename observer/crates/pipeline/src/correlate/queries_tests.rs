@@ -245,7 +245,7 @@ fn what_resolved_is_asked_over_its_socket_is_a_query_and_what_it_asks_is_behind_
     );
     let Some(Body::Dns(dns)) = world.events.last().map(|event| &event.body) else { panic!("no query") };
     assert_eq!((dns.transport, dns.server.as_str()), (Transport::Unix, "systemd-resolved"));
-    assert_eq!((dns.qtype.as_str(), dns.answers), ("A+AAAA", Some(1)));
+    assert_eq!((dns.qtype.as_str(), dns.answers), ("A/AAAA", Some(1)));
     assert_eq!((dns.start_ns, dns.end_ns), (SinceStart(10), Some(SinceStart(40))));
     let [behind] = &world.passed_on()[..] else { panic!("{:?}", world.events) };
     assert_eq!((behind.server.as_str(), behind.on_behalf_of), ("192.0.2.9:53", Some(dns.id)));

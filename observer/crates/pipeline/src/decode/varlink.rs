@@ -21,7 +21,7 @@ const INET6: u64 = 10;
 pub struct Call {
     /// The name, without the final dot
     pub name: String,
-    /// `A`, `AAAA`, or `A+AAAA` for both
+    /// `A`, `AAAA`, or `A/AAAA` for both
     pub qtype: &'static str,
 }
 
@@ -65,7 +65,7 @@ pub fn call(message: &Value) -> Option<Call> {
     let qtype = match parameters.get("family").and_then(Value::as_u64) {
         Some(INET) => "A",
         Some(INET6) => "AAAA",
-        _ => "A+AAAA",
+        _ => "A/AAAA",
     };
     Some(Call { name: name.trim_end_matches('.').to_owned(), qtype })
 }
@@ -124,7 +124,7 @@ mod tests {
         let mut sent = Messages::default();
         assert_eq!(sent.push(&text.as_bytes()[..40], false), None);
         let message = sent.push(&[&text.as_bytes()[40..], b"\0"].concat(), false).unwrap();
-        assert_eq!(call(&message), Some(Call { name: "proxy.test".into(), qtype: "A+AAAA" }));
+        assert_eq!(call(&message), Some(Call { name: "proxy.test".into(), qtype: "A/AAAA" }));
         let text = r#"{"parameters":{"addresses":[{"ifindex":1,"family":2,"address":[127,0,0,1]},
             {"family":10,"address":[32,1,13,184,0,0,0,0,0,0,0,0,0,0,0,1]},{"address":[1,2]}],"flags":1}}"#;
         let answer = reply(&whole(text).unwrap());
