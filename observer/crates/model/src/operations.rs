@@ -181,6 +181,7 @@ impl CommandState {
         let mut in_flight = Vec::new();
         let lives = self.lives();
         let roles = self.roles();
+        let asking = roles.asking();
         // What a child does is the child's, whatever it is.
         let of = |pid: Pid, comm: &str, at: SinceStart| roles.role(pid, comm, at).phase();
         let mut add =
@@ -240,7 +241,26 @@ impl CommandState {
                     add(Subject::Connect(connection), Phase::Connect, whom, span, false, None);
                 }
                 let Some(start) = start else { continue };
-                let span = (start, connection.end_ns);
+                // While git waits for a helper for credentials, its connection waits with it.
+                let mut at = start;
+                let mut waits = false;
+                for (from, to) in asking.get(&connection.pid).into_iter().flatten() {
+                    if connection.end_ns.is_some_and(|end| *from >= end) || to.is_some_and(|to| to <= at) {
+                        continue;
+                    }
+                    if *from > at {
+                        add(Subject::Helper(connection), phase, host, (at, Some(*from)), false, None);
+                    }
+                    let Some(to) = to else {
+                        waits = true;
+                        break;
+                    };
+                    at = at.max(*to);
+                }
+                if waits || connection.end_ns.is_some_and(|end| end <= at && at > start) {
+                    continue;
+                }
+                let span = (at, connection.end_ns);
                 let bytes = connection.bytes_received;
                 add(Subject::Helper(connection), phase, host, span, failed, bytes);
                 continue;

@@ -262,6 +262,26 @@ impl<'a> Roles<'a> {
         (0..self.lives.len()).filter(within).map(|at| self.lives[at]).collect()
     }
 
+    /// By process of git's, when a helper for credentials ran that it waited for: its connections wait, too.
+    pub fn asking(&self) -> HashMap<Pid, Vec<(SinceStart, Option<SinceStart>)>> {
+        let mut asking: HashMap<Pid, Vec<_>> = HashMap::new();
+        for (at, life) in self.lives.iter().enumerate() {
+            if life.role != Role::Credentials {
+                continue;
+            }
+            let above: Vec<usize> = self.above(at).collect();
+            if above.first().is_none_or(|parent| self.lives[*parent].role != Role::Fetcher) {
+                continue;
+            }
+            for parent in above.into_iter().take_while(|parent| self.lives[*parent].role == Role::Fetcher) {
+                let span = (life.process.start_ns, life.process.end_ns);
+                asking.entry(self.lives[parent].process.pid).or_default().push(span);
+            }
+        }
+        asking.values_mut().for_each(|spans| spans.sort_unstable());
+        asking
+    }
+
     /// Who the helper is, of a child that is waited for: of what it started, the deepest that is named as
     /// one (`git credential fill` starts a shell, and that a helper); and the youngest below that.
     pub fn helper(&self, child: &Process, at: SinceStart) -> Option<(&'a Process, Option<&'a Process>)> {
@@ -327,12 +347,14 @@ impl<'a> Roles<'a> {
         };
         let from = active.partition_point(|(time, _)| *time <= left);
         let others = || active[from..].iter().filter(|(time, pid)| !own(*pid, *time));
-        let meanwhile = others().take_while(|(time, _)| *time < end).map(|(time, _)| *time).last();
+        // Its files are closed a moment before its end is seen.
+        let closed = last.map_or(end, |last| last.earlier_by(SOON_NS));
+        let meanwhile = others().take_while(|(time, _)| *time < closed).map(|(time, _)| *time).last();
         let goes_on = match last {
             Some(last) => {
                 let soon = last + SOON_NS;
                 over.is_some_and(|over| over <= soon)
-                    || others().any(|(time, _)| (last..=soon).contains(time))
+                    || others().any(|(time, _)| (closed..=soon).contains(time))
             }
             // It ended before what waited for it: that was ended.
             None if over.is_some() => self.killed(),
@@ -371,8 +393,7 @@ fn role(process: &Process, parent: Option<&Life<'_>>, go: Option<&Go>) -> Role {
         }
         _ if by_go && runs(process, set(|go| go.gocacheprog.as_deref())) => Role::BuildCache,
         _ if names(process).any(|name| FETCHERS.contains(&name) || name.starts_with("git-")) => Role::Fetcher,
-        Some(Role::Tool) => Role::Tool,
-        Some(Role::Go) if names(process).any(is_tool) => Role::Tool,
+        Some(Role::Go | Role::Tool) if names(process).any(is_tool) => Role::Tool,
         None if is_tool(&process.comm) => Role::Tool,
         _ => Role::Child,
     }

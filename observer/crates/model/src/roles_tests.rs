@@ -259,3 +259,72 @@ fn a_program_and_a_package_are_read_from_arguments() {
     assert_eq!((program(&script), package(&script)), ("corp-identity-token", None));
     assert_eq!(short(&process(&row(11, 10, "git", "git -c a.b=c -C /x fetch -f"))), "git fetch");
 }
+
+#[test]
+fn two_that_are_held_at_once_are_both_waited_for() {
+    let ms = 1_000_000;
+    let of = |n: u32, end: Ns| {
+        [
+            (11 + n, 10, "git", "git credential fill", S, Some(S + 20 * ms), 0),
+            (13 + n, 11 + n, "git-credential-", "/h/git-credential-bg get", S, Some(S + 10 * ms), 0),
+            (15 + n, 13 + n, "sleep", "sleep 5", S + 5 * ms, Some(end), 0),
+            (17 + n, 10, "git", "git credential approve", end + 2 * ms, Some(end + 9 * ms), 0),
+        ]
+    };
+    let (one, two) = (of(0, 6 * S), of(1, 6 * S + 400_000));
+    let rows: Vec<Row<'_>> =
+        std::iter::once((10, 1, "go", "go mod download", 0, Some(7 * S), 0)).chain(one).chain(two).collect();
+    let auth = blocked(&state(Go::default(), Some(7 * S), &rows))[0];
+    assert!((5 * S - 10 * ms..5 * S + 30 * ms).contains(&auth), "{auth}");
+}
+
+#[test]
+fn the_pipe_is_closed_a_moment_before_the_end_is_seen() {
+    let ms = 1_000_000;
+    let of = blocked(&state(
+        Go::default(),
+        Some(9 * S),
+        &[
+            (10, 1, "go", "go mod download", 0, Some(9 * S), 0),
+            (11, 10, "git", "git fetch origin", S, Some(2 * S), 0),
+            (12, 11, "git-credential-", "/h/git-credential-idp get", S, Some(7 * S), 0),
+            (13, 10, "git", "git cat-file", 7 * S - ms, Some(7 * S + ms), 0),
+        ],
+    ));
+    assert_eq!(of[0], 6 * S);
+}
+
+#[test]
+fn a_connection_of_gits_waits_while_a_helper_is_asked() {
+    let mut state = state(
+        Go::default(),
+        Some(10 * S),
+        &[
+            (10, 1, "go", "go mod download", 0, Some(10 * S), 0),
+            (11, 10, "git", "git fetch origin", S, Some(9 * S), 0),
+            (12, 11, "git-remote-http", "git-remote-https origin https://git.test/x", S, Some(9 * S), 0),
+            (13, 12, "git-credential-", "/h/git-credential-idp get", 3 * S, Some(6 * S), 0),
+        ],
+    );
+    let connection = crate::record::Connection {
+        command: CommandId(1),
+        pid: Pid(12),
+        comm: "git-remote-http".into(),
+        start_ns: SinceStart(2 * S),
+        end_ns: Some(SinceStart(8 * S)),
+        bytes_received: Some(7),
+        ..crate::record::Connection::default()
+    };
+    state.apply(&Event { at_ns: SinceStart(0), body: Body::Connection(connection) });
+    assert_eq!(blocked(&state)[..2], [3 * S, 5 * S]);
+}
+
+#[test]
+fn what_a_tool_runs_beside_its_work_is_a_child() {
+    let rows = [
+        row(10, 1, "go", "go build"),
+        row(11, 10, "compile", "/go/compile -p x"),
+        row(12, 11, "sleep", "sleep 3"),
+    ];
+    assert_eq!(roles_of(Go::default(), &rows), [Role::Go, Role::Tool, Role::Child]);
+}

@@ -1,6 +1,7 @@
 //! Reports and events in, what people and programs read out.
 
 pub mod compare;
+mod compiled;
 pub mod gate;
 pub mod html;
 pub mod json;

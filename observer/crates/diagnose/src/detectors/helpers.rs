@@ -5,7 +5,7 @@ use model::evidence::Evidence;
 use model::human::duration;
 use model::operations::Subject;
 use model::record::Phase;
-use model::roles::{is_test, program, short};
+use model::roles::{Role, is_test, program, short};
 use model::stall::StallKind;
 use model::time::Ns;
 
@@ -50,12 +50,18 @@ fn silent(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
     if !is_silent_helper(case, group) {
         return None;
     }
-    waiting(case, group, &format!("{}, run by go,", program(longest.helper)))
+    let started = case.roles.started(longest.child.process)?.process;
+    let by =
+        if started.pid == longest.helper.pid { String::new() } else { format!(" {} for", short(started)) };
+    waiting(case, group, &format!("{}, run by{by} go,", program(longest.helper)))
 }
 
 /// Whether a child of go's is waited for that is no test and talks to nobody.
 pub(super) fn is_silent_helper(case: &Case<'_>, group: &Group<'_>) -> bool {
-    let of_go = |child| case.roles.is_of_go(child);
+    let of_go = |child| {
+        let mut above = case.roles.ancestors(child);
+        above.find(|above| above.role != Role::Tool).is_some_and(|above| above.role == Role::Go)
+    };
     group.longest().is_some_and(|longest| of_go(longest.child.process) && !is_test(program(longest.helper)))
         && group.hosts(case).is_empty()
 }

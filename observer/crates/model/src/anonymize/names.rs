@@ -88,6 +88,62 @@ const WORDS: [&str; 44] = [
 /// Values of flags that are words of the go command's own.
 const FLAG_VALUES: [&str; 6] = ["mod", "vendor", "readonly", "true", "false", "json"];
 
+/// First elements of the standard library's import paths, and `main`.
+const STANDARD: [&str; 52] = [
+    "archive",
+    "bufio",
+    "bytes",
+    "cmd",
+    "cmp",
+    "compress",
+    "container",
+    "context",
+    "crypto",
+    "database",
+    "debug",
+    "embed",
+    "encoding",
+    "errors",
+    "expvar",
+    "flag",
+    "fmt",
+    "go",
+    "hash",
+    "html",
+    "image",
+    "index",
+    "internal",
+    "io",
+    "iter",
+    "log",
+    "main",
+    "maps",
+    "math",
+    "mime",
+    "net",
+    "os",
+    "path",
+    "plugin",
+    "reflect",
+    "regexp",
+    "runtime",
+    "slices",
+    "sort",
+    "strconv",
+    "strings",
+    "structs",
+    "sync",
+    "syscall",
+    "testing",
+    "text",
+    "time",
+    "unicode",
+    "unique",
+    "unsafe",
+    "vendor",
+    "weak",
+];
+
 /// Every name seen, with its pseudonym's number.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Names {
@@ -234,9 +290,18 @@ impl Names {
         let name = program.rsplit('/').next().unwrap_or(program);
         let shown = self.program(name);
         let known = shown == name;
-        let word = |word: &String| if known { self.word(word) } else { "…".to_owned() };
-        let words: Vec<String> = arguments.iter().map(word).collect();
-        std::iter::once(shown).chain(words).collect()
+        let compiles = matches!(name, "compile" | "asm" | "cgo");
+        let mut words = vec![shown];
+        let mut before = "";
+        for word in arguments {
+            words.push(match before {
+                "-p" | "-importpath" if compiles => self.package(word),
+                _ if known => self.word(word),
+                _ => "…".to_owned(),
+            });
+            before = word;
+        }
+        words
     }
 
     /// Versions stay, for they are public or say little; a branch's name does not, and the commit
@@ -248,6 +313,16 @@ impl Names {
             _ if !is_version(version) => "…".to_owned(),
             Some(at) => format!("{}{:012x}{end}", &numbers[..at], self.number(Kind::Commit, &numbers[at..])),
             None => version.to_owned(),
+        }
+    }
+
+    /// A package that is compiled: of the standard library as it is, of another a pseudonym.
+    fn package(&mut self, package: &str) -> String {
+        let first = package.split('/').next().unwrap_or_default();
+        if first.contains('.') || !STANDARD.contains(&first) {
+            self.module(package)
+        } else {
+            package.to_owned()
         }
     }
 

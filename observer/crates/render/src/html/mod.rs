@@ -190,6 +190,7 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     tables::requests(out, report, command, room.rows);
     tables::dns(out, report, command, room.rows);
     tables::connections(out, report, command, room.rows);
+    tables::packages(out, report, command, room.rows);
     tables::processes(out, report, command, room.rows);
     out.push_str("</section>\n");
 }

@@ -11,6 +11,7 @@ use model::words;
 
 use super::draw::{self, swatch};
 use super::table::Table;
+use crate::compiled;
 use crate::markup::escape;
 
 fn heading(out: &mut String, text: &str) {
@@ -264,8 +265,31 @@ pub(super) fn connections(out: &mut String, report: &Report, command: &Command, 
     table.write(out, all, "connection", "connections");
 }
 
+pub(super) fn packages(out: &mut String, report: &Report, command: &Command, most: usize) {
+    let of = compiled::packages(report, command);
+    if of.is_empty() {
+        return;
+    }
+    let chain = compiled::chain(&of);
+    heading(out, "What was compiled");
+    let mut table =
+        Table::new(&["step", "package", "#took", "#CPU", "#from, s", "back to back until the end"]);
+    for work in of.iter().take(most) {
+        table
+            .text(work.what)
+            .text(work.package)
+            .cell(&duration(work.took_ns()))
+            .cell(&duration(work.cpu_ns))
+            .cell(&moment(work.start_ns.saturating_sub(command.start_ns)))
+            .text(if chain.contains(&work) { "yes" } else { "" });
+    }
+    table.write(out, of.len(), "step", "steps");
+}
+
 pub(super) fn processes(out: &mut String, report: &Report, command: &Command, most: usize) {
-    let of: Vec<&Process> = report.processes.iter().filter(|process| process.command == command.id).collect();
+    let mut of: Vec<&Process> =
+        report.processes.iter().filter(|process| process.command == command.id).collect();
+    of.sort_by_key(|process| (Reverse(compiled::took(process, command)), process.start_ns, process.pid));
     if of.is_empty() {
         return;
     }

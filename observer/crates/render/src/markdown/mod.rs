@@ -11,6 +11,7 @@ use model::id::CommandId;
 use model::report::{Command, Report, Request, Severity, Stall};
 use model::words;
 
+use super::compiled;
 use super::loss;
 use super::result::{self, answer, sentence};
 
@@ -160,10 +161,11 @@ fn details(out: &mut String, report: &Report, command: &Command) {
     let mut requests: Vec<&Request> =
         report.requests.iter().filter(|request| request.command == command.id).collect();
     requests.sort_by_key(|request| (Reverse(took(request)), request.start_ns));
-    if command.hosts.is_empty() && requests.is_empty() {
+    let processes = compiled::longest(report, command);
+    if command.hosts.is_empty() && requests.is_empty() && processes.is_empty() {
         return;
     }
-    out.push_str("\n<details><summary>Hosts and slowest requests</summary>\n");
+    out.push_str("\n<details><summary>Hosts, slowest requests and longest processes</summary>\n");
     if !command.hosts.is_empty() {
         out.push_str("\n| host | blocked | share |\n|---|--:|--:|\n");
     }
@@ -190,6 +192,27 @@ fn details(out: &mut String, report: &Report, command: &Command) {
         );
     }
     more(out, requests.len(), ROWS, "request");
+    let packages = compiled::packages(report, command);
+    if !packages.is_empty() {
+        out.push_str("\n| step | package | took | CPU |\n|---|---|--:|--:|\n");
+    }
+    for work in packages.iter().take(ROWS) {
+        let (took, cpu) = (duration(work.took_ns()), duration(work.cpu_ns));
+        let _ = writeln!(out, "| {} | {} | {took} | {cpu} |", work.what, code(work.package));
+    }
+    more(out, packages.len(), ROWS, "step");
+    if !processes.is_empty() {
+        out.push_str("\n| process | took | ended |\n|---|--:|---|\n");
+    }
+    for process in processes.iter().take(ROWS) {
+        let line = if process.args.is_empty() { process.comm.clone() } else { words::argv(&process.args) };
+        let ended = words::process_ending(process, command);
+        let took = duration(compiled::took(process, command));
+        let _ = writeln!(out, "| {} | {took} | {ended} |", code(&line));
+    }
+    if processes.len() > ROWS {
+        let _ = writeln!(out, "\nand {} more processes", processes.len() - ROWS);
+    }
     out.push_str("\n</details>\n\n");
 }
 

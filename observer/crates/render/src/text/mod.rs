@@ -7,10 +7,10 @@ mod time;
 
 use model::human::{duration, duration_or_unknown};
 use model::id::CommandId;
-use model::operations::is_go;
 use model::report::{Command, Report};
 use model::words;
 
+use super::compiled;
 use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
 use super::result;
 use super::table::{Column, Table};
@@ -37,6 +37,7 @@ pub fn text(report: &Report, options: Options) -> String {
         requests::sumdb(&mut page, report, command);
         network::dns(&mut page, report, command);
         network::connections(&mut page, report, command);
+        packages(&mut page, report, command);
         processes(&mut page, report, command);
     }
     loss(&mut page, report);
@@ -87,15 +88,58 @@ fn missed(page: &mut Page, report: &Report, command: Option<CommandId>) {
     }
 }
 
+/// What compilers and the like took, by package.
+fn packages(page: &mut Page, report: &Report, command: &Command) {
+    const MOST: usize = 8;
+    /// Steps of the chain that are listed
+    const STEPS: usize = 6;
+    let all = compiled::packages(report, command);
+    let count = all.iter().filter(|work| work.what == "compile").count();
+    if count == 0 {
+        return;
+    }
+    page.heading(&format!("Compiled {}", model::human::count(count as u64, "package")));
+    let mut table = Table::new(&[Column::Left, Column::Flexible, Column::Right, Column::Left]);
+    for work in all.iter().take(MOST) {
+        table.styled([
+            (work.what.to_owned(), DIM),
+            (work.package.to_owned(), PLAIN),
+            (duration(work.took_ns()), PLAIN),
+            (format!("CPU {}", duration(work.cpu_ns)), PLAIN),
+        ]);
+    }
+    page.table(&table);
+    rest(page, all.len(), MOST, "step", "steps");
+    let chain = compiled::chain(&all);
+    if let [first, .., last] = &chain[..] {
+        let mut longest: Vec<_> = chain.clone();
+        longest.sort_by_key(|work| std::cmp::Reverse(work.took_ns()));
+        longest.truncate(STEPS);
+        longest.sort_by_key(|work| work.start_ns);
+        let steps: Vec<String> = longest
+            .iter()
+            .map(|work| format!("{} {} {}", work.what, work.package, duration(work.took_ns())))
+            .collect();
+        let text = format!(
+            "back to back until the end: {} in {}, the longest: {}",
+            model::human::count(chain.len() as u64, "step"),
+            duration(last.end_ns.saturating_sub(first.start_ns)),
+            steps.join(", ")
+        );
+        page.line(2, PLAIN, &text);
+    }
+}
+
 /// Processes other than go: git and its helpers, compilers.
 fn processes(page: &mut Page, report: &Report, command: &Command) {
     const MOST: usize = 8;
-    let of = report.processes.iter().filter(|process| process.command == command.id);
-    let others: Vec<_> = of.filter(|process| !is_go(&process.comm)).collect();
+    let others = compiled::longest(report, command);
     if others.is_empty() {
         return;
     }
-    page.heading("Processes other than go");
+    let heading =
+        if others.len() > MOST { "Longest processes other than go" } else { "Processes other than go" };
+    page.heading(heading);
     let mut table = Table::new(&[Column::Left, Column::Flexible, Column::Right, Column::Left, Column::Left]);
     for process in others.iter().take(MOST) {
         let took = process.end_ns.map(|end| end.saturating_sub(process.start_ns));
