@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::record::{Class, Phase, Request};
+use model::record::{Class, Go, Phase, Request};
 
 use crate::case::Case;
 use crate::hosts::{authority, bare, host_of_name, is_database, sumdb_setting};
@@ -12,6 +12,16 @@ use crate::offer::Offer;
 /// Ways around a host that is slow or cannot be reached.
 pub(crate) fn around(case: &Case<'_>, host: &str) -> Vec<Offer> {
     if is_database(case, host) { around_database(case) } else { other_proxy(case, host) }
+}
+
+/// The variable that names that host, or address, as the forward proxy; `None` when none is known to.
+pub(crate) fn forward_variable(go: &Go, host: &str) -> Option<&'static str> {
+    let names = |value: &&(&str, &Option<String>)| {
+        value.1.as_deref().is_some_and(|value| bare(authority(value)) == bare(host))
+    };
+    let all =
+        [("HTTPS_PROXY", &go.https_proxy), ("HTTP_PROXY", &go.http_proxy), ("ALL_PROXY", &go.all_proxy)];
+    all.iter().find(names).map(|(name, _)| *name)
 }
 
 /// GOPROXY without that host: what the user named to come after it, and nothing else. None where the

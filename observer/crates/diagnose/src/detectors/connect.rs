@@ -119,7 +119,13 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
     finding.remedies = ways::around(case, host);
     let go = &case.record.go;
     let names = |list: &Option<String>| list.as_deref().is_some_and(|list| list.contains(hosts::bare(host)));
-    if go.forward_proxy == Some(true) && !names(&go.goproxy) && !names(&go.gosumdb) {
+    let named =
+        ways::forward_variable(go, host).or_else(|| ways::forward_variable(go, &connections[0].remote));
+    if let Some(variable) = named {
+        finding.summary = format!("{}: it is the {variable}", finding.summary);
+        finding.advice_here = Some(format!("fix {variable}, which names it, or start that forward proxy"));
+        finding.remedies.clear();
+    } else if go.forward_proxy == Some(true) && !names(&go.goproxy) && !names(&go.gosumdb) {
         finding.advice =
             Some("fix HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY), which names it, or start that proxy");
     }

@@ -359,3 +359,25 @@ fn lists_that_win_over_goprivate_are_appended_to_as_well() {
     assert_eq!(names(&stall), [all]);
     assert!(stall.remedies[0].why.contains("GONOSUMDB is b.test now, which is kept"), "{stall:?}");
 }
+
+#[test]
+fn a_forward_proxy_that_refuses_is_named_by_its_variable() {
+    let refused = |c: &mut Connection| {
+        no_hello(c);
+        (c.remote, c.outcome) = ("127.0.0.1:3001".into(), ConnectionOutcome::Refused);
+        (c.connect_ns, c.end_ns) = (Some(MS), Some(SinceStart(S + MS)));
+    };
+    let of = |proxy: &str| {
+        let proxy = proxy.to_owned();
+        let set = move |command: &mut Command| command.go.https_proxy = Some(proxy);
+        World::new().command(set).connection(refused).finds(
+            StallKind::ConnectRefused,
+            Phase::Connect,
+            Some("127.0.0.1:3001"),
+        )
+    };
+    let stall = of("http://u:p@127.0.0.1:3001");
+    assert_eq!(stall.advice, "fix HTTPS_PROXY, which names it, or start that forward proxy");
+    assert!(stall.summary.ends_with("it is the HTTPS_PROXY"), "{stall:?}");
+    assert!(of("").advice.contains("GOPROXY"));
+}
