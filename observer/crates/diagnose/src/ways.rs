@@ -16,9 +16,13 @@ pub(crate) fn around(case: &Case<'_>, host: &str) -> Vec<Offer> {
 
 /// The variable that names that host, or address, as the forward proxy; `None` when none is known to.
 pub(crate) fn forward_variable(go: &Go, host: &str) -> Option<&'static str> {
-    let names = |value: &&(&str, &Option<String>)| {
-        value.1.as_deref().is_some_and(|value| bare(authority(value)) == bare(host))
+    // With a port both have to be the same: another server of that machine may be meant.
+    let same = |value: &str| match authority(value) {
+        "" => false,
+        named if bare(host) == host => bare(named) == host,
+        named => named == host,
     };
+    let names = |value: &&(&str, &Option<String>)| value.1.as_deref().is_some_and(same);
     let all =
         [("HTTPS_PROXY", &go.https_proxy), ("HTTP_PROXY", &go.http_proxy), ("ALL_PROXY", &go.all_proxy)];
     all.iter().find(names).map(|(name, _)| *name)

@@ -51,7 +51,7 @@ pub(crate) fn longest<'r>(report: &'r Report, command: &Command) -> Vec<&'r Proc
     others
 }
 
-/// What go's tools worked on, the longest first.
+/// What go's tools worked on, the longest first; nothing where nothing was compiled.
 pub(crate) fn packages<'r>(report: &'r Report, command: &Command) -> Vec<Work<'r>> {
     let of = || report.processes.iter().filter(|process| process.command == command.id);
     // go gives each package a folder of its own: vet names it, and not the package.
@@ -77,6 +77,9 @@ pub(crate) fn packages<'r>(report: &'r Report, command: &Command) -> Vec<Work<'r
         one.cpu_ns += process.cpu_ns.unwrap_or(0);
     }
     let mut work: Vec<Work<'_>> = work.into_values().collect();
+    if work.iter().all(|work| work.what != "compile") {
+        work.clear();
+    }
     work.sort_by_key(|work| (Reverse(work.took_ns()), work.package, work.what));
     work
 }
