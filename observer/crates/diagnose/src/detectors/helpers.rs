@@ -1,15 +1,17 @@
 //! Helpers that go, or git, waits for: credentials, a build cache, what -toolexec names; and what outlives
 //! the child that go started and holds its output.
 
+use std::collections::BTreeMap;
+
 use model::evidence::Evidence;
 use model::human::duration;
-use model::operations::Subject;
+use model::operations::{InFlight, Subject};
 use model::record::Phase;
-use model::roles::{Role, is_test, program, short};
+use model::roles::{Role, Waited, is_test, program, short};
 use model::stall::StallKind;
 use model::time::Ns;
 
-use crate::case::{Case, whole};
+use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
 use crate::processes::{Group, groups, ran};
 use crate::thresholds as at;
@@ -128,11 +130,18 @@ fn cache(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
 
 /// Descendants that outlive the child that go started.
 fn held(case: &Case<'_>, found: &mut Vec<Finding>) {
+    // Several of a program that are held at once are one wait.
+    let mut groups: BTreeMap<(Phase, &str), Vec<(&InFlight<'_>, Waited<'_>)>> = BTreeMap::new();
     for op in &case.in_flight {
-        let Subject::Child(child) = op.subject else { continue };
-        if !child.held {
-            continue;
+        if let Subject::Child(child) = op.subject
+            && child.held
+        {
+            groups.entry((child.phase, program(child.process))).or_default().push((op, child));
         }
+    }
+    for group in groups.into_values() {
+        let longest = group.iter().max_by_key(|(op, _)| op.operation.end_ns - op.operation.start_ns);
+        let Some(&(op, child)) = longest else { continue };
         let holder = child.process;
         let mut above = case.roles.ancestors(holder);
         let Some(parent) = above.find(|above| above.process.end_ns.is_some_and(|end| end <= child.start_ns))
@@ -141,16 +150,16 @@ fn held(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         let started = case.roles.started(holder).map_or(parent.process, |started| started.process);
         let waits = match started.end_ns {
-            Some(end) if end <= child.start_ns => "go",
+            Some(end) if end <= child.start_ns + at::TOGETHER_NS => "go",
             _ => program(started),
         };
-        let cost_ns =
-            case.cost(|one| matches!(one.subject, Subject::Child(of) if of == child).then_some(whole(one)));
+        let cost_ns = case.cost(|one| group.iter().any(|(of, _)| *of == one).then_some(whole(one)));
         if cost_ns < at::HELPER_NS {
             continue;
         }
-        let (span, left) = (whole(op), parent.process);
-        let held_ns = span.1 - span.0;
+        let span = hull(group.iter().map(|(op, _)| whole(op))).unwrap_or(whole(op));
+        let left = parent.process;
+        let held_ns = op.operation.end_ns - op.operation.start_ns;
         found.push(Finding {
             summary: format!(
                 "{} (pid {}) had ended, and {waits} waited {} more for {} (pid {}), which it had left behind",

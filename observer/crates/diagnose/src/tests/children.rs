@@ -132,6 +132,23 @@ fn what_is_left_behind_and_holds_the_output_is_named() {
 }
 
 #[test]
+fn two_that_hold_the_output_at_once_are_one_wait() {
+    let of = |n: u32| {
+        [
+            ran(20 * n, 10, "git", &["git", "credential", "fill"], S + MS),
+            ran(20 * n + 1, 20 * n, "git-credential-", &["/h/git-credential-bg", "get"], S),
+            ran(20 * n + 2, 20 * n + 1, "sleep", &["sleep", "5"], 6 * S),
+        ]
+    };
+    let next = from(7 * S + MS, ran(13, 10, "git", &["git", "cat-file"], MS));
+    let stalls = world(of(1).into_iter().chain(of(2)).chain([next])).stalls();
+    let held: Vec<&Stall> = stalls.iter().filter(|stall| stall.kind == StallKind::PipeHeld).collect();
+    let [held] = &held[..] else { panic!("{stalls:?}") };
+    near(held.cost_ns, 5 * S);
+    assert!(held.summary.contains("go waited 5.00 s more for sleep"), "{held:?}");
+}
+
+#[test]
 fn a_child_that_failed_is_why_the_command_did() {
     let failed = |command: &mut Command| command.exit_code = Some(1);
     let status = |exit_code, one| Process { exit_code: Some(exit_code), ..one };
