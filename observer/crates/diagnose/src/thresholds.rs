@@ -86,8 +86,8 @@ pub(crate) const VCS_SILENT_NS: Ns = S;
 /// A helper that go waits for so long is said: git's own answer in milliseconds, and a token from a
 /// server takes a round trip or two.
 pub(crate) const HELPER_NS: Ns = 500 * MS;
-/// Processes of one chain that end within this time end together.
-pub(crate) const TOGETHER_NS: Ns = 50 * MS;
+/// Processes of one chain that end within this time end because of each other.
+pub(crate) const CHAIN_ENDS_NS: Ns = 50 * MS;
 /// A test or another program that waits so long is said: that it waits at all is its own matter.
 pub(crate) const CHILD_NS: Ns = S;
 /// A limit of streams below this makes the go command dial more connections than its downloads.

@@ -150,7 +150,7 @@ fn held(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         let started = case.roles.started(holder).map_or(parent.process, |started| started.process);
         let waits = match started.end_ns {
-            Some(end) if end <= child.start_ns + at::TOGETHER_NS => "go",
+            Some(end) if end <= child.start_ns + at::CHAIN_ENDS_NS => "go",
             _ => program(started),
         };
         let cost_ns = case.cost(|one| group.iter().any(|(of, _)| *of == one).then_some(whole(one)));
