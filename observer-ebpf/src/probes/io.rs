@@ -212,7 +212,8 @@ pub fn sock_recv_length(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn through(sk: u64, result: i32, received: bool) -> i32 {
     if result <= 0 {
-        return without_bytes(sk, result, received);
+        without_bytes(sk, result, u32::from(received));
+        return 0;
     }
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
@@ -233,24 +234,30 @@ const FAILURES: [i32; 5] = [-111, -113, -101, -104, -110];
 
 /// A call through which nothing went: the end of a connection in plain text, or a name server that is
 /// not there. That there is nothing to read yet is most of what is said here, and nothing.
-#[inline(always)]
-fn without_bytes(sk: u64, result: i32, received: bool) -> i32 {
-    if !(result == 0 && received || FAILURES.contains(&result)) {
+#[inline(never)]
+fn without_bytes(sk: u64, result: i32, received: u32) -> u64 {
+    if !(result == 0 && received != 0 || FAILURES.contains(&result)) {
         return 0;
     }
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
-    let Some(channel) = channel(task, process, sk) else { return 0 };
+    let channel = channel(task.pid, process, sk);
+    if channel.is_null() {
+        return 0;
+    }
     // SAFETY: a value of the map.
     unsafe {
         match (*channel).kind {
-            kind::PLAIN if received => {
+            kind::PLAIN if received != 0 => {
                 if let Some(cursor) = cursor::get((*channel).conn, Direction::Received) {
                     cursor::end(cursor, task.root);
                 }
             }
             kind::DNS_UDP if result < 0 => {
-                let flags = PAYLOAD_FAILED | if received { PAYLOAD_RECEIVED } else { 0 };
-                emit::event(Kind::Dns, flags, task, emit::now(), payload(channel, result.unsigned_abs()));
+                let flags = PAYLOAD_FAILED | if received != 0 { PAYLOAD_RECEIVED } else { 0 };
+                emit::made(Kind::Dns, flags, |to| {
+                    payload(channel, result.unsigned_abs(), to);
+                    (task, emit::now())
+                });
             }
             _ => {}
         }
@@ -263,6 +270,10 @@ fn without_bytes(sk: u64, result: i32, received: bool) -> i32 {
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let result = ctx.arg::<u64>(1) as i64;
     let regs: u64 = ctx.arg(0);
+    // Most calls through which nothing goes are those that have nothing to read yet.
+    if result < 0 && !FAILURES.contains(&(result as i32)) {
+        return 0;
+    }
     let number = kernel::<u64>(regs, place::NUMBER) & 0xffff_ffff;
     let received = match number {
         call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG => true,
@@ -275,7 +286,8 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     }
     let Some(sk) = socket(arg(regs, 0)) else { return 0 };
     if result <= 0 {
-        return without_bytes(sk, result as i32, received);
+        without_bytes(sk, result as i32, u32::from(received));
+        return 0;
     }
     transfer(&Transfer {
         task,
@@ -325,20 +337,25 @@ struct Transfer {
 /// Bytes went through a socket of an observed process.
 #[inline(never)]
 fn transfer(of: &Transfer) -> u64 {
-    let channel = match channel(of.task, of.process, of.sk) {
-        Some(channel) => channel,
-        None => match if of.received != 0 { known(of) } else { name_server(of) } {
-            Some(channel) => channel,
-            None => return 0,
-        },
-    };
+    let mut channel = channel(of.task.pid, of.process, of.sk);
+    if channel.is_null() {
+        channel = if of.received != 0 { known(of) } else { begins(of) };
+        if channel.is_null() {
+            return 0;
+        }
+    }
     // SAFETY: a value of the map.
-    if unsafe { (*channel).kind } == kind::QUIET {
-        return 0;
+    unsafe {
+        if (*channel).kind == kind::QUIET {
+            return 0;
+        }
+        if of.received == 0 && (*channel).kind == kind::DNS_UDP {
+            readdress(of, channel);
+        }
     }
     let mut at = arg(of.regs, 1);
     if matches!(of.number, call::READ | call::WRITE | call::RECVFROM | call::SENDTO) {
-        bytes(of, channel, Vector { base: at, len: of.len });
+        bytes(of, channel, at, of.len);
         return 0;
     }
     let mut count = arg(of.regs, 2);
@@ -373,7 +390,7 @@ extern "C" fn part(n: u64, state: *mut Parts<'_>) -> i64 {
         let Some(mut vector) = user::<Vector>(*at + n * 16) else { return 1 };
         vector.len = vector.len.min(*left);
         *left -= vector.len;
-        bytes(of, *channel, vector);
+        bytes(of, *channel, vector.base, vector.len);
         i64::from(*left == 0)
     }
 }
@@ -390,27 +407,35 @@ fn turn(of: &Transfer, channel: *mut Channel, count: u64) -> u64 {
     }
 }
 
-/// The channel of a socket, unless it is a former socket's at the same address.
-#[inline(always)]
-fn channel(task: Task, process: *const Process, sk: u64) -> Option<*mut Channel> {
-    let channel = CHANNELS.get_ptr_mut(&sk)?;
+/// The channel of a socket, unless it is a former socket's at the same address; null when there is none.
+#[inline(never)]
+fn channel(pid: u32, process: *const Process, sk: u64) -> *mut Channel {
+    let none = core::ptr::null_mut();
+    let Some(channel) = CHANNELS.get_ptr_mut(&sk) else { return none };
     // SAFETY: values of the maps.
     unsafe {
-        if (*channel).pid != task.pid || (*channel).process_ns != (*process).since_ns {
-            return None;
+        if (*channel).pid != pid || (*channel).process_ns != (*process).since_ns {
+            return none;
         }
         if (*channel).kind == kind::DNS_UDP {
             // The kernel may have given a closed socket's place to another one of that process.
             let to = peer(sk);
             if to.port != 0 {
                 if to.port != DNS {
-                    return None;
+                    return none;
                 }
                 ((*channel).family, (*channel).port, (*channel).remote) = (to.family, to.port, to.address);
             }
         }
     }
-    Some(channel)
+    channel
+}
+
+/// What is sent may make a channel of its socket; null when it does not. A function of its own, as those below
+/// are: the stack of all that is called in turn is 512 bytes, and this is not under what copies bytes.
+#[inline(never)]
+fn begins(of: &Transfer) -> *mut Channel {
+    name_server(of).unwrap_or(core::ptr::null_mut())
 }
 
 /// A datagram to a name server makes a channel of its socket.
@@ -470,9 +495,14 @@ unsafe fn is_call(channel: *mut Channel, received: u32, from: u64, len: u64) -> 
     }
 }
 
-/// A datagram from a name server, on a socket that the agent found connected to it.
+/// A datagram from a name server, on a socket that the agent found connected to it; null when it is none.
+#[inline(never)]
+fn known(of: &Transfer) -> *mut Channel {
+    preexisting(of).unwrap_or(core::ptr::null_mut())
+}
+
 #[inline(always)]
-fn known(of: &Transfer) -> Option<*mut Channel> {
+fn preexisting(of: &Transfer) -> Option<*mut Channel> {
     let cookie = member::<u64>(of.sk, offset!(sock_cookie), 0);
     if cookie == 0 {
         return None;
@@ -523,41 +553,41 @@ pub fn open(pid: u32, process_ns: u64, sk: u64, to: Address, kind: u32, conn: u6
     }
 }
 
-/// The arguments of [`copy`].
-#[repr(C)]
-struct Part {
-    task: Task,
-    channel: *mut Channel,
-    from: u64,
-    len: u64,
-    received: u64,
-}
-
-#[inline(always)]
-fn bytes(of: &Transfer, channel: *mut Channel, part: Vector) {
-    // A resolver that asks several servers on one socket.
-    // SAFETY: a value of the map.
-    if of.received == 0
-        && unsafe { (*channel).kind } == kind::DNS_UDP
-        && let Some(to) = named(of)
-    {
+/// Where a call that names an address sends to: a resolver asks several servers on one socket.
+#[inline(never)]
+fn readdress(of: &Transfer, channel: *mut Channel) -> u64 {
+    if let Some(to) = named(of) {
         // SAFETY: a value of the map.
         unsafe { ((*channel).family, (*channel).port, (*channel).remote) = (to.family, to.port, to.address) };
     }
+    0
+}
+
+/// Bytes of one buffer.
+#[inline(always)]
+fn bytes(of: &Transfer, channel: *mut Channel, from: u64, len: u64) {
     // SAFETY: a value of the map.
     unsafe {
         if of.received == 0 {
-            sends(channel, part.base, part.len);
+            sends(channel, from, len);
         }
         if (*channel).kind == kind::PLAIN {
-            let direction = if of.received != 0 { Direction::Received } else { Direction::Sent };
-            if let Some(cursor) = cursor::get((*channel).conn, direction) {
-                cursor::step(cursor, of.task.root, part.base, part.len);
-            }
-            return;
+            plain(of, channel, from, len);
+        } else {
+            copy(of, channel, from, len);
         }
     }
-    copy(&Part { task: of.task, channel, from: part.base, len: part.len, received: of.received });
+}
+
+/// Bytes of a connection that speaks HTTP/1 in plain text.
+#[inline(never)]
+unsafe fn plain(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u64 {
+    let direction = if of.received != 0 { Direction::Received } else { Direction::Sent };
+    // SAFETY: the caller's map value.
+    if let Some(cursor) = cursor::get(unsafe { (*channel).conn }, direction) {
+        cursor::step(cursor, of.task.root, from, len);
+    }
+    0
 }
 
 /// What a TCP connection is for, by what its process sends: the first bytes, and where a forward proxy was
@@ -591,32 +621,29 @@ unsafe fn sends(channel: *mut Channel, from: u64, len: u64) -> u64 {
     0
 }
 
-/// The head of an event about a socket's bytes.
+/// Writes the head of an event about a socket's bytes in its place: it is not to lie on the stack.
 #[inline(always)]
-unsafe fn payload(channel: *const Channel, len: u32) -> Payload {
-    // SAFETY: the caller's map value.
+unsafe fn payload(channel: *const Channel, len: u32, to: *mut Payload) {
+    // SAFETY: the caller's map value, and the place of the body in a reserved record.
     unsafe {
-        Payload {
-            conn: (*channel).conn,
-            len,
-            generation: (*channel).generation,
-            family: (*channel).family,
-            remote_port: (*channel).port,
-            pad: 0,
-            remote: (*channel).remote,
-        }
+        (*to).conn = (*channel).conn;
+        (*to).len = len;
+        (*to).generation = (*channel).generation;
+        (*to).family = (*channel).family;
+        (*to).remote_port = (*channel).port;
+        (*to).pad = 0;
+        (*to).remote = (*channel).remote;
     }
 }
 
 /// Sends the bytes of one buffer, as far as anybody wants them. A function of its own: its code
 /// is there once.
 #[inline(never)]
-fn copy(part: &Part) -> u64 {
-    let Part { task, channel, from, len, received } = *part;
+fn copy(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u64 {
     if len == 0 || from == 0 {
         return 0;
     }
-    let received = received != 0;
+    let received = of.received != 0;
     // SAFETY: a value of the map; counters of a channel need not be exact.
     unsafe {
         let varlink = (*channel).kind == kind::VARLINK;
@@ -639,9 +666,11 @@ fn copy(part: &Part) -> u64 {
         if varlink {
             flags |= PAYLOAD_VARLINK;
         }
-        let payload = payload(channel, len as u32);
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
-        emit::with_user(what, flags, from, copied, emit::whole(task, emit::now(), payload));
+        emit::with_user(what, flags, from, copied, |to| {
+            payload(channel, len as u32, to);
+            (of.task, emit::now())
+        });
     }
     0
 }
