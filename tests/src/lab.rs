@@ -39,10 +39,14 @@ pub const GIT_HOST: &str = "git.test";
 pub const CODE_HOST: &str = "code.test";
 /// Host of git repositories over ssh.
 pub const SSH_HOST: &str = "ssh.test";
+/// Host of the forward proxy; see [`crate::forward`].
+pub const FORWARD_HOST: &str = "forward.test";
 /// A host that resets every connection.
 pub const RESET_HOST: &str = "reset.test";
 /// A host at which nothing listens.
 pub const REFUSED_HOST: &str = "refused.test";
+/// Where the module proxy speaks plain http, once [`Lab::plain_http`] was called.
+pub const PLAIN_PORT: u16 = 8080;
 /// A command that takes longer is killed: something in the lab hangs.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -74,7 +78,8 @@ impl Lab {
     pub fn start_in(place: Place) -> Result<Self> {
         let store = Store::shared()?;
         let dir = paths::temp("goobserve-lab-").context("make the lab's folder")?;
-        let authority = Authority::new(&[PROXY_HOST, MIRROR_HOST, SUMDB_HOST, GIT_HOST, CODE_HOST])?;
+        let authority =
+            Authority::new(&[PROXY_HOST, MIRROR_HOST, SUMDB_HOST, GIT_HOST, CODE_HOST, FORWARD_HOST])?;
         let ca = dir.path().join("ca.pem");
         fs::write(&ca, &authority.pem).context("write the lab's authority")?;
 
@@ -95,6 +100,7 @@ impl Lab {
                 (SSH_HOST, net.free(6)),
                 (RESET_HOST, net.free(7)),
                 (REFUSED_HOST, net.free(8)),
+                (FORWARD_HOST, net.free(9)),
             ]
             .map(|(name, address)| (name.to_owned(), address)),
         );
@@ -133,6 +139,19 @@ impl Lab {
     /// The address that the name server knows of that host.
     pub fn address(&self, host: &str) -> Option<Ipv4Addr> {
         self.names.get(host).copied()
+    }
+
+    /// All names that the name server knows.
+    pub(crate) const fn names(&self) -> &HashMap<String, Ipv4Addr> {
+        &self.names
+    }
+
+    /// Has the module proxy listen in plain http, too: the URL that GOPROXY is to have.
+    pub fn plain_http(&self) -> Result<String> {
+        let listener = self.net.serve(self.net.proxy, PLAIN_PORT)?;
+        let _entered = self.runtime.enter();
+        self.proxy.serve_plain(listener)?;
+        Ok(format!("http://{PROXY_HOST}:{PLAIN_PORT}"))
     }
 
     /// What the proxy serves.

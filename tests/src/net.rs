@@ -3,10 +3,11 @@
 //! network namespaces have no name, only descriptors.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -42,6 +43,24 @@ pub struct Net {
     resolv: PathBuf,
     /// Network namespaces of the servers and of the commands
     spaces: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// Connects to servers of a lab from where they are.
+#[derive(Clone, Debug)]
+pub struct Connector(Option<Arc<OwnedFd>>);
+
+impl Connector {
+    /// A connection, blocking.
+    pub fn connect(&self, address: Ipv4Addr, port: u16) -> Result<TcpStream> {
+        let connect = || TcpStream::connect((address, port)).context("connect among the lab's servers");
+        match &self.0 {
+            None => connect(),
+            Some(server) => on_a_thread(|| {
+                setns(server, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+                connect()
+            }),
+        }
+    }
 }
 
 /// The lab's listening sockets, non-blocking.
@@ -131,6 +150,12 @@ impl Net {
             }),
         }
         .with_context(|| format!("listen on {address}:{port}"))
+    }
+
+    /// What connects from where the servers are.
+    pub fn connector(&self) -> Result<Connector> {
+        let server = self.spaces.as_ref().map(|(server, _)| server.try_clone());
+        Ok(Connector(server.transpose().context("keep a network namespace")?.map(Arc::new)))
     }
 
     /// Commands that are started from now on ask that name server.

@@ -1,5 +1,5 @@
-//! A module proxy with checksum database over TLS, HTTP/2 or HTTP/1.1 as the client chooses. In
-//! go a [`Store`] and [`Faults`], out comes an [`AccessLog`].
+//! A module proxy with checksum database over TLS, HTTP/2 or HTTP/1.1 as the client chooses, and in
+//! plain http. In go a [`Store`] and [`Faults`], out comes an [`AccessLog`].
 
 mod body;
 mod connection;
@@ -9,15 +9,17 @@ mod log;
 use std::sync::{Arc, Mutex};
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_rustls::rustls::ServerConfig;
 
 use self::body::TimedBody;
 pub use self::faults::{
-    Answer, BodyStall, CutBody, Fake, Faults, HeadDelay, Matcher, SlowBody, StreamReset, ending, paths,
+    Answer, BodyStall, CutBody, Fake, Faults, HeadDelay, Matcher, Redirect, ResetBody, SlowBody, StreamReset,
+    ending, paths,
 };
 pub use self::log::{AccessLog, ConnectionRecord, RequestRecord};
 use crate::clock::monotonic_ns;
@@ -63,9 +65,17 @@ impl Proxy {
             log: Arc::default(),
         });
         for listener in listeners {
-            tokio::spawn(accept(TcpListener::from_std(listener)?, Arc::clone(&shared)));
+            tokio::spawn(accept(TcpListener::from_std(listener)?, Security::Tls, Arc::clone(&shared)));
         }
         Ok(Self { shared })
+    }
+
+    /// Serves on that listener, which must be non-blocking, in plain http. Must be called on a tokio
+    /// runtime.
+    pub fn serve_plain(&self, listener: std::net::TcpListener) -> std::io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        tokio::spawn(accept(listener, Security::None, Arc::clone(&self.shared)));
+        Ok(())
     }
 
     /// What happens from the next connection and request on.
@@ -85,7 +95,14 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+/// What a listener's connections begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Security {
+    Tls,
+    None,
+}
+
+async fn accept(listener: TcpListener, security: Security, shared: Arc<Shared>) {
     loop {
         // An error is of the connection that was to be accepted; the next one may be good.
         if let Ok((stream, peer)) = listener.accept().await {
@@ -93,7 +110,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 // A client that hangs up in the middle of anything is in the log, no error.
-                let _ = connection::serve(stream, connection, &shared).await;
+                let _ = connection::serve(stream, security, connection, &shared).await;
                 shared.log.closed(connection);
             });
         }
@@ -105,6 +122,7 @@ async fn answer(
     connection: usize,
     sequence: u32,
     request: &Request<Incoming>,
+    notify: &Arc<Notify>,
 ) -> Result<Response<TimedBody>, h2::Error> {
     let received_ns = monotonic_ns();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -117,10 +135,12 @@ async fn answer(
 
     let faults = shared.faults();
     let file = file_of(shared, &authority, &path);
+    let redirect = faults.redirects.iter().find(|redirect| redirect.is_for(&authority, &path));
     let injected = faults.answers.iter().find(|answer| (answer.matches.0)(&path));
     let fake = faults.fakes.iter().find(|fake| (fake.matches.0)(&path));
     let file = fake.map(|fake| Bytes::from(vec![0; fake.bytes])).or(file);
     let (status, bytes) = match (injected, file) {
+        _ if redirect.is_some() => (StatusCode::FOUND.as_u16(), Bytes::new()),
         (Some(answer), _) => (answer.status, Bytes::from_static(b"injected by the lab\n")),
         (None, Some(bytes)) => (StatusCode::OK.as_u16(), bytes),
         (None, None) => (StatusCode::NOT_FOUND.as_u16(), Bytes::from_static(b"not found\n")),
@@ -146,12 +166,17 @@ async fn answer(
     }
     let rate = faults.slow_bodies.iter().find(|body| (body.matches.0)(&path)).map(|body| body.bytes_per_s);
     let stall = faults.body_stalls.iter().find(|stall| (stall.matches.0)(&path)).cloned();
+    let reset = faults.reset_bodies.iter().find(|fault| (fault.matches.0)(&path));
+    let reset = reset.map(|fault| (fault.after_bytes, Arc::clone(notify)));
     slot.head_sent();
     let cut = faults.cut_bodies.iter().find(|cut| (cut.matches.0)(&path)).map(|cut| cut.after_bytes);
-    let mut response = Response::new(TimedBody::new(bytes, stall, rate, slot).cut(cut));
+    let mut response = Response::new(TimedBody::new(bytes, stall, rate, slot).cut(cut).reset(reset));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(content_type) = content_type(&path).parse() {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    if let Some(location) = redirect.and_then(|redirect| redirect.location(&path).parse().ok()) {
+        response.headers_mut().insert(LOCATION, location);
     }
     if let Some(seconds) = injected.and_then(|answer| answer.retry_after_s) {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());

@@ -13,9 +13,9 @@ use tests::dns::DnsFaults;
 use tests::go_env::{GoOptions, GoRun};
 use tests::goobserve::binary;
 use tests::lab::{Lab, PROXY_HOST};
+use tests::live::{lines, of_command, watching};
 use tests::net::Place;
 use tests::proxy::{BodyStall, Faults, ending};
-use tests::running::Running;
 use tests::schema::Schema;
 use tests::wire::{HelloLoss, LostSyns, WireFaults};
 use tests::{skip, wait};
@@ -24,27 +24,6 @@ use tests::{skip, wait};
 const FOR_EVER: Duration = Duration::from_secs(3600);
 /// What is downloaded where one module is enough.
 const MODULE: &str = "github.com/google/uuid@v1.6.0";
-
-/// Starts `goobserve watch` with these arguments, and waits until it watches.
-#[track_caller]
-fn watching(lab: &Lab, run: &GoRun, args: &[&str]) -> Running {
-    let running = lab.begin(run.goobserve().unwrap().arg("watch").args(args)).unwrap();
-    wait::until("goobserve to watch", || running.stderr().contains("watching every go").then_some(()));
-    running
-}
-
-/// The whole lines that were printed by now.
-fn lines(printed: &str) -> Vec<Value> {
-    let whole = printed.rsplit_once('\n').unwrap_or_default().0;
-    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Lines about the command whose topmost process is `pid`.
-fn of_command(lines: &[Value], pid: u32) -> impl Iterator<Item = &Value> {
-    let command = lines.iter().find(|line| line["type"] == "command" && line["pid"] == pid);
-    let id = command.map(|line| line["command"].clone());
-    lines.iter().filter(move |line| id.as_ref().is_some_and(|id| line["command"] == *id))
-}
 
 fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64

@@ -41,10 +41,11 @@ pub struct Experiment {
 }
 
 /// Faults, delays in milliseconds, workload, neighbours, pairs.
-const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 31] = [
+const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 33] = [
     (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Connect, &[200, 500, 900], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::LostSyn, &[1000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Tunnel, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Tls, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Proxy, &[50, 200], Workload::Small(4), Competitor::Nobody, 6),
     (Fault::ProxyBody, &[500], Workload::Small(1), Competitor::Nobody, 6),
@@ -57,6 +58,7 @@ const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 31] = [
     (Fault::Disk, &[500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Dns, &[4500], Workload::Sample, Competitor::Nobody, 8),
     (Fault::LostSyn, &[4000], Workload::Sample, Competitor::Nobody, 8),
+    (Fault::Tunnel, &[8000], Workload::Sample, Competitor::Nobody, 6),
     (Fault::Tls, &[8000], Workload::Sample, Competitor::Nobody, 6),
     (Fault::Proxy, &[60, 180], Workload::Sample, Competitor::Nobody, 6),
     (Fault::ProxyBody, &[200, 600], Workload::Sample, Competitor::Nobody, 6),
@@ -144,7 +146,9 @@ mod tests {
     #[test]
     fn every_phase_that_can_be_slowed_is_slowed_by_two_delays_or_more() {
         let all = all();
-        for phase in ["dns", "connect", "tls", "proxy", "sumdb", "toolchain", "vcs", "lock", "local"] {
+        for phase in
+            ["dns", "connect", "tunnel", "tls", "proxy", "sumdb", "toolchain", "vcs", "lock", "local"]
+        {
             let small = all.iter().filter(|one| one.fault.phase() == phase && one.group() == Group::Small);
             let delays: BTreeSet<Duration> = small.map(|one| one.delay).collect();
             assert!(delays.len() >= 2, "{phase}: {delays:?}");

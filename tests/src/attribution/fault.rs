@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::workload::Scene;
 use crate::dns::DnsFaults;
+use crate::forward::ForwardFaults;
 use crate::proxy::{BodyStall, Faults, HeadDelay, ending, paths};
 use crate::wire::{LostSyns, WireFaults};
 
@@ -19,6 +20,8 @@ pub enum Fault {
     /// The first SYNs of each connection are lost, one for each second: they are retransmitted after a
     /// second, the first four times (Linux 6.5 on)
     LostSyn,
+    /// A forward proxy answers every request for a tunnel later
+    Tunnel,
     /// Every `ServerHello` comes later
     Tls,
     /// Every answer of the module proxy's own comes later
@@ -49,6 +52,7 @@ impl Fault {
         match self {
             Self::Dns => "dns",
             Self::Connect | Self::LostSyn => "connect",
+            Self::Tunnel => "tunnel",
             Self::Tls => "tls",
             Self::Proxy | Self::ProxyBody => "proxy",
             Self::Lookups | Self::Tiles => "sumdb",
@@ -65,6 +69,7 @@ impl Fault {
             Self::Dns => "answers",
             Self::Connect => "syns",
             Self::LostSyn => "lost-syns",
+            Self::Tunnel => "tunnels",
             Self::Tls => "hellos",
             Self::Proxy => "heads",
             Self::ProxyBody => "zip-bodies",
@@ -89,6 +94,7 @@ impl Fault {
         let lab = &scene.lab;
         let (mut dns, mut proxy) = (DnsFaults::default(), Faults::default());
         let (mut git, mut wire) = (Faults::default(), WireFaults::default());
+        let mut forward = ForwardFaults::default();
         if let Some(delay) = delay {
             let head = |is_slow: fn(&str) -> bool| vec![HeadDelay { matches: paths(is_slow), delay }];
             match self {
@@ -98,6 +104,7 @@ impl Fault {
                     let first = u32::try_from(delay.as_secs()).ok();
                     wire.lost_syns = vec![LostSyns { to: lab.net.proxy.into(), first }];
                 }
+                Self::Tunnel => forward.delay = delay,
                 Self::Tls => proxy.tls_delay = delay,
                 Self::Proxy => proxy.head_delays = head(|path| !path.starts_with("/sumdb/")),
                 Self::ProxyBody => {
@@ -115,6 +122,9 @@ impl Fault {
         lab.proxy.set_faults(Faults { fakes: scene.fakes(), ..proxy });
         if let Some(host) = &scene.git {
             host.set_faults(git);
+        }
+        if let Some(proxy) = &scene.forward {
+            proxy.set_faults(forward);
         }
         if self.is_of_the_wire() {
             lab.net.wire.as_ref().context("a lab without a wire")?.set_faults(wire);

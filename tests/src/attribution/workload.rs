@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::experiments::{Competitor, Experiment};
 use super::fault::{Fault, is_of_toolchain};
 use crate::bench::few;
+use crate::forward::{Forward, ForwardOptions};
 use crate::git::VERSION;
 use crate::go_env::{GoOptions, GoRun};
 use crate::lab::{GIT_HOST, Lab};
@@ -59,6 +60,7 @@ impl Workload {
 pub(super) struct Scene {
     pub(super) lab: Lab,
     pub(super) git: Option<Proxy>,
+    pub(super) forward: Option<Forward>,
     workload: Workload,
     fault: Fault,
     writers: Option<Writers>,
@@ -70,11 +72,13 @@ impl Scene {
         let wire = experiment.fault.is_of_the_wire();
         let lab = Lab::start_in(if wire { Place::Wire } else { Place::Loopback })?;
         let git = experiment.workload.has_git().then(|| lab.git_host(None)).transpose()?;
+        let tunnels = experiment.fault == Fault::Tunnel;
+        let forward = tunnels.then(|| lab.forward(&ForwardOptions::default())).transpose()?;
         let beside = |wanted| (experiment.competitor == wanted).then_some(NEIGHBOURS);
         let writers = beside(Competitor::Writers).map(Writers::start).transpose()?;
         let hogs = beside(Competitor::Hogs).map(Hogs::start).transpose()?;
         let Experiment { workload, fault, .. } = *experiment;
-        Ok(Self { lab, git, workload, fault, writers, _hogs: hogs })
+        Ok(Self { lab, git, forward, workload, fault, writers, _hogs: hogs })
     }
 
     /// Files that are none.
@@ -88,7 +92,7 @@ impl Scene {
     /// A project with fresh caches.
     pub(super) fn project(&self) -> Result<GoRun> {
         let text = |text: &str| text.to_owned();
-        let mut env = Vec::new();
+        let mut env = self.forward.as_ref().map(Forward::env).unwrap_or_default();
         if self.workload.has_git() {
             env.push((text("GOPRIVATE"), text(GIT_HOST)));
             // git reads these and not go's.

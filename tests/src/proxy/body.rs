@@ -2,10 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 use super::faults::BodyStall;
@@ -24,6 +26,8 @@ pub(super) struct TimedBody {
     rate: Option<u64>,
     /// Bytes before it is cut
     cut: Option<u64>,
+    /// Bytes before its connection is reset, and who does that
+    reset: Option<(u64, Arc<Notify>)>,
     slot: Slot,
 }
 
@@ -33,12 +37,17 @@ impl TimedBody {
             slot.taken(0, true);
         }
         let stall = stall.map(|stall| (stall.after_bytes, stall.delay));
-        Self { rest: bytes, sent: 0, stall, pause: None, rate, cut: None, slot }
+        Self { rest: bytes, sent: 0, stall, pause: None, rate, cut: None, reset: None, slot }
     }
 
     /// The same, cut after so many bytes.
     pub(super) fn cut(self, after_bytes: Option<u64>) -> Self {
         Self { cut: after_bytes, ..self }
+    }
+
+    /// The same; after so many bytes no more comes, and the connection is notified.
+    pub(super) fn reset(self, reset: Option<(u64, Arc<Notify>)>) -> Self {
+        Self { reset, ..self }
     }
 
     /// Bytes that may be given out before the next pause.
@@ -53,8 +62,9 @@ impl TimedBody {
             None => CHUNK,
         };
         let at_once = self.rate.map_or(CHUNK, |rate| (rate / 10).max(1) as usize);
-        let until_cut = self.cut.map_or(CHUNK, |cut| (cut - self.sent).min(CHUNK as u64) as usize);
-        at_once.min(until_cut).min(until_stall).min(self.rest.len())
+        let reset = self.reset.as_ref().map(|(after, _)| *after);
+        let until = |end: Option<u64>| end.map_or(CHUNK, |end| (end - self.sent).min(CHUNK as u64) as usize);
+        at_once.min(until(self.cut)).min(until(reset)).min(until_stall).min(self.rest.len())
     }
 }
 
@@ -71,6 +81,12 @@ impl Body for TimedBody {
         }
         if self.cut == Some(self.sent) {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+        }
+        if let Some((after, connection)) = &self.reset
+            && *after == self.sent
+        {
+            connection.notify_one();
+            return Poll::Pending;
         }
         let size = loop {
             if let Some(pause) = &mut self.pause {

@@ -53,6 +53,10 @@ pub struct Faults {
     pub slow_bodies: Vec<SlowBody>,
     /// Bodies that are cut; the first that matches counts
     pub cut_bodies: Vec<CutBody>,
+    /// Bodies in the middle of which their connection is reset; the first that matches counts
+    pub reset_bodies: Vec<ResetBody>,
+    /// Requests that another host is to answer; the first that matches counts
+    pub redirects: Vec<Redirect>,
     /// Streams that are reset instead of answered
     pub stream_resets: Vec<StreamReset>,
     /// HTTP/2 is not agreed on though it is offered
@@ -94,6 +98,34 @@ pub struct Answer {
     pub status: u16,
     /// Seconds of a `retry-after` header
     pub retry_after_s: Option<u32>,
+}
+
+/// A body in the middle of which its connection is reset, with all that is on it.
+#[derive(Clone, Debug)]
+pub struct ResetBody {
+    /// For which requests
+    pub matches: Matcher,
+    /// After so many bytes; a shorter body comes whole
+    pub after_bytes: u64,
+}
+
+/// A redirect (302) to the same path at another host.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// For which requests; those at that other host are answered
+    pub matches: Matcher,
+    /// The other host
+    pub to: String,
+}
+
+impl Redirect {
+    pub(super) fn is_for(&self, authority: &str, path: &str) -> bool {
+        authority != self.to && (self.matches.0)(path)
+    }
+
+    pub(super) fn location(&self, path: &str) -> String {
+        format!("https://{}{path}", self.to)
+    }
 }
 
 /// A file that is none: zeros, served with status 200.

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::spec::{Class, DirectionSpec, DnsSpec, ProxySpec, WireSpec};
+use super::spec::{Class, DirectionSpec, DnsSpec, ForwardSpec, ProxySpec, Spoken, WireSpec};
 use crate::dns::{DnsFaults, v6};
+use crate::forward::{ForwardFaults, ForwardOptions, Protocol, Then};
 use crate::lab::Lab;
-use crate::proxy::{Answer, BodyStall, Fake, Faults, HeadDelay, Matcher, SlowBody, StreamReset, paths};
+use crate::proxy::{
+    Answer, BodyStall, Fake, Faults, HeadDelay, Matcher, Redirect, ResetBody, SlowBody, StreamReset, paths,
+};
 use crate::wire::{Death, Direction, HelloLoss, Loss, LostSyns, WireFaults, ZeroWindow};
 
 /// A pause that outlasts every scenario.
@@ -88,6 +91,7 @@ impl ProxySpec {
         Faults {
             tls_delay: ms(self.tls_delay_ms),
             http1_only: self.http1_only,
+            one_request_each: self.one_request_each,
             max_streams: self.max_streams,
             goaway_after: self.goaway_after,
             reset_sni: self.reset_sni.clone(),
@@ -114,13 +118,27 @@ impl ProxySpec {
                     let matches = move |path: &str| {
                         class.is_for(path) && containing.as_ref().is_none_or(|part| path.contains(part))
                     };
-                    Answer { matches: paths(matches), status: answer.status, retry_after_s: None }
+                    Answer {
+                        matches: paths(matches),
+                        status: answer.status,
+                        retry_after_s: answer.retry_after_s,
+                    }
                 })
                 .collect(),
             fakes: self
                 .fake
                 .iter()
                 .map(|fake| Fake { matches: fake.class.matcher(), bytes: fake.bytes })
+                .collect(),
+            reset_bodies: self
+                .cut
+                .iter()
+                .map(|cut| ResetBody { matches: cut.class.matcher(), after_bytes: cut.after_bytes })
+                .collect(),
+            redirects: self
+                .redirect
+                .iter()
+                .map(|redirect| Redirect { matches: redirect.class.matcher(), to: redirect.to.clone() })
                 .collect(),
             stream_resets: self
                 .reset
@@ -133,6 +151,27 @@ impl ProxySpec {
                 .collect(),
             ..Faults::default()
         }
+    }
+}
+
+impl ForwardSpec {
+    pub(super) fn options(&self) -> ForwardOptions {
+        let protocol = match self.protocol {
+            Spoken::Connect => Protocol::Connect,
+            Spoken::Socks5 => Protocol::Socks5,
+        };
+        let password = self.password.then(|| ("lab".to_owned(), "secret".to_owned()));
+        ForwardOptions { protocol, over_tls: self.over_tls, password }
+    }
+
+    pub(super) fn faults(&self) -> ForwardFaults {
+        let then = match (self.refuse, self.reset, self.silent) {
+            (Some(with), _, _) => Then::Refused(with),
+            (None, true, _) => Then::Reset,
+            (None, false, true) => Then::Silent,
+            (None, false, false) => Then::Stands,
+        };
+        ForwardFaults { delay: Duration::from_millis(self.delay_ms), then }
     }
 }
 

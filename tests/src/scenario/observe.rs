@@ -61,7 +61,11 @@ fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ra
     lab.dns.set_faults(scenario.dns.faults());
     lab.proxy.set_faults(scenario.proxy.faults());
     let _local_resolver = scenario.dns.local_resolver.then(|| lab.dnsmasq(0, false)).transpose()?;
-    let server = if scenario.dns.local_resolver { lab.net.local_resolver() } else { lab.net.dns };
+    let server = match &scenario.dns {
+        dns if dns.local_resolver => lab.net.local_resolver(),
+        dns if dns.nobody => lab.net.free(4),
+        _ => lab.net.dns,
+    };
     lab.net.resolve(&format!("nameserver {server}\n{}", scenario.dns.resolv_conf()))?;
     let git =
         scenario.git.as_ref().map(|spec| Ok::<_, anyhow::Error>((lab.git_host(None)?, spec))).transpose()?;
@@ -69,8 +73,18 @@ fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ra
         host.set_faults(spec.faults());
     }
 
+    let forward = scenario.forward.as_ref().map(|spec| {
+        let forward = lab.forward(&spec.options())?;
+        forward.set_faults(spec.faults());
+        Ok::<_, anyhow::Error>(forward)
+    });
+    let mut env = forward.transpose()?.map(|forward| forward.env()).unwrap_or_default();
+    if scenario.proxy.plain_http {
+        env.push(("GOPROXY".to_owned(), lab.plain_http()?));
+    }
+
     let mut modules = modules(&lab, scenario)?;
-    let run = project(&lab, scenario, &modules)?;
+    let run = project(&lab, scenario, &modules, env)?;
     if scenario.command.required {
         modules.clear();
     }
@@ -164,7 +178,7 @@ fn neutral(recording: &str, run: &GoRun) -> Result<String> {
 }
 
 /// The command's project and environment.
-fn project(lab: &Lab, scenario: &Scenario, modules: &[String]) -> Result<GoRun> {
+fn project(lab: &Lab, scenario: &Scenario, modules: &[String], env: Vec<(String, String)>) -> Result<GoRun> {
     let command = &scenario.command;
     let options = GoOptions {
         go_sum: command.go_sum,
@@ -172,7 +186,7 @@ fn project(lab: &Lab, scenario: &Scenario, modules: &[String]) -> Result<GoRun> 
         sumdb_direct: command.sumdb_direct,
         gomaxprocs: command.gomaxprocs,
         few: false,
-        env: command.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        env: env.into_iter().chain(command.env.clone()).collect(),
     };
     let run = few::project(lab, &options)?;
     let mut go_mod = String::from("module few.test/m\n\ngo 1.26\n");

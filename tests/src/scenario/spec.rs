@@ -33,6 +33,8 @@ pub struct Scenario {
     /// The module proxy and checksum database
     #[serde(default)]
     pub proxy: ProxySpec,
+    /// The forward proxy that everything goes through, which is there only when this is
+    pub forward: Option<ForwardSpec>,
     /// The host of git repositories, which is there only when this is
     pub git: Option<ProxySpec>,
     /// The way between
@@ -143,6 +145,8 @@ pub struct DnsSpec {
     pub(super) search: Vec<String>,
     /// Its `options`
     pub(super) options: Option<String>,
+    /// The name server that the command asks is not there: nothing listens at its address
+    pub(super) nobody: bool,
     /// dnsmasq stands between, at 127.0.0.53
     pub(super) local_resolver: bool,
 }
@@ -152,13 +156,18 @@ pub struct DnsSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct ProxySpec {
     pub(super) tls_delay_ms: u64,
+    /// The module proxy that GOPROXY names speaks plain http
+    pub(super) plain_http: bool,
     pub(super) http1_only: bool,
+    pub(super) one_request_each: bool,
     pub(super) max_streams: Option<u32>,
     pub(super) goaway_after: Option<u32>,
     pub(super) reset_sni: Option<String>,
     pub(super) head: Vec<HeadSpec>,
     pub(super) body: Vec<BodySpec>,
     pub(super) answer: Vec<AnswerSpec>,
+    pub(super) cut: Vec<CutSpec>,
+    pub(super) redirect: Vec<RedirectSpec>,
     pub(super) fake: Vec<FakeSpec>,
     pub(super) reset: Vec<ResetSpec>,
 }
@@ -191,6 +200,51 @@ pub(super) struct AnswerSpec {
     pub(super) status: u16,
     /// Only for paths with this in them
     pub(super) containing: Option<String>,
+    pub(super) retry_after_s: Option<u32>,
+}
+
+/// A connection that is reset in the middle of a body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CutSpec {
+    pub(super) class: Class,
+    pub(super) after_bytes: u64,
+}
+
+/// A redirect.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedirectSpec {
+    pub(super) class: Class,
+    /// The host that has the file
+    pub(super) to: String,
+}
+
+/// See [`ForwardOptions`](crate::forward::ForwardOptions) and
+/// [`ForwardFaults`](crate::forward::ForwardFaults).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardSpec {
+    pub(super) protocol: Spoken,
+    pub(super) over_tls: bool,
+    /// It asks for a password, and is given it
+    pub(super) password: bool,
+    pub(super) delay_ms: u64,
+    /// It never answers
+    pub(super) silent: bool,
+    /// It answers with this status or reply
+    pub(super) refuse: Option<u16>,
+    /// It resets instead of an answer
+    pub(super) reset: bool,
+}
+
+/// What is spoken with a forward proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Spoken {
+    #[default]
+    Connect,
+    Socks5,
 }
 
 /// A file of zeros.

@@ -56,7 +56,7 @@ pub fn request_head(bytes: &[u8]) -> Result<RequestHead, Undecoded> {
     let old = request.version == Some(0);
     let mut head = request_line(&request).ok_or(malformed("request head", "no request line"))?;
     let general = General::of(request.headers, old);
-    head.authority = find(request.headers, "host").map(request::authority);
+    head.authority = find(request.headers, "host").map(request::authority).or(head.authority);
     head.content_length = general.content_length;
     head.chunked = general.chunked;
     head.close = general.close;
@@ -106,11 +106,19 @@ fn first_line(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn request_line(request: &httparse::Request<'_, '_>) -> Option<RequestHead> {
-    Some(RequestHead {
-        method: request::value(request.method?.as_bytes(), 32),
-        target: request::target(request.path?.as_bytes()),
-        ..RequestHead::default()
-    })
+    let target = request::target(request.path?.as_bytes());
+    // What is asked of a forward proxy names the host (RFC 9112, 3.2.2); its path is the one of a server.
+    let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']));
+    let (authority, target) = match absolute {
+        Some((_, rest)) => {
+            let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let slash = if path.starts_with('/') { "" } else { "/" };
+            (Some(host.to_owned()), format!("{slash}{path}"))
+        }
+        None => (None, target),
+    };
+    let method = request::value(request.method?.as_bytes(), 32);
+    Some(RequestHead { method, target, authority, ..RequestHead::default() })
 }
 
 const fn malformed(what: &'static str, why: &'static str) -> Undecoded {
@@ -167,6 +175,17 @@ mod tests {
         assert_eq!((&*head.method, &*head.target), ("GET", "/m/@v/list?token=…"));
         assert_eq!(head.authority.as_deref(), Some("proxy.test"));
         assert!(!head.close && !shown.contains("c2Vj") && !shown.contains("abc"));
+    }
+
+    #[test]
+    fn a_request_to_a_forward_proxy_is_one_to_the_host_it_names() {
+        for (target, path) in [("/m/@v/list?a=b", "/m/@v/list?a=…"), ("", "/"), ("?a=b", "/?a=…")] {
+            let text = format!("GET http://u:p@proxy.test:8080{target} HTTP/1.1\r\n\r\n");
+            let head = request_head(text.as_bytes()).unwrap();
+            assert_eq!((&*head.target, head.authority.as_deref()), (path, Some("proxy.test:8080")));
+        }
+        let head = request_head(b"GET /a?b=http://c.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n").unwrap();
+        assert_eq!((&*head.target, head.authority.as_deref()), ("/a?b=…", Some("proxy.test")));
     }
 
     #[test]

@@ -47,7 +47,13 @@ impl Messages {
         let room = MESSAGE_MAX - self.bytes.len();
         self.too_long |= cut || bytes.len() > room;
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        let end = self.bytes.iter().position(|byte| *byte == 0)?;
+        let Some(end) = self.bytes.iter().position(|byte| *byte == 0) else {
+            // The end of one that there was no room for; what follows is another.
+            if self.too_long && bytes.contains(&0) {
+                (self.bytes, self.too_long) = (Vec::new(), false);
+            }
+            return None;
+        };
         let message = (!self.too_long).then(|| serde_json::from_slice(&self.bytes[..end]).ok()).flatten();
         // One message at a time: the next is asked for when this one is answered.
         (self.bytes, self.too_long) = (Vec::new(), false);
@@ -152,6 +158,16 @@ mod tests {
         let mut cut = Messages::default();
         assert_eq!(cut.push(b"{}\0", true), None);
         assert_eq!(cut.push(b"{}\0", false), Some(serde_json::json!({})));
+    }
+
+    #[test]
+    fn what_follows_a_message_that_is_too_long_is_read() {
+        let mut messages = Messages::default();
+        for _ in 0..3 {
+            assert_eq!(messages.push(&vec![b' '; MESSAGE_MAX / 2], false), None);
+        }
+        assert_eq!(messages.push(b"{}\0", false), None);
+        assert_eq!(messages.push(b"{}\0", false), Some(serde_json::json!({})));
     }
 
     proptest! {

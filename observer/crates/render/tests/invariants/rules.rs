@@ -134,7 +134,7 @@ fn outcomes(wrong: &mut Wrong, report: &Report) {
         wrong.unless(open == connection.end_ns.is_none(), || format!("{connection:?}"));
     }
     for dns in &report.dns {
-        wrong.unless(dns.end_ns.is_some() == dns.rcode.is_some(), || format!("{dns:?}"));
+        wrong.unless(dns.end_ns.is_some() == (dns.rcode.is_some() || dns.refused), || format!("{dns:?}"));
         wrong.unless(!dns.timed_out || dns.end_ns.is_none(), || format!("{dns:?}"));
     }
     for process in &report.processes {
