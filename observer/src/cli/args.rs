@@ -323,7 +323,8 @@ pub(super) struct GatewayArgs {
     /// How large the cache may be: 500M, 10G; 0 keeps nothing on disk
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
     pub cache_size: u64,
-    /// Have what `go mod download` in this folder asks for ready once it begins to ask
+    /// Have what `go mod download` in this folder asks for ready once it begins to ask, and keep no file of which
+    /// its go.sum has another hash
     #[arg(long, value_name = "DIR")]
     pub module_dir: Option<PathBuf>,
     /// For one command: ends with stdin, in the caller's environment, at an address nobody guesses

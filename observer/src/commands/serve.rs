@@ -13,7 +13,7 @@ use gateway::gateway::{Config, Gateway};
 use gateway::goproxy::List;
 use gateway::netrc::{self, Netrc};
 use gateway::patterns::Patterns;
-use gateway::plan::{Plan, Sources};
+use gateway::plan::{self, Plan, Sources};
 use gateway::server;
 use gateway::store::CacheConfig;
 use model::user_error::UserError;
@@ -108,6 +108,9 @@ fn config(options: &GatewayOptions, invoker: &Invoker, go: &GoEnv) -> Result<Con
             no_workspace,
         })
     });
+    // A command's own cache goes with it, and go has checked what came from there: nothing is gained.
+    let kept_for_others = options.module_dir.as_ref().filter(|_| !options.for_command);
+    let sums = kept_for_others.map(|dir| plan::go_sum(dir)).unwrap_or_default();
     let dir = match options.cache_size {
         0 => None,
         _ => Some(options.cache.clone().or_else(|| cache_dir(invoker)).ok_or_else(|| {
@@ -127,6 +130,7 @@ fn config(options: &GatewayOptions, invoker: &Invoker, go: &GoEnv) -> Result<Con
         no_proxy,
         plan: plan.unwrap_or_default(),
         missing_age: if options.for_command { MISSING_COMMAND } else { MISSING_SERVER },
+        sums,
         // Nobody guesses an address with 128 random bits.
         secret: options.for_command.then(|| format!("{:016x}{:016x}", unique::random(), unique::random())),
     })

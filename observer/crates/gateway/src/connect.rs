@@ -24,6 +24,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
+use crate::no_proxy::NoProxy;
+
 /// How long a connection may take, all handshakes included.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long one that was made beforehand is used; then servers close it.
@@ -45,6 +47,8 @@ pub struct Network {
     pub roots: Arc<RootCertStore>,
     /// Forward proxies by URL
     pub proxies: Arc<Matcher>,
+    /// Hosts that none of them is asked for
+    pub no_proxy: Arc<NoProxy>,
 }
 
 impl Network {
@@ -53,12 +57,12 @@ impl Network {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         // Go asks in this order, and does not know ALL_PROXY.
         let of = |name: &str| set(name).or_else(|| set(&name.to_lowercase())).unwrap_or_default();
-        let proxies =
-            Matcher::builder().http(of("HTTP_PROXY")).https(of("HTTPS_PROXY")).no(of("NO_PROXY")).build();
+        let proxies = Matcher::builder().http(of("HTTP_PROXY")).https(of("HTTPS_PROXY")).build();
+        let no_proxy = NoProxy::parse(&of("NO_PROXY"));
         let mut roots = RootCertStore::empty();
         // Of a machine's certificates some may be too old to be understood; the others count.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self { roots: Arc::new(roots), proxies: Arc::new(proxies) }
+        Self { roots: Arc::new(roots), proxies: Arc::new(proxies), no_proxy: Arc::new(no_proxy) }
     }
 }
 
@@ -159,7 +163,8 @@ async fn connect(network: Network, url: Uri, only_http1: bool) -> Result<Stream,
 async fn connect_to(network: &Network, url: &Uri, only_http1: bool) -> Result<Stream, Error> {
     let host = url.host().unwrap_or_default();
     // Go never asks a forward proxy for this machine.
-    let proxy = if is_loopback(host) { None } else { network.proxies.intercept(url) };
+    let is_direct = is_loopback(host) || network.no_proxy.covers(host, port(url));
+    let proxy = if is_direct { None } else { network.proxies.intercept(url) };
     let io: Box<dyn Io> = match proxy {
         None => Box::new(tcp().call(url.clone()).await?),
         Some(proxy) => through(network, &proxy, with_port(url)?).await?,
@@ -234,9 +239,12 @@ async fn tls(network: &Network, io: Box<dyn Io>, host: &str, protocols: &[&[u8]]
 
 /// A CONNECT names its port.
 fn with_port(url: &Uri) -> Result<Uri, Error> {
-    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
-    Ok(format!("{}://{}:{port}/", url.scheme_str().unwrap_or("https"), url.host().unwrap_or_default())
-        .parse()?)
+    let (scheme, host) = (url.scheme_str().unwrap_or("https"), url.host().unwrap_or_default());
+    Ok(format!("{scheme}://{host}:{}/", port(url)).parse()?)
+}
+
+fn port(url: &Uri) -> u16 {
+    url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 })
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -19,6 +19,7 @@ use crate::client::{Answer, RequestError};
 use crate::gateway::Gateway;
 use crate::retry;
 use crate::spool::{Cut, Head, Spool};
+use crate::store::Keeping;
 use crate::upstream::Upstream;
 
 /// Bytes of an answer that is no file.
@@ -39,8 +40,8 @@ pub(crate) struct Fetch {
     pub(crate) spool: Arc<Spool>,
     /// The client's own credentials
     pub(crate) authorization: Option<HeaderValue>,
-    /// Under which the body is kept
-    pub(crate) key: Option<String>,
+    /// How the body is kept
+    pub(crate) keeping: Option<Keeping>,
 }
 
 /// How an attempt ended.
@@ -141,7 +142,7 @@ impl Fetch {
         } else if !self.spool.has_head() {
             if !says_its_end(&response) {
                 // Nobody would notice that it was cut.
-                self.key = None;
+                self.keeping = None;
             }
             self.spool.set_head(head_of(&response));
         }
@@ -251,7 +252,7 @@ impl Fetch {
     }
 
     async fn whole(&self, body: &Progress) {
-        self.spool.finish(Ok(body.note()), self.key.as_deref(), self.gateway.store()).await;
+        self.spool.finish(Ok(body.note()), self.keeping.clone(), self.gateway.store()).await;
     }
 
     async fn cut(&self) {

@@ -15,6 +15,7 @@ use crate::asset::{Asset, Kind};
 use crate::client::Http;
 use crate::connect::Network;
 use crate::fetch::Fetch;
+use crate::gomod::GoSum;
 use crate::goproxy::List;
 use crate::metrics::Metrics;
 use crate::missing::Missing;
@@ -23,7 +24,7 @@ use crate::patterns::Patterns;
 use crate::plan::Plan;
 use crate::prefetch::Prefetch;
 use crate::spool::{Head, Hold, Reader, Spool};
-use crate::store::{CacheConfig, Note, Store, Stored};
+use crate::store::{CacheConfig, Keeping, Note, Store, Stored};
 use crate::upstream::Upstream;
 
 /// What a gateway is set up with.
@@ -43,6 +44,8 @@ pub struct Config {
     pub plan: Plan,
     /// How long a 404 is believed
     pub missing_age: Duration,
+    /// Hashes that what is kept must have
+    pub sums: GoSum,
     /// A first part of every path, without which nothing is answered
     pub secret: Option<String>,
 }
@@ -77,6 +80,7 @@ pub struct Gateway {
     no_proxy: Patterns,
     prefetch: Prefetch,
     list: List,
+    sums: GoSum,
     secret: Option<String>,
 }
 
@@ -95,6 +99,7 @@ impl Gateway {
             no_proxy: config.no_proxy,
             prefetch: Prefetch::new(config.plan),
             list: config.list,
+            sums: config.sums,
             secret: config.secret,
         }))
     }
@@ -257,7 +262,8 @@ impl Gateway {
             {
                 return;
             }
-            Fetch { gateway, upstream, asset, spool, authorization, key }.run().await;
+            let keeping = key.map(|key| Keeping { key, sum: gateway.sums.of(&asset) });
+            Fetch { gateway, upstream, asset, spool, authorization, keeping }.run().await;
         });
         reader
     }

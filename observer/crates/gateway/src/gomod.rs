@@ -3,6 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::asset::{Asset, Kind};
+use crate::dirhash::Sum;
+
 /// Bytes of a file that are read.
 pub const FILE_MAX: u64 = 16 << 20;
 /// Modules that are believed.
@@ -95,8 +98,8 @@ pub struct GoSum(HashMap<Versioned, Hashes>);
 /// What it has of one module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Hashes {
-    zip: bool,
-    go_mod: bool,
+    zip: Option<String>,
+    go_mod: Option<String>,
 }
 
 impl GoSum {
@@ -111,14 +114,25 @@ impl GoSum {
             }
             let version = version.strip_suffix("/go.mod").map_or((version, false), |version| (version, true));
             let hashes = all.entry((module.to_owned(), version.0.to_owned())).or_default();
-            if version.1 { hashes.go_mod = true } else { hashes.zip = true }
+            let known = if version.1 { &mut hashes.go_mod } else { &mut hashes.zip };
+            known.get_or_insert_with(|| hash.to_owned());
         }
         Self(all)
     }
 
     /// Whether both hashes of a module are there, so that the checksum database is not asked.
     pub fn is_complete(&self, module: &Versioned) -> bool {
-        self.0.get(module).is_some_and(|hashes| hashes.zip && hashes.go_mod)
+        self.0.get(module).is_some_and(|hashes| hashes.zip.is_some() && hashes.go_mod.is_some())
+    }
+
+    /// The hash that a file must have, where it has one.
+    pub fn of(&self, asset: &Asset) -> Option<Sum> {
+        let hashes = self.0.get(&(asset.module.clone(), asset.version.clone()?))?;
+        match asset.kind {
+            Kind::Zip => hashes.zip.clone().map(Sum::Zip),
+            Kind::Mod => hashes.go_mod.clone().map(Sum::GoMod),
+            _ => None,
+        }
     }
 }
 

@@ -60,6 +60,8 @@ metrics! {
     counter sent_bytes_total,
     /// Cached files that were damaged and are asked for anew
     counter cache_damaged_total,
+    /// Files that are not kept, for go.sum has another hash of them
+    counter cache_refused_total,
     /// Cached files removed to make room
     counter cache_evicted_total,
     /// Files that could not be written

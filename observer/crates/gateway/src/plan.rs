@@ -107,6 +107,12 @@ impl Plan {
     }
 }
 
+/// The go.sum of the main module that a folder is in; blocks. Empty when there is none.
+pub fn go_sum(dir: &Path) -> GoSum {
+    let of_module = dir.ancestors().find(|dir| dir.join("go.mod").is_file());
+    of_module.map(|dir| GoSum::parse(&limited(&dir.join("go.sum")))).unwrap_or_default()
+}
+
 /// A file's text, as far as it is read; empty when it cannot be.
 fn limited(path: &Path) -> String {
     let mut text = Vec::new();

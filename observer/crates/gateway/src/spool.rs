@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::store::{Note, SMALL, Store, Temporary};
+use crate::dirhash::Beginning;
+use crate::store::{Keeping, Note, SMALL, Store, Temporary};
 
 /// Bytes that wait to be written.
 const BATCH: u64 = 256 * 1024;
@@ -72,6 +73,8 @@ struct State {
     /// Nothing more is written to the file
     unwritable: bool,
     over: Option<Result<(), Cut>>,
+    /// It is kept where it was to be
+    settled: bool,
     readers: HashMap<u64, u64>,
     next_reader: u64,
     /// Interest without reading
@@ -138,9 +141,9 @@ impl Spool {
         self.until(|state| state.head.clone()).await
     }
 
-    /// Waits for the end.
+    /// Waits until it is whole and kept, or cut.
     pub async fn finished(&self) -> Result<(), Cut> {
-        self.until(|state| state.over).await
+        self.until(|state| state.over.filter(|_| state.settled)).await
     }
 
     /// Whether a head was given out.
@@ -230,7 +233,7 @@ impl Spool {
     pub fn serve_file(&self, file: Arc<File>, size: u64) {
         let mut state = self.lock();
         (state.file, state.written, state.start, state.end) = (Some(file), size, size, size);
-        state.over = Some(Ok(()));
+        (state.over, state.settled) = (Some(Ok(())), true);
         drop(state);
         self.changed.notify_waiters();
     }
@@ -260,21 +263,28 @@ impl Spool {
         if self.lock().readers.is_empty() { Err(Unwanted) } else { Ok(()) }
     }
 
-    /// The body is whole, or cut. A whole one is kept under `key` where there is one.
-    pub async fn finish(&self, outcome: Result<Note, Cut>, key: Option<&str>, store: &Arc<Store>) {
-        let result = outcome.as_ref().map(|_| ()).map_err(|cut| *cut);
-        if let (Ok(note), Some(key)) = (outcome, key) {
-            self.keep(note, key.to_owned(), store).await;
+    /// The body is whole, or cut. Readers need not wait until a whole one is kept.
+    pub async fn finish(&self, outcome: Result<Note, Cut>, keeping: Option<Keeping>, store: &Arc<Store>) {
+        self.lock().over = Some(outcome.as_ref().map(|_| ()).map_err(|cut| *cut));
+        self.changed.notify_waiters();
+        if let (Ok(note), Some(keeping)) = (outcome, keeping) {
+            self.keep(note, keeping, store).await;
         }
-        self.lock().over = Some(result);
+        self.lock().settled = true;
         self.changed.notify_waiters();
     }
 
-    async fn keep(&self, note: Note, key: String, store: &Arc<Store>) {
-        let store = Arc::clone(store);
+    async fn keep(&self, note: Note, keeping: Keeping, store: &Arc<Store>) {
+        let (store, Keeping { key, sum }) = (Arc::clone(store), keeping);
         if note.size <= SMALL {
             let bytes =
                 Bytes::from(self.lock().memory.iter().map(Bytes::as_ref).collect::<Vec<_>>().concat());
+            if let Some(sum) = sum {
+                let small = bytes.clone();
+                if !spawn_blocking(move || sum.is_of(&small[..])).await.unwrap_or(false) {
+                    return store.refused();
+                }
+            }
             store.remember(&key, &note, &bytes);
             if store.can_write() {
                 // Nobody waits for it.
@@ -291,7 +301,14 @@ impl Spool {
             state.temporary.take().filter(|_| is_whole)
         };
         if let Some(mut temporary) = whole {
-            let kept = spawn_blocking(move || store.keep(&mut temporary, &key, &note));
+            let kept = spawn_blocking(move || {
+                let zip = Beginning { file: &temporary.file, size: note.size };
+                if sum.is_some_and(|sum| !sum.is_of(&zip)) {
+                    store.refused();
+                    return Ok(());
+                }
+                store.keep(&mut temporary, &key, &note)
+            });
             // Readers have the file open, whatever became of its name.
             drop(kept.await);
         }

@@ -26,6 +26,7 @@ use hyper::body::Bytes;
 pub use entry::Note;
 use index::Index;
 
+use crate::dirhash::Sum;
 use crate::metrics::Metrics;
 
 /// Bytes up to which a body is held in memory, whole.
@@ -37,6 +38,15 @@ const TEMPORARY_MAX: Duration = Duration::from_hours(1);
 
 /// Writes bytes at an offset: a seam for tests of full disks.
 pub type WriteAt = fn(&File, &[u8], u64) -> io::Result<()>;
+
+/// How a body is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keeping {
+    /// What it is found by
+    pub key: String,
+    /// What go.sum has of it: another body is not kept
+    pub sum: Option<Sum>,
+}
 
 /// Where files are kept, and how much.
 #[derive(Clone, Debug)]
@@ -199,6 +209,11 @@ impl Store {
         self.metrics.cache_evicted_total.add(removed);
         self.metrics.cache_bytes.set(lock(&self.index).bytes());
         Ok(())
+    }
+
+    /// Counts one that is not kept.
+    pub fn refused(&self) {
+        self.metrics.cache_refused_total.one();
     }
 
     /// Keeps a small body in memory, for this process.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::upstream::{Act, Gate, Options, Upstream, body, first, get, header, healthy, same};
+use gateway::dirhash::of_zip;
+
+use crate::upstream::{Act, Gate, Options, Upstream, body, first, get, header, healthy, same, zip};
 
 const ZIP: &str = "a.test/m/@v/v1.0.0.zip";
 const INFO: &str = "a.test/m/@v/v1.0.0.info";
@@ -75,6 +77,34 @@ async fn a_tampered_file_is_asked_for_anew() {
         }
     }
     assert_eq!(gate.gateway.metrics().cache_damaged_total.get(), 3);
+}
+
+#[tokio::test]
+async fn what_go_sum_has_another_hash_of_is_passed_on_and_not_kept() {
+    const MOD: &str = "a.test/m/@v/v1.0.0.mod";
+    // By `sha256sum` of the line that it gives of `module a.test/m`.
+    const GO_MOD: &str = "h1:mVciCQsdewnl21SZaxlFfA6w4/EmffdUtudQ7NyuWWg=";
+    for size in [100, 300_000] {
+        let (good, bad) =
+            (zip("a.test/m@v1.0.0/x", &body(size, 1)), zip("a.test/m@v1.0.0/x", &body(size, 2)));
+        let hash = of_zip(good.as_slice()).unwrap();
+        let go_sum = format!("a.test/m v1.0.0 {hash}\na.test/m v1.0.0/go.mod {GO_MOD}\n");
+        let dir = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start(&[(ZIP, &bad), (MOD, b"module b.test/m\n")], healthy()).await;
+        let options = Options { cache: Some(dir.path()), go_sum: &go_sum, ..Options::default() };
+        let gate = Gate::start(&upstream.url(), options).await;
+        let refused = || gate.gateway.metrics().cache_refused_total.get();
+        assert!(same(&gate.file(&format!("/0/{ZIP}")).await, &bad), "go judges");
+        assert_eq!(gate.file(&format!("/0/{MOD}")).await, b"module b.test/m\n");
+        gate.until("both to be refused", || refused() == 2).await;
+        upstream.set(ZIP, &good);
+        upstream.set(MOD, b"module a.test/m\n");
+        for _ in 0..3 {
+            assert!(same(&gate.file(&format!("/0/{ZIP}")).await, &good));
+            assert_eq!(gate.file(&format!("/0/{MOD}")).await, b"module a.test/m\n");
+        }
+        assert_eq!((upstream.asked(ZIP), upstream.asked(MOD), refused()), (2, 2, 2), "{size}");
+    }
 }
 
 #[tokio::test]

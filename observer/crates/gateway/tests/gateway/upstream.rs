@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gateway::connect::Network;
 use gateway::gateway::{Config, Gateway};
+use gateway::gomod::GoSum;
 use gateway::goproxy::List;
 use gateway::netrc::Netrc;
 use gateway::patterns::Patterns;
@@ -206,6 +207,7 @@ pub(crate) struct Options<'a> {
     pub(crate) no_proxy: &'a str,
     pub(crate) module: Option<&'a Path>,
     pub(crate) secret: Option<&'a str>,
+    pub(crate) go_sum: &'a str,
 }
 
 /// A gateway in front of that list.
@@ -238,6 +240,7 @@ impl Gate {
             no_proxy: patterns,
             plan: plan.unwrap_or_default(),
             missing_age: Duration::from_secs(60),
+            sums: GoSum::parse(options.go_sum),
             secret: options.secret.map(str::to_owned),
         };
         let gateway = Gateway::new(config).unwrap();
@@ -313,6 +316,18 @@ pub(crate) fn first(count: usize, act: Act) -> Faults {
 /// A body that is not the same anywhere.
 pub(crate) fn body(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|n| ((n * 31) >> 3) as u8 ^ (n >> 11) as u8 ^ seed).collect()
+}
+
+/// A module's zip with one file, stored.
+pub(crate) fn zip(name: &str, content: &[u8]) -> Vec<u8> {
+    let size = (content.len() as u32).to_le_bytes();
+    let (length, at) = ((name.len() as u16).to_le_bytes(), 30 + name.len() + content.len());
+    let local =
+        [&b"PK\x03\x04"[..], &[0; 14], &size, &size, &length, &[0; 2], name.as_bytes(), content].concat();
+    let listed = [&b"PK\x01\x02"[..], &[0; 16], &size, &size, &length, &[0; 16], name.as_bytes()].concat();
+    let (list, at) = ((listed.len() as u32).to_le_bytes(), (at as u32).to_le_bytes());
+    let end = [&b"PK\x05\x06"[..], &[0; 4], &[1, 0, 1, 0], &list, &at, &[0; 2]].concat();
+    [local, listed, end].concat()
 }
 
 /// Whether two bodies are equal; shown, they would fill a screen.
