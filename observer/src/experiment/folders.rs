@@ -159,7 +159,7 @@ impl Private {
 }
 
 /// Whether a folder is the user's, and nobody else can write to it.
-fn is_own(about: &fs::Metadata) -> bool {
+pub fn is_own(about: &fs::Metadata) -> bool {
     about.is_dir() && about.uid() == geteuid().as_raw() && about.mode() & 0o022 == 0
 }
 

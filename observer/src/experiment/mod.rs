@@ -38,6 +38,7 @@ use std::io;
 use std::time::Instant;
 
 use folders::Folders;
+pub use folders::is_own;
 use guardian::Guardian;
 use model::remedy::Remedies;
 use model::report::Report;

@@ -7,10 +7,10 @@
 //! a run has is what it downloaded.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use model::remedy;
 use model::user_error::UserError;
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
 use super::Invoker;
-use crate::experiment::go_env;
 use crate::experiment::user::AsUser;
+use crate::experiment::{go_env, is_own};
 use crate::goenv::GoEnv;
 use crate::unique;
 
@@ -34,6 +35,10 @@ const START_MAX: Duration = Duration::from_secs(10);
 const END_MAX: Duration = Duration::from_secs(3);
 /// Bytes of the line that it prints.
 const LINE_MAX: usize = 16 * 1024;
+/// How its folder is called.
+const PREFIX: &str = ".goobserve-gateway-";
+/// What is younger may be about to be locked.
+const LEFT_MIN: Duration = Duration::from_secs(10);
 /// How large its cache may be.
 const CACHE_SIZE: &str = "8G";
 
@@ -41,7 +46,7 @@ const CACHE_SIZE: &str = "8G";
 #[derive(Debug)]
 pub(super) struct Gateway {
     child: Child,
-    cache: PathBuf,
+    cache: Folder,
     invoker: Invoker,
 }
 
@@ -63,11 +68,11 @@ impl Gateway {
         let mut env = invoker.env.clone();
         remedy::set(&mut env, "GOPROXY", &goproxy);
         let module = certain_module(command);
-        let spawned = spawn(invoker, &env, &cache, module.as_deref());
+        let spawned = spawn(invoker, &env, &cache.path, module.as_deref());
         let child = match spawned {
             Ok(child) => child,
             Err(error) => {
-                remove(&cache, invoker);
+                remove(&cache.path, invoker);
                 return Err(UserError::new(
                     format!("cannot start the gateway: {error}"),
                     "check the limit on processes (ulimit -u)",
@@ -119,7 +124,7 @@ impl Drop for Gateway {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        remove(&self.cache, &self.invoker);
+        remove(&self.cache.path, &self.invoker);
     }
 }
 
@@ -170,14 +175,14 @@ fn certain_module(command: &[OsString]) -> Option<PathBuf> {
 }
 
 /// A folder beside the module cache, which will take as many bytes anyway; else a temporary one.
-fn make_folder(go: &GoEnv, invoker: &Invoker) -> Result<PathBuf, UserError> {
+fn make_folder(go: &GoEnv, invoker: &Invoker) -> Result<Folder, UserError> {
     let beside = go.gomodcache().and_then(|cache| Some(Path::new(&cache).parent()?.to_owned()));
     let temporary = invoker.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let mut failed = String::new();
     for base in beside.into_iter().chain([temporary]).filter(|base| base.is_absolute()) {
-        let folder = base.join(unique::name(".goobserve-gateway-"));
-        match fs::DirBuilder::new().mode(0o700).create(&folder) {
-            Ok(()) => return Ok(folder),
+        remove_left(&base);
+        match Folder::create(&base) {
+            Ok(folder) => return Ok(folder),
             Err(error) => failed = format!("{}: {error}", base.display()),
         }
     }
@@ -193,9 +198,75 @@ fn remove(folder: &Path, invoker: &Invoker) {
     }
 }
 
+/// A folder of the cache. The lock says that somebody has it, whatever becomes of who made it.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Folder {
+    fn create(base: &Path) -> io::Result<Self> {
+        let path = base.join(unique::name(PREFIX));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        match locked(&path) {
+            Some(lock) => Ok(Self { path, _lock: lock }),
+            None => {
+                let _ = fs::remove_dir(&path);
+                Err(io::Error::other("a folder there cannot be locked"))
+            }
+        }
+    }
+}
+
+/// A folder of the user's that nobody else holds.
+fn locked(folder: &Path) -> Option<Flock<File>> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let open = File::options().read(true).custom_flags(flags).open(folder).ok()?;
+    open.metadata().ok().filter(is_own)?;
+    Flock::lock(open, FlockArg::LockExclusiveNonblock).ok()
+}
+
+/// Removes what gateways left whose goobserve was killed: nobody holds it any more, and who has just made
+/// one had time to lock it.
+fn remove_left(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let is_one = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let age =
+            || entry.metadata().and_then(|about| about.modified()).map(|at| at.elapsed().unwrap_or_default());
+        if is_one && age().is_ok_and(|age| age > LEFT_MIN) && locked(&entry.path()).is_some() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_gateway_left_is_removed_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let old = |name: &str| {
+            let folder = base.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("file"), "").unwrap();
+            let long_ago = std::time::SystemTime::now() - LEFT_MIN * 2;
+            File::open(&folder).unwrap().set_modified(long_ago).unwrap();
+            folder
+        };
+        let (left, held) = (old(".goobserve-gateway-1"), old(".goobserve-gateway-2"));
+        let others = [old(".goobserve-1"), old("gateway")];
+        let lock = locked(&held).unwrap();
+        let young = Folder::create(base.path()).unwrap();
+        std::os::unix::fs::symlink(&others[0], base.path().join(".goobserve-gateway-link")).unwrap();
+        remove_left(base.path());
+        assert!(!left.exists() && held.exists() && young.path.exists());
+        assert!(others.iter().all(|folder| folder.join("file").exists()));
+        drop(lock);
+        remove_left(base.path());
+        assert!(!held.exists() && young.path.exists());
+    }
 
     #[test]
     fn only_a_plain_download_says_what_go_will_ask() {
