@@ -2,6 +2,7 @@
 //! instead. A host in, remedies out; none by which a name would reach whom it did not reach.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use model::record::{Class, Go, Phase, Request};
 
@@ -58,6 +59,31 @@ pub(crate) fn other_proxy(case: &Case<'_>, host: &str) -> Vec<Offer> {
         }
         _ => Vec::new(),
     }
+}
+
+/// goobserve's gateway in front of that host, where it is a proxy of GOPROXY's. `why`: what the gateway does about
+/// the finding. It asks whom go asks, and nobody else.
+pub(crate) fn gateway(case: &Case<'_>, host: &str, why: &str) -> Option<Offer> {
+    let list = case.record.go.goproxy.as_deref().unwrap_or_default();
+    // What stands behind `direct`, `off` or a file is go's own.
+    let proxies = list.split([',', '|']).map(str::trim).filter(|item| !item.is_empty());
+    let mut proxies = proxies.take_while(|item| is_web(item));
+    let is_named = proxies.any(|item| bare(authority(item)) == bare(host));
+    // There a gateway stands already, or another one's cache.
+    let is_here = bare(host).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    (is_named && !is_here).then(|| Offer::new("gateway", why))
+}
+
+/// The gateway where requests are lost on the way or given up by the server, and then the ways around.
+pub(crate) fn repeat_or_around(case: &Case<'_>, host: &str) -> Vec<Offer> {
+    let why = "makes such a request once more by itself, on another connection: go does not see it";
+    gateway(case, host, why).into_iter().chain(around(case, host)).collect()
+}
+
+/// Whether an item of GOPROXY is a URL of HTTP, or a host, to which go adds the scheme.
+fn is_web(item: &str) -> bool {
+    let is_host = || item.contains(['.', ':', '/']) && !item.contains(":/") && !item.starts_with('/');
+    item.starts_with("https://") || item.starts_with("http://") || is_host()
 }
 
 /// That proxy refused to ask the checksum database for something: it may keep private names in.

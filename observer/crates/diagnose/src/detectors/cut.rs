@@ -13,6 +13,10 @@ use crate::case::{Case, hull};
 use crate::fallback::is_well;
 use crate::finding::Finding;
 use crate::requests::is_cut;
+use crate::ways;
+
+/// What the gateway does about it.
+const RESUMES: &str = "asks for what is missing, and go gets it whole";
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let completed = Completed::new(case);
@@ -79,6 +83,7 @@ fn cut(case: &Case<'_>, completed: &Completed<'_>, host: &str, requests: &[&Requ
         cost_ns: case.cost_of_requests(requests.iter().copied(), None),
         summary: format!("{host} {}: the network, not your code", what.join(" and ")),
         evidence,
+        remedies: ways::gateway(case, host, RESUMES).into_iter().collect(),
         fatal: requests.iter().any(|request| !completed.came_later(request)),
         ..Finding::of(
             StallKind::TransferCut,

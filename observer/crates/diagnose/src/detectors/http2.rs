@@ -284,7 +284,7 @@ fn goaway(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     finding.evidence.extend(failed.iter().take(4).map(|request| seen(request)));
     finding.info = failed.is_empty();
     if !finding.info {
-        finding.remedies = ways::around(case, host);
+        finding.remedies = ways::repeat_or_around(case, host);
     }
     finding
 }
@@ -369,7 +369,7 @@ fn resets(case: &Case<'_>) -> Vec<Finding> {
             cost_ns: case.cost_of_requests(requests.iter().copied(), None),
             summary: format!("{host} reset {} ({code}), {asked}", count(requests.len() as u64, "stream")),
             evidence: requests.iter().take(5).map(|request| seen(request)).collect(),
-            remedies: if all { Vec::new() } else { ways::around(case, host) },
+            remedies: if all { Vec::new() } else { ways::repeat_or_around(case, host) },
             advice: all.then_some("nothing, unless it happens often: go retried by itself"),
             fatal: !all,
             ..Finding::of(

@@ -14,6 +14,7 @@ use crate::finding::Finding;
 use crate::index::ids;
 use crate::offer::Offer;
 use crate::thresholds as at;
+use crate::ways;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(concurrency(case));
@@ -102,13 +103,22 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
             Evidence::DownloadsAllowed { gomaxprocs: limit, modules: modules.len() as u64 },
             Evidence::DownloadsFull { in_flight: limit, idle_ns: idle, wall_ns: case.wall_ns() },
         ],
-        remedies: vec![Offer::new(
-            format!("concurrency={}", at::CONCURRENCY),
-            "downloads 16 modules at once",
-        )],
+        remedies: [Offer::new(format!("concurrency={}", at::CONCURRENCY), "downloads 16 modules at once")]
+            .into_iter()
+            .chain(ahead(case, &requests))
+            .collect(),
         advice_here: with_more_at_once(case),
         ..Finding::of(StallKind::ConcurrencyLimited, Phase::Proxy, hull(full.iter().copied())?)
     })
+}
+
+/// The gateway asks ahead, for a command of which it knows what comes next.
+fn ahead(case: &Case<'_>, requests: &[&Request]) -> Option<Offer> {
+    let [_, verb, noun, flags @ ..] = case.record.argv.as_slice() else { return None };
+    let is_plain = flags.iter().all(|flag| matches!(flag.as_str(), "-x" | "-json" | "-modcacherw"));
+    let host = requests.iter().find_map(|request| request.authority.as_deref())?;
+    let why = "asks ahead for what go.mod names, whatever GOMAXPROCS is (from `go 1.17` in go.mod on)";
+    (verb == "mod" && noun == "download" && is_plain).then(|| ways::gateway(case, host, why)).flatten()
 }
 
 /// When as many requests were in flight as there may be downloads, or more.

@@ -13,6 +13,11 @@ use crate::finding::Finding;
 use crate::refused::{Group, groups};
 use crate::ways;
 
+/// What the gateway does about a server that has a bad moment.
+const ASKS: &str = "asks again by itself, with pauses, before go gets to see such a status";
+/// What it does about one that is asked too much.
+const WAITS: &str = "pauses before it asks again, as Retry-After says, up to 30 s";
+
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(groups(case).iter().map(|group| refused(case, group)));
 }
@@ -52,7 +57,13 @@ fn refused(case: &Case<'_>, group: &Group<'_>) -> Finding {
         summary: format!("{host} answered {status} to {of}{whom}{by}{why}"),
         evidence: std::iter::once(counted).chain(some).collect(),
         advice: if *limited { None } else { advice(*status, redirected_by.is_some()) },
-        remedies: if again && !limited { ways::other_proxy(case, host) } else { Vec::new() },
+        remedies: match (limited, again) {
+            (true, _) => ways::gateway(case, host, WAITS).into_iter().collect(),
+            (false, true) => {
+                ways::gateway(case, host, ASKS).into_iter().chain(ways::other_proxy(case, host)).collect()
+            }
+            (false, false) => Vec::new(),
+        },
         fatal: *unanswered,
         blame: (!limited && !again && redirected_by.is_none()).then_some(Blame::Command),
         ..Finding::of(kind, phase, span(case, requests))

@@ -16,6 +16,9 @@ use crate::requests::{phase_of, seen};
 use crate::thresholds as at;
 use crate::ways;
 
+/// What the gateway does instead of go's pauses.
+const PAUSES: &str = "asks once more after 3 s at most, where go pauses up to 32 s";
+
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     paused(case, found);
     dropped(case, found);
@@ -62,7 +65,7 @@ fn paused(case: &Case<'_>, found: &mut Vec<Finding>) {
                 duration(longest)
             ),
             evidence,
-            remedies: ways::around(case, host),
+            remedies: ways::gateway(case, host, PAUSES).into_iter().chain(ways::around(case, host)).collect(),
             fatal: true,
             ..Finding::of(StallKind::RetryBackoff, Phase::Backoff, span)
         });
@@ -132,7 +135,7 @@ fn dropped(case: &Case<'_>, found: &mut Vec<Finding>) {
                 count(cut.len() as u64, "request")
             ),
             evidence,
-            remedies: ways::around(case, &host),
+            remedies: ways::repeat_or_around(case, &host),
             explains: cut.iter().map(|request| request.id).collect(),
             host: Some(host),
             ..Finding::of(

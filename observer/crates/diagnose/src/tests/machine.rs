@@ -19,7 +19,10 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
         })
     };
     let stall = two_at_a_time(40).finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
-    assert_eq!(stall.remedies[0].name, "concurrency=16");
+    assert_eq!(names(&stall), ["concurrency=16", "gateway"]);
+    let other = two_at_a_time(40).command(|c| c.argv.push("x.test/m@v1.0.0".into()));
+    let other = other.finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
+    assert_eq!(names(&other), ["concurrency=16"], "nobody knows what it asks next");
     two_at_a_time(7).finds_no(StallKind::ConcurrencyLimited);
     let never = two_at_a_time(40).request(|r| {
         (r.start_ns, r.first_byte_ns, r.end_ns, r.outcome) =

@@ -132,7 +132,7 @@ fn goaway_and_resets_are_reported_with_their_codes() {
         Some("proxy.test"),
     );
     assert!(stall.summary.contains("REFUSED_STREAM"));
-    assert_eq!(names(&stall), ["proxy=direct"]);
+    assert_eq!(names(&stall), ["gateway", "proxy=direct"]);
     let again = |r: &mut Request| {
         (r.path, r.start_ns) = (Some("/example.com/m1/@v/v1.0.0.zip".into()), SinceStart(3 * S));
     };
@@ -167,14 +167,35 @@ fn a_small_limit_of_streams_matters_when_it_made_go_dial() {
 }
 
 #[test]
-fn a_goaway_that_cost_requests_offers_another_proxy() {
+fn a_goaway_that_cost_requests_offers_the_gateway_and_another_proxy() {
     let world = |outcome| {
         World::new().connection(|c| c.goaway = Some("NO_ERROR".into())).request(move |r| {
             (r.status, r.first_byte_ns, r.outcome) = (None, None, outcome);
         })
     };
     let stall = world(RequestOutcome::Error).finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"));
-    assert_eq!(names(&stall), ["proxy=direct"]);
+    assert_eq!(names(&stall), ["gateway", "proxy=direct"]);
+    // It stands in for proxies that GOPROXY names, in front of `direct`, and not for one on this machine.
+    for (goproxy, offered) in [
+        ("https://…@proxy.test/go|off", true),
+        ("a.test,proxy.test:443", true),
+        ("direct,https://proxy.test", false),
+        ("off", false),
+        ("https://other.test", false),
+    ] {
+        let stall = world(RequestOutcome::Error).command(|c| c.go.goproxy = Some(goproxy.into()));
+        let stall = stall.finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"));
+        assert_eq!(names(&stall).contains(&"gateway"), offered, "{goproxy}");
+    }
+    let here = world(RequestOutcome::Error)
+        .command(|c| c.go.goproxy = Some("http://127.0.0.1:8799/0,direct".into()))
+        .connection(|c| {
+            (c.goaway, c.remote_name, c.server_name) = (Some("NO_ERROR".into()), None, None);
+            c.remote = "127.0.0.1:8799".into();
+        });
+    let offers = here.stalls();
+    assert!(offers.iter().any(|stall| stall.host.as_deref().is_some_and(|host| host.starts_with("127."))));
+    assert!(offers.iter().all(|stall| !names(stall).contains(&"gateway")), "{offers:?}");
     let stall = world(RequestOutcome::Ok).finds(StallKind::H2Goaway, Phase::Proxy, Some("proxy.test"));
     assert_eq!((names(&stall).len(), stall.severity), (0, Severity::Info));
 }
