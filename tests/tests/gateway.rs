@@ -2,13 +2,13 @@
 //! asked that go does not ask, faults that go does not see, and checks that still refuse.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use tests::go_env::{GoOptions, GoRun};
 use tests::lab::Lab;
 use tests::proxy::{Answer, CutBody, Fake, Faults, Matcher, StreamReset, ending, paths};
-use tests::skip;
+use tests::{skip, wait};
 
 /// Through the remedy.
 fn with_gateway(lab: &Lab, run: &GoRun) -> Output {
@@ -257,9 +257,52 @@ fn its_requests_are_reported_and_the_secret_of_its_address_is_not() {
     let proxy = command["go"]["goproxy"].as_str().unwrap();
     assert_eq!(proxy, format!("http://{address}/…/0"));
     // Nothing is wrong with a gateway: at most the machine is slow.
-    for stall in command["stalls"].as_array().into_iter().flatten() {
+    for stall in command["stalls"].as_array().unwrap() {
         assert_eq!(stall["kind"], "local-bound", "{stall}");
     }
+}
+
+/// Folders that gateways have there.
+fn folders(run: &GoRun) -> Vec<PathBuf> {
+    let all = fs::read_dir(run.dir()).unwrap().flatten().map(|entry| entry.path());
+    all.filter(|path| path.to_string_lossy().contains("goobserve-gateway")).collect()
+}
+
+#[test]
+fn what_a_killed_goobserve_left_is_removed_by_the_next() {
+    let Some(lab) = Lab::for_test("what_a_killed_goobserve_left_is_removed_by_the_next") else { return };
+    let run = lab.go_run(&GoOptions { few: true, ..options(true) }).unwrap();
+    let mut command = run.goobserve().unwrap();
+    // The command ends when its stdin does.
+    command.args(["run", "--report", "none", "--with", "gateway", "--", "sh", "-c", "echo; exec cat"]);
+    let mut killed = lab.spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    BufReader::new(killed.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let left = folders(&run);
+    assert_eq!(left.len(), 1, "{left:?}");
+    File::open(&left[0]).unwrap().set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    // Its gateway ends by itself, and with it the last that holds the folder.
+    wait::until("the folder to be removed", || {
+        succeeded(&with_gateway(&lab, &run));
+        folders(&run).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn compare_proves_what_it_brings() {
+    let Some(lab) = Lab::for_test("compare_proves_what_it_brings") else { return };
+    let run = lab.go_run(&GoOptions { gomaxprocs: Some(2), ..options(true) }).unwrap();
+    lab.proxy.set_faults(Faults { request_delay: Duration::from_millis(30), ..Faults::default() });
+    let file = run.file("answer.json");
+    let arguments = ["compare", "--with", "gateway", "--runs", "6", "--json", file.to_str().unwrap(), "--"];
+    let output = lab.goobserve(&run, &[&arguments[..], &["go", "mod", "download"]].concat()).unwrap();
+    succeeded(&output);
+    let answer: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!((&answer["verdict"], &answer["end"]), (&"faster".into(), &"complete".into()), "{text}");
+    assert!(text.starts_with("gateway: "), "{text}");
+    assert_eq!(folders(&run), Vec::<PathBuf>::new());
 }
 
 /// `serve gateway`, and the GOPROXY that it printed.
