@@ -17,7 +17,7 @@ use model::redact;
 use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, ExperimentOptions, GateOptions, GatewayOptions,
+    Cache, ColorChoice, Common, CompareOptions, DnsOptions, ExperimentOptions, GateOptions, GatewayOptions,
     ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
 };
 
@@ -43,6 +43,8 @@ pub enum Request {
     Check,
     /// `serve gateway`
     ServeGateway(GatewayOptions),
+    /// `serve dns`
+    ServeDns(DnsOptions),
     /// `completions`
     Completions(clap_complete::Shell),
     /// `man`, of one command or of all
@@ -146,6 +148,14 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
             cache: args.cache,
             cache_size: args.cache_size,
             module_dir: args.module_dir,
+            for_command: args.for_command,
+            common,
+        }),
+        Some(Command::Serve(args::Serve::Dns(args))) => Request::ServeDns(DnsOptions {
+            listen: args.listen,
+            servers: args.server,
+            names: args.name,
+            sockets: args.sockets,
             for_command: args.for_command,
             common,
         }),

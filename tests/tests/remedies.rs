@@ -159,7 +159,7 @@ fn wrong_values_are_status_2_before_anything_is_done() {
         "http1=1",
         "proxy=nowhere",
         "resolv=x",
-        "dns-cache",
+        "dns-cache=9",
         "gateway=9",
         "deadline=9",
         "env=x",

@@ -77,6 +77,15 @@ Examples:
   goobserve serve gateway --listen 10.0.0.5:8799 --allow-remote --cache /srv/modules --cache-size 50G
   GOPROXY=http://127.0.0.1:8799/0,direct go mod download";
 
+const DNS_EXAMPLES: &str = "\
+It prints the line for /etc/resolv.conf, and when it ends what it did. Nobody is asked but the servers that
+/etc/resolv.conf names, or --server. Answers are kept for as long as they say, and given for an hour longer
+while they are asked for anew.
+
+Examples:
+  sudo goobserve serve dns --listen 127.0.0.54:53
+  goobserve serve dns --listen 127.0.0.1:5353 --server 10.0.0.2:53 --server 10.0.0.3:53 --name git.corp.test";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   goobserve completions bash > /etc/bash_completion.d/goobserve
@@ -303,6 +312,29 @@ pub(super) enum Serve {
     /// A module proxy in front of those that GOPROXY names: pooled connections, retries, a cache
     #[command(after_help = GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
+    /// A caching name server in front of those of resolv.conf: asked side by side, lost packets soon repeated
+    #[command(after_help = DNS_EXAMPLES)]
+    Dns(DnsArgs),
+}
+
+/// Arguments of `serve dns`.
+#[derive(clap::Args, Debug)]
+pub(super) struct DnsArgs {
+    /// Where to listen: a loopback address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:53")]
+    pub listen: SocketAddr,
+    /// A name server to ask, instead of those of /etc/resolv.conf; several are asked side by side
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub server: Vec<SocketAddr>,
+    /// A name to have ready, beside the hosts of go's settings
+    #[arg(long, value_name = "HOST")]
+    pub name: Vec<String>,
+    /// Sockets that are open already, UDP and TCP
+    #[arg(long, hide = true, value_delimiter = ',', num_args = 1)]
+    pub sockets: Vec<i32>,
+    /// For one command: ends with stdin, in the caller's environment
+    #[arg(long, hide = true)]
+    pub for_command: bool,
 }
 
 /// Arguments of `serve gateway`.

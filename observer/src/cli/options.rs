@@ -240,6 +240,23 @@ pub struct GatewayOptions {
     pub common: Common,
 }
 
+/// What `goobserve serve dns` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsOptions {
+    /// Where to listen
+    pub listen: SocketAddr,
+    /// The name servers to ask; none: those of `/etc/resolv.conf`
+    pub servers: Vec<SocketAddr>,
+    /// Names to have ready
+    pub names: Vec<String>,
+    /// Open sockets to serve at, instead of new ones: UDP, TCP
+    pub sockets: Vec<i32>,
+    /// It is one command's, and ends with stdin
+    pub for_command: bool,
+    /// Common flags
+    pub common: Common,
+}
+
 /// What `goobserve report` was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReportOptions {

@@ -16,6 +16,8 @@ mod run;
 #[cfg(target_os = "linux")]
 mod serve;
 #[cfg(target_os = "linux")]
+mod serve_dns;
+#[cfg(target_os = "linux")]
 mod watch;
 
 use std::ffi::OsString;
@@ -70,8 +72,10 @@ fn dispatch(request: &Request, common: Common) -> i32 {
         Request::Check => check::execute(common),
         #[cfg(target_os = "linux")]
         Request::ServeGateway(options) => serve::gateway(options),
+        #[cfg(target_os = "linux")]
+        Request::ServeDns(options) => serve_dns::execute(options),
         #[cfg(not(target_os = "linux"))]
-        Request::ServeGateway(_) => {
+        Request::ServeGateway(_) | Request::ServeDns(_) => {
             refused(common, &UserError::new("serving takes Linux", "run it on a Linux machine"), 1)
         }
         #[cfg(not(target_os = "linux"))]

@@ -165,7 +165,7 @@ fn announce(options: &GatewayOptions, gateway: &Gateway, address: &SocketAddr) -
 }
 
 /// Done when a signal says so, or, for one command, when stdin ends.
-fn end(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
+pub(super) fn end(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (ended, mut stdin) = tokio::sync::oneshot::channel::<()>();
     if with_stdin {
@@ -187,7 +187,7 @@ fn end(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
 }
 
 /// This process's own environment, as it is.
-fn own() -> Invoker {
+pub(super) fn own() -> Invoker {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     let env: Vec<(OsString, OsString)> = std::env::vars_os().collect();

@@ -1,40 +1,27 @@
 //! The remedy `gateway`: a module proxy beside one command. In: the command and its user. Out: the GOPROXY
 //! that leads go there, for as long as the value lives.
 //!
-//! It is `goobserve serve gateway` as that user, without privileges, in a process group of its own: the
-//! terminal's Ctrl-C is for the command, which may still ask while it ends. It is ended by name of its pid,
-//! and by itself when its stdin ends or its parent dies. Its cache is a folder of its own, gone with it: what
-//! a run has is what it downloaded.
+//! It is `goobserve serve gateway` ([`super::server`]). Its cache is a folder of its own, gone with it: what a
+//! run has is what it downloaded.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::remedy;
 use model::user_error::UserError;
 use nix::fcntl::{Flock, FlockArg};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
 use super::Invoker;
+use super::server::Server;
 use crate::experiment::user::AsUser;
 use crate::experiment::{go_env, is_own};
 use crate::goenv::GoEnv;
 use crate::unique;
 
-/// How long it may take to listen.
-const START_MAX: Duration = Duration::from_secs(10);
-/// How long it may take to end.
-const END_MAX: Duration = Duration::from_secs(3);
-/// Bytes of the line that it prints.
-const LINE_MAX: usize = 16 * 1024;
 /// How its folder is called.
 const PREFIX: &str = ".goobserve-gateway-";
 /// What is younger may be about to be locked.
@@ -45,7 +32,7 @@ const CACHE_SIZE: &str = "8G";
 /// A running gateway. Dropped, it ends.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    child: Child,
+    server: Server,
     cache: Folder,
     invoker: Invoker,
 }
@@ -68,9 +55,14 @@ impl Gateway {
         let mut env = invoker.env.clone();
         remedy::set(&mut env, "GOPROXY", &goproxy);
         let module = certain_module(command);
-        let spawned = spawn(invoker, &env, &cache.path, module.as_deref());
-        let child = match spawned {
-            Ok(child) => child,
+        let mut arguments: Vec<OsString> =
+            ["gateway", "--for-command", "--listen", "127.0.0.1:0", "--cache-size", CACHE_SIZE, "--cache"]
+                .map(Into::into)
+                .to_vec();
+        arguments.push(cache.path.clone().into());
+        arguments.extend(module.into_iter().flat_map(|module| ["--module-dir".into(), module.into()]));
+        let server = match Server::spawn(invoker, &env, &arguments, &[]) {
+            Ok(server) => server,
             Err(error) => {
                 remove(&cache.path, invoker);
                 return Err(UserError::new(
@@ -79,90 +71,20 @@ impl Gateway {
                 ));
             }
         };
-        let mut gateway = Self { child, cache, invoker: invoker.clone() };
-        let line = gateway.line().ok_or_else(|| {
+        let mut gateway = Self { server, cache, invoker: invoker.clone() };
+        let line = gateway.server.line("GOPROXY=").ok_or_else(|| {
             UserError::new("the gateway did not start", "leave it out, or try goobserve serve gateway")
         })?;
         remedy::set(&mut invoker.env, "GOPROXY", line);
         Ok(gateway)
     }
-
-    /// The GOPROXY that it prints when it listens.
-    fn line(&mut self) -> Option<String> {
-        let mut stdout = self.child.stdout.take()?;
-        let began = Instant::now();
-        loop {
-            let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
-            let left = PollTimeout::try_from(START_MAX.checked_sub(began.elapsed())?).ok()?;
-            match poll(&mut ready, left) {
-                Ok(0) => return None,
-                Ok(_) => break,
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(_) => return None,
-            }
-        }
-        // A line is written at once, and a pipe takes it whole.
-        let mut line = vec![0; LINE_MAX];
-        let length = stdout.read(&mut line).ok()?;
-        line.truncate(length);
-        let line = String::from_utf8(line).ok()?;
-        Some(line.strip_prefix("GOPROXY=")?.strip_suffix('\n')?.to_owned())
-    }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        let _ = kill(pid, Signal::SIGTERM);
-        let began = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if began.elapsed() > END_MAX {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.server.end();
         remove(&self.cache.path, &self.invoker);
     }
-}
-
-fn spawn(
-    invoker: &Invoker,
-    env: &[(OsString, OsString)],
-    cache: &Path,
-    module: Option<&Path>,
-) -> io::Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("goobserve").args(["-q", "serve", "gateway", "--for-command", "--listen", "127.0.0.1:0"]);
-    command.args(["--cache-size", CACHE_SIZE, "--cache"]).arg(cache);
-    if let Some(module) = module {
-        command.arg("--module-dir").arg(module);
-    }
-    command.env_clear().envs(env.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-    let (uid, gid) = (Uid::from_raw(invoker.uid), Gid::from_raw(invoker.gid));
-    let groups: Vec<Gid> = invoker.groups.iter().copied().map(Gid::from_raw).collect();
-    let is_root = nix::unistd::geteuid().is_root();
-    #[expect(unsafe_code, reason = "identity and signals must change between fork and exec")]
-    // SAFETY: only system calls; what they allocate is freed again, by the only thread there is.
-    unsafe {
-        command.pre_exec(move || {
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-            if is_root {
-                // The user last: it takes every capability along.
-                setgroups(&groups)?;
-                setresgid(gid, gid, gid)?;
-                setresuid(uid, uid, uid)?;
-            }
-            nix::sys::prctl::set_no_new_privs()?;
-            // Behind the change of the user, which would undo it.
-            nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-            Ok(())
-        });
-    }
-    command.spawn()
 }
 
 /// The folder of which `go mod download` downloads all, when the command is just that.

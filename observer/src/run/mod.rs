@@ -14,6 +14,8 @@ pub mod procfs;
 pub mod program;
 pub mod progress;
 pub mod regular;
+mod resolver;
+mod server;
 pub mod session;
 pub mod terminal;
 

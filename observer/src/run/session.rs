@@ -20,6 +20,7 @@ use super::gateway::Gateway;
 use super::invoker::Invoker;
 use super::job::{Job, Signals, exit_status};
 use super::program;
+use super::resolver::Resolver;
 use crate::cli::options::RunOptions;
 
 /// Longest resolv.conf that is made private, bytes: it goes to the worker in one message.
@@ -96,7 +97,6 @@ pub fn execute(
             return NEVER_STARTED;
         }
     };
-    let resolv_conf = resolv_conf.as_deref();
     let program = match program::resolve(command, invoker.var("PATH"), program::presence) {
         Ok(program) => program,
         Err(error) => {
@@ -119,6 +119,20 @@ pub fn execute(
             return NEVER_STARTED;
         }
     };
+    // The same.
+    let resolver = options.with.has_dns_cache().then(|| {
+        let text = resolv_conf.clone().map_or_else(machine_resolv_conf, Ok)?;
+        Resolver::start(&invoker, &text)
+    });
+    let (_resolver, resolv_conf) = match resolver.transpose() {
+        Ok(Some((resolver, text))) => (Some(resolver), Some(text)),
+        Ok(None) => (None, resolv_conf),
+        Err(error) => {
+            say(Note::Error, &error.what, &error.hint);
+            return NEVER_STARTED;
+        }
+    };
+    let resolv_conf = resolv_conf.as_deref();
     let invoker = &invoker;
     // Before the fork: from here on a Ctrl-C ends the command, not us.
     let signals = match Signals::take() {
@@ -179,15 +193,18 @@ fn private_resolv_conf(remedies: &Remedies) -> Result<Option<String>, UserError>
     if !remedies.iter().any(remedy::Remedy::is_resolv) {
         return Ok(None);
     }
-    let refused = |what: String| UserError::new(what, "leave resolv= out");
+    Ok(remedies.resolv_conf(&machine_resolv_conf()?))
+}
+
+/// The machine's resolv.conf, of which a private one is made.
+fn machine_resolv_conf() -> Result<String, UserError> {
+    let refused = |what: String| UserError::new(what, "leave resolv= and dns-cache out");
     let bytes =
         std::fs::read(RESOLV_CONF).map_err(|error| refused(format!("cannot read {RESOLV_CONF}: {error}")))?;
-    match remedies.resolv_conf(&String::from_utf8_lossy(&bytes)) {
-        Some(text) if text.len() > RESOLV_CONF_MAX => {
-            Err(refused(format!("{RESOLV_CONF} is longer than {RESOLV_CONF_MAX} bytes")))
-        }
-        text => Ok(text),
+    if bytes.len() > RESOLV_CONF_MAX {
+        return Err(refused(format!("{RESOLV_CONF} is longer than {RESOLV_CONF_MAX} bytes")));
     }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A file for what the command prints while the dashboard has the terminal. A file, not a pipe:

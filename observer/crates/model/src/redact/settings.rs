@@ -275,6 +275,7 @@ mod tests {
             ("concurrency=16", "concurrency=16"),
             ("http1", "http1"),
             ("gateway", "gateway"),
+            ("dns-cache", "dns-cache"),
             ("resolv=options timeout:1 attempts:3", "resolv=options timeout:1 attempts:3"),
             ("proxy=https://u:hunter2@proxy.test", "proxy=https://…@proxy.test"),
             ("env=TOKEN=hunter2", "env=TOKEN=…"),

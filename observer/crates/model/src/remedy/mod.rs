@@ -9,6 +9,7 @@ mod setting;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use godebug::Switch;
@@ -46,7 +47,7 @@ pub const RUNS_IN_ALL: u64 = 2 * PAIRS_MIN as u64 + 1;
 
 /// Names of all remedies, for help and errors.
 pub const NAMES: &str =
-    "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway";
+    "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache";
 
 impl FromStr for Remedy {
     type Err = UserError;
@@ -107,7 +108,7 @@ impl Remedy {
             Kind::Setting(setting) => Some(setting.variable()),
             Kind::Switch(_) => Some("GODEBUG"),
             Kind::Server(Server::Gateway) => Some("GOPROXY"),
-            Kind::Line(_) => None,
+            Kind::Server(Server::DnsCache) | Kind::Line(_) => None,
         }
     }
 
@@ -188,6 +189,11 @@ impl Remedies {
         self.0.iter().any(|remedy| remedy.kind == Kind::Server(Server::Gateway))
     }
 
+    /// A name server is to run beside the command.
+    pub fn has_dns_cache(&self) -> bool {
+        self.0.iter().any(|remedy| remedy.kind == Kind::Server(Server::DnsCache))
+    }
+
     /// As they may be shown.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(Remedy::to_string).collect()
@@ -213,6 +219,15 @@ impl Remedies {
         };
         let lines: Vec<Line> = self.0.iter().filter_map(line).collect();
         (!lines.is_empty()).then(|| resolv::changed(machine, &lines))
+    }
+
+    /// The same with one name server in the place of all.
+    pub fn with_name_server(text: &str, server: IpAddr) -> String {
+        match Line::parse(&format!("nameserver {server}")) {
+            Ok(line) => resolv::changed(text, &[line]),
+            // An address is one.
+            Err(_) => text.to_owned(),
+        }
     }
 }
 

@@ -1,12 +1,11 @@
-//! Remedies that are a server beside the command: `gateway`. `dns-cache` and `deadline` are not in this
-//! version, which says so.
+//! Remedies that are a server beside the command: `gateway`, `dns-cache`. `deadline` is not in this version,
+//! which says so.
 
 use crate::user_error::UserError;
 
 /// The error of a remedy that this version has not.
 pub(super) fn not_here(name: &str) -> Option<UserError> {
     let instead = match name {
-        "dns-cache" => "try --with resolv='nameserver ADDRESS' with a nearer name server",
         "deadline" => "try `timeout 60 CMD`",
         _ => return None,
     };
@@ -18,18 +17,21 @@ pub(super) fn not_here(name: &str) -> Option<UserError> {
 pub(super) enum Server {
     /// A module proxy on loopback, in front of the proxies that GOPROXY names
     Gateway,
+    /// A caching name server on loopback, in front of those that resolv.conf names
+    DnsCache,
 }
 
 impl Server {
     /// The one of that name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        (name == Self::Gateway.name()).then_some(Self::Gateway)
+        [Self::Gateway, Self::DnsCache].into_iter().find(|server| server.name() == name)
     }
 
     /// Its name after `--with`.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
+            Self::DnsCache => "dns-cache",
         }
     }
 
@@ -38,6 +40,9 @@ impl Server {
         match self {
             Self::Gateway => {
                 "`goobserve serve gateway` kept running, and the GOPROXY that it prints set in its environment"
+            }
+            Self::DnsCache => {
+                "`goobserve serve dns` kept running, and the nameserver that it prints in /etc/resolv.conf"
             }
         }
     }

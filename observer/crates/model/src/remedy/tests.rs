@@ -96,7 +96,7 @@ fn wrong_values_are_refused_in_two_lines() {
 
 #[test]
 fn the_servers_to_come_are_not_pretended() {
-    for name in ["dns-cache", "deadline", "deadline=5"] {
+    for name in ["deadline", "deadline=5"] {
         assert!(wrong(name).what.ends_with("is not in this version"), "{name}");
     }
 }
@@ -180,4 +180,15 @@ fn a_gateway_changes_nothing_by_itself_and_stands_with_a_proxy() {
     assert_eq!(wrong("gateway=x").what, "gateway takes no value");
     let twice = ["gateway", "gateway"].map(|word| word.parse().unwrap());
     assert!(Remedies::new(twice.to_vec()).is_err());
+}
+
+#[test]
+fn a_name_server_of_our_own_stands_in_for_all_and_the_rest_stays() {
+    assert!(remedies(&["dns-cache", "gateway"]).has_dns_cache() && !remedies(&["gateway"]).has_dns_cache());
+    let machine = "search a.test\nnameserver 10.0.0.1\nnameserver 10.0.0.2\noptions timeout:1\n";
+    assert_eq!(
+        Remedies::with_name_server(machine, "127.9.8.7".parse().unwrap()),
+        "search a.test\noptions timeout:1\nnameserver 127.9.8.7\n"
+    );
+    assert_eq!(wrong("dns-cache=x").what, "dns-cache takes no value");
 }

@@ -1,0 +1,4 @@
+//! The resolver between a client and name servers with faults, in one process.
+
+mod name_server;
+mod serving;
