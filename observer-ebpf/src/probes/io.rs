@@ -607,7 +607,10 @@ unsafe fn sends(channel: *mut Channel, from: u64, len: u64) -> u64 {
                 (*channel).kind = kind::HELLO;
                 ((*channel).sent, (*channel).received) = (0, 0);
                 ((*channel).sends, (*channel).receives) = (0, 0);
-            } else if http1::is_method(&first) && first != *b"CONN" {
+            } else if first == *b"CONN" {
+                // Asked once more, with credentials: the answer to this one counts.
+                ((*channel).sent, (*channel).received) = (0, 0);
+            } else if http1::is_method(&first) {
                 (*channel).kind = kind::PLAIN;
                 cursor::begin((*channel).conn, (*channel).conn);
             }
@@ -685,7 +688,9 @@ unsafe fn wants_hello(channel: *mut Channel, received: bool, len: u32) -> bool {
         } else {
             (&raw mut (*channel).sent, &raw mut (*channel).sends)
         };
-        let wanted = *bytes < HELLO_MAX && *calls < u16::from(HELLO_CALLS_MAX);
+        // What a forward proxy answers curl (git's) reads byte by byte.
+        let few = (*channel).kind == kind::TUNNEL || *calls < u16::from(HELLO_CALLS_MAX);
+        let wanted = *bytes < HELLO_MAX && few;
         *bytes = (*bytes).saturating_add(len);
         *calls = (*calls).saturating_add(1);
         let done = |bytes: u32, calls: u16| bytes >= HELLO_MAX || calls >= u16::from(HELLO_CALLS_MAX);
