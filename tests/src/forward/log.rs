@@ -26,7 +26,7 @@ pub struct TunnelRecord {
 pub(super) struct Log(Mutex<Vec<TunnelRecord>>);
 
 /// A place in the log.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Slot(usize);
 
 impl Log {

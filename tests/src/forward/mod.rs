@@ -117,7 +117,7 @@ impl Lab {
 }
 
 impl Forward {
-    /// What HTTPS_PROXY says, user and password included.
+    /// What `HTTPS_PROXY` says, user and password included.
     pub fn url(&self) -> String {
         let scheme = match (self.options.protocol, self.options.over_tls) {
             (Protocol::Connect, false) => "http",

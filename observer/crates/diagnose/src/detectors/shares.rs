@@ -71,7 +71,7 @@ fn requests(case: &Case<'_>, explained: &Explained, phase: Phase, kind: StallKin
         cost_ns,
         summary: format!(
             "{answers} of {whom} took {share} of the time, half of them {} or more each, at an RTT of \
-             {}: none is slow, they are many",
+             {}: no single one stands out, it is their sum",
             duration(median_ns),
             duration_or_unknown(rtt)
         ),
@@ -116,7 +116,7 @@ fn queries(case: &Case<'_>) -> Option<Finding> {
         host: Some(server.clone()),
         cost_ns,
         summary: format!(
-            "{asked} for {} took {} of the time, half of them {} or more each: none is slow, they are many",
+            "{asked} for {} took {} of the time, half of them {} or more each: no single one stands out, it is their sum",
             count(names.len() as u64, "name"),
             percent(cost_ns, case.wall_ns()),
             duration(median_ns)

@@ -144,7 +144,10 @@ impl Connections {
         if live.fin && event.stats.bytes_received != UNKNOWN64 {
             record.bytes_received = Some(event.stats.bytes_received.saturating_sub(1));
         }
-        if let (Some(preexisting), Some(state)) = (&mut record.preexisting, tcp_state(event.new)) {
+        if let (Some(preexisting), Some(state)) = (&mut record.preexisting, tcp_state(event.new))
+            && event.new == state::ESTABLISHED
+        {
+            // That it is being closed says nothing of what was waited for until then.
             preexisting.state = state;
         }
         if event.old == state::SYN_SENT && live.preexisting.is_none() {
