@@ -75,7 +75,7 @@ impl LocalResolvers {
         self.searched.is_some_and(|at| at.elapsed() < PAUSE)
     }
 
-    /// A process that [`LocalResolvers::look`] was to look at during a pause that is over.
+    /// A process that [`LocalResolvers::search`] was to look at during a pause that is over.
     pub(super) fn due(&mut self) -> Option<Pid> {
         (!self.pauses()).then(|| self.waiting.pop_first()).flatten()
     }
