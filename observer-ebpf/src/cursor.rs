@@ -167,6 +167,28 @@ pub fn begin(tls: u64, conn: u64) {
     put(tls, conn, mode::FRESH);
 }
 
+/// A connection whose process began to speak HTTP/1 in plain text; the connection's number is its key.
+#[inline(always)]
+pub fn begin_plain(conn: u64) {
+    put(conn, conn, mode::HTTP1);
+}
+
+/// As [`step`], in plain text: what is spoken is known, and the walk over HTTP/2 frames is not to be verified in
+/// each program that reads sockets.
+#[inline(never)]
+pub fn step_plain(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
+    if len != 0 {
+        // SAFETY: a value of the map; go's net/http and curl let one thread at a time read or write.
+        unsafe {
+            let Task { pid, tid, .. } = task::of(root);
+            ((*cursor).pid, (*cursor).tid, (*cursor).root) = (pid, tid, root);
+            (*cursor).now = emit::now();
+        }
+        http1::step(cursor, buffer, len);
+    }
+    0
+}
+
 /// A connection whose handshake was not seen: its header tables cannot be known.
 #[inline(never)]
 pub fn joined_late(root: u32, tls: u64, conn: u64) -> u64 {

@@ -223,7 +223,7 @@ fn pairs_find_a_slowdown_and_pass_without_one() {
     let args = [&common[..], &["--a", same, "--b", "sleep 0.5; go mod download"]].concat();
     let output = gate(&lab, &run, 1, &args);
     let outcome = json(&run, "gate.json");
-    assert_eq!(outcome["reasons"][0]["phase"], "unexplained", "{}", stdout(&output));
+    assert_eq!(outcome["reasons"][0]["phase"], "child", "{}", stdout(&output));
     // What does not fail the build is said all the same.
     let output = gate(&lab, &run, 0, &[&args[..], &["--fail-on", "invalid"]].concat());
     assert!(stdout(&output).starts_with("regressed: "), "{}", stdout(&output));

@@ -585,7 +585,7 @@ unsafe fn plain(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u6
     let direction = if of.received != 0 { Direction::Received } else { Direction::Sent };
     // SAFETY: the caller's map value.
     if let Some(cursor) = cursor::get(unsafe { (*channel).conn }, direction) {
-        cursor::step(cursor, of.task.root, from, len);
+        cursor::step_plain(cursor, of.task.root, from, len);
     }
     0
 }
@@ -612,13 +612,13 @@ unsafe fn sends(channel: *mut Channel, from: u64, len: u64) -> u64 {
                 ((*channel).sent, (*channel).received) = (0, 0);
             } else if http1::is_method(&first) {
                 (*channel).kind = kind::PLAIN;
-                cursor::begin((*channel).conn, (*channel).conn);
+                cursor::begin_plain((*channel).conn);
             }
         } else if first[0] == 5 && len < 258 || first == *b"CONN" {
             (*channel).kind = kind::TUNNEL;
         } else if http1::is_method(&first) {
             (*channel).kind = kind::PLAIN;
-            cursor::begin((*channel).conn, (*channel).conn);
+            cursor::begin_plain((*channel).conn);
         }
     }
     0

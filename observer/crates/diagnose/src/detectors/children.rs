@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::human::{count, duration};
-use model::operations::Subject;
+use model::operations::{Subject, is_go};
 use model::record::{Phase, Process};
 use model::report::Blame;
 use model::roles::{Role, is_test, package, program, short, subcommand};
@@ -20,7 +20,10 @@ use crate::thresholds as at;
 const NETWORK: [&str; 5] = ["ls-remote", "fetch", "clone", "pull", "submodule"];
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
-    found.extend(groups(case, Phase::Child).iter().filter_map(|group| slow(case, group)));
+    // Where no go command ran nothing waited beside it.
+    let any_go = case.command.processes.values().any(|process| is_go(&process.comm));
+    let groups = if any_go { groups(case, Phase::Child) } else { Vec::new() };
+    found.extend(groups.iter().filter_map(|group| slow(case, group)));
     failed(case, found);
 }
 
