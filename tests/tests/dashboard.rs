@@ -161,7 +161,7 @@ fn leaving_gives_the_terminal_back_and_what_was_printed() {
     let Some(lab) = lab("leaving_gives_the_terminal_back_and_what_was_printed") else { return };
     let tmux = Tmux::start(&lab, "leave");
     let settings = tmux.settings();
-    tmux.say("$GOOBSERVE run --tui -- sh -c 'echo one line; sleep 2; echo another; exit 3'; echo status=$?");
+    tmux.say("$GOOBSERVE run --tui --report none -- sh -c 'echo one line; sleep 2; echo another; exit 3'; echo status=$?");
     tmux.until("│ one line");
     tmux.tmux(&["send-keys", "q"]);
     tmux.is_as_before(&settings);
