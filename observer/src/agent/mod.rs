@@ -55,7 +55,7 @@ struct Agent {
     targets: targets::Targets,
     /// CMD's mount namespace, where it has one for its resolv.conf alone
     private: Option<PathBuf>,
-    /// Programs that nobody looks at, since the worker was last reported of that
+    /// Programs that nobody looks at, since the worker last heard of that
     unexamined: u32,
 }
 

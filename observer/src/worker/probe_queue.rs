@@ -10,7 +10,7 @@ use observer_common::{Header, LOCAL_RESOLVERS};
 
 use crate::seam::{FileId, Seam, ToAgent};
 
-/// Queries to the agent without an answer.
+/// Requests to the agent without an answer.
 const ASKED_MAX: usize = 16;
 /// A command whose program is known is looked at (for its folder, its environment) when it has
 /// lasted that long: `go version` takes 5 to 10 ms, a look a third of one, of both processes.

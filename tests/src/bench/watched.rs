@@ -41,7 +41,7 @@ const SAMPLE_EVERY: Duration = Duration::from_micros(200);
 /// Whoever takes longer hangs, seconds.
 const LIMIT_S: i64 = 180;
 
-/// How closely to sampling.
+/// How closely to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sampling {
     /// Times only: nothing of ours runs while the command does, or after it

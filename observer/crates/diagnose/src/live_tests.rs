@@ -1,4 +1,4 @@
-//! A command that goes on in, what is reported of it at each look out.
+//! A command that goes on in, what is reported of it at each diagnosis out.
 
 use StallState::{Lasts, Over, Withdrawn};
 use model::event::{Body, CommandUpdate, Event};

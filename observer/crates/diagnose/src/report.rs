@@ -15,7 +15,7 @@ pub fn report(state: &State) -> Report {
     report_of(state, |_| None)
 }
 
-/// As [`report()`]; `seen` is the latest diagnosis at a command, if there was one.
+/// As [`report()`]; `seen` is the latest diagnosis of a command, if there was one.
 pub fn report_of<'a>(state: &State, seen: impl Fn(CommandId) -> Option<&'a Seen>) -> Report {
     let session = state.session();
     let mut report = Report {

@@ -78,7 +78,7 @@ fn the_kernels_accounts_say_how_much_of_a_gap_was_sleep() {
     let mut reported = Reported::new();
     reported.interval(S + S / 10, 2 * S, S - S / 10);
     reported.correlator.gap(Monotonic(3 * S), Monotonic(6 * S));
-    // It slept three seconds that nobody reported of, somewhere between 2 and 7 s.
+    // It slept three seconds of which no record came, somewhere between 2 and 7 s.
     reported.interval(7 * S, 8 * S, 5 * S - S / 10);
     reported.exit(9 * S, 5 * S - S / 10);
     let report = reported.report();

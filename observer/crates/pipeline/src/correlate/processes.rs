@@ -374,7 +374,7 @@ impl Processes {
 }
 
 impl Running {
-    /// It has slept for `in_all`, of which the latest interval took `latest`: what nobody was reported of
+    /// It has slept for `in_all`, of which the latest interval took `latest`: what nobody has heard of
     /// lies in the gap before it.
     fn slept(&mut self, in_all: Ns, latest: Ns, out: &mut Out<'_>) {
         let before = in_all.saturating_sub(latest);

@@ -1,4 +1,4 @@
-//! The bounded tier: counts that depend on luck. In: a query. Out: for each, whether it lies
+//! The bounded tier: counts that depend on luck. In: a hypothesis. Out: for each, whether it lies
 //! more than its floor above what it was.
 //!
 //! Connections, queries and tiles depend on the command and its timing, so runs are counted;

@@ -1,4 +1,4 @@
-//! The time tier: the total, and the phases and hosts that name the cause. In: a query. Out:
+//! The time tier: the total, and the phases and hosts that name the cause. In: a hypothesis. Out:
 //! shifts with intervals, and a verdict by the rule of [`super`].
 
 use std::collections::BTreeSet;
