@@ -178,20 +178,17 @@ impl World {
         stalls(self.0.command(CommandId(1)).unwrap(), SinceStart(10 * S))
     }
 
+    fn requests(&self) -> Vec<Request> {
+        let requests = self.0.command(CommandId(1)).unwrap().requests.values();
+        requests.map(|request| Request::clone(request)).collect()
+    }
+
     /// The same with other settings, and with requests of other classes.
     fn elsewhere(mut self) {
         self.1.go.goproxy = Some("https://proxy.test|https://mirror.test,direct".into());
         self.judged();
         // What failed there was asked of the next one, too.
-        let asked: Vec<Request> = self
-            .0
-            .command(CommandId(1))
-            .unwrap()
-            .requests
-            .values()
-            .map(|request| Request::clone(request))
-            .collect();
-        for (request, id) in asked.into_iter().zip(1_000..) {
+        for (request, id) in self.requests().into_iter().zip(1_000..) {
             let mirror = Request { id: RequestId(id), authority: Some("mirror.test".into()), ..request };
             self.0.apply(&Event { at_ns: SinceStart(2 * S), body: Body::Request(mirror) });
         }
@@ -200,14 +197,7 @@ impl World {
             self.1.go.gosumdb = Some(sumdb.into());
             self.judged();
         }
-        let requests: Vec<Request> = self
-            .0
-            .command(CommandId(1))
-            .unwrap()
-            .requests
-            .values()
-            .map(|request| Request::clone(request))
-            .collect();
+        let requests = self.requests();
         for class in [Class::SumdbTile, Class::Toolchain, Class::GoGet] {
             for request in requests.iter().cloned() {
                 self.0.apply(&Event {
