@@ -58,6 +58,7 @@ mod emit;
 mod http1;
 mod http2;
 mod probes;
+mod syscall;
 mod task;
 
 use aya_ebpf::macros::map;

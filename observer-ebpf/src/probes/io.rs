@@ -14,9 +14,10 @@ use zerocopy::FromBytes;
 use crate::channels::{Channel, kind};
 use crate::cursor::{self, Direction};
 use crate::http1;
+use crate::syscall::{arg, call, native, number, system_call};
 use crate::task::{self, Task, kernel, member, user};
 use crate::{CHANNELS, PREEXISTING, emit, offset};
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
@@ -62,80 +63,6 @@ struct Message {
 /// Size of a `struct mmsghdr`.
 const MMSGHDR: u64 = 64;
 
-/// System calls by number (arch/x86/entry/syscalls/syscall_64.tbl).
-#[cfg(bpf_target_arch = "x86_64")]
-mod call {
-    pub const READ: u64 = 0;
-    pub const WRITE: u64 = 1;
-    pub const READV: u64 = 19;
-    pub const WRITEV: u64 = 20;
-    pub const CONNECT: u64 = 42;
-    pub const SENDTO: u64 = 44;
-    pub const RECVFROM: u64 = 45;
-    pub const SENDMSG: u64 = 46;
-    pub const RECVMSG: u64 = 47;
-    pub const RECVMMSG: u64 = 299;
-    pub const SENDMMSG: u64 = 307;
-}
-/// System calls by number (include/uapi/asm-generic/unistd.h).
-#[cfg(bpf_target_arch = "aarch64")]
-mod call {
-    pub const READ: u64 = 63;
-    pub const WRITE: u64 = 64;
-    pub const READV: u64 = 65;
-    pub const WRITEV: u64 = 66;
-    pub const CONNECT: u64 = 203;
-    pub const SENDTO: u64 = 206;
-    pub const RECVFROM: u64 = 207;
-    pub const SENDMSG: u64 = 211;
-    pub const RECVMSG: u64 = 212;
-    pub const RECVMMSG: u64 = 243;
-    pub const SENDMMSG: u64 = 269;
-}
-
-/// Where `struct pt_regs` has the arguments of a system call, and its number at the exit.
-#[cfg(bpf_target_arch = "x86_64")]
-mod place {
-    use core::mem::offset_of;
-
-    use aya_ebpf::bindings::pt_regs;
-
-    pub const ARGUMENT: [u32; 5] = [
-        offset_of!(pt_regs, rdi) as u32,
-        offset_of!(pt_regs, rsi) as u32,
-        offset_of!(pt_regs, rdx) as u32,
-        offset_of!(pt_regs, r10) as u32,
-        offset_of!(pt_regs, r8) as u32,
-    ];
-    pub const NUMBER: u32 = offset_of!(pt_regs, orig_rax) as u32;
-}
-/// arm64 overwrites x0 with the result; orig_x0 and the number lie behind user_pt_regs
-/// (arch/arm64/include/asm/ptrace.h).
-#[cfg(bpf_target_arch = "aarch64")]
-mod place {
-    pub const ARGUMENT: [u32; 5] = [34 * 8, 8, 16, 24, 32];
-    pub const NUMBER: u32 = 35 * 8;
-}
-
-/// Whether a 64-bit program made the call: 32-bit ones have other numbers. On x86 the code
-/// segment reports (`__USER_CS`), on arm64 a bit of the processor state (`PSR_MODE32_BIT`).
-#[cfg(bpf_target_arch = "x86_64")]
-#[inline(always)]
-fn native(regs: u64) -> bool {
-    kernel::<u64>(regs, core::mem::offset_of!(aya_ebpf::bindings::pt_regs, cs) as u32) == 0x33
-}
-#[cfg(bpf_target_arch = "aarch64")]
-#[inline(always)]
-fn native(regs: u64) -> bool {
-    kernel::<u64>(regs, 33 * 8) & 0x10 == 0
-}
-
-/// Argument `n` of a system call.
-#[inline(always)]
-fn arg(regs: u64, n: usize) -> u64 {
-    kernel(regs, place::ARGUMENT[n])
-}
-
 #[inline(always)]
 fn address(at: u64) -> Option<Address> {
     if at == 0 {
@@ -168,30 +95,6 @@ pub fn peer(sk: u64) -> Address {
         address = member(sk, offset!(sock_v6_daddr), address);
     }
     Address { family, port, address }
-}
-
-/// The system call that the current thread is in: its registers and its number, when its numbers
-/// are those of this file.
-#[inline(always)]
-pub fn system_call() -> Option<(u64, u64)> {
-    // SAFETY: helpers that return kernel pointers of the current task.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    number(regs).map(|number| (regs, number))
-}
-
-#[inline(always)]
-fn number(regs: u64) -> Option<u64> {
-    if !native(regs) {
-        return None;
-    }
-    Some(kernel::<u64>(regs, place::NUMBER) & 0xffff_ffff)
-}
-
-/// The descriptor that the current thread connects.
-#[inline(always)]
-pub fn connecting() -> Option<i32> {
-    let (regs, number) = system_call()?;
-    (number == call::CONNECT).then(|| arg(regs, 0) as i32)
 }
 
 /// `sock_send_length(sk, result, flags)` (Linux 6.3): bytes were sent
@@ -274,7 +177,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if result < 0 && !FAILURES.contains(&(result as i32)) {
         return 0;
     }
-    let number = kernel::<u64>(regs, place::NUMBER) & 0xffff_ffff;
+    let number = number(regs);
     let received = match number {
         call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG => true,
         call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG => false,
@@ -353,20 +256,18 @@ fn transfer(of: &Transfer) -> u64 {
             readdress(of, channel);
         }
     }
-    let mut at = arg(of.regs, 1);
-    if matches!(of.number, call::READ | call::WRITE | call::RECVFROM | call::SENDTO) {
-        bytes(of, channel, at, of.len);
-        return 0;
-    }
-    let mut count = arg(of.regs, 2);
-    if !matches!(of.number, call::READV | call::WRITEV) {
+    let (mut at, mut count) = (arg(of.regs, 1), arg(of.regs, 2));
+    let one = matches!(of.number, call::READ | call::WRITE | call::RECVFROM | call::SENDTO);
+    if one {
+        count = 1;
+    } else if !matches!(of.number, call::READV | call::WRITEV) {
         if matches!(of.number, call::RECVMMSG | call::SENDMMSG) {
             at += turn(of, channel, count) * MMSGHDR;
         }
         let Some(message) = user::<Message>(at) else { return 0 };
         (at, count) = (message.vectors, message.count);
     }
-    let mut parts = Parts { of, channel, at, left: of.len };
+    let mut parts = Parts { of, channel, at, left: of.len, one: u64::from(one) };
     // SAFETY: the callback and its state, as `bpf_loop` wants them.
     unsafe { bpf_loop(count.min(PARTS_MAX) as u32, part as *mut _, (&raw mut parts).cast(), 0) };
     0
@@ -379,16 +280,21 @@ struct Parts<'a> {
     channel: *mut Channel,
     at: u64,
     left: u64,
+    /// `at` is the only buffer, not a list of vectors
+    one: u64,
 }
 
-/// One vector of a call; 1 ends the loop. Verified once, whatever the number of vectors.
+/// One buffer of a call; 1 ends the loop. Verified once, whatever the call and the number of its vectors.
 #[inline(never)]
 extern "C" fn part(n: u64, state: *mut Parts<'_>) -> i64 {
     // SAFETY: the state on `transfer`'s stack.
     unsafe {
-        let Parts { of, channel, at, left } = &mut *state;
-        let Some(mut vector) = user::<Vector>(*at + n * 16) else { return 1 };
-        vector.len = vector.len.min(*left);
+        let Parts { of, channel, at, left, one } = &mut *state;
+        let mut vector = Vector { base: *at, len: *left };
+        if *one == 0 {
+            let Some(listed) = user::<Vector>(*at + n * 16) else { return 1 };
+            vector = Vector { base: listed.base, len: listed.len.min(*left) };
+        }
         *left -= vector.len;
         bytes(of, *channel, vector.base, vector.len);
         i64::from(*left == 0)

@@ -9,6 +9,7 @@ use observer_common::{
 
 use crate::channels::{Sock, kind};
 use crate::probes::io;
+use crate::syscall;
 use crate::task::{Task, kernel, member};
 use crate::{CHANNELS, CONNECTIONS, PREEXISTING, SOCKS, emit, offset, task};
 
@@ -181,7 +182,7 @@ fn connecting(sk: u64, now: u64) {
     if task.root == LOCAL_RESOLVERS && to.port != io::DNS {
         return;
     }
-    let fd = io::connecting().unwrap_or(-1);
+    let fd = syscall::connecting().unwrap_or(-1);
     // Two sockets cannot begin at the same nanosecond on the same CPU.
     // SAFETY: a helper without arguments.
     let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
