@@ -17,7 +17,8 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 use crate::clock::monotonic_ns;
 use crate::lab::Lab;
 
-/// An HTTP/1.1 response.
+/// An HTTP/1.1 response. Its times begin before whatever the server may count from, so that none of
+/// them is shorter than what the server waited, whenever this process gets to run.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status
@@ -26,12 +27,12 @@ pub struct Response {
     pub head: String,
     /// The body
     pub body: Vec<u8>,
-    /// How long the TLS handshake took, nanoseconds
+    /// From before the connection to the end of the TLS handshake, nanoseconds
     pub tls_ns: u64,
-    /// From the request to the first byte of the head, nanoseconds
+    /// From before the request to the first byte of the head, nanoseconds
     pub head_ns: u64,
-    /// From then to the end of the body, nanoseconds
-    pub body_ns: u64,
+    /// From before the request to the end of the body, nanoseconds
+    pub whole_ns: u64,
 }
 
 /// Requests `path` of `host` at that address over HTTP/1.1, in a connection of its own.
@@ -43,10 +44,10 @@ pub fn get(lab: &Lab, address: Ipv4Addr, host: &'static str, path: &str) -> Resu
         .with_root_certificates(roots)
         .with_no_client_auth();
     let tls = ClientConnection::new(Arc::new(config), ServerName::try_from(host)?)?;
-    let tcp = TcpStream::connect((address, 443)).context("connect to the lab's proxy")?;
-    let mut stream = StreamOwned::new(tls, tcp);
 
     let begun = monotonic_ns();
+    let tcp = TcpStream::connect((address, 443)).context("connect to the lab's proxy")?;
+    let mut stream = StreamOwned::new(tls, tcp);
     stream.conn.complete_io(&mut stream.sock).context("shake hands with the lab's proxy")?;
     let shaken = monotonic_ns();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
@@ -60,8 +61,8 @@ pub fn get(lab: &Lab, address: Ipv4Addr, host: &'static str, path: &str) -> Resu
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status")?;
     let body = answer.split_off(end + 4);
-    let (tls_ns, head_ns, body_ns) = (shaken - begun, headed - shaken, ended - headed);
-    Ok(Response { status, head, body, tls_ns, head_ns, body_ns })
+    let (tls_ns, head_ns, whole_ns) = (shaken - begun, headed - shaken, ended - shaken);
+    Ok(Response { status, head, body, tls_ns, head_ns, whole_ns })
 }
 
 /// What a name server answered.

@@ -195,7 +195,7 @@ fn faults_of_the_proxy_happen_where_they_are_put() {
 
     let stall = BodyStall { matches: is_zip(), after_bytes: 20_000, delay: DELAY };
     let slow_body = fetch(Faults { body_stalls: vec![stall], ..Faults::default() });
-    assert!(slow_body.body_ns >= delay, "{}", slow_body.body_ns);
+    assert!(slow_body.whole_ns >= delay, "{}", slow_body.whole_ns);
     assert_eq!(slow_body.body, lab.store().get(zip).unwrap());
 
     let busy = Answer { matches: is_zip(), status: 503, retry_after_s: Some(9) };
