@@ -34,10 +34,12 @@ pub enum Kind {
     Http1 = 12,
     /// [`Lock`]
     Lock = 13,
+    /// [`Began`], then a part of the environment (NUL behind each variable)
+    Began = 14,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Fork,
         Self::Exec,
         Self::Exit,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Frame,
         Self::Http1,
         Self::Lock,
+        Self::Began,
     ];
 
     /// The kind of that number, from 1 on without a gap.
@@ -76,6 +79,7 @@ impl Kind {
             Self::Frame => size_of::<Frame>(),
             Self::Http1 => size_of::<Http1>(),
             Self::Lock => size_of::<Lock>(),
+            Self::Began => size_of::<Began>(),
         }
     }
 }
@@ -131,6 +135,29 @@ pub struct Exec {
 }
 /// `Exec`: this exec began a tree of its own.
 pub const EXEC_ROOT: u16 = 1;
+
+/// Where and with what a go command began, reported behind its [`Exec`]: a short command has gone before anybody
+/// can look at it. One for each part of its environment, in order; the other members are the same in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Began {
+    /// Its control group of version 2: the inode of that folder
+    pub cgroup: u64,
+    /// Inode of its working folder; 0 when it is not known
+    pub cwd_ino: u64,
+    /// Device of its working folder, as in the kernel's `s_dev`
+    pub cwd_dev: u32,
+    /// Its mount namespace: the inode that `/proc/PID/ns/mnt` names; 0 when it is not known
+    pub mounts: u32,
+    /// CPUs it may use; 0 when it is not known
+    pub cpus: u32,
+    /// Bytes of the environment in all
+    pub len: u32,
+    /// Where in it this part begins
+    pub at: u32,
+    /// Zero
+    pub pad: u32,
+}
 
 /// The last thread of a process ended.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

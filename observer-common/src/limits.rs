@@ -9,6 +9,9 @@ pub const RING_WAKE_BYTES: u64 = 1 << 20;
 pub const DATA_MAX: usize = 4096;
 /// Longest argument block kept of an exec, bytes.
 pub const ARGS_MAX: usize = 1024;
+/// Longest environment that is copied when a go command begins, bytes; a longer one is read later, if the
+/// command lasts.
+pub const ENVIRON_MAX: usize = 8 * DATA_MAX;
 /// Bytes of a TCP connection kept from each direction for the hellos.
 pub const HELLO_MAX: u32 = 4096;
 /// Calls looked at in each direction before a hello is given up.

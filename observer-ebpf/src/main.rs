@@ -52,6 +52,7 @@
 #![allow(internal_features)]
 
 mod atomic;
+mod began;
 mod channels;
 mod cursor;
 mod emit;

@@ -53,15 +53,24 @@ impl Stream {
 impl Lab {
     /// Starts the command where it sees the lab's network and name server, with no input.
     pub fn begin(&self, command: &mut Command) -> Result<Running> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = self.spawn(command)?;
-        let stdout = child.stdout.take().context("no pipe from the command's stdout")?;
-        let stderr = child.stderr.take().context("no pipe from the command's stderr")?;
-        Ok(Running { child, ended: None, stdout: Stream::read(stdout), stderr: Stream::read(stderr) })
+        Running::of(command, |command| self.spawn(command))
     }
 }
 
 impl Running {
+    /// Starts the command where everybody is, with no input.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        Self::of(command, |command| Ok(command.spawn()?))
+    }
+
+    fn of(command: &mut Command, spawn: impl FnOnce(&mut Command) -> Result<Child>) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = spawn(command)?;
+        let stdout = child.stdout.take().context("no pipe from the command's stdout")?;
+        let stderr = child.stderr.take().context("no pipe from the command's stderr")?;
+        Ok(Self { child, ended: None, stdout: Stream::read(stdout), stderr: Stream::read(stderr) })
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

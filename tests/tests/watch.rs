@@ -112,6 +112,46 @@ fn two_users_are_two_commands_that_never_mix() {
     }
 }
 
+/// A command that has gone before anybody can look at it.
+const SHORT: usize = 40;
+
+#[test]
+fn commands_that_have_gone_at_once_are_reported_with_their_settings_and_folder() {
+    let test = "commands_that_have_gone_at_once_are_reported_with_their_settings_and_folder";
+    let Some(lab) = Lab::for_test(test) else { return };
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    // Nobody here has a mount namespace of its own, for a folder is looked for by its name.
+    let mut goobserve = run.goobserve().unwrap();
+    let watch = Running::start(goobserve.args(["watch", "--output", "jsonl"])).unwrap();
+    wait::until("goobserve to watch", || watch.stderr().contains("watching every go").then_some(()));
+    // Longer than one part of what the kernel side reads of it.
+    let long = "x".repeat(9000);
+    for n in 0..SHORT {
+        let flags = format!("-tags=number{n}");
+        let mut command = run.go(&["version"]);
+        command.env("GOFLAGS", flags).env("PWD", run.dir()).env("LONG", &long);
+        assert!(command.current_dir(run.dir()).output().unwrap().status.success());
+    }
+    watch.signal(Signal::SIGTERM).unwrap();
+    let output = ended(watch);
+    let lines = lines(std::str::from_utf8(&output.stdout).unwrap());
+    let last: BTreeMap<u64, &Value> = lines
+        .iter()
+        .filter(|line| line["type"] == "command" && line["argv"] == serde_json::json!(["go", "version"]))
+        .map(|line| (int(line, "command"), line))
+        .collect();
+    let of = |n: usize| {
+        let flags = format!("-tags=number{n}");
+        last.values().find(|line| line["go"]["goflags"] == *flags).unwrap_or_else(|| panic!("{flags}"))
+    };
+    let folder = fs::canonicalize(run.dir()).unwrap();
+    for n in 0..SHORT {
+        let command = of(n);
+        assert_eq!(command["cwd"].as_str(), folder.to_str(), "{command}");
+        assert!(command["go"]["gomodcache"].is_string() && command["go"]["version"].is_string(), "{command}");
+    }
+}
+
 #[test]
 fn text_says_when_a_command_begins_and_how_it_ended() {
     let Some(lab) = Lab::for_test("text_says_when_a_command_begins_and_how_it_ended") else { return };

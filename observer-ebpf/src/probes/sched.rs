@@ -13,6 +13,7 @@ use observer_common::{
     UNKNOWN32,
 };
 
+use crate::began;
 use crate::task::{Task, kernel};
 use crate::{
     ALL_GO_UID, FOLLOW_GO, NEXT_TREE, PROCESSES, PROGRAMS, THREADS, TREES, atomic, emit, offset, task,
@@ -243,6 +244,9 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let len = args_len.min(ARGS_MAX as u32);
     if len == 0 || !emit::with_user(Kind::Exec, flags, start, len, emit::whole(task, now, exec)) {
         emit::urgent(Kind::Exec, flags, task, now, exec);
+    }
+    if root != 0 && (flags & EXEC_ROOT != 0 || comm[0] == b'g' && comm[1] == b'o') {
+        began::report(task, now, current, mm);
     }
     0
 }

@@ -39,7 +39,7 @@ struct Btf<'a> {
 }
 
 /// Every structure that has a member of interest.
-const STRUCTURES: [&str; 13] = [
+const STRUCTURES: [&str; 19] = [
     "files_struct",
     "fdtable",
     "socket",
@@ -53,6 +53,12 @@ const STRUCTURES: [&str; 13] = [
     "sock_common",
     "sock",
     "tcp_sock",
+    "fs_struct",
+    "path",
+    "dentry",
+    "nsproxy",
+    "mnt_namespace",
+    "ns_common",
 ];
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
@@ -179,6 +185,17 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         task_mm: needed("task_struct.mm")?,
         mm_arg_start: needed("mm_struct.arg_start")?,
         mm_arg_end: needed("mm_struct.arg_end")?,
+        mm_env_start: wanted("mm_struct.env_start"),
+        mm_env_end: wanted("mm_struct.env_end"),
+        task_fs: wanted("task_struct.fs"),
+        fs_pwd: wanted("fs_struct.pwd"),
+        path_dentry: wanted("path.dentry"),
+        dentry_inode: wanted("dentry.d_inode"),
+        task_nsproxy: wanted("task_struct.nsproxy"),
+        nsproxy_mounts: wanted("nsproxy.mnt_ns"),
+        mounts_ns: wanted("mnt_namespace.ns"),
+        ns_inum: wanted("ns_common.inum"),
+        task_cpus: wanted("task_struct.nr_cpus_allowed"),
         binprm_file: needed("linux_binprm.file")?,
         file_inode: needed("file.f_inode")?,
         inode_ino: needed("inode.i_ino")?,
@@ -226,6 +243,9 @@ mod tests {
         assert!(offsets.task_tgid > offsets.task_pid);
         assert_ne!(offsets.tcp_rcv_ooopack, UNKNOWN32);
         assert_ne!(offsets.tcp_dsack_dups, UNKNOWN32);
+        let began =
+            [offsets.mm_env_end, offsets.dentry_inode, offsets.mounts_ns, offsets.ns_inum, offsets.task_cpus];
+        assert!(!began.contains(&UNKNOWN32), "{began:?}");
         assert!([2, 3].contains(&offsets.retransmit_args), "{}", offsets.retransmit_args);
     }
 

@@ -77,14 +77,20 @@ impl Binaries {
     /// looked at before; `None` for any other program. Where the kernel's numbers are not those
     /// that stat gives (overlayfs, btrfs) it is not found, and has to be looked at.
     pub(super) fn go_command(&self, exec: &Exec) -> Option<Go> {
-        let binary = self.known.get(&file_of(exec))?;
-        let build = binary.build.as_ref().filter(|build| build.is_go_command())?;
+        let binary = self.of(exec)?;
+        let build = binary.build.as_ref()?;
         Some(Go {
             version: Some(build.go_version.clone()),
             binary: Some(binary.path.clone()),
             cgo: build.cgo(),
             ..Go::default()
         })
+    }
+
+    /// A go command that was looked at before, likewise.
+    pub(super) fn of(&self, exec: &Exec) -> Option<&Binary> {
+        let is_go = |binary: &&Binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command);
+        self.known.get(&file_of(exec)).filter(is_go)
     }
 
     /// Whether a program was looked at, likewise.
@@ -128,8 +134,12 @@ impl Binaries {
 
 /// The number of a program's file, as stat gives it on most file systems.
 fn file_of(exec: &Exec) -> FileId {
-    let (major, minor) = (u64::from(exec.dev >> 20), u64::from(exec.dev & 0xf_ffff));
-    FileId { dev: nix::sys::stat::makedev(major, minor), ino: exec.ino }
+    FileId { dev: device(exec.dev), ino: exec.ino }
+}
+
+/// The number of a device, as stat gives it, of the kernel's `s_dev`.
+pub(super) const fn device(kernel: u32) -> u64 {
+    nix::sys::stat::makedev((kernel >> 20) as u64, (kernel & 0xf_ffff) as u64)
 }
 
 fn probes(plan: &Plan) -> Probes {

@@ -14,7 +14,9 @@
 //! last twenty (`model::retention`).
 
 mod announce;
+mod beginnings;
 mod binaries;
+mod cgroups;
 mod dashboard;
 mod locks;
 mod machine;

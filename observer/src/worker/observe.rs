@@ -26,6 +26,7 @@ use render::retransmits::Retransmits;
 use render::status;
 
 use super::announce::Announcements;
+use super::beginnings::Beginnings;
 use super::binaries::{Binaries, Binary};
 use super::dashboard::{Action, Dashboard};
 use super::locks;
@@ -64,6 +65,7 @@ pub(super) struct Observer {
     kept: Retained,
     announcements: Announcements,
     queue: ProbeQueue,
+    beginnings: Beginnings,
     local_resolvers: LocalResolverQueue,
     /// Commands in control groups with a limit of CPU time
     throttles: HashMap<CommandId, Throttle>,
@@ -155,6 +157,7 @@ impl Observer {
             announcements: Announcements::default(),
             throttles: HashMap::new(),
             queue: ProbeQueue::default(),
+            beginnings: Beginnings::new(),
             local_resolvers: LocalResolverQueue::default(),
             kernel_lost: 0,
             unexamined: 0,
@@ -209,6 +212,7 @@ impl Observer {
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
                 let binary = binaries.plan(file, &path, descriptor, seam)?;
                 let environ = descriptors.next().and_then(|file| read_environ(pid, &path, file));
+                let environ = environ.or_else(|| self.beginnings.environ(pid).map(<[u8]>::to_vec));
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
                 let wanted = self.wanted(pid, binary);
                 if go.is_none()
@@ -296,7 +300,9 @@ impl Observer {
             self.correlator.gap(from, to);
             self.gap_ns = Some(self.now());
         }
-        let Self { correlator, events, queue, local_resolvers, task, unexamined, throttles, .. } = self;
+        let Self {
+            correlator, events, queue, local_resolvers, task, unexamined, throttles, beginnings, ..
+        } = self;
         let mut waits = Vec::new();
         let mut begun = None;
         let mut strays = Vec::new();
@@ -326,6 +332,7 @@ impl Observer {
                         *unexamined += u64::from(!seam.offer(&unjudged, &[]));
                     }
                     Wire::Exec(exec, _) => {
+                        beginnings.exec(Pid(pid), *exec);
                         let root = record.header.flags & EXEC_ROOT != 0;
                         if root && task.child.is_some() {
                             begun = Some(pid);
@@ -341,6 +348,11 @@ impl Observer {
                         } else if topmost || exec.comm.starts_with(b"go") {
                             // Below CMD (a script, make) a go command shows what is set.
                             queue.now(Pid(pid));
+                        }
+                    }
+                    Wire::Began(began, part) => {
+                        if let Some(facts) = beginnings.part(Pid(pid), began, part, binaries) {
+                            correlator.facts(Pid(pid), &facts, events);
                         }
                     }
                     Wire::Exit(_) => {

@@ -9,8 +9,8 @@ use model::record::CpuQuota;
 use crate::run::regular;
 
 /// Where the hierarchies are mounted, and within it version 2's beside version 1's.
-const MOUNT: &str = "/sys/fs/cgroup";
-const UNIFIED: [&str; 2] = ["", "unified"];
+pub(super) const MOUNT: &str = "/sys/fs/cgroup";
+pub(super) const UNIFIED: [&str; 2] = ["", "unified"];
 /// Groups looked at, a group's own and those above it.
 const GROUPS_MAX: usize = 16;
 /// Longest file that is read, bytes; cpu.stat has a dozen lines.

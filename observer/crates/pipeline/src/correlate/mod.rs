@@ -122,7 +122,7 @@ impl Spans {
                 self.requests.http1(owner, header, call, head, &mut self.connections, out);
             }
             Wire::Lock(lock) => self.locks.lock(owner, header, lock, out),
-            Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Interval(_) => {}
+            Wire::Fork(_) | Wire::Exec(..) | Wire::Exit(_) | Wire::Interval(_) | Wire::Began(..) => {}
         }
     }
 }

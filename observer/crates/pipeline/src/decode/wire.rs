@@ -2,8 +2,8 @@
 //! (records are not aligned in a recording), its variable part is borrowed.
 
 use observer_common::{
-    Exec, Exit, Fork, Frame, Handshake, Header, Http1, Interval, Kind, Lock, Payload, SockMark, SockState,
-    TcpInfo,
+    Began, Exec, Exit, Fork, Frame, Handshake, Header, Http1, Interval, Kind, Lock, Payload, SockMark,
+    SockState, TcpInfo,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -48,6 +48,8 @@ pub enum Body<'a> {
     Http1(Http1, &'a [u8]),
     /// A file lock is waited for or taken
     Lock(Lock),
+    /// Where and with what a go command began, and a part of its environment
+    Began(Began, &'a [u8]),
 }
 
 /// The process and its new program, when that is what a record reports. Looks at nothing else, so that
@@ -106,6 +108,10 @@ pub fn record(bytes: &[u8]) -> Result<Record<'_>, Undecoded> {
             Body::Http1(http1, upto(data, header.data))
         }
         Kind::Lock => Body::Lock(take("lock", rest)?.0),
+        Kind::Began => {
+            let (began, data): (Began, _) = take("beginning of a command", rest)?;
+            Body::Began(began, upto(data, header.data))
+        }
     };
     Ok(Record { header, body })
 }
