@@ -74,11 +74,13 @@ pub enum Build {
     /// Position independent, with cgo and without symbols, by the C compiler's linker: it leaves
     /// every pointer in the file zero, for the dynamic linker to fill in
     LinkedStripped,
+    /// `-gcflags=all=-N -l`: the machine code of another form, nothing in the registers that usually has it
+    Unoptimized,
 }
 
 impl Build {
     /// All there are, in the order of tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Normal,
         Self::Stripped,
         Self::Trimmed,
@@ -86,6 +88,7 @@ impl Build {
         Self::PieStripped,
         Self::Cgo,
         Self::LinkedStripped,
+        Self::Unoptimized,
     ];
 
     /// `pie-stripped`
@@ -98,6 +101,7 @@ impl Build {
             Self::PieStripped => "pie-stripped",
             Self::Cgo => "cgo",
             Self::LinkedStripped => "linked-stripped",
+            Self::Unoptimized => "unoptimized",
         }
     }
 
@@ -114,6 +118,7 @@ impl Build {
             Self::Pie => &["-buildmode=pie"],
             Self::PieStripped => &["-buildmode=pie", "-ldflags=-s -w"],
             Self::LinkedStripped => &["-buildmode=pie", "-ldflags=-s -w -linkmode=external"],
+            Self::Unoptimized => &["-gcflags=all=-N -l"],
         }
     }
 }

@@ -23,6 +23,10 @@ fn complete(lab: &Lab, toolchain: &Toolchain, build: Build, options: &GoOptions)
     let go = toolchain.go(build).unwrap_or_else(|error| panic!("{error:#}"));
     let run = lab.go_run(options).unwrap();
     toolchain.fit(&run).unwrap();
+    // Which place is probed: the cheap one in all code that the compiler has optimized.
+    let plan = goelf::plan(&*std::fs::read(&go).unwrap()).unwrap();
+    let cheap = matches!(plan.received, goelf::Received::Records { .. });
+    assert_eq!(cheap, build != Build::Unoptimized, "{:?}", plan.received);
     let download = Download::of(lab, &run, &[go.to_str().unwrap(), "mod", "download", "-x"]);
     let zips = download.requests.iter().filter(|request| request.path.rsplit('.').next() == Some("zip"));
     assert!(zips.count() >= MODULES, "the sample is too small");
@@ -88,6 +92,14 @@ fn the_oldest_go_is_complete_position_independent_and_with_cgo() {
 fn the_newest_go_is_complete_position_independent_and_with_cgo() {
     let test = "the_newest_go_is_complete_position_independent_and_with_cgo";
     builds_are_complete(test, NEWEST, &[Build::Pie, Build::PieStripped, Build::Cgo, Build::LinkedStripped]);
+}
+
+#[test]
+fn the_oldest_and_the_newest_go_are_complete_unoptimized() {
+    let test = "the_oldest_and_the_newest_go_are_complete_unoptimized";
+    for version in [OLDEST, NEWEST] {
+        builds_are_complete(test, version, &[Build::Unoptimized]);
+    }
 }
 
 #[test]

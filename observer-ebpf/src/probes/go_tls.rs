@@ -1,7 +1,8 @@
 //! Go's crypto/tls: the handshake, Write and Read.
 //!
 //! Never a uretprobe: Go moves stacks. Entries are probed behind the stack check where the plan
-//! found one, results at each RET. A call is keyed by its goroutine, which lives in a register.
+//! found one. What was received is seen where a record is decrypted (`record_read`); in code of another
+//! form at the entry and each RET of Read, a call keyed by its goroutine, which lives in a register.
 //!
 //! A program here can be preempted, and another task run it on the same CPU meanwhile. From Linux 6.13
 //! on a function with 64 bytes of stack and more (a multiple of 16) has them in a place of the program's
@@ -10,6 +11,8 @@
 //! pointer. `tests/tests/programs.rs` measures them. Programs of raw tracepoints may have more: the
 //! kernel does not run one where it runs already.
 
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use observer_common::{FdKey, HANDSHAKE_END, Handshake, Kind, Lost, Process};
@@ -108,6 +111,39 @@ fn below(process: *const Process, tls: u64) -> u64 {
     }
 }
 
+/// What the registers hold where the plain text of a record is known: the results of
+/// `(*halfConn).decrypt`, the plain text in a slice, the record's type, an error; and the stack.
+struct Record {
+    plain: u64,
+    len: u64,
+    kind: u8,
+    failed: bool,
+    stack: u64,
+}
+
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+fn record(ctx: &ProbeContext) -> Record {
+    // SAFETY: the program's context.
+    let regs = unsafe { &*ctx.regs };
+    let (kind, failed) = (regs.rdi as u8, regs.rsi != 0);
+    Record { plain: regs.rax, len: regs.rbx, kind, failed, stack: regs.rsp }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn record(ctx: &ProbeContext) -> Record {
+    // SAFETY: the program's context; the kernel's user_pt_regs.
+    let regs = unsafe { &*ctx.regs.cast::<aya_ebpf::bindings::user_pt_regs>() };
+    let [plain, len, _, kind, error, ..] = regs.regs;
+    Record { plain, len, kind: kind as u8, failed: error != 0, stack: regs.sp }
+}
+
+/// Types of TLS records (RFC 8446, 5.1), and the alert that ends what a peer sends (6.1).
+const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+const CLOSE_NOTIFY: u8 = 0;
+
 /// A connection of which nothing is known yet.
 #[inline(never)]
 fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
@@ -157,6 +193,46 @@ pub fn write_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// A record was decrypted. The cookie says where from the stack pointer its connection lies.
+#[uprobe(multi)]
+pub fn record_read(ctx: ProbeContext) -> u32 {
+    let Some((_, process)) = task::current() else { return 0 };
+    let Record { plain, len, kind, failed, stack } = record(&ctx);
+    if failed || len == 0 {
+        return 0;
+    }
+    // SAFETY: the program's context.
+    let place = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let Some(tls) = user::<u64>(stack + place) else { return 0 };
+    if kind == APPLICATION_DATA {
+        returned(process, tls, plain, len as i64, false);
+    } else if kind == ALERT && user::<[u8; 2]>(plain).is_some_and(|alert| alert[1] == CLOSE_NOTIFY) {
+        over(process, tls);
+    }
+    0
+}
+
+/// `(*Conn).Close`: nothing is received any more. Called for each connection that has failed, too.
+#[uprobe(multi)]
+pub fn close_enter(ctx: ProbeContext) -> u32 {
+    let Some((_, process)) = task::current() else { return 0 };
+    over(process, registers(&ctx).first);
+    0
+}
+
+/// The peer sends nothing any more on a connection.
+#[inline(never)]
+fn over(process: *const Process, tls: u64) -> u64 {
+    if let Some(cursor) = cursor::get(tls, Direction::Received) {
+        // SAFETY: values of the maps.
+        unsafe {
+            cursor::end(cursor, (*process).root);
+            (*cursor).mode = cursor::mode::OTHER;
+        }
+    }
+    0
+}
+
 #[uprobe(multi)]
 pub fn read_enter(ctx: ProbeContext) -> u32 {
     if task::current().is_some() {
@@ -201,7 +277,7 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// A Read has returned `n` bytes in `buffer`, an error, or both.
+/// `n` bytes were received in `buffer`, an error, or both.
 #[inline(never)]
 fn returned(process: *const Process, tls: u64, buffer: u64, n: i64, error: bool) -> u64 {
     // SAFETY: a value of the map.

@@ -11,13 +11,14 @@ pub mod ring;
 use model::id::Pid;
 use model::time::Monotonic;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, Map, MapData};
-use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
 use diagnostics::Diagnostics;
 use mapped::Mapped;
@@ -58,9 +59,12 @@ const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
 /// In their place before Linux 6.3.
 const CALLS: [&str; 1] = ["raw_syscalls:sys_exit"];
 
-/// Programs on functions of crypto/tls.
+/// Programs on functions of crypto/tls that nearly every binary takes.
 const UPROBES: [&str; 5] =
-    ["handshake_enter", "handshake_return", "write_enter", "read_enter", "read_return"];
+    ["handshake_enter", "handshake_return", "write_enter", "record_read", "close_enter"];
+
+/// In place of the last two, in binaries whose code is of another form; loaded for the first of them.
+const SELDOM: [&str; 2] = ["read_enter", "read_return"];
 
 /// Every tracepoint that is attached, `group:name`: those that must be there, and those that may
 /// be missing.
@@ -75,8 +79,24 @@ pub struct Probes {
     pub handshake: (u64, Vec<u64>),
     /// `Write`: entry
     pub write: u64,
+    /// What was received
+    pub received: Received,
+}
+
+/// Where plain text is seen that was received; see [`goelf::Received`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Received {
+    /// Behind `decrypt`
+    Records {
+        /// The jump
+        decrypted: u64,
+        /// The connection, from the stack pointer
+        connection: u32,
+        /// `Close`: entry
+        close: u64,
+    },
     /// `Read`: entry and returns
-    pub read: (u64, Vec<u64>),
+    Calls(u64, Vec<u64>),
 }
 
 /// The probes of one binary.
@@ -86,12 +106,13 @@ pub struct Attached(u64);
 /// Has the kernel verify every program, with all that `watch --all-go` takes, and attaches none: how many
 /// there are.
 pub fn verify() -> Result<usize> {
-    let (ebpf, _) = load(true, Some(0))?;
+    let (ebpf, _) = load(true, Some(0), &[])?;
     Ok(ebpf.programs().filter(|(_, program)| program.fd().is_ok()).count())
 }
 
-/// Loads the programs that this kernel has a use for, and says which tracepoints bytes are seen at.
-fn load(follow_go: bool, all_go: Option<u32>) -> Result<(Ebpf, &'static [&'static str])> {
+/// Loads the programs that this kernel has a use for, without some, and says which tracepoints bytes are
+/// seen at.
+fn load(follow_go: bool, all_go: Option<u32>, without: &[&str]) -> Result<(Ebpf, &'static [&'static str])> {
     let layout = {
         let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
         btf::layout(&data)?
@@ -105,7 +126,8 @@ fn load(follow_go: bool, all_go: Option<u32>) -> Result<(Ebpf, &'static [&'stati
         ("FOLLOW_GO", follow.as_bytes()),
         ("ALL_GO_UID", all_go.as_bytes()),
     ]);
-    let unused = |name: &str| unused.iter().any(|tracepoint| tracepoint.ends_with(name));
+    let unused =
+        |name: &str| unused.iter().any(|tracepoint| tracepoint.ends_with(name)) || without.contains(&name);
     Ok((load::load(OBJECT, &globals, &unused)?, bytes))
 }
 
@@ -137,7 +159,7 @@ impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree;
     /// `all_go`: so does every Go program of that user.
     pub fn load(follow_go: bool, all_go: Option<u32>) -> Result<Self> {
-        let (mut ebpf, bytes) = load(follow_go, all_go)?;
+        let (mut ebpf, bytes) = load(follow_go, all_go, &SELDOM)?;
         let uprobes =
             UPROBES.into_iter().map(|name| Ok((name, uprobe(&ebpf, name)?))).collect::<Result<_>>()?;
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
@@ -251,33 +273,54 @@ impl Kernel {
     /// Probes a Go binary. Offsets beyond its end are refused.
     pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<Attached> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let at = |offset: u64| UProbeAttachPoint::from(offset);
+        let all = |offsets: &[u64]| offsets.iter().copied().map(at).collect();
         // Returns first: an entry without its return would wait in the map for ever.
-        let points: [(&str, &[u64]); UPROBES.len()] = [
-            ("handshake_return", &probes.handshake.1),
-            ("read_return", &probes.read.1),
-            ("handshake_enter", &[probes.handshake.0]),
-            ("read_enter", &[probes.read.0]),
-            ("write_enter", &[probes.write]),
+        let mut points: Vec<(&'static str, Vec<UProbeAttachPoint<'_>>)> = vec![
+            ("handshake_return", all(&probes.handshake.1)),
+            ("handshake_enter", vec![at(probes.handshake.0)]),
+            ("write_enter", vec![at(probes.write)]),
         ];
-        for (name, offsets) in points {
-            if let Some(at) = offsets.iter().find(|at| **at >= len) {
-                return Err(anyhow!("offset {at:#x} for {name} lies outside the file"));
+        match &probes.received {
+            Received::Records { decrypted, connection, close } => {
+                let place = UProbeAttachPoint { cookie: Some(u64::from(*connection)), ..at(*decrypted) };
+                points.extend([("record_read", vec![place]), ("close_enter", vec![at(*close)])]);
+            }
+            Received::Calls(entry, returns) => {
+                points.extend([("read_return", all(returns)), ("read_enter", vec![at(*entry)])]);
+            }
+        }
+        let outside = |point: &&UProbeAttachPoint<'_>| !matches!(point.location, UProbeAttachLocation::AbsoluteOffset(at) if at < len);
+        for (name, points) in &points {
+            if let Some(point) = points.iter().find(outside) {
+                return Err(anyhow!("{:x?} for {name} lies outside the file", point.location));
             }
         }
         let mut links = Vec::new();
-        for (name, offsets) in points.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
-            let program =
-                self.uprobes.get_mut(name).with_context(|| format!("the object has no program {name}"))?;
+        for (name, points) in points.into_iter().filter(|(_, points)| !points.is_empty()) {
+            let program = self.loaded(name)?;
             let link = program
-                .attach(offsets, &path, UProbeScope::AllProcesses)
+                .attach(&points, &path, UProbeScope::AllProcesses)
                 .and_then(|link| program.take_link(link))
-                .with_context(|| format!("cannot attach {name} at {offsets:#x?}"))?;
+                .with_context(|| format!("cannot attach {name} at {points:x?}"))?;
             links.push(link);
         }
         self.next += 1;
         let attached = Attached(self.next);
         self.probes.insert(attached, links);
         Ok(attached)
+    }
+
+    /// A program on Go binaries, loaded by now.
+    fn loaded(&mut self, name: &'static str) -> Result<&mut UProbe> {
+        Ok(match self.uprobes.entry(name) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(missing) => {
+                let program = self.ebpf.program_mut(name).context("the object lacks a program")?;
+                load::verify(program).with_context(|| format!("the kernel refuses program {name}"))?;
+                missing.insert(uprobe(&self.ebpf, name)?)
+            }
+        })
     }
 
     /// Takes the probes off a binary. Does not wait for it.

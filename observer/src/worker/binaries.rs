@@ -9,7 +9,7 @@ use goelf::{self, BuildInfo, Function, Plan, PlanError};
 use model::record::Go;
 use observer_common::Exec;
 
-use crate::kernel::Probes;
+use crate::kernel::{Probes, Received};
 use crate::seam::{FileId, Seam, ToAgent};
 
 /// What is known of a binary.
@@ -144,5 +144,11 @@ pub(super) const fn device(kernel: u32) -> u64 {
 
 fn probes(plan: &Plan) -> Probes {
     let whole = |function: &Function| (function.entry, function.returns.clone());
-    Probes { handshake: whole(&plan.handshake), write: plan.write.entry, read: whole(&plan.read) }
+    let received = match &plan.received {
+        goelf::Received::Records { decrypted, connection, close } => {
+            Received::Records { decrypted: *decrypted, connection: *connection, close: *close }
+        }
+        goelf::Received::Calls(read) => Received::Calls(read.entry, read.returns.clone()),
+    };
+    Probes { handshake: whole(&plan.handshake), write: plan.write.entry, received }
 }

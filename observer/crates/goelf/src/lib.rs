@@ -14,6 +14,7 @@ mod code;
 mod image;
 mod moduledata;
 mod plan_error;
+mod records;
 mod search;
 mod symbols;
 
@@ -29,9 +30,14 @@ const HANDSHAKE: &str = "crypto/tls.(*Conn).clientHandshake";
 const WRITE: &str = "crypto/tls.(*Conn).Write";
 /// Plain text that came from the peer.
 const READ: &str = "crypto/tls.(*Conn).Read";
+/// The same, a TLS record at a time; calls [`DECRYPT`] once.
+const RECORDS: &str = "crypto/tls.(*Conn).readRecordOrCCS";
+const DECRYPT: &str = "crypto/tls.(*halfConn).decrypt";
+/// Called when a connection is of no use any more.
+const CLOSE: &str = "crypto/tls.(*Conn).Close";
 /// The oldest minor version of Go 1 whose tables and calling convention are known to fit.
 const OLDEST_MINOR: u32 = 21;
-/// Larger functions are refused: the three are 1 to 5 KB each.
+/// Larger functions are refused: they are 1 to 12 KB each.
 const MAX_FUNCTION: u64 = 256 << 10;
 
 /// Machine the program is for.
@@ -64,6 +70,24 @@ pub struct Function {
     pub after_stack_check: bool,
 }
 
+/// Where to see plain text that came from the peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// Once a TLS record, at a jump that the kernel emulates
+    Records {
+        /// File offset of the jump. The results of `decrypt` are in their registers there: plain text, its
+        /// length and capacity, the record's type, an error
+        decrypted: u64,
+        /// Where the `*tls.Conn` lies there, bytes from the stack pointer
+        connection: u32,
+        /// File offset of the entry probe of `(*Conn).Close`
+        close: u64,
+    },
+    /// At the entry and the returns of `(*Conn).Read`, which costs many times as much: the machine code is of
+    /// a form that is not known
+    Calls(Function),
+}
+
 /// Where to put the probes of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -75,8 +99,8 @@ pub struct Plan {
     pub handshake: Function,
     /// `crypto/tls.(*Conn).Write`
     pub write: Function,
-    /// `crypto/tls.(*Conn).Read`
-    pub read: Function,
+    /// What came from the peer
+    pub received: Received,
     /// How the functions were found
     pub located_by: LocatedBy,
 }
@@ -84,7 +108,7 @@ pub struct Plan {
 /// Makes the plan of a program.
 ///
 /// `file` is its bytes (`&[u8]`), or a `&object::ReadCache<File>`, of which only the tables and
-/// the three functions are read.
+/// the few functions are read.
 ///
 /// # Errors
 /// The first thing that speaks against it; a program is refused rather than guessed at.
@@ -94,10 +118,29 @@ pub fn plan<'d, R: ReadRef<'d>>(file: R) -> Result<Plan, PlanError> {
     if build.go_minor().is_none_or(|minor| minor < OLDEST_MINOR) {
         return Err(PlanError::UnsupportedGo(build.go_version));
     }
-    let (extents, located_by) = locate(&image)?;
-    let [handshake, write, read] = [(HANDSHAKE, 0), (WRITE, 1), (READ, 2)]
-        .map(|(name, index): (_, usize)| function(&image, name, extents[index]));
-    Ok(Plan { arch: image.arch, build, handshake: handshake?, write: write?, read: read?, located_by })
+    let (found, located_by) = locate(&image)?;
+    let handshake = function(&image, HANDSHAKE, found.handshake)?;
+    let write = function(&image, WRITE, found.write)?;
+    let received = match records(&image, &found) {
+        Some(records) => records,
+        None => Received::Calls(function(&image, READ, found.read)?),
+    };
+    Ok(Plan { arch: image.arch, build, handshake, write, received, located_by })
+}
+
+/// Where records are decrypted; `None` when the code is not of the form that is known.
+fn records<'d, R: ReadRef<'d>>(image: &Image<'d, R>, found: &Functions) -> Option<Received> {
+    let (extent, decrypt, close) = (found.records?, found.decrypt?, found.close?);
+    if image.arch != Arch::Amd64 || extent.size > MAX_FUNCTION {
+        return None;
+    }
+    let (start, bytes) = image.code(extent, RECORDS).ok()?;
+    let place = records::amd64(bytes, extent.addr, decrypt.addr)?;
+    Some(Received::Records {
+        decrypted: start + u64::from(place.at),
+        connection: place.connection,
+        close: function(image, CLOSE, close).ok()?.entry,
+    })
 }
 
 /// Reads how a Go program was built. It needs no crypto/tls, and no supported version beyond
@@ -109,21 +152,35 @@ pub fn build_info<'d, R: ReadRef<'d>>(file: R) -> Result<BuildInfo, PlanError> {
     build_info::read(&Image::open(file)?)
 }
 
-/// Finds the three functions, by symbols if there are any, else by the runtime's tables.
-fn locate<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<([Extent; 3], LocatedBy), PlanError> {
-    let symbols = symbols::find(image, [HANDSHAKE, WRITE, READ, moduledata::SYMBOL])?;
-    if let [Some(handshake), Some(write), Some(read), _] = symbols {
-        return Ok(([handshake, write, read], LocatedBy::Symtab));
+/// Where the functions lie in memory.
+struct Functions {
+    handshake: Extent,
+    write: Extent,
+    read: Extent,
+    records: Option<Extent>,
+    decrypt: Option<Extent>,
+    close: Option<Extent>,
+}
+
+/// Finds the functions, by symbols if there are any, else by the runtime's tables.
+fn locate<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<(Functions, LocatedBy), PlanError> {
+    let names = [HANDSHAKE, WRITE, READ, RECORDS, DECRYPT, CLOSE, moduledata::SYMBOL];
+    let symbols = symbols::find(image, names)?;
+    if let [Some(handshake), Some(write), Some(read), records, decrypt, close, _] = symbols {
+        return Ok((Functions { handshake, write, read, records, decrypt, close }, LocatedBy::Symtab));
     }
-    let module = moduledata::address(image, symbols[3])?.ok_or(PlanError::Stripped)?;
-    let found = moduledata::find(image, module, [HANDSHAKE, WRITE, READ])?;
-    let [handshake, write, read] = found;
-    let extents = [
-        handshake.ok_or(PlanError::NoTls(HANDSHAKE))?,
-        write.ok_or(PlanError::NoTls(WRITE))?,
-        read.ok_or(PlanError::NoTls(READ))?,
-    ];
-    Ok((extents, LocatedBy::Moduledata))
+    let module = moduledata::address(image, symbols[6])?.ok_or(PlanError::Stripped)?;
+    let names = [HANDSHAKE, WRITE, READ, RECORDS, DECRYPT, CLOSE];
+    let [handshake, write, read, records, decrypt, close] = moduledata::find(image, module, names)?;
+    let found = Functions {
+        handshake: handshake.ok_or(PlanError::NoTls(HANDSHAKE))?,
+        write: write.ok_or(PlanError::NoTls(WRITE))?,
+        read: read.ok_or(PlanError::NoTls(READ))?,
+        records,
+        decrypt,
+        close,
+    };
+    Ok((found, LocatedBy::Moduledata))
 }
 
 /// Turns a function's place in memory into its probes' places in the file.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use goelf::{Arch, Function, LocatedBy, Plan, PlanError, build_info, plan};
+use goelf::{Arch, Function, LocatedBy, Plan, PlanError, Received, build_info, plan};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, ReadCache, ReadRef};
 use proptest::prelude::*;
@@ -30,6 +30,7 @@ struct Programs {
     arm64: Vec<u8>,
     arm64_pie_stripped: Vec<u8>,
     riscv64: Vec<u8>,
+    unoptimized: Vec<u8>,
     no_tls: Vec<u8>,
     no_tls_stripped: Vec<u8>,
 }
@@ -66,6 +67,7 @@ static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| {
         arm64: build(&client, "arm64", "arm64", &[]),
         arm64_pie_stripped: build(&client, "arm64", "arm64-pie-stripped", &[pie, strip]),
         riscv64: build(&plain, "riscv64", "riscv64", &[]),
+        unoptimized: build(&client, "amd64", "unoptimized", &["-gcflags=all=-N -l"]),
         no_tls: build(&plain, "amd64", "program", &[]),
         no_tls_stripped: build(&plain, "amd64", "stripped", &[strip]),
     }
@@ -100,20 +102,34 @@ fn elf(file: &[u8]) -> ElfFile64<'_, LittleEndian> {
     ElfFile64::parse(file).expect("a 64-bit ELF file")
 }
 
-fn functions(plan: &Plan) -> [&Function; 3] {
-    [&plan.handshake, &plan.write, &plan.read]
+/// The functions that are probed at their entry, by name.
+fn functions(plan: &Plan) -> Vec<(&'static str, &Function)> {
+    let mut functions = vec![("clientHandshake", &plan.handshake), ("Write", &plan.write)];
+    if let Received::Calls(read) = &plan.received {
+        functions.push(("Read", read));
+    }
+    functions
 }
 
 /// Every probe is inside the function that the symbol table names, and every RET is one.
 fn assert_agrees_with_symbols(file: &[u8], plan: &Plan) {
     let elf = elf(file);
-    for (name, function) in ["clientHandshake", "Write", "Read"].into_iter().zip(functions(plan)) {
+    let range_of = |name: &str| {
         let name = format!("crypto/tls.(*Conn).{name}");
         let symbol = elf.symbols().find(|s| s.name() == Ok(&name)).expect("a symbol");
         let section = symbol.section_index().expect("a section");
         let section = elf.section_by_index(section).expect("that section");
         let start = symbol.address() - section.address() + section.file_range().expect("bytes").0;
-        let range = start..start + symbol.size();
+        start..start + symbol.size()
+    };
+    if let Received::Records { decrypted, close, .. } = plan.received {
+        assert!(range_of("readRecordOrCCS").contains(&decrypted));
+        let body = range_of("Close");
+        assert!(body.contains(&close) && close - body.start < 32);
+    }
+    for (name, function) in functions(plan) {
+        let range = range_of(name);
+        let start = range.start;
         assert!(range.contains(&function.entry), "{name}");
         assert_eq!(function.entry == start, !function.after_stack_check, "{name}");
         assert!(!function.returns.is_empty(), "{name}");
@@ -135,11 +151,42 @@ fn the_go_command_has_a_plan() {
     assert!(plan.build.is_go_command());
     assert!(plan.build.go_version.starts_with("go1."));
     if plan.arch == Arch::Amd64 {
-        assert!(functions(&plan).iter().all(|f| f.after_stack_check));
+        assert!(functions(&plan).iter().all(|(_, f)| f.after_stack_check));
     }
     if plan.located_by == LocatedBy::Symtab {
         assert_agrees_with_symbols(&PROGRAMS.go, &plan);
     }
+}
+
+/// The place of the connection behind `decrypt`, which lies on a conditional jump: what the kernel emulates.
+fn connection_at_a_jump(file: &[u8], plan: &Plan) -> u32 {
+    let Received::Records { decrypted, connection, .. } = plan.received else { panic!("{plan:?}") };
+    let jump = &file[decrypted as usize..][..2];
+    assert!(matches!(jump, [0x74 | 0x75, _] | [0x0f, 0x84 | 0x85]), "{jump:x?}");
+    // Behind `test rsi, rsi`, which is behind the call.
+    assert_eq!(file[decrypted as usize - 3..][..3], [0x48, 0x85, 0xf6]);
+    assert_eq!(file[decrypted as usize - 8], 0xe8);
+    connection
+}
+
+#[test]
+fn plain_text_is_seen_once_a_record_where_the_kernel_emulates() {
+    let files = [&PROGRAMS.client, &PROGRAMS.stripped, &PROGRAMS.pie, &PROGRAMS.pie_stripped];
+    let connections = files.map(|file| connection_at_a_jump(file, &plan(&**file).expect("a plan")));
+    assert!(connections.iter().all(|at| *at == connections[0] && *at >= 0x100), "{connections:x?}");
+    let go = plan(&*PROGRAMS.go).expect("a plan");
+    if go.arch == Arch::Amd64 {
+        connection_at_a_jump(&PROGRAMS.go, &go);
+    }
+    let arm64 = plan(&*PROGRAMS.arm64).expect("a plan");
+    assert!(matches!(arm64.received, Received::Calls(_)), "{arm64:?}");
+}
+
+#[test]
+fn code_that_the_compiler_left_as_it_is_is_read_by_calls() {
+    let plan = plan(&*PROGRAMS.unoptimized).expect("a plan");
+    assert!(matches!(plan.received, Received::Calls(_)), "{plan:?}");
+    assert_agrees_with_symbols(&PROGRAMS.unoptimized, &plan);
 }
 
 #[test]
@@ -157,7 +204,7 @@ fn probes_go_where_the_symbols_say() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie] {
         let plan = plan(&**file).expect("a plan");
         assert_eq!((plan.arch, plan.located_by), (Arch::Amd64, LocatedBy::Symtab));
-        assert!(functions(&plan).iter().all(|f| f.after_stack_check));
+        assert!(functions(&plan).iter().all(|(_, f)| f.after_stack_check));
         assert_agrees_with_symbols(file, &plan);
     }
 }
@@ -166,7 +213,7 @@ fn probes_go_where_the_symbols_say() {
 fn an_arm64_program_has_a_plan_with_its_entries_on_first_bytes() {
     let plan = plan(&*PROGRAMS.arm64).expect("a plan");
     assert_eq!((plan.arch, plan.located_by), (Arch::Arm64, LocatedBy::Symtab));
-    assert!(functions(&plan).iter().all(|f| !f.after_stack_check));
+    assert!(functions(&plan).iter().all(|(_, f)| !f.after_stack_check));
     assert_agrees_with_symbols(&PROGRAMS.arm64, &plan);
 }
 
@@ -201,7 +248,7 @@ fn a_stripped_program_has_the_plan_of_the_same_code() {
     {
         let plans = [plan(&**whole).expect("a plan"), plan(&**stripped).expect("a plan")];
         assert_eq!(plans[1].located_by, LocatedBy::Moduledata);
-        for (a, b) in functions(&plans[0]).into_iter().zip(functions(&plans[1])) {
+        for ((_, a), (_, b)) in functions(&plans[0]).into_iter().zip(functions(&plans[1])) {
             // Where the linker puts a function may differ, what it consists of does not.
             let shape = |f: &Function| f.returns.iter().map(|at| at - f.entry).collect::<Vec<_>>();
             assert_eq!(shape(a), shape(b));
@@ -382,7 +429,11 @@ fn vital(file: &[u8]) -> Vec<Range<usize>> {
     ranges.extend(ranges.clone().into_iter().map(|r| r.start..r.end.min(r.start + 256)));
     ranges.extend([0..64, 64..400, section_headers(file)]);
     let plan = plan(file).expect("a plan");
-    ranges.extend(functions(&plan).map(|f| f.entry as usize - 16..f.returns[0] as usize + 1));
+    if let Received::Records { decrypted, .. } = plan.received {
+        ranges.push(decrypted as usize - 1024..decrypted as usize + 8);
+    }
+    ranges
+        .extend(functions(&plan).into_iter().map(|(_, f)| f.entry as usize - 16..f.returns[0] as usize + 1));
     ranges
 }
 
@@ -398,7 +449,10 @@ static VICTIMS: LazyLock<[Victim; 4]> = LazyLock::new(|| {
 fn is_sound(file: &[u8]) -> Result<(), TestCaseError> {
     drop(build_info(file));
     if let Ok(plan) = plan(file) {
-        for function in functions(&plan) {
+        if let Received::Records { decrypted, close, .. } = plan.received {
+            prop_assert!(decrypted.max(close) < file.len() as u64);
+        }
+        for (_, function) in functions(&plan) {
             prop_assert!(!function.returns.is_empty());
             for at in function.returns.iter().chain([&function.entry]) {
                 prop_assert!(*at < file.len() as u64);
