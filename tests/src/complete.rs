@@ -39,16 +39,11 @@ pub fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     items
 }
 
-/// Fails with what only one of the two has, instead of both lists.
-///
-/// # Panics
-/// When they differ.
-#[track_caller]
-pub fn same<T: Ord + Debug>(
-    what: &str,
+/// What only the first, and only the second of the two has; `None` when they are the same in some order.
+pub fn differences<T: Ord>(
     reported: impl IntoIterator<Item = T>,
     logged: impl IntoIterator<Item = T>,
-) {
+) -> Option<(Vec<T>, Vec<T>)> {
     let (mut reported, mut logged) =
         (sorted(reported).into_iter().peekable(), sorted(logged).into_iter().peekable());
     let (mut invented, mut missing) = (Vec::new(), Vec::new());
@@ -63,10 +58,22 @@ pub fn same<T: Ord + Debug>(
             _ => missing.extend(logged.next()),
         }
     }
-    assert!(
-        invented.is_empty() && missing.is_empty(),
-        "{what}: the report alone has {invented:?}, the log alone has {missing:?}"
-    );
+    (!invented.is_empty() || !missing.is_empty()).then_some((invented, missing))
+}
+
+/// Fails with what only one of the two has, instead of both lists.
+///
+/// # Panics
+/// When they differ.
+#[track_caller]
+pub fn same<T: Ord + Debug>(
+    what: &str,
+    reported: impl IntoIterator<Item = T>,
+    logged: impl IntoIterator<Item = T>,
+) {
+    if let Some((invented, missing)) = differences(reported, logged) {
+        panic!("{what}: the report alone has {invented:?}, the log alone has {missing:?}");
+    }
 }
 
 /// A download that was observed, and the proxy's log of it.

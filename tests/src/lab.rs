@@ -41,6 +41,8 @@ pub const CODE_HOST: &str = "code.test";
 pub const SSH_HOST: &str = "ssh.test";
 /// Host of the forward proxy; see [`crate::forward`].
 pub const FORWARD_HOST: &str = "forward.test";
+/// Host of a module proxy that asks the lab's; see [`crate::servers`].
+pub const FRONT_HOST: &str = "front.test";
 /// A host that resets every connection.
 pub const RESET_HOST: &str = "reset.test";
 /// A host at which nothing listens.
@@ -62,6 +64,7 @@ pub struct Lab {
     names: HashMap<String, Ipv4Addr>,
     store: Arc<Store>,
     ca: PathBuf,
+    authority: Authority,
     pub(crate) tls: Arc<ServerConfig>,
     _dir: TempDir,
     pub(crate) runtime: Runtime,
@@ -78,8 +81,15 @@ impl Lab {
     pub fn start_in(place: Place) -> Result<Self> {
         let store = Store::shared()?;
         let dir = paths::temp("goobserve-lab-").context("make the lab's folder")?;
-        let authority =
-            Authority::new(&[PROXY_HOST, MIRROR_HOST, SUMDB_HOST, GIT_HOST, CODE_HOST, FORWARD_HOST])?;
+        let authority = Authority::new(&[
+            PROXY_HOST,
+            MIRROR_HOST,
+            SUMDB_HOST,
+            GIT_HOST,
+            CODE_HOST,
+            FORWARD_HOST,
+            FRONT_HOST,
+        ])?;
         let ca = dir.path().join("ca.pem");
         fs::write(&ca, &authority.pem).context("write the lab's authority")?;
 
@@ -101,17 +111,18 @@ impl Lab {
                 (RESET_HOST, net.free(7)),
                 (REFUSED_HOST, net.free(8)),
                 (FORWARD_HOST, net.free(9)),
+                (FRONT_HOST, net.free(9)),
             ]
             .map(|(name, address)| (name.to_owned(), address)),
         );
-        let tls = authority.server;
+        let tls = Arc::clone(&authority.server);
         let (dns, proxy) = {
             let _entered = runtime.enter();
             let dns = Dns::start(sockets.dns_udp, sockets.dns_tcp, names.clone())?;
             let listeners = vec![sockets.proxy, sockets.sumdb];
             (dns, Proxy::start(listeners, Arc::clone(&tls), Arc::clone(&store), SUMDB_HOST)?)
         };
-        Ok(Self { proxy, dns, net, names, store, ca, tls, _dir: dir, runtime })
+        Ok(Self { proxy, dns, net, names, store, ca, authority, tls, _dir: dir, runtime })
     }
 
     /// Starts a lab for that test; `None`, and the test is reported as skipped, without root.
@@ -134,6 +145,17 @@ impl Lab {
     /// The PEM file of the lab's authority.
     pub fn ca(&self) -> &Path {
         &self.ca
+    }
+
+    /// PEM of the authority's certificate and key, and of the servers', which is of all of the lab's hosts.
+    pub(crate) fn certificates(&self) -> [&str; 4] {
+        let Authority { pem, key_pem, certificate_pem, certificate_key_pem, .. } = &self.authority;
+        [pem, key_pem, certificate_pem, certificate_key_pem]
+    }
+
+    /// Where [`FORWARD_HOST`] and [`FRONT_HOST`] are.
+    pub(crate) const fn front(&self) -> Ipv4Addr {
+        self.net.free(9)
     }
 
     /// The address that the name server knows of that host.

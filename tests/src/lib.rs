@@ -33,6 +33,7 @@ pub mod running;
 pub mod scenario;
 pub mod schema;
 pub mod screen;
+pub mod servers;
 pub mod site;
 pub mod skip;
 pub mod starts;

@@ -14,6 +14,12 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 pub struct Authority {
     /// The authority's certificate, PEM
     pub pem: String,
+    /// … and its key, for who signs certificates itself
+    pub key_pem: String,
+    /// The server's certificate, PEM
+    pub certificate_pem: String,
+    /// … and its key
+    pub certificate_key_pem: String,
     /// Server settings: TLS 1.2 and 1.3, HTTP/2 preferred, HTTP/1.1
     pub server: Arc<ServerConfig>,
 }
@@ -26,6 +32,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "goobserve lab");
         let key = KeyPair::generate().context("make the lab authority's key")?;
         let pem = params.self_signed(&key).context("sign the lab authority")?.pem();
+        let key_pem = key.serialize_pem();
         let issuer = Issuer::new(params, key);
 
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -34,6 +41,7 @@ impl Authority {
         let key = KeyPair::generate().context("make the lab server's key")?;
         let certificate = params.signed_by(&key, &issuer).context("sign the lab's server certificate")?;
 
+        let (certificate_pem, certificate_key_pem) = (certificate.pem(), key.serialize_pem());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -41,6 +49,6 @@ impl Authority {
             .with_single_cert(vec![certificate.der().clone()], key)
             .context("use the lab's server certificate")?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { pem, server: Arc::new(server) })
+        Ok(Self { pem, key_pem, certificate_pem, certificate_key_pem, server: Arc::new(server) })
     }
 }
