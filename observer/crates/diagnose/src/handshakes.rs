@@ -23,6 +23,12 @@ pub(crate) fn tls_took(case: &Case<'_>, connection: &Connection) -> Ns {
     tls_end(case, connection).saturating_sub(connection.tls_start_ns.unwrap_or(connection.start_ns))
 }
 
+/// From the hello to the server's.
+pub(crate) fn answered(connection: &Connection) -> Option<Ns> {
+    let times = connection.server_hello_ns.zip(connection.tls_start_ns);
+    times.map(|(hello, start)| hello.saturating_sub(start))
+}
+
 /// The hello was acknowledged, and of the answer came what is behind the part that did not.
 pub(crate) fn is_blackhole(case: &Case<'_>, connection: &Connection) -> bool {
     tls_unanswered(case, connection)

@@ -6,9 +6,11 @@ use std::hash::Hash;
 
 use model::id::{ConnectionId, Pid, RequestId};
 use model::operations::{InFlight, Subject};
-use model::record::Request;
+use model::record::{Connection, Request};
 use model::state::{CommandState, Moment};
-use model::time::SinceStart;
+use model::time::{Ns, SinceStart};
+
+use crate::handshakes::answered;
 
 /// Records by number.
 #[derive(Default)]
@@ -21,6 +23,30 @@ pub(crate) struct Index<'a> {
     in_flight: HashMap<RequestId, usize>,
     /// By process, names that it looked up with success, and when they were answered, in order
     names: HashMap<Pid, Vec<(SinceStart, &'a str)>>,
+    /// What it takes to get behind forward proxies
+    ways: HashMap<Way<'a>, Took>,
+}
+
+/// A forward proxy, and whom a connection leads to behind it.
+type Way<'a> = (&'a str, Option<&'a str>);
+
+/// The least that anything took.
+#[derive(Default)]
+struct Took {
+    /// A tunnel, from the request for it to the answer
+    tunnel: Option<Ns>,
+    /// A hello inside, until it was answered
+    hello: Option<Ns>,
+}
+
+fn way(connection: &Connection) -> Option<Way<'_>> {
+    let tunnel = connection.tunnel.as_ref()?;
+    Some((&connection.remote, tunnel.target.as_deref().or(connection.server_name.as_deref())))
+}
+
+/// The lesser of what is known.
+fn least(one: Option<Ns>, other: Option<Ns>) -> Option<Ns> {
+    one.into_iter().chain(other).min()
 }
 
 impl<'a> Index<'a> {
@@ -53,8 +79,30 @@ impl<'a> Index<'a> {
                 index.names.entry(dns.pid).or_default().push((end, &dns.name));
             }
         }
+        for connection in command.connections.values() {
+            if let (Some(way), Some(tunnel)) = (way(connection), &connection.tunnel) {
+                let took = tunnel.end_ns.map(|end| end.saturating_sub(tunnel.start_ns));
+                let known = index.ways.entry(way).or_default();
+                known.tunnel = least(known.tunnel, took);
+                // Where that was not seen, the whole handshake.
+                known.hello = least(known.hello, answered(connection).or(connection.tls_ns));
+            }
+        }
         index.names.values_mut().for_each(|names| names.sort_by_key(|(end, _)| *end));
         index
+    }
+
+    /// A round trip to whom a connection shakes hands with over TLS. In a tunnel the kernel knows the one to the
+    /// forward proxy alone, which has shaken hands over TCP behind it to open the tunnel.
+    pub(crate) fn tcp_round_trip(&self, connection: &Connection) -> Option<Ns> {
+        let behind = way(connection).and_then(|way| self.ways.get(&way)?.tunnel);
+        connection.rtt_ns.max(behind)
+    }
+
+    /// A round trip to whom a connection's requests are for: in a tunnel only hellos go all the way.
+    pub(crate) fn round_trip(&self, connection: &Connection) -> Option<Ns> {
+        let all_the_way = way(connection).and_then(|way| self.ways.get(&way)?.hello);
+        connection.rtt_ns.max(all_the_way)
     }
 
     /// Requests of a connection.

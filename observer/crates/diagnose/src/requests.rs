@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::evidence::{Evidence, RequestSeen};
 use model::human::{count, duration, duration_or_unknown};
-use model::id::RequestId;
+use model::id::{ConnectionId, RequestId};
 use model::operations::Subject;
 use model::record::{Phase, Request, RequestOutcome};
 use model::stall::StallKind;
@@ -49,9 +49,38 @@ pub(crate) fn most_at_once(requests: &[&Request], end: SinceStart) -> usize {
     usize::try_from(counts.max().unwrap_or(0)).unwrap_or(0)
 }
 
-/// The round trip of a request's connection.
+/// A round trip to whoever answers a request.
 pub(crate) fn rtt(case: &Case<'_>, request: &Request) -> Option<Ns> {
-    case.command.connections.get(&request.connection?)?.rtt_ns
+    case.index.round_trip(case.command.connections.get(&request.connection?)?)
+}
+
+/// The forward proxy that all of these went through.
+pub(crate) fn through(case: &Case<'_>, requests: &[&Request]) -> Option<String> {
+    let connections: BTreeSet<_> = requests.iter().map(|request| request.connection).collect();
+    let forward = |id: Option<ConnectionId>| {
+        let host = case.remote_host(case.command.connections.get(&id?)?);
+        case.is_forward_proxy(&host).then_some(host)
+    };
+    let mut forwards = connections.into_iter().map(forward);
+    let first = forwards.next()??;
+    forwards.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+/// Whose answers they are, with the forward proxy that may be to blame for them.
+pub(crate) fn whose(case: &Case<'_>, phase: Phase, host: &str, requests: &[&Request]) -> String {
+    let (forward, own) = (through(case, requests), is_database(case, host));
+    match (phase, forward) {
+        (Phase::Sumdb, None) if own => format!("the checksum database, {host},"),
+        (Phase::Sumdb, None) => format!("the checksum database, asked through {host},"),
+        (Phase::Sumdb, Some(forward)) if own => {
+            format!("the checksum database, {host}, asked through {forward},")
+        }
+        (Phase::Sumdb, Some(forward)) => {
+            format!("the checksum database, asked through {forward} and {host},")
+        }
+        (_, None) => host.to_owned(),
+        (_, Some(forward)) => format!("{host}, asked through {forward},"),
+    }
 }
 
 /// The head came far later than the way takes.
@@ -85,11 +114,7 @@ pub(crate) fn slow_answers(
         }
         _ => None,
     });
-    let whom = match phase {
-        Phase::Sumdb if is_database(case, host) => format!("the checksum database, {host},"),
-        Phase::Sumdb => format!("the checksum database, asked through {host},"),
-        _ => host.to_owned(),
-    };
+    let whom = whose(case, phase, host, requests);
     let up_to = if requests.len() == 1 { "" } else { "up to " };
     let answers = count(requests.len() as u64, "request");
     let statuses: BTreeSet<Option<u16>> = requests.iter().map(|request| request.status).collect();
@@ -105,6 +130,12 @@ pub(crate) fn slow_answers(
         cost_ns,
         summary: format!("{whom} {took}, at an RTT of {}", duration_or_unknown(rtt)),
         evidence,
+        advice_here: through(case, requests).filter(|_| phase != Phase::Sumdb).and_then(|forward| {
+            let long = format!(
+                "ask the owners of {host} and {forward} why: one that scans what it passes on holds it back"
+            );
+            (long.len() <= at::ADVICE).then_some(long)
+        }),
         remedies: if phase == Phase::Sumdb {
             ways::to_database(case, host)
         } else {

@@ -15,7 +15,7 @@ use crate::explained::Explained;
 use crate::finding::Finding;
 use crate::offer::Offer;
 use crate::refused::is_unmade;
-use crate::requests::{answered_slowly, head, most_at_once, rtt, seen, slow_answers};
+use crate::requests::{answered_slowly, head, most_at_once, rtt, seen, slow_answers, through};
 use crate::{hosts, redirects, refused, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
@@ -27,12 +27,13 @@ pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Findi
     for (host, requests) in hosts::requests(case, is_slow) {
         let mut slow = slow_answers(case, StallKind::ProxySlow, Phase::Proxy, host, &requests);
         // Nobody named it: another host leads there.
-        slow.advice_here = redirects::instead_of(case, host).map(|from| {
+        if let Some(from) = redirects::instead_of(case, host) {
             let long = format!(
                 "ask why {host} is slow, or have {from}, which redirects there, serve the files itself"
             );
-            if long.len() <= at::ADVICE { long } else { StallKind::Redirect.advice().to_owned() }
-        });
+            let short = || StallKind::Redirect.advice().to_owned();
+            slow.advice_here = Some(if long.len() <= at::ADVICE { long } else { short() });
+        }
         found.push(slow);
     }
     let bodies = Bodies::new(case);
@@ -115,12 +116,18 @@ fn crawling(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     let connection = requests.iter().find_map(|request| case.command.connections.get(&request.connection?));
     let lossy = connection.is_some_and(|c| c.received_out_of_order.unwrap_or(0) > 0 || c.retransmits > 0);
     let closed = connection.is_some_and(|c| c.zero_windows > 0);
-    let why = if lossy {
-        "segments were lost"
-    } else if closed {
-        "a window was closed"
-    } else {
-        "nothing was lost and no window closed, so that host is slow or limits each connection"
+    let why = match through(case, requests) {
+        _ if lossy => "segments were lost".to_owned(),
+        _ if closed => "a window was closed".to_owned(),
+        // Behind it the way is not seen.
+        Some(forward) => {
+            format!(
+                "nothing was lost before {forward} and no window closed, so it or what is behind it is slow"
+            )
+        }
+        None => {
+            "nothing was lost and no window closed, so that host is slow or limits each connection".to_owned()
+        }
     };
     let (size, time) = requests.iter().fold((0, 0), |(size, time), request| {
         let (from, to) = body(request);

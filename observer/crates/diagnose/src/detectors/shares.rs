@@ -13,7 +13,7 @@ use model::time::Ns;
 use crate::case::{Case, hull, whole};
 use crate::explained::Explained;
 use crate::finding::Finding;
-use crate::requests::{answered_slowly, head, rtt};
+use crate::requests::{answered_slowly, head, rtt, whose};
 use crate::{hosts, thresholds as at, ways};
 
 pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
@@ -61,11 +61,7 @@ fn requests(case: &Case<'_>, explained: &Explained, phase: Phase, kind: StallKin
     let rtt = requests.iter().filter_map(|request| rtt(case, request)).max();
     let answers = count(requests.len() as u64, "answer");
     let share = percent(cost_ns, case.wall_ns());
-    let whom = match phase {
-        Phase::Sumdb if hosts::is_database(case, host) => format!("the checksum database, {host}"),
-        Phase::Sumdb => format!("the checksum database, asked through {host}"),
-        _ => host.to_owned(),
-    };
+    let whom = whose(case, phase, host, &requests);
     Some(Finding {
         host: Some(host.to_owned()),
         cost_ns,

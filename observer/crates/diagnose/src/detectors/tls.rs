@@ -5,11 +5,11 @@ use model::human::{count, duration, duration_or_unknown};
 use model::operations::Subject;
 use model::record::{Connection, ConnectionOutcome, Phase};
 use model::stall::StallKind;
-use model::time::{Ns, SinceStart};
+use model::time::SinceStart;
 
 use crate::case::{Case, hull};
 use crate::finding::Finding;
-use crate::handshakes::{tls_end, tls_took};
+use crate::handshakes::{answered, tls_end, tls_took};
 use crate::index::ids;
 use crate::offer::Offer;
 use crate::{handshakes, hosts, thresholds as at, ways};
@@ -21,7 +21,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, connections) in hosts::connections(case, is_reset) {
         found.push(reset(case, &host, &connections));
     }
-    for (host, connections) in hosts::connections(case, is_slow) {
+    for (host, connections) in hosts::connections(case, |c| is_slow(case, c)) {
         found.push(slow(case, &host, &connections));
     }
     for (host, connections) in hosts::connections(case, |c| is_intercepted(case, c)) {
@@ -45,8 +45,10 @@ fn is_reset(connection: &Connection) -> bool {
         && connection.outcome == ConnectionOutcome::Reset
 }
 
-fn is_slow(connection: &Connection) -> bool {
-    let (Some(took), Some(rtt)) = (connection.tls_ns, connection.rtt_ns) else { return false };
+fn is_slow(case: &Case<'_>, connection: &Connection) -> bool {
+    let (Some(took), Some(rtt)) = (connection.tls_ns, case.index.tcp_round_trip(connection)) else {
+        return false;
+    };
     !connection.tls_failed && took > at::TLS_ROUND_TRIPS * rtt + at::TLS_COMPUTE_NS
 }
 
@@ -181,7 +183,7 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
         ),
     };
     let all = duration(longest.0);
-    let rtt = duration_or_unknown(connections.iter().filter_map(|c| c.rtt_ns).max());
+    let rtt = duration_or_unknown(connections.iter().filter_map(|c| case.index.tcp_round_trip(c)).max());
     let summary = match connections.len() {
         1 => format!("the TLS handshake with {host} took {all}{half}, at an RTT of {rtt}"),
         many => format!("{many} TLS handshakes with {host} took up to {all}{half}, at an RTT of {rtt}"),
@@ -191,7 +193,7 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     // A round trip is what a handshake takes at the least.
     finding.cost_ns = case.cost(|op| match op.subject {
         Subject::Tls(c) if connections.iter().any(|one| one.id == c.id) => {
-            Some((op.operation.start_ns + c.rtt_ns.unwrap_or(0), op.operation.end_ns))
+            Some((op.operation.start_ns + case.index.tcp_round_trip(c).unwrap_or(0), op.operation.end_ns))
         }
         _ => None,
     });
@@ -205,17 +207,11 @@ fn slow(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
                 remote: c.remote.clone(),
                 server_hello_ns: answered,
                 rest_ns: answered.map(|answered| tls_took(case, c).saturating_sub(answered)),
-                rtt_ns: c.rtt_ns,
+                rtt_ns: case.index.tcp_round_trip(c),
             }
         })
         .collect();
     finding
-}
-
-/// From the hello to the server's.
-fn answered(connection: &Connection) -> Option<Ns> {
-    let times = connection.server_hello_ns.zip(connection.tls_start_ns);
-    times.map(|(hello, start)| hello.saturating_sub(start))
 }
 
 fn intercepted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {

@@ -42,6 +42,69 @@ fn a_forward_proxy_that_takes_long_is_named_and_the_module_proxy_is_not() {
     World::new().connection(|_| {}).finds_no(StallKind::TunnelSlow);
 }
 
+/// The kernel's round trip ends at the forward proxy; the one of hellos does not.
+#[test]
+fn behind_a_forward_proxy_the_way_to_the_server_takes_its_time() {
+    let far = |way: Ns| {
+        move |c: &mut Connection| {
+            through(c, Some(way), TunnelOutcome::Established);
+            (c.rtt_ns, c.tls_ns) = (Some(MS), Some(way + 5 * MS));
+            c.server_hello_ns = c.tls_start_ns.map(|at| at + way);
+        }
+    };
+    let after = |took: Ns| move |r: &mut Request| r.first_byte_ns = Some(SinceStart(2 * S + took));
+    let one = |way, took| World::new().connection(far(way)).request(after(took));
+    one(280 * MS, 300 * MS).finds_no(StallKind::ProxySlow);
+    one(280 * MS, 300 * MS).finds_no(StallKind::TlsSlow);
+    let late = one(MS, 900 * MS).finds(StallKind::ProxySlow, Phase::Proxy, Some("proxy.test"));
+    assert!(
+        late.summary.starts_with("proxy.test, asked through corp-proxy.test:3128, took"),
+        "{}",
+        late.summary
+    );
+    assert!(late.advice.contains("proxy.test and corp-proxy.test:3128"), "{}", late.advice);
+    let many = |way: Ns| {
+        (0..20).fold(World::new().connection(far(way)), |world, n| {
+            world.request(move |r| {
+                let start = 2 * S + n * 250 * MS;
+                let end = SinceStart(start + 210 * MS);
+                (r.start_ns, r.first_byte_ns, r.end_ns) = (SinceStart(start), Some(end), Some(end));
+            })
+        })
+    };
+    let share = |way| many(way).finds(StallKind::ProxyShare, Phase::Proxy, Some("proxy.test")).severity;
+    assert_eq!((share(200 * MS), share(MS)), (Severity::Info, Severity::Critical));
+    // Behind a SOCKS proxy, or one that is spoken to over TLS, the server's hello is not seen.
+    let unseen = |c: &mut Connection| {
+        far(280 * MS)(c);
+        c.server_hello_ns = None;
+    };
+    World::new().connection(unseen).request(after(300 * MS)).finds_no(StallKind::ProxySlow);
+}
+
+#[test]
+fn a_handshake_in_a_tunnel_that_took_far_longer_than_the_tunnel_is_slow() {
+    let slow = |c: &mut Connection| {
+        through(c, Some(100 * MS), TunnelOutcome::Established);
+        (c.rtt_ns, c.tls_ns) = (Some(MS), Some(2 * S));
+        c.server_hello_ns = c.tls_start_ns.map(|at| at + 2 * S);
+    };
+    let stall = World::new().connection(slow).finds(StallKind::TlsSlow, Phase::Tls, Some("proxy.test"));
+    near(stall.cost_ns, 2 * S - 100 * MS);
+}
+
+#[test]
+fn a_crawling_body_is_not_put_on_the_server_alone_where_a_forward_proxy_is_in_between() {
+    let body = |r: &mut Request| (r.end_ns, r.bytes) = (Some(SinceStart(4 * S)), Some(100_000));
+    let established = |c: &mut Connection| through(c, Some(5 * MS), TunnelOutcome::Established);
+    let stall = World::new().connection(established).request(body).finds(
+        StallKind::TransferSlow,
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
+    assert!(stall.summary.contains("before corp-proxy.test:3128"), "{}", stall.summary);
+}
+
 #[test]
 fn a_forward_proxy_that_never_answers_is_waited_for_until_the_end() {
     let silent = |c: &mut Connection| through(c, None, TunnelOutcome::Open);
