@@ -3,6 +3,7 @@
 //! one small segment after 40 ms: answers come at once, or in steps of 40 ms, and never in between.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use model::evidence::Evidence;
 use model::human::{count, duration, duration_or_unknown};
@@ -32,23 +33,29 @@ fn delayed<'a>(case: &Case<'a>) -> BTreeMap<ConnectionId, Vec<&'a Request>> {
         let requests = case.index.requests(connection.id);
         let took = |request: &Request| Some(request.first_byte_ns?.saturating_sub(request.start_ns));
         let rtt = connection.rtt_ns.unwrap_or(0);
-        if rtt >= at::ACK_DELAY_NS / 4 {
+        if rtt >= at::ACK_DELAY_NS / 2 {
             return None; // the way itself takes as long as what is looked for
         }
-        let (mut steps, mut others) = (Vec::new(), 0);
-        let mut at_once = 0;
+        let mut steps = Vec::new();
+        let (mut at_once, mut before, mut sharp, mut others) = (0, 0, 0, 0);
         for request in requests {
-            match took(request) {
-                Some(took) if took <= at::ACK_DELAY_NS / 4 => at_once += 1,
-                Some(took) if is_step(took) => steps.push(*request),
-                Some(_) => others += 1,
-                None => {}
+            let Some(took) = took(request) else { continue };
+            before += usize::from(BEFORE.contains(&took));
+            sharp += usize::from(SHARP.contains(&took));
+            if took <= at::ACK_DELAY_NS / 4 {
+                at_once += 1;
+            } else if is_step(took) {
+                steps.push(*request);
+            } else {
+                others += 1;
             }
         }
         let many = steps.len() >= at::ACK_DELAYED && steps.len() * 5 >= requests.len();
         // A server that takes its time takes it always, or any amount of it.
-        let apart = others * 5 <= steps.len() && at_once >= at::ACK_DELAYED && both(requests, &steps);
-        (many && apart).then_some((connection.id, steps))
+        let apart = others * 3 <= steps.len() && at_once >= at::ACK_DELAYED && both(requests, &steps);
+        // The kernel's timer is never early. What makes answers late, here or there, comes on top.
+        let timed = sharp * 4 >= steps.len() && before * 3 <= sharp;
+        (many && apart && timed).then_some((connection.id, steps))
     };
     case.connections().filter_map(of).collect()
 }
@@ -59,11 +66,17 @@ fn both(requests: &[&Request], steps: &[&Request]) -> bool {
     steps.iter().any(|step| requests.iter().filter(|r| r.class == step.class).count() > delayed(step.class))
 }
 
-/// One to five times the delay, and what this machine and the server themselves take.
+/// Just before the first step, where nothing is that waits for the timer.
+const BEFORE: Range<Ns> = at::ACK_DELAY_NS * 3 / 4..SHARP.start;
+/// Just after it, with a tick of the kernel's clock; clocks are read within a millisecond.
+const SHARP: Range<Ns> = at::ACK_DELAY_NS - at::ACK_DELAY_NS / 40..at::ACK_DELAY_NS * 6 / 5;
+
+/// One to five times the delay, and what this machine, the sender and the server themselves take: on busy ones
+/// half a step.
 fn is_step(took: Ns) -> bool {
     (1..=5).any(|n| {
         let step = n * at::ACK_DELAY_NS;
-        (step - at::ACK_DELAY_NS / 4..=step + at::ACK_DELAY_NS * (n + 1) / 8).contains(&took)
+        (step - at::ACK_DELAY_NS / 10..=step + at::ACK_DELAY_NS * 5 / 8).contains(&took)
     })
 }
 
