@@ -1,9 +1,11 @@
 //! This machine: how many downloads at once, locks, caches in one folder, its own work.
 
+use std::net::SocketAddr;
+
 use model::evidence::{Cache, Evidence, LocalPart, Work};
 use model::human::{count, duration, percent};
 use model::operations::Subject;
-use model::record::{Class, Phase, Request, RequestOutcome};
+use model::record::{Class, Connection, Phase, Request, RequestOutcome};
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
@@ -87,6 +89,9 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
     let chain = Chain::new(case.wall.0, limit, case.requests())?;
     let full = full(case, &requests, limit);
     let idle = within(case, &full);
+    if is_crowded(case, idle) {
+        return None;
+    }
     // What the rest of the chain waits for is not had sooner by more at once.
     let gain = chain.saves(at::CONCURRENCY)?.min(idle - idle * limit / possible);
     if gain * 100 < case.wall_ns() * at::CONCURRENCY_GAIN_PERCENT {
@@ -110,6 +115,22 @@ fn concurrency(case: &Case<'_>) -> Option<Finding> {
         advice_here: with_more_at_once(case),
         ..Finding::of(StallKind::ConcurrencyLimited, Phase::Proxy, hull(full.iter().copied())?)
     })
+}
+
+/// The command's threads waited for CPUs as long as for answers, or half as long where whoever answers needs the
+/// same CPUs: nobody can say that the machine had nothing to do.
+fn is_crowded(case: &Case<'_>, idle: Ns) -> bool {
+    let Some(local) = &case.record.local else { return false };
+    let mut used = case.connections().filter(|connection| connection.requests > 0).peekable();
+    let here = used.peek().is_some() && used.all(is_here);
+    local.runqueue_ns > idle || here && local.runqueue_ns * 2 > idle
+}
+
+/// Its other end is on this machine, as far as addresses say so.
+fn is_here(connection: &Connection) -> bool {
+    let ip = |address: &str| address.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let remote = ip(&connection.remote);
+    remote.is_some_and(|remote| remote.is_loopback() || ip(&connection.local) == Some(remote))
 }
 
 /// The gateway asks ahead, for a command of which it knows what comes next.

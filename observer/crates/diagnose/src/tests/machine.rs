@@ -4,20 +4,20 @@ use super::*;
 use model::id::{CommandId, LockId, Pid};
 use model::time::SinceStart;
 
+/// So many modules by connections like that.
+fn two_at_a_time_by(modules: u64, connection: impl FnOnce(&mut Connection)) -> World {
+    (0..modules).fold(World::new().connection(connection), |world, n| {
+        world.request(move |r| {
+            let start = S + n / 2 * 400 * MS;
+            (r.start_ns, r.first_byte_ns, r.end_ns) =
+                (SinceStart(start), Some(SinceStart(start + 90 * MS)), Some(SinceStart(start + 395 * MS)));
+        })
+    })
+}
+
 #[test]
 fn more_downloads_at_once_are_proposed_when_they_would_help() {
-    let two_at_a_time = |modules: u64| {
-        (0..modules).fold(World::new().connection(|_| {}), |world, n| {
-            world.request(move |r| {
-                let start = S + n / 2 * 400 * MS;
-                (r.start_ns, r.first_byte_ns, r.end_ns) = (
-                    SinceStart(start),
-                    Some(SinceStart(start + 90 * MS)),
-                    Some(SinceStart(start + 395 * MS)),
-                );
-            })
-        })
-    };
+    let two_at_a_time = |modules: u64| two_at_a_time_by(modules, |_| {});
     let stall = two_at_a_time(40).finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
     assert_eq!(names(&stall), ["concurrency=16", "gateway"]);
     let other = two_at_a_time(40).command(|c| c.argv.push("x.test/m@v1.0.0".into()));
@@ -33,6 +33,22 @@ fn more_downloads_at_once_are_proposed_when_they_would_help() {
     let refused = |r: &mut Request| (r.status, r.outcome) = (Some(429), RequestOutcome::Error);
     two_at_a_time(40).request(refused).finds_no(StallKind::ConcurrencyLimited);
     two_at_a_time(40).command(|c| c.go.gomaxprocs = Some(16)).finds_no(StallKind::ConcurrencyLimited);
+}
+
+#[test]
+fn on_a_crowded_machine_more_downloads_at_once_promise_nothing() {
+    let waiting = |runqueue_ns: Ns, remote: &'static str| {
+        let local = Local { cpu_ns: S, runqueue_ns, disk_ns: 0 };
+        two_at_a_time_by(40, move |c| c.remote = remote.into()).command(|c| c.local = Some(local))
+    };
+    // Of eight seconds with two in flight.
+    let (far, here) = ("192.0.2.1:443", "127.0.0.1:3128");
+    waiting(7 * S, far).finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
+    waiting(9 * S, far).finds_no(StallKind::ConcurrencyLimited);
+    waiting(3 * S, here).finds(StallKind::ConcurrencyLimited, Phase::Proxy, None);
+    waiting(5 * S, here).finds_no(StallKind::ConcurrencyLimited);
+    // Another address of this machine's own.
+    waiting(5 * S, "192.0.2.10:443").finds_no(StallKind::ConcurrencyLimited);
 }
 
 #[test]
