@@ -309,3 +309,18 @@ impl Offsets {
         }
     };
 }
+
+/// Upper half of the cookie of a probe on a Go binary: which place it is. `clientHandshake` begins.
+pub const PLACE_HANDSHAKE: u32 = 1;
+/// `clientHandshake` returns
+pub const PLACE_HANDSHAKE_RETURN: u32 = 2;
+/// `Write` begins
+pub const PLACE_WRITE: u32 = 3;
+/// A record was decrypted; the lower half says where from the stack pointer its connection lies
+pub const PLACE_RECORD: u32 = 4;
+/// `Close` begins
+pub const PLACE_CLOSE: u32 = 5;
+/// `Read` begins
+pub const PLACE_READ: u32 = 6;
+/// `Read` returns
+pub const PLACE_READ_RETURN: u32 = 7;

@@ -18,7 +18,7 @@ fn no_function_that_a_uprobe_runs_gets_a_private_stack() {
     let functions = frames::functions(&object).unwrap();
     let uprobes: Vec<&Function> =
         functions.iter().filter(|function| function.section == "uprobe.multi").collect();
-    assert!(uprobes.len() >= 5, "{} programs of uprobes", uprobes.len());
+    assert!(!uprobes.is_empty(), "no program of uprobes");
     let mut large = Vec::new();
     for uprobe in uprobes {
         for function in frames::reached(&functions, uprobe) {

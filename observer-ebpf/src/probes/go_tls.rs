@@ -1,7 +1,7 @@
 //! Go's crypto/tls: the handshake, Write and Read.
 //!
 //! Never a uretprobe: Go moves stacks. Entries are probed behind the stack check where the plan
-//! found one. What was received is seen where a record is decrypted (`record_read`); in code of another
+//! found one. What was received is seen where a record is decrypted; in code of another
 //! form at the entry and each RET of Read, a call keyed by its goroutine, which lives in a register.
 //!
 //! A program here can be preempted, and another task run it on the same CPU meanwhile. From Linux 6.13
@@ -15,10 +15,13 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
-use observer_common::{FdKey, HANDSHAKE_END, Handshake, Kind, Lost, Process};
+use observer_common::{
+    FdKey, HANDSHAKE_END, Handshake, Kind, Lost, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_READ, PLACE_READ_RETURN,
+    PLACE_RECORD, PLACE_WRITE, Process,
+};
 
 use crate::cursor::{self, Direction};
-use crate::task::{Task, user};
+use crate::task::user;
 use crate::{CALLS, CONNECTIONS, emit, task};
 
 /// A call of a goroutine.
@@ -88,7 +91,7 @@ fn connection(process: *const Process, fd: i32) -> u64 {
 
 /// A call begins.
 #[inline(never)]
-fn called(goroutine: u64, what: u32, tls: u64, buffer: u64) -> u64 {
+fn called(goroutine: u64, what: u32, tls: u64, buffer: u64) -> u32 {
     let (pid, _) = task::ids();
     if CALLS.insert(&CallKey { goroutine, pid, what }, &Call { tls, buffer }, 0).is_err() {
         emit::lost(Lost::Streams);
@@ -150,10 +153,62 @@ fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
     cursor::joined_late(root, tls, below(process, tls))
 }
 
+/// One program for all places: its walk over what is sent and received is verified once, and the places of
+/// a binary are one link. The cookie says which place it is (`PLACE_*`), and in its lower half where from the
+/// stack pointer a record's connection lies.
 #[uprobe(multi)]
-pub fn handshake_enter(ctx: ProbeContext) -> u32 {
-    let Some((Task { root, .. }, process)) = task::current() else { return 0 };
-    let Registers { first: tls, goroutine, .. } = registers(&ctx);
+pub fn go_tls(ctx: ProbeContext) -> u32 {
+    let Some((task, process)) = task::current() else { return 0 };
+    // SAFETY: the program's context.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let place = (cookie >> 32) as u32;
+    let Registers { first, second, third, goroutine } = registers(&ctx);
+    let (tls, direction, buffer, len);
+    match place {
+        PLACE_WRITE => (tls, direction, buffer, len) = (first, Direction::Sent, second, third),
+        PLACE_RECORD => {
+            let record = record(&ctx);
+            if record.failed || record.len == 0 {
+                return 0;
+            }
+            let Some(connection) = user::<u64>(record.stack + (cookie & 0xffff_ffff)) else { return 0 };
+            if record.kind == ALERT {
+                return alert(process, connection, record.plain);
+            }
+            if record.kind != APPLICATION_DATA {
+                return 0;
+            }
+            (tls, direction, buffer, len) = (connection, Direction::Received, record.plain, record.len);
+        }
+        PLACE_READ_RETURN => {
+            let Some(call) = read(goroutine) else { return 0 };
+            (tls, buffer) = (call.tls, call.buffer);
+            (direction, len) = (Direction::Received, first.cast_signed().max(0) as u64);
+        }
+        PLACE_READ => return reads(goroutine, first, second),
+        PLACE_CLOSE => return over(process, first),
+        PLACE_HANDSHAKE => return handshake(process, task.root, first, goroutine),
+        _ => return handshaken(task.root, goroutine, first != 0),
+    }
+    match cursor::get(tls, direction) {
+        Some(cursor) => {
+            cursor::step(cursor, task.root, buffer, len);
+            // Of a Read's result and error (its type word) either may be there, or both.
+            if place == PLACE_READ_RETURN && second != 0 {
+                cursor::end(cursor, task.root);
+            }
+        }
+        None if len > 0 => {
+            joined_late(task.root, process, tls);
+        }
+        None => {}
+    }
+    0
+}
+
+/// A client's handshake begins: both directions are fresh.
+#[inline(never)]
+fn handshake(process: *const Process, root: u32, tls: u64, goroutine: u64) -> u32 {
     let fd = descriptor(tls);
     let conn = below(process, tls);
     cursor::begin(tls, conn);
@@ -162,17 +217,16 @@ pub fn handshake_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uprobe(multi)]
-pub fn handshake_return(ctx: ProbeContext) -> u32 {
-    let Some((task, _)) = task::current() else { return 0 };
-    let regs = registers(&ctx);
-    let key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: HANDSHAKE };
+/// A client's handshake is over.
+#[inline(never)]
+fn handshaken(root: u32, goroutine: u64, failed: bool) -> u32 {
+    let task = task::of(root);
+    let key = CallKey { goroutine, pid: task.pid, what: HANDSHAKE };
     let Some(call) = CALLS.get_ptr_mut(&key) else { return 0 };
     // SAFETY: a value of the map.
     let Call { tls, buffer: conn } = unsafe { *call };
     let _ = CALLS.remove(&key);
-    // The result is an error: its type word is nil when there is none.
-    let failed = u32::from(regs.first != 0);
+    let failed = u32::from(failed);
     emit::made(Kind::Handshake, HANDSHAKE_END, |to: *mut Handshake| {
         // SAFETY: the place of the body in a reserved record.
         unsafe { to.write(Handshake { tls, conn, fd: -1, failed }) };
@@ -181,48 +235,18 @@ pub fn handshake_return(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uprobe(multi)]
-pub fn write_enter(ctx: ProbeContext) -> u32 {
-    let Some((Task { root, .. }, process)) = task::current() else { return 0 };
-    let Registers { first: tls, second: buffer, third: len, .. } = registers(&ctx);
-    if let Some(cursor) = cursor::get(tls, Direction::Sent) {
-        cursor::step(cursor, root, buffer, len);
-    } else {
-        joined_late(root, process, tls);
-    }
-    0
-}
-
-/// A record was decrypted. The cookie says where from the stack pointer its connection lies.
-#[uprobe(multi)]
-pub fn record_read(ctx: ProbeContext) -> u32 {
-    let Some((_, process)) = task::current() else { return 0 };
-    let Record { plain, len, kind, failed, stack } = record(&ctx);
-    if failed || len == 0 {
-        return 0;
-    }
-    // SAFETY: the program's context.
-    let place = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let Some(tls) = user::<u64>(stack + place) else { return 0 };
-    if kind == APPLICATION_DATA {
-        returned(process, tls, plain, len as i64, false);
-    } else if kind == ALERT && user::<[u8; 2]>(plain).is_some_and(|alert| alert[1] == CLOSE_NOTIFY) {
-        over(process, tls);
-    }
-    0
-}
-
-/// `(*Conn).Close`: nothing is received any more. Called for each connection that has failed, too.
-#[uprobe(multi)]
-pub fn close_enter(ctx: ProbeContext) -> u32 {
-    let Some((_, process)) = task::current() else { return 0 };
-    over(process, registers(&ctx).first);
-    0
-}
-
-/// The peer sends nothing any more on a connection.
+/// An alert was received; the one that closes ends what the peer sends.
 #[inline(never)]
-fn over(process: *const Process, tls: u64) -> u64 {
+fn alert(process: *const Process, tls: u64, plain: u64) -> u32 {
+    match user::<[u8; 2]>(plain) {
+        Some([_, CLOSE_NOTIFY]) => over(process, tls),
+        _ => 0,
+    }
+}
+
+/// The peer sends nothing any more on a connection, or nobody reads it.
+#[inline(never)]
+fn over(process: *const Process, tls: u64) -> u32 {
     if let Some(cursor) = cursor::get(tls, Direction::Received) {
         // SAFETY: values of the maps.
         unsafe {
@@ -233,19 +257,10 @@ fn over(process: *const Process, tls: u64) -> u64 {
     0
 }
 
-#[uprobe(multi)]
-pub fn read_enter(ctx: ProbeContext) -> u32 {
-    if task::current().is_some() {
-        let Registers { first: tls, second: buffer, goroutine, .. } = registers(&ctx);
-        reads(goroutine, tls, buffer);
-    }
-    0
-}
-
 /// A Read begins, or is begun anew (an entry is passed twice when the stack grows). One that lies in
 /// another's is kept beside it; what is left of calls whose end was missed gives way.
 #[inline(never)]
-fn reads(goroutine: u64, tls: u64, buffer: u64) -> u64 {
+fn reads(goroutine: u64, tls: u64, buffer: u64) -> u32 {
     let (pid, _) = task::ids();
     let inside = CallKey { goroutine, pid, what: READ_INSIDE };
     let outer = CALLS.get_ptr(&CallKey { goroutine, pid, what: READ });
@@ -258,41 +273,18 @@ fn reads(goroutine: u64, tls: u64, buffer: u64) -> u64 {
     called(goroutine, READ, tls, buffer)
 }
 
-#[uprobe(multi)]
-pub fn read_return(ctx: ProbeContext) -> u32 {
-    let Some((task, process)) = task::current() else { return 0 };
-    let regs = registers(&ctx);
-    let mut key = CallKey { goroutine: regs.goroutine, pid: task.pid, what: READ_INSIDE };
+/// The call of Read that returns, the innermost first; it is over with that.
+#[inline(always)]
+fn read(goroutine: u64) -> Option<Call> {
+    let (pid, _) = task::ids();
+    let mut key = CallKey { goroutine, pid, what: READ_INSIDE };
     let mut call = CALLS.get_ptr(&key);
     if call.is_none() {
         key.what = READ;
         call = CALLS.get_ptr(&key);
     }
-    let Some(call) = call else { return 0 };
     // SAFETY: a value of the map.
-    let Call { tls, buffer } = unsafe { *call };
+    let call = unsafe { *call? };
     let _ = CALLS.remove(&key);
-    // Of a result and an error (its type word) either may be there, or both.
-    returned(process, tls, buffer, regs.first as i64, regs.second != 0);
-    0
-}
-
-/// `n` bytes were received in `buffer`, an error, or both.
-#[inline(never)]
-fn returned(process: *const Process, tls: u64, buffer: u64, n: i64, error: bool) -> u64 {
-    // SAFETY: a value of the map.
-    let root = unsafe { (*process).root };
-    let Some(cursor) = cursor::get(tls, Direction::Received) else {
-        if n > 0 {
-            joined_late(root, process, tls);
-        }
-        return 0;
-    };
-    if n > 0 {
-        cursor::step(cursor, root, buffer, n as u64);
-    }
-    if error {
-        cursor::end(cursor, root);
-    }
-    0
+    Some(call)
 }

@@ -10,6 +10,8 @@ use std::io;
 pub use machine::{Root, checks};
 use model::user_error::UserError;
 
+use crate::kernel::Verified;
+
 /// The oldest kernel goobserve works on.
 pub const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
@@ -81,10 +83,14 @@ impl Unverified {
 
 /// Whether this kernel takes the BPF programs, by the outcome of loading them, which is the only way
 /// to know. What `before` says may be why they could not be loaded at all.
-pub fn programs(before: &[Check], verified: Result<usize, Unverified>) -> Check {
+pub fn programs(before: &[Check], verified: Result<Verified, Unverified>) -> Check {
     let name = "BPF programs";
     match verified {
-        Ok(count) => Check::ok(name, format!("all {count} pass this kernel's verifier")),
+        Ok(Verified { programs, instructions }) => {
+            let through = instructions.map(|count| format!(" ({count} instructions gone through)"));
+            let through = through.unwrap_or_default();
+            Check::ok(name, format!("all {programs} pass this kernel's verifier{through}"))
+        }
         Err(Unverified::NotAllowed) => {
             let lacking = before.iter().find(|check| check.state == State::Missing);
             let hint = lacking.and_then(|check| check.hint.as_deref()).unwrap_or(machine::NEEDS_ROOT);

@@ -11,7 +11,6 @@ pub mod ring;
 use model::id::Pid;
 use model::time::Monotonic;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
@@ -22,7 +21,10 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink,
 use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
 use diagnostics::Diagnostics;
 use mapped::Mapped;
-use observer_common::{LOCAL_RESOLVERS, PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree, UNKNOWN32};
+use observer_common::{
+    LOCAL_RESOLVERS, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_HANDSHAKE_RETURN, PLACE_READ, PLACE_READ_RETURN,
+    PLACE_RECORD, PLACE_WRITE, PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree, UNKNOWN32,
+};
 pub use preexisting::PreexistingTask;
 use zerocopy::IntoBytes as _;
 
@@ -59,12 +61,8 @@ const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
 /// In their place before Linux 6.3.
 const CALLS: [&str; 1] = ["raw_syscalls:sys_exit"];
 
-/// Programs on functions of crypto/tls that nearly every binary takes.
-const UPROBES: [&str; 5] =
-    ["handshake_enter", "handshake_return", "write_enter", "record_read", "close_enter"];
-
-/// In place of the last two, in binaries whose code is of another form; loaded for the first of them.
-const SELDOM: [&str; 2] = ["read_enter", "read_return"];
+/// The program on functions of crypto/tls.
+const GO_TLS: &str = "go_tls";
 
 /// Every tracepoint that is attached, `group:name`: those that must be there, and those that may
 /// be missing.
@@ -103,16 +101,26 @@ pub enum Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attached(u64);
 
-/// Has the kernel verify every program, with all that `watch --all-go` takes, and attaches none: how many
-/// there are.
-pub fn verify() -> Result<usize> {
-    let (ebpf, _) = load(true, Some(0), &[])?;
-    Ok(ebpf.programs().filter(|(_, program)| program.fd().is_ok()).count())
+/// What the kernel's verifier made of the programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// How many there are
+    pub programs: usize,
+    /// Instructions that it went through for all of them, what nearly all of a start is spent on; `None`
+    /// where it does not say so (before Linux 5.16)
+    pub instructions: Option<u64>,
 }
 
-/// Loads the programs that this kernel has a use for, without some, and says which tracepoints bytes are
-/// seen at.
-fn load(follow_go: bool, all_go: Option<u32>, without: &[&str]) -> Result<(Ebpf, &'static [&'static str])> {
+/// Has the kernel verify every program, with all that `watch --all-go` takes, and attaches none.
+pub fn verify() -> Result<Verified> {
+    let (ebpf, _) = load(true, Some(0))?;
+    let loaded: Vec<_> = ebpf.programs().filter_map(|(_, program)| program.info().ok()).collect();
+    let counts = loaded.iter().map(|info| info.verified_instruction_count().map(u64::from));
+    Ok(Verified { programs: loaded.len(), instructions: counts.sum() })
+}
+
+/// Loads the programs that this kernel has a use for, and says which tracepoints bytes are seen at.
+fn load(follow_go: bool, all_go: Option<u32>) -> Result<(Ebpf, &'static [&'static str])> {
     let layout = {
         let data = Mapped::open(BTF).with_context(|| format!("cannot read {BTF}"))?;
         btf::layout(&data)?
@@ -126,8 +134,7 @@ fn load(follow_go: bool, all_go: Option<u32>, without: &[&str]) -> Result<(Ebpf,
         ("FOLLOW_GO", follow.as_bytes()),
         ("ALL_GO_UID", all_go.as_bytes()),
     ]);
-    let unused =
-        |name: &str| unused.iter().any(|tracepoint| tracepoint.ends_with(name)) || without.contains(&name);
+    let unused = |name: &str| unused.iter().any(|tracepoint| tracepoint.ends_with(name));
     Ok((load::load(OBJECT, &globals, &unused)?, bytes))
 }
 
@@ -135,10 +142,10 @@ fn load(follow_go: bool, all_go: Option<u32>, without: &[&str]) -> Result<(Ebpf,
 pub struct Kernel {
     /// Maps, and programs with their links to tracepoints
     ebpf: Ebpf,
-    /// Programs on Go binaries, by name
-    uprobes: HashMap<&'static str, UProbe>,
-    /// What is attached to Go binaries, a number a binary
-    probes: HashMap<Attached, Vec<UProbeLink>>,
+    /// The program on Go binaries
+    go_tls: UProbe,
+    /// Where it is attached, a number a binary
+    probes: HashMap<Attached, UProbeLink>,
     /// The next such number
     next: u64,
     /// Diagnostics of the BPF programs, in a debug build
@@ -159,9 +166,8 @@ impl Kernel {
     /// Loads and attaches the tracepoints. `follow_go`: every `go` that execs begins a tree;
     /// `all_go`: so does every Go program of that user.
     pub fn load(follow_go: bool, all_go: Option<u32>) -> Result<Self> {
-        let (mut ebpf, bytes) = load(follow_go, all_go, &SELDOM)?;
-        let uprobes =
-            UPROBES.into_iter().map(|name| Ok((name, uprobe(&ebpf, name)?))).collect::<Result<_>>()?;
+        let (mut ebpf, bytes) = load(follow_go, all_go)?;
+        let go_tls = uprobe(&ebpf, GO_TLS)?;
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
             // One program for both: what it is reported is the same.
@@ -171,7 +177,7 @@ impl Kernel {
             program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
         }
         let log = diagnostics::of(&mut ebpf);
-        Ok(Self { ebpf, uprobes, probes: HashMap::new(), next: 0, log })
+        Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, log })
     }
 
     /// Descriptors for the worker.
@@ -273,59 +279,40 @@ impl Kernel {
     /// Probes a Go binary. Offsets beyond its end are refused.
     pub fn probe(&mut self, file: BorrowedFd<'_>, len: u64, probes: &Probes) -> Result<Attached> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let at = |offset: u64| UProbeAttachPoint::from(offset);
-        let all = |offsets: &[u64]| offsets.iter().copied().map(at).collect();
-        // Returns first: an entry without its return would wait in the map for ever.
-        let mut points: Vec<(&'static str, Vec<UProbeAttachPoint<'_>>)> = vec![
-            ("handshake_return", all(&probes.handshake.1)),
-            ("handshake_enter", vec![at(probes.handshake.0)]),
-            ("write_enter", vec![at(probes.write)]),
-        ];
+        // Returns first where the kernel takes one after another: an entry without its return would wait in
+        // the map for ever.
+        let mut points: Vec<_> =
+            probes.handshake.1.iter().map(|at| point(*at, PLACE_HANDSHAKE_RETURN, 0)).collect();
+        points.push(point(probes.handshake.0, PLACE_HANDSHAKE, 0));
+        points.push(point(probes.write, PLACE_WRITE, 0));
         match &probes.received {
             Received::Records { decrypted, connection, close } => {
-                let place = UProbeAttachPoint { cookie: Some(u64::from(*connection)), ..at(*decrypted) };
-                points.extend([("record_read", vec![place]), ("close_enter", vec![at(*close)])]);
+                points.push(point(*decrypted, PLACE_RECORD, *connection));
+                points.push(point(*close, PLACE_CLOSE, 0));
             }
             Received::Calls(entry, returns) => {
-                points.extend([("read_return", all(returns)), ("read_enter", vec![at(*entry)])]);
+                points.extend(returns.iter().map(|at| point(*at, PLACE_READ_RETURN, 0)));
+                points.push(point(*entry, PLACE_READ, 0));
             }
         }
-        let outside = |point: &&UProbeAttachPoint<'_>| !matches!(point.location, UProbeAttachLocation::AbsoluteOffset(at) if at < len);
-        for (name, points) in &points {
-            if let Some(point) = points.iter().find(outside) {
-                return Err(anyhow!("{:x?} for {name} lies outside the file", point.location));
-            }
+        let inside = |point: &UProbeAttachPoint<'_>| matches!(point.location, UProbeAttachLocation::AbsoluteOffset(at) if at < len);
+        if let Some(outside) = points.iter().find(|point| !inside(point)) {
+            return Err(anyhow!("{:x?} lies outside the file", outside.location));
         }
-        let mut links = Vec::new();
-        for (name, points) in points.into_iter().filter(|(_, points)| !points.is_empty()) {
-            let program = self.loaded(name)?;
-            let link = program
-                .attach(&points, &path, UProbeScope::AllProcesses)
-                .and_then(|link| program.take_link(link))
-                .with_context(|| format!("cannot attach {name} at {points:x?}"))?;
-            links.push(link);
-        }
+        let program = &mut self.go_tls;
+        let link = program
+            .attach(&points, &path, UProbeScope::AllProcesses)
+            .and_then(|link| program.take_link(link))
+            .with_context(|| format!("cannot attach {GO_TLS} at {points:x?}"))?;
         self.next += 1;
         let attached = Attached(self.next);
-        self.probes.insert(attached, links);
+        self.probes.insert(attached, link);
         Ok(attached)
-    }
-
-    /// A program on Go binaries, loaded by now.
-    fn loaded(&mut self, name: &'static str) -> Result<&mut UProbe> {
-        Ok(match self.uprobes.entry(name) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(missing) => {
-                let program = self.ebpf.program_mut(name).context("the object lacks a program")?;
-                load::verify(program).with_context(|| format!("the kernel refuses program {name}"))?;
-                missing.insert(uprobe(&self.ebpf, name)?)
-            }
-        })
     }
 
     /// Takes the probes off a binary. Does not wait for it.
     pub fn unprobe(&mut self, attached: Attached) {
-        for link in self.probes.remove(&attached).into_iter().flatten() {
+        if let Some(link) = self.probes.remove(&attached) {
             // Where there is no thread, the closure is dropped, and the link with it.
             let _ = std::thread::Builder::new().spawn(move || drop(link));
         }
@@ -337,7 +324,7 @@ impl Drop for Kernel {
     /// those that wait together share one. Perf events do not wait together: two seconds.
     fn drop(&mut self) {
         std::thread::scope(|scope| {
-            for link in self.probes.drain().flat_map(|(_, links)| links) {
+            for (_, link) in self.probes.drain() {
                 // Where there is no thread, the closure is dropped, and the link with it.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
             }
@@ -359,6 +346,12 @@ pub fn monotonic_ns() -> Monotonic {
     let ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64);
     Monotonic(ns)
+}
+
+/// One place of a binary: an offset, which place it is, and what else its program has to know.
+fn point(at: u64, place: u32, more: u32) -> UProbeAttachPoint<'static> {
+    let cookie = Some(u64::from(place) << 32 | u64::from(more));
+    UProbeAttachPoint { cookie, ..UProbeAttachPoint::from(at) }
 }
 
 /// A loaded program for uprobes, to attach by a multi link where the kernel has them (Linux 6.6), else by

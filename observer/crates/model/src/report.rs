@@ -109,6 +109,13 @@ impl Command {
     pub fn may_miss_end(&self, start_ns: SinceStart) -> bool {
         self.gaps.iter().any(|gap| gap.end_ns > start_ns)
     }
+
+    /// The hosts that it waited for at all, the longest first: with others something else was in flight all
+    /// the time.
+    pub fn waited_for(&self) -> &[HostShare] {
+        let waited = self.hosts.iter().take_while(|host| host.blocked_ns > 0).count();
+        &self.hosts[..waited]
+    }
 }
 
 /// Whom to blame for a failure.

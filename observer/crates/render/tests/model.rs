@@ -333,6 +333,22 @@ fn a_report_is_valid_and_a_wrong_one_is_not() {
 }
 
 #[test]
+fn a_host_that_nothing_waited_for_is_not_said_to_have_been_waited_for() {
+    let mut report = reported();
+    let host = |name: &str, blocked_ns| HostShare {
+        host: name.into(),
+        blocked_ns,
+        phases: std::collections::BTreeMap::default(),
+    };
+    report.commands[0].hosts = vec![host("slow.test", 7), host("idle.test", 0)];
+    let text = text::text(&report, Options::default());
+    for page in [text, render::markdown::markdown(&report)] {
+        let (_, rest) = page.split_once("slow.test").unwrap();
+        assert!(!rest.contains("idle.test"), "{page}");
+    }
+}
+
+#[test]
 fn every_line_of_a_recording_is_valid_and_a_wrong_one_is_not() {
     let validator = jsonschema::validator_for(&published("recording")).unwrap();
     for line in RECORDING.lines() {

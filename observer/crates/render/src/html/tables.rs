@@ -95,12 +95,12 @@ pub(super) fn phases(out: &mut String, command: &Command) {
 }
 
 pub(super) fn hosts(out: &mut String, command: &Command, most: usize) {
-    if command.hosts.is_empty() {
+    if command.waited_for().is_empty() {
         return;
     }
     heading(out, "Whom it waited for");
     let mut table = Table::new(&["host", "#blocked", "#share", "of it"]);
-    for host in command.hosts.iter().take(most) {
+    for host in command.waited_for().iter().take(most) {
         let mut parts: Vec<_> = host.phases.iter().filter(|(_, ns)| **ns > 0).collect();
         parts.sort_by_key(|(phase, ns)| (Reverse(**ns), **phase));
         let parts: Vec<String> =
@@ -111,7 +111,7 @@ pub(super) fn hosts(out: &mut String, command: &Command, most: usize) {
             .cell(&percent(host.blocked_ns, command.wall_ns))
             .text(&parts.join(", "));
     }
-    table.write(out, command.hosts.len(), "host", "hosts");
+    table.write(out, command.waited_for().len(), "host", "hosts");
 }
 
 pub(super) fn requests(out: &mut String, report: &Report, command: &Command, most: usize) {

@@ -162,18 +162,18 @@ fn details(out: &mut String, report: &Report, command: &Command) {
         report.requests.iter().filter(|request| request.command == command.id).collect();
     requests.sort_by_key(|request| (Reverse(took(request)), request.start_ns));
     let processes = compiled::longest(report, command);
-    if command.hosts.is_empty() && requests.is_empty() && processes.is_empty() {
+    if command.waited_for().is_empty() && requests.is_empty() && processes.is_empty() {
         return;
     }
     out.push_str("\n<details><summary>Hosts, slowest requests and longest processes</summary>\n");
-    if !command.hosts.is_empty() {
+    if !command.waited_for().is_empty() {
         out.push_str("\n| host | blocked | share |\n|---|--:|--:|\n");
     }
-    for host in command.hosts.iter().take(ROWS) {
+    for host in command.waited_for().iter().take(ROWS) {
         let part = percent(host.blocked_ns, command.wall_ns);
         let _ = writeln!(out, "| {} | {} | {part} |", code(&host.host), duration(host.blocked_ns));
     }
-    more(out, command.hosts.len(), ROWS, "host");
+    more(out, command.waited_for().len(), ROWS, "host");
     if !requests.is_empty() {
         out.push_str("\n| request | of what | took | status | bytes |\n|---|---|--:|---|--:|\n");
     }

@@ -94,12 +94,12 @@ pub(super) fn hosts(page: &mut Page, command: &Command) {
     const MOST: usize = 6;
     /// Phases of a host: what 80 columns hold
     const PHASES: usize = 2;
-    if command.hosts.is_empty() {
+    if command.waited_for().is_empty() {
         return;
     }
     page.heading("Whom it waited for");
     let mut table = Table::new(&[Column::Flexible, Column::Right, Column::Right, Column::Flexible]);
-    for host in command.hosts.iter().take(MOST) {
+    for host in command.waited_for().iter().take(MOST) {
         let mut parts: Vec<(Phase, u64)> = host.phases.iter().map(|(phase, ns)| (*phase, *ns)).collect();
         parts.sort_by_key(|(phase, ns)| (std::cmp::Reverse(*ns), *phase));
         parts.retain(|(_, ns)| *ns > 0);
@@ -118,7 +118,7 @@ pub(super) fn hosts(page: &mut Page, command: &Command) {
         ]);
     }
     page.table(&table);
-    if command.hosts.len() > MOST {
-        page.line(2, DIM, &format!("and {}", count((command.hosts.len() - MOST) as u64, "more host")));
+    if command.waited_for().len() > MOST {
+        page.line(2, DIM, &format!("and {}", count((command.waited_for().len() - MOST) as u64, "more host")));
     }
 }
