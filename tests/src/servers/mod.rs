@@ -24,8 +24,8 @@ use crate::{paths, wait};
 
 /// One written in Python takes seconds.
 const START: Duration = Duration::from_secs(20);
-/// How long a server that was asked to end may take; squid waits for its clients.
-const END: Duration = Duration::from_secs(2);
+/// How long a server that was asked to end may take: squid removes its files in shared memory only then.
+const END: Duration = Duration::from_secs(10);
 
 /// A running server; it ends when this is dropped, with all of its processes.
 #[derive(Debug)]
