@@ -73,6 +73,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
         ColorChoice::Always => clap::ColorChoice::Always,
         ColorChoice::Never => clap::ColorChoice::Never,
     });
+    // Without one of their commands, what is missing is said instead of all their help.
+    for name in ["gate", "serve"] {
+        command = command.mut_subcommand(name, |command| command.arg_required_else_help(false));
+    }
     let parsed = command.try_get_matches_from_mut(args).and_then(|found| {
         let mut parsed = Args::from_arg_matches(&found)?;
         if let (Some(Command::Compare(args)), Some((_, found))) = (&mut parsed.command, found.subcommand()) {

@@ -114,6 +114,15 @@ fn wrong_use_is_two_lines_and_status_2() {
 }
 
 #[test]
+fn a_command_of_commands_says_which_there_are() {
+    for (line, commands) in [("gate", "record, run, compare, ab"), ("serve", "gateway, dns")] {
+        let EarlyExit { status, text, hint, .. } = wrong(line);
+        assert!(status == 2 && text.contains(commands), "{text}");
+        assert_eq!(hint, format!("goobserve {line} --help"));
+    }
+}
+
+#[test]
 fn help_has_examples_everywhere() {
     for line in [
         "--help",

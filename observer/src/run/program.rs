@@ -37,7 +37,10 @@ impl NoProgram {
         match self {
             Self::NotFound(_) => "check its name and the calling user's PATH, or give its whole path".into(),
             Self::NotExecutable(path) if path.is_dir() => "give a program, this is a folder".into(),
-            Self::NotExecutable(path) => format!("chmod +x {}", redact::file(&path.to_string_lossy())),
+            Self::NotExecutable(path) => {
+                let file = redact::file(&path.to_string_lossy());
+                format!("give a program; if this is one: chmod +x {file}")
+            }
         }
     }
 }

@@ -70,14 +70,15 @@ impl Page {
         for word in text.split(' ') {
             let room = self.width.saturating_sub(lead);
             if !current.is_empty() && width(&current) + 1 + width(word) > room {
-                self.put(lead, style, &std::mem::take(&mut current));
+                // Where two spaces are broken at, one is left.
+                self.put(lead, style, std::mem::take(&mut current).trim_end());
                 lead = indent + 2;
             } else if !current.is_empty() {
                 current.push(' ');
             }
             current.push_str(&fit(word, self.width.saturating_sub(lead)));
         }
-        self.put(lead, style, &current);
+        self.put(lead, style, current.trim_end());
     }
 
     /// A line for a shell, if there is one: on a line of its own, whole however long it is, so that it
@@ -132,6 +133,14 @@ mod tests {
         assert!(text.lines().all(|line| width(line) <= 40), "{text}");
         assert_eq!(text.lines().count(), 3);
         assert!(text.lines().nth(1).unwrap().starts_with("    "));
+    }
+
+    #[test]
+    fn no_line_ends_in_a_blank() {
+        let mut page = Page::new(Options { width: 40, color: false });
+        page.line(0, PLAIN, &"name=value  ".repeat(9));
+        let text = page.finish();
+        assert!(text.lines().all(|line| line.trim_end() == line), "{text:?}");
     }
 
     #[test]
