@@ -17,8 +17,9 @@ use model::redact;
 use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, DnsOptions, ExperimentOptions, GateOptions, GatewayOptions,
-    ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, DnsOptions, DoctorOptions, ExperimentOptions, GateOptions,
+    GatewayOptions, ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions,
+    WatchOutput,
 };
 
 /// Variables that say where caches are: each cold run has its own.
@@ -41,6 +42,8 @@ pub enum Request {
     Replay(ReplayOptions),
     /// `check`
     Check,
+    /// `doctor`
+    Doctor(DoctorOptions),
     /// `serve gateway`
     ServeGateway(GatewayOptions),
     /// `serve dns`
@@ -145,6 +148,7 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
         }),
         Some(Command::Replay { file }) => Request::Replay(ReplayOptions { file, common }),
         Some(Command::Check) => Request::Check,
+        Some(Command::Doctor { json }) => Request::Doctor(DoctorOptions { json, common }),
         Some(Command::Serve(args::Serve::Gateway(args))) => Request::ServeGateway(GatewayOptions {
             listen: args.listen,
             allow_remote: args.allow_remote,

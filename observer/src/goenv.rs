@@ -61,6 +61,11 @@ impl GoEnv {
         Self { env, files, file_known }
     }
 
+    /// The environment, and what go's settings files say.
+    pub fn into_parts(self) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        (self.env, self.files)
+    }
+
     /// A variable, or what a file says; `None` when neither does.
     pub fn get(&self, name: &str) -> Option<&str> {
         set(&self.env, name).or_else(|| set(&self.files, name))

@@ -67,6 +67,19 @@ Examples:
   sudo goobserve check
   goobserve check -q || echo 'not here'";
 
+const DOCTOR_EXAMPLES: &str = "\
+It looks at go's settings, the module cache and this kernel; asks each name server of resolv.conf by itself;
+and goes to each proxy of GOPROXY, to the checksum database and through forward proxies: TCP, tunnel, TLS, HTTP.
+What is wrong comes with what shows it and what to do. Nobody else is asked, private names are sent to nobody,
+and it ends within 15 s.
+
+Exit status: 0 nothing wrong, 1 something wrong, 3 any other failure.
+
+Examples:
+  sudo goobserve doctor
+  goobserve doctor -q                        only what is not as it should be
+  goobserve doctor --json doctor.json        for scripts";
+
 const GATEWAY_EXAMPLES: &str = "\
 It prints the GOPROXY to set: the caller's own list with the gateway in each proxy's place, so that `,`,
 `|`, `direct` and `off` mean what they meant. /healthz says ok, /metrics counts.
@@ -161,6 +174,13 @@ pub(super) enum Command {
     /// Say what can be observed on this machine, what cannot, and how to fix that
     #[command(after_help = CHECK_EXAMPLES)]
     Check,
+    /// Check this machine's way to its module proxies and checksum database, before anything is slow
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor {
+        /// Write what was found as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Keep a server running that speeds go commands up
     #[command(subcommand)]
     Serve(Serve),

@@ -219,6 +219,15 @@ pub struct GateOutputs {
     pub junit: Option<PathBuf>,
 }
 
+/// What `goobserve doctor` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DoctorOptions {
+    /// File for what was found, as JSON
+    pub json: Option<PathBuf>,
+    /// Common flags
+    pub common: Common,
+}
+
 /// What `goobserve serve gateway` was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GatewayOptions {

@@ -33,7 +33,7 @@ pub(super) fn preflight() -> Result<(), UserError> {
 }
 
 /// Checks this machine; `go_in`: and the go command in this PATH.
-fn check_all(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
+pub(super) fn check_all(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
     let uname = nix::sys::utsname::uname().map_err(|errno| {
         UserError::new(format!("the kernel's release is not known: uname: {}", errno.desc()), "")
     })?;
@@ -50,7 +50,7 @@ fn check_all(go_in: Option<Option<&OsStr>>) -> Result<Vec<Check>, UserError> {
 }
 
 /// Looks whether a go binary can be probed: its version, or why not.
-fn plan(binary: &Path) -> Result<String, String> {
+pub(super) fn plan(binary: &Path) -> Result<String, String> {
     let file = File::open(binary).map_err(|error| error.to_string())?;
     let plan = goelf::plan(&object::ReadCache::new(file)).map_err(|user_error| user_error.to_string())?;
     Ok(plan.build.go_version)

@@ -6,6 +6,8 @@ mod check;
 #[cfg(target_os = "linux")]
 mod compare;
 #[cfg(target_os = "linux")]
+mod doctor;
+#[cfg(target_os = "linux")]
 mod gate;
 mod output;
 mod recording;
@@ -71,6 +73,8 @@ fn dispatch(request: &Request, common: Common) -> i32 {
         #[cfg(target_os = "linux")]
         Request::Check => check::execute(common),
         #[cfg(target_os = "linux")]
+        Request::Doctor(options) => doctor::execute(options),
+        #[cfg(target_os = "linux")]
         Request::ServeGateway(options) => serve::gateway(options),
         #[cfg(target_os = "linux")]
         Request::ServeDns(options) => serve_dns::execute(options),
@@ -79,11 +83,16 @@ fn dispatch(request: &Request, common: Common) -> i32 {
             refused(common, &UserError::new("serving takes Linux", "run it on a Linux machine"), 1)
         }
         #[cfg(not(target_os = "linux"))]
-        Request::Watch(_) | Request::Run(_) | Request::Compare(_) | Request::Gate(_) | Request::Check => {
+        Request::Watch(_)
+        | Request::Run(_)
+        | Request::Compare(_)
+        | Request::Gate(_)
+        | Request::Check
+        | Request::Doctor(_) => {
             let status = match request {
                 Request::Run(_) => 125,
                 Request::Compare(_) | Request::Gate(_) => 4,
-                Request::Check => 3,
+                Request::Check | Request::Doctor(_) => 3,
                 _ => 1,
             };
             refused(common, &UserError::new("observing takes Linux", "run it on a Linux machine"), status)

@@ -200,7 +200,7 @@ fn cache_dir(invoker: &Invoker) -> Option<PathBuf> {
     Some(base.join("goobserve/gateway"))
 }
 
-fn netrc(invoker: &Invoker) -> Netrc {
+pub(super) fn netrc(invoker: &Invoker) -> Netrc {
     let named = invoker.var("NETRC").filter(|path| !path.is_empty()).map(PathBuf::from);
     let Some(path) = named.or_else(|| Some(invoker.home.as_ref()?.join(".netrc"))) else {
         return Netrc::default();

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::path::Path;
 
-use gateway::gomod::{self, GoMod};
+use gateway::gomod::{self, GoMod, Versioned};
 use gateway::goproxy::List;
 use gateway::patterns::Patterns;
 use model::user_error::UserError;
@@ -149,15 +149,16 @@ fn names(options: &DnsOptions, invoker: &Invoker, go: &GoEnv) -> Vec<String> {
     names.extend(private.split(',').filter_map(host));
     let patterns = Patterns::parse(private);
     let modules = std::env::current_dir().map(|dir| requires(&dir)).unwrap_or_default();
-    names.extend(modules.iter().filter(|module| patterns.cover(module)).filter_map(|module| host(module)));
+    let modules = modules.iter().map(|(module, _)| module);
+    names.extend(modules.filter(|module| patterns.cover(module)).filter_map(|module| host(module)));
     names.into_iter().take(NAMES_MAX).collect()
 }
 
 /// Modules that the main module of a folder requires.
-fn requires(dir: &Path) -> Vec<String> {
+pub(super) fn requires(dir: &Path) -> Vec<Versioned> {
     let file = dir.ancestors().map(|dir| dir.join("go.mod")).find(|file| file.is_file());
     let text = file.and_then(|file| regular::read(&file, gomod::FILE_MAX)).unwrap_or_default();
-    GoMod::parse(&String::from_utf8_lossy(&text)).requires.into_iter().map(|(module, _)| module).collect()
+    GoMod::parse(&String::from_utf8_lossy(&text)).requires
 }
 
 /// The host in `user@host:port/path`, where it is a name that a name server may know.

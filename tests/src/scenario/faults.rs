@@ -212,6 +212,7 @@ impl WireSpec {
             loss: loss.collect(),
             deaths: deaths.collect::<Result<_>>()?,
             zero_windows: zero_windows.collect::<Result<_>>()?,
+            large_losses: Vec::new(),
         })
     }
 }

@@ -27,6 +27,8 @@ pub struct WireFaults {
     pub loss: Vec<Loss>,
     /// Connections that end without a word
     pub deaths: Vec<Death>,
+    /// Packets that are too large for somebody on the way, who says nothing
+    pub large_losses: Vec<LargeLoss>,
     /// Windows that are closed for a while
     pub zero_windows: Vec<ZeroWindow>,
 }
@@ -59,6 +61,15 @@ pub struct Loss {
     pub percent: u8,
     /// Not before a connection has brought the client so many bytes: past the handshake
     pub after_bytes: u64,
+}
+
+/// Packets of TCP that are larger.
+#[derive(Clone, Debug)]
+pub struct LargeLoss {
+    /// Of which packets
+    pub direction: Direction,
+    /// What still passes, bytes
+    pub bytes: usize,
 }
 
 /// A connection of which nothing arrives any more, in both directions.

@@ -88,6 +88,10 @@ impl Flows {
                 }
             };
         }
+        let is_large = |loss: &super::LargeLoss| loss.direction == direction && packet.len() > loss.bytes;
+        if self.faults.large_losses.iter().any(is_large) {
+            return Verdict::Drop;
+        }
         let payload = &packet[segment.payload.clone()];
         match direction {
             Direction::ToClient => flow.brought += payload.len() as u64,

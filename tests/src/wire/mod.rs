@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) use self::device::tun;
-pub use self::faults::{Death, Direction, HelloLoss, Loss, LostSyns, WireFaults, ZeroWindow};
+pub use self::faults::{Death, Direction, HelloLoss, LargeLoss, Loss, LostSyns, WireFaults, ZeroWindow};
 use self::flow::{Flows, Verdict};
 use crate::clock::monotonic_ns;
 use crate::lock;

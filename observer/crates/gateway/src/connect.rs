@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
@@ -61,8 +62,18 @@ impl Network {
         let no_proxy = NoProxy::parse(&of("NO_PROXY"));
         let mut roots = RootCertStore::empty();
         // Of a machine's certificates some may be too old to be understood; the others count.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(certificates(
+            set("SSL_CERT_FILE").as_deref(),
+            set("SSL_CERT_DIR").as_deref(),
+        ));
         Self { roots: Arc::new(roots), proxies: Arc::new(proxies), no_proxy: Arc::new(no_proxy) }
+    }
+
+    /// The forward proxy for a URL. Go never asks one for this machine.
+    pub fn forward(&self, url: &Uri) -> Option<Intercept> {
+        let host = url.host().unwrap_or_default();
+        let is_direct = is_loopback(host) || self.no_proxy.covers(host, port(url));
+        if is_direct { None } else { self.proxies.intercept(url) }
     }
 }
 
@@ -162,10 +173,7 @@ async fn connect(network: Network, url: Uri, only_http1: bool) -> Result<Stream,
 
 async fn connect_to(network: &Network, url: &Uri, only_http1: bool) -> Result<Stream, Error> {
     let host = url.host().unwrap_or_default();
-    // Go never asks a forward proxy for this machine.
-    let is_direct = is_loopback(host) || network.no_proxy.covers(host, port(url));
-    let proxy = if is_direct { None } else { network.proxies.intercept(url) };
-    let io: Box<dyn Io> = match proxy {
+    let io: Box<dyn Io> = match network.forward(url) {
         None => Box::new(tcp().call(url.clone()).await?),
         Some(proxy) => through(network, &proxy, with_port(url)?).await?,
     };
@@ -243,7 +251,19 @@ fn with_port(url: &Uri) -> Result<Uri, Error> {
     Ok(format!("{scheme}://{host}:{}/", port(url)).parse()?)
 }
 
-fn port(url: &Uri) -> u16 {
+/// Certificates of those variables, which are the caller's and need not be this process's; else the machine's.
+fn certificates(file: Option<&str>, dir: Option<&str>) -> Vec<CertificateDer<'static>> {
+    if file.is_none() && dir.is_none() {
+        return rustls_native_certs::load_native_certs().certs;
+    }
+    let of_file = file.map(|file| rustls_native_certs::load_certs_from_paths(Some(Path::new(file)), None));
+    let dirs = dir.unwrap_or_default().split(':').filter(|dir| !dir.is_empty());
+    let of_dirs = dirs.map(|dir| rustls_native_certs::load_certs_from_paths(None, Some(Path::new(dir))));
+    of_file.into_iter().chain(of_dirs).flat_map(|found| found.certs).collect()
+}
+
+/// The port of a URL.
+pub fn port(url: &Uri) -> u16 {
     url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod compare;
 mod compiled;
+pub mod doctor;
 pub mod gate;
 pub mod html;
 pub mod json;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use diagnose::report::report;
 use model::anonymize::Anonymizer;
+use model::doctor::Examination;
 use model::event::{Body, Event};
 use model::evidence::Evidence;
 use model::record::Phase;
@@ -295,6 +296,7 @@ fn the_published_schemas_are_those_of_the_code() {
         ("report", serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n"),
         ("recording", serde_json::to_string_pretty(&schemars::schema_for!(Event)).unwrap() + "\n"),
         ("compare", serde_json::to_string_pretty(&schemars::schema_for!(Answer)).unwrap() + "\n"),
+        ("doctor", serde_json::to_string_pretty(&schemars::schema_for!(Examination)).unwrap() + "\n"),
     ];
     for (name, schema) in schemas {
         let path = schema_path(name);

@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod forwarder;
 pub mod metrics;
+pub mod probe;
 pub mod resolv_conf;
 pub mod server;
 pub mod upstream;

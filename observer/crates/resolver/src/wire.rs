@@ -1,6 +1,8 @@
 //! DNS messages as bytes (RFC 1035, RFC 6891). In: a message. Out: what a forwarder must know of it; the
 //! records themselves are passed on as they came. Never panics, whatever the bytes are.
 
+use std::net::IpAddr;
+
 /// Types that are asked for here by name.
 pub const A: u16 = 1;
 /// See [`A`].
@@ -15,6 +17,8 @@ pub const FORMERR: u8 = 1;
 pub const SERVFAIL: u8 = 2;
 /// See [`NOERROR`].
 pub const NXDOMAIN: u8 = 3;
+/// See [`NOERROR`].
+pub const REFUSED: u8 = 5;
 /// See [`NOERROR`].
 pub const NOTIMP: u8 = 4;
 
@@ -199,6 +203,24 @@ impl Answer {
             at = record.end;
         }
         Some(answer)
+    }
+
+    /// The addresses that it has, in its order; what a name stands for was followed by the server.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let message = &self.message;
+        let mut found = Vec::new();
+        let Some((_, mut at)) = question(message) else { return found };
+        for _ in 0..usize::from(number(message, 6).unwrap_or(0)).min(RECORDS_MAX) {
+            let Some(record) = Record::read(message, at) else { break };
+            let data = &message[record.ttl_at + 6..record.end];
+            found.extend(match record.kind {
+                A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
+                AAAA => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
+                _ => None,
+            });
+            at = record.end;
+        }
+        found
     }
 
     /// The bytes.

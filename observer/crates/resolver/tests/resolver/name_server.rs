@@ -126,7 +126,8 @@ pub(crate) struct Resolver {
 impl Resolver {
     pub(crate) async fn start(servers: &[&NameServer]) -> Self {
         let addresses = servers.iter().map(|server| server.address).collect();
-        let forwarder = Forwarder::new(&Servers { addresses, patience: Duration::from_secs(3) });
+        let forwarder =
+            Forwarder::new(&Servers { addresses, patience: Duration::from_secs(3), ..Servers::parse("") });
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
