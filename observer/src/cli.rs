@@ -117,6 +117,12 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
     let request = match args.command {
         None => watch(args.watch, common),
         Some(Command::Watch(args)) => watch(args, common),
+        Some(Command::Run(args)) if args.tui && args.with.iter().any(Remedy::is_deadline) => {
+            return Err(UserError::new(
+                "deadline starts the command again, and --tui shows one start",
+                "leave one of them out",
+            ));
+        }
         Some(Command::Run(args)) => Request::Run(RunOptions {
             command: args.command,
             json: args.json,
@@ -201,6 +207,12 @@ fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions
         return Err(UserError::new(
             format!("env={name}=… would undo the cold caches of each run"),
             "leave it out, or compare with the caches as they are: --warm",
+        ));
+    }
+    if args.with.iter().chain(&args.versus).any(Remedy::is_deadline) {
+        return Err(UserError::new(
+            "deadline makes a command end that would hang: there are no times to compare",
+            "goobserve run --with deadline -- CMD",
         ));
     }
     let (with, versus) = (Remedies::new(args.with)?, Remedies::new(args.versus)?);

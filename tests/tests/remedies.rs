@@ -161,7 +161,7 @@ fn wrong_values_are_status_2_before_anything_is_done() {
         "resolv=x",
         "dns-cache=9",
         "gateway=9",
-        "deadline=9",
+        "deadline=9h",
         "env=x",
     ] {
         let output = lab.goobserve(&run, &with(&[remedy], &["touch", "done"])).unwrap();

@@ -26,7 +26,8 @@ Examples:
 
 const RUN_EXAMPLES: &str = "\
 The command runs as the user who called sudo, with that user's environment. Its exit status is
-goobserve's; 125: goobserve failed before it started, 126: it cannot be executed, 127: not found.
+goobserve's; 124: the remedy deadline gave up, 125: goobserve failed before it started, 126: it cannot
+be executed, 127: not found.
 
 Examples:
   sudo goobserve run -- go mod download
@@ -242,7 +243,9 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub anonymize: bool,
     /// Change something for this command alone: concurrency=N, http1, no-mlkem, proxy=URL,
-    /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway; may be given several times
+    /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache; deadline or deadline=TIME ends a command in
+    /// which nothing moves for so long (and for four times its longest rest) and starts it again, three times at
+    /// most; may be given several times
     #[arg(long, value_name = "REMEDY", value_parser = remedy)]
     pub with: Vec<Remedy>,
     /// A variable of an experiment, NAME=VALUE
@@ -280,7 +283,7 @@ pub(super) enum CacheArg {
 #[derive(clap::Args, Debug)]
 pub(super) struct CompareArgs {
     /// Try this: concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE,
-    /// resolv=LINE, gateway; several are tried together
+    /// resolv=LINE, gateway, dns-cache; several are tried together
     #[arg(long, required = true, value_name = "REMEDY", value_parser = remedy)]
     pub with: Vec<Remedy>,
     /// Compare with this, not with CMD as it is; what follows belongs to it

@@ -89,7 +89,9 @@ fn compare_takes_two_arms_and_what_follows_versus_is_the_others() {
 fn remedies_that_cannot_be_are_wrong_use() {
     assert!(wrong("compare -- go").text.contains("--with"));
     assert!(wrong("compare --with concurrency=x go").text.contains("from 1 to"));
-    assert!(wrong("run --with deadline go").text.contains("not in this version"));
+    assert!(wrong("run --with deadline=soon go").text.contains("expected a time"));
+    assert!(wrong("run --tui --with deadline go").text.contains("--tui"));
+    assert!(wrong("compare --with deadline go").hint.contains("run --with deadline"));
     assert!(wrong("run --with http1 --with env=GODEBUG=a=1 --with http1 go").text.contains("the same thing"));
     assert!(wrong("compare --with env=GOPATH=/x go").hint.contains("--warm"));
     assert!(ask("compare --warm --with env=GOPATH=/x go").is_ok());

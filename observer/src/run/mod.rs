@@ -17,6 +17,7 @@ pub mod regular;
 mod resolver;
 mod server;
 pub mod session;
+mod stuck;
 pub mod terminal;
 
 pub use child::{ExecFailure, HeldChild};

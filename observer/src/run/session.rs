@@ -21,10 +21,14 @@ use super::invoker::Invoker;
 use super::job::{Job, Signals, exit_status};
 use super::program;
 use super::resolver::Resolver;
+use super::stuck::{RESTARTS, Stuck, Watch};
 use crate::cli::options::RunOptions;
 
 /// Longest resolv.conf that is made private, bytes: it goes to the worker in one message.
 const RESOLV_CONF_MAX: usize = 16 * 1024;
+
+/// Status of a command that was started as often as it may be, and hung each time.
+const GAVE_UP: i32 = 124;
 
 /// A command that waits to be attached to.
 #[derive(Clone, Copy, Debug)]
@@ -161,31 +165,55 @@ pub fn execute(
         say(Note::Warning, "--tui takes a terminal, and neither stdout nor stderr is one", "");
     }
     let output = output.as_ref().map(AsFd::as_fd);
-    let child = match HeldChild::spawn(&program, &options.command, invoker, resolv_conf, output) {
-        Ok(child) => child,
-        Err(failure) => {
-            say(Note::Error, &failure.to_string(), failure.advice());
-            return failure.status();
+    let mut restarts = 0;
+    loop {
+        let child = match HeldChild::spawn(&program, &options.command, invoker, resolv_conf, output) {
+            Ok(child) => child,
+            Err(failure) => {
+                say(Note::Error, &failure.to_string(), failure.advice());
+                return failure.status();
+            }
+        };
+        let target = Target { pid: child.pid(), program: &program, invoker, resolv_conf, output };
+        let observation = match attach.attach(options, &target) {
+            Ok(observation) => observation,
+            Err(user_error) => {
+                drop(child);
+                say(Note::Error, &user_error.what, &user_error.hint);
+                return NEVER_STARTED;
+            }
+        };
+        let watch = options.with.deadline().map(|least| Watch::new(target.pid, least));
+        let pid = match child.release() {
+            Ok(pid) => pid,
+            Err(failure) => {
+                say(Note::Error, &failure.to_string(), failure.advice());
+                let _ = observation.finish(None);
+                return failure.status();
+            }
+        };
+        let (status, stuck) = observe(&Job::new(pid, &signals), observation, watch, say);
+        let Some(stuck) = stuck.filter(|_| !signals.interrupted().unwrap_or(true)) else { return status };
+        let what = format!(
+            "deadline: nothing moved for {} s, and it may rest for {} s",
+            stuck.rest.as_secs(),
+            stuck.patience.as_secs()
+        );
+        if restarts == RESTARTS {
+            say(
+                Note::Error,
+                &format!("{what}: given up after {} starts", RESTARTS + 1),
+                "what each of them waited for is above; goobserve doctor looks at the way there",
+            );
+            return GAVE_UP;
         }
-    };
-    let target = Target { pid: child.pid(), program: &program, invoker, resolv_conf, output };
-    let observation = match attach.attach(options, &target) {
-        Ok(observation) => observation,
-        Err(user_error) => {
-            drop(child);
-            say(Note::Error, &user_error.what, &user_error.hint);
-            return NEVER_STARTED;
-        }
-    };
-    let pid = match child.release() {
-        Ok(pid) => pid,
-        Err(failure) => {
-            say(Note::Error, &failure.to_string(), failure.advice());
-            let _ = observation.finish(None);
-            return failure.status();
-        }
-    };
-    observe(&Job::new(pid, &signals), observation, say)
+        restarts += 1;
+        say(
+            Note::Warning,
+            &format!("{what}: it was ended and is started again, {restarts} of {RESTARTS}"),
+            "",
+        );
+    }
 }
 
 /// The resolv.conf that remedies make of the machine's.
@@ -221,13 +249,21 @@ fn output() -> Result<Option<OwnedFd>, Errno> {
 
 /// Waits for the command while the observation is served. The observation may fail; the command
 /// goes on, and its status stays the result.
-fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut(Note, &str, &str)) -> i32 {
+///
+/// With `watch` it is ended when nothing moves; then that is said, too.
+fn observe(
+    job: &Job<'_>,
+    observation: Box<dyn Observation>,
+    mut watch: Option<Watch>,
+    say: &mut dyn FnMut(Note, &str, &str),
+) -> (i32, Option<Stuck>) {
     let mut observation = Some(observation);
+    let mut stuck = None;
     let ended = loop {
         let other = observation.as_ref().and_then(|observation| observation.descriptor());
-        match job.wait(other, None) {
+        match job.wait(other, watch.as_ref().map(Watch::wait)) {
             Ok(Some(ended)) => break ended,
-            Ok(None) => {}
+            Ok(None) => stuck = stuck.or_else(|| watch.as_mut().and_then(Watch::turn)),
             Err(error) => {
                 say(
                     Note::Error,
@@ -237,13 +273,19 @@ fn observe(job: &Job<'_>, observation: Box<dyn Observation>, say: &mut dyn FnMut
                 break ExitStatus::from_raw(NEVER_STARTED << 8);
             }
         }
+        if let Some(watch) = watch.as_mut().filter(|_| stuck.is_some()) {
+            watch.insist();
+        }
         if let Some(Err(user_error)) = observation.as_mut().map(|observation| observation.serve()) {
             say(Note::Warning, &format!("observation ended early: {}", user_error.what), &user_error.hint);
             observation = None;
         }
     };
+    if let Some(watch) = watch.as_mut().filter(|_| stuck.is_some()) {
+        watch.sweep();
+    }
     if let Some(Err(user_error)) = observation.map(|observation| observation.finish(Some(ended))) {
         say(Note::Error, &user_error.what, &user_error.hint);
     }
-    exit_status(ended)
+    (exit_status(ended), stuck)
 }

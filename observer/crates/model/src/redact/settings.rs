@@ -209,6 +209,7 @@ pub fn remedy(text: &str) -> String {
             None => HIDDEN.to_owned(),
         },
         "resolv" => rest.split(' ').map(resolver_word).collect::<Vec<_>>().join(" "),
+        "deadline" if is_number(rest.strip_suffix(['s', 'm']).unwrap_or_default()) => rest.to_owned(),
         _ if is_number(rest) => rest.to_owned(),
         _ => HIDDEN.to_owned(),
     };

@@ -2,6 +2,7 @@
 //! environment and resolv.conf. Out: the environment and the private resolv.conf that the command
 //! gets. Pure: nothing on the machine is changed here, and nothing outlives the command.
 
+mod deadline;
 mod godebug;
 mod resolv;
 mod servers;
@@ -11,7 +12,9 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
+use deadline::Deadline;
 use godebug::Switch;
 use resolv::Line;
 pub use resolv::RESOLV_CONF;
@@ -37,6 +40,8 @@ enum Kind {
     Line(Line),
     /// A server beside the command
     Server(Server),
+    /// It is ended and started again when nothing moves
+    Deadline(Deadline),
 }
 
 /// The fewest pairs of runs, with and without, whose shift has an interval of 95 %: the signed-rank test
@@ -46,8 +51,7 @@ pub const PAIRS_MIN: usize = 6;
 pub const RUNS_IN_ALL: u64 = 2 * PAIRS_MIN as u64 + 1;
 
 /// Names of all remedies, for help and errors.
-pub const NAMES: &str =
-    "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache";
+pub const NAMES: &str = "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache, deadline";
 
 impl FromStr for Remedy {
     type Err = UserError;
@@ -60,9 +64,6 @@ impl FromStr for Remedy {
         if text.contains('\0') {
             return Err(UserError::new("a remedy holds a NUL byte", "remove it"));
         }
-        if let Some(error) = servers::not_here(name) {
-            return Err(error);
-        }
         let kind = match Switch::named(name) {
             Some(switch) if value.is_none() => Kind::Switch(switch),
             Some(_) => {
@@ -74,6 +75,7 @@ impl FromStr for Remedy {
                 }
                 Kind::Server(server)
             }
+            None if name == Deadline::NAME => Kind::Deadline(Deadline::parse(value)?),
             None if name == "resolv" => {
                 Kind::Line(Line::parse(needed(name, value, "resolv='options timeout:1'")?)?)
             }
@@ -98,6 +100,7 @@ impl Remedy {
             Kind::Switch(switch) => Some(switch.key()),
             // It stands in front of whatever another one makes GOPROXY.
             Kind::Server(server) => Some(server.name()),
+            Kind::Deadline(_) => Some(Deadline::NAME),
             Kind::Line(_) => None,
         }
     }
@@ -108,7 +111,7 @@ impl Remedy {
             Kind::Setting(setting) => Some(setting.variable()),
             Kind::Switch(_) => Some("GODEBUG"),
             Kind::Server(Server::Gateway) => Some("GOPROXY"),
-            Kind::Server(Server::DnsCache) | Kind::Line(_) => None,
+            Kind::Server(Server::DnsCache) | Kind::Line(_) | Kind::Deadline(_) => None,
         }
     }
 
@@ -122,6 +125,11 @@ impl Remedy {
         matches!(self.kind, Kind::Line(_))
     }
 
+    /// Whether it starts the command again.
+    pub const fn is_deadline(&self) -> bool {
+        matches!(self.kind, Kind::Deadline(_))
+    }
+
     /// What makes it last, in words: `None` for one that gives up a protection.
     pub fn keeping(&self) -> Option<String> {
         match &self.kind {
@@ -131,6 +139,9 @@ impl Remedy {
             }
             Kind::Line(line) => Some(format!("\"{line}\" in {RESOLV_CONF}")),
             Kind::Server(server) => Some(server.keeping().to_owned()),
+            Kind::Deadline(deadline) => {
+                Some(format!("`goobserve run --with {deadline} --` in front of the command"))
+            }
         }
     }
 
@@ -138,7 +149,7 @@ impl Remedy {
     pub fn warning(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Setting(setting) => setting.warning(),
-            Kind::Switch(_) | Kind::Line(_) | Kind::Server(_) => None,
+            Kind::Switch(_) | Kind::Line(_) | Kind::Server(_) | Kind::Deadline(_) => None,
         }
     }
 }
@@ -151,6 +162,7 @@ impl fmt::Display for Remedy {
             Kind::Switch(switch) => f.write_str(switch.name()),
             Kind::Line(line) => write!(f, "resolv={line}"),
             Kind::Server(server) => f.write_str(server.name()),
+            Kind::Deadline(deadline) => deadline.fmt(f),
         }
     }
 }
@@ -194,6 +206,14 @@ impl Remedies {
         self.0.iter().any(|remedy| remedy.kind == Kind::Server(Server::DnsCache))
     }
 
+    /// How long nothing may move in the command, at least, before it is ended and started again.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.0.iter().find_map(|remedy| match &remedy.kind {
+            Kind::Deadline(deadline) => Some(deadline.least()),
+            _ => None,
+        })
+    }
+
     /// As they may be shown.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(Remedy::to_string).collect()
@@ -206,7 +226,7 @@ impl Remedies {
                 Kind::Setting(setting) => setting.apply(env),
                 Kind::Switch(switch) => switch.apply(env),
                 // GOPROXY is known when the server runs.
-                Kind::Line(_) | Kind::Server(_) => {}
+                Kind::Line(_) | Kind::Server(_) | Kind::Deadline(_) => {}
             }
         }
     }
@@ -215,7 +235,7 @@ impl Remedies {
     pub fn resolv_conf(&self, machine: &str) -> Option<String> {
         let line = |remedy: &'_ Remedy| match &remedy.kind {
             Kind::Line(line) => Some(line.clone()),
-            Kind::Setting(_) | Kind::Switch(_) | Kind::Server(_) => None,
+            Kind::Setting(_) | Kind::Switch(_) | Kind::Server(_) | Kind::Deadline(_) => None,
         };
         let lines: Vec<Line> = self.0.iter().filter_map(line).collect();
         (!lines.is_empty()).then(|| resolv::changed(machine, &lines))

@@ -1,16 +1,4 @@
-//! Remedies that are a server beside the command: `gateway`, `dns-cache`. `deadline` is not in this version,
-//! which says so.
-
-use crate::user_error::UserError;
-
-/// The error of a remedy that this version has not.
-pub(super) fn not_here(name: &str) -> Option<UserError> {
-    let instead = match name {
-        "deadline" => "try `timeout 60 CMD`",
-        _ => return None,
-    };
-    Some(UserError::new(format!("{name} is not in this version"), instead))
-}
+//! Remedies that are a server beside the command: `gateway`, `dns-cache`.
 
 /// A server that runs as long as the command does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

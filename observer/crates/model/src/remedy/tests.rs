@@ -95,9 +95,21 @@ fn wrong_values_are_refused_in_two_lines() {
 }
 
 #[test]
-fn the_servers_to_come_are_not_pretended() {
-    for name in ["deadline", "deadline=5"] {
-        assert!(wrong(name).what.ends_with("is not in this version"), "{name}");
+fn a_deadline_has_a_time_or_the_usual_one_and_changes_nothing_by_itself() {
+    for (word, shown, seconds) in [
+        ("deadline", "deadline", 35),
+        ("deadline=45s", "deadline=45s", 45),
+        ("deadline=2m", "deadline=120s", 120),
+        ("deadline=5", "deadline=5s", 5),
+    ] {
+        let one = remedies(&[word]);
+        assert_eq!((one.to_string().as_str(), one.deadline()), (shown, Some(Duration::from_secs(seconds))));
+        assert_eq!(changed(&[word], &[("A", "1")]), pairs(&[("A", "1")]));
+        assert_eq!(crate::redact::remedy(shown), shown);
+    }
+    assert_eq!(remedies(&["gateway"]).deadline(), None);
+    for word in ["deadline=", "deadline=0", "deadline=-1s", "deadline=soon", "deadline=+5s", "deadline=2h"] {
+        assert_eq!(wrong(word).what, "deadline: expected a time from 1s to 60m");
     }
 }
 
