@@ -21,6 +21,7 @@ pub mod frames;
 pub mod git;
 pub mod go_env;
 pub mod goobserve;
+pub mod helpers;
 pub mod lab;
 pub mod live;
 pub mod local_resolver;

@@ -41,12 +41,18 @@ pub struct Experiment {
 }
 
 /// Faults, delays in milliseconds, workload, neighbours, pairs.
-const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 33] = [
+const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 44] = [
     (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Connect, &[200, 500, 900], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::LostSyn, &[1000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Tunnel, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Tls, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Goauth, &[500, 2000], Workload::Small(1), Competitor::Nobody, 6),
+    (Fault::Cacheprog, &[500, 1500], Workload::Packages(4), Competitor::Nobody, 6),
+    (Fault::Generate, &[1000, 3000], Workload::Packages(1), Competitor::Nobody, 6),
+    (Fault::Toolexec, &[500, 2000], Workload::Packages(4), Competitor::Nobody, 6),
+    (Fault::Test, &[8000], Workload::Tested, Competitor::Nobody, 6),
+    (Fault::TestRequests, &[2000], Workload::Tested, Competitor::Nobody, 6),
     (Fault::Proxy, &[50, 200], Workload::Small(4), Competitor::Nobody, 6),
     (Fault::ProxyBody, &[500], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Lookups, &[50, 200], Workload::Small(12), Competitor::Nobody, 6),
@@ -60,6 +66,7 @@ const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 33] = [
     (Fault::LostSyn, &[4000], Workload::Sample, Competitor::Nobody, 8),
     (Fault::Tunnel, &[8000], Workload::Sample, Competitor::Nobody, 6),
     (Fault::Tls, &[8000], Workload::Sample, Competitor::Nobody, 6),
+    (Fault::Goauth, &[8000], Workload::Sample, Competitor::Nobody, 6),
     (Fault::Proxy, &[60, 180], Workload::Sample, Competitor::Nobody, 6),
     (Fault::ProxyBody, &[200, 600], Workload::Sample, Competitor::Nobody, 6),
     (Fault::Lookups, &[100], Workload::Sample, Competitor::Nobody, 6),
@@ -69,6 +76,10 @@ const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 33] = [
     (Fault::Cpu, &[0], Workload::Sample, Competitor::Nobody, 8),
     (Fault::Dns, &[2000], Workload::Small(1), Competitor::Hogs, 6),
     (Fault::Tls, &[2000], Workload::Small(1), Competitor::Hogs, 6),
+    (Fault::Tunnel, &[2000], Workload::Small(1), Competitor::Hogs, 6),
+    (Fault::Goauth, &[2000], Workload::Small(1), Competitor::Hogs, 6),
+    (Fault::Cacheprog, &[1000], Workload::Packages(4), Competitor::Hogs, 6),
+    (Fault::Generate, &[3000], Workload::Packages(1), Competitor::Hogs, 6),
     (Fault::Proxy, &[200], Workload::Small(4), Competitor::Hogs, 6),
     (Fault::Lookups, &[150], Workload::Sample, Competitor::Hogs, 6),
     (Fault::Proxy, &[200], Workload::Small(4), Competitor::Writers, 6),
@@ -146,9 +157,21 @@ mod tests {
     #[test]
     fn every_phase_that_can_be_slowed_is_slowed_by_two_delays_or_more() {
         let all = all();
-        for phase in
-            ["dns", "connect", "tunnel", "tls", "proxy", "sumdb", "toolchain", "vcs", "lock", "local"]
-        {
+        for phase in [
+            "dns",
+            "connect",
+            "tunnel",
+            "tls",
+            "auth",
+            "proxy",
+            "sumdb",
+            "toolchain",
+            "vcs",
+            "cache",
+            "child",
+            "lock",
+            "local",
+        ] {
             let small = all.iter().filter(|one| one.fault.phase() == phase && one.group() == Group::Small);
             let delays: BTreeSet<Duration> = small.map(|one| one.delay).collect();
             assert!(delays.len() >= 2, "{phase}: {delays:?}");

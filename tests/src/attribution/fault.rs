@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::workload::Scene;
+use super::workload::{Scene, Workload};
 use crate::dns::DnsFaults;
 use crate::forward::ForwardFaults;
 use crate::proxy::{BodyStall, Faults, HeadDelay, ending, paths};
@@ -24,6 +24,18 @@ pub enum Fault {
     Tunnel,
     /// Every `ServerHello` comes later
     Tls,
+    /// The command that GOAUTH names takes longer
+    Goauth,
+    /// The program that GOCACHEPROG names answers later
+    Cacheprog,
+    /// What `go generate` runs takes longer
+    Generate,
+    /// The program that `-toolexec` names takes longer
+    Toolexec,
+    /// A test takes longer
+    Test,
+    /// Every answer to a test's own requests comes later
+    TestRequests,
     /// Every answer of the module proxy's own comes later
     Proxy,
     /// Every zip pauses after 100 bytes
@@ -54,6 +66,9 @@ impl Fault {
             Self::Connect | Self::LostSyn => "connect",
             Self::Tunnel => "tunnel",
             Self::Tls => "tls",
+            Self::Goauth => "auth",
+            Self::Cacheprog => "cache",
+            Self::Generate | Self::Toolexec | Self::Test | Self::TestRequests => "child",
             Self::Proxy | Self::ProxyBody => "proxy",
             Self::Lookups | Self::Tiles => "sumdb",
             Self::Toolchain => "toolchain",
@@ -71,6 +86,12 @@ impl Fault {
             Self::LostSyn => "lost-syns",
             Self::Tunnel => "tunnels",
             Self::Tls => "hellos",
+            Self::Goauth => "goauth",
+            Self::Cacheprog => "cacheprog",
+            Self::Generate => "generate",
+            Self::Toolexec => "toolexec",
+            Self::Test => "test",
+            Self::TestRequests => "test-requests",
             Self::Proxy => "heads",
             Self::ProxyBody => "zip-bodies",
             Self::Lookups => "lookups",
@@ -95,6 +116,10 @@ impl Fault {
         let (mut dns, mut proxy) = (DnsFaults::default(), Faults::default());
         let (mut git, mut wire) = (Faults::default(), WireFaults::default());
         let mut forward = ForwardFaults::default();
+        if scene.workload == Workload::Tested {
+            // As long as a name server takes on a network, for a program that nobody has seen before.
+            dns.delay = Duration::from_millis(100);
+        }
         if let Some(delay) = delay {
             let head = |is_slow: fn(&str) -> bool| vec![HeadDelay { matches: paths(is_slow), delay }];
             match self {
@@ -106,6 +131,7 @@ impl Fault {
                 }
                 Self::Tunnel => forward.delay = delay,
                 Self::Tls => proxy.tls_delay = delay,
+                Self::TestRequests => proxy.head_delays = head(|_| true),
                 Self::Proxy => proxy.head_delays = head(|path| !path.starts_with("/sumdb/")),
                 Self::ProxyBody => {
                     proxy.body_stalls = vec![BodyStall { matches: ending(".zip"), after_bytes: 100, delay }];
@@ -116,6 +142,7 @@ impl Fault {
                 Self::GoGet => git.head_delays = head(|path| path.contains("go-get=1")),
                 Self::GitFiles => git.head_delays = head(|path| !path.contains("go-get=1")),
                 Self::Lock | Self::Disk | Self::Cpu => {}
+                Self::Goauth | Self::Cacheprog | Self::Generate | Self::Toolexec | Self::Test => {}
             }
         }
         lab.dns.set_faults(dns);

@@ -34,7 +34,7 @@ pub fn measure(experiment: &Experiment, pairs: usize, coin: &mut Coin) -> Result
 
 fn once(scene: &Scene, experiment: &Experiment, delay: Option<Duration>) -> Result<Run> {
     experiment.fault.set(scene, delay)?;
-    let run = scene.project()?;
+    let run = scene.project(delay)?;
     // In both runs of a pair.
     let slow = experiment.competitor == Competitor::SlowDisk;
     let disk = (slow || experiment.fault == Fault::Disk)

@@ -1,8 +1,10 @@
 //! What runs in an experiment: where, in which project, with which command line.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use super::experiments::{Competitor, Experiment};
 use super::fault::{Fault, is_of_toolchain};
@@ -10,9 +12,11 @@ use crate::bench::few;
 use crate::forward::{Forward, ForwardOptions};
 use crate::git::VERSION;
 use crate::go_env::{GoOptions, GoRun};
+use crate::helpers::Helper;
 use crate::lab::{GIT_HOST, Lab};
 use crate::net::Place;
-use crate::proxy::{Fake, Proxy, ending, paths};
+use crate::paths;
+use crate::proxy::{Fake, Proxy, ending, paths as matching};
 use crate::scenario::machine::{Hogs, Writers};
 
 /// Neighbours of each kind.
@@ -23,6 +27,34 @@ pub(super) const CPU: &str = "0";
 const TOOLCHAIN: &str = "go1.99.0";
 /// Bytes of what is served as its zip.
 const TOOLCHAIN_BYTES: usize = 2_000_000;
+
+/// For how long the test sleeps, nanoseconds.
+const TEST_SLEEPS: &str = "LAB_TEST_SLEEPS_NS";
+/// The test.
+const TEST: &str = r#"package few
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestFew(t *testing.T) {
+	sleeps, _ := strconv.Atoi(os.Getenv("LAB_TEST_SLEEPS_NS"))
+	time.Sleep(time.Duration(sleeps))
+	for range 4 {
+		answer, err := http.Get("https://proxy.test/nothing/@v/list")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+	}
+}
+"#;
 
 /// What runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +69,10 @@ pub enum Workload {
     SampleAndGit,
     /// A project that asks for another toolchain
     AnotherGo,
+    /// A project of so many packages that import nothing, with a cache that is empty: each is compiled
+    Packages(usize),
+    /// A test that asks the module proxy for something four times, one after the other
+    Tested,
 }
 
 impl Workload {
@@ -48,6 +84,8 @@ impl Workload {
             Self::Git => "git",
             Self::SampleAndGit => "sample-and-git",
             Self::AnotherGo => "another-go",
+            Self::Packages(_) => "packages",
+            Self::Tested => "tested",
         }
     }
 
@@ -61,9 +99,10 @@ pub(super) struct Scene {
     pub(super) lab: Lab,
     pub(super) git: Option<Proxy>,
     pub(super) forward: Option<Forward>,
-    workload: Workload,
+    pub(super) workload: Workload,
     fault: Fault,
     writers: Option<Writers>,
+    helpers: TempDir,
     _hogs: Option<Hogs>,
 }
 
@@ -78,21 +117,36 @@ impl Scene {
         let writers = beside(Competitor::Writers).map(Writers::start).transpose()?;
         let hogs = beside(Competitor::Hogs).map(Hogs::start).transpose()?;
         let Experiment { workload, fault, .. } = *experiment;
-        Ok(Self { lab, git, forward, workload, fault, writers, _hogs: hogs })
+        let helpers = paths::temp("goobserve-helpers-").context("make a folder for helpers")?;
+        Ok(Self { lab, git, forward, workload, fault, writers, helpers, _hogs: hogs })
     }
 
     /// Files that are none.
     pub(super) fn fakes(&self) -> Vec<Fake> {
         let (is_zip, bytes) = (ending(".zip"), TOOLCHAIN_BYTES);
-        let matches = paths(move |path| is_of_toolchain(path) && is_zip.is_for(path));
+        let matches = matching(move |path| is_of_toolchain(path) && is_zip.is_for(path));
         let toolchain = self.workload == Workload::AnotherGo;
         toolchain.then_some(Fake { matches, bytes }).into_iter().collect()
     }
 
-    /// A project with fresh caches.
-    pub(super) fn project(&self) -> Result<GoRun> {
+    /// What go is to run, as a command line.
+    fn helper(&self, helper: Helper, delay: Option<Duration>) -> Result<String> {
+        helper.write(self.helpers.path(), delay.unwrap_or_default())
+    }
+
+    /// A project with fresh caches; what go runs itself takes that long.
+    pub(super) fn project(&self, delay: Option<Duration>) -> Result<GoRun> {
         let text = |text: &str| text.to_owned();
         let mut env = self.forward.as_ref().map(Forward::env).unwrap_or_default();
+        match self.fault {
+            Fault::Goauth => env.push((text("GOAUTH"), self.helper(Helper::Token, delay)?)),
+            Fault::Cacheprog => env.push((text("GOCACHEPROG"), self.helper(Helper::Cache, delay)?)),
+            Fault::Toolexec => {
+                let flags = format!("-modcacherw '-toolexec={}'", self.helper(Helper::Tool, delay)?);
+                env.push((text("GOFLAGS"), flags));
+            }
+            _ => {}
+        }
         if self.workload.has_git() {
             env.push((text("GOPRIVATE"), text(GIT_HOST)));
             // git reads these and not go's.
@@ -105,12 +159,30 @@ impl Scene {
         if let Some(writers) = &self.writers {
             env.push((text("GOMODCACHE"), writers.folder()?.display().to_string()));
         }
+        if self.workload == Workload::Tested {
+            // Go's own packages are compiled once.
+            let cache = paths::target().join("lab").join("gocache");
+            fs::create_dir_all(&cache).context("make a folder for compiled packages")?;
+            env.push((text("GOCACHE"), cache.canonicalize()?.display().to_string()));
+            env.push((text("CGO_ENABLED"), text("0")));
+            env.push((text(TEST_SLEEPS), self.slept(delay).as_nanos().to_string()));
+        }
         let sample = matches!(self.workload, Workload::Sample | Workload::SampleAndGit);
-        let gomaxprocs = (!sample).then_some(1);
+        let alone = !sample && !matches!(self.workload, Workload::Packages(_));
+        let gomaxprocs = alone.then_some(1);
         let options = GoOptions { gomaxprocs, env, ..GoOptions::default() };
         let run = if sample { self.lab.go_run(&options) } else { few::project(&self.lab, &options) }?;
         let more = match self.workload {
             Workload::Small(_) | Workload::Sample => return Ok(run),
+            Workload::Packages(n) => {
+                packages(&run, n, delay.unwrap_or_default())?;
+                return Ok(run);
+            }
+            Workload::Tested => {
+                fs::write(run.project().join("few_test.go"), TEST).context("write a test")?;
+                fs::remove_file(run.project().join("main.go")).context("remove the project's program")?;
+                return Ok(run);
+            }
             Workload::Git | Workload::SampleAndGit => format!("require {GIT_HOST}/lib {VERSION}"),
             Workload::AnotherGo => format!("toolchain {TOOLCHAIN}"),
         };
@@ -130,12 +202,38 @@ impl Scene {
         };
         let by_name =
             if let Workload::Small(n) = self.workload { few::smallest(&self.lab, n)? } else { vec![] };
-        let words = before.iter().chain(&["go", "mod", "download"]).map(|word| (*word).to_owned());
+        let go: &[&str] = match (self.fault, self.workload) {
+            (Fault::Generate, _) => &["go", "generate", "./..."],
+            (_, Workload::Packages(_)) => &["go", "build", "./..."],
+            (_, Workload::Tested) => &["go", "test", "-count=1", "-vet=off", "."],
+            _ => &["go", "mod", "download"],
+        };
+        let words = before.iter().chain(go).map(|word| (*word).to_owned());
         Ok(words.chain(by_name).collect())
+    }
+
+    /// How long the test is to sleep.
+    fn slept(&self, delay: Option<Duration>) -> Duration {
+        delay.filter(|_| self.fault == Fault::Test).unwrap_or_default()
     }
 
     /// The module whose lock is held: the smallest, which is a small workload's first.
     pub(super) fn smallest_module(&self) -> Result<String> {
         few::smallest(&self.lab, 1)?.into_iter().next().context("no module")
     }
+}
+
+/// Packages that import nothing; each has something to generate, which takes that long.
+fn packages(run: &GoRun, number: usize, takes: Duration) -> Result<()> {
+    fs::remove_file(run.project().join("main.go")).context("remove the project's program")?;
+    for n in 0..number {
+        let folder = run.project().join(format!("p{n}"));
+        fs::create_dir(&folder).context("make a folder for a package")?;
+        let text = format!(
+            "package p{n}\n\n//go:generate sleep {}\n\nfunc N() int {{ return {n} }}\n",
+            takes.as_secs_f64()
+        );
+        fs::write(folder.join("n.go"), text).context("write a package")?;
+    }
+    Ok(())
 }
