@@ -15,10 +15,11 @@ use crate::{hosts, thresholds as at};
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let modules: BTreeSet<&str> = case.requests().filter_map(|request| request.module.as_deref()).collect();
     for (host, requests) in hosts::requests(case, |request| is_probe(request, &modules)) {
-        if requests.len() < at::PROBES {
+        let paths: BTreeSet<&str> = requests.iter().filter_map(|request| request.module.as_deref()).collect();
+        // One path is asked for its version, its list and its newest: three requests are no pattern yet.
+        if paths.len() < at::PROBES {
             continue;
         }
-        let paths: BTreeSet<&str> = requests.iter().filter_map(|request| request.module.as_deref()).collect();
         found.push(Finding {
             host: Some(host.to_owned()),
             cost_ns: case.cost_of_requests(requests.iter().copied(), None),

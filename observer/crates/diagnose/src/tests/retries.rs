@@ -324,4 +324,10 @@ fn prefixes_of_import_paths_that_are_no_modules_are_counted() {
         .request(asked("example.com/b", 404, S))
         .request(asked("example.com/ab", 404, S));
     missing.finds_no(StallKind::PathProbing);
+    // What lies above a module, asked for its version, its list and its newest, is one path.
+    let mut above = World::new().connection(|_| {}).request(asked("example.com/a/lib", 200, S));
+    for n in 1..4 {
+        above = above.request(asked("example.com/a", 404, n * S));
+    }
+    above.finds_no(StallKind::PathProbing);
 }
