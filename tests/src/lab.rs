@@ -64,7 +64,7 @@ pub struct Lab {
     names: HashMap<String, Ipv4Addr>,
     store: Arc<Store>,
     ca: PathBuf,
-    authority: Authority,
+    pub(crate) authority: Authority,
     pub(crate) tls: Arc<ServerConfig>,
     _dir: TempDir,
     pub(crate) runtime: Runtime,

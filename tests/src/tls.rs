@@ -22,7 +22,12 @@ pub struct Authority {
     pub certificate_key_pem: String,
     /// Server settings: TLS 1.2 and 1.3, HTTP/2 preferred, HTTP/1.1
     pub server: Arc<ServerConfig>,
+    /// The same with a certificate for many names, which takes more than a packet, as those of real servers do
+    pub many_names: Arc<ServerConfig>,
 }
+
+/// Names that nobody asks for.
+const MANY: usize = 60;
 
 impl Authority {
     /// Makes the authority and a server certificate for these host names.
@@ -36,19 +41,27 @@ impl Authority {
         let issuer = Issuer::new(params, key);
 
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).context("name the lab's server certificate")?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate().context("make the lab server's key")?;
-        let certificate = params.signed_by(&key, &issuer).context("sign the lab's server certificate")?;
-
-        let (certificate_pem, certificate_key_pem) = (certificate.pem(), key.serialize_pem());
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .context("use the lab's server certificate")?;
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { pem, key_pem, certificate_pem, certificate_key_pem, server: Arc::new(server) })
+        let many = (0..MANY).map(|n| format!("server-{n}.proxy.test"));
+        let (many_names, ..) = server(names.iter().cloned().chain(many).collect(), &issuer)?;
+        let (server, certificate_pem, certificate_key_pem) = server(names, &issuer)?;
+        Ok(Self { pem, key_pem, certificate_pem, certificate_key_pem, server, many_names })
     }
+}
+
+/// Settings with a certificate for these names; the certificate and its key, PEM.
+fn server(names: Vec<String>, issuer: &Issuer<'_, KeyPair>) -> Result<(Arc<ServerConfig>, String, String)> {
+    let mut params = CertificateParams::new(names).context("name the lab's server certificate")?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().context("make the lab server's key")?;
+    let certificate = params.signed_by(&key, issuer).context("sign the lab's server certificate")?;
+
+    let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .context("use the lab's server certificate")?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((Arc::new(server), certificate_pem, key_pem))
 }

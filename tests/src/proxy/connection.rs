@@ -71,7 +71,8 @@ async fn spoken(
         return requests(stream, false, connection, shared, &faults, cut).await;
     }
     sleep(faults.tls_delay).await;
-    let tls = if faults.http1_only { &shared.http1 } else { &shared.tls };
+    let usual = if faults.http1_only { &shared.http1 } else { &shared.tls };
+    let tls = faults.tls.as_ref().unwrap_or(usual);
     let stream = TlsAcceptor::from(Arc::clone(tls)).accept(stream).await?;
     let alpn = stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
     let h2 = alpn.as_deref() == Some("h2");

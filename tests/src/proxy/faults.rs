@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio_rustls::rustls::ServerConfig;
+
 /// Says whether a fault is for a request, by its path as it was received, query included.
 #[derive(Clone)]
 pub struct Matcher(pub(super) Arc<dyn Fn(&str) -> bool + Send + Sync>);
@@ -35,6 +37,8 @@ impl fmt::Debug for Matcher {
 /// Everything the proxy does wrong; the default is nothing. Delays add up.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
+    /// TLS settings instead of the usual ones
+    pub tls: Option<Arc<ServerConfig>>,
     /// Before the `ServerHello` of every connection
     pub tls_delay: Duration,
     /// Before the head of every response, as a longer way would cost

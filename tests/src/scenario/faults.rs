@@ -1,15 +1,17 @@
 //! From a scenario file to what the lab's servers and its wire do.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::spec::{Class, DirectionSpec, DnsSpec, ForwardSpec, ProxySpec, Spoken, WireSpec};
+use super::spec::{Class, DirectionSpec, DnsSpec, ForwardSpec, HelperSpec, ProxySpec, Spoken, WireSpec};
 use crate::dns::{DnsFaults, v6};
 use crate::forward::{ForwardFaults, ForwardOptions, Protocol, Then};
+use crate::helpers::Helper;
 use crate::lab::Lab;
 use crate::proxy::{
     Answer, BodyStall, Fake, Faults, HeadDelay, Matcher, Redirect, ResetBody, SlowBody, StreamReset, paths,
@@ -175,6 +177,27 @@ impl ForwardSpec {
     }
 }
 
+impl HelperSpec {
+    /// Writes what there is into that folder: variables that name it.
+    pub(super) fn env(&self, folder: &Path) -> Result<Vec<(String, String)>> {
+        let all = [
+            ("GOAUTH", Helper::Token, self.goauth_ms),
+            ("GOAUTH", Helper::Leaving, self.goauth_leaves_ms),
+            ("GOCACHEPROG", Helper::Cache, self.cacheprog_ms),
+            ("GOFLAGS", Helper::Tool, self.toolexec_ms),
+            ("GIT_ASKPASS", Helper::Askpass, self.askpass_ms),
+        ];
+        let mut env = Vec::new();
+        for (name, helper, ms) in all {
+            let Some(takes) = ms.map(Duration::from_millis) else { continue };
+            let line = helper.write(folder, takes)?;
+            let value = if name == "GOFLAGS" { format!("-modcacherw '-toolexec={line}'") } else { line };
+            env.push((name.to_owned(), value));
+        }
+        Ok(env)
+    }
+}
+
 impl WireSpec {
     /// The faults, with hosts as their addresses in that lab.
     pub(super) fn faults(&self, lab: &Lab, rtt: Duration) -> Result<WireFaults> {
@@ -209,6 +232,7 @@ impl WireSpec {
             lost_syns: lost_syns.collect::<Result<_>>()?,
             delayed_syns: Duration::ZERO,
             lost_hellos: lost_hellos.collect(),
+            large_lost: self.large_lost,
             loss: loss.collect(),
             deaths: deaths.collect::<Result<_>>()?,
             zero_windows: zero_windows.collect::<Result<_>>()?,

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use crate::go_env::{GoOptions, GoRun};
 use crate::goobserve::binary;
 use crate::lab::Lab;
 use crate::net::Place;
+use crate::proxy::Faults;
 
 /// Longer than every scenario that ends by itself.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -25,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(150);
 const AFTER_INTERRUPT: Duration = Duration::from_secs(15);
 /// What the run's folder is called in a recording.
 const NEUTRAL: &str = "/lab";
+
+/// And that of the helpers.
+const HELPERS: &str = "/helpers";
 
 /// A scenario that was run.
 #[derive(Debug)]
@@ -59,7 +65,8 @@ fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ra
     let wire = lab.net.wire.as_ref().context("a lab without a wire")?;
     wire.set_faults(scenario.wire.faults(&lab, rtt)?);
     lab.dns.set_faults(scenario.dns.faults());
-    lab.proxy.set_faults(scenario.proxy.faults());
+    let tls = scenario.proxy.large_certificate.then(|| Arc::clone(&lab.authority.many_names));
+    lab.proxy.set_faults(Faults { tls, ..scenario.proxy.faults() });
     let _local_resolver = scenario.dns.local_resolver.then(|| lab.dnsmasq(0, false)).transpose()?;
     let server = match &scenario.dns {
         dns if dns.local_resolver => lab.net.local_resolver(),
@@ -84,9 +91,13 @@ fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ra
     }
 
     let mut modules = modules(&lab, scenario)?;
-    let run = project(&lab, scenario, &modules, env)?;
+    let helpers = crate::paths::temp("goobserve-helpers-").context("make a folder for helpers")?;
+    let run = project(&lab, scenario, &modules, env, helpers.path())?;
     if scenario.command.required {
         modules.clear();
+    }
+    if scenario.command.compiled {
+        compile(&lab, &run)?;
     }
     let _hogs = match scenario.machine.cpus() {
         Some(cpus) => Hogs::start_on(scenario.machine.hogs, &cpus)?,
@@ -139,9 +150,17 @@ fn observed(scenario: &Scenario, rtt: Duration, line: Option<&str>) -> Result<Ra
     let read =
         |file| fs::read_to_string(file).with_context(|| format!("{} and said {stderr}", output.status));
     let report = serde_json::from_str(&read(&json)?).context("parse the report")?;
-    let recording = neutral(&read(&record)?, &run)?;
+    let recording = helped(neutral(&read(&record)?, &run)?, helpers.path())?;
     let asked = lab.proxy.log().requests().into_iter().map(|request| request.path).collect();
     Ok(Ran { rtt, status: output.status, stderr, report, recording, asked })
+}
+
+/// Has what the project's tests need compiled into the lab's cache, which is the command's, too.
+fn compile(lab: &Lab, run: &GoRun) -> Result<()> {
+    let mut command = run.go(&["test", "-vet=off", "-run=^$", "./..."]);
+    let output = lab.output(command.env("GOFLAGS", "-modcacherw"))?;
+    ensure!(output.status.success(), "compile: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// A shell with that line, in which `goobserve compare` is `goobserve` with its arguments.
@@ -177,18 +196,51 @@ fn neutral(recording: &str, run: &GoRun) -> Result<String> {
     Ok(text.replace(&kernel, "6.18.0"))
 }
 
+/// The recording with a neutral name for the helpers' folder, which may be hidden for it looks random.
+fn helped(recording: String, helpers: &Path) -> Result<String> {
+    let parent = helpers.parent().context("a folder without a parent")?;
+    let hidden = parent.join("…");
+    [helpers, &hidden].into_iter().try_fold(recording, |text, path| {
+        Ok(text.replace(path.to_str().context("a path that is no text")?, HELPERS))
+    })
+}
+
 /// The command's project and environment.
-fn project(lab: &Lab, scenario: &Scenario, modules: &[String], env: Vec<(String, String)>) -> Result<GoRun> {
+fn project(
+    lab: &Lab,
+    scenario: &Scenario,
+    modules: &[String],
+    mut env: Vec<(String, String)>,
+    helpers: &Path,
+) -> Result<GoRun> {
     let command = &scenario.command;
+    env.extend(scenario.helpers.env(helpers)?);
+    if command.compiled {
+        let cache = crate::paths::target().join("lab").join("gocache");
+        fs::create_dir_all(&cache).context("make a folder for compiled packages")?;
+        env.push(("GOCACHE".to_owned(), cache.canonicalize()?.display().to_string()));
+        env.push(("CGO_ENABLED".to_owned(), "0".to_owned()));
+    }
+    env.extend(command.env.clone());
     let options = GoOptions {
         go_sum: command.go_sum,
         http1: command.http1,
         sumdb_direct: command.sumdb_direct,
         gomaxprocs: command.gomaxprocs,
         few: false,
-        env: env.into_iter().chain(command.env.clone()).collect(),
+        env,
     };
     let run = few::project(lab, &options)?;
+    for (name, text) in &command.files {
+        let file = run.project().join(name);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).context("make a folder in the project")?;
+        }
+        fs::write(file, text).context("write a file of the project")?;
+    }
+    if !command.files.is_empty() {
+        fs::remove_file(run.project().join("main.go")).context("remove the project's program")?;
+    }
     let mut go_mod = String::from("module few.test/m\n\ngo 1.26\n");
     go_mod.extend(command.toolchain.iter().map(|name| format!("\ntoolchain {name}\n")));
     go_mod.extend(command.requires.iter().map(|module| format!("\nrequire {module}\n")));

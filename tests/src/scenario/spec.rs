@@ -37,6 +37,9 @@ pub struct Scenario {
     pub forward: Option<ForwardSpec>,
     /// The host of git repositories, which is there only when this is
     pub git: Option<ProxySpec>,
+    /// What go runs itself and waits for
+    #[serde(default)]
+    pub helpers: HelperSpec,
     /// The way between
     #[serde(default)]
     pub wire: WireSpec,
@@ -99,6 +102,10 @@ pub struct CommandSpec {
     pub sumdb_direct: bool,
     /// GOMAXPROCS
     pub gomaxprocs: Option<u32>,
+    /// Files of the project, by name, beside or instead of those it has
+    pub files: BTreeMap<String, String>,
+    /// Go's own packages were compiled before, for they are many
+    pub compiled: bool,
     /// Other variables
     pub env: BTreeMap<String, String>,
     /// It is interrupted after so many seconds, for it would hang for longer or for ever
@@ -120,6 +127,8 @@ impl Default for CommandSpec {
             http1: false,
             sumdb_direct: false,
             gomaxprocs: None,
+            files: BTreeMap::new(),
+            compiled: false,
             env: BTreeMap::new(),
             give_up_s: None,
             fails: false,
@@ -156,6 +165,8 @@ pub struct DnsSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct ProxySpec {
     pub(super) tls_delay_ms: u64,
+    /// Its certificate takes more than a packet
+    pub(super) large_certificate: bool,
     /// The module proxy that GOPROXY names speaks plain http
     pub(super) plain_http: bool,
     pub(super) http1_only: bool,
@@ -283,6 +294,22 @@ pub(super) enum Class {
     Other,
 }
 
+/// See [`Helper`](crate::helpers::Helper): how long each takes; without a time it is not there.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HelperSpec {
+    /// The command that GOAUTH names
+    pub(super) goauth_ms: Option<u64>,
+    /// It leaves a process behind that holds its output for so long
+    pub(super) goauth_leaves_ms: Option<u64>,
+    /// Each answer of the program that GOCACHEPROG names
+    pub(super) cacheprog_ms: Option<u64>,
+    /// The program that `-toolexec` names, for each tool
+    pub(super) toolexec_ms: Option<u64>,
+    /// The program that `GIT_ASKPASS` names
+    pub(super) askpass_ms: Option<u64>,
+}
+
 /// See [`WireFaults`](crate::wire::WireFaults).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -291,6 +318,8 @@ pub struct WireSpec {
     pub(super) lost_hello: Vec<LostHelloSpec>,
     /// Hellos that take more than a packet never arrive whole
     pub(super) large_hellos_lost: bool,
+    /// Packets to the client with more payload than this never arrive
+    pub(super) large_lost: Option<usize>,
     pub(super) loss: Vec<LossSpec>,
     pub(super) death: Vec<DeathSpec>,
     pub(super) zero_window: Vec<ZeroWindowSpec>,

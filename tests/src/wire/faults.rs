@@ -23,6 +23,9 @@ pub struct WireFaults {
     pub delayed_syns: Duration,
     /// Hellos that never arrive, and all that is sent after them
     pub lost_hellos: Vec<HelloLoss>,
+    /// Packets to the client with more payload than this never arrive: somewhere on the way less fits,
+    /// and no ICMP comes back
+    pub large_lost: Option<usize>,
     /// Packets lost at random
     pub loss: Vec<Loss>,
     /// Connections that end without a word

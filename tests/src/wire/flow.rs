@@ -108,6 +108,10 @@ impl Flows {
             }
             Direction::ToServer => {}
         }
+        let too_large = self.faults.large_lost.is_some_and(|most| payload.len() > most);
+        if too_large && direction == Direction::ToClient {
+            return Verdict::Drop;
+        }
         if flow.dead || (flow.mute && direction == Direction::ToServer && !payload.is_empty()) {
             return Verdict::Drop;
         }
@@ -223,6 +227,13 @@ mod tests {
         up(&mut flows, SYN, b"");
         assert_eq!(up(&mut flows, ACK, b"\x16\x03\x01\x00\x04abc"), Verdict::Pass);
         assert_eq!(up(&mut flows, ACK, b"d"), Verdict::Drop);
+    }
+
+    #[test]
+    fn of_an_answer_only_the_small_segments_arrive() {
+        let mut flows = Flows::new(WireFaults { large_lost: Some(3), ..WireFaults::default() });
+        assert_eq!((down(&mut flows, b"abcd"), down(&mut flows, b"abc")), (Verdict::Drop, Verdict::Pass));
+        assert_eq!(up(&mut flows, ACK, b"abcd"), Verdict::Pass);
     }
 
     #[test]
