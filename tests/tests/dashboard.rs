@@ -167,6 +167,7 @@ fn leaving_gives_the_terminal_back_and_what_was_printed() {
     tmux.is_as_before(&settings);
     let screen = tmux.until("status=3");
     assert!(screen.contains("another"), "{screen}");
+    assert!(screen.contains("the command goes on"), "{screen}");
 }
 
 #[test]

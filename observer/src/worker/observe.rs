@@ -485,7 +485,11 @@ impl Observer {
         let Self { dashboard, state, correlator, task, .. } = self;
         let Some(dashboard) = dashboard else { return false };
         let asleep = || asleep(correlator, task.start_ns, ring);
-        let left = dashboard.turn(state, now, runs, asleep) == Action::Leave && task.child.is_none();
+        let left = dashboard.turn(state, now, runs, asleep) == Action::Leave;
+        if left && task.child.is_some() {
+            say::line("the dashboard is closed, the command goes on; Ctrl-C ends it");
+            return false;
+        }
         if left {
             // A failure shows when no answer comes.
             let _ = seam.send(&ToAgent::Leave, &[]);

@@ -2,6 +2,8 @@
 //! In: a command and what was found. Out: whom to blame, and one sentence with the evidence. What is not
 //! known is said to be unknown.
 
+use std::net::IpAddr;
+
 use model::human::duration;
 use model::operations::is_go;
 use model::record::{ConnectionOutcome, Process, Request, RequestOutcome};
@@ -12,6 +14,7 @@ use model::words;
 use crate::Diagnosed;
 use crate::case::Case;
 use crate::fallback::{Owners, builds, went_on};
+use crate::hosts::{authority, bare};
 
 /// A wait that ended so shortly before the command did was going on.
 const GOING_ON_NS: Ns = 200_000_000;
@@ -125,12 +128,35 @@ fn by_what_worked(case: &Case<'_>) -> (Blame, String) {
     if !case.command.gaps.is_empty() || case.connections().any(|connection| unseen(&connection)) {
         return (Blame::Unknown, "not all that it asked of the network was seen".to_owned());
     }
+    if case.connections().next().is_none() && (has_address(case) || has_proxys_address(case)) {
+        let why = "it knew an address and no connection to it was seen: where there is no way to one, connecting \
+                   fails at once, without a trace (ip route get ADDRESS)";
+        return (Blame::Unknown, why.to_owned());
+    }
     let why = if case.queries().next().is_none() && case.connections().next().is_none() {
         "it asked nothing of the network"
     } else {
         "every lookup, connection and request that it made was answered"
     };
     (Blame::Command, why.to_owned())
+}
+
+/// Whether a name that go itself asked for has an address.
+fn has_address(case: &Case<'_>) -> bool {
+    let owners = Owners::new(case);
+    case.queries().any(|(dns, _)| {
+        matches!(dns.qtype.as_str(), "A" | "AAAA" | "A/AAAA")
+            && dns.answers.is_some_and(|answers| answers > 0)
+            && owners.is_own(dns.pid, dns.start_ns)
+    })
+}
+
+/// Whether the settings name a forward proxy by its address: then nobody need be asked for it.
+fn has_proxys_address(case: &Case<'_>) -> bool {
+    let go = &case.record.go;
+    let is_address =
+        |value: &String| bare(authority(value)).trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    [&go.https_proxy, &go.http_proxy, &go.all_proxy].into_iter().flatten().any(is_address)
 }
 
 /// The first thing that failed on the network; `own`: of go commands alone.

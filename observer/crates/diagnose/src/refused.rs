@@ -165,9 +165,11 @@ impl<'a> Around<'a> {
             return request.path.as_deref().is_some_and(|path| self.paths.contains(path));
         };
         let looks = matches!(request.class, Class::List | Class::Latest) || request.version.is_none();
+        // `go install PATH@VERSION` asks for that version of every prefix of the path.
+        let probes = looks || matches!(request.class, Class::Info | Class::Mod);
         self.exact.contains(&(module, request.class, request.version.as_deref()))
             || (looks && self.modules.contains(module))
-            || (looks && self.is_part_of_another(module))
+            || (probes && self.is_part_of_another(module))
     }
 
     /// A module lies above or below that path.

@@ -29,6 +29,12 @@ pub(crate) fn forward_variable(go: &Go, host: &str) -> Option<&'static str> {
     all.iter().find(names).map(|(name, _)| *name)
 }
 
+/// Whether GOPROXY or GOSUMDB names that host.
+pub(crate) fn is_in_settings(go: &Go, host: &str) -> bool {
+    let named = |list: &Option<String>| list.as_deref().is_some_and(|list| list.contains(bare(host)));
+    named(&go.goproxy) || named(&go.gosumdb)
+}
+
 /// GOPROXY without that host: what the user named to come after it, and nothing else. None where the
 /// host is no proxy of it, where nothing is left, and where names would reach whom they did not reach.
 pub(crate) fn other_proxy(case: &Case<'_>, host: &str) -> Vec<Offer> {

@@ -43,11 +43,13 @@ fn slow(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
         None => format!("{name}, which runs beside go,"),
     };
     let hosts = group.hosts(case);
-    let host = hosts.first().map(|(host, _)| host.clone());
-    let whom = host.as_deref().map_or_else(
-        || ", and talked to nobody that was seen".to_owned(),
-        |host| format!(", most of it with {host}: its own requests, not go's"),
-    );
+    let (host, whom) = match hosts.first() {
+        Some((host, took)) if took * 2 >= cost_ns => {
+            (Some(host.clone()), format!(", most of it with {host}: its own requests, not go's"))
+        }
+        Some((host, took)) => (None, format!(", {} of that with {host}", duration(*took))),
+        None => (None, ", and talked to nobody that was seen".to_owned()),
+    };
     let times = match group.waits.len() {
         1 => String::new(),
         many => format!(" in {}", count(many as u64, "run")),

@@ -118,16 +118,20 @@ fn refused(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding 
     let mut finding = finding(case, StallKind::ConnectRefused, host, connections, &fault, summary);
     finding.remedies = ways::around(case, host);
     let go = &case.record.go;
-    let names = |list: &Option<String>| list.as_deref().is_some_and(|list| list.contains(hosts::bare(host)));
+    let in_settings = ways::is_in_settings(go, host);
     let named =
         ways::forward_variable(go, host).or_else(|| ways::forward_variable(go, &connections[0].remote));
     if let Some(variable) = named {
         finding.summary = format!("{}: it is the {variable}", finding.summary);
         finding.advice_here = Some(format!("fix {variable}, which names it, or start that forward proxy"));
         finding.remedies.clear();
-    } else if go.forward_proxy == Some(true) && !names(&go.goproxy) && !names(&go.gosumdb) {
+    } else if go.forward_proxy == Some(true) && !in_settings {
         finding.advice =
             Some("fix HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY), which names it, or start that proxy");
+    } else if !in_settings && go.goproxy.is_some() {
+        finding.advice = Some(
+            "start that server, or ask its owner: a module path, a redirect or git leads there, neither GOPROXY nor GOSUMDB",
+        );
     }
     finding
 }

@@ -7,13 +7,13 @@ use model::evidence::Evidence;
 use model::human::duration;
 use model::operations::{InFlight, Subject};
 use model::record::Phase;
-use model::roles::{Role, Waited, is_test, program, short};
+use model::roles::{Role, Waited, is_test, program, short, subcommand};
 use model::stall::StallKind;
 use model::time::Ns;
 
 use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
-use crate::processes::{Group, groups, ran};
+use crate::processes::{Group, Wait, groups, ran};
 use crate::thresholds as at;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -55,11 +55,25 @@ fn silent(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
     let started = case.roles.started(longest.child.process)?.process;
     let by =
         if started.pid == longest.helper.pid { String::new() } else { format!(" {} for", short(started)) };
-    waiting(case, group, &format!("{}, run by{by} go,", program(longest.helper)))
+    let finding = waiting(case, group, &format!("{}, run by{by} go,", program(longest.helper)))?;
+    let advice =
+        "run that program by hand as the same user, or go without it (-toolexec, CC): go waits until it ends";
+    Some(Finding { advice: Some(advice), ..finding })
 }
+
+/// Commands that are there to run other programs: what these do is not go's wait for help.
+const RUNS_OTHERS: [&str; 4] = ["run", "generate", "test", "tool"];
 
 /// Whether a child of go's is waited for that is no test and talks to nobody.
 pub(super) fn is_silent_helper(case: &Case<'_>, group: &Group<'_>) -> bool {
+    let runs_others = subcommand(&case.record.argv).is_some_and(|word| RUNS_OTHERS.contains(&word));
+    let of_compiler = || {
+        let tool = |wait: &Wait<'_>| case.roles.ancestors(wait.helper).any(|above| above.role == Role::Tool);
+        group.longest().is_some_and(tool)
+    };
+    if runs_others && !of_compiler() {
+        return false;
+    }
     let of_go = |child| {
         let mut above = case.roles.ancestors(child);
         above.find(|above| above.role != Role::Tool).is_some_and(|above| above.role == Role::Go)

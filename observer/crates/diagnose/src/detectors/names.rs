@@ -6,7 +6,7 @@ use model::evidence::Evidence;
 use model::human::count;
 use model::id::DnsId;
 use model::operations::Subject;
-use model::record::{Connection, Dns, Phase};
+use model::record::{Connection, Dns, Go, Phase};
 use model::stall::StallKind;
 use model::time::SinceStart;
 
@@ -15,6 +15,7 @@ use crate::fallback::fell_back;
 use crate::finding::Finding;
 use crate::index::is_suffixed;
 use crate::lookups::{Lookups, seen};
+use crate::ways;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let lookups = Lookups::new(case);
@@ -92,8 +93,19 @@ fn unknown(case: &Case<'_>, lookups: &Lookups<'_>, found: &mut Vec<Finding>) {
         finding.evidence = answered.iter().take(6).map(|(dns, end)| seen(case, dns, *end)).collect();
         finding.fatal = !fell_back(case, &name, finding.span.1);
         finding.info = !case.failed() && !finding.fatal;
+        (finding.advice, finding.advice_here) = advice(&case.record.go, &name);
         found.push(finding);
     }
+}
+
+/// What to do about a name that is not there, by what has it.
+fn advice(go: &Go, name: &str) -> (Option<&'static str>, Option<String>) {
+    if let Some(variable) = ways::forward_variable(go, name) {
+        return (None, Some(format!("see whether {variable} has the forward proxy's name right")));
+    }
+    let elsewhere = go.goproxy.is_some() && !ways::is_in_settings(go, name);
+    let advice = "see whether that name is right: a module path, a redirect or git has it, neither GOPROXY nor GOSUMDB";
+    (elsewhere.then_some(advice), None)
 }
 
 /// Name servers that nobody is at.

@@ -14,7 +14,7 @@ use model::tunnel::{Tunnel, TunnelOutcome};
 use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
 use crate::index::ids;
-use crate::thresholds as at;
+use crate::{thresholds as at, ways};
 
 /// What went wrong with a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,7 +82,7 @@ fn finding(case: &Case<'_>, proxy: &str, trouble: Trouble, tunnels: &[(&Connecti
         }),
         summary: summary(case, proxy, trouble, tunnels),
         evidence: tunnels.iter().take(6).map(|(c, tunnel)| evidence(case, c, tunnel)).collect(),
-        advice: advice(trouble, tunnels),
+        advice: advice(case, trouble, tunnels),
         blame: asks_for_password(tunnels).then_some(Blame::Command),
         fatal: trouble != Trouble::Slow && !case.requests().any(|request| request.status.is_some()),
         ..Finding::of(kind, Phase::Tunnel, hull(spans).unwrap_or(case.wall))
@@ -131,18 +131,34 @@ fn summary(case: &Case<'_>, proxy: &str, trouble: Trouble, tunnels: &[(&Connecti
 
 /// What it lacks is a setting of the command.
 fn asks_for_password(tunnels: &[(&Connection, &Tunnel)]) -> bool {
-    let password = |reason: &str| reason.contains("password");
+    let password = |reason: &str| reason.contains("password") || reason.contains("authenticate");
     tunnels.iter().any(|(_, tunnel)| {
         tunnel.outcome == TunnelOutcome::Refused
             && (tunnel.status == Some(407) || tunnel.reason.as_deref().is_some_and(password))
     })
 }
 
-fn advice(trouble: Trouble, tunnels: &[(&Connection, &Tunnel)]) -> Option<&'static str> {
-    let (_, tunnel) = tunnels[0];
+/// Whether the settings have a user for the forward proxy at the end of that connection.
+fn has_password(case: &Case<'_>, connection: &Connection) -> bool {
+    let go = &case.record.go;
+    let with_user = |value: &Option<String>| value.as_deref().is_some_and(|value| value.contains('@'));
+    let variable = connection.remote_name.as_deref().and_then(|name| ways::forward_variable(go, name));
+    match variable.or_else(|| ways::forward_variable(go, &connection.remote)) {
+        Some("HTTP_PROXY") => with_user(&go.http_proxy),
+        Some("ALL_PROXY") => with_user(&go.all_proxy),
+        Some(_) => with_user(&go.https_proxy),
+        None => false,
+    }
+}
+
+fn advice(case: &Case<'_>, trouble: Trouble, tunnels: &[(&Connection, &Tunnel)]) -> Option<&'static str> {
+    let (connection, tunnel) = tunnels[0];
     match (trouble, tunnel.status, tunnel.reason.as_deref()) {
         (Trouble::Refused, Some(407), Some(schemes)) if !schemes.contains("Basic") => Some(
             "go knows Basic authentication alone: run a local proxy that speaks that one's, and name it in HTTPS_PROXY",
+        ),
+        (Trouble::Refused, Some(407), _) if has_password(case, connection) => Some(
+            "correct user and password of the forward proxy where HTTPS_PROXY names it: it does not accept them",
         ),
         (Trouble::Refused, Some(407), _) => Some(
             "put user and password of the forward proxy into HTTPS_PROXY (http://user:password@host:port)",
@@ -152,6 +168,9 @@ fn advice(trouble: Trouble, tunnels: &[(&Connection, &Tunnel)]) -> Option<&'stat
         }
         (Trouble::Refused, Some(500..), _) => Some(
             "the forward proxy cannot reach that host: ask its owner, or name it in NO_PROXY if this machine can",
+        ),
+        (Trouble::Refused, None, Some(reason)) if reason.contains("authenticate") => Some(
+            "put user and password of the forward proxy where HTTPS_PROXY or ALL_PROXY names it (socks5://user:password@host:port)",
         ),
         (Trouble::Refused, None, Some(reason)) if reason.contains("password") => {
             Some("correct user and password of the forward proxy where HTTPS_PROXY or ALL_PROXY names it")

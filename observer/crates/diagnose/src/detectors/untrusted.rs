@@ -1,5 +1,7 @@
 //! TLS handshakes that this side ended, for it did not accept the server's certificate.
 
+use std::ops::RangeInclusive;
+
 use model::evidence::Evidence;
 use model::human::count;
 use model::record::{Connection, ConnectionOutcome, Phase, Side};
@@ -15,6 +17,10 @@ use crate::{hosts, thresholds as at};
 /// Bytes that hold more than an alert or a forward proxy's answer: a certificate.
 const CERTIFICATE: u64 = 700;
 
+/// Bytes of an alert (RFC 8446, 5.1 and 6), alone or sealed, with the record that the middlebox mode of
+/// TLS 1.3 puts before it (D.4), to those of a seal with padding.
+const ALERT: RangeInclusive<u64> = 7..=64;
+
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     for (host, connections) in hosts::connections(case, |connection| is_untrusted(case, connection)) {
         found.push(untrusted(case, &host, &connections));
@@ -28,8 +34,14 @@ fn is_untrusted(case: &Case<'_>, connection: &Connection) -> bool {
     // What takes long was given up, for part of the server's answer did not come.
     let since = connection.server_hello_ns.unwrap_or(start);
     came && connection.outcome != ConnectionOutcome::Reset
-        && connection.closed_by != Some(Side::Peer)
+        && (connection.closed_by != Some(Side::Peer) || complained(connection))
         && tls_end(case, connection).saturating_sub(since) < at::HELLO_UNANSWERED_NS
+}
+
+/// Whether this side sent an alert and no more behind its hello: a peer that has it may close first.
+fn complained(connection: &Connection) -> bool {
+    let behind = connection.bytes_sent.zip(connection.hello_bytes);
+    behind.and_then(|(sent, hello)| sent.checked_sub(hello.into())).is_some_and(|more| ALERT.contains(&more))
 }
 
 fn untrusted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {

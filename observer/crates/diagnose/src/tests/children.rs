@@ -105,7 +105,14 @@ fn what_go_runs_for_its_tools_is_named() {
     };
     let stall = of(3 * S).finds(StallKind::HelperWaiting, Phase::Child, None);
     assert!(stall.summary.starts_with("wrap, run by go, took 3.00 s"), "{stall:?}");
+    assert!(stall.advice.contains("-toolexec") && !stall.advice.contains("netrc"), "{stall:?}");
     of(50 * MS).finds_no(StallKind::HelperWaiting);
+    // What a command is there to run is no help that it waits for.
+    let generate = |command: &mut Command| {
+        command.argv = ["go", "generate", "./..."].map(str::to_owned).to_vec();
+    };
+    let stall = of(3 * S).command(generate).finds(StallKind::ChildSlow, Phase::Child, None);
+    assert!(stall.summary.contains("talked to nobody"), "{stall:?}");
 }
 
 #[test]
@@ -197,6 +204,14 @@ fn a_test_that_waits_is_named_with_its_package_and_host() {
             (r.first_byte_ns, r.end_ns) = (Some(SinceStart(2 * S + took)), Some(SinceStart(2 * S + took)));
         })
     };
+    let short = |c: &mut Connection| {
+        (c.pid, c.comm, c.server_name) = (Pid(12), "x.test".into(), Some("api.test".into()));
+        (c.start_ns, c.end_ns) = (SinceStart(4 * S), Some(SinceStart(4 * S + 10 * MS)));
+    };
+    let stall = world([from(2 * S, ran(12, 10, "x.test", &["/tmp/b001/x.test"], 5 * S))])
+        .connection(short)
+        .finds(StallKind::ChildSlow, Phase::Child, None);
+    assert!(!stall.summary.contains("most of it"), "{}", stall.summary);
     let stall = of(5 * S).finds(StallKind::ChildSlow, Phase::Child, Some("api.test"));
     near(stall.cost_ns, 5 * S);
     assert!(stall.summary.starts_with("the test binary x.test of package example.com/net/x waited 5.00 s"));

@@ -216,6 +216,12 @@ fn a_certificate_that_is_not_accepted_ends_the_handshake_from_here() {
         connection.closed_by = Some(Side::Peer);
     };
     failed().connection(by_peer).finds_no(StallKind::TlsUntrusted);
+    // It was sent an alert, and closed first.
+    let complained = |connection: &mut Connection| {
+        by_peer(connection);
+        (connection.hello_bytes, connection.bytes_sent) = (Some(1520), Some(1550));
+    };
+    failed().connection(complained).finds(StallKind::TlsUntrusted, Phase::Tls, Some("proxy.test"));
     World::new().connection(|_| {}).finds_no(StallKind::TlsUntrusted);
 }
 
@@ -275,6 +281,13 @@ fn a_name_that_does_not_exist_or_has_no_address_ended_the_command() {
     let stall = world("NOERROR").finds(StallKind::DnsNxdomain, Phase::Dns, server);
     assert!(stall.summary.contains("neither A nor AAAA"), "{}", stall.summary);
     assert_eq!(blame(world("NXDOMAIN")).0, Blame::Network);
+    let stall = |change: fn(&mut Command)| {
+        world("NXDOMAIN").command(change).finds(StallKind::DnsNxdomain, Phase::Dns, server)
+    };
+    let forward = stall(|command| command.go.https_proxy = Some("http://proxy.test:3128".into()));
+    assert!(forward.advice.contains("HTTPS_PROXY"), "{}", forward.advice);
+    let own = stall(|command| command.go.goproxy = Some("direct".into()));
+    assert!(own.advice.contains("a module path, a redirect or git"), "{}", own.advice);
     // Without IPv6, and with a suffix of the search list.
     World::new().dns(|_| {}).dns(answer("NOERROR", "AAAA")).finds_no(StallKind::DnsNxdomain);
     let suffixed = |dns: &mut Dns| {
@@ -411,4 +424,23 @@ fn who_is_ended_while_it_waits_is_blamed_on_what_it_waited_for() {
     let (stalls, _) = judged(asked);
     let refused = stalls.iter().find(|stall| stall.kind == StallKind::RequestRefused).unwrap();
     assert!(!refused.fatal, "it was asked for credentials, and waited for something else");
+}
+
+#[test]
+fn an_address_to_which_nobody_connected_leaves_the_reason_unknown() {
+    let (blamed, why) = blame(failed().dns(|_| {}));
+    assert_eq!(blamed, Blame::Unknown, "{why}");
+    assert!(why.contains("no connection to it was seen"), "{why}");
+    let forward = |proxy: &'static str| {
+        failed().command(move |command| {
+            (command.go.https_proxy, command.go.forward_proxy) = (Some(proxy.into()), Some(true));
+        })
+    };
+    assert_eq!(blame(forward("http://192.0.2.7:3128")).0, Blame::Unknown);
+    assert_eq!(
+        blame(forward("http://corp-proxy.test:3128")).0,
+        Blame::Command,
+        "that name would be asked for"
+    );
+    assert_eq!(blame(failed()).0, Blame::Command);
 }

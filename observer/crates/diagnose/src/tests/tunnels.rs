@@ -138,6 +138,7 @@ fn a_refused_tunnel_ends_the_command_and_says_what_to_do() {
     assert!(asked.summary.contains("407") && asked.advice.contains("HTTPS_PROXY"), "{asked:?}");
     assert!(refused(Some(407), Some("Negotiate, NTLM")).advice.contains("Basic authentication alone"));
     assert!(refused(Some(403), None).advice.contains("allow that host"));
+    assert!(refused(None, Some("none of the ways to authenticate is accepted")).advice.contains("put user"));
     assert!(refused(None, Some("user and password are refused")).advice.contains("correct user"));
     let reset = |c: &mut Connection| {
         through(c, None, TunnelOutcome::Open);
