@@ -387,3 +387,22 @@ fn a_command_that_does_nothing_has_empty_lists() {
     let blocked: u64 = phases.iter().map(|phase| int(phase, "blocked_ns")).sum();
     assert_eq!(blocked, int(command, "wall_ns"));
 }
+
+#[test]
+fn settings_of_a_command_that_has_gone_at_once_are_those_of_its_environment() {
+    let test = "settings_of_a_command_that_has_gone_at_once_are_those_of_its_environment";
+    let Some((lab, run)) = ready(test) else { return };
+    let report = run.file("report.json");
+    for _ in 0..10 {
+        let mut command = run.goobserve().unwrap();
+        command.args(["run", "--report", "none", "--json"]).arg(&report).args(["--", "go", "version"]);
+        command.env("HTTPS_PROXY", "http://user:hunter2@corp-proxy.test:3128").env("NO_PROXY", "proxy.test");
+        assert!(lab.output(&mut command).unwrap().status.success());
+        let text = std::fs::read_to_string(&report).unwrap();
+        let go = &serde_json::from_str::<Value>(&text).unwrap()["commands"][0]["go"];
+        assert!(go["ssl_cert_file"].as_str().is_some_and(|file| file.ends_with("ca.pem")), "{go}");
+        assert!(go["https_proxy"].as_str().is_some_and(|url| url.contains("corp-proxy.test:3128")), "{go}");
+        assert_eq!(go["no_proxy"], "proxy.test", "{go}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

@@ -226,17 +226,24 @@ impl Observation for Observed {
 /// The variables that settings of go come from; the whole environment may be larger than a
 /// message, and holds secrets that nobody needs.
 fn environ(invoker: &Invoker) -> String {
-    let wanted = |name: &str| name.starts_with("GO") || name.starts_with("XDG_") || name == "HOME";
+    let wanted = |name: &str| {
+        const OTHERS: [&str; 6] = ["HOME", "NETRC", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+        name.starts_with("GO") || name.starts_with("XDG_") || OTHERS.contains(&name)
+    };
+    let is_forward =
+        |name: &str| crate::goenv::FORWARD.contains(&name) || ["ALL_PROXY", "all_proxy"].contains(&name);
     let (mut text, mut whole) = (String::new(), true);
     for (name, value) in &invoker.env {
-        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-        if crate::goenv::FORWARD.contains(&&*name) && !value.is_empty() {
-            // That there is one is known; its address may hold a password.
-            text.push_str(&format!("{name}=…\0"));
-        } else if wanted(&name) && text.len() + name.len() + value.len() < ENVIRON_MAX {
+        let (name, mut value) = (name.to_string_lossy(), value.to_string_lossy());
+        let forward = is_forward(&name);
+        if forward {
+            // It may hold a password.
+            value = redact::proxies(&value).into();
+        }
+        if (forward || wanted(&name)) && text.len() + name.len() + value.len() < ENVIRON_MAX {
             text.push_str(&format!("{name}={value}\0"));
         } else {
-            whole &= !wanted(&name);
+            whole &= !forward && !wanted(&name);
         }
     }
     if !whole {

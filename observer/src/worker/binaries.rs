@@ -22,6 +22,8 @@ pub(super) struct Binary {
     pub refused: Option<String>,
     /// It is no Go program at all
     pub foreign: bool,
+    /// It is one without a TLS client of Go's own, as compilers are: there is nothing to probe
+    without_tls: bool,
     asked: bool,
 }
 
@@ -45,8 +47,14 @@ impl Binaries {
         if let std::collections::hash_map::Entry::Vacant(entry) = self.known.entry(file) {
             let opened = File::from(descriptor);
             let cache = object::ReadCache::new(opened);
-            let mut binary =
-                Binary { path: path.to_owned(), build: None, refused: None, foreign: false, asked: false };
+            let mut binary = Binary {
+                path: path.to_owned(),
+                build: None,
+                refused: None,
+                foreign: false,
+                without_tls: false,
+                asked: false,
+            };
             match goelf::plan(&cache) {
                 Ok(plan) => {
                     if cfg!(target_arch = "x86_64") && plan.arch == goelf::Arch::Amd64 {
@@ -59,6 +67,7 @@ impl Binaries {
                 }
                 Err(user_error) => {
                     binary.foreign = matches!(user_error, PlanError::NotGo | PlanError::NotElf);
+                    binary.without_tls = matches!(user_error, PlanError::NoTls(_));
                     self.too_large += u64::from(matches!(user_error, PlanError::TooLarge { .. }));
                     binary.build = goelf::build_info(&cache).ok();
                     binary.refused = Some(user_error.to_string());
@@ -128,7 +137,8 @@ impl Binaries {
 
     /// Go binaries that could not be probed, with the reason.
     pub(super) fn not_probed(&self) -> impl Iterator<Item = &Binary> {
-        self.known.values().filter(|binary| !binary.foreign && binary.refused.is_some())
+        let nothing = |binary: &&Binary| binary.foreign || binary.without_tls;
+        self.known.values().filter(move |binary| !nothing(binary) && binary.refused.is_some())
     }
 }
 
