@@ -398,7 +398,7 @@ fn settings_of_a_command_that_has_gone_at_once_are_those_of_its_environment() {
         command.args(["run", "--report", "none", "--json"]).arg(&report).args(["--", "go", "version"]);
         command.env("HTTPS_PROXY", "http://user:hunter2@corp-proxy.test:3128").env("NO_PROXY", "proxy.test");
         assert!(lab.output(&mut command).unwrap().status.success());
-        let text = std::fs::read_to_string(&report).unwrap();
+        let text = fs::read_to_string(&report).unwrap();
         let go = &serde_json::from_str::<Value>(&text).unwrap()["commands"][0]["go"];
         assert!(go["ssl_cert_file"].as_str().is_some_and(|file| file.ends_with("ca.pem")), "{go}");
         assert!(go["https_proxy"].as_str().is_some_and(|url| url.contains("corp-proxy.test:3128")), "{go}");

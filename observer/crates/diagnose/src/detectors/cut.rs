@@ -12,7 +12,7 @@ use model::time::SinceStart;
 use crate::case::{Case, hull};
 use crate::fallback::is_well;
 use crate::finding::Finding;
-use crate::requests::is_cut;
+use crate::requests::{is_cut, through};
 use crate::ways;
 
 /// What the gateway does about it.
@@ -47,6 +47,9 @@ fn ended_by<'a>(case: &Case<'a>, request: &Request) -> Option<&'a Connection> {
     (broken && together && peer).then_some(connection)
 }
 
+/// What to do where a forward proxy may have ended it.
+const ASK_FORWARD: &str = "if it happens again: ask the forward proxy's owner, or name that host in NO_PROXY if this machine can reach it";
+
 fn cut(case: &Case<'_>, completed: &Completed<'_>, host: &str, requests: &[&Request]) -> Finding {
     let mut connections: BTreeMap<ConnectionId, (&Connection, u64)> = BTreeMap::new();
     for request in requests {
@@ -78,10 +81,16 @@ fn cut(case: &Case<'_>, completed: &Completed<'_>, host: &str, requests: &[&Requ
     }));
     let what: Vec<String> =
         [of_connections(&connections), of_streams(&streams)].into_iter().flatten().collect();
+    // What a forward proxy ends looks as if the host behind it had.
+    let (whose, advice) = match through(case, requests) {
+        Some(forward) => (format!("{host}, or {forward} in between,"), Some(ASK_FORWARD)),
+        None => (host.to_owned(), None),
+    };
     Finding {
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_requests(requests.iter().copied(), None),
-        summary: format!("{host} {}: the network, not your code", what.join(" and ")),
+        summary: format!("{whose} {}: the network, not your code", what.join(" and ")),
+        advice,
         evidence,
         remedies: ways::gateway(case, host, RESUMES).into_iter().collect(),
         fatal: requests.iter().any(|request| !completed.came_later(request)),

@@ -99,7 +99,7 @@ const fn advice(status: u16, redirected: bool) -> Option<&'static str> {
         404 | 410 => {
             "see whether module and version are right in go.mod; a private module: append its prefix to GOPRIVATE"
         }
-        407 => "put user and password for the forward proxy into HTTPS_PROXY",
+        407 => "put user and password of the forward proxy where HTTPS_PROXY or HTTP_PROXY names it",
         500.. => "run it again; if it happens again, look into that server's log, or use another proxy",
         _ => return None,
     })

@@ -145,6 +145,14 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
             "if no-mlkem helps, have the firewall fixed; else have the host let through, or use a mirror",
         );
     }
+    if connections.iter().all(|connection| connection.tunnel.is_some()) {
+        let forward = case.remote_host(connections[0]);
+        finding.summary =
+            format!("{} (through the forward proxy {forward}, which lets nothing pass)", finding.summary);
+        finding.advice = Some(
+            "ask the forward proxy's owner to let that host through, or name it in NO_PROXY if this machine can reach it",
+        );
+    }
     finding.remedies.extend(ways::around(case, host));
     finding.fatal = true;
     finding

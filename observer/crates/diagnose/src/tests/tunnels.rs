@@ -1,5 +1,6 @@
 //! Forward proxies.
 
+use model::record::Side;
 use model::tunnel::{Tunnel, TunnelOutcome, TunnelProtocol};
 
 use super::*;
@@ -150,4 +151,34 @@ fn a_refused_tunnel_ends_the_command_and_says_what_to_do() {
     assert!(stall.summary.contains("without an answer"), "{}", stall.summary);
     let fine = |c: &mut Connection| through(c, Some(5 * MS), TunnelOutcome::Established);
     World::new().connection(fine).request(|_| {}).finds_no(StallKind::TunnelRefused);
+}
+
+#[test]
+fn what_a_forward_proxy_may_have_ended_or_held_back_names_it() {
+    let failed = |command: &mut Command| command.exit_code = Some(1);
+    let mute = |c: &mut Connection| {
+        through(c, Some(5 * MS), TunnelOutcome::Established);
+        hello_only(c);
+    };
+    let stall = World::new().command(failed).connection(mute).finds(
+        StallKind::TlsHelloUnanswered,
+        Phase::Tls,
+        Some("proxy.test"),
+    );
+    assert!(stall.summary.contains("through the forward proxy corp-proxy.test:3128"), "{}", stall.summary);
+    let closed = |c: &mut Connection| {
+        through(c, Some(5 * MS), TunnelOutcome::Established);
+        (c.end_ns, c.closed_by) = (Some(SinceStart(3 * S)), Some(Side::Peer));
+    };
+    let open = |request: &mut Request| {
+        (request.end_ns, request.outcome, request.status) =
+            (Some(SinceStart(3 * S)), RequestOutcome::Error, None);
+    };
+    let stall = World::new().command(failed).connection(closed).request(open).finds(
+        StallKind::TransferCut,
+        Phase::Proxy,
+        Some("proxy.test"),
+    );
+    assert!(stall.summary.contains("or corp-proxy.test:3128 in between"), "{}", stall.summary);
+    assert!(stall.advice.contains("NO_PROXY"), "{}", stall.advice);
 }
