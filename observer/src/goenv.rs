@@ -130,6 +130,11 @@ pub fn netrc(environ: &[u8]) -> Option<PathBuf> {
     file.or_else(|| Some(Path::new(set(&env, "HOME")?).join(".netrc"))).filter(|file| file.is_absolute())
 }
 
+/// GOWORK in that environment: a file, `off`, or not set.
+pub fn gowork(environ: &[u8]) -> Option<String> {
+    set(&variables(environ), "GOWORK").map(str::to_owned)
+}
+
 /// Works the settings out; see [`GoEnv::gather`].
 /// `version` and `cgo` come from the binary's build information and stay `None` here.
 pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>) -> record::Go {
@@ -151,6 +156,9 @@ pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>)
         goprivate: go.patterns("GOPRIVATE", source.environ),
         gonoproxy: go.patterns("GONOPROXY", source.environ),
         gonosumdb: go.patterns("GONOSUMDB", source.environ),
+        goinsecure: go.patterns("GOINSECURE", source.environ),
+        govcs: go.patterns("GOVCS", source.environ),
+        own_modules: None,
         forward_proxy: (!source.environ.is_empty())
             .then(|| FORWARD.iter().any(|name| set(&go.env, name).is_some())),
         https_proxy: go.own("HTTPS_PROXY", source.environ).as_deref().map(redact::proxies),

@@ -127,7 +127,7 @@ fn what_is_proposed_for_one_private_host_keeps_the_other_ones_names_in() {
     for (name, with) in [
         ("private-two-hosts", "env=GOPRIVATE=code.test,git.test/lib".to_owned()),
         ("private-both-channels", format!("env=GOPRIVATE=code.test,git.test/lib {both}")),
-        ("mirror-private", "env=GOPRIVATE=git.test/lib".to_owned()),
+        ("private-name-left", "env=GOPRIVATE=git.test/lib".to_owned()),
     ] {
         let (before, after) = private(name);
         assert!(before > 0, "{name}: no name left");

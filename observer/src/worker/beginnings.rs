@@ -71,8 +71,10 @@ impl Beginnings {
         let same_files = self.mounts == Some(began.mounts);
         let binary = binaries.of(&one.program);
         let cpus = Some(began.cpus).filter(|cpus| *cpus > 0);
-        let go = binary.map(|binary| settings(Some(&one.environ), binary, &binary.path, cpus, same_files));
         let cwd = folder(&one.environ, began).filter(|_| same_files);
+        let go = binary.map(|binary| {
+            settings(Some(&one.environ), binary, &binary.path, cpus, cwd.as_deref(), same_files)
+        });
         Some(Facts { cwd, cgroup: self.cgroups.path(began.cgroup), go })
     }
 

@@ -22,6 +22,7 @@ mod locks;
 mod machine;
 mod observe;
 mod output;
+mod own_modules;
 mod probe_queue;
 mod settings;
 mod throttle;

@@ -226,7 +226,8 @@ impl Observer {
                     self.state.clear_command(command);
                     return Ok(());
                 }
-                let go = go.map(|_| settings(environ.as_deref(), binary, &path, cpus, same_files));
+                let go =
+                    go.map(|_| settings(environ.as_deref(), binary, &path, cpus, cwd.as_deref(), same_files));
                 if let (Some(command), Some(text)) = (self.correlator.command_with(pid), &cgroup)
                     && let Some(throttle) = Throttle::begin(text)
                 {

@@ -11,12 +11,15 @@ use model::id::Pid;
 use model::record::Go;
 
 use super::binaries::{Binaries, Binary};
+use super::own_modules;
 use crate::goenv;
 use crate::run::regular;
 use crate::seam::Task;
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: usize = 1 << 20;
+/// Bytes of a go.mod or go.work that are looked at.
+const GO_MOD_MAX: u64 = 1 << 20;
 
 /// The environment of a process that runs the program at `path`; `None` when it is not known: that of a
 /// process that ends, or runs another program by now, reads as if it were empty.
@@ -65,16 +68,17 @@ fn exists(path: &Path) -> Option<bool> {
 pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
         binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
-    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, true))
+    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, None, true))
 }
 
 /// What `go env` would say; only what the binary itself says when the environment is not known.
-/// `same_files`: the command sees the same files as this process.
+/// `cwd`: its working folder; `same_files`: the command sees the same files as this process.
 pub(super) fn settings(
     environ: Option<&[u8]>,
     binary: &Binary,
     path: &str,
     cpus: Option<u32>,
+    cwd: Option<&str>,
     same_files: bool,
 ) -> Go {
     let build = binary.build.as_ref();
@@ -99,6 +103,12 @@ pub(super) fn settings(
     };
     let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
     go.netrc = goenv::netrc(environ).filter(|_| same_files).and_then(|file| exists(&file));
+    go.own_modules = cwd.filter(|_| same_files).and_then(|folder| {
+        let read = |path: &Path| {
+            regular::read(path, GO_MOD_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        own_modules::of(Path::new(folder), goenv::gowork(environ).as_deref(), read)
+    });
     go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go
 }

@@ -41,6 +41,8 @@ pub(crate) struct Finding {
     pub blame: Option<Blame>,
     /// Never more than information
     pub info: bool,
+    /// Never less than a warning, whatever it cost
+    pub matters: bool,
     /// Requests whose wait it explains: findings about slow answers leave them out
     pub explains: Vec<RequestId>,
     /// Which one it is, of several of a kind and host: stays the same while the command runs
@@ -64,6 +66,7 @@ impl Finding {
             fatal: false,
             blame: None,
             info: false,
+            matters: false,
             explains: Vec::new(),
             about: 0,
         }
@@ -123,7 +126,7 @@ impl Finding {
             Severity::Info
         } else if self.is_fatal(case) || self.cost_ns >= at::CRITICAL_NS || share(at::CRITICAL_PERCENT) {
             Severity::Critical
-        } else if self.cost_ns >= at::WARNING_NS || share(at::WARNING_PERCENT) {
+        } else if self.matters || self.cost_ns >= at::WARNING_NS || share(at::WARNING_PERCENT) {
             Severity::Warning
         } else {
             Severity::Info

@@ -14,6 +14,7 @@ mod finding;
 mod handshakes;
 mod hosts;
 mod index;
+mod left;
 pub mod live;
 mod lookups;
 mod offer;

@@ -33,6 +33,12 @@ impl Offer {
         Self { with, why: why.into() }
     }
 
+    /// What it sets, as in an environment; nothing of remedies that are no variables.
+    pub(crate) fn variables(&self) -> String {
+        let variables = self.with.iter().filter_map(|with| with.strip_prefix("env="));
+        variables.collect::<Vec<_>>().join(" ")
+    }
+
     /// As the report has it. `limit`: what stands before the command, for one that may hang.
     pub(crate) fn remedy(self, case: &Case<'_>, limit: &str) -> report::Remedy {
         let (record, mut why) = (case.record, self.why);

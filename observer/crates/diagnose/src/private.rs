@@ -36,6 +36,14 @@ pub(crate) fn offer(case: &Case<'_>, missing: &[&Request]) -> Option<Offer> {
     Some(Offer::new(with, "does not ask the database for modules that only their proxy has"))
 }
 
+/// The settings with which names of these modules would not have left; `None` as with [`offer`].
+pub(crate) fn keep_in(case: &Case<'_>, modules: &BTreeSet<&str>) -> Option<Offer> {
+    let served: BTreeSet<&str> = of(case.requests().filter(|request| request.status == Some(200)), None);
+    let own = patterns(modules.iter().copied(), &served);
+    let with = (!own.is_empty() && own.len() <= MODULES_MAX).then(|| appended(&case.record.go, &own))??;
+    Some(Offer::all(with, "keeps these names in: the modules' own hosts are asked, and nobody else"))
+}
+
 /// Modules of requests, of one phase or of any.
 fn of<'a>(requests: impl Iterator<Item = &'a Request>, phase: Option<Phase>) -> BTreeSet<&'a str> {
     let wanted = |request: &&Request| match (request.class.phase(), phase) {
@@ -49,9 +57,6 @@ fn of<'a>(requests: impl Iterator<Item = &'a Request>, phase: Option<Phase>) -> 
 /// module's root: hosts, and prefixes of what is somebody else's. Of too many one more than
 /// [`MODULES_MAX`].
 fn patterns<'a>(modules: impl Iterator<Item = &'a str>, served: &BTreeSet<&str>) -> Vec<&'a str> {
-    let covers = |prefix: &str, path: &str| {
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
     let mut kept: Vec<&str> = Vec::new();
     // In order a prefix comes before what it covers.
     for module in modules.collect::<BTreeSet<_>>() {
@@ -69,6 +74,11 @@ fn patterns<'a>(modules: impl Iterator<Item = &'a str>, served: &BTreeSet<&str>)
         }
     }
     kept
+}
+
+/// Whether a path is another one or lies below it.
+pub(crate) fn covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// GOPRIVATE, and GONOPROXY and GONOSUMDB where they are set, for they win over it.
@@ -105,7 +115,7 @@ fn uncovered<'a>(list: &str, modules: &[&'a str]) -> Vec<&'a str> {
 
 /// Whether a pattern covers a path: as many elements of its beginning as the pattern has, each by `*`
 /// and `?`. Of a pattern with more than that nothing is claimed: to append once more does no harm.
-fn matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
     if pattern.is_empty() || pattern.contains(['[', '\\']) {
         return false;

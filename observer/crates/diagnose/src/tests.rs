@@ -5,6 +5,7 @@ mod dns;
 mod failures;
 mod handshakes;
 mod machine;
+mod private;
 mod retries;
 mod servers;
 mod streams;

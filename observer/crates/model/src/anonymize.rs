@@ -16,7 +16,7 @@ use super::event::{
 use super::evidence::Words;
 use super::record::{Class, Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
 use super::report::{Remedy, Stall};
-use super::stall::StallName;
+use super::stall::{StallKind, StallName};
 use super::tunnel::{Tunnel, own_words};
 use crate::redact;
 
@@ -138,6 +138,9 @@ impl Anonymizer {
             goprivate: _,
             gonoproxy: _,
             gonosumdb: _,
+            goinsecure: _,
+            govcs: _,
+            own_modules: _,
             forward_proxy,
             https_proxy,
             http_proxy,
@@ -164,6 +167,9 @@ impl Anonymizer {
             goprivate: None,
             gonoproxy: None,
             gonosumdb: None,
+            goinsecure: None,
+            govcs: None,
+            own_modules: None,
             forward_proxy,
             https_proxy: https_proxy.map(|list| self.names.proxies(&list)),
             http_proxy: http_proxy.map(|list| self.names.proxies(&list)),
@@ -470,6 +476,13 @@ impl Anonymizer {
             Err(_) => self.names.host(&host),
         });
         let kind = stall_name(kind);
+        // What is to be set, or typed, has names of this run in it.
+        let advice = match kind.kind() {
+            Some(known @ (StallKind::PrivateNameLeft | StallKind::ConcurrencyLimited)) => {
+                known.advice().to_owned()
+            }
+            _ => advice,
+        };
         let summary = match &host {
             Some(host) => format!("{kind} of {host}"),
             None => kind.to_string(),

@@ -459,6 +459,17 @@ pub enum Evidence {
         /// In all
         took_ns: Ns,
     },
+    /// A private module's name was sent outside
+    NameSent {
+        /// To whom
+        host: String,
+        /// To the checksum database, not to the module proxy
+        database: bool,
+        /// The module, or a prefix of its path
+        module: Option<String>,
+        /// In so many requests
+        requests: u64,
+    },
     /// A handshake of TCP or TLS without an answer
     HandshakeUnanswered {
         /// Its number in `connections`

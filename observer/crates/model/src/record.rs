@@ -148,6 +148,16 @@ pub struct Go {
     /// GONOSUMDB, likewise
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gonosumdb: Option<String>,
+    /// GOINSECURE, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goinsecure: Option<String>,
+    /// GOVCS, likewise
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub govcs: Option<String>,
+    /// Paths of the main module, of go.work's modules, and of what a folder replaces; absent when that is
+    /// not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_modules: Option<Vec<String>>,
     /// `HTTPS_PROXY` or `HTTP_PROXY` is set, so that other hosts are reached the same way; absent when it
     /// is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -134,6 +134,8 @@ kinds! {
     ProxyFallbackDirect = "proxy-fallback-direct",
     /// A proxy or checksum database was asked for what may be private
     MirrorPrivate = "mirror-private",
+    /// A private module's name was sent to a proxy or checksum database outside
+    PrivateNameLeft = "private-name-left",
     /// The same URL was requested more than once
     DuplicateRequest = "duplicate-request",
     /// The checksum database took long before it answered
@@ -227,7 +229,7 @@ impl StallKind {
             | Self::ProxyShare
             | Self::PathProbing
             | Self::ConcurrencyLimited => &[Phase::Proxy],
-            Self::MirrorPrivate => &[Phase::Proxy, Phase::Sumdb],
+            Self::MirrorPrivate | Self::PrivateNameLeft => &[Phase::Proxy, Phase::Sumdb],
             Self::SumdbSlow | Self::SumdbShare | Self::SumdbProxyBroken => &[Phase::Sumdb],
             Self::SumdbUnreachable => &[Phase::Connect, Phase::Tls],
             Self::ToolchainDownload => &[Phase::Toolchain],
@@ -341,6 +343,9 @@ impl StallKind {
             Self::MirrorPrivate => {
                 "append your modules' prefix to GOPRIVATE, and to GONOPROXY and GONOSUMDB where set: they win over it"
             }
+            Self::PrivateNameLeft => {
+                "set GOPRIVATE to cover your modules (go env -w), and GONOPROXY and GONOSUMDB where set: they win over it"
+            }
             Self::DuplicateRequest => "add what is missing there, if it should not be",
             Self::SumdbSlow => "commit a complete go.sum (go mod tidy): the database is then asked nothing",
             Self::SumdbUnreachable => "commit a complete go.sum, or use a proxy that serves the database",
@@ -439,6 +444,7 @@ impl StallKind {
             | Self::ToolchainDownload
             | Self::ProxyFallbackDirect
             | Self::MirrorPrivate
+            | Self::PrivateNameLeft
             | Self::DuplicateRequest
             | Self::ConcurrencyLimited
             | Self::PathProbing
@@ -493,6 +499,7 @@ impl StallKind {
             | Self::TransferSlow
             | Self::ProxyFallbackDirect
             | Self::MirrorPrivate
+            | Self::PrivateNameLeft
             | Self::DuplicateRequest
             | Self::SumdbSlow
             | Self::SumdbUnreachable

@@ -4,9 +4,15 @@ use crate::record::{Class, ConnectionOutcome, Go, Phase, Process, Protocol, Requ
 use crate::report::{Blame, Command, Connection, Severity};
 use crate::tunnel::TunnelOutcome;
 
-/// Settings of a go command that are shown where they are set: what leads elsewhere, and what it runs.
+/// Settings of a go command that are shown where they are set: what is private, what leads elsewhere, and what
+/// it runs.
 pub fn elsewhere(go: &Go) -> Vec<(&'static str, String)> {
     let set = [
+        ("GOPRIVATE", &go.goprivate),
+        ("GONOPROXY", &go.gonoproxy),
+        ("GONOSUMDB", &go.gonosumdb),
+        ("GOINSECURE", &go.goinsecure),
+        ("GOVCS", &go.govcs),
         ("HTTPS_PROXY", &go.https_proxy),
         ("HTTP_PROXY", &go.http_proxy),
         ("ALL_PROXY", &go.all_proxy),

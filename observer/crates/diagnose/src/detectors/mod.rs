@@ -15,6 +15,7 @@ mod helpers;
 mod http2;
 mod machine;
 mod names;
+mod names_left;
 mod per_request;
 mod probing;
 mod proxy;
@@ -40,7 +41,7 @@ type Family = fn(&Case<'_>, &mut Vec<Finding>);
 /// One that looks at what the others left unexplained.
 type Later = fn(&Case<'_>, &Explained, &mut Vec<Finding>);
 
-const FAMILIES: [Family; 21] = [
+const FAMILIES: [Family; 22] = [
     dns::find,
     connect::find,
     tls::find,
@@ -57,6 +58,7 @@ const FAMILIES: [Family; 21] = [
     blackhole::find,
     cut::find,
     names::find,
+    names_left::find,
     refused::find,
     unreachable::find,
     untrusted::find,

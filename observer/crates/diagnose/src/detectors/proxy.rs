@@ -209,14 +209,23 @@ fn toolchain(case: &Case<'_>, host: &str, requests: &[&Request]) -> Finding {
     }
 }
 
+/// A page that names a repository is no proxy's, whatever its status.
 fn is_missing(request: &Request) -> bool {
-    matches!(request.status, Some(404 | 410)) && request.module.is_some()
+    matches!(request.class.phase(), Phase::Proxy | Phase::Sumdb)
+        && matches!(request.status, Some(404 | 410))
+        && request.module.is_some()
 }
 
 /// Modules that a proxy or the checksum database does not have.
 fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
     let direct = case.in_flight.iter().any(|op| op.operation.phase == Phase::Vcs);
+    let left = crate::left::requests(case);
+    let kept = |request: &&&Request| crate::left::is_kept_from_proxies(&case.record.go, request);
     for (host, requests) in hosts::requests(case, is_missing) {
+        // Asked because the module's own page names that proxy, not because GOPROXY does.
+        if requests.iter().all(|request| kept(&request)) {
+            continue;
+        }
         let mut modules: Vec<&str> =
             requests.iter().filter_map(|request| request.module.as_deref()).collect();
         modules.sort_unstable();
@@ -259,8 +268,9 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
             finding.host = own.and_then(|op| op.operation.host).map(str::to_owned).or(finding.host);
             found.push(finding);
         }
+        // What certainly is private is reported as that.
         let goes_out = direct || sumdb;
-        if goes_out {
+        if goes_out && !requests.iter().all(|request| left.contains(&request.id)) {
             found.push(finding(
                 StallKind::MirrorPrivate,
                 format!("{host} was asked for {names}, which it does not have: if it is private, its name has left the company"),

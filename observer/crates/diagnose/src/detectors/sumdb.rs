@@ -96,6 +96,7 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
     let good =
         case.requests().find(|request| request.class == Class::SumdbSupported && request.status == Some(200));
     let Some(good) = good else { return };
+    let left = crate::left::requests(case);
     let failed: Vec<_> = case
         .requests()
         .filter(|request| {
@@ -103,6 +104,8 @@ fn broken(case: &Case<'_>, found: &mut Vec<Finding>) {
                 && request.authority == good.authority
                 && request.status.is_some_and(|status| status >= 400 && !matches!(status, 429 | 503))
                 && !is_unmade(request)
+                // What is private the database cannot know.
+                && !left.contains(&request.id)
         })
         .collect();
     let Some(first) = failed.first() else { return };

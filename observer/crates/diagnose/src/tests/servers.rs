@@ -350,7 +350,7 @@ fn lists_that_win_over_goprivate_are_appended_to_as_well() {
         command.go.gonosumdb = Some("b.test".into());
     };
     let stall = World::new().command(lists).connection(|_| {}).request(missing).finds(
-        StallKind::MirrorPrivate,
+        StallKind::PrivateNameLeft,
         Phase::Sumdb,
         Some("proxy.test"),
     );

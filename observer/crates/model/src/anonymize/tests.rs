@@ -49,6 +49,9 @@ fn events() -> Vec<Event> {
             goprivate: text("git.corp/Acme"),
             gonoproxy: text("git.corp/Acme"),
             gonosumdb: text("git.corp/Acme"),
+            goinsecure: text("git.corp/Acme"),
+            govcs: text("git.corp/Acme:git"),
+            own_modules: Some(vec!["git.corp/Acme/app".into()]),
             ..Go::default()
         },
         ..Command::default()

@@ -200,6 +200,10 @@ impl Evidence {
             Self::RepositoryAsked { host, what, times, took_ns } => {
                 Self::RepositoryAsked { host: by.host(&host), what, times, took_ns }
             }
+            Self::NameSent { host, database, module, requests } => {
+                let [_, module, _] = by.target(None, Class::Other, module.as_deref(), None);
+                Self::NameSent { host: by.host(&host), database, module, requests }
+            }
             Self::HandshakeUnanswered { connection, remote, tls, retransmits } => {
                 Self::HandshakeUnanswered { connection, remote: by.address(&remote), tls, retransmits }
             }

@@ -290,6 +290,11 @@ impl fmt::Display for Evidence {
             Self::RepositoryAsked { host, what, times, took_ns } => {
                 write!(f, "{host}: {} {} in {}", what.words(), count(*times, "time"), duration(*took_ns))
             }
+            Self::NameSent { host, database, module, requests } => {
+                let asked = if *database { "checksum database" } else { "module proxy" };
+                let module = module.as_deref().unwrap_or("?");
+                write!(f, "{module} in {} to the {asked}, {host}", count(*requests, "request"))
+            }
             Self::HandshakeUnanswered { connection: _, remote, tls, retransmits } => {
                 let what = if *tls { "ClientHello" } else { "SYN" };
                 write!(f, "{what} to {remote} unanswered, {retransmits} retransmitted")

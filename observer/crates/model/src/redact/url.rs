@@ -66,6 +66,18 @@ pub(super) fn patterns(list: &str) -> String {
     list.split(',').map(pattern).collect::<Vec<_>>().join(",")
 }
 
+/// GOVCS: a pattern and the programs that may be used for it, `PATTERN:git|hg`, or `public`, `private`, `*`.
+pub(super) fn govcs(list: &str) -> String {
+    let rule = |rule: &str| {
+        let (pattern, programs) = rule.split_once(':').unwrap_or((rule, ""));
+        let known =
+            |name: &str| matches!(name, "git" | "hg" | "svn" | "bzr" | "fossil" | "mod" | "all" | "off");
+        let shown = programs.split('|').map(|name| if known(name.trim()) { name.trim() } else { HIDDEN });
+        format!("{}:{}", patterns(pattern.trim()), shown.collect::<Vec<_>>().join("|"))
+    };
+    list.split(',').filter(|entry| !entry.is_empty()).map(rule).collect::<Vec<_>>().join(",")
+}
+
 /// `[user[:password]@]host[:port][/path]`, as settings take it without a scheme, and scp's
 /// `user@host:path`.
 pub(super) fn bare(text: &str) -> String {

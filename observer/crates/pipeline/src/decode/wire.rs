@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_reported() {
         assert_eq!(record(&bytes(0, &[], &[])).unwrap_err(), Undecoded::Kind(0));
-        assert_eq!(record(&bytes(14, &[0; 64], &[])).unwrap_err(), Undecoded::Kind(14));
+        assert_eq!(record(&bytes(15, &[0; 64], &[])).unwrap_err(), Undecoded::Kind(15));
     }
 
     #[test]
