@@ -16,8 +16,8 @@ pub(crate) use socket::Seam;
 
 use crate::cli::options::RunReport;
 use crate::kernel::Probes;
-use model::id::{Pid, TreeId};
-use model::time::Monotonic;
+use model::id::{CommandId, Pid, TreeId};
+use model::time::{Monotonic, SinceStart};
 
 /// What the worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -214,6 +214,15 @@ pub(crate) enum ToWorker {
         /// It does
         read: bool,
     },
+    /// Which of the processes of a command that sleeps read a terminal
+    AtTerminal {
+        /// The command
+        command: CommandId,
+        /// Since when it slept, as it was asked
+        since: SinceStart,
+        /// Those that do
+        pids: Vec<Pid>,
+    },
     /// Where CMD prints while the dashboard is shown; with the file's descriptor
     Output,
     /// CMD has ended, or watching has
@@ -242,6 +251,15 @@ pub(crate) enum ToAgent {
     },
     /// Does one of these processes read the terminal?
     Terminal {
+        /// The processes
+        pids: Vec<Pid>,
+    },
+    /// Which of these processes of a command that sleeps read a terminal?
+    AtTerminal {
+        /// The command
+        command: CommandId,
+        /// Since when it sleeps
+        since: SinceStart,
         /// The processes
         pids: Vec<Pid>,
     },

@@ -594,11 +594,11 @@ unsafe fn wants_hello(channel: *mut Channel, received: bool, len: u32) -> bool {
         } else {
             (&raw mut (*channel).sent, &raw mut (*channel).sends)
         };
-        // What a forward proxy answers curl (git's) reads byte by byte.
+        // What a forward proxy answers curl (git's) reads byte by byte, and ssh a server's greeting.
         let few = (*channel).kind == kind::TUNNEL || *calls < u16::from(HELLO_CALLS_MAX);
         let wanted = *bytes < HELLO_MAX && few;
         *bytes = (*bytes).saturating_add(len);
-        *calls = (*calls).saturating_add(1);
+        *calls = (*calls).saturating_add(u16::from(len > 1));
         let done = |bytes: u32, calls: u16| bytes >= HELLO_MAX || calls >= u16::from(HELLO_CALLS_MAX);
         if (*channel).kind == kind::HELLO
             && done((*channel).sent, (*channel).sends)

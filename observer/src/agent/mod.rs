@@ -118,6 +118,12 @@ impl Agent {
                 self.files.unwanted(file);
                 self.let_go(file);
             }
+            ToAgent::AtTerminal { command, since, pids } => {
+                let pids = progress::reading_terminal(&pids);
+                if !pids.is_empty() {
+                    self.report(&ToWorker::AtTerminal { command, since, pids })?;
+                }
+            }
             ToAgent::Terminal { pids } => {
                 // As the user, without capabilities, the worker cannot look at root's processes.
                 let read = progress::any_reads_terminal(&pids);

@@ -125,6 +125,12 @@ pub fn any_reads_terminal(pids: &[Pid]) -> bool {
     pids.iter().take(THREADS_MAX).any(|pid| reads_terminal(Path::new("/proc"), *pid))
 }
 
+/// Those of the processes that wait in a read of a terminal.
+pub fn reading_terminal(pids: &[Pid]) -> Vec<Pid> {
+    let reads = |pid: &&Pid| reads_terminal(Path::new("/proc"), **pid);
+    pids.iter().take(THREADS_MAX).filter(reads).copied().collect()
+}
+
 /// Whether a thread of the process waits in a read of a terminal.
 ///
 /// `/proc/PID/syscall` says it exactly, but may be shown to ancestors only (Yama); then a

@@ -25,6 +25,7 @@ mod output;
 mod own_modules;
 mod probe_queue;
 mod settings;
+mod terminals;
 mod throttle;
 
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use model::anonymize::Anonymizer;
@@ -34,6 +35,7 @@ use super::machine::machine;
 use super::output::{AtomicFile, Growing};
 use super::probe_queue::{LocalResolverQueue, ProbeQueue};
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
+use super::terminals::Terminals;
 use super::throttle::Throttle;
 use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
@@ -43,6 +45,8 @@ use crate::seam::{Seam, Task, ToAgent, ToWorker};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
+/// … and how often who of those that sleep reads a terminal.
+const TERMINAL_TICKS: u32 = 5;
 /// The progress line shows so long what was retransmitted; then how much was.
 const NOTICE_NS: Ns = 3_000_000_000;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
@@ -78,6 +82,7 @@ pub(super) struct Observer {
     events: Vec<Event>,
     unflushed: bool,
     ticks: u32,
+    terminals: Terminals,
     /// The progress line to draw
     line: String,
     /// For it: what is retransmitted, and what was said of that last
@@ -166,6 +171,7 @@ impl Observer {
             events: Vec::new(),
             unflushed: true,
             ticks: 0,
+            terminals: Terminals::default(),
             line: String::new(),
             again: Retransmits::default(),
             notice: None,
@@ -259,6 +265,7 @@ impl Observer {
                     .into_iter()
                     .for_each(|local_resolver| self.correlator.local_resolver(local_resolver));
             }
+            ToWorker::AtTerminal { command, since, pids } => self.terminals.read(command, since, pids),
             ToWorker::Terminal { read: false } => {
                 if let Some(progress) = &mut self.progress {
                     progress.tick(&self.line, &[]);
@@ -302,7 +309,16 @@ impl Observer {
             self.gap_ns = Some(self.now());
         }
         let Self {
-            correlator, events, queue, local_resolvers, task, unexamined, throttles, beginnings, ..
+            correlator,
+            events,
+            queue,
+            local_resolvers,
+            task,
+            unexamined,
+            throttles,
+            beginnings,
+            state,
+            ..
         } = self;
         let mut waits = Vec::new();
         let mut begun = None;
@@ -377,7 +393,9 @@ impl Observer {
         }
         let mut looked = locks::LockTable::default();
         for (tid, pid, lock) in waits {
-            correlator.lock_facts(Tid(tid), looked.facts(Pid(pid), &lock), events);
+            let modules = modules_of(state, correlator, Pid(pid));
+            let facts = looked.facts(Pid(pid), &lock, modules.as_deref());
+            correlator.lock_facts(Tid(tid), facts, events);
         }
         for pid in strays {
             let _ = seam.offer(&ToAgent::Unfollow { pid: Pid(pid) }, &[]);
@@ -438,6 +456,18 @@ impl Observer {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(SOCKETS_TICKS) {
             self.ask_for_sockets(seam);
+        }
+        let sleeps = asleep(&self.correlator, self.task.start_ns, Some(ring));
+        for (pid, since) in self.terminals.confirmed(&sleeps) {
+            self.correlator.reads_terminal(pid, since, &mut self.events);
+        }
+        if self.ticks.is_multiple_of(TERMINAL_TICKS) {
+            for (command, since) in self.terminals.due(&sleeps, now) {
+                let pids = self.correlator.pids(command);
+                if pids.len() > 1 {
+                    let _ = seam.offer(&ToAgent::AtTerminal { command, since, pids }, &[]);
+                }
+            }
         }
         let Self { announcements, state, correlator, task, dashboard, .. } = self;
         let asleep = || asleep(correlator, task.start_ns, Some(ring));
@@ -558,6 +588,12 @@ impl Observer {
         self.line = status::line(now.saturating_sub(begun), &facts, wait.as_ref(), now, columns);
         let _ = seam.offer(&ToAgent::Terminal { pids: self.correlator.pids(id) }, &[]);
     }
+}
+
+/// The module cache of the command that a process belongs to.
+fn modules_of(state: &State, correlator: &Correlator, pid: Pid) -> Option<PathBuf> {
+    let command = state.command(correlator.command_with(pid)?)?;
+    command.record.as_ref()?.go.gomodcache.as_ref().map(PathBuf::from)
 }
 
 /// Of each command that runs: since when all of it sleeps, where it does.

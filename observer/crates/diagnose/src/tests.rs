@@ -8,6 +8,7 @@ mod machine;
 mod private;
 mod retries;
 mod servers;
+mod ssh;
 mod streams;
 mod tunnels;
 

@@ -86,6 +86,8 @@ pub(crate) const VCS_SILENT_NS: Ns = S;
 /// A helper that go waits for so long is said: git's own answer in milliseconds, and a token from a
 /// server takes a round trip or two.
 pub(crate) const HELPER_NS: Ns = 500 * MS;
+/// An ssh server that greets later has no room for one more, or asks a name server first.
+pub(crate) const GREETING_NS: Ns = 500 * MS;
 /// Processes of one chain that end within this time end because of each other.
 pub(crate) const CHAIN_ENDS_NS: Ns = 50 * MS;
 /// A test or another program that waits so long is said: that it waits at all is its own matter.

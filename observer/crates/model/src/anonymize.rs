@@ -185,7 +185,8 @@ impl Anonymizer {
     }
 
     fn process(&mut self, whole: &Process) -> Process {
-        let Process { command, pid, ppid, comm, args, start_ns, end_ns, exit_code, cpu_ns } = whole.clone();
+        let Process { command, pid, ppid, comm, args, start_ns, end_ns, exit_code, cpu_ns, terminal_ns } =
+            whole.clone();
         Process {
             command,
             pid,
@@ -196,6 +197,7 @@ impl Anonymizer {
             end_ns,
             exit_code,
             cpu_ns,
+            terminal_ns,
         }
     }
 
@@ -279,6 +281,7 @@ impl Anonymizer {
             received_ns,
             stream_limit,
             goaway,
+            ssh,
             no_way,
             closed_by,
             preexisting,
@@ -319,6 +322,7 @@ impl Anonymizer {
             received_ns,
             stream_limit,
             goaway,
+            ssh,
             no_way,
             closed_by,
             preexisting,
@@ -400,12 +404,14 @@ impl Anonymizer {
     }
 
     fn lock(&mut self, whole: &LockWait) -> LockWait {
-        let LockWait { command, id, pid, path, holder, start_ns, end_ns, joined_late } = whole.clone();
+        let LockWait { command, id, pid, path, repository, holder, start_ns, end_ns, joined_late } =
+            whole.clone();
         LockWait {
             command,
             id,
             pid,
             path: path.map(|path| self.names.path(&path)),
+            repository: repository.map(|path| self.names.module(&path)),
             holder,
             start_ns,
             end_ns,
@@ -576,7 +582,8 @@ impl Words for Names {
 
 /// A protocol as ALPN names it, when everybody knows it.
 fn protocol(name: &str) -> String {
-    const KNOWN: [&str; 8] = ["h2", "h2c", "h3", "http/1.0", "http/1.1", "acme-tls/1", "dot", "grpc-exp"];
+    const KNOWN: [&str; 9] =
+        ["ssh", "h2", "h2c", "h3", "http/1.0", "http/1.1", "acme-tls/1", "dot", "grpc-exp"];
     if KNOWN.contains(&name) { name.to_owned() } else { redact::HIDDEN.to_owned() }
 }
 

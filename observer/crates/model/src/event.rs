@@ -264,6 +264,9 @@ pub struct LockWait {
     pub pid: Pid,
     /// The file, when it is known
     pub path: Option<String>,
+    /// The repository that it guards, of the module cache's
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// Pid of the holder, when it can be seen
     pub holder: Option<Pid>,
     /// When the wait began

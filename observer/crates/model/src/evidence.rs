@@ -459,6 +459,19 @@ pub enum Evidence {
         /// In all
         took_ns: Ns,
     },
+    /// How an ssh connection began: each step from the one before
+    SshBegan {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// Where to
+        remote: String,
+        /// From the connection to the server's greeting
+        greeting_ns: Option<Ns>,
+        /// From there to the server's host key
+        host_key_ns: Option<Ns>,
+        /// From there until that was accepted; `null` when it was not
+        accepted_ns: Option<Ns>,
+    },
     /// A private module's name was sent outside
     NameSent {
         /// To whom
@@ -510,6 +523,9 @@ pub enum Evidence {
         pid: Pid,
         /// The file
         path: Option<String>,
+        /// The repository that it guards, of the module cache's
+        #[serde(default)]
+        repository: Option<String>,
         /// Who held it
         holder_pid: Option<Pid>,
         /// How long

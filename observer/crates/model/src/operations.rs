@@ -241,10 +241,22 @@ impl CommandState {
                     add(Subject::Connect(connection), Phase::Connect, whom, span, false, None);
                 }
                 let Some(start) = start else { continue };
+                // Where nobody answered, a fetcher waited for that as go itself does.
+                let in_vain = failed && connection.outcome != ConnectionOutcome::Reset;
+                if in_vain && connection.tunnel.is_none() && phase == Phase::Vcs {
+                    let span = (connection.start_ns, connect_end(connection).flatten().or(connection.end_ns));
+                    add(Subject::Connect(connection), Phase::Connect, host, span, true, None);
+                    continue;
+                }
+                // While ssh asks somebody whether to trust the host, that host waits.
+                let trust = connection.ssh.and_then(|ssh| ssh.asks(connection.end_ns));
+                if let Some(span) = trust {
+                    add(Subject::Helper(connection), Phase::Auth, None, span, false, None);
+                }
                 // While git waits for a helper for credentials, its connection waits with it.
                 let mut at = start;
                 let mut waits = false;
-                for (from, to) in asking.get(&connection.pid).into_iter().flatten() {
+                for (from, to) in asking.get(&connection.pid).into_iter().flatten().chain(&trust) {
                     if connection.end_ns.is_some_and(|end| *from >= end) || to.is_some_and(|to| to <= at) {
                         continue;
                     }

@@ -107,6 +107,40 @@ fn a_connection_joined_late_had_no_handshake_to_see() {
 }
 
 #[test]
+fn a_handshake_of_gits_that_nobody_answered_is_one_and_no_work_of_a_repositorys() {
+    let dead = Connection {
+        connect_ns: Some(20),
+        end_ns: Some(SinceStart(30)),
+        outcome: ConnectionOutcome::TimedOut,
+        ..git()
+    };
+    assert_eq!(rows([Body::Connection(dead)]), [(Phase::Connect, address(), 10, 30, true, false)]);
+}
+
+#[test]
+fn while_ssh_asks_whether_to_trust_a_host_that_host_waits() {
+    const S: Ns = 1_000_000_000;
+    let at = |seconds: Ns| Some(SinceStart(seconds * S));
+    let ssh = |accepted_ns| Connection {
+        comm: "ssh".into(),
+        connect_ns: Some(5),
+        ssh: Some(crate::ssh::Ssh { greeting_ns: at(1), host_key_ns: at(2), accepted_ns }),
+        end_ns: at(9),
+        ..git()
+    };
+    let phases = |connection| {
+        let rows = rows([Body::Connection(connection)]);
+        rows.into_iter().map(|row| (row.0, row.1, row.2 / S, row.3 / S)).collect::<Vec<_>>()
+    };
+    let asked = [(Phase::Auth, None, 2, 5), (Phase::Vcs, address(), 0, 2), (Phase::Vcs, address(), 5, 9)];
+    assert_eq!(phases(ssh(at(5))), asked);
+    // It did not go on.
+    assert_eq!(phases(ssh(None)), [(Phase::Auth, None, 2, 9), (Phase::Vcs, address(), 0, 2)]);
+    let soon = Some(SinceStart(2 * S + 20_000_000));
+    assert_eq!(phases(ssh(soon)), [(Phase::Vcs, address(), 0, 9)]);
+}
+
+#[test]
 fn a_helpers_connection_is_vcs_all_its_life() {
     let git = Connection { connect_ns: Some(1), end_ns: Some(SinceStart(40)), ..git() };
     assert_eq!(rows([Body::Connection(git)]), [(Phase::Vcs, address(), 10, 40, false, false)]);

@@ -6,6 +6,7 @@ use crate::time::{Ns, SinceStart};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ssh::Ssh;
 use super::tunnel::{Tunnel, without_default_port};
 
 /// What a nanosecond of wall time was spent on. The order is the table's order in every report,
@@ -287,6 +288,9 @@ pub struct Process {
     pub exit_code: Option<i32>,
     /// CPU time of all threads
     pub cpu_ns: Option<Ns>,
+    /// Since when the command slept, each time that this process was then seen to read a terminal
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terminal_ns: Vec<SinceStart>,
 }
 
 /// UDP or TCP.
@@ -433,7 +437,7 @@ pub struct Connection {
     /// What its process asked a forward proxy for, which the remote end then is
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
-    /// What was spoken: `h2`, `http/1.1`
+    /// What was spoken: `h2`, `http/1.1`, `ssh`
     pub alpn: Option<String>,
     /// `1.2`, `1.3`
     pub tls_version: Option<String>,
@@ -492,6 +496,9 @@ pub struct Connection {
     /// HTTP/2: the peer sent GOAWAY, with this code
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goaway: Option<String>,
+    /// How it began, where ssh is spoken
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<Ssh>,
     /// Why there was no way to that address, when it is unreachable
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_way: Option<NoWay>,

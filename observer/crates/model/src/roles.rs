@@ -138,6 +138,13 @@ pub struct Waited<'a> {
     pub held: bool,
 }
 
+impl Waited<'_> {
+    /// It is not a helper for credentials but asks at the terminal itself.
+    pub fn reads_terminal(&self) -> bool {
+        self.phase == Phase::Auth && self.process.terminal_ns.contains(&self.start_ns)
+    }
+}
+
 /// The roles of a command's processes.
 #[derive(Clone, Debug, Default)]
 pub struct Roles<'a> {
@@ -145,6 +152,8 @@ pub struct Roles<'a> {
     lives: Vec<Life<'a>>,
     by_pid: HashMap<Pid, Vec<usize>>,
     top: Pid,
+    /// Fetchers that read a terminal, by their place among all
+    at_terminal: Vec<(usize, SinceStart, Option<SinceStart>)>,
 }
 
 impl<'a> Roles<'a> {
@@ -170,7 +179,19 @@ impl<'a> Roles<'a> {
         for at in 0..roles.lives.len() {
             roles.decide(at, go, &mut known);
         }
+        roles.terminals(&command.idle);
         roles
+    }
+
+    /// When fetchers read a terminal: as long as the whole command slept then, for nobody ran meanwhile.
+    fn terminals(&mut self, idle: &[(SinceStart, SinceStart)]) {
+        for (at, life) in self.lives.iter().enumerate().filter(|(_, life)| life.role == Role::Fetcher) {
+            for since in &life.process.terminal_ns {
+                let sleep = idle.iter().find(|(from, to)| from <= since && since < to);
+                let end = sleep.map(|(_, to)| *to).or(life.process.end_ns);
+                self.at_terminal.push((at, *since, end));
+            }
+        }
     }
 
     /// Above a go command, with none above themselves; and the topmost process, whatever it is.
@@ -278,6 +299,13 @@ impl<'a> Roles<'a> {
                 asking.entry(self.lives[parent].process.pid).or_default().push(span);
             }
         }
+        // One that asks itself, and what runs it.
+        for (at, since, end) in &self.at_terminal {
+            let own = |at: &usize| self.lives[*at].role == Role::Fetcher;
+            for at in std::iter::once(*at).chain(self.above(*at)).take_while(own) {
+                asking.entry(self.lives[at].process.pid).or_default().push((*since, *end));
+            }
+        }
         asking.values_mut().for_each(|spans| spans.sort_unstable());
         asking
     }
@@ -304,6 +332,11 @@ impl<'a> Roles<'a> {
         over: Option<SinceStart>,
     ) -> Vec<Waited<'a>> {
         let mut waited = Vec::new();
+        for (at, start_ns, end_ns) in &self.at_terminal {
+            let process = self.lives[*at].process;
+            let (phase, start_ns, end_ns) = (Phase::Auth, *start_ns, *end_ns);
+            waited.push(Waited { process, phase, start_ns, end_ns, held: false });
+        }
         for (at, life) in self.lives.iter().enumerate() {
             let Some(phase) = life.role.waited_for() else { continue };
             let above: Vec<&Life<'_>> = self

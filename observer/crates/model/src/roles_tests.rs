@@ -24,6 +24,7 @@ fn process(&(pid, ppid, comm, args, start, end, exit): &Row<'_>) -> Process {
         end_ns: end.map(SinceStart),
         exit_code: end.map(|_| exit),
         cpu_ns: None,
+        terminal_ns: Vec::new(),
     }
 }
 
@@ -317,6 +318,43 @@ fn a_connection_of_gits_waits_while_a_helper_is_asked() {
     };
     state.apply(&Event { at_ns: SinceStart(0), body: Body::Connection(connection) });
     assert_eq!(blocked(&state)[..2], [3 * S, 5 * S]);
+}
+
+#[test]
+fn while_git_reads_the_terminal_somebody_is_waited_for_and_not_its_host() {
+    let rows: [Row<'_>; 3] = [
+        (10, 1, "go", "go mod download", 0, Some(10 * S), 0),
+        (11, 10, "git", "git ls-remote origin", S, Some(9 * S), 0),
+        (12, 11, "git-remote-http", "git-remote-https origin https://git.test/x", S, Some(9 * S), 0),
+    ];
+    let command = state(Go::default(), Some(10 * S), &rows);
+    let record = command.command(CommandId(1)).and_then(|command| command.record.clone()).unwrap();
+    let mut state = State::new();
+    let connection = crate::record::Connection {
+        command: CommandId(1),
+        pid: Pid(12),
+        comm: "git-remote-http".into(),
+        start_ns: SinceStart(2 * S),
+        end_ns: Some(SinceStart(8 * S)),
+        ..crate::record::Connection::default()
+    };
+    let idle = vec![(SinceStart(0), SinceStart(3 * S)), (SinceStart(3 * S), SinceStart(7 * S))];
+    let update = CommandUpdate { command: record, idle, gaps: Vec::new() };
+    let asks = Process { terminal_ns: vec![SinceStart(3 * S)], ..process(&rows[2]) };
+    let processes = rows[..2].iter().map(|row| Body::Process(process(row)));
+    let all = [Body::Command(update), Body::Process(asks), Body::Connection(connection)];
+    for body in processes.chain(all) {
+        state.apply(&Event { at_ns: SinceStart(0), body });
+    }
+    let command = state.command(CommandId(1)).unwrap();
+    let auth: Vec<_> = command
+        .in_flight(SinceStart(10 * S))
+        .into_iter()
+        .filter(|op| op.operation.phase == Phase::Auth)
+        .map(|op| (op.operation.start_ns, op.operation.end_ns))
+        .collect();
+    assert_eq!(auth, [(SinceStart(3 * S), SinceStart(7 * S))], "as long as nobody ran");
+    assert_eq!(blocked(&state)[0], 4 * S);
 }
 
 #[test]

@@ -144,7 +144,14 @@ fn summary(command: &CommandState, op: &InFlight<'_>) -> String {
         Subject::Tunnel(connection) => of_tunnel(connection),
         Subject::Helper(connection) => {
             let host = connection.host().unwrap_or("an unknown host");
-            format!("{} (pid {}) and its connection to {host}", connection.comm, connection.pid)
+            let who = format!("{} (pid {})", connection.comm, connection.pid);
+            // Of its own connection ssh waits for somebody.
+            if op.operation.phase == Phase::Auth
+                && connection.ssh.is_some_and(|ssh| ssh.host_key_ns.is_some())
+            {
+                return format!("{who}, which has the host key of {host} and asks whether to trust it");
+            }
+            format!("{who} and its connection to {host}")
         }
         Subject::Preexisting(connection) => preexisting::summary(connection),
         Subject::DnsWait(wait) => {
@@ -172,6 +179,10 @@ fn of_child(command: &CommandState, child: &Waited<'_>) -> String {
         let parent = roles.ancestors(child.process).next();
         let parent = parent.map_or_else(|| "its parent".to_owned(), |life| roles::short(life.process));
         return format!("{} (pid {}), which outlived {parent}", roles::program(helper), helper.pid);
+    }
+    if child.reads_terminal() {
+        let name = roles::program(child.process);
+        return format!("{name} (pid {}){by}, which reads the terminal", child.process.pid);
     }
     let what = match child.phase {
         Phase::Auth => "the helper ",
@@ -242,7 +253,10 @@ fn of_lock(command: &CommandState, wait: &LockWait) -> String {
     let cache = command.record.as_ref().and_then(|record| record.go.gomodcache.as_deref());
     let in_cache =
         |path: &&str| path.ends_with("/cache/lock") || cache.is_some_and(|cache| path.starts_with(cache));
+    let repository =
+        wait.repository.as_ref().map(|of| format!("the module cache's lock of the repository {of}"));
     let what = match wait.path.as_deref() {
+        _ if repository.is_some() => repository.unwrap_or_default(),
         Some(path) if in_cache(&path) => "the module cache's lock".to_owned(),
         Some(path) => format!("the lock of {path}"),
         None => "a file lock".to_owned(),

@@ -29,7 +29,9 @@ impl Observer {
         let mut looked = locks::LockTable::default();
         for wait in waits {
             self.correlator.preexisting_lock(root, at_ns, &wait, &mut self.events);
-            let facts = looked.facts(wait.pid, &Lock { ino: wait.ino, dev: wait.dev, pad: 0 });
+            let lock = Lock { ino: wait.ino, dev: wait.dev, pad: 0 };
+            let modules = super::modules_of(&self.state, &self.correlator, wait.pid);
+            let facts = looked.facts(wait.pid, &lock, modules.as_deref());
             self.correlator.lock_facts(wait.tid, facts, &mut self.events);
         }
         self.take();

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use model::human::{count, duration};
 use model::operations::{Subject, is_go};
-use model::record::{Phase, Process};
+use model::record::{Connection, Phase, Process, Side};
 use model::report::Blame;
-use model::roles::{Role, is_test, package, program, short, subcommand};
+use model::roles::{Life, Role, is_test, package, program, short, subcommand};
 use model::stall::StallKind;
 
-use super::helpers::is_silent_helper;
+use super::helpers::{HOST_KEY, is_silent_helper, ssh_began};
 use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
 use crate::processes::{Group, groups, ran};
@@ -104,7 +104,17 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
             many => format!(", {}", count(many as u64, "time")),
         };
         let is_one = |process: &Process| of.iter().any(|(one, _)| *one == process);
+        let ssh = (*role == Role::Fetcher).then(|| ssh_of(case, first)).flatten();
+        let because = match ssh {
+            Some(Refused::HostKey) => ", for ssh did not accept the host key (it ended with 255)",
+            Some(Refused::Login) => ", for ssh ended with 255 behind the key exchange: the login was refused",
+            None => "",
+        };
         let advice = match role {
+            Role::Fetcher if ssh == Some(Refused::HostKey) => HOST_KEY,
+            Role::Fetcher if ssh == Some(Refused::Login) => {
+                "see which key ssh offers, and whether the host knows it, as the same user: ssh -v HOST"
+            }
             Role::Fetcher => "run that command by hand as the same user: what it prints says why",
             Role::Credentials => "run that helper by hand as the same user: what it prints says why",
             _ => "read what it printed: it failed by itself, go only ran it",
@@ -119,8 +129,13 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
                 Subject::Child(child) if is_one(child.process) => Some(whole(op)),
                 _ => None,
             }),
-            summary: format!("{name}{whom} {how}{times}, and the command failed with it"),
-            evidence: of.iter().take(4).map(|(process, _)| ran(process, case.wall.1)).collect(),
+            summary: format!("{name}{whom} {how}{times}{because}, and the command failed with it"),
+            evidence: of
+                .iter()
+                .take(4)
+                .map(|(process, _)| ran(process, case.wall.1))
+                .chain(ssh.and_then(|_| ssh_began(ssh_connection(case, first)?)))
+                .collect(),
             host,
             fatal: true,
             advice: Some(advice),
@@ -132,6 +147,33 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
                     .unwrap_or(case.wall),
             )
         });
+    }
+}
+
+/// What an ssh that ended with 255 was refused, or refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    HostKey,
+    Login,
+}
+
+/// The last connection of an ssh below that process that ended with 255, which says that ssh itself failed.
+fn ssh_connection<'a>(case: &Case<'a>, process: &Process) -> Option<&'a Connection> {
+    let tree = case.roles.tree(process);
+    let failed = |life: &&Life<'_>| life.process.comm == "ssh" && life.process.exit_code == Some(255);
+    let ssh = tree.iter().filter(failed).last()?.process.pid;
+    case.connections().filter(|of| of.pid == ssh && of.ssh.is_some()).last()
+}
+
+fn ssh_of(case: &Case<'_>, process: &Process) -> Option<Refused> {
+    let connection = ssh_connection(case, process)?;
+    let ssh = connection.ssh?;
+    // Who was cut off was refused nothing.
+    let here = connection.closed_by != Some(Side::Peer);
+    match (ssh.host_key_ns, ssh.accepted_ns) {
+        (Some(_), None) if here => Some(Refused::HostKey),
+        (_, Some(_)) => Some(Refused::Login),
+        _ => None,
     }
 }
 

@@ -140,12 +140,25 @@ fn is_v6(connection: &Connection) -> bool {
     connection.remote.starts_with('[')
 }
 
-/// When IPv4 was tried after it.
+/// When IPv4 was tried after it: beside it, or by a program that tries one address after the other once it had
+/// given up.
 fn fallback_ns(case: &Case<'_>, connection: &Connection) -> Option<SinceStart> {
     let others = case.connections().filter(|other| !is_v6(other) && other.pid == connection.pid);
     let after = |other: &Connection| other.start_ns.saturating_sub(connection.start_ns);
-    let others = others.filter(|other| (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after(other)));
+    let over = tcp_end(case, connection);
+    let next = |other: &Connection| {
+        other.start_ns >= over
+            && other.start_ns.saturating_sub(over) < at::AT_ONCE_NS
+            && is_in_turn(connection)
+    };
+    let others =
+        others.filter(|other| (at::FALLBACK_NS..at::FALLBACK_MAX_NS).contains(&after(other)) || next(other));
     others.map(|other| other.start_ns).min()
+}
+
+/// Of a program that tries one address after the other.
+fn is_in_turn(connection: &Connection) -> bool {
+    matches!(connection.comm.as_str(), "ssh" | "svn" | "plink")
 }
 
 /// No answer over IPv6, and IPv4 tried after it.
@@ -162,11 +175,23 @@ fn blackhole(case: &Case<'_>, connection: &Connection) -> bool {
 
 fn ipv6(case: &Case<'_>, holes: &[&Connection], found: &mut Vec<Finding>) {
     let host = case.host(holes[0]);
-    let summary = format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms");
+    let in_turn = holes.iter().all(|hole| is_in_turn(hole));
+    let program = &holes[0].comm;
+    let summary = if in_turn {
+        format!(
+            "nothing comes back from {host} over IPv6, {}; {program} tries IPv4 only when it has given up",
+            count(holes.len() as u64, "time")
+        )
+    } else {
+        format!("nothing comes back from {host} over IPv6; go tried IPv4 after 300 ms")
+    };
     // From then on IPv4 takes the time that it takes.
     let fault = |c: &Connection| (c.start_ns, fallback_ns(case, c).unwrap_or(c.start_ns));
     found.push(Finding {
         fatal: false,
+        advice: (in_turn && program == "ssh").then_some(
+            "have ssh use IPv4 for that host: AddressFamily inet in ~/.ssh/config, or GIT_SSH_COMMAND='ssh -4'; or fix IPv6",
+        ),
         ..finding(case, StallKind::Ipv6Blackhole, &host, holes, &fault, summary)
     });
 }

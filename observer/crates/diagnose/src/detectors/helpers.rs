@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use model::evidence::Evidence;
 use model::human::duration;
 use model::operations::{InFlight, Subject};
-use model::record::Phase;
+use model::record::{Connection, Phase};
 use model::roles::{Role, Waited, is_test, program, short, subcommand};
 use model::stall::StallKind;
-use model::time::Ns;
+use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, hull, whole};
 use crate::finding::Finding;
@@ -20,7 +20,78 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     found.extend(groups(case, Phase::Auth).iter().filter_map(|group| credentials(case, group)));
     found.extend(groups(case, Phase::Child).iter().filter_map(|group| silent(case, group)));
     found.extend(groups(case, Phase::Cache).iter().filter_map(|group| cache(case, group)));
+    found.extend(trust(case));
     held(case, found);
+}
+
+/// What to do about a host key that ssh does not know.
+pub(super) const HOST_KEY: &str =
+    "compare the host's key with the published one and add it (ssh-keyscan HOST >> ~/.ssh/known_hosts)";
+
+/// ssh has a host's key and asks somebody whether to trust it.
+fn trust(case: &Case<'_>) -> Option<Finding> {
+    let asks: Vec<(&InFlight<'_>, &Connection)> = case
+        .in_flight
+        .iter()
+        .filter_map(|op| match op.subject {
+            Subject::Helper(connection) if op.operation.phase == Phase::Auth && is_asked(op, connection) => {
+                Some((op, connection))
+            }
+            _ => None,
+        })
+        .collect();
+    let (op, connection) = asks.iter().max_by_key(|(op, _)| op.operation.end_ns - op.operation.start_ns)?;
+    let cost_ns = case.cost(|one| asks.iter().any(|(of, _)| *of == one).then_some(whole(one)));
+    if cost_ns < at::HELPER_NS {
+        return None;
+    }
+    let host = case.host(connection);
+    let accepted = connection.ssh.is_some_and(|ssh| ssh.accepted_ns.is_some());
+    let life = case.roles.life(connection.pid, connection.start_ns);
+    let by = life.and_then(|life| case.roles.started(life.process));
+    let by = by.filter(|by| by.process.pid != connection.pid).map(|by| short(by.process));
+    let waited = duration(op.operation.end_ns - op.operation.start_ns);
+    let how = if accepted { format!("waited {waited}") } else { format!("has waited {waited}") };
+    let mut evidence: Vec<Evidence> =
+        asks.iter().take(4).filter_map(|(_, connection)| ssh_began(connection)).collect();
+    evidence.extend(life.map(|life| ran(life.process, case.wall.1)));
+    Some(Finding {
+        summary: format!(
+            "{}{} {how} before it accepted the host key of {host}: it asks somebody whether to trust it",
+            connection.comm,
+            by.map_or_else(String::new, |by| format!(", run by {by} for go,"))
+        ),
+        evidence,
+        cost_ns,
+        fatal: !accepted,
+        advice: Some(HOST_KEY),
+        about: u64::from(connection.pid),
+        ..Finding::of(
+            StallKind::HelperWaiting,
+            Phase::Auth,
+            hull(asks.iter().map(|(op, _)| whole(op))).unwrap_or(whole(op)),
+        )
+    })
+}
+
+fn is_asked(op: &InFlight<'_>, connection: &Connection) -> bool {
+    let asks = connection.ssh.and_then(|ssh| ssh.asks(connection.end_ns));
+    asks.is_some_and(|(from, _)| from == op.operation.start_ns)
+}
+
+/// How an ssh connection began, step by step.
+pub(super) fn ssh_began(connection: &Connection) -> Option<Evidence> {
+    let ssh = connection.ssh?;
+    let open = connection.start_ns.saturating_add(connection.connect_ns.unwrap_or(0));
+    let open = connection.tunnel.as_ref().and_then(|tunnel| tunnel.end_ns).unwrap_or(open);
+    let step = |from: Option<SinceStart>, to: Option<SinceStart>| Some(to?.saturating_sub(from?));
+    Some(Evidence::SshBegan {
+        connection: connection.id,
+        remote: connection.remote.clone(),
+        greeting_ns: step(Some(open), ssh.greeting_ns),
+        host_key_ns: step(ssh.greeting_ns, ssh.host_key_ns),
+        accepted_ns: step(ssh.host_key_ns, ssh.accepted_ns),
+    })
 }
 
 fn credentials(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
@@ -32,6 +103,25 @@ fn credentials(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
         format!(", run by {} for go,", short(started))
     };
     let name = program(longest.helper);
+    if longest.child.reads_terminal() {
+        // Of a host's key more is known.
+        let asks = |of: &Connection| {
+            of.pid == longest.child.process.pid && of.ssh.is_some_and(|ssh| ssh.asks(of.end_ns).is_some())
+        };
+        if case.connections().any(asks) {
+            return None;
+        }
+        let name = program(longest.child.process);
+        let finding =
+            waiting(case, group, &format!("{name}{}, which reads the terminal,", by.trim_end_matches(',')))?;
+        return Some(Finding {
+            summary: format!("{}: it asks somebody for a name, a password or a passphrase", finding.summary),
+            advice: Some(
+                "give git its credentials (a token in .netrc, a key in the agent); GIT_TERMINAL_PROMPT=0 has it fail at once",
+            ),
+            ..finding
+        });
+    }
     let finding = waiting(case, group, &format!("the credential helper {name}{by}"))?;
     // What is started to ask a person for a secret.
     if ["askpass", "pinentry"].iter().any(|asker| name.contains(asker)) {

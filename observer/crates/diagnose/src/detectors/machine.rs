@@ -1,11 +1,14 @@
 //! This machine: how many downloads at once, locks, caches in one folder, its own work.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::evidence::{Cache, Evidence, LocalPart, Work};
 use model::human::{count, duration, percent};
-use model::operations::Subject;
+use model::id::Pid;
+use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, Phase, Request, RequestOutcome};
+use model::roles::{Role, program};
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
@@ -188,22 +191,26 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
     let longest = waits.iter().max_by_key(|wait| end(wait) - wait.start_ns)?;
     let holder = longest.holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
     let has = if longest.end_ns.is_none() { "has" } else { "had" };
-    let lock = longest
-        .path
-        .as_deref()
-        .map_or_else(|| "the file lock".to_owned(), |path| format!("the lock of {path}"));
+    let lock = match (&longest.repository, &longest.path) {
+        (Some(repository), _) => format!("the module cache's lock of the repository {repository}"),
+        (None, Some(path)) => format!("the lock of {path}"),
+        (None, None) => "the file lock".to_owned(),
+    };
+    let meanwhile = longest.holder.and_then(|pid| busy_with(case, pid, (longest.start_ns, end(longest))));
+    let meanwhile = meanwhile.map_or_else(String::new, |whom| format!(", and waited for {whom} meanwhile"));
     Some(Finding {
         cost_ns: case.cost(|op| match op.subject {
             Subject::Lock(wait) if of.contains(&wait.id) => Some(whole(op)),
             _ => None,
         }),
-        summary: format!("{holder} {has} {lock}"),
+        summary: format!("{holder} {has} {lock}{meanwhile}"),
         evidence: waits
             .iter()
             .take(5)
             .map(|wait| Evidence::LockWait {
                 pid: wait.pid,
                 path: wait.path.clone(),
+                repository: wait.repository.clone(),
                 holder_pid: wait.holder,
                 waited_ns: end(wait) - wait.start_ns,
             })
@@ -214,6 +221,18 @@ fn locks(case: &Case<'_>) -> Option<Finding> {
             hull(waits.iter().map(|wait| (wait.start_ns, end(wait))))?,
         )
     })
+}
+
+/// Whom that process, with all that it started, waited for longest within a span.
+fn busy_with(case: &Case<'_>, pid: Pid, span: Span) -> Option<String> {
+    let life = case.roles.life(pid, span.0).filter(|life| life.process.pid == pid)?;
+    let tree: Vec<Pid> = case.roles.tree(life.process).iter().map(|life| life.process.pid).collect();
+    let within =
+        |op: &InFlight<'_>| op.operation.end_ns.min(span.1).saturating_sub(op.operation.start_ns.max(span.0));
+    let network = case.in_flight.iter().filter(|op| !op.is_child() && tree.contains(&op.subject.pid()));
+    let longest = network.filter(|op| op.operation.host.is_some()).max_by_key(|op| within(op))?;
+    let much = within(longest) * 4 >= span.1 - span.0;
+    longest.operation.host.filter(|_| much).map(str::to_owned)
 }
 
 fn shared(case: &Case<'_>) -> Option<Finding> {
@@ -247,6 +266,17 @@ fn work(case: &Case<'_>) -> Option<Work> {
     }
 }
 
+/// The program that took most of the CPU time, where it is none of go's own: what git, ssh or another child
+/// runs.
+fn others<'a>(case: &Case<'a>, of_ns: Ns) -> Option<(&'a str, Ns)> {
+    let mut programs: BTreeMap<&str, Ns> = BTreeMap::new();
+    for life in case.roles.all().filter(|life| !matches!(life.role, Role::Go | Role::Tool | Role::Wrapper)) {
+        *programs.entry(program(life.process)).or_default() += life.process.cpu_ns.unwrap_or(0);
+    }
+    let most = programs.into_iter().max_by_key(|(_, cpu_ns)| *cpu_ns)?;
+    (most.1 > of_ns / 2).then_some(most)
+}
+
 fn local(case: &Case<'_>) -> Option<Finding> {
     case.record.wall_ns?;
     // Where time went is no answer to why it failed.
@@ -265,11 +295,15 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         (local.disk_ns, LocalPart::Disk),
     ];
     let work = work(case);
+    let others = others(case, local.cpu_ns).map_or_else(String::new, |(name, cpu_ns)| {
+        format!("; {} of the {} on a CPU were {name}'s, not go's", duration(cpu_ns), duration(local.cpu_ns))
+    });
+    let work = if others.is_empty() { work } else { None };
     let most = parts.iter().max_by_key(|part| part.0)?;
     Some(Finding {
         cost_ns: share,
         summary: format!(
-            "{} of the time was this machine's own work, most of it {}",
+            "{} of the time was this machine's own work, most of it {}{others}",
             percent(share, case.wall_ns()),
             most.1.words(work)
         ),

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use model::evidence::{Evidence, VcsWork};
 use model::human::{count, duration};
 use model::operations::{InFlight, Subject};
-use model::record::{Class, Phase, Process};
+use model::record::{Class, Connection, Phase, Process};
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
+use super::helpers::ssh_began;
 use crate::case::{Case, Span, hull, whole};
 use crate::finding::Finding;
 use crate::thresholds as at;
@@ -48,20 +49,76 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
             format!("{} {} in {}", what.words(), count(spans.len() as u64, "time"), duration(longest(spans)))
         })
         .collect();
+    // Of that, until ssh servers greeted.
+    let ssh: Vec<(&Connection, Ns)> = case
+        .connections()
+        .filter(|connection| case.host(connection) == host)
+        .filter_map(|connection| Some((connection, greeted_after(connection)?)))
+        .filter(|(_, took)| *took >= at::GREETING_NS)
+        .collect();
+    let greeting_ns: Ns = ssh.iter().map(|(_, took)| *took).sum();
+    let all_ns: Ns = work.iter().filter(|((of, _), _)| *of == host).map(|(_, spans)| longest(spans)).sum();
+    let greeted = match (ssh.len() as u64, ssh.iter().map(|(_, took)| *took).max()) {
+        (times @ 1.., Some(took)) => {
+            format!("; its ssh server greeted after {}, {}", duration(took), count(times, "time"))
+        }
+        _ => String::new(),
+    };
     let evidence = work.iter().map(|((host, what), spans)| Evidence::RepositoryAsked {
         host: host.clone(),
         what: *what,
         times: spans.len() as u64,
         took_ns: longest(spans),
     });
+    let evidence = evidence.take(8).chain(ssh.iter().take(4).filter_map(|(of, _)| ssh_began(of)));
     let span = hull(work.values().flatten().copied()).unwrap_or(case.wall);
     found.push(Finding {
         cost_ns,
-        summary: format!("{host} was asked for {}", parts.join(", ")),
-        evidence: evidence.take(8).collect(),
+        summary: format!("{host} was asked for {}{greeted}", parts.join(", ")),
+        evidence: evidence.collect(),
+        advice: Some(advice(case, &work, &host, greeting_ns.saturating_mul(2) >= all_ns)),
         host: Some(host),
         ..Finding::of(StallKind::VcsSlow, Phase::Vcs, span)
     });
+}
+
+/// How long an ssh server left a connection without its greeting.
+fn greeted_after(connection: &Connection) -> Option<Ns> {
+    match ssh_began(connection)? {
+        Evidence::SshBegan { greeting_ns, .. } => greeting_ns,
+        _ => None,
+    }
+}
+
+/// What to do about a slow repository, by what of it took longest. `greeting`: that its ssh server greeted late.
+fn advice(
+    case: &Case<'_>,
+    work: &BTreeMap<(String, VcsWork), Vec<Span>>,
+    host: &str,
+    greeting: bool,
+) -> &'static str {
+    if greeting {
+        return "ask the host's owner why sshd greets late (MaxStartups, load, UseDNS); one connection for all: ControlMaster";
+    }
+    let took = |what: VcsWork| -> Ns {
+        let spans = work.get(&(host.to_owned(), what)).into_iter().flatten();
+        spans.map(|(from, to)| *to - *from).sum()
+    };
+    if took(VcsWork::GoGet) > took(VcsWork::References) + took(VcsWork::Pack) + took(VcsWork::Other) {
+        return "ask the owner of that host why the page that names the repository (?go-get=1) comes late";
+    }
+    // A tag alone is what costs least already.
+    let fetches =
+        case.command.processes.values().filter(|process| process.args.iter().any(|word| word == "fetch"));
+    let (mut tags, mut others) = (0, 0);
+    for process in fetches {
+        let of_tag = process.args.iter().any(|word| word.contains("refs/tags/"));
+        (tags, others) = if of_tag { (tags + 1, others) } else { (tags, others + 1) };
+    }
+    if tags > 0 && others == 0 {
+        return "have a module proxy serve it, or keep the module cache between runs: git then is not needed";
+    }
+    StallKind::VcsSlow.advice()
 }
 
 /// What the connection of a helper was for: git's own words for it, in its arguments or its parents'.
@@ -78,7 +135,7 @@ fn of_process(case: &Case<'_>, pid: model::id::Pid, at_ns: SinceStart) -> VcsWor
                 "fetch" | "fetch-pack" | "clone" | "pull" | "update" | "checkout" | "co" | "export" => {
                     return VcsWork::Pack;
                 }
-                "identify" | "info" => return VcsWork::References,
+                "identify" | "info" | "log" | "list" => return VcsWork::References,
                 _ => {}
             }
         }

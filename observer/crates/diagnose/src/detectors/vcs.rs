@@ -152,7 +152,8 @@ fn waiting<'a>(
     let helper = |process: &Process| {
         case.roles.role(process.pid, &process.comm, process.start_ns) == Role::Credentials
     };
-    if tree.iter().any(|process| there(process) && helper(process)) {
+    let asks = |process: &Process| process.terminal_ns.iter().any(|at| (longest.0..=longest.1).contains(at));
+    if tree.iter().any(|process| there(process) && (helper(process) || asks(process))) {
         return None;
     }
     let last = tree.iter().rev().find(|process| there(process)).copied().unwrap_or(top);

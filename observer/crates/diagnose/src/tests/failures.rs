@@ -40,6 +40,7 @@ fn process(comm: &'static str, start_ns: SinceStart, exit_code: i32) -> Body {
         end_ns: Some(start_ns + S),
         exit_code: Some(exit_code),
         cpu_ns: Some(S),
+        terminal_ns: Vec::new(),
     })
 }
 

@@ -85,6 +85,7 @@ fn a_lock_is_reported_with_its_holder() {
             id: LockId(1),
             pid: Pid(10),
             path: Some("/m/cache/lock".into()),
+            repository: None,
             holder: Some(Pid(77)),
             start_ns: SinceStart(S),
             end_ns: Some(end_ns),
@@ -127,7 +128,31 @@ fn a_busy_machine_is_information() {
     let stalls = stalls(world.0.command(CommandId(1)).unwrap(), SinceStart(10 * S));
     let stall = stalls.iter().find(|stall| stall.kind == StallKind::LocalBound).unwrap();
     assert_eq!((stall.severity, stall.cost_ns), (Severity::Info, 8 * S));
+    assert!(!stall.summary.contains("not go's"), "{}", stall.summary);
     World::new().finds_no(StallKind::LocalBound);
+    // What computed was no work of go's.
+    let helper = |pid, ppid, comm: &str, cpu_ns| {
+        Body::Process(Process {
+            command: CommandId(1),
+            pid: Pid(pid),
+            ppid: Pid(ppid),
+            comm: comm.into(),
+            cpu_ns,
+            end_ns: Some(SinceStart(9 * S)),
+            ..Process::default()
+        })
+    };
+    for body in
+        [helper(10, 1, "go", None), helper(11, 10, "ssh", Some(S)), helper(12, 11, "corkscrew", Some(5 * S))]
+    {
+        world.0.apply(&Event { at_ns: SinceStart(10 * S), body });
+    }
+    let found = super::stalls(world.0.command(CommandId(1)).unwrap(), SinceStart(10 * S));
+    let stall = found.iter().find(|stall| stall.kind == StallKind::LocalBound).unwrap();
+    assert!(
+        stall.summary.ends_with("; 5.00 s of the 8.00 s on a CPU were corkscrew's, not go's"),
+        "{stall:?}"
+    );
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn events() -> Vec<Event> {
             Evidence::LockWait {
                 pid: Pid(1),
                 path: text("/home/alice/go/pkg/mod/cache/lock"),
+                repository: Some("git.corp/Acme/lib".into()),
                 holder_pid: None,
                 waited_ns: 1,
             },

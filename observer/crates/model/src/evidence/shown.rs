@@ -200,6 +200,10 @@ impl Evidence {
             Self::RepositoryAsked { host, what, times, took_ns } => {
                 Self::RepositoryAsked { host: by.host(&host), what, times, took_ns }
             }
+            Self::SshBegan { connection, remote, greeting_ns, host_key_ns, accepted_ns } => {
+                let remote = by.address(&remote);
+                Self::SshBegan { connection, remote, greeting_ns, host_key_ns, accepted_ns }
+            }
             Self::NameSent { host, database, module, requests } => {
                 let [_, module, _] = by.target(None, Class::Other, module.as_deref(), None);
                 Self::NameSent { host: by.host(&host), database, module, requests }
@@ -210,8 +214,10 @@ impl Evidence {
             Self::HandshakesUnanswered { host, handshakes } => {
                 Self::HandshakesUnanswered { host: by.host(&host), handshakes }
             }
-            Self::LockWait { pid, path, holder_pid, waited_ns } => {
-                Self::LockWait { pid, path: path.map(|path| by.path(&path)), holder_pid, waited_ns }
+            Self::LockWait { pid, path, repository, holder_pid, waited_ns } => {
+                let [_, repository, _] = by.target(None, Class::Other, repository.as_deref(), None);
+                let path = path.map(|path| by.path(&path));
+                Self::LockWait { pid, path, repository, holder_pid, waited_ns }
             }
             Self::Folder { name, path } => Self::Folder { name, path: by.path(&path) },
             Self::ProcessIdle { comm, pid } => Self::ProcessIdle { comm: by.program(&comm), pid },

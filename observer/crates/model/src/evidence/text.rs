@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen, VcsWork, Work};
 use crate::human::{bytes, count, duration, duration_or_unknown, percent};
+use crate::time::Ns;
 use crate::tunnel::TunnelOutcome;
 
 impl fmt::Display for RequestSeen {
@@ -290,6 +291,23 @@ impl fmt::Display for Evidence {
             Self::RepositoryAsked { host, what, times, took_ns } => {
                 write!(f, "{host}: {} {} in {}", what.words(), count(*times, "time"), duration(*took_ns))
             }
+            Self::SshBegan { connection: _, remote, greeting_ns, host_key_ns, accepted_ns } => {
+                let after = |step: &Option<Ns>, what: &str| match step {
+                    Some(took) => format!("{what} after {}", duration(*took)),
+                    None => format!("no {what}"),
+                };
+                let greeting = after(greeting_ns, "greeting");
+                let key = after(host_key_ns, "host key");
+                let accepted = match accepted_ns {
+                    Some(took) => format!("accepted after {}", duration(*took)),
+                    None => "not accepted".to_owned(),
+                };
+                match (greeting_ns, host_key_ns) {
+                    (None, _) => write!(f, "ssh to {remote}: {greeting}"),
+                    (_, None) => write!(f, "ssh to {remote}: {greeting}, {key}"),
+                    _ => write!(f, "ssh to {remote}: {greeting}, {key}, {accepted}"),
+                }
+            }
             Self::NameSent { host, database, module, requests } => {
                 let asked = if *database { "checksum database" } else { "module proxy" };
                 let module = module.as_deref().unwrap_or("?");
@@ -313,8 +331,12 @@ impl fmt::Display for Evidence {
                 duration(*idle_ns),
                 percent(*idle_ns, *wall_ns)
             ),
-            Self::LockWait { pid, path, holder_pid, waited_ns } => {
-                let path = path.as_deref().unwrap_or("?");
+            Self::LockWait { pid, path, repository, holder_pid, waited_ns } => {
+                let path = match (repository, path) {
+                    (Some(repository), _) => format!("the lock of the repository {repository}"),
+                    (None, Some(path)) => path.clone(),
+                    (None, None) => "?".to_owned(),
+                };
                 write!(f, "pid {pid} waited {} for {path}, ", duration(*waited_ns))?;
                 match holder_pid {
                     Some(holder) => write!(f, "held by pid {holder}"),

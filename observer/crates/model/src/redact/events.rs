@@ -181,7 +181,7 @@ fn update(whole: CommandUpdate) -> CommandUpdate {
 }
 
 fn process(whole: Process) -> Process {
-    let Process { command, pid, ppid, comm, args, start_ns, end_ns, exit_code, cpu_ns } = whole;
+    let Process { command, pid, ppid, comm, args, start_ns, end_ns, exit_code, cpu_ns, terminal_ns } = whole;
     Process {
         command,
         pid,
@@ -192,6 +192,7 @@ fn process(whole: Process) -> Process {
         end_ns,
         exit_code,
         cpu_ns,
+        terminal_ns,
     }
 }
 
@@ -275,6 +276,7 @@ fn connection(whole: Connection) -> Connection {
         received_ns,
         stream_limit,
         goaway,
+        ssh,
         no_way,
         closed_by,
         preexisting,
@@ -315,6 +317,7 @@ fn connection(whole: Connection) -> Connection {
         received_ns,
         stream_limit,
         goaway: goaway.as_deref().map(word),
+        ssh,
         no_way,
         closed_by,
         preexisting,
@@ -400,8 +403,18 @@ fn request_update(whole: RequestUpdate) -> RequestUpdate {
 }
 
 fn lock(whole: LockWait) -> LockWait {
-    let LockWait { command, id, pid, path, holder, start_ns, end_ns, joined_late } = whole;
-    LockWait { command, id, pid, path: path.as_deref().map(url::file), holder, start_ns, end_ns, joined_late }
+    let LockWait { command, id, pid, path, repository, holder, start_ns, end_ns, joined_late } = whole;
+    LockWait {
+        command,
+        id,
+        pid,
+        path: path.as_deref().map(url::file),
+        repository: repository.as_deref().map(module),
+        holder,
+        start_ns,
+        end_ns,
+        joined_late,
+    }
 }
 
 fn dns_wait(whole: DnsWait) -> DnsWait {

@@ -18,6 +18,7 @@ use preexisting::tcp_state;
 
 use super::numbers::ByNumber;
 use super::{Out, Owner};
+use crate::decode::ssh::{Ssh, Step};
 use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
 use crate::decode::tunnel::Tunnel;
 
@@ -52,6 +53,8 @@ struct Live {
     received: HelloBuffer,
     /// What is spoken with a forward proxy, until its tunnel stands
     tunnel: Option<Tunnel>,
+    /// How ssh begins on it
+    ssh: Option<Ssh>,
     /// The peer has sent its last byte
     fin: bool,
     /// Go's handshake is probed: its end is known exactly
@@ -79,6 +82,7 @@ impl Live {
             sent,
             received,
             tunnel: None,
+            ssh: None,
             fin: false,
             probed: false,
             zero: (false, false),
@@ -256,6 +260,29 @@ impl Connections {
         // What is inside a tunnel to a proxy that is spoken to over TLS nobody sees here.
         let hidden = live.record.tunnel.as_ref().is_some_and(|tunnel| tunnel.proxy_tls_ns.is_some());
         if hidden || live.tunnel.as_ref().is_some_and(|tunnel| !tunnel.is_over()) {
+            return;
+        }
+        if !received && live.ssh.is_none() && live.sent.is_empty() && live.received.is_empty() {
+            live.ssh = Ssh::begins(bytes);
+        }
+        if let Some(ssh) = &mut live.ssh {
+            let steps = ssh.bytes(received, bytes, payload.len as usize);
+            let record = &mut live.record;
+            let spoken = record.ssh.get_or_insert_with(model::ssh::Ssh::default);
+            for step in &steps {
+                let at = match (step, received) {
+                    (Step::Greeting, true) => &mut spoken.greeting_ns,
+                    (Step::HostKey, true) => &mut spoken.host_key_ns,
+                    (Step::NewKeys, false) => &mut spoken.accepted_ns,
+                    _ => continue,
+                };
+                at.get_or_insert(out.at_ns);
+            }
+            let news = record.alpn.is_none() || !steps.is_empty();
+            record.alpn.get_or_insert_with(|| "ssh".to_owned());
+            if news {
+                live.report(out);
+            }
             return;
         }
         let buffer = if received { &mut live.received } else { &mut live.sent };

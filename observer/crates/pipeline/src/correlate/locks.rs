@@ -13,6 +13,8 @@ use super::{Out, Owner};
 pub struct LockFacts {
     /// The file
     pub path: Option<String>,
+    /// The repository that it guards
+    pub repository: Option<String>,
     /// Pid of the holder
     pub holder: Option<Pid>,
 }
@@ -65,6 +67,7 @@ impl Locks {
     pub(super) fn facts(&mut self, tid: Tid, facts: LockFacts, out: &mut Out<'_>) {
         if let Some(wait) = self.waits.get_mut(&tid) {
             wait.path = facts.path;
+            wait.repository = facts.repository;
             wait.holder = facts.holder;
             out.push(Body::Lock(wait.clone()));
         }

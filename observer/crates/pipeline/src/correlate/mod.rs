@@ -270,6 +270,12 @@ impl Correlator {
         self.processes.facts(pid, facts, &mut out);
     }
 
+    /// A process of a command that sleeps since then was seen to read a terminal.
+    pub fn reads_terminal(&mut self, pid: Pid, since: SinceStart, events: &mut Vec<Event>) {
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.reads_terminal(pid, since, &mut out);
+    }
+
     /// Names the file whose lock a thread waits for, and who holds it.
     pub fn lock_facts(&mut self, tid: Tid, facts: LockFacts, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };

@@ -28,6 +28,9 @@ pub struct Facts {
     pub go: Option<Go>,
 }
 
+/// Reads of a terminal that are kept of a process.
+const TERMINAL_MAX: usize = 64;
+
 struct Running {
     record: Command,
     root: TreeId,
@@ -320,6 +323,17 @@ impl Processes {
         running.slept(times.idle_ns, interval.end_ns.saturating_sub(interval.start_ns), out);
         running.record.local =
             Some(Local { cpu_ns: times.cpu_ns, runqueue_ns: times.runqueue_ns, disk_ns: times.disk_ns });
+    }
+
+    /// It was seen to read a terminal while its command slept since then.
+    pub(super) fn reads_terminal(&mut self, pid: Pid, since: SinceStart, out: &mut Out<'_>) {
+        let Some(process) = self.processes.get_mut(&pid).filter(|process| process.end_ns.is_none()) else {
+            return;
+        };
+        if process.terminal_ns.len() < TERMINAL_MAX && process.terminal_ns.last() != Some(&since) {
+            process.terminal_ns.push(since);
+            out.push(Body::Process(process.clone()));
+        }
     }
 
     pub(super) fn facts(&mut self, pid: Pid, facts: &Facts, out: &mut Out<'_>) {
