@@ -161,7 +161,7 @@ enum Refused {
 fn ssh_connection<'a>(case: &Case<'a>, process: &Process) -> Option<&'a Connection> {
     let tree = case.roles.tree(process);
     let failed = |life: &&Life<'_>| life.process.comm == "ssh" && life.process.exit_code == Some(255);
-    let ssh = tree.iter().filter(failed).last()?.process.pid;
+    let ssh = tree.iter().rfind(failed)?.process.pid;
     case.connections().filter(|of| of.pid == ssh && of.ssh.is_some()).last()
 }
 
