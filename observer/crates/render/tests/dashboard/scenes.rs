@@ -363,6 +363,7 @@ pub(crate) fn lock() -> State {
         id: LockId(1),
         pid: Pid(4001),
         path: Some("/home/user/go/pkg/mod/cache/lock".into()),
+        repository: None,
         holder: Some(Pid(3_120)),
         start_ns: SinceStart(20 * MS),
         end_ns: None,
