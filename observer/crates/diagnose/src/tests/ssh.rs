@@ -89,7 +89,7 @@ fn ssh_that_asks_whether_to_trust_a_host_waits_for_somebody_and_not_for_that_hos
 }
 
 #[test]
-fn a_host_key_that_is_not_accepted_and_a_login_that_is_refused_are_told_apart() {
+fn a_host_key_that_is_not_accepted_and_a_login_that_is_refused_are_distinguished() {
     let failed = |accepted_ns, by| {
         let world = World::new().command(|command| command.exit_code = Some(1));
         ssh(world, Some(255), &LIST, move |c| {
