@@ -8,6 +8,7 @@ use model::human::duration;
 use model::record::{Command, Go};
 use model::remedy::{RUNS_IN_ALL, Remedy};
 use model::report;
+use model::shell;
 use model::time::Ns;
 
 use super::case::Case;
@@ -45,7 +46,8 @@ impl Offer {
         for note in self.with.iter().filter_map(|with| was(&record.go, with)) {
             why.push_str(&format!("; {note}"));
         }
-        let with: Vec<String> = self.with.iter().map(|with| format!("--with {}", word(with))).collect();
+        let with: Vec<String> =
+            self.with.iter().map(|with| format!("--with {}", shell::word(with))).collect();
         let with = with.join(" ");
         let attempt = line(record, &with, limit);
         if attempt.is_none() {
@@ -96,13 +98,13 @@ fn often(record: &Command, wall_ns: Ns) -> Option<String> {
 /// The line that tries it, from any folder. `None` when the command is not known whole, or has
 /// characters in it that a terminal does not show as they are.
 fn line(record: &Command, with: &str, limit: &str) -> Option<String> {
-    let folder = record.cwd.as_deref().map(|folder| format!("cd {} && ", word(folder)));
+    let folder = record.cwd.as_deref().map(|folder| format!("cd {} && ", shell::word(folder)));
     // Who was root already may have no sudo.
     let sudo = if record.uid == Some(0) { "" } else { "sudo " };
     let line = format!(
         "{}{sudo}goobserve compare {with} -- {limit}{}",
         folder.unwrap_or_default(),
-        quoted(&record.argv)
+        shell::line(&record.argv)
     );
     let whole = !record.argv.is_empty() && !line.contains(['…', '\u{fffd}']) && clean(&line) == line;
     whole.then_some(line)
@@ -114,7 +116,7 @@ pub fn from_here(report: &mut report::Report, here: &Path) {
         let Some(folder) = command.cwd.as_deref().filter(|folder| Path::new(folder) == here) else {
             continue;
         };
-        let way = format!("cd {} && ", word(folder));
+        let way = format!("cd {} && ", shell::word(folder));
         for remedy in command.stalls.iter_mut().flat_map(|stall| &mut stall.remedies) {
             if let Some(rest) = remedy.attempt.strip_prefix(&way) {
                 remedy.attempt = rest.to_owned();
@@ -128,24 +130,8 @@ pub(crate) fn command_line(record: &Command) -> Option<String> {
     let mut argv = record.argv.clone();
     let program = argv.first_mut()?;
     *program = program.rsplit('/').next().unwrap_or_default().to_owned();
-    let line = quoted(&argv);
+    let line = shell::line(&argv);
     (!line.contains(['…', '\u{fffd}']) && clean(&line) == line).then_some(line)
-}
-
-/// A command line that a shell takes apart as it was.
-fn quoted(argv: &[String]) -> String {
-    argv.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" ")
-}
-
-/// A word for a POSIX shell.
-fn word(text: &str) -> String {
-    // A `~` would become a home folder, and a `=` in front a program's path (zsh).
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
-    if !text.is_empty() && !text.starts_with('=') && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod remedy;
 pub mod report;
 pub mod retention;
 pub mod roles;
+pub mod shell;
 pub mod ssh;
 pub mod stall;
 pub mod state;

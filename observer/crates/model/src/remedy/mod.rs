@@ -4,6 +4,7 @@
 
 mod deadline;
 mod godebug;
+pub mod keep;
 mod resolv;
 mod servers;
 mod setting;

@@ -5,12 +5,13 @@ use std::fmt;
 
 use super::godebug;
 use crate::redact;
+use crate::shell;
 use crate::user_error::UserError;
 
 /// Downloads at once that are believed; more is a slip of the finger.
 const CONCURRENCY_MAX: u32 = 1024;
 /// What is in a variable of these names may be shown; it is no secret.
-const SHOWN: [&str; 12] = [
+pub(super) const SHOWN: [&str; 12] = [
     "GODEBUG",
     "GOFLAGS",
     "GOINSECURE",
@@ -143,7 +144,7 @@ fn is_proxy(item: &str) -> bool {
 
 impl Setting {
     /// Its value, as far as it may be shown.
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         redact::variable(&self.variable, &self.value)
     }
 
@@ -154,9 +155,7 @@ impl Setting {
         if value != self.value {
             return format!("the value tried for {name} in its environment");
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
-        let quoted = format!("'{}'", value.replace('\'', r"'\''"));
-        let value = if value.chars().all(plain) { value } else { quoted };
+        let value = if value.is_empty() { value } else { shell::word(&value) };
         match name.as_str() {
             // Builds and tests would use as many threads, too.
             "GOMAXPROCS" => format!("{name}={value} in front of this command alone"),
