@@ -226,13 +226,24 @@ pub struct About {
 
 /// The answer to pairs of a baseline's and a tried report.
 pub fn answer(about: About, pairs: &[[Report; 2]], end: End, failures: Vec<Failure>) -> Answer {
+    answer_at(about, pairs, end, failures, ALPHA)
+}
+
+/// The same, with intervals that miss as often as `alpha`.
+pub(crate) fn answer_at(
+    about: About,
+    pairs: &[[Report; 2]],
+    end: End,
+    failures: Vec<Failure>,
+    alpha: f64,
+) -> Answer {
     let walls = pair(pairs, |report| report.commands.first().map_or(0, |command| command.wall_ns));
     let logs: Vec<f64> = walls
         .iter()
         .filter(|[a, b]| *a > 0.0 && *b > 0.0)
         .map(|[baseline, tried]| (baseline / tried).ln())
         .collect();
-    let ratio = paired(&logs, ALPHA).map(|shift| shift.map(f64::exp));
+    let ratio = paired(&logs, alpha).map(|shift| shift.map(f64::exp));
     let verdict = match ratio.and_then(|ratio| ratio.interval) {
         None => Verdict::TooFewRuns,
         Some((low, _)) if low > 1.0 => Verdict::Faster,
@@ -240,7 +251,7 @@ pub fn answer(about: About, pairs: &[[Report; 2]], end: End, failures: Vec<Failu
         Some(_) => Verdict::NoDifference,
     };
     let phases = Phase::ALL.into_iter().filter_map(|phase| {
-        let change = change(&pair(pairs, |report| blocked(report, phase)))?;
+        let change = change(&pair(pairs, |report| blocked(report, phase)), alpha)?;
         let nothing = change.baseline_ns == 0 && change.tried_ns == 0 && change.shift_ns == 0;
         (!nothing).then_some(PhaseChange { phase, change })
     });
@@ -267,7 +278,7 @@ pub fn answer(about: About, pairs: &[[Report; 2]], end: End, failures: Vec<Failu
             low: ratio.interval.map(|(low, _)| low),
             high: ratio.interval.map(|(_, high)| high),
         }),
-        total: change(&walls),
+        total: change(&walls, alpha),
         phases: phases.collect(),
         stalls: stalls(pairs, &tried.remedies),
         failures,
@@ -287,10 +298,10 @@ fn blocked(report: &Report, phase: Phase) -> Ns {
     shares.filter(|share| share.phase == phase).map(|share| share.blocked_ns).sum()
 }
 
-fn change(pairs: &[[f64; 2]]) -> Option<Change> {
+fn change(pairs: &[[f64; 2]], alpha: f64) -> Option<Change> {
     let side = |side: usize| pairs.iter().map(|pair| pair[side]).collect::<Vec<_>>();
     let differences: Vec<f64> = pairs.iter().map(|[baseline, tried]| tried - baseline).collect();
-    let shift = paired(&differences, ALPHA)?;
+    let shift = paired(&differences, alpha)?;
     Some(Change {
         baseline_ns: median(&side(0))? as Ns,
         tried_ns: median(&side(1))? as Ns,

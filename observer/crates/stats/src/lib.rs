@@ -1,5 +1,5 @@
 //! What follows from many runs, from numbers alone. In: reports, or what was measured of them. Out: the
-//! answer of a comparison ([`compare`]) and the verdict of a gate ([`gate`]), with intervals and tests
+//! answer of a comparison ([`compare`]), what `fix` keeps ([`fix`]) and the verdict of a gate ([`gate`]), with intervals and tests
 //! ([`estimators`]). No clock, no file, no command is touched.
 //! ```
 //! use stats::estimators::{paired, signed_rank};
@@ -13,6 +13,7 @@
 
 pub mod compare;
 pub mod estimators;
+pub mod fix;
 pub mod gate;
 #[cfg(any(test, feature = "sample"))]
 pub mod sample;

@@ -2,4 +2,5 @@
 #![expect(missing_docs, reason = "for tests")]
 
 pub mod compare;
+pub mod fix;
 pub mod gate;
