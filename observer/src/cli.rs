@@ -17,13 +17,14 @@ use model::redact;
 use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, DnsOptions, DoctorOptions, ExperimentOptions, GateOptions,
-    GatewayOptions, ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport, WatchOptions,
-    WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, DnsOptions, DoctorOptions, ExperimentOptions, FixOptions,
+    GateOptions, GatewayOptions, ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport,
+    WatchOptions, WatchOutput,
 };
+use stats::compare::FEWEST;
 
 /// Variables that say where caches are: each cold run has its own.
-const COLD: [&str; 3] = ["GOMODCACHE", "GOPATH", "GOCACHE"];
+pub const COLD: [&str; 3] = ["GOMODCACHE", "GOPATH", "GOCACHE"];
 
 /// What is to be done.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,6 +35,8 @@ pub enum Request {
     Run(RunOptions),
     /// `compare`
     Compare(CompareOptions),
+    /// `fix`
+    Fix(FixOptions),
     /// `gate`
     Gate(GateOptions),
     /// `report`
@@ -139,6 +142,7 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
             common,
         }),
         Some(Command::Compare(args)) => Request::Compare(compare(args, common)?),
+        Some(Command::Fix(args)) => Request::Fix(fix(args, common)?),
         Some(Command::Gate(gate)) => Request::Gate(gate_args::options(gate, common)?),
         Some(Command::Report(args)) => Request::Report(ReportOptions {
             file: args.file,
@@ -227,6 +231,18 @@ fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions
     }
     let (json, markdown) = (args.json, args.markdown);
     Ok(CompareOptions { command: args.command, with, versus, experiment, json, markdown, common })
+}
+
+fn fix(args: args::FixArgs, common: Common) -> Result<FixOptions, UserError> {
+    let experiment = experiment(&args.experiment);
+    if let Some(runs) = experiment.runs.filter(|runs| (*runs as usize) < FEWEST) {
+        return Err(UserError::new(
+            format!("--runs {runs} proves nothing: it takes {FEWEST} runs each way for an interval"),
+            format!("--runs {FEWEST} or more, or leave it out"),
+        ));
+    }
+    let (command, budget, json) = (args.command, args.budget, args.json);
+    Ok(FixOptions { command, budget, experiment, json, common })
 }
 
 fn watch(args: WatchArgs, common: Common) -> Request {

@@ -54,6 +54,22 @@ Examples:
   sudo goobserve compare --with http1 --with concurrency=16 --versus concurrency=16 -- go mod download
   sudo goobserve compare --with 'resolv=options timeout:2 attempts:5' --runs 10 -- go mod download";
 
+const FIX_EXAMPLES: &str = "\
+CMD is observed once. The remedies that its report offers are then tried in random order beside CMD as it is,
+each time with cold caches that are removed again; go.mod and go.sum are put back, and no setting is
+changed. Given up is what cannot be shown to help any more; all of it ends within --budget.
+
+Printed is the line to keep, with what it brings. Nothing is recommended that was not proven: the
+intervals of all remedies tried hold together with 95 % confidence.
+
+Exit status: 0 answered: something helps, nothing does, or there is nothing to fix; 2 wrong use; 4 any
+failure, CMD's own included, and a budget that was too short for an answer.
+
+Examples:
+  sudo goobserve fix -- go mod download
+  sudo goobserve fix --budget 10m --json fix.json -- go build ./...
+  sudo goobserve fix -q --cache memory -- go mod download";
+
 const REPLAY_EXAMPLES: &str = "\
 Keys: space plays and pauses, < and > change the speed, , and . seek, ? helps, q ends.
 
@@ -160,6 +176,9 @@ pub(super) enum Command {
     /// Say whether a remedy helps, by how much, and what it changes
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Find out what makes a command faster: observe it, try the remedies of what was found, print what to keep
+    #[command(after_help = FIX_EXAMPLES)]
+    Fix(FixArgs),
     /// Say whether a command got slower, for CI: record, run, compare, ab
     #[command(subcommand, after_help = super::gate_args::EXAMPLES)]
     Gate(super::gate_args::Gate),
@@ -314,6 +333,23 @@ impl CompareArgs {
         self.with_behind_versus =
             found.indices_of("with").map_or(0, |indices| indices.filter(behind).count());
     }
+}
+
+/// Arguments of `fix`.
+#[derive(clap::Args, Debug)]
+pub(super) struct FixArgs {
+    /// How long all of it may take: 90s, 10m
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = duration)]
+    pub budget: Duration,
+    /// Runs and caches
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Write what was found out as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The command to run, with its arguments
+    #[arg(value_name = "CMD", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Arguments of `report`.

@@ -150,6 +150,21 @@ pub struct CompareOptions {
     pub common: Common,
 }
 
+/// What `goobserve fix` was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FixOptions {
+    /// The command and its arguments; not empty
+    pub command: Vec<OsString>,
+    /// How long all of it may take
+    pub budget: Duration,
+    /// Runs and caches
+    pub experiment: ExperimentOptions,
+    /// File for what was found out as JSON
+    pub json: Option<PathBuf>,
+    /// Common flags
+    pub common: Common,
+}
+
 /// What `goobserve gate` was asked for.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GateOptions {

@@ -13,7 +13,7 @@ use super::check::preflight;
 use super::output::{complain, refused, status_of, write_out};
 use crate::cli::options::{Cache, CompareOptions};
 use crate::experiment::user::AsUser;
-use crate::experiment::{Arm, Ended, Experiment, Plan, Round, wall_ns};
+use crate::experiment::{Arm, Ended, Experiment, Plan, Round, WARMING_UP, wall_ns};
 use crate::run::Invoker;
 use crate::worker::{AtomicFile, distinct};
 
@@ -111,7 +111,7 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, UserError>
     let plan = Plan {
         arms: vec![arm(&options.versus), arm(&options.with)],
         rounds: rounds as usize,
-        warm_up: true,
+        warm_up: WARMING_UP,
         cache: options.experiment.cache,
         until: None,
         common: options.common,

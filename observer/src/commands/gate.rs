@@ -24,7 +24,7 @@ use super::caller;
 use super::check::preflight;
 use super::output::{complain, refused, status_of, write_out};
 use crate::cli::options::{Cache, GateAction, GateOptions};
-use crate::experiment::{Arm, Ended, Experiment, Plan, Round, user};
+use crate::experiment::{Arm, Ended, Experiment, Plan, Round, WARMING_UP, user};
 use crate::run::Invoker;
 use crate::say;
 use crate::worker::distinct;
@@ -420,7 +420,7 @@ fn begin<'a>(
     let plan = Plan {
         arms: arms.iter().map(arm).collect(),
         rounds: options.experiment.runs.unwrap_or(options.max_runs) as usize,
-        warm_up: true,
+        warm_up: WARMING_UP,
         cache: options.experiment.cache,
         until: options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         common: options.common,

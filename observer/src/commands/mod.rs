@@ -8,6 +8,8 @@ mod compare;
 #[cfg(target_os = "linux")]
 mod doctor;
 #[cfg(target_os = "linux")]
+mod fix;
+#[cfg(target_os = "linux")]
 mod gate;
 mod output;
 mod recording;
@@ -69,6 +71,8 @@ fn dispatch(request: &Request, common: Common) -> i32 {
         #[cfg(target_os = "linux")]
         Request::Compare(options) => compare::execute(options),
         #[cfg(target_os = "linux")]
+        Request::Fix(options) => fix::execute(options),
+        #[cfg(target_os = "linux")]
         Request::Gate(options) => gate::execute(options),
         #[cfg(target_os = "linux")]
         Request::Check => check::execute(common),
@@ -86,12 +90,13 @@ fn dispatch(request: &Request, common: Common) -> i32 {
         Request::Watch(_)
         | Request::Run(_)
         | Request::Compare(_)
+        | Request::Fix(_)
         | Request::Gate(_)
         | Request::Check
         | Request::Doctor(_) => {
             let status = match request {
                 Request::Run(_) => 125,
-                Request::Compare(_) | Request::Gate(_) => 4,
+                Request::Compare(_) | Request::Fix(_) | Request::Gate(_) => 4,
                 Request::Check | Request::Doctor(_) => 3,
                 _ => 1,
             };

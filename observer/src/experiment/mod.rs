@@ -74,8 +74,8 @@ pub struct Plan {
     pub arms: Vec<Arm>,
     /// How many rounds are expected; the caller may ask for more or fewer
     pub rounds: usize,
-    /// Each arm runs once before, and that run does not count
-    pub warm_up: bool,
+    /// What the run of each arm is called that comes before and does not count
+    pub warm_up: &'static str,
     /// Caches
     pub cache: Cache,
     /// When whatever runs is ended; `None`: never
@@ -100,9 +100,9 @@ pub struct Ended {
 /// One run of every arm.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Round {
-    /// Reports, by arm
+    /// Reports of the arms that run, by arm
     Measured(Vec<Report>),
-    /// A command failed: every arm's run, by arm
+    /// A command failed: the run of every arm that runs, by arm
     Failed(Vec<Ended>),
     /// Ctrl-C, or a signal that means the same
     Interrupted,
@@ -121,6 +121,8 @@ pub struct Experiment<'a> {
     writers: Writers,
     /// By arm
     modules: Vec<Option<ModuleFiles>>,
+    /// The arms that still run
+    playing: Vec<usize>,
     go: GoEnv,
     guardian: Option<Guardian>,
     progress: Progress,
@@ -133,7 +135,7 @@ impl<'a> Experiment<'a> {
     /// Prepares everything; nothing has run yet.
     pub fn begin(plan: Plan, invoker: &'a Invoker) -> Result<Self, UserError> {
         let names = plan.arms.iter().map(|arm| arm.name.clone()).collect();
-        let progress = Progress::new(names, plan.rounds, plan.common.quiet);
+        let progress = Progress::new(names, plan.warm_up, plan.rounds, plan.common.quiet);
         // From here on a Ctrl-C is ours to see to.
         let signals = Signals::take().map_err(|error| {
             UserError::new(
@@ -145,7 +147,8 @@ impl<'a> Experiment<'a> {
         let writers = Writers::of(originals.folders());
         let mut experiment = Self {
             order: Order::new(),
-            warm: !plan.warm_up,
+            warm: false,
+            playing: (0..plan.arms.len()).collect(),
             plan,
             invoker,
             signals,
@@ -180,7 +183,7 @@ impl<'a> Experiment<'a> {
         Ok(experiment)
     }
 
-    /// Runs every arm once, in random order; before the first round that counts, one that does not.
+    /// Runs every arm that was not given up once, in random order; before the first round that counts, one that does not.
     pub fn round(&mut self) -> Result<Round, UserError> {
         if let Some(round) = self.warm_up()? {
             match round {
@@ -193,12 +196,37 @@ impl<'a> Experiment<'a> {
         Ok(round)
     }
 
-    /// Makes the round that does not count, where one is to be made and none was yet.
+    /// Makes the round that does not count, where none was made yet.
     pub fn warm_up(&mut self) -> Result<Option<Round>, UserError> {
         if std::mem::replace(&mut self.warm, true) {
             return Ok(None);
         }
         self.runs(None).map(Some)
+    }
+
+    /// Ways to run that come later, of the first arm's command, and how many rounds are expected from now on.
+    /// They get no run that does not count.
+    pub fn add(&mut self, ways: Vec<Arm>, rounds: usize) {
+        let modules = self.modules.first().cloned().flatten();
+        for arm in ways {
+            self.progress.add(arm.name.clone());
+            self.playing.push(self.plan.arms.len());
+            self.modules.push(modules.clone());
+            self.plan.arms.push(arm);
+        }
+        self.plan.rounds = rounds;
+        self.progress.expect(rounds);
+    }
+
+    /// An arm runs no more.
+    pub fn give_up(&mut self, arm: usize) {
+        self.playing.retain(|other| *other != arm);
+        self.progress.give_up(arm);
+    }
+
+    /// The arms that run, in order.
+    pub fn playing(&self) -> &[usize] {
+        &self.playing
     }
 
     /// In how many ways is run.
@@ -219,7 +247,8 @@ impl<'a> Experiment<'a> {
     fn runs(&mut self, round: Option<usize>) -> Result<Round, UserError> {
         let mut ended: Vec<Ended> = Vec::new();
         let mut ran = Vec::new();
-        for arm in self.order.next(self.plan.arms.len()) {
+        for place in self.order.next(self.playing.len()) {
+            let arm = self.playing[place];
             let began = Instant::now();
             if self.interrupted()? {
                 return Ok(Round::Interrupted);
@@ -289,6 +318,9 @@ impl Drop for Experiment<'_> {
         }
     }
 }
+
+/// What most call the runs that do not count.
+pub const WARMING_UP: &str = "warming up";
 
 /// Where copies of go.mod and go.sum are kept.
 const ORIGINALS: &str = "originals";

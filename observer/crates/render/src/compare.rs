@@ -90,10 +90,7 @@ fn verdict(answer: &Answer, total: &Change, ratio: &Ratio) -> String {
     } else {
         format!("{} to {}", duration(total.baseline_ns), duration(total.tried_ns))
     };
-    let interval = match (ratio.low, ratio.high) {
-        (Some(low), Some(high)) => format!("95 % interval {} to {}", times(low), times(high)),
-        _ => String::new(),
-    };
+    let interval = interval(ratio).map_or_else(String::new, |both| format!("95 % interval {both}"));
     let phase = cause(answer).map_or_else(String::new, |cause| format!("; {cause}"));
     match answer.verdict {
         Verdict::Faster => format!("{} faster, {from_to}, {interval}{phase}", by(ratio.estimate)),
@@ -118,6 +115,12 @@ fn verdict(answer: &Answer, total: &Change, ratio: &Ratio) -> String {
     }
 }
 
+/// Both ends, where there are any.
+pub(super) fn interval(ratio: &Ratio) -> Option<String> {
+    let (low, high) = ratio.low.zip(ratio.high)?;
+    Some(format!("{} to {}", times(low), times(high)))
+}
+
 /// The phase that changed most in the answer's direction, when its change is certain.
 fn cause(answer: &Answer) -> Option<String> {
     let falls = answer.verdict == Verdict::Faster;
@@ -132,11 +135,11 @@ fn cause(answer: &Answer) -> Option<String> {
 }
 
 /// `2.6×`; below a tenth more in percent: `4.2 %`.
-fn by(ratio: f64) -> String {
+pub(super) fn by(ratio: f64) -> String {
     if ratio < 1.1 { format!("{:.1} %", (ratio - 1.0) * 100.0) } else { times(ratio) }
 }
 
-fn times(ratio: f64) -> String {
+pub(super) fn times(ratio: f64) -> String {
     match ratio {
         10.0.. => format!("{ratio:.0}×"),
         2.0.. => format!("{ratio:.1}×"),
@@ -195,7 +198,7 @@ fn changes(page: &mut Page, answer: &Answer) {
     footnote.into_iter().for_each(|line| page.line(2, DIM, &line));
 }
 
-const fn caches(cache: CacheKind) -> &'static str {
+pub(super) const fn caches(cache: CacheKind) -> &'static str {
     match cache {
         CacheKind::Cold => "cold caches each time",
         CacheKind::Memory => "cold caches in memory each time",

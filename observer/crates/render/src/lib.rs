@@ -3,6 +3,7 @@
 pub mod compare;
 mod compiled;
 pub mod doctor;
+pub mod fix;
 pub mod gate;
 pub mod html;
 pub mod json;

@@ -23,6 +23,7 @@ use render::page::Options;
 use render::{json, text};
 use serde_json::Value;
 use stats::compare::Answer;
+use stats::fix::Fix;
 
 const RECORDING: &str = include_str!("data/download.jsonl");
 
@@ -296,6 +297,7 @@ fn the_published_schemas_are_those_of_the_code() {
         ("report", serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n"),
         ("recording", serde_json::to_string_pretty(&schemars::schema_for!(Event)).unwrap() + "\n"),
         ("compare", serde_json::to_string_pretty(&schemars::schema_for!(Answer)).unwrap() + "\n"),
+        ("fix", serde_json::to_string_pretty(&schemars::schema_for!(Fix)).unwrap() + "\n"),
         ("doctor", serde_json::to_string_pretty(&schemars::schema_for!(Examination)).unwrap() + "\n"),
     ];
     for (name, schema) in schemas {

@@ -30,7 +30,9 @@ pub fn tried(name: &str, candidates: usize, before_ms: u64, after_ms: u64) -> Tr
     let mut running = running(name, candidates);
     let all = [pairs(before_ms, after_ms, &[]), pairs(before_ms, after_ms, &[])].concat();
     for (index, pair) in all.into_iter().enumerate() {
-        running.add(pair, 11 - index);
+        if !running.add(pair, 11 - index) {
+            break;
+        }
     }
     running.trial()
 }
