@@ -139,9 +139,13 @@ fn the_contracts_statuses_are_the_programs() {
     assert_eq!(super::parse(["goobserve", "run"].map(OsString::from)).unwrap_err().status, 2);
     assert!(has("any", 2) && has("run", 125) && has("run", 126) && has("run", 127));
     // What help says of itself.
-    for (command, statuses) in
-        [("gate", &[0, 1, 3, 4][..]), ("compare", &[0, 4]), ("check", &[0, 1, 3]), ("doctor", &[0, 1, 3])]
-    {
+    for (command, statuses) in [
+        ("gate", &[0, 1, 3, 4][..]),
+        ("compare", &[0, 4]),
+        ("fix", &[0, 4]),
+        ("check", &[0, 1, 3]),
+        ("doctor", &[0, 1, 3]),
+    ] {
         let stop = super::parse(["goobserve", command, "--help"].map(OsString::from)).unwrap_err();
         let (_, said) = stop.text.split_once("Exit status:").unwrap();
         for status in statuses {

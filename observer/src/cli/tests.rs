@@ -86,6 +86,23 @@ fn compare_takes_two_arms_and_what_follows_versus_is_the_others() {
 }
 
 #[test]
+fn fix_takes_a_budget_and_enough_runs_for_a_proof() {
+    let fix = |line: &str| match ask(line).unwrap().0 {
+        Request::Fix(options) => options,
+        other => panic!("{other:?}"),
+    };
+    let usual = fix("fix go mod download -x");
+    assert_eq!((usual.budget, usual.experiment), (Duration::from_mins(3), ExperimentOptions::default()));
+    assert_eq!(usual.command, ["go", "mod", "download", "-x"]);
+    let other = fix("fix --budget 90s --runs 10 --warm --json f -- go");
+    assert_eq!((other.budget, other.json), (Duration::from_secs(90), Some(PathBuf::from("f"))));
+    assert_eq!(other.experiment, ExperimentOptions { runs: Some(10), cache: Cache::Warm });
+    assert!(wrong("fix --runs 5 go").text.contains("takes 6 runs"));
+    wrong("fix --budget soon go");
+    wrong("fix");
+}
+
+#[test]
 fn remedies_that_cannot_be_are_wrong_use() {
     assert!(wrong("compare -- go").text.contains("--with"));
     assert!(wrong("compare --with concurrency=x go").text.contains("from 1 to"));
@@ -131,6 +148,7 @@ fn help_has_examples_everywhere() {
         "-h",
         "watch -h",
         "run --help",
+        "fix -h",
         "report -h",
         "check -h",
         "completions -h",

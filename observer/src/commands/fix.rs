@@ -73,7 +73,7 @@ fn user_error(fix: &Fix) -> Option<UserError> {
             let (side, status) = failed.map_or(("", 0), |failure| (failure.side.as_str(), failure.status));
             Some(UserError::new(
                 format!(
-                    "the command failed ({side}: exit status {status}): times of failures are not compared"
+                    "the command failed ({side}: exit status {status}), and nothing tried was shown to cure it"
                 ),
                 "what it printed is above; `goobserve run` says what ended it",
             ))
@@ -156,29 +156,24 @@ fn find_out(
     let first = Instant::now();
     let report = match experiment.warm_up()? {
         Some(Round::Measured(mut reports)) if !reports.is_empty() => reports.swap_remove(0),
-        Some(Round::Failed(runs)) => {
-            let reports = runs.iter().map(|run| &run.report);
-            reports.for_each(|report| see(fix, report));
-            fix.failures = runs.iter().map(|run| failure(run, &[])).collect();
-            let Choice { candidates, untried } = offered(runs.first().map(|run| &run.report), options);
-            let failed =
-                |candidate: Candidate| candidate.untried("the command failed: there are no times to compare");
-            fix.untried = candidates.into_iter().map(failed).chain(untried).collect();
-            fix.verdict = Verdict::Failed;
-            return Ok(());
+        Some(Round::Failed(mut runs)) if !runs.is_empty() => {
+            let run = runs.swap_remove(0);
+            fix.failures = vec![failure(&run, &[])];
+            run.report
         }
         Some(Round::Interrupted) => {
             fix.verdict = Verdict::Interrupted;
             return Ok(());
         }
-        Some(Round::TimedOut | Round::Measured(_)) | None => return Ok(()),
+        Some(Round::TimedOut | Round::Measured(_) | Round::Failed(_)) | None => return Ok(()),
     };
     let run = first.elapsed();
+    let fails = !fix.failures.is_empty();
     see(fix, &report);
     let Choice { mut candidates, untried } = offered(Some(&report), options);
     fix.untried = untried;
     if candidates.is_empty() {
-        fix.verdict = Verdict::NothingToTry;
+        fix.verdict = if fails { Verdict::Failed } else { Verdict::NothingToTry };
         return Ok(());
     }
     let left = options.budget.saturating_sub(began.elapsed());
@@ -188,7 +183,10 @@ fn find_out(
     let rest = candidates.split_off(tried);
     let why = format!("there is no time for it within --budget {}", model::human::duration(fix.budget_ns));
     fix.untried.splice(0..0, rest.into_iter().map(|candidate| candidate.untried(why.clone())));
-    let Some(design) = design else { return Ok(()) };
+    let Some(design) = design else {
+        fix.verdict = if fails { Verdict::Failed } else { Verdict::OutOfTime };
+        return Ok(());
+    };
     fix.rounds_wanted = design.rounds as u32;
     try_them(fix, experiment, options, candidates, began)?;
     fix.keep = (fix.verdict == Verdict::Proven).then(|| keep(fix, options, invoker)).flatten();
@@ -225,6 +223,7 @@ fn try_them(
     began: Instant,
 ) -> Result<(), UserError> {
     let count = candidates.len();
+    let fails = !fix.failures.is_empty();
     let (rounds, least) = (fix.rounds_wanted as usize, design::fewest(count));
     let arms: Vec<Arm> = candidates.iter().map(|candidate| arm(options, &candidate.remedies)).collect();
     experiment.add(arms, rounds);
@@ -239,51 +238,78 @@ fn try_them(
             break;
         }
         let since = Instant::now();
-        let playing = experiment.playing().to_vec();
-        let runs: Vec<(usize, Option<Report>)> = match experiment.round()? {
-            Round::Measured(reports) => playing.into_iter().zip(reports.into_iter().map(Some)).collect(),
-            Round::Failed(runs) => {
-                let names = names(&running);
-                fix.failures
-                    .extend(runs.iter().filter(|run| run.status != 0).map(|run| failure(run, &names)));
-                let report = |run: Ended| (run.arm, (run.status == 0).then_some(run.report));
-                runs.into_iter().map(report).collect()
-            }
-            Round::Interrupted => {
-                ended = Some(Verdict::Interrupted);
-                break;
-            }
-            Round::TimedOut => break,
-        };
+        let Some(runs) = one_round(fix, experiment, &running, &mut ended)? else { break };
         spent += since.elapsed();
-        runs.iter().filter_map(|(_, report)| report.as_ref()).for_each(|report| count_lost(fix, report));
         let as_it_is = runs.iter().find(|(arm, _)| *arm == 0).and_then(|(_, report)| report.clone());
-        let Some(as_it_is) = as_it_is else {
+        if as_it_is.is_none() && !fails {
             ended = Some(Verdict::Failed);
             break;
-        };
+        }
         fix.rounds += 1;
         for (arm, report) in runs.into_iter().filter(|(arm, _)| *arm > 0) {
             let Some(one) = running.get_mut(arm - 1) else { continue };
-            let goes_on = match report {
-                Some(report) => one.add([as_it_is.clone(), report], rounds - round - 1),
-                None => {
+            let goes_on = match (as_it_is.clone(), report) {
+                (_, None) => {
                     one.fail();
                     false
                 }
+                (None, Some(_)) => {
+                    one.cure(least);
+                    true
+                }
+                // It fails at times only: such a round says nothing.
+                (Some(_), Some(_)) if fails => true,
+                (Some(as_it_is), Some(report)) => one.add([as_it_is, report], rounds - round - 1),
             };
             if !goes_on {
                 experiment.give_up(arm);
             }
         }
-        if experiment.playing().len() < 2 {
+        let is_cured = |arm: &usize| running.get(arm - 1).is_some_and(Running::cures);
+        if experiment.playing().iter().filter(|arm| **arm > 0).all(is_cured) {
             break;
         }
     }
     fix.trials = running.iter().map(Running::trial).collect();
     let cut = experiment.playing().len() > 1 && (fix.rounds as usize) < least;
-    fix.verdict = ended.unwrap_or_else(|| verdict(&fix.trials, cut));
+    fix.verdict = ended.unwrap_or_else(|| match verdict(&fix.trials, cut) {
+        Verdict::NothingHelps | Verdict::OutOfTime if fails => Verdict::Failed,
+        verdict => verdict,
+    });
     Ok(())
+}
+
+/// An arm's run; `None`: it failed.
+type ByArm = (usize, Option<Report>);
+
+/// A round's reports, `None` of a run that failed. No round: it was cut short, and `ended` says how unless by time.
+fn one_round(
+    fix: &mut Fix,
+    experiment: &mut Experiment<'_>,
+    running: &[Running],
+    ended: &mut Option<Verdict>,
+) -> Result<Option<Vec<ByArm>>, UserError> {
+    let playing = experiment.playing().to_vec();
+    let runs: Vec<ByArm> = match experiment.round()? {
+        Round::Measured(reports) => playing.into_iter().zip(reports.into_iter().map(Some)).collect(),
+        Round::Failed(runs) => {
+            for run in runs.iter().filter(|run| run.status != 0) {
+                let failure = failure(run, &names(running));
+                // The first of each side says what the others say.
+                if fix.failures.iter().all(|other| other.side != failure.side) {
+                    fix.failures.push(failure);
+                }
+            }
+            runs.into_iter().map(|run| (run.arm, (run.status == 0).then_some(run.report))).collect()
+        }
+        Round::Interrupted => {
+            *ended = Some(Verdict::Interrupted);
+            return Ok(None);
+        }
+        Round::TimedOut => return Ok(None),
+    };
+    runs.iter().filter_map(|(_, report)| report.as_ref()).for_each(|report| count_lost(fix, report));
+    Ok(Some(runs))
 }
 
 fn names(running: &[Running]) -> Vec<String> {

@@ -68,9 +68,10 @@ fn trials(page: &mut Page, fix: &Fix) {
     }
     page.heading("What was tried");
     let rounds = count(u64::from(fix.rounds), "round");
-    page.line(2, DIM, &format!("Medians of {rounds} in random order, {}.", caches(fix.cache)));
+    page.line(2, DIM, &format!("{rounds} in random order, {}; times are medians.", caches(fix.cache)));
     for trial in &fix.trials {
-        let style = if trial.outcome == Outcome::Faster { HEADING } else { PLAIN };
+        let helps = matches!(trial.outcome, Outcome::Faster | Outcome::Cures);
+        let style = if helps { HEADING } else { PLAIN };
         page.line(2, style, &format!("{}: {}", trial.name, outcome(trial)));
     }
     if fix.trials.len() > 1 {
@@ -81,6 +82,10 @@ fn trials(page: &mut Page, fix: &Fix) {
 /// What came of it: `helps, 2.8× as fast (95 % interval 2.7× to 2.8×), 3.12 s to 1.12 s`.
 fn outcome(trial: &Trial) -> String {
     let what = match trial.outcome {
+        Outcome::Cures => {
+            let rounds = count(u64::from(trial.runs), "round");
+            format!("helps, the command fails without it and succeeds with it, in each of {rounds}")
+        }
         Outcome::Faster => "helps".to_owned(),
         Outcome::TooLittle => "helps, too little to keep it".to_owned(),
         Outcome::NoDifference => "no difference shown".to_owned(),
@@ -135,7 +140,10 @@ fn answer(page: &mut Page, fix: &Fix) {
         }
         Verdict::OutOfTime => page.line(0, BAD, "No answer: the budget was too short to prove anything."),
         Verdict::Interrupted => page.line(0, BAD, "No answer: it was interrupted."),
-        Verdict::Failed => page.line(0, BAD, "No answer: the command itself fails."),
+        Verdict::Failed if fix.trials.is_empty() => page.line(0, BAD, "The command fails as it is."),
+        Verdict::Failed => {
+            page.line(0, BAD, "The command fails as it is, and nothing that was tried cures it.");
+        }
     }
 }
 
@@ -149,7 +157,14 @@ fn proven(page: &mut Page, fix: &Fix) {
     let ratio = trial.times_faster.map_or_else(String::new, |ratio| by(ratio.estimate));
     let sure = trial.times_faster.as_ref().and_then(interval);
     let sure = sure.map_or_else(String::new, |sure| format!(", 95 % interval {sure}"));
-    page.line(0, HEADING, &format!("{} helps: {ratio} faster{walls}{sure}", keep.name));
+    let what = match trial.outcome {
+        Outcome::Cures => {
+            let rounds = count(u64::from(trial.runs), "round");
+            format!("succeeds in {rounds} of {}, and without it fails in each", trial.runs)
+        }
+        _ => format!("{ratio} faster{walls}{sure}"),
+    };
+    page.line(0, HEADING, &format!("{} helps: {what}", keep.name));
     page.line(0, PLAIN, "Keep this:");
     match &keep.line {
         Some(line) => {
@@ -191,7 +206,7 @@ mod tests {
     fn what_is_proven_reads_well() {
         let fix = Fix {
             trials: vec![tried("concurrency=16", 2, 3000, 1000), tried("gateway", 2, 3000, 2990)],
-            untried: vec![untried("http1", "it can save too little to be told from noise")],
+            untried: vec![untried("http1", "it can save too little to be distinguished from noise")],
             keep: Some(Keep {
                 name: "concurrency=16".to_owned(),
                 line: Some("GOMAXPROCS=16 go mod download".to_owned()),
@@ -220,6 +235,26 @@ mod tests {
     }
 
     #[test]
+    fn what_makes_a_failing_command_succeed_reads_well() {
+        let mut cures = running("no-mlkem", 1);
+        (0..6).for_each(|_| cures.cure(6));
+        let keep = Some(Keep {
+            name: "no-mlkem".to_owned(),
+            line: Some("GODEBUG=tlsmlkem=0 go mod download".to_owned()),
+            how: String::new(),
+        });
+        let failure = Failure {
+            side: "as it is".to_owned(),
+            status: 1,
+            wall_ns: 10_200_000_000,
+            said: "TLS handshake timeout".to_owned(),
+        };
+        let (trials, failures) = (vec![cures.trial()], vec![failure]);
+        let fix = Fix { trials, keep, failures, rounds: 6, ..fix(Verdict::Proven) };
+        insta::assert_snapshot!("fix_cures", page(&fix));
+    }
+
+    #[test]
     fn what_is_no_answer_says_so() {
         let failure = Failure {
             side: "as it is".to_owned(),
@@ -227,7 +262,7 @@ mod tests {
             wall_ns: 10_200_000_000,
             said: "TLS handshake timeout\n\u{1b}[2Jx".to_owned(),
         };
-        let untried = vec![untried("no-mlkem", "the command failed: there are no times to compare")];
+        let untried = vec![untried("no-mlkem", "there is no time for it within --budget 3 min 00 s")];
         let failed = Fix { failures: vec![failure], untried, ..fix(Verdict::Failed) };
         insta::assert_snapshot!("fix_failed", page(&failed));
         let text = page(&Fix { observed: None, ..fix(Verdict::OutOfTime) });

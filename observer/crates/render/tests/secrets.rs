@@ -17,10 +17,13 @@ use render::tui::{Tab, View, frame};
 use render::{compare, html, json, markdown, perfetto, text};
 use serde_json::{Value, json};
 use stats::compare::{About, CacheKind, End, answer};
+use stats::fix::choice::choose;
+use stats::fix::{Fix, Verdict, observed};
 use stats::gate::baseline::{Baseline, SCHEMA};
 use stats::gate::measure::{Around, recording};
 use stats::gate::verdict::{Hypothesis, judge};
 use stats::gate::{Design, FailOn, Floors};
+use stats::sample::fix::fix;
 
 /// The `n`th credential: a word with a number, as people choose them. No shape reports it.
 fn pass(n: u32) -> String {
@@ -232,6 +235,14 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
     all.push(("compare", compare::text(&compared, options)));
     all.push(("compare's markdown", compare::markdown(&compared)));
     all.push(("compare's json", serde_json::to_string(&compared).unwrap()));
+    let fixed = Fix {
+        command: made.commands[0].argv.clone(),
+        observed: observed(&made),
+        untried: choose(&made, &[]).untried,
+        ..fix(Verdict::NothingToTry)
+    };
+    all.push(("fix", render::fix::text(&fixed, options)));
+    all.push(("fix's json", serde_json::to_string(&fixed).unwrap()));
 
     let baseline = Baseline {
         schema: SCHEMA.into(),

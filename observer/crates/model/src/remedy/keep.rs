@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn kept(with: &[&str], env: &[(&str, &str)], command: &str) -> Option<String> {
+    fn line_of(with: &[&str], env: &[(&str, &str)], command: &str) -> Option<String> {
         let remedies = Remedies::new(with.iter().map(|one| one.parse().unwrap()).collect()).unwrap();
         let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
         let variable =
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_only_this_command_is_to_have_stands_in_front_of_it() {
-        let line = |with: &[&str], env: &[(&str, &str)]| kept(with, env, "go mod download").unwrap();
+        let line = |with: &[&str], env: &[(&str, &str)]| line_of(with, env, "go mod download").unwrap();
         assert_eq!(line(&["concurrency=16"], &[]), "GOMAXPROCS=16 go mod download");
         assert_eq!(line(&["concurrency=16"], &[("GOMAXPROCS", "2")]), "GOMAXPROCS=16 go mod download");
         let both = ["concurrency=16", "http1"];
@@ -131,17 +131,20 @@ mod tests {
     #[test]
     fn settings_of_go_are_written_down_unless_the_environment_has_them() {
         let private = ["env=GOPRIVATE=corp.test", "env=GONOSUMDB=corp.test"];
-        let line = |env: &[(&str, &str)]| kept(&private, env, "go mod download").unwrap();
+        let line = |env: &[(&str, &str)]| line_of(&private, env, "go mod download").unwrap();
         assert_eq!(line(&[]), "go env -w GOPRIVATE=corp.test GONOSUMDB=corp.test");
         assert_eq!(line(&[("GOPRIVATE", "old.test")]), "export GOPRIVATE=corp.test GONOSUMDB=corp.test");
         assert_eq!(line(&[("GOENV", "off")]), "export GOPRIVATE=corp.test GONOSUMDB=corp.test");
         let mixed = ["env=GOPRIVATE=corp.test", "concurrency=16"];
-        assert_eq!(kept(&mixed, &[], "go mod download").unwrap(), "export GOPRIVATE=corp.test GOMAXPROCS=16");
+        assert_eq!(
+            line_of(&mixed, &[], "go mod download").unwrap(),
+            "export GOPRIVATE=corp.test GOMAXPROCS=16"
+        );
     }
 
     #[test]
     fn servers_and_lines_of_resolv_conf_go_with_the_command() {
-        let line = |with: &[&str]| kept(with, &[], "go mod download").unwrap();
+        let line = |with: &[&str]| line_of(with, &[], "go mod download").unwrap();
         assert_eq!(line(&["gateway"]), "sudo goobserve run --with gateway -- go mod download");
         assert_eq!(
             line(&["resolv=options timeout:1", "concurrency=16"]),
@@ -151,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_line_with_a_hole_or_without_protection_is_none() {
-        assert_eq!(kept(&["sumdb=off"], &[], "go mod download"), None);
-        assert_eq!(kept(&["gateway"], &[], "go get …"), None);
-        assert_eq!(kept(&["proxy=https://u:hunter2@proxy.test"], &[], "go mod download"), None);
-        assert_eq!(kept(&["concurrency=16"], &[], "go get …").unwrap(), "export GOMAXPROCS=16");
+        assert_eq!(line_of(&["sumdb=off"], &[], "go mod download"), None);
+        assert_eq!(line_of(&["gateway"], &[], "go get …"), None);
+        assert_eq!(line_of(&["proxy=https://u:hunter2@proxy.test"], &[], "go mod download"), None);
+        assert_eq!(line_of(&["concurrency=16"], &[], "go get …").unwrap(), "export GOMAXPROCS=16");
     }
 }

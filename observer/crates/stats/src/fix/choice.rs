@@ -64,7 +64,7 @@ pub fn choose(report: &Report, reserved: &[&str]) -> Choice {
             Ok(remedies) => {
                 let candidate = Candidate { remedies, against, promise_ns, attempt };
                 if promise_ns.saturating_mul(100) < command.wall_ns.saturating_mul(PROMISING_PERCENT) {
-                    let why = "it can save too little to be told from noise";
+                    let why = "it can save too little to be distinguished from noise";
                     choice.untried.push(candidate.untried(why));
                 } else {
                     choice.candidates.push(candidate);

@@ -65,7 +65,7 @@ pub struct Fix {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// A remedy makes it faster, and is worth keeping
+    /// A remedy makes it faster, or makes it succeed, and is worth keeping
     Proven,
     /// What was tried does not
     NothingHelps,
@@ -75,7 +75,7 @@ pub enum Verdict {
     OutOfTime,
     /// It was asked to stop
     Interrupted,
-    /// The command failed
+    /// The command failed, and nothing was shown to make it succeed
     Failed,
 }
 
@@ -87,7 +87,7 @@ pub struct Observed {
     /// Time by phase, in table order; phases that it spent none in are left out
     pub phases: Vec<PhaseTime>,
     /// What slowed it down, as in its report
-    pub stalls: Vec<Found>,
+    pub stalls: Vec<Finding>,
 }
 
 /// A phase's time.
@@ -101,7 +101,7 @@ pub struct PhaseTime {
 
 /// A stall of the run that was observed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Found {
+pub struct Finding {
     /// Its name in the catalogue
     pub kind: StallName,
     /// Whom it is about
@@ -149,6 +149,8 @@ pub struct Trial {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// The command fails without it, every time, and succeeds with it, every time
+    Cures,
     /// It helps
     Faster,
     /// It helps, by less than is worth keeping
@@ -159,7 +161,7 @@ pub enum Outcome {
     Slower,
     /// Given up: the runs to come could not have shown that it helps
     GivenUp,
-    /// The command fails with it
+    /// The command fails with it, too or alone
     Failed,
     /// Too few runs for an answer
     TooFewRuns,
@@ -191,7 +193,7 @@ pub fn observed(report: &Report) -> Option<Observed> {
         stalls: command
             .stalls
             .iter()
-            .map(|stall| Found {
+            .map(|stall| Finding {
                 kind: stall.kind.clone(),
                 host: stall.host.clone(),
                 cost_ns: stall.cost_ns,
@@ -206,6 +208,8 @@ pub fn observed(report: &Report) -> Option<Observed> {
 pub struct Running {
     candidate: choice::Candidate,
     pairs: Vec<[Report; 2]>,
+    /// Rounds in which the command failed without it and succeeded with it
+    cures: u32,
     alpha: f64,
     ended: Option<Outcome>,
 }
@@ -213,7 +217,7 @@ pub struct Running {
 impl Running {
     /// Nothing has run. `candidates`: how many are tried beside it, itself too.
     pub fn new(candidate: choice::Candidate, candidates: usize) -> Self {
-        Self { candidate, pairs: Vec::new(), alpha: design::share(candidates), ended: None }
+        Self { candidate, pairs: Vec::new(), cures: 0, alpha: design::share(candidates), ended: None }
     }
 
     /// Two runs of a round, without and with it, and how many rounds there will be. Whether it goes on.
@@ -224,6 +228,20 @@ impl Running {
             self.ended = Some(Outcome::GivenUp);
         }
         self.ended.is_none()
+    }
+
+    /// In a round the command failed without it and succeeded with it; `least`: so often it takes for a proof
+    /// (the sign test: each time by chance, one in two).
+    pub const fn cure(&mut self, least: usize) {
+        self.cures += 1;
+        if self.cures as usize >= least && self.ended.is_none() {
+            self.ended = Some(Outcome::Cures);
+        }
+    }
+
+    /// It makes the command succeed, proven.
+    pub fn cures(&self) -> bool {
+        self.ended == Some(Outcome::Cures)
     }
 
     /// The command failed with it.
@@ -254,7 +272,7 @@ impl Running {
             name: self.candidate.remedies.to_string(),
             against: self.candidate.against.clone(),
             promise_ns: self.candidate.promise_ns,
-            runs: self.pairs.len() as u32,
+            runs: self.pairs.len() as u32 + self.cures,
             outcome,
             times_faster: answer.times_faster,
             total: answer.total,
@@ -278,8 +296,10 @@ fn log(before: &Report, after: &Report) -> Option<f64> {
 /// The trial that is worth keeping: the one that brings most.
 pub fn best(trials: &[Trial]) -> Option<usize> {
     let gain = |trial: &Trial| trial.times_faster.map_or(0.0, |ratio| ratio.estimate);
-    let proven = trials.iter().enumerate().filter(|(_, trial)| trial.outcome == Outcome::Faster);
-    proven.max_by(|(_, a), (_, b)| gain(a).total_cmp(&gain(b))).map(|(index, _)| index)
+    let helps = |trial: &Trial| matches!(trial.outcome, Outcome::Faster | Outcome::Cures);
+    let proven = trials.iter().enumerate().filter(|(_, trial)| helps(trial));
+    // Of equal ones the first: it promised most.
+    proven.rev().max_by(|(_, a), (_, b)| gain(a).total_cmp(&gain(b))).map(|(index, _)| index)
 }
 
 /// The answer that trials of an experiment give which ended by itself; `cut`: for want of time.

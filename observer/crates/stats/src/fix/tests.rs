@@ -32,6 +32,23 @@ fn a_remedy_that_cannot_be_shown_to_help_any_more_is_given_up() {
 }
 
 #[test]
+fn what_makes_a_failing_command_succeed_every_time_is_proven() {
+    let mut running = [running("gateway", 2), running("no-mlkem", 2)];
+    let least = design::fewest(2);
+    for round in 0..least {
+        assert!(!running[1].cures(), "{round}");
+        running[1].cure(least);
+    }
+    running[0].cure(least);
+    running[0].fail();
+    assert!(running[1].cures());
+    let trials = running.map(|one| one.trial());
+    assert_eq!(trials.each_ref().map(|trial| trial.outcome), [Outcome::Failed, Outcome::Cures]);
+    assert_eq!((best(&trials), trials[1].runs, trials[1].total), (Some(1), 7, None));
+    assert_eq!(verdict(&trials, false), Verdict::Proven);
+}
+
+#[test]
 fn too_few_runs_and_failures_prove_nothing() {
     let mut run = running("http1", 1);
     let [slow, fast] = [3000, 1000].map(|ms| crate::sample::compare::report(ms, Vec::new()));
