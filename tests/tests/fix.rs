@@ -19,7 +19,9 @@ use tests::wire::{HelloLoss, WireFaults};
 /// A project, and a download in it.
 fn ready(test: &str) -> Option<(Lab, GoRun, [String; 3])> {
     let lab = Lab::for_test(test)?;
-    let run = lab.go_run(&GoOptions { gomaxprocs: Some(2), go_sum: true, ..GoOptions::default() }).unwrap();
+    let run = lab
+        .go_run(&GoOptions { gomaxprocs: Some(2), few: true, go_sum: true, ..GoOptions::default() })
+        .unwrap();
     Some((lab, run, ["go", "mod", "download"].map(str::to_owned)))
 }
 
@@ -57,7 +59,7 @@ fn files(run: &GoRun) -> Vec<(PathBuf, Vec<u8>)> {
 
 fn slow_answers(lab: &Lab) {
     // So late that what is waited for is most of the time on a busy machine, too.
-    let request_delay = Duration::from_millis(30);
+    let request_delay = Duration::from_millis(200);
     lab.proxy.set_faults(Faults { request_delay, ..Faults::default() });
 }
 
