@@ -54,7 +54,7 @@ impl Recorded {
             .flat_map(|command| command.stalls)
             .filter(|stall| stall.severity != Severity::Info)
             .collect();
-        stalls.sort_by_key(|stall| std::cmp::Reverse((stall.severity, stall.cost_ns)));
+        stalls.sort_by_key(|stall| std::cmp::Reverse((stall.severity, stall.fatal, stall.cost_ns)));
         stalls
     }
 
