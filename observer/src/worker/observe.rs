@@ -368,7 +368,9 @@ impl Observer {
                         }
                     }
                     Wire::Began(began, part) => {
-                        if let Some(facts) = beginnings.part(Pid(pid), began, part, binaries) {
+                        if let Some(mut facts) = beginnings.part(Pid(pid), began, part, binaries) {
+                            // CMD's settings are known from its start, also where it sees other files.
+                            facts.go = facts.go.filter(|_| task.child != Some(Pid(pid)));
                             correlator.facts(Pid(pid), &facts, events);
                         }
                     }
