@@ -162,6 +162,8 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
         Some(Command::Serve(args::Serve::Gateway(args))) => Request::ServeGateway(GatewayOptions {
             listen: args.listen,
             allow_remote: args.allow_remote,
+            tls: args.tls_cert.zip(args.tls_key),
+            host: args.host,
             upstream: args.upstream,
             cache: args.cache,
             cache_size: args.cache_size,

@@ -148,7 +148,7 @@ impl Lab {
     }
 
     /// PEM of the authority's certificate and key, and of the servers', which is of all of the lab's hosts.
-    pub(crate) fn certificates(&self) -> [&str; 4] {
+    pub fn certificates(&self) -> [&str; 4] {
         let Authority { pem, key_pem, certificate_pem, certificate_key_pem, .. } = &self.authority;
         [pem, key_pem, certificate_pem, certificate_key_pem]
     }

@@ -9,7 +9,7 @@ mod log;
 use std::sync::{Arc, Mutex};
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::ServerConfig;
 use self::body::TimedBody;
 pub use self::faults::{
     Answer, BodyStall, CutBody, Fake, Faults, HeadDelay, Matcher, Redirect, ResetBody, SlowBody, StreamReset,
-    ending, paths,
+    Tampered, ending, paths,
 };
 pub use self::log::{AccessLog, ConnectionRecord, RequestRecord};
 use crate::clock::monotonic_ns;
@@ -138,6 +138,9 @@ async fn answer(
     let redirect = faults.redirects.iter().find(|redirect| redirect.is_for(&authority, &path));
     let injected = faults.answers.iter().find(|answer| (answer.matches.0)(&path));
     let fake = faults.fakes.iter().find(|fake| (fake.matches.0)(&path));
+    let tampered = faults.tampered.iter().find(|tampered| (tampered.matches.0)(&path));
+    let file =
+        file.map(|file| tampered.map_or(file.clone(), |tampered| (tampered.change)(file.into()).into()));
     let file = fake.map(|fake| Bytes::from(vec![0; fake.bytes])).or(file);
     let (status, bytes) = match (injected, file) {
         _ if redirect.is_some() => (StatusCode::FOUND.as_u16(), Bytes::new()),
@@ -153,6 +156,10 @@ async fn answer(
             authority,
             method: request.method().to_string(),
             path: path.clone(),
+            authorization: request
+                .headers()
+                .get(AUTHORIZATION)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
             status,
             received_ns,
             first_byte_ns: None,

@@ -99,12 +99,14 @@ Examples:
 
 const GATEWAY_EXAMPLES: &str = "\
 It prints the GOPROXY to set: the caller's own list with the gateway in each proxy's place, so that `,`,
-`|`, `direct` and `off` mean what they meant. /healthz says ok, /metrics counts.
+`|`, `direct` and `off` mean what they meant. /healthz says ok, /metrics counts. SIGHUP has it read settings,
+.netrc and certificates anew; no request is dropped.
 
 Examples:
   goobserve serve gateway
   goobserve serve gateway --upstream 'https://proxy.test|https://mirror.test,direct'
   goobserve serve gateway --listen 10.0.0.5:8799 --allow-remote --cache /srv/modules --cache-size 50G
+  goobserve serve gateway --listen 10.0.0.5:8799 --allow-remote --host mods.test --tls-cert a.pem --tls-key a.key
   GOPROXY=http://127.0.0.1:8799/0,direct go mod download";
 
 const DNS_EXAMPLES: &str = "\
@@ -405,6 +407,15 @@ pub(super) struct GatewayArgs {
     /// Listen where other machines reach it: whoever does has modules fetched, with your credentials
     #[arg(long)]
     pub allow_remote: bool,
+    /// Certificates in PEM, the gateway's own first: serve TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// What go commands call this machine, in the GOPROXY that is printed [default: the address]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
     /// The proxies to ask, as in GOPROXY [default: the GOPROXY that go would use]
     #[arg(long, value_name = "LIST")]
     pub upstream: Option<OsString>,

@@ -250,6 +250,10 @@ pub struct GatewayOptions {
     pub listen: SocketAddr,
     /// Listen beyond this machine
     pub allow_remote: bool,
+    /// Files of certificates and key, where TLS is served
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// What clients call this machine; `None`: by its address
+    pub host: Option<String>,
     /// The proxies to ask; `None`: go's own
     pub upstream: Option<OsString>,
     /// The folder of the cache; `None`: the default one

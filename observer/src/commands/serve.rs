@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,14 @@ use gateway::goproxy::List;
 use gateway::netrc::{self, Netrc};
 use gateway::patterns::Patterns;
 use gateway::plan::{self, Plan, Sources};
-use gateway::server;
+use gateway::server::{self, Serving};
 use gateway::store::CacheConfig;
+use gateway::tls::{self, ServerConfig};
 use model::user_error::UserError;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use super::output::{complain, refused, write_out};
 use super::{as_caller, caller};
@@ -52,6 +55,7 @@ fn serve(options: &GatewayOptions) -> Result<(), UserError> {
     as_caller()?;
     let go = go_env(None, &invoker);
     let config = config(options, &invoker, &go)?;
+    let tls = tls(options)?;
     let gateway = Gateway::new(config).map_err(|error| {
         UserError::new(format!("the cache cannot be opened: {error}"), "name another folder: --cache DIR")
     })?;
@@ -67,17 +71,71 @@ fn serve(options: &GatewayOptions) -> Result<(), UserError> {
             )
         })?;
         let address = listener.local_addr().unwrap_or(options.listen);
-        announce(options, &gateway, &address)?;
-        let warm = Arc::clone(&gateway);
-        tokio::spawn(async move { warm.warm().await });
-        let end = end(options.for_command).map_err(|error| {
+        let no_signals = |error: io::Error| {
             UserError::new(
                 format!("cannot take signals: {error}"),
                 "check the limit on open files (ulimit -n)",
             )
-        })?;
-        server::serve(gateway, listener, end).await;
+        };
+        let hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let end = end(options.for_command).map_err(no_signals)?;
+        announce(options, &gateway, &address)?;
+        let warm = Arc::clone(&gateway);
+        tokio::spawn(async move { warm.warm().await });
+        let (sender, serving) = watch::channel(Serving { gateway, tls });
+        tokio::spawn(renew(options.clone(), invoker, sender, hangup));
+        server::serve(serving, listener, end).await;
         Ok(())
+    })
+}
+
+/// Reads everything anew whenever that is asked for. What cannot be read leaves it as it was.
+async fn renew(
+    options: GatewayOptions,
+    invoker: Invoker,
+    serving: watch::Sender<Serving>,
+    mut hangup: Signal,
+) {
+    let (options, invoker) = (Arc::new(options), Arc::new(invoker));
+    while hangup.recv().await.is_some() {
+        let (known, reader) = (Arc::clone(&options), Arc::clone(&invoker));
+        // The go command is asked: others are served meanwhile.
+        let read = spawn_blocking(move || {
+            let go = go_env(None, &reader);
+            Ok::<_, UserError>((config(&known, &reader, &go)?, tls(&known)?))
+        });
+        match read.await {
+            Ok(Ok((config, tls))) => {
+                let gateway = serving.borrow().gateway.renewed(config);
+                serving.send_replace(Serving { gateway, tls });
+                complain(options.common, "settings, .netrc and certificates were read anew", "");
+            }
+            Ok(Err(error)) => {
+                complain(options.common, &format!("nothing is changed: {}", error.what), &error.hint);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// TLS, where it is asked for.
+fn tls(options: &GatewayOptions) -> Result<Option<Arc<ServerConfig>>, UserError> {
+    let Some((certificates, key)) = &options.tls else { return Ok(None) };
+    let read = |path: &Path| {
+        regular::read(path, tls::FILE_MAX).ok_or_else(|| {
+            UserError::new(
+                format!("{} cannot be read", path.display()),
+                "name a file that this user may read",
+            )
+        })
+    };
+    let made = tls::server(&read(certificates)?, &read(key)?);
+    made.map(Some).map_err(|error| {
+        let files = format!("{} and {}", certificates.display(), key.display());
+        UserError::new(
+            format!("{files}: {error}"),
+            "--tls-cert takes certificates, --tls-key their key, in PEM",
+        )
     })
 }
 
@@ -138,7 +196,12 @@ fn config(options: &GatewayOptions, invoker: &Invoker, go: &GoEnv) -> Result<Con
 
 /// What is to be set, and what a user should know.
 fn announce(options: &GatewayOptions, gateway: &Gateway, address: &SocketAddr) -> Result<(), UserError> {
-    let line = format!("GOPROXY={}\n", gateway.for_go(&format!("http://{address}")));
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let base = match &options.host {
+        Some(host) => format!("{scheme}://{host}:{}", address.port()),
+        None => format!("{scheme}://{address}"),
+    };
+    let line = format!("GOPROXY={}\n", gateway.for_go(&base));
     write_out(line.as_bytes()).map_err(|error| {
         UserError::new(format!("cannot write to stdout: {error}"), "check where stdout leads")
     })?;
@@ -149,7 +212,8 @@ fn announce(options: &GatewayOptions, gateway: &Gateway, address: &SocketAddr) -
         complain(
             options.common,
             &format!(
-                "whoever reaches {address} can have any public module fetched, without TLS and without a login"
+                "whoever reaches {address} can have any public module fetched, without a login{}",
+                if options.tls.is_some() { "" } else { " and without TLS" }
             ),
             "let only machines you trust reach it",
         );

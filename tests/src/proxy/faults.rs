@@ -53,6 +53,8 @@ pub struct Faults {
     pub one_request_each: bool,
     /// Bodies instead of files; the first that matches counts
     pub fakes: Vec<Fake>,
+    /// Files that somebody changed; the first that matches counts
+    pub tampered: Vec<Tampered>,
     /// Bodies that come slowly; the first that matches counts
     pub slow_bodies: Vec<SlowBody>,
     /// Bodies that are cut; the first that matches counts
@@ -139,6 +141,21 @@ pub struct Fake {
     pub matches: Matcher,
     /// Its size
     pub bytes: usize,
+}
+
+/// A file that is another than it was, and still one of its kind.
+#[derive(Clone)]
+pub struct Tampered {
+    /// For which requests
+    pub matches: Matcher,
+    /// What becomes of it
+    pub change: fn(Vec<u8>) -> Vec<u8>,
+}
+
+impl fmt::Debug for Tampered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tampered")
+    }
 }
 
 /// A body that is given out at a rate, a tenth of a second's bytes at a time.

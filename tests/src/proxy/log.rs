@@ -37,6 +37,8 @@ pub struct RequestRecord {
     pub method: String,
     /// Path and query, as received
     pub path: String,
+    /// Its `authorization` header
+    pub authorization: Option<String>,
     /// The response's status
     pub status: u16,
     /// When its head had been read

@@ -119,9 +119,16 @@ impl Http {
         Self { connector, http1, lanes, protocols: Mutex::default(), user_agent }
     }
 
-    /// Makes the first connection to a host.
-    pub async fn warm(&self, url: &Uri) -> Result<(), RequestError> {
-        self.protocol(url).await.map(|_| ())
+    /// Makes the first connection to a host, and with `all` those of the other lanes.
+    pub async fn warm(&self, url: &Uri, all: bool) -> Result<(), RequestError> {
+        if self.protocol(url).await? == Protocol::Http2 && all {
+            let more: Vec<_> = (1..LANES).map(|_| self.connector.open(url)).collect();
+            for opened in more {
+                // The first one is there.
+                let _ = opened.await;
+            }
+        }
+        Ok(())
     }
 
     async fn protocol(&self, url: &Uri) -> Result<Protocol, RequestError> {
@@ -134,8 +141,8 @@ impl Http {
         opened.copied().map_err(|error| RequestError::Connect { host: host(url), why: causes(&*error) })
     }
 
-    /// What the host speaks is learned anew.
-    fn forget_protocol(&self, url: &Uri) {
+    /// What the host speaks is learned anew, by a connection.
+    pub fn forget_protocol(&self, url: &Uri) {
         self.protocols.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&origin(url));
     }
 

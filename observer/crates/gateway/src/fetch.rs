@@ -97,9 +97,9 @@ impl Fetch {
         }
         let failed = |why: String| Ended::Failed { why, wait: None, answer: None, dead: false };
         // With nothing behind it, patience is all there is.
-        if self.upstream().has_fallback() && !self.upstream().health().may_try(Instant::now()) {
+        if self.upstream().has_fallback() && !self.gateway.is_reachable(self.upstream).await {
             return Ended::Failed {
-                why: "it could not be reached before".into(),
+                why: "it cannot be reached".into(),
                 wait: None,
                 answer: None,
                 dead: true,
@@ -188,6 +188,7 @@ impl Fetch {
         });
         let Ok(answer) = answer.await else {
             metrics.timeouts_total.one();
+            upstream.health().unreachable(Instant::now());
             return Err(format!("no answer within {:.1} s", most.as_secs_f64()));
         };
         match &answer {
@@ -244,9 +245,10 @@ impl Fetch {
         if !retry::is_temporary(status) {
             return Ended::Final(head, bytes);
         }
-        if matches!(status.as_u16(), 429 | 503) {
-            let wait = wait.unwrap_or(retry::backoff(3)).min(retry::RETRY_AFTER_MAX);
-            self.upstream().health().asked_for_less(Instant::now(), wait);
+        let wait = wait.or_else(|| matches!(status.as_u16(), 429 | 503).then(|| retry::backoff(3)));
+        if let Some(wait) = wait {
+            let rest = wait.min(retry::RETRY_AFTER_MAX);
+            self.upstream().health().asked_for_less(Instant::now(), rest);
         }
         Ended::Failed { why: format!("it answered {status}"), wait, answer: Some((head, bytes)), dead: false }
     }

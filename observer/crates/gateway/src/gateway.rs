@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 
 use crate::asset::{Asset, Kind};
 use crate::client::Http;
@@ -17,6 +18,7 @@ use crate::connect::Network;
 use crate::fetch::Fetch;
 use crate::gomod::GoSum;
 use crate::goproxy::List;
+use crate::health::Next;
 use crate::metrics::Metrics;
 use crate::missing::Missing;
 use crate::netrc::Netrc;
@@ -88,8 +90,18 @@ impl Gateway {
     /// Opens the cache; nothing is asked yet.
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
         let metrics: Arc<Metrics> = Arc::default();
-        let store = Arc::new(Store::open(config.cache, Arc::clone(&metrics))?);
-        Ok(Arc::new(Self {
+        let store = Arc::new(Store::open(config.cache.clone(), Arc::clone(&metrics))?);
+        Ok(Self::with(config, store, metrics))
+    }
+
+    /// Other settings for the same files and counts; the cache stays where it is. What the one before has in flight
+    /// comes to its end there.
+    pub fn renewed(&self, config: Config) -> Arc<Self> {
+        Self::with(config, Arc::clone(&self.store), Arc::clone(&self.metrics))
+    }
+
+    fn with(config: Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
             upstreams: config.list.entries.iter().map(|entry| Upstream::new(entry, &config.netrc)).collect(),
             http: Http::new(config.network),
             store,
@@ -101,15 +113,48 @@ impl Gateway {
             list: config.list,
             sums: config.sums,
             secret: config.secret,
-        }))
+        })
     }
 
-    /// Makes the first connection to each upstream. One that cannot be reached is no error yet.
-    pub async fn warm(&self) {
-        for upstream in &self.upstreams {
-            // The request that needs it reports it.
-            let _ = self.http.warm(upstream.url()).await;
+    /// Makes the first connection to each upstream; as many as will be used to one that is to be asked for a plan's
+    /// files. One that cannot be reached is no error yet.
+    pub async fn warm(self: &Arc<Self>) {
+        for (index, upstream) in self.upstreams.iter().enumerate() {
+            if upstream.has_fallback() {
+                let gateway = Arc::clone(self);
+                tokio::spawn(async move { gateway.is_reachable(index).await });
+            } else {
+                // The request that needs it reports it.
+                let _ = self.http.warm(upstream.url(), index == 0 && self.prefetch.has_plan()).await;
+            }
         }
+    }
+
+    /// Whether one that has another behind it on any error is to be asked.
+    pub(crate) async fn is_reachable(self: &Arc<Self>, index: usize) -> bool {
+        let upstream = &self.upstreams[index];
+        loop {
+            let mut changed = std::pin::pin!(upstream.changed.notified());
+            changed.as_mut().enable();
+            let next = upstream.health().next(Instant::now());
+            match next {
+                Next::Ask => return true,
+                Next::Leave => return false,
+                Next::Try => drop(tokio::spawn(Arc::clone(self).reach(index))),
+                // Whichever comes first: it is looked again.
+                Next::Wait(until) => drop(timeout_at(until.into(), changed).await),
+            }
+        }
+    }
+
+    async fn reach(self: Arc<Self>, index: usize) {
+        let upstream = &self.upstreams[index];
+        self.http.forget_protocol(upstream.url());
+        match self.http.warm(upstream.url(), false).await {
+            Ok(()) => upstream.health().answered(),
+            Err(_) => upstream.health().unreachable(Instant::now()),
+        }
+        upstream.changed.notify_waiters();
     }
 
     /// GOPROXY for go, with the gateway at that base.
@@ -154,9 +199,14 @@ impl Gateway {
         &self.prefetch
     }
 
-    /// What is in flight of a file of the first upstream.
-    pub(crate) fn in_flight_of(&self, asset: &Asset) -> Option<Arc<Spool>> {
-        self.in_flight().get(&self.upstreams[0].key(asset)).cloned()
+    /// What is in flight of a file of an upstream.
+    pub(crate) fn in_flight_of(&self, upstream: usize, asset: &Asset) -> Option<Arc<Spool>> {
+        self.in_flight().get(&self.upstreams[upstream].key(asset)).cloned()
+    }
+
+    /// Whether go asks this upstream for everything: no other stands in front of it, or none that can be reached.
+    fn is_first(&self, upstream: usize) -> bool {
+        self.upstreams[..upstream].iter().all(|other| other.has_fallback() && other.health().is_down())
     }
 
     pub(crate) fn missing(&self) -> &Missing {
@@ -188,8 +238,8 @@ impl Gateway {
             let reader = self.start(upstream, asset, None, authorization);
             return self.served(reader).await;
         }
-        if upstream == 0 {
-            self.prefetch.asked(self, asset);
+        if self.is_first(upstream) {
+            self.prefetch.asked(self, upstream, asset);
         }
         if let Some((note, bytes)) = self.store.in_memory(&key) {
             self.metrics.cache_hits_total.one();
@@ -201,8 +251,8 @@ impl Gateway {
         }
         let reader = self.join(upstream, asset, &key);
         let served = self.served(reader).await;
-        if asset.kind == Kind::Supported && served.head.status == StatusCode::OK && upstream == 0 {
-            self.prefetch.database(self, &asset.module);
+        if asset.kind == Kind::Supported && served.head.status == StatusCode::OK && self.is_first(upstream) {
+            self.prefetch.database(self, upstream, &asset.module);
         }
         served
     }
@@ -288,8 +338,8 @@ impl Gateway {
 
     /// Sees to it that a file is there before it is asked for; `None` when it is there or on its way, else
     /// what to wait for.
-    pub(crate) fn prefetch(self: &Arc<Self>, asset: &Asset) -> Option<Hold> {
-        let key = self.upstreams[0].key(asset);
+    pub(crate) fn prefetch(self: &Arc<Self>, upstream: usize, asset: &Asset) -> Option<Hold> {
+        let key = self.upstreams[upstream].key(asset);
         if self.is_private(asset) || self.missing.get(&key, Instant::now()).is_some() || self.store.has(&key)
         {
             return None;
@@ -298,7 +348,7 @@ impl Gateway {
         if all.contains_key(&key) {
             return None;
         }
-        let reader = self.launch(&mut all, 0, asset, &key);
+        let reader = self.launch(&mut all, upstream, asset, &key);
         self.metrics.prefetched_total.one();
         // The hold is there before the reader goes.
         Some(reader.spool().hold())

@@ -125,6 +125,11 @@ impl GoSum {
         self.0.get(module).is_some_and(|hashes| hashes.zip.is_some() && hashes.go_mod.is_some())
     }
 
+    /// Whether the hash of its go.mod is there.
+    pub fn has_go_mod(&self, module: &Versioned) -> bool {
+        self.0.get(module).is_some_and(|hashes| hashes.go_mod.is_some())
+    }
+
     /// The hash that a file must have, where it has one.
     pub fn of(&self, asset: &Asset) -> Option<Sum> {
         let hashes = self.0.get(&(asset.module.clone(), asset.version.clone()?))?;

@@ -1,51 +1,84 @@
-//! Whether an upstream can be reached. In: how connections and answers went. Out: whether to try at all, for
-//! one that has another behind it on any error: after several connections in a row that could not be made it
-//! is left alone for a while, so that a dead one costs go an instant a request and not a time-out.
+//! Whether an upstream can be reached. In: how connections and answers went. Out: whether to ask at all, for one that
+//! has another behind it on any error. Such a one is asked when a connection was made, and when that takes longer
+//! than any way does, go hears so and asks the next; the connection goes on being made, and is used when it is there.
+//! So a dead one costs go a second once, and not a time-out a request.
 
 use std::time::{Duration, Instant};
 
 /// Failures in a row that mean it is dead.
 const FAILURES: u32 = 3;
-/// How long it is left alone; then one request may try.
+/// How long it is left alone; then a connection is tried.
 const REST: Duration = Duration::from_secs(5);
+/// A connection that takes longer has lost its first packet, or nobody is there.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What is known of one upstream.
 #[derive(Debug, Default)]
 pub struct Health {
+    reach: Reach,
     failures: u32,
-    until: Option<Instant>,
     /// What a 429 or 503 asked for
     paused_until: Option<Instant>,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+enum Reach {
+    #[default]
+    Unknown,
+    /// A connection is being made since then
+    Trying(Instant),
+    Up,
+    /// Since then
+    Down(Instant),
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Ask
+    Ask,
+    /// Make a connection, and come again
+    Try,
+    /// Come again when something changed, or then
+    Wait(Instant),
+    /// Ask somebody else
+    Leave,
+}
+
 impl Health {
-    /// Whether a request may be made now. After the rest one may, the others go on waiting for its end.
-    pub fn may_try(&mut self, now: Instant) -> bool {
-        match self.until {
-            Some(until) if now < until => false,
-            Some(_) => {
-                self.until = Some(now + REST);
-                true
+    /// What to do now. Whoever is told to try does; the others wait for it.
+    pub fn next(&mut self, now: Instant) -> Next {
+        match self.reach {
+            Reach::Up => Next::Ask,
+            Reach::Trying(since) if now < since + SOON => Next::Wait(since + SOON),
+            Reach::Down(since) if now >= since + REST => {
+                // Nobody waits for it: it was dead, and may still be.
+                self.reach = Reach::Trying(now.checked_sub(SOON).unwrap_or(now));
+                Next::Try
             }
-            None => true,
+            Reach::Trying(_) | Reach::Down(_) => Next::Leave,
+            Reach::Unknown => {
+                self.reach = Reach::Trying(now);
+                Next::Try
+            }
         }
     }
 
     /// Whether it is left alone.
     pub fn is_down(&self) -> bool {
-        self.until.is_some()
+        matches!(self.reach, Reach::Down(_))
     }
 
     /// It answered, whatever it answered.
     pub fn answered(&mut self) {
-        (self.failures, self.until) = (0, None);
+        (self.reach, self.failures) = (Reach::Up, 0);
     }
 
     /// No connection could be made, or none answered in time.
     pub fn unreachable(&mut self, now: Instant) {
         self.failures += 1;
-        if self.failures >= FAILURES {
-            self.until = Some(now + REST);
+        if self.failures >= FAILURES || matches!(self.reach, Reach::Trying(_)) {
+            self.reach = Reach::Down(now);
         }
     }
 
@@ -65,28 +98,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_upstream_is_tried_once_a_while() {
+    fn a_first_connection_is_waited_for_and_not_for_long() {
         let (mut health, now) = (Health::default(), Instant::now());
-        (0..FAILURES).for_each(|_| {
-            assert!(health.may_try(now));
-            health.unreachable(now);
-        });
-        assert!(!health.may_try(now) && health.is_down());
-        let later = now + REST;
-        assert!(health.may_try(later));
-        assert!(!health.may_try(later), "one at a time");
+        assert_eq!(health.next(now), Next::Try);
+        assert_eq!(health.next(now), Next::Wait(now + SOON));
+        assert_eq!(health.next(now + SOON), Next::Leave);
         health.answered();
-        assert!(health.may_try(later) && !health.is_down());
+        assert_eq!(health.next(now + SOON), Next::Ask, "late, and used all the same");
     }
 
     #[test]
-    fn failures_with_answers_between_are_none_in_a_row() {
+    fn a_dead_one_is_left_alone_and_tried_by_nobody_who_waits() {
         let (mut health, now) = (Health::default(), Instant::now());
-        for _ in 0..10 {
+        health.next(now);
+        health.unreachable(now);
+        assert!(health.is_down());
+        assert_eq!(health.next(now), Next::Leave);
+        assert_eq!(health.next(now + REST), Next::Try);
+        assert_eq!(health.next(now + REST), Next::Leave, "one tries, nobody waits");
+        health.unreachable(now + REST);
+        assert_eq!(health.next(now + REST), Next::Leave);
+        health.answered();
+        assert_eq!(health.next(now + REST), Next::Ask);
+    }
+
+    #[test]
+    fn one_that_answered_is_dead_after_several_failures() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        health.answered();
+        for _ in 1..FAILURES {
             health.unreachable(now);
-            health.unreachable(now);
-            health.answered();
+            assert_eq!(health.next(now), Next::Ask);
         }
-        assert!(health.may_try(now));
+        health.unreachable(now);
+        assert_eq!(health.next(now), Next::Leave);
+    }
+
+    #[test]
+    fn what_asked_for_less_has_prefetch_rest() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        assert_eq!(health.pause(now), None);
+        health.asked_for_less(now, Duration::from_secs(2));
+        health.asked_for_less(now, Duration::from_secs(1));
+        assert_eq!(health.pause(now), Some(Duration::from_secs(2)));
+        assert_eq!(health.pause(now + Duration::from_secs(2)), None);
     }
 }

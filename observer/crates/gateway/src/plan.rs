@@ -6,8 +6,9 @@
 //! `go mod download` without arguments downloads what go.mod requires, when that says `go 1.17` or later: info,
 //! mod and zip of each, and a record of the checksum database for each that go.sum has not both hashes of.
 //! Nothing else is certain: go.sum has hashes of versions that only the module graph names, and lines that
-//! nobody tidied; `go build` asks for zips by import. So nothing else is planned. Left out is what go does
-//! not ask: modules that are replaced or excluded, private ones, and files that its cache has.
+//! nobody tidied; `go build` asks for zips by import. So nothing else is planned. (When go shows that it reads the
+//! module graph, [`crate::graph`] knows the rest.) Left out is what go does not ask: modules that are replaced or
+//! excluded, private ones, and files that its cache has.
 //!
 //! The plan begins with the first request for a file of it: a command that asks for nothing costs no upstream
 //! a request.
@@ -44,6 +45,10 @@ pub struct Plan {
     /// Modules whose record go looks up
     pub lookups: Vec<Versioned>,
     paths: HashSet<String>,
+    /// The main module's
+    pub go_mod: GoMod,
+    go_sum: GoSum,
+    no_sumdb: Patterns,
     /// `cache/download` of the module cache
     pub downloads: Option<PathBuf>,
 }
@@ -69,6 +74,8 @@ impl Plan {
         if !go_mod.is_complete() {
             return plan;
         }
+        (plan.go_mod, plan.go_sum) = (go_mod.clone(), go_sum.clone());
+        plan.no_sumdb.clone_from(&sources.no_sumdb);
         for module in &go_mod.requires {
             if !go_mod.is_asked(module) || sources.no_proxy.cover(&module.0) {
                 continue;
@@ -95,6 +102,13 @@ impl Plan {
     /// Whether go's cache has a file of that path.
     pub fn is_cached(&self, path: &str) -> bool {
         self.downloads.as_ref().is_some_and(|downloads| downloads.join(path).exists())
+    }
+
+    /// The record that go looks up for a go.mod alone; `None` when it looks none up.
+    pub fn lookup_of(&self, database: &str, module: &Versioned) -> Option<Asset> {
+        let is_known = self.go_sum.has_go_mod(module) || self.no_sumdb.cover(&module.0);
+        let lookup = Asset::lookup(database, &module.0, &module.1).filter(|_| !is_known)?;
+        (!self.is_cached(&lookup.path)).then_some(lookup)
     }
 
     /// The records that go looks up in a database.

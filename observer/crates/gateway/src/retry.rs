@@ -14,8 +14,10 @@ pub const ATTEMPTS_MAX_WITH_FALLBACK: u32 = 3;
 pub const ATTEMPTS_IN_ALL: u32 = 64;
 /// The longest `Retry-After` that is waited for. A longer one is go's to hear: asking sooner would be rude.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
-/// The first wait, and the longest.
-const FIRST: Duration = Duration::from_millis(50);
+/// The wait after the first failure, at most: what was reset, or cut, by accident is answered at once. Then each is
+/// so many times longer, up to the longest: 9 s of patience in all.
+const FIRST: Duration = Duration::from_millis(8);
+const GROWTH: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// Statuses that say "not now".
@@ -32,10 +34,10 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// The wait before attempt `next` (the second is 1): twice as long each time, and of that a random part, so
-/// that many that failed together do not come back together.
+/// The wait before attempt `next` (the second is 1): longer each time, and of that a random part, so that many that
+/// failed together do not come back together.
 pub fn backoff(next: u32) -> Duration {
-    let most = FIRST.saturating_mul(1 << next.min(8)).min(LONGEST);
+    let most = FIRST.saturating_mul(GROWTH.pow(next.clamp(1, 8) - 1)).min(LONGEST);
     most.mul_f64(0.25 + 0.75 * fastrand::f64())
 }
 

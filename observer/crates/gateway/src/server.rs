@@ -1,4 +1,5 @@
-//! The gateway's own HTTP. In: connections of go commands. Out: answers.
+//! The gateway's own HTTP. In: connections of go commands. Out: answers. What answers may be replaced at any time:
+//! connections stay, their next request is the new one's.
 //!
 //! | path | what |
 //! |---|---|
@@ -22,10 +23,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::asset::Asset;
 use crate::gateway::{Body, Gateway, Served, text};
@@ -39,11 +44,23 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 /// How long requests may go on after the end was asked for.
 const END_MAX: Duration = Duration::from_secs(5);
 
+/// What serves.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Who answers
+    pub gateway: Arc<Gateway>,
+    /// TLS of new connections; `None`: plain HTTP
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 /// Bodies of answers.
 type AnswerBody = UnsyncBoxBody<Bytes, Cut>;
 
 /// Serves until `end` is done; then lets requests end for a few seconds.
-pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Future<Output = ()>) {
+pub async fn serve(serving: Receiver<Serving>, listener: TcpListener, end: impl Future<Output = ()>) {
     let mut end = std::pin::pin!(end);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (closing, closed) = tokio::sync::watch::channel(false);
@@ -60,15 +77,16 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
         };
         match accepted {
             Ok((stream, _)) => {
-                let (gateway, mut closed) = (Arc::clone(&gateway), closed.clone());
+                let (serving, mut closed) = (serving.clone(), closed.clone());
                 connections.spawn(async move {
                     let _place = place;
+                    let gateway = now(&serving);
                     let _held = gateway.metrics().connections.hold();
-                    let _ = stream.set_nodelay(true);
-                    let service = service_fn(|request| answer(Arc::clone(&gateway), request));
+                    let Some(io) = shaken(stream, &serving).await else { return };
+                    let service = service_fn(|request| answer(now(&serving), request));
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(64 * 1024);
-                    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+                    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
                     // A client that hangs up is no error.
                     tokio::select! {
                         _ = &mut served => return,
@@ -84,6 +102,20 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
     }
     let _ = closing.send(true);
     let _ = timeout(END_MAX, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Who answers now.
+fn now(serving: &Receiver<Serving>) -> Arc<Gateway> {
+    Arc::clone(&serving.borrow().gateway)
+}
+
+/// With TLS, where that is served; `None` when the client does not get that far.
+async fn shaken(stream: TcpStream, serving: &Receiver<Serving>) -> Option<Box<dyn Io>> {
+    let _ = stream.set_nodelay(true);
+    let tls = serving.borrow().tls.clone();
+    let Some(tls) = tls else { return Some(Box::new(stream)) };
+    let stream = timeout(HEAD_MAX, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
+    Some(Box::new(stream))
 }
 
 /// Whether only this machine reaches an address.

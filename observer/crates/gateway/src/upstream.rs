@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
+use tokio::sync::Notify;
 
 use crate::asset::Asset;
 use crate::goproxy::{Entry, Fallback};
@@ -20,6 +21,8 @@ pub struct Upstream {
     fallback: Fallback,
     latencies: Mutex<Latencies>,
     health: Mutex<Health>,
+    /// Whether it can be reached is known anew
+    pub(crate) changed: Notify,
 }
 
 impl Upstream {
@@ -35,6 +38,7 @@ impl Upstream {
             fallback: entry.fallback,
             latencies: Mutex::default(),
             health: Mutex::default(),
+            changed: Notify::new(),
         }
     }
 

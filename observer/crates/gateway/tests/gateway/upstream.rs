@@ -14,7 +14,7 @@ use gateway::goproxy::List;
 use gateway::netrc::Netrc;
 use gateway::patterns::Patterns;
 use gateway::plan::{Plan, Sources};
-use gateway::server;
+use gateway::server::{self, Serving};
 use gateway::store::CacheConfig;
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
@@ -246,7 +246,9 @@ impl Gate {
         let gateway = Gateway::new(config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(server::serve(Arc::clone(&gateway), listener, std::future::pending()));
+        // Nothing is renewed here: what serves stays though nobody can change it.
+        let serving = watch::Sender::new(Serving { gateway: Arc::clone(&gateway), tls: None }).subscribe();
+        tokio::spawn(server::serve(serving, listener, std::future::pending()));
         Self { gateway, address }
     }
 
