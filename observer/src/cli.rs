@@ -202,19 +202,26 @@ fn experiment(args: &args::ExperimentArgs) -> ExperimentOptions {
     ExperimentOptions { runs: args.runs, cache }
 }
 
+/// Refuses what would have runs find the caches of others.
+fn keeps_caches_cold<'a>(
+    cache: Cache,
+    remedies: impl IntoIterator<Item = &'a Remedy>,
+) -> Result<(), UserError> {
+    let mut names = remedies.into_iter().filter_map(Remedy::variable);
+    match names.find(|name| COLD.contains(name)) {
+        Some(name) if cache != Cache::Warm => Err(UserError::new(
+            format!("env={name}=… would undo the cold caches of each run"),
+            "leave it out, or compare with the caches as they are: --warm",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn compare(mut args: args::CompareArgs, common: Common) -> Result<CompareOptions, UserError> {
     let experiment = experiment(&args.experiment);
     let behind = args.with.split_off(args.with.len() - args.with_behind_versus);
     args.versus.extend(behind);
-    let all = args.with.iter().chain(&args.versus);
-    if experiment.cache != Cache::Warm
-        && let Some(name) = all.filter_map(Remedy::variable).find(|name| COLD.contains(name))
-    {
-        return Err(UserError::new(
-            format!("env={name}=… would undo the cold caches of each run"),
-            "leave it out, or compare with the caches as they are: --warm",
-        ));
-    }
+    keeps_caches_cold(experiment.cache, args.with.iter().chain(&args.versus))?;
     if args.with.iter().chain(&args.versus).any(Remedy::is_deadline) {
         return Err(UserError::new(
             "deadline makes a command end that would hang: there are no times to compare",

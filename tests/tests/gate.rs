@@ -101,6 +101,33 @@ fn a_baseline_is_recorded_and_judges_a_run() {
 }
 
 #[test]
+fn runs_with_a_remedy_are_judged_by_a_baseline_with_the_same() {
+    let Some((lab, run)) = ready("runs_with_a_remedy_are_judged_by_a_baseline_with_the_same") else { return };
+    let with = ["--with", "gateway", "--with", "env=GOMAXPROCS=2"];
+    let args = [&["record", "--runs", "2", "--out", "base.json"], &with[..], &DOWNLOAD[..]].concat();
+    gate(&lab, &run, 0, &args);
+    let names: Vec<Value> = vec!["gateway".into(), "env=GOMAXPROCS=2".into()];
+    assert_eq!(json(&run, "base.json")["with"].as_array(), Some(&names));
+    // Each run has a gateway of its own, at another address: the requests are the same all the same.
+    let new = ["run", "--baseline", "base.json", "--runs", "2", "--json", "gate.json"];
+    let output = gate(&lab, &run, 0, &[&new[..], &with[..], &DOWNLOAD[..]].concat());
+    assert_eq!(json(&run, "gate.json")["exact"]["verdict"], "passed", "{}", stdout(&output));
+    let output = gate(&lab, &run, 4, &[&new[..], &DOWNLOAD[..]].concat());
+    let said = "the baseline was made with gateway and env=GOMAXPROCS=2, the new runs without a remedy";
+    let text = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains(said), "{text}");
+    // One that is slower behind its gateway is found by pairs that have one each.
+    let sides = ["--a", "go mod download", "--b", "sleep 1; go mod download"];
+    let ab = ["ab", "--runs", "8", "--json", "gate.json", "--with", "gateway"];
+    let output = gate(&lab, &run, 1, &[&ab[..], &sides[..]].concat());
+    let outcome = json(&run, "gate.json");
+    let verdicts = [&outcome["exact"]["verdict"], &outcome["time"]["verdict"]];
+    assert_eq!(verdicts, ["passed", "regressed"], "{}", stdout(&output));
+    let deadline = ["record", "--out", "x.json", "--with", "deadline"];
+    gate(&lab, &run, 2, &[&deadline[..], &DOWNLOAD[..]].concat());
+}
+
+#[test]
 fn a_class_more_is_found_by_one_run() {
     let Some((lab, run)) = ready("a_class_more_is_found_by_one_run") else { return };
     record(&lab, &run, "base.json", "1");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
+use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
 use stats::gate::fail_on::Tiers;
 use stats::gate::{FailOn, Floors};
@@ -16,6 +17,9 @@ pub(super) const EXAMPLES: &str = "\
 Every run is cold unless --warm is given: fresh caches, removed afterwards; go.mod and go.sum are
 put back. `ab` runs both sides in one job, in random order: the sound way on noisy machines.
 A stored baseline judges time from five recordings on, each made by a call of `record --append`.
+
+With --with REMEDY (one of goobserve run's) every run has it: `gate record --with gateway`, and later `gate run
+--with gateway`, measure the command behind a gateway of its own. A baseline is judged by runs with the same.
 
 A change of go.mod is a cause: modules that it brings or takes are listed and not judged. Where the
 proxy or the checksum database is what differs, requests are compared by module and class, hosts by
@@ -51,6 +55,9 @@ pub(super) enum Gate {
         /// End whatever runs then; what is known is judged
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         timeout: Option<Duration>,
+        /// Measure with this in force, in every run: as of `goobserve run`; may be given several times
+        #[arg(long, value_name = "REMEDY")]
+        with: Vec<Remedy>,
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
@@ -70,6 +77,9 @@ pub(super) enum Gate {
         /// End whatever runs then; what is known is judged
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         timeout: Option<Duration>,
+        /// Measure with this in force, in every run: as of `goobserve run`; may be given several times
+        #[arg(long, value_name = "REMEDY")]
+        with: Vec<Remedy>,
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
@@ -106,6 +116,9 @@ pub(super) enum Gate {
         /// End whatever runs then; what is known is judged
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         timeout: Option<Duration>,
+        /// Measure with this in force, in every run: as of `goobserve run`; may be given several times
+        #[arg(long, value_name = "REMEDY")]
+        with: Vec<Remedy>,
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
@@ -185,26 +198,34 @@ const RUNS: u32 = 10;
 /// What is meant.
 pub(super) fn options(gate: Gate, common: Common) -> Result<GateOptions, UserError> {
     let none = JudgeArgs { fail_on: vec![], floor: vec![], json: None, markdown: None, junit: None };
-    let (action, judge, experiment, max_runs, timeout, floors) = match gate {
-        Gate::Record { out, append, timeout, experiment, command } => {
+    let (action, judge, experiment, with, max_runs, timeout, floors) = match gate {
+        Gate::Record { out, append, timeout, with, experiment, command } => {
             let action = GateAction::Record { out, append, command };
-            (action, none, Some(experiment), None, timeout, Floors::RECORDINGS)
+            (action, none, Some(experiment), with, None, timeout, Floors::RECORDINGS)
         }
-        Gate::Run { baseline, out, timeout, experiment, judge, max_runs, command } => {
+        Gate::Run { baseline, out, timeout, with, experiment, judge, max_runs, command } => {
             let action = GateAction::Run { baseline, out, command };
-            (action, judge, Some(experiment), max_runs, timeout, Floors::RECORDINGS)
+            (action, judge, Some(experiment), with, max_runs, timeout, Floors::RECORDINGS)
         }
         Gate::Compare { baseline, new, judge } => {
-            (GateAction::Compare { baseline, new }, judge, None, None, None, Floors::RECORDINGS)
+            (GateAction::Compare { baseline, new }, judge, None, vec![], None, None, Floors::RECORDINGS)
         }
-        Gate::Ab { a, b, timeout, experiment, judge, max_runs } => {
+        Gate::Ab { a, b, timeout, with, experiment, judge, max_runs } => {
             if let Some((name, _)) = [("--a", &a), ("--b", &b)].iter().find(|(_, side)| side.is_empty()) {
                 return Err(UserError::new(format!("{name} is no command"), "goobserve gate --help"));
             }
-            (GateAction::Ab { a, b }, judge, Some(experiment), max_runs, timeout, Floors::PAIRS)
+            (GateAction::Ab { a, b }, judge, Some(experiment), with, max_runs, timeout, Floors::PAIRS)
         }
     };
     let mut experiment = experiment.map(|args| super::experiment(&args)).unwrap_or_default();
+    if with.iter().any(Remedy::is_deadline) {
+        return Err(UserError::new(
+            "deadline starts a command again: its times would be of several starts",
+            "goobserve run --with deadline -- CMD",
+        ));
+    }
+    super::keeps_caches_cold(experiment.cache, &with)?;
+    let with = Remedies::new(with)?;
     let runs = *experiment.runs.get_or_insert(RUNS);
     let max_runs = max_runs.unwrap_or(runs);
     if max_runs < runs {
@@ -220,7 +241,7 @@ pub(super) fn options(gate: Gate, common: Common) -> Result<GateOptions, UserErr
     });
     let outputs = GateOutputs { json, markdown, junit };
     let fail_on = fails(&fail_on)?;
-    Ok(GateOptions { action, experiment, max_runs, timeout, floors, fail_on, outputs, common })
+    Ok(GateOptions { action, experiment, with, max_runs, timeout, floors, fail_on, outputs, common })
 }
 
 fn fails(named: &[FailOnArg]) -> Result<FailOn, UserError> {

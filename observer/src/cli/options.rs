@@ -172,6 +172,8 @@ pub struct GateOptions {
     pub action: GateAction,
     /// Runs between two looks, and caches
     pub experiment: ExperimentOptions,
+    /// In force in every run
+    pub with: Remedies,
     /// Runs before the last look
     pub max_runs: u32,
     /// How long all of it may take

@@ -7,7 +7,6 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use files::Answers;
-use model::remedy::Remedies;
 use model::report::{Blame, Report};
 use model::user_error::UserError;
 use model::{human, redact, words};
@@ -50,6 +49,9 @@ pub(super) fn execute(options: &GateOptions) -> i32 {
     }
     if !common.quiet {
         invoker.not_restored.iter().for_each(|what| complain(common, &format!("not restored: {what}"), ""));
+        for (remedy, warning) in options.with.iter().filter_map(|remedy| Some((remedy, remedy.warning()?))) {
+            complain(common, &format!("{remedy}: {warning}"), "");
+        }
     }
     let answered = gate(options, &invoker, &preflight);
     match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.user_error) {
@@ -102,13 +104,14 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     let baseline = match known {
         None => new,
         Some(mut known) => {
-            if (&known.command, known.cache) != (&new.command, new.cache) {
+            if (&known.command, known.cache, &known.with) != (&new.command, new.cache, &new.with) {
                 return Err(UserError::new(
                     format!(
-                        "{} is of `{}` with {} caches",
+                        "{} is of `{}` with {} caches, {}",
                         out.display(),
                         words::argv(&known.command),
-                        format!("{:?}", known.cache).to_lowercase()
+                        format!("{:?}", known.cache).to_lowercase(),
+                        known.remedies()
                     ),
                     "name another file: a baseline is of one command",
                 ));
@@ -402,6 +405,7 @@ fn empty(options: &GateOptions, command: &[String]) -> Baseline {
             Cache::Memory => CacheKind::Memory,
             Cache::Warm => CacheKind::Warm,
         },
+        with: options.with.names(),
         recordings: Vec::new(),
     }
 }
@@ -414,7 +418,7 @@ fn begin<'a>(
     let arm = |(name, command): &(&str, Vec<OsString>)| Arm {
         name: (*name).to_owned(),
         command: command.clone(),
-        remedies: Remedies::default(),
+        remedies: options.with.clone(),
     };
     debug_assert!(arms.iter().all(|(_, command)| command.first().is_some_and(|word| word != OsStr::new(""))));
     let plan = Plan {

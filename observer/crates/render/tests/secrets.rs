@@ -249,6 +249,7 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         tool: String::new(),
         command,
         cache: CacheKind::Cold,
+        with: vec![],
         recordings: vec![recording(&[made], &Around::default()).unwrap()],
     };
     let query = Hypothesis {
@@ -343,6 +344,7 @@ fn a_baseline_of_an_earlier_version_is_read_without_its_credentials() {
         tool: String::new(),
         command: made.commands[0].argv.clone(),
         cache: CacheKind::Cold,
+        with: vec![],
         recordings: vec![self::recording(&[made], &Around::default()).unwrap()],
     };
     let baseline = Baseline::read("b.json", baseline.text().as_bytes()).unwrap();

@@ -115,6 +115,7 @@ fn side(recordings: Vec<Recording>) -> Baseline {
         tool: String::new(),
         command: vec!["go".into()],
         cache: CacheKind::Cold,
+        with: vec![],
         recordings,
     }
 }

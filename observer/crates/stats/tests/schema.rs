@@ -62,6 +62,7 @@ fn baseline() -> Baseline {
         tool: "goobserve 0.1.0".into(),
         command: vec!["go".into()],
         cache: stats::compare::CacheKind::Cold,
+        with: vec![],
         recordings: vec![recording],
     }
 }

@@ -33,6 +33,9 @@ pub struct Baseline {
     pub command: Vec<String>,
     /// The caches of each run
     pub cache: CacheKind,
+    /// Remedies that were in force in each run
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
     /// Oldest first; not empty
     pub recordings: Vec<Recording>,
 }
@@ -135,6 +138,15 @@ pub struct Finding {
 }
 
 impl Baseline {
+    /// Its remedies in words.
+    pub fn remedies(&self) -> String {
+        if self.with.is_empty() {
+            "without a remedy".into()
+        } else {
+            format!("with {}", self.with.join(" and "))
+        }
+    }
+
     /// Reads one; `name` is its file's, for complaints.
     pub fn read(name: &str, bytes: &[u8]) -> Result<Self, UserError> {
         let remake = "make one with `goobserve gate record --out FILE -- CMD`";
@@ -217,6 +229,7 @@ impl Recording {
 /// What an earlier version wrote of credentials is left out, so that nothing shows it any more.
 fn redacted(mut baseline: Baseline) -> Baseline {
     baseline.command = redact::args(&baseline.command);
+    baseline.with = baseline.with.iter().map(|remedy| redact::remedy(remedy)).collect();
     for recording in &mut baseline.recordings {
         let Settings {
             go_version: _,

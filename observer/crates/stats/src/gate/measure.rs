@@ -22,8 +22,12 @@ pub struct Around {
     pub module: Option<Module>,
 }
 
+/// What a run's own gateway is called: its address is another one each time.
+const GATEWAY: &str = "gateway";
+
 /// The recording of some runs; `None` without any.
 pub fn recording(reports: &[Report], around: &Around) -> Option<Recording> {
+    let reports: Vec<Report> = reports.iter().map(with_gateway_named).collect();
     let first = reports.first()?;
     let mut recording = Recording {
         started_unix_ns: first.started_unix_ns,
@@ -34,7 +38,7 @@ pub fn recording(reports: &[Report], around: &Around) -> Option<Recording> {
         runs: Vec::new(),
         findings: Vec::new(),
     };
-    for report in reports {
+    for report in &reports {
         let requests = requests(report);
         let known = recording.requests.iter().position(|known| *known == requests);
         let index = known.unwrap_or(recording.requests.len());
@@ -45,6 +49,28 @@ pub fn recording(reports: &[Report], around: &Around) -> Option<Recording> {
         findings(&mut recording.findings, report);
     }
     Some(recording)
+}
+
+/// The report with [`GATEWAY`] in the place of its gateway's address, which the secret part of GOPROXY's path shows.
+fn with_gateway_named(report: &Report) -> Report {
+    let mut report = report.clone();
+    let proxies = report.commands.first().and_then(|command| command.go.goproxy.clone());
+    let address = proxies.as_deref().and_then(|list| {
+        let (address, _) = list.strip_prefix("http://127.0.0.1:")?.split_once("/…/")?;
+        address.parse::<u16>().ok()
+    });
+    let Some(address) = address.map(|port| format!("127.0.0.1:{port}")) else { return report };
+    let name = |text: &mut String| *text = text.replace(&address, GATEWAY);
+    report.requests.iter_mut().filter_map(|request| request.authority.as_mut()).for_each(name);
+    for command in &mut report.commands {
+        command.go.goproxy.as_mut().map(name);
+        command.hosts.iter_mut().for_each(|host| name(&mut host.host));
+        for stall in &mut command.stalls {
+            stall.host.as_mut().map(name);
+            name(&mut stall.summary);
+        }
+    }
+    report
 }
 
 fn settings(report: &Report, around: &Around) -> Settings {
@@ -192,5 +218,25 @@ mod tests {
         let recording = recording(&[one, other], &Around::default()).unwrap();
         assert_eq!((recording.requests.len(), recording.runs[1].requests), (2, 1));
         assert_eq!(super::recording(&[], &Around::default()), None);
+    }
+
+    #[test]
+    fn runs_with_gateways_of_their_own_have_the_same_requests() {
+        let through = |proxy: &str, host: &str| {
+            let mut report = download();
+            report.commands[0].go.goproxy = Some(proxy.to_owned());
+            report.requests.iter_mut().for_each(|request| request.authority = Some(host.to_owned()));
+            report
+        };
+        let gateway = |host: &str| through(&format!("http://{host}/…/0,direct"), host);
+        let one =
+            recording(&[gateway("127.0.0.1:4001"), gateway("127.0.0.1:4002")], &Around::default()).unwrap();
+        assert_eq!(one.requests.len(), 1);
+        assert!(one.requests[0].iter().all(|requests| requests.host.as_deref() == Some(GATEWAY)));
+        assert_eq!(one.settings.goproxy.as_deref(), Some("http://gateway/…/0,direct"));
+        // What has no secret part is somebody's own proxy.
+        let own = |host: &str| through(&format!("http://{host}/0"), host);
+        let two = recording(&[own("127.0.0.1:4001"), own("127.0.0.1:4002")], &Around::default()).unwrap();
+        assert_eq!(two.requests.len(), 2);
     }
 }

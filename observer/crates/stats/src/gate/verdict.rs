@@ -76,6 +76,11 @@ pub fn judge(hypothesis: &Hypothesis<'_>) -> Outcome {
             let what = format!("the baseline has {} caches, the new runs {}", name(before), name(after));
             return Outcome::invalid(Tier::All, what);
         }
+        if before.with != after.with {
+            let what =
+                format!("the baseline was made {}, the new runs {}", before.remedies(), after.remedies());
+            return Outcome::invalid(Tier::All, what);
+        }
     }
     let mut causes = causes::causes(old, new);
     if hypothesis.design == Design::Pairs {
@@ -208,6 +213,13 @@ mod tests {
         assert_eq!(
             (found.verdict, found.reasons[0].text.as_str()),
             (Invalid, "the baseline has cold caches, the new runs warm")
+        );
+        let mut after = sample::baseline(1, 10);
+        after.with = vec!["gateway".into(), "http1".into()];
+        let found = stored(&before, &after);
+        assert_eq!(
+            (found.verdict, found.reasons[0].text.as_str()),
+            (Invalid, "the baseline was made without a remedy, the new runs with gateway and http1")
         );
     }
 

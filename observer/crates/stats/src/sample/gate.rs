@@ -23,6 +23,7 @@ pub fn baseline(recordings: usize, runs: usize) -> Baseline {
         tool: "goobserve 0.1.0".into(),
         command: ["go", "mod", "download"].map(Into::into).to_vec(),
         cache: CacheKind::Cold,
+        with: vec![],
         recordings: (0..recordings).map(one).collect(),
     }
 }
