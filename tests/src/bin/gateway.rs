@@ -1,70 +1,28 @@
-//! What the gateway brings: `gateway [ROUNDS] [--faults RUNS] [--load SECONDS]`. Cold `go mod download` of the
-//! sample in the lab, with 20 ms on every response, each way in turn; then how many of RUNS end well under each
-//! fault; then requests a second of small files from its cache, with the CPU time and memory they take. Prints
-//! tables in Markdown.
+//! What the gateway brings: `gateway [ROUNDS] [--delay MS] [--load SECONDS]`. Cold `go mod download` of the sample in
+//! the lab, with 20 ms (unless told) on every response, each way in turn; then requests a second of small files from
+//! its cache, with the CPU time and memory they take. Prints tables in Markdown. What it does with faults is the bench
+//! `faults`.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tests::bench::args::Args;
-use tests::bench::process;
+use tests::bench::served::Served;
 use tests::go_env::{GoOptions, GoRun};
 use tests::lab::Lab;
-use tests::proxy::{Answer, CutBody, Faults, Matcher, StreamReset, paths};
+use tests::proxy::Faults;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Clients at once, of the load.
 const CLIENTS: usize = 64;
 
 fn main() -> Result<()> {
-    let args = Args::read("gateway [ROUNDS] [--faults RUNS] [--load SECONDS]")?;
+    let args = Args::read("gateway [ROUNDS] [--delay MS] [--load SECONDS]")?;
     let lab = Lab::start()?;
-    times(&lab, args.count.unwrap_or(6))?;
-    faults(&lab, args.value("--faults")?.unwrap_or(10))?;
+    let delay = Duration::from_millis(args.value("--delay")?.unwrap_or(20));
+    times(&lab, args.count.unwrap_or(6), delay)?;
     load(&lab, Duration::from_secs(args.value("--load")?.unwrap_or(5)))
-}
-
-/// A served gateway, in front of the lab's proxy.
-struct Served {
-    child: Child,
-    goproxy: String,
-    _run: GoRun,
-}
-
-impl Served {
-    /// With an empty cache.
-    fn start(lab: &Lab, module: &Path, go_cache: &Path) -> Result<Self> {
-        let run = lab.go_run(&GoOptions::default())?;
-        let mut command = run.goobserve()?;
-        command
-            .args(["-q", "serve", "gateway", "--listen", "127.0.0.1:0", "--cache"])
-            .arg(run.file("gateway"));
-        command.arg("--module-dir").arg(module).env("GOMODCACHE", go_cache);
-        let mut child = lab.spawn(command.stdout(Stdio::piped()))?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
-        let goproxy = line.trim().strip_prefix("GOPROXY=").context("no GOPROXY")?.to_owned();
-        Ok(Self { child, goproxy, _run: run })
-    }
-
-    /// CPU time so far, and the most memory, bytes.
-    fn cost(&self) -> Result<(Duration, u64)> {
-        let cpu = process::cpu_ns(self.child.id()).context("its CPU time is not known")?;
-        let memory = process::peak_memory(self.child.id()).context("its memory is not known")?;
-        Ok((Duration::from_nanos(cpu), memory))
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// One download; whether it ended well, and how long it took.
@@ -76,17 +34,17 @@ fn download(lab: &Lab, run: &GoRun, env: &[(&str, &str)]) -> Result<(bool, Durat
     Ok((output.status.success(), began.elapsed()))
 }
 
-fn times(lab: &Lab, rounds: usize) -> Result<()> {
+fn times(lab: &Lab, rounds: usize, request_delay: Duration) -> Result<()> {
     println!("| go.sum | way | median | least | most | cost of the gateway |\n|---|---|---:|---:|---:|---|");
     for go_sum in [true, false] {
-        lab.proxy.set_faults(Faults { request_delay: Duration::from_millis(20), ..Faults::default() });
+        lab.proxy.set_faults(Faults { request_delay, ..Faults::default() });
         let new = || lab.go_run(&GoOptions { go_sum, gomaxprocs: Some(2), ..GoOptions::default() });
         let mut ways: Vec<(&str, Vec<Duration>, String)> =
             ["plain", "concurrency=16", "gateway, cold", "gateway, warm", "file://"]
                 .map(|name| (name, Vec::new(), String::new()))
                 .into();
         let warm = new()?;
-        let served = Served::start(lab, &warm.project(), &warm.modcache())?;
+        let served = Served::start(lab, &warm, None)?;
         ensure!(download(lab, &warm, &[("GOPROXY", &served.goproxy)])?.0, "the first download");
         let files = format!("file://{}", warm.modcache().join("cache/download").display());
         for _ in 0..rounds {
@@ -96,7 +54,7 @@ fn times(lab: &Lab, rounds: usize) -> Result<()> {
                     "plain" => download(lab, &run, &[])?,
                     "concurrency=16" => download(lab, &run, &[("GOMAXPROCS", "16")])?,
                     "gateway, cold" => {
-                        let cold = Served::start(lab, &run.project(), &run.modcache())?;
+                        let cold = Served::start(lab, &run, None)?;
                         let ended = download(lab, &run, &[("GOPROXY", &cold.goproxy)])?;
                         let (cpu, memory) = cold.cost()?;
                         *cost = format!("{:.2} s of CPU, {} MB", cpu.as_secs_f64(), memory >> 20);
@@ -122,67 +80,10 @@ fn times(lab: &Lab, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// A random part of all requests.
-fn percent(many: u64) -> Matcher {
-    let state = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
-    paths(move |_| {
-        // splitmix64
-        let mut z = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % 100 < many
-    })
-}
-
-fn faults(lab: &Lab, runs: usize) -> Result<()> {
-    println!(
-        "\n| fault | failed without | failed with | median with | most with |\n|---|---:|---:|---:|---:|"
-    );
-    let resets =
-        || vec![StreamReset { matches: percent(10), code: 2, left: Arc::new(AtomicU32::new(u32::MAX)) }];
-    let all: [(&str, Faults); 5] = [
-        ("none", Faults::default()),
-        ("10 % of streams reset", Faults { stream_resets: resets(), ..Faults::default() }),
-        ("GOAWAY every 20 requests", Faults { goaway_after: Some(20), ..Faults::default() }),
-        (
-            "502 for 5 %",
-            Faults {
-                answers: vec![Answer { matches: percent(5), status: 502, retry_after_s: None }],
-                ..Faults::default()
-            },
-        ),
-        (
-            "5 % of bodies cut after 10 kB",
-            Faults {
-                cut_bodies: vec![CutBody { matches: percent(5), after_bytes: 10_000 }],
-                ..Faults::default()
-            },
-        ),
-    ];
-    for (name, faults) in all {
-        lab.proxy.set_faults(Faults { request_delay: Duration::from_millis(5), ..faults });
-        let (mut without, mut with, mut took) = (0, 0, Vec::new());
-        for _ in 0..runs {
-            let run = lab.go_run(&GoOptions { go_sum: true, gomaxprocs: Some(2), ..GoOptions::default() })?;
-            without += usize::from(!download(lab, &run, &[])?.0);
-            let run = lab.go_run(&GoOptions { go_sum: true, gomaxprocs: Some(2), ..GoOptions::default() })?;
-            let served = Served::start(lab, &run.project(), &run.modcache())?;
-            let (ok, time) = download(lab, &run, &[("GOPROXY", &served.goproxy)])?;
-            with += usize::from(!ok);
-            took.push(time);
-        }
-        took.sort_unstable();
-        let (median, most) = (took[runs / 2].as_secs_f64(), took[runs - 1].as_secs_f64());
-        println!("| {name} | {without} of {runs} | {with} of {runs} | {median:.2} s | {most:.2} s |");
-    }
-    lab.proxy.set_faults(Faults::default());
-    Ok(())
-}
-
 /// Small files, over and over, on connections that stay.
 fn load(lab: &Lab, time: Duration) -> Result<()> {
     let run = lab.go_run(&GoOptions { go_sum: true, ..GoOptions::default() })?;
-    let served = Served::start(lab, &run.project(), &run.modcache())?;
+    let served = Served::start(lab, &run, None)?;
     ensure!(download(lab, &run, &[("GOPROXY", &served.goproxy)])?.0, "the first download");
     let small: Vec<&str> =
         lab.store().paths().filter(|path| matches!(path.rsplit('.').next(), Some("mod" | "info"))).collect();
