@@ -22,8 +22,8 @@ pub struct Served {
 }
 
 impl Served {
-    /// With an empty cache, for the module that `project` has, in front of the proxies of `upstream` (the lab's unless
-    /// told).
+    /// With an empty cache, for the module that `project` has, in front of the proxies of `upstream` (by default the
+    /// lab's).
     pub fn start(lab: &Lab, project: &GoRun, upstream: Option<&str>) -> Result<Self> {
         let run = lab.go_run(&GoOptions::default())?;
         let cache = run.file("gateway");

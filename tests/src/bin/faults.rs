@@ -1,5 +1,5 @@
 //! What of a bad way reaches go: `faults [RUNS] [NAME…] [--whole]`. Cold `go mod download` in the lab, three ways in
-//! turn, RUNS times (50 unless told): the remedy on the healthy way, the bad way without it, and with it. Ten modules
+//! turn, RUNS times (50 by default): the remedy on the healthy way, the bad way without it, and with it. Ten modules
 //! of the sample, without go.sum, so that the checksum database is asked, too; with `--whole` all 79. Prints a table
 //! in Markdown; the status is 1 when a run with the remedy failed, or when its 95 % point is beyond 1.5 times the
 //! healthy median.

@@ -1,5 +1,5 @@
 //! What the gateway brings: `gateway [ROUNDS] [--delay MS] [--load SECONDS]`. Cold `go mod download` of the sample in
-//! the lab, with 20 ms (unless told) on every response, each way in turn; then requests a second of small files from
+//! the lab, with 20 ms (or --delay) on every response, each way in turn; then requests a second of small files from
 //! its cache, with the CPU time and memory they take. Prints tables in Markdown. What it does with faults is the bench
 //! `faults`.
 

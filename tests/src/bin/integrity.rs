@@ -1,4 +1,4 @@
-//! Whether the gateway ever serves a wrong byte: `integrity [TIMES]`. TIMES (100 unless told) it is killed at a random
+//! Whether the gateway ever serves a wrong byte: `integrity [TIMES]`. TIMES (100 by default) it is killed at a random
 //! moment of a cold download, and what its cache then has is downloaded and compared, by SHA-256, with what the
 //! module proxy has; TIMES a zip is tampered with, TIMES a record of the checksum database forged, and go has to
 //! refuse. Prints a table in Markdown; the status is 1 when anything was not as it must be.

@@ -46,7 +46,7 @@ pub enum Next {
 }
 
 impl Health {
-    /// What to do now. Whoever is told to try does; the others wait for it.
+    /// What to do now. Whoever gets `Try` tries; the others wait for it.
     pub fn next(&mut self, now: Instant) -> Next {
         match self.reach {
             Reach::Up => Next::Ask,
