@@ -264,12 +264,41 @@ pub struct SockState {
     pub new: u8,
     /// `sk_err` when the state became CLOSE (an errno), else 0
     pub error: u32,
-    /// Local address; IPv4 in the first four bytes
-    pub local: [u8; 16],
-    /// Remote address, likewise
-    pub remote: [u8; 16],
+    /// Local address
+    pub local: Ip,
+    /// Remote address
+    pub remote: Ip,
     /// The connection's counters at this moment
     pub stats: TcpStats,
+}
+
+/// An IP address as it crosses the wire; IPv4 in the first four bytes. In words, because the verifier goes through
+/// each move of a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Ip([u64; 2]);
+
+impl Ip {
+    /// None
+    pub const NONE: Self = Self([0; 2]);
+
+    /// IPv4, its bytes in network order as the kernel keeps them; both targets are little-endian.
+    #[inline(always)]
+    pub const fn v4(address: u32) -> Self {
+        Self([address as u64, 0])
+    }
+
+    /// The 16 bytes.
+    #[inline(always)]
+    pub const fn bytes(self) -> [u8; 16] {
+        zerocopy::transmute!(self.0)
+    }
+}
+
+impl From<[u8; 16]> for Ip {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(zerocopy::transmute!(bytes))
+    }
 }
 
 /// Something happened to a connection that is one point in time.
@@ -327,7 +356,7 @@ pub struct Payload {
     /// Zero
     pub pad: u32,
     /// The peer's address
-    pub remote: [u8; 16],
+    pub remote: Ip,
 }
 /// `Payload`: received, not sent.
 pub const PAYLOAD_RECEIVED: u16 = 1;

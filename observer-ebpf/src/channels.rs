@@ -1,5 +1,7 @@
 //! Sockets: the values of `SOCKS`, `CHANNELS` and `CONNECTIONS`.
 
+use observer_common::Ip;
+
 /// A TCP socket of a tree.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -57,7 +59,7 @@ pub struct Channel {
     pub conn: u64,
     /// `Process::since_ns` of that process
     pub process_ns: u64,
-    pub remote: [u8; 16],
+    pub remote: Ip,
     pub generation: u32,
     pub family: u16,
     /// The peer's, host order

@@ -175,8 +175,8 @@ pub fn begin_plain(conn: u64) {
 
 /// As [`step`], in plain text: what is spoken is known, and the walk over HTTP/2 frames is not to be verified in
 /// each program that reads sockets.
-#[inline(never)]
-pub fn step_plain(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
+#[inline(always)]
+pub fn step_plain(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) {
     if len != 0 {
         // SAFETY: a value of the map; go's net/http and curl let one thread at a time read or write.
         unsafe {
@@ -184,9 +184,8 @@ pub fn step_plain(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 
             ((*cursor).pid, (*cursor).tid, (*cursor).root) = (pid, tid, root);
             (*cursor).now = emit::now();
         }
-        http1::step(cursor, buffer, len);
+        http1::http1_step(cursor, buffer, len);
     }
-    0
 }
 
 /// A connection whose handshake was not seen: its header tables cannot be known.
@@ -239,7 +238,9 @@ pub fn step(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
         }
         match (*cursor).mode {
             mode::HTTP2 => http2::step(cursor, buffer, from, len),
-            mode::HTTP1 => http1::step(cursor, buffer, len),
+            mode::HTTP1 => {
+                http1::http1_step(cursor, buffer, len);
+            }
             _ => {}
         }
     }

@@ -47,17 +47,25 @@ fn head_end(mut cursor: *mut Cursor, buffer: u64, len: u32) -> u64 {
     0
 }
 
-/// A call's bytes.
-#[inline(always)]
-pub fn step(cursor: *mut Cursor, buffer: u64, len: u64) {
+/// A call's bytes. A global function: the verifier looks at it once a program.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn http1_step(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
     let len = len.min(u64::from(u32::MAX)) as u32;
-    let flags = head(cursor, buffer, len) as u16 | last_chunk(buffer, len);
-    report(cursor, flags, buffer, len);
+    let flags = http1_head(cursor, buffer, len) as u16 | last_chunk(buffer, len);
+    report(cursor, flags, buffer, len)
 }
 
 /// The part of a call's bytes that belongs to a head: its length is in `at`. Flags of the event.
 #[inline(never)]
-fn head(cursor: *mut Cursor, buffer: u64, len: u32) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn http1_head(cursor: *mut Cursor, buffer: u64, len: u32) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
     // SAFETY: a value of the map.
     unsafe {
         let received = (*cursor).direction == Direction::Received as u32;

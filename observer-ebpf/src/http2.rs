@@ -28,9 +28,9 @@ pub unsafe fn preface(cursor: *mut Cursor, len: u64) -> u64 {
     if len < PREFACE {
         // SAFETY: the caller's map value.
         unsafe { (*cursor).mode = mode::OTHER };
-        report(cursor, FRAME_LOST, 0);
+        http2_report(cursor, u32::from(FRAME_LOST), 0);
     } else {
-        report(cursor, FRAME_PREFACE | FRAME_LAST, 0);
+        http2_report(cursor, u32::from(FRAME_PREFACE | FRAME_LAST), 0);
     }
     PREFACE
 }
@@ -48,7 +48,7 @@ pub unsafe fn step(cursor: *mut Cursor, buffer: u64, from: u64, len: u64) {
         bpf_loop(FRAMES_MAX, frame as *mut _, (&raw mut state).cast(), 0);
         if state.done == 0 {
             (*cursor).mode = mode::OTHER;
-            report(cursor, FRAME_LOST, 0);
+            http2_report(cursor, u32::from(FRAME_LOST), 0);
         }
     }
 }
@@ -68,7 +68,7 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
             if !header(cursor) {
                 (*cursor).mode = mode::OTHER;
                 state.done = 1;
-                report(cursor, FRAME_LOST, 0);
+                http2_report(cursor, u32::from(FRAME_LOST), 0);
                 return 1;
             }
             if (*cursor).have < HEADER {
@@ -138,9 +138,9 @@ unsafe fn payload(cursor: *mut Cursor) {
             (*cursor).have = 0;
         }
         if copied {
-            slice(cursor, from, n);
+            http2_slice(cursor, from, n);
         } else if (*cursor).frame_type == kind::DATA {
-            data(cursor, n);
+            http2_data(cursor, n);
         }
         (*cursor).offset += n;
     }
@@ -148,7 +148,11 @@ unsafe fn payload(cursor: *mut Cursor) {
 
 /// `n` bytes at `from` of a frame that is copied.
 #[inline(never)]
-unsafe fn slice(cursor: *mut Cursor, from: u64, n: u32) -> u64 {
+#[unsafe(no_mangle)]
+unsafe extern "C" fn http2_slice(cursor: *mut Cursor, from: u64, n: u32) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
     // SAFETY: the caller's map value.
     unsafe {
         let last = (*cursor).left == 0;
@@ -163,21 +167,25 @@ unsafe fn slice(cursor: *mut Cursor, from: u64, n: u32) -> u64 {
         }
         if (*cursor).offset >= FRAME_COPY_MAX {
             if last {
-                report(cursor, flags | FRAME_CUT, bytes);
+                http2_report(cursor, u32::from(flags | FRAME_CUT), bytes);
             }
         } else if n == 0 {
             if last {
-                report(cursor, flags, bytes);
+                http2_report(cursor, u32::from(flags), bytes);
             }
         } else if copy(cursor, flags, bytes, from, n) == 0 {
-            report(cursor, flags | FRAME_CUT, bytes);
+            http2_report(cursor, u32::from(flags | FRAME_CUT), bytes);
         }
     }
     0
 }
 
 #[inline(never)]
-unsafe fn data(cursor: *mut Cursor, n: u32) -> u64 {
+#[unsafe(no_mangle)]
+unsafe extern "C" fn http2_data(cursor: *mut Cursor, n: u32) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
     // SAFETY: the caller's map value.
     unsafe {
         let key = key(cursor, (*cursor).direction);
@@ -191,7 +199,7 @@ unsafe fn data(cursor: *mut Cursor, n: u32) -> u64 {
         }
         if ends {
             let _ = STREAMS.remove(&key);
-            report(cursor, FRAME_LAST, bytes);
+            http2_report(cursor, u32::from(FRAME_LAST), bytes);
         }
     }
     0
@@ -259,7 +267,12 @@ unsafe fn copy(cursor: *mut Cursor, flags: u16, bytes: u64, from: u64, n: u32) -
 
 /// Sends the frame without payload.
 #[inline(never)]
-fn report(cursor: *mut Cursor, flags: u16, bytes: u64) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn http2_report(cursor: *mut Cursor, flags: u32, bytes: u64) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
+    let flags = flags as u16;
     // SAFETY: a value of the map.
     unsafe { emit::made(Kind::Frame, flags | direction(cursor), |to| event(cursor, bytes, to)) };
     0

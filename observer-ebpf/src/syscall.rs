@@ -35,6 +35,40 @@ pub mod call {
     pub const SENDMMSG: u64 = 269;
 }
 
+/// What a system call does with a socket, in bits; 0 for all others.
+pub mod shape {
+    pub const SENDS: u64 = 1;
+    pub const RECEIVES: u64 = 2;
+    /// Its second argument is the buffer
+    pub const BUFFER: u64 = 4;
+    /// Its second argument is a list of buffers
+    pub const VECTORS: u64 = 8;
+    /// Its second argument is a list of messages
+    pub const MESSAGES: u64 = 16;
+    /// Its fifth argument is an address
+    pub const TO: u64 = 32;
+}
+
+/// The shape of a system call. A global function: its result is any number to the verifier, so what follows
+/// is not gone through once for each of them.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn shape_of(number: u64) -> u64 {
+    use shape::{BUFFER, MESSAGES, RECEIVES, SENDS, TO, VECTORS};
+    match number {
+        call::READ | call::RECVFROM => RECEIVES | BUFFER,
+        call::READV => RECEIVES | VECTORS,
+        call::RECVMSG => RECEIVES,
+        call::RECVMMSG => RECEIVES | MESSAGES,
+        call::WRITE => SENDS | BUFFER,
+        call::WRITEV => SENDS | VECTORS,
+        call::SENDTO => SENDS | BUFFER | TO,
+        call::SENDMSG => SENDS,
+        call::SENDMMSG => SENDS | MESSAGES,
+        _ => 0,
+    }
+}
+
 /// Where `struct pt_regs` has the arguments of a system call, and its number at the exit.
 #[cfg(bpf_target_arch = "x86_64")]
 mod place {

@@ -6,7 +6,7 @@
 //! may be another than the one that sent, so the socket is the key.
 
 use observer_common::{
-    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Kind, Lost, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP,
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Ip, Kind, Lost, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP,
     PAYLOAD_VARLINK, Payload, PreexistingSocket, Process,
 };
 use zerocopy::FromBytes;
@@ -14,7 +14,7 @@ use zerocopy::FromBytes;
 use crate::channels::{Channel, kind};
 use crate::cursor::{self, Direction};
 use crate::http1;
-use crate::syscall::{arg, call, native, number, system_call};
+use crate::syscall::{arg, native, number, shape, shape_of, system_call};
 use crate::task::{self, Task, kernel, member, user};
 use crate::{CHANNELS, PREEXISTING, emit, offset};
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop};
@@ -39,7 +39,7 @@ pub struct Address {
     pub family: u16,
     /// Host order
     pub port: u16,
-    pub address: [u8; 16],
+    pub address: Ip,
 }
 
 /// A `struct iovec`.
@@ -70,15 +70,11 @@ fn address(at: u64) -> Option<Address> {
     }
     let family = user::<u16>(at)?;
     let port = u16::from_be(user::<u16>(at + 2)?);
-    let mut address = [0u8; 16];
-    if family == AF_INET {
-        let four = user::<[u8; 4]>(at + 4)?;
-        [address[0], address[1], address[2], address[3]] = four;
-    } else if family == AF_INET6 {
-        address = user::<[u8; 16]>(at + 8)?;
-    } else {
-        return None;
-    }
+    let address = match family {
+        AF_INET => Ip::v4(user(at + 4)?),
+        AF_INET6 => user(at + 8)?,
+        _ => return None,
+    };
     Some(Address { family, port, address })
 }
 
@@ -87,62 +83,52 @@ fn address(at: u64) -> Option<Address> {
 pub fn peer(sk: u64) -> Address {
     let family = kernel::<u16>(sk, offset!(sock_family));
     let port = u16::from_be(kernel(sk, offset!(sock_dport)));
-    let mut address = [0u8; 16];
-    if family == AF_INET {
-        let four = kernel::<[u8; 4]>(sk, offset!(sock_daddr));
-        [address[0], address[1], address[2], address[3]] = four;
+    let address = if family == AF_INET {
+        Ip::v4(kernel(sk, offset!(sock_daddr)))
     } else {
-        address = member(sk, offset!(sock_v6_daddr), address);
-    }
+        member(sk, offset!(sock_v6_daddr), Ip::NONE)
+    };
     Address { family, port, address }
 }
 
-/// `sock_send_length(sk, result, flags)` (Linux 6.3): bytes were sent
+/// `sock_send_length(sk, result, flags)` and `sock_recv_length`, the same (Linux 6.3): bytes went through a socket,
+/// or none. One program for both, verified once: the system call says which way.
 #[raw_tracepoint(tracepoint = "sock_send_length")]
-pub fn sock_send_length(ctx: RawTracePointContext) -> i32 {
-    through(ctx.arg(0), ctx.arg::<u64>(1) as i32, false)
-}
-
-/// `sock_recv_length(sk, result, flags)`: bytes were received
-#[raw_tracepoint(tracepoint = "sock_recv_length")]
-pub fn sock_recv_length(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<u64>(2) & PEEK != 0 {
-        return 0;
-    }
-    through(ctx.arg(0), ctx.arg::<u64>(1) as i32, true)
-}
-
-#[inline(always)]
-fn through(sk: u64, result: i32, received: bool) -> i32 {
-    if result <= 0 {
-        without_bytes(sk, result, u32::from(received));
+pub fn sock_length(ctx: RawTracePointContext) -> i32 {
+    let result = ctx.arg::<u64>(1) as i32;
+    // Most calls through which nothing goes are those that have nothing to read yet.
+    if result < 0 && !FAILURES.contains(&result) || ctx.arg::<u64>(2) & PEEK != 0 {
         return 0;
     }
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
-    transfer(&Transfer {
-        task,
-        process,
-        sk,
-        regs,
-        number,
-        len: result as u64,
-        received: u64::from(received),
-    });
+    went(task, process, ctx.arg(0), regs, number, i64::from(result));
     0
+}
+
+/// What a call did: bytes went through its socket, or it failed.
+#[inline(always)]
+fn went(task: Task, process: *const Process, sk: u64, regs: u64, number: u64, result: i64) {
+    let shape = shape_of(number);
+    if shape == 0 {
+    } else if result <= 0 {
+        without_bytes(&task, process, sk, result as i32, (shape & shape::RECEIVES) as u32);
+    } else {
+        transfer(&Transfer { task, process, sk, regs, shape, len: result as u64 });
+    }
 }
 
 /// `ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH`, `ECONNRESET`, `ETIMEDOUT` (include/uapi/asm-generic)
 const FAILURES: [i32; 5] = [-111, -113, -101, -104, -110];
 
 /// A call through which nothing went: the end of a connection in plain text, or a name server that is
-/// not there. That there is nothing to read yet is most of what is said here, and nothing.
+/// not there.
 #[inline(never)]
-fn without_bytes(sk: u64, result: i32, received: u32) -> u64 {
-    if !(result == 0 && received != 0 || FAILURES.contains(&result)) {
+fn without_bytes(task: &Task, process: *const Process, sk: u64, result: i32, received: u32) -> u64 {
+    let task = *task;
+    if result == 0 && received == 0 {
         return 0;
     }
-    let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let channel = channel(task.pid, process, sk);
     if channel.is_null() {
         return 0;
@@ -177,30 +163,12 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if result < 0 && !FAILURES.contains(&(result as i32)) {
         return 0;
     }
-    let number = number(regs);
-    let received = match number {
-        call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG => true,
-        call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG => false,
-        _ => return 0,
-    };
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     if !native(regs) {
         return 0;
     }
     let Some(sk) = socket(arg(regs, 0)) else { return 0 };
-    if result <= 0 {
-        without_bytes(sk, result as i32, u32::from(received));
-        return 0;
-    }
-    transfer(&Transfer {
-        task,
-        process,
-        sk,
-        regs,
-        number,
-        len: result as u64,
-        received: u64::from(received),
-    });
+    went(task, process, sk, regs, number(regs), result);
     0
 }
 
@@ -232,9 +200,16 @@ struct Transfer {
     process: *const Process,
     sk: u64,
     regs: u64,
-    number: u64,
+    /// Of the call: [`shape`]
+    shape: u64,
     len: u64,
-    received: u64,
+}
+
+impl Transfer {
+    #[inline(always)]
+    fn is(&self, what: u64) -> bool {
+        self.shape & what != 0
+    }
 }
 
 /// Bytes went through a socket of an observed process.
@@ -242,7 +217,7 @@ struct Transfer {
 fn transfer(of: &Transfer) -> u64 {
     let mut channel = channel(of.task.pid, of.process, of.sk);
     if channel.is_null() {
-        channel = if of.received != 0 { known(of) } else { begins(of) };
+        channel = if of.is(shape::RECEIVES) { known(of) } else { begins(of) };
         if channel.is_null() {
             return 0;
         }
@@ -252,16 +227,16 @@ fn transfer(of: &Transfer) -> u64 {
         if (*channel).kind == kind::QUIET {
             return 0;
         }
-        if of.received == 0 && (*channel).kind == kind::DNS_UDP {
+        if of.is(shape::SENDS) && (*channel).kind == kind::DNS_UDP {
             readdress(of, channel);
         }
     }
     let (mut at, mut count) = (arg(of.regs, 1), arg(of.regs, 2));
-    let one = matches!(of.number, call::READ | call::WRITE | call::RECVFROM | call::SENDTO);
+    let one = of.is(shape::BUFFER);
     if one {
         count = 1;
-    } else if !matches!(of.number, call::READV | call::WRITEV) {
-        if matches!(of.number, call::RECVMMSG | call::SENDMMSG) {
+    } else if !of.is(shape::VECTORS) {
+        if of.is(shape::MESSAGES) {
             at += turn(of, channel, count) * MMSGHDR;
         }
         let Some(message) = user::<Message>(at) else { return 0 };
@@ -306,7 +281,7 @@ extern "C" fn part(n: u64, state: *mut Parts<'_>) -> i64 {
 fn turn(of: &Transfer, channel: *mut Channel, count: u64) -> u64 {
     // SAFETY: a value of the map.
     unsafe {
-        let turn = if of.received == 0 { &raw mut (*channel).sends } else { &raw mut (*channel).receives };
+        let turn = if of.is(shape::SENDS) { &raw mut (*channel).sends } else { &raw mut (*channel).receives };
         let n = if u64::from(*turn) < count { *turn } else { 0 };
         *turn = n.wrapping_add(1);
         u64::from(n)
@@ -370,12 +345,11 @@ const CALL: &[u8; 19] = b"{\"method\":\"io.syste";
 #[inline(always)]
 fn resolved(of: &Transfer) -> Option<*mut Channel> {
     let at = arg(of.regs, 1);
-    let plain = matches!(of.number, call::WRITE | call::SENDTO);
-    let from = if plain { at } else { user::<Vector>(user::<Message>(at)?.vectors)?.base };
+    let from = if of.is(shape::BUFFER) { at } else { user::<Vector>(user::<Message>(at)?.vectors)?.base };
     if user::<[u8; 19]>(from)? != *CALL {
         return None;
     }
-    let nowhere = Address { family: AF_UNIX, port: 0, address: [0; 16] };
+    let nowhere = Address { family: AF_UNIX, port: 0, address: Ip::NONE };
     // SAFETY: a value of the map.
     open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, nowhere, kind::VARLINK, 0);
     CHANNELS.get_ptr_mut(&of.sk)
@@ -427,14 +401,14 @@ fn preexisting(of: &Transfer) -> Option<*mut Channel> {
 /// The address that a call names.
 #[inline(always)]
 fn named(of: &Transfer) -> Option<Address> {
-    match of.number {
-        call::SENDTO => address(arg(of.regs, 4)),
-        call::SENDMSG | call::SENDMMSG => {
-            let message = user::<Message>(arg(of.regs, 1))?;
-            if message.name_len as u32 == 0 { None } else { address(message.name) }
-        }
-        _ => None,
+    if of.is(shape::TO) {
+        return address(arg(of.regs, 4));
     }
+    if of.is(shape::BUFFER | shape::VECTORS) {
+        return None;
+    }
+    let message = user::<Message>(arg(of.regs, 1))?;
+    if message.name_len as u32 == 0 { None } else { address(message.name) }
 }
 
 /// A socket's bytes matter from now on.
@@ -474,32 +448,35 @@ fn readdress(of: &Transfer, channel: *mut Channel) -> u64 {
 fn bytes(of: &Transfer, channel: *mut Channel, from: u64, len: u64) {
     // SAFETY: a value of the map.
     unsafe {
-        if of.received == 0 {
-            sends(channel, from, len);
+        if of.is(shape::SENDS) {
+            io_sends(channel, from, len);
         }
         if (*channel).kind == kind::PLAIN {
             plain(of, channel, from, len);
         } else {
-            copy(of, channel, from, len);
+            io_copy(channel, of.task.root, u32::from(of.is(shape::RECEIVES)), from, len);
         }
     }
 }
 
 /// Bytes of a connection that speaks HTTP/1 in plain text.
-#[inline(never)]
-unsafe fn plain(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u64 {
-    let direction = if of.received != 0 { Direction::Received } else { Direction::Sent };
+#[inline(always)]
+unsafe fn plain(of: &Transfer, channel: *mut Channel, from: u64, len: u64) {
+    let direction = if of.is(shape::RECEIVES) { Direction::Received } else { Direction::Sent };
     // SAFETY: the caller's map value.
     if let Some(cursor) = cursor::get(unsafe { (*channel).conn }, direction) {
         cursor::step_plain(cursor, of.task.root, from, len);
     }
-    0
 }
 
 /// What a TCP connection is for, by what its process sends: the first bytes, and where a forward proxy was
 /// asked first, those that begin a TLS handshake through it.
 #[inline(never)]
-unsafe fn sends(channel: *mut Channel, from: u64, len: u64) -> u64 {
+#[unsafe(no_mangle)]
+unsafe extern "C" fn io_sends(channel: *mut Channel, from: u64, len: u64) -> u64 {
+    if channel.is_null() {
+        return 0;
+    }
     // SAFETY: the caller's map value.
     unsafe {
         let begins = (*channel).kind == kind::HELLO && (*channel).sends == 0;
@@ -545,14 +522,15 @@ unsafe fn payload(channel: *const Channel, len: u32, to: *mut Payload) {
     }
 }
 
-/// Sends the bytes of one buffer, as far as anybody wants them. A function of its own: its code
-/// is there once.
+/// Sends the bytes of one buffer, as far as anybody wants them. A global function: the verifier looks at it
+/// once.
 #[inline(never)]
-fn copy(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u64 {
-    if len == 0 || from == 0 {
+#[unsafe(no_mangle)]
+extern "C" fn io_copy(channel: *mut Channel, root: u32, received: u32, from: u64, len: u64) -> u64 {
+    if channel.is_null() || len == 0 || from == 0 {
         return 0;
     }
-    let received = of.received != 0;
+    let received = received != 0;
     // SAFETY: a value of the map; counters of a channel need not be exact.
     unsafe {
         let varlink = (*channel).kind == kind::VARLINK;
@@ -561,7 +539,7 @@ fn copy(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u64 {
         }
         let tcp = !matches!((*channel).kind, kind::DNS_UDP | kind::VARLINK);
         let what = if matches!((*channel).kind, kind::HELLO | kind::TUNNEL) {
-            if !wants_hello(channel, received, len as u32) {
+            if io_wants_hello(channel, u32::from(received), len as u32) == 0 {
                 return 0;
             }
             Kind::Hello
@@ -578,15 +556,20 @@ fn copy(of: &Transfer, channel: *mut Channel, from: u64, len: u64) -> u64 {
         let copied = if len > DATA_MAX as u64 { DATA_MAX as u32 } else { len as u32 };
         emit::with_user(what, flags, from, copied, |to| {
             payload(channel, len as u32, to);
-            (of.task, emit::now())
+            (task::of(root), emit::now())
         });
     }
     0
 }
 
-/// Whether a hello may still be coming in that direction; counts the call.
-#[inline(always)]
-unsafe fn wants_hello(channel: *mut Channel, received: bool, len: u32) -> bool {
+/// 1 when a hello may still be coming in that direction; counts the call.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn io_wants_hello(channel: *mut Channel, received: u32, len: u32) -> u64 {
+    if channel.is_null() {
+        return 0;
+    }
+    let received = received != 0;
     // SAFETY: the caller's map value.
     unsafe {
         let (bytes, calls) = if received {
@@ -606,6 +589,6 @@ unsafe fn wants_hello(channel: *mut Channel, received: bool, len: u32) -> bool {
         {
             (*channel).kind = kind::QUIET;
         }
-        wanted
+        u64::from(wanted)
     }
 }

@@ -30,32 +30,29 @@ const NOLOAD: u32 = 0x400;
 /// what it did before.
 #[inline(always)]
 fn shift(task: Task, delta: u64, now: u64) {
-    if delta == 0 {
-        return;
-    }
-    let Some(tree) = TREES.get_ptr_mut(&task.root) else { return };
-    // SAFETY: a value of the map; its members are changed atomically only.
-    unsafe {
-        let old = atomic::add(&raw mut (*tree).threads, delta);
-        if ThreadState::of_tree(old) != ThreadState::of_tree(old.wrapping_add(delta)) {
-            account(&task, tree, now);
-        }
+    if delta != 0 {
+        account(task.pid, task.tid, task.root, delta, now);
     }
 }
 
-/// Closes the open account and opens the one of what the tree does now. Another CPU may change
+/// As [`shift`], and with a `delta` of 0 closes the account in any case. Another CPU may change
 /// the count between the look and the swap: then its state is looked at again.
 ///
-/// A function of its own, called with a pointer: its code is there, and verified, once a program.
+/// A global function: the verifier looks at it once a program, not once a call.
 #[inline(never)]
-fn account(task: &Task, tree: *mut Tree, now: u64) -> u64 {
-    let task = *task;
-    // SAFETY: the caller's map value.
+#[unsafe(no_mangle)]
+extern "C" fn account(pid: u32, tid: u32, root: u32, delta: u64, now: u64) -> u64 {
+    let Some(tree) = TREES.get_ptr_mut(&root) else { return 0 };
+    // SAFETY: a value of the map; its members are changed atomically only.
     unsafe {
+        let old = atomic::add(&raw mut (*tree).threads, delta);
+        if delta != 0 && ThreadState::of_tree(old) == ThreadState::of_tree(old.wrapping_add(delta)) {
+            return 0;
+        }
         for _ in 0..2 {
             let state = ThreadState::of_tree(core::ptr::read_volatile(&raw const (*tree).threads));
             let word = atomic::swap(&raw mut (*tree).since, now << SINCE_SHIFT | state as u64);
-            book(task, tree, word, now);
+            book(Task { pid, tid, root }, tree, word, now);
             if state == ThreadState::of_tree(core::ptr::read_volatile(&raw const (*tree).threads)) {
                 break;
             }
@@ -334,11 +331,13 @@ fn begin(root: u32, now: u64) {
     }
 }
 
-/// A thread other than the first one has called exec: it goes on under the process's number.
-#[inline(always)]
-fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) {
+/// A thread other than the first one has called exec: it goes on under the process's number. A global function,
+/// as `account` is.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) -> u64 {
     if old_tid == tid {
-        return;
+        return 0;
     }
     let mut thread = Thread { root, pid, state: ThreadState::Running as u32, on_cpu_ns: now, ..EMPTY };
     let mut before = 0;
@@ -358,6 +357,7 @@ fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) {
         emit::lost(Lost::Tasks);
     }
     shift(Task { pid, tid, root }, ThreadState::Running.weight().wrapping_sub(before), now);
+    0
 }
 
 /// A process that nobody asked for begins a tree of its own; its number.
@@ -425,7 +425,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
             && (*tree).pid == u64::from(task.pid)
         {
             flags = EXIT_ROOT;
-            account(&task, tree, now);
+            account(task.pid, task.tid, task.root, 0, now);
             exit.times = (*tree).times;
             let _ = TREES.remove(&task.root);
         }

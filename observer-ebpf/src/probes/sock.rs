@@ -3,7 +3,7 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
-    Connected, FdKey, Kind, LOCAL_RESOLVERS, Lost, Mark, PreexistingSocket, SockMark, SockState,
+    Connected, FdKey, Ip, Kind, LOCAL_RESOLVERS, Lost, Mark, PreexistingSocket, SockMark, SockState,
     TCP_INFO_EVERY_NS, TcpInfo, TcpStats, UNKNOWN32, UNKNOWN64,
 };
 
@@ -117,13 +117,11 @@ pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
 fn changed(sk: u64, old: u32, new: u32, now: u64) {
     let Some(sock) = followed(sk) else { return };
     let remote = io::peer(sk);
-    let mut local = [0u8; 16];
-    if remote.family == AF_INET {
-        let four = kernel::<[u8; 4]>(sk, offset!(sock_rcv_saddr));
-        [local[0], local[1], local[2], local[3]] = four;
+    let local = if remote.family == AF_INET {
+        Ip::v4(kernel(sk, offset!(sock_rcv_saddr)))
     } else {
-        local = member(sk, offset!(sock_v6_rcv_saddr), local);
-    }
+        member(sk, offset!(sock_v6_rcv_saddr), Ip::NONE)
+    };
     // SAFETY: a value of the map.
     let (conn, fd) = unsafe {
         (*sock).state = new;
@@ -165,8 +163,8 @@ fn over(sk: u64, now: u64) {
         old: state as u8,
         new: CLOSE as u8,
         error: 0,
-        local: [0; 16],
-        remote: [0; 16],
+        local: Ip::NONE,
+        remote: Ip::NONE,
         stats: TcpStats::UNKNOWN,
     };
     emit::event(Kind::SockState, 0, owner(sock), now, end);

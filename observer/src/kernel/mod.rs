@@ -170,8 +170,12 @@ impl Kernel {
         let go_tls = uprobe(&ebpf, GO_TLS)?;
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
-            // One program for both: what it is reported is the same.
-            let program = if name == "sched_wakeup_new" { "sched_wakeup" } else { name };
+            // One program for two: what it is reported is the same.
+            let program = match name {
+                "sched_wakeup_new" => "sched_wakeup",
+                "sock_send_length" | "sock_recv_length" => "sock_length",
+                name => name,
+            };
             let program = ebpf.program_mut(program).context("the object lacks a program")?;
             let program: &mut RawTracePoint = program.try_into()?;
             program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;

@@ -126,7 +126,7 @@ impl Connections {
                 id: self.next.give(),
                 pid: owner.pid,
                 comm: owner.comm.to_owned(),
-                remote: address(event.family, &event.remote, event.remote_port),
+                remote: address(event.family, &event.remote.bytes(), event.remote_port),
                 remote_name: name(),
                 start_ns: out.at_ns,
                 ..Connection::default()
@@ -139,7 +139,7 @@ impl Connections {
         let record = &mut live.record;
         if event.local_port != 0 {
             // Not chosen yet, or given back already.
-            record.local = address(event.family, &event.local, event.local_port);
+            record.local = address(event.family, &event.local.bytes(), event.local_port);
         }
         take(record, &event.stats);
         // The kernel counts the peer's FIN as a byte.
@@ -532,7 +532,7 @@ mod tests {
             new,
             ..SockState::new_zeroed()
         });
-        let open = SockState { local_port: 50_000, local: [10; 16], ..open };
+        let open = SockState { local_port: 50_000, local: [10; 16].into(), ..open };
         let over = SockState { family: 0, stats: TcpStats::UNKNOWN, ..over };
         for (at_ns, state) in [(1, begun), (2, open), (3, closing), (900, over)] {
             connections.state(

@@ -97,7 +97,7 @@ impl Spans {
             Wire::SockState(state) => {
                 let name = || {
                     let (family, port) = (state.family, state.remote_port);
-                    self.queries.names.of(owner.command, family, &state.remote, port)
+                    self.queries.names.of(owner.command, family, &state.remote.bytes(), port)
                 };
                 self.connections.state(owner, state, name, out);
                 self.requests.socket_changed(owner, state, out);

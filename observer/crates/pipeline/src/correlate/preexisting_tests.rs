@@ -4,7 +4,7 @@ use model::event::{DnsWait, LockWait};
 use model::id::{CommandId, DnsWaitId, LockId, Pid, Tid, TreeId};
 use model::record::{Connection, TcpState};
 use model::time::{Monotonic, SinceStart};
-use observer_common::{EXIT_ROOT, Exit, Handshake, PAYLOAD_RECEIVED, Payload, SockState};
+use observer_common::{EXIT_ROOT, Exit, Handshake, Ip, PAYLOAD_RECEIVED, Payload, SockState};
 use zerocopy::FromZeros as _;
 
 use super::preexisting::{PreexistingSocket, Tcp};
@@ -155,8 +155,7 @@ fn a_wait_for_a_name_server_ends_with_an_answer_or_its_socket() {
     let mut reported = Reported::new();
     reported.sockets(3000, vec![udp(1), udp(2)]);
     assert_eq!(reported.correlator.preexisting_trees(), [ROOT]);
-    let mut remote = [0; 16];
-    remote[..4].copy_from_slice(&[192, 0, 2, 1]);
+    let remote = Ip::v4(u32::from_le_bytes([192, 0, 2, 1]));
     let len = ANSWER.len() as u32;
     let payload = Payload { generation: 9, len, family: 2, remote_port: 53, remote, ..Payload::new_zeroed() };
     reported.record(4000, PAYLOAD_RECEIVED, Wire::Dns(payload, ANSWER));

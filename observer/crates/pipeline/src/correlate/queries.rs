@@ -220,7 +220,7 @@ impl Queries {
         };
         // The same query once more: the former one was given up. Only a resolver that asks
         // several servers on one socket waits for both; a local resolver has a socket for each.
-        let server = address(payload.family, &payload.remote, payload.remote_port);
+        let server = address(payload.family, &payload.remote.bytes(), payload.remote_port);
         let same = |of: Socket, dns: &Dns| {
             dns.pid == owner.pid
                 && dns.name.eq_ignore_ascii_case(&query.name)
@@ -317,7 +317,7 @@ impl Queries {
     fn answered(&mut self, socket: Socket, payload: &Payload, message: &Message, out: &mut Out<'_>) {
         let key = (socket, message.id);
         let Some(open) = self.open.get_mut(&key) else {
-            let server = address(payload.family, &payload.remote, payload.remote_port);
+            let server = address(payload.family, &payload.remote.bytes(), payload.remote_port);
             let waits =
                 self.preexisting.iter().filter(|(_, wait)| wait.pid == socket.0 && wait.server == server);
             if let Some(key) = waits.map(|(key, _)| *key).min() {

@@ -3,7 +3,9 @@
 use model::event::Event;
 use model::id::{CommandId, Pid};
 use model::time::SinceStart;
-use observer_common::{Header, LOCAL_RESOLVERS, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_VARLINK, Payload};
+use observer_common::{
+    Header, Ip, LOCAL_RESOLVERS, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_VARLINK, Payload,
+};
 use zerocopy::FromZeros as _;
 
 use super::super::preexisting::LocalResolver;
@@ -45,7 +47,7 @@ impl World {
         let mut payload = Payload::new_zeroed();
         (payload.family, payload.remote_port, payload.generation) = (2, 53, generation);
         payload.len = len as u32;
-        payload.remote[..4].copy_from_slice(&[192, 0, 2, server]);
+        payload.remote = Ip::v4(u32::from_le_bytes([192, 0, 2, server]));
         payload
     }
 
