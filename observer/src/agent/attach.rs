@@ -12,6 +12,7 @@ use model::user_error::UserError;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::detach;
 use super::ending::{self, Worker};
 use super::hold::Hold;
 use super::running::Running;
@@ -211,7 +212,7 @@ impl Observation for Observed {
         let ended = ending::descriptor(&ending::signals())
             .map_err(anyhow::Error::from)
             .and_then(|signals| ending::end(&mut agent, &mut self.worker, &signals, false));
-        drop(agent.kernel);
+        detach::behind(agent);
         if !ended.as_ref().is_ok_and(ExitStatus::success) {
             self.hint();
         }

@@ -7,12 +7,13 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use model::id::Pid;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::{Agent, WorkerEvent};
+use super::{Agent, WorkerEvent, targets};
 use crate::run::inherited::Signals as Inherited;
 
 /// A user who wants it to end waits that long for a worker that does not answer …
@@ -112,12 +113,21 @@ fn kill(child: &mut Child) -> io::Result<ExitStatus> {
 
 fn ended(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
     let until = Instant::now() + within;
+    // Readable when it has ended; where there is none, it is looked at now and then.
+    let process = targets::ended(Pid(child.id())).ok();
     loop {
         let status = child.try_wait()?;
-        if status.is_some() || Instant::now() >= until {
+        let left = until.saturating_duration_since(Instant::now());
+        if status.is_some() || left.is_zero() {
             return Ok(status);
         }
-        std::thread::sleep(PAUSE);
+        match &process {
+            Some(process) => {
+                let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            }
+            None => std::thread::sleep(PAUSE),
+        }
     }
 }
 

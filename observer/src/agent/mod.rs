@@ -2,6 +2,7 @@
 //! nothing that comes from outside.
 
 mod attach;
+mod detach;
 mod discover;
 mod ending;
 mod files;
