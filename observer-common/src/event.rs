@@ -283,13 +283,13 @@ impl Ip {
     pub const NONE: Self = Self([0; 2]);
 
     /// IPv4, its bytes in network order as the kernel keeps them; both targets are little-endian.
-    #[inline(always)]
+    #[inline]
     pub const fn v4(address: u32) -> Self {
         Self([address as u64, 0])
     }
 
     /// The 16 bytes.
-    #[inline(always)]
+    #[inline]
     pub const fn bytes(self) -> [u8; 16] {
         zerocopy::transmute!(self.0)
     }

@@ -18,7 +18,7 @@
 //!   around them.
 //! - **Sockets.** A connection's number is made at SYN_SENT, which comes in the connecting thread;
 //!   the descriptor is in the registers of the system call it is in. Bytes of DNS messages and hellos
-//!   are seen at `sock_send_length` and `sock_recv_length` (Linux 6.3), which name the socket, and read
+//!   are seen at `sock_send_length` and `sock_recv_length` (Linux 6.3, one program), which name the socket, and read
 //!   from the caller's buffer, which the same registers name; before 6.3 at `sys_exit`, with the
 //!   socket found by its descriptor. No hook costs anything where no socket is used. A socket's end can
 //!   be missed: a program is not run where it interrupts itself, and one kernel was seen that runs none
@@ -33,6 +33,11 @@
 //!   again when the stack grows); results are read at each RET. The place in the frames lives in a map
 //!   value, one a direction of a connection. DATA is counted by stream and reported when the stream ends;
 //!   of HTTP/1.1 the head is searched for its end in the kernel and nothing behind it is copied.
+//! - **What the verifier goes through** is most of a start. It goes through a function again for each state in which
+//!   it is called, unless it is global (`#[no_mangle] extern "C"`): then once, for any arguments, so such a function
+//!   has numbers and pointers to values of maps as arguments, looks whether a pointer is null, and returns a number.
+//!   Filling and copying is done in words: loops over bytes are gone through step by step. `goobserve check` says
+//!   how many instructions that makes, and a test bounds it.
 //! - **The ring.** Variable parts are read straight into it, in one of two sizes. The worker looks
 //!   every 20 ms and is woken only by an exec or an exit, or when a megabyte waits. Records are held
 //!   back 6 ms and sorted: a program takes its time before it takes its place.

@@ -1,7 +1,7 @@
 //! The BPF object as bytes in, an [`Ebpf`] with maps and verified programs out. Nothing is attached.
 //!
 //! aya parses, relocates and loads. Ours is only that programs are verified side by side, one on each CPU:
-//! on Linux 6.18 the verifier takes 35 ms for all, most of a start, and aya's `load` is of one program.
+//! on Linux 6.18 the verifier takes 40 ms for all, most of a start, and aya's `load` is of one program.
 
 use std::collections::HashMap;
 use std::num::NonZero;
