@@ -253,9 +253,14 @@ fn faults_of_forward_proxies_are_named() {
         let own = "hunter2user:hunter2password@";
         let found = ask(&forward, FORWARD_HOST, own);
         assert_eq!((found.findings.len(), found.status), (0, Some(0)), "{}", found.text);
+        // The host behind a tunnel is the forward proxy's to look up.
+        assert!(!lab.dns.log().iter().any(|query| query.name == PROXY_HOST));
         let refused = |status| ForwardFaults { then: Then::Refused(status), ..ForwardFaults::default() };
         forward.set_faults(refused(if number == 0 { 403 } else { 2 }));
-        names(&ask(&forward, FORWARD_HOST, own), "tunnel-refused");
+        // With it and without it: whether NO_PROXY would be of use.
+        let found = ask(&forward, FORWARD_HOST, own);
+        names(&found, "tunnel-refused");
+        assert!(found.text.contains("without it proxy.test:443 connects in"), "{}", found.text);
         forward.set_faults(ForwardFaults { then: Then::Silent, ..ForwardFaults::default() });
         names(&ask(&forward, FORWARD_HOST, own), "tunnel-slow");
         forward.set_faults(ForwardFaults { then: Then::Reset, ..ForwardFaults::default() });
@@ -268,8 +273,6 @@ fn faults_of_forward_proxies_are_named() {
             assert!(found.text.contains("407"), "{}", found.text);
             names(&ask(&forward, FORWARD_HOST, "hunter2user:other@"), "tunnel-auth");
         }
-        // The host behind it is the forward proxy's to look up.
-        assert!(!lab.dns.log().iter().any(|query| query.name == PROXY_HOST));
     }
 }
 

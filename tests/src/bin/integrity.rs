@@ -121,7 +121,7 @@ fn refused(lab: &Lab, times: usize, zips: bool) -> Result<usize> {
         let (part, end, said) = if zips {
             (format!("/{module}/@v/"), ".zip", "checksum mismatch")
         } else {
-            (format!("/lookup/{module}@"), "", "SECURITY ERROR")
+            (format!("/lookup/{module}@"), "", "cannot authenticate record")
         };
         let matches = matching(move |path| path.contains(&part) && path.ends_with(end));
         let change = if zips { renamed } else { forged };

@@ -10,6 +10,8 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 use model::doctor::Check;
 use model::human;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
 
 use crate::hello::{self, Hello, Shape, Spoken};
 use crate::names::Addresses;
@@ -126,7 +128,8 @@ pub async fn go(network: &Network, addresses: &Addresses, target: &Target) -> Ou
     let stream = match way.stream(&target.url).await {
         Ok(stream) => stream,
         Err(why) => {
-            checks.push(no_tunnel(&way, &why));
+            let check = no_tunnel(&way, &why);
+            checks.push(if way.forward.is_some() { check.proof(without_forward(&way).await) } else { check });
             return outcome;
         }
     };
@@ -298,6 +301,26 @@ fn no_tunnel(way: &Way<'_>, why: &NoTunnel) -> Check {
         .fix("look for loss on the way to it: ping, mtr"),
     }
     .proof(connects)
+}
+
+/// The same way without the forward proxy: whether `NO_PROXY` would be of use.
+async fn without_forward(way: &Way<'_>) -> String {
+    let (host, port) = (way.host.as_str(), way.port);
+    let looked_up = timeout(reach::CONNECT_MAX, lookup_host((host, port))).await;
+    let found: Vec<IpAddr> = match looked_up {
+        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
+        _ => Vec::new(),
+    };
+    if found.is_empty() {
+        return format!("without it there is no address for {host}");
+    }
+    let attempts = reach::attempts(&found, port).await;
+    let words = |attempt: &Attempt| match &attempt.outcome {
+        Ok(after) => format!("without it {host}:{port} connects in {}", took(*after)),
+        Err(why) => format!("without it {host}:{port}: {}", in_words(Some(why))),
+    };
+    let best = attempts.iter().find(|attempt| attempt.outcome.is_ok()).or(attempts.first());
+    best.map(words).unwrap_or_default()
 }
 
 /// TLS as go does it; and where that fails, with a small hello and without a name.

@@ -206,7 +206,9 @@ impl Gateway {
 
     /// Whether go asks this upstream for everything: no other stands in front of it, or none that can be reached.
     fn is_first(&self, upstream: usize) -> bool {
-        self.upstreams[..upstream].iter().all(|other| other.has_fallback() && other.health().is_down())
+        self.upstreams[..upstream]
+            .iter()
+            .all(|other| other.has_fallback() && other.health().is_down(Instant::now()))
     }
 
     pub(crate) fn missing(&self) -> &Missing {

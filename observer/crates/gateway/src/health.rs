@@ -65,8 +65,12 @@ impl Health {
     }
 
     /// Whether it is left alone.
-    pub fn is_down(&self) -> bool {
-        matches!(self.reach, Reach::Down(_))
+    pub fn is_down(&self, now: Instant) -> bool {
+        match self.reach {
+            Reach::Down(_) => true,
+            Reach::Trying(since) => now >= since + SOON,
+            Reach::Unknown | Reach::Up => false,
+        }
     }
 
     /// It answered, whatever it answered.
@@ -102,7 +106,9 @@ mod tests {
         let (mut health, now) = (Health::default(), Instant::now());
         assert_eq!(health.next(now), Next::Try);
         assert_eq!(health.next(now), Next::Wait(now + SOON));
+        assert!(!health.is_down(now));
         assert_eq!(health.next(now + SOON), Next::Leave);
+        assert!(health.is_down(now + SOON));
         health.answered();
         assert_eq!(health.next(now + SOON), Next::Ask, "late, and used all the same");
     }
@@ -112,7 +118,7 @@ mod tests {
         let (mut health, now) = (Health::default(), Instant::now());
         health.next(now);
         health.unreachable(now);
-        assert!(health.is_down());
+        assert!(health.is_down(now));
         assert_eq!(health.next(now), Next::Leave);
         assert_eq!(health.next(now + REST), Next::Try);
         assert_eq!(health.next(now + REST), Next::Leave, "one tries, nobody waits");

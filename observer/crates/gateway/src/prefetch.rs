@@ -103,7 +103,7 @@ impl Prefetch {
             self.read(gateway, upstream, more.unwrap_or_default());
         }
         if !self.plan.has(asset)
-            || gateway.upstreams()[upstream].health().is_down()
+            || gateway.upstreams()[upstream].health().is_down(Instant::now())
             || !lock(&self.begun).insert(upstream)
         {
             return;
