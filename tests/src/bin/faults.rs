@@ -166,11 +166,11 @@ impl Bench<'_> {
 
 fn main() -> Result<()> {
     // The labs are gone by then.
-    exit(i32::from(!are_kept_off()?));
+    exit(i32::from(!is_good()?));
 }
 
 /// Whether all is as it must be.
-fn are_kept_off() -> Result<bool> {
+fn is_good() -> Result<bool> {
     let args = Args::read("faults [RUNS] [NAME…] [--whole]")?;
     let runs = args.count.unwrap_or(50);
     let (near, far) = (Lab::start()?, Lab::start_in(Place::Wire)?);
