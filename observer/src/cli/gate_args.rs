@@ -27,10 +27,12 @@ what they are.
 
 --fail-on takes verdicts and tiers, with commas: of verdicts regressed, invalid, inconclusive (the
 other two as well), unjudged (a tier could not be judged), or none; of tiers exact (requests), bounded
-(counts), time. Without a verdict it is regressed,invalid; without a tier all of them.
+(counts), time. Without a verdict it is regressed,invalid; without a tier all of them. private-name
+stands beside both: the name of a private module left for a module proxy or checksum database.
 
 Exit status: 0 passed, or inconclusive (a notice says so); 1 regressed; 2 wrong use; 3 inconclusive with
---fail-on inconclusive; 4 invalid or any other failure. The outputs name the verdict in any case.
+--fail-on inconclusive; 4 invalid or any other failure; 5 a private name left with --fail-on
+private-name. The outputs name the verdict in any case.
 
 Examples:
   sudo goobserve gate record --append --out base.json -- go mod download
@@ -38,7 +40,8 @@ Examples:
   goobserve gate compare base.json new.json
   sudo goobserve gate ab --timeout 20m --a 'cd ../base && go mod download' --b 'go mod download'
   sudo goobserve gate ab --a 'go mod download' --b 'GOPROXY=https://mirror.test go mod download'
-  goobserve gate compare base.json new.json --fail-on regressed,exact";
+  goobserve gate compare base.json new.json --fail-on regressed,exact
+  sudo goobserve gate run --baseline base.json --fail-on private-name -- go mod download";
 
 /// What the gate is to do.
 #[derive(Subcommand, Debug)]
@@ -134,8 +137,8 @@ pub(super) enum Gate {
 /// How to judge, and where to say it.
 #[derive(clap::Args, Debug)]
 pub(super) struct JudgeArgs {
-    /// What fails the build: verdicts, and the tiers they count of [default: regressed,invalid]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "VERDICT|TIER")]
+    /// What fails the build: verdicts, the tiers they count of, private-name [default: regressed,invalid]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "VERDICT|TIER|private-name")]
     pub fail_on: Vec<FailOnArg>,
     /// What does not matter, a share (5%) or a time (50ms); both may be given
     /// [default: 10ms, and 5% for `ab`, 30% for a stored baseline]
@@ -171,6 +174,8 @@ pub(super) enum FailOnArg {
     Time,
     /// Nothing: only failures do
     None,
+    /// The name of a private module left
+    PrivateName,
 }
 
 /// `--floor`
@@ -245,10 +250,11 @@ pub(super) fn options(gate: Gate, common: Common) -> Result<GateOptions, UserErr
 }
 
 fn fails(named: &[FailOnArg]) -> Result<FailOn, UserError> {
-    use FailOnArg::{Bounded, Exact, Inconclusive, Invalid, None, Regressed, Time, Unjudged};
+    use FailOnArg::{Bounded, Exact, Inconclusive, Invalid, None, PrivateName, Regressed, Time, Unjudged};
     let has = |one| named.contains(&one);
-    if has(None) && named.len() > 1 {
-        return Err(UserError::new("--fail-on none stands alone", "leave the others out"));
+    if has(None) && named.iter().any(|one| !matches!(one, None | PrivateName)) {
+        let hint = "leave the others out; only private-name may stand beside it";
+        return Err(UserError::new("--fail-on none stands alone", hint));
     }
     let default = FailOn::default();
     let verdicts = [Regressed, Inconclusive, Invalid, Unjudged, None].into_iter().any(has);
@@ -260,6 +266,7 @@ fn fails(named: &[FailOnArg]) -> Result<FailOn, UserError> {
         invalid: if verdicts { has(Invalid) || has(Inconclusive) } else { default.invalid },
         inconclusive: has(Inconclusive),
         unjudged: has(Unjudged),
+        private_name: has(PrivateName),
     })
 }
 
@@ -278,7 +285,7 @@ mod tests {
 
     #[test]
     fn verdicts_and_tiers_are_named_in_one_list() {
-        use FailOnArg::{Exact, Inconclusive, Invalid, None, Regressed, Time};
+        use FailOnArg::{Exact, Inconclusive, Invalid, None, PrivateName, Regressed, Time};
         let default = FailOn::default();
         assert_eq!(fails(&[]), Ok(default));
         assert_eq!(fails(&[Regressed]), Ok(FailOn { invalid: false, ..default }));
@@ -288,6 +295,8 @@ mod tests {
         assert_eq!(fails(&[Exact, Invalid, Time]), Ok(FailOn { tiers, regressed: false, ..default }));
         let nothing = fails(&[None]).unwrap();
         assert!(!nothing.regressed && !nothing.invalid && !nothing.inconclusive);
+        assert_eq!(fails(&[PrivateName]), Ok(FailOn { private_name: true, ..default }));
+        assert_eq!(fails(&[None, PrivateName]), Ok(FailOn { private_name: true, ..nothing }));
         assert_eq!(fails(&[None, Exact]).unwrap_err().what, "--fail-on none stands alone");
     }
 }

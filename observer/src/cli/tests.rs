@@ -202,6 +202,7 @@ fn a_gate_that_makes_no_sense_is_wrong_use() {
         "gate ab --a one",
         "gate ab --a one --b two --runs 10 --max-runs 5",
         "gate ab --a one --b two --fail-on none,regressed",
+        "gate ab --a one --b two --fail-on none,private-name,exact",
         "gate ab --a one --b two --fail-on never",
         "gate ab --a one --b two --fail-on none,exact",
         "gate ab --a one --b two --timeout soon",

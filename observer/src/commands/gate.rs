@@ -14,7 +14,7 @@ use render::gate::{annotations, text};
 use render::page;
 use stats::compare::CacheKind;
 use stats::estimators;
-use stats::gate::baseline::{Baseline, SCHEMA};
+use stats::gate::baseline::{Baseline, Finding, SCHEMA};
 use stats::gate::outcome::{Reason, Tier};
 use stats::gate::verdict::{Hypothesis, Verdict, judge};
 use stats::gate::{Design, Outcome, estimate, measure};
@@ -254,7 +254,11 @@ fn run_arms(
         };
         let stop = end.is_some() || outcome.verdict != Verdict::Inconclusive;
         let blame = match &end {
-            Some(End::Failed { blame, .. }) => blame.as_ref().map(|(blame, _)| *blame),
+            Some(End::Failed { blame, private_names, .. }) => {
+                // What left did so although the command failed.
+                outcome.private_names.clone_from(private_names);
+                blame.as_ref().map(|(blame, _)| *blame)
+            }
             _ => None,
         };
         let user_error = end.take().filter(|_| ended_early.is_none()).map(End::user_error);
@@ -283,9 +287,20 @@ struct Measured {
 
 /// Why runs ended early.
 enum End {
-    Failed { arm: usize, status: i32, said: String, blame: Option<(Blame, String)> },
-    Interrupted { runs: usize },
-    TimedOut { runs: usize, after: Duration },
+    Failed {
+        arm: usize,
+        status: i32,
+        said: String,
+        blame: Option<(Blame, String)>,
+        private_names: Vec<Finding>,
+    },
+    Interrupted {
+        runs: usize,
+    },
+    TimedOut {
+        runs: usize,
+        after: Duration,
+    },
 }
 
 impl End {
@@ -303,7 +318,7 @@ impl End {
 
     fn user_error(self) -> UserError {
         match self {
-            Self::Failed { arm, status, said, blame } => {
+            Self::Failed { arm, status, said, blame, .. } => {
                 let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
                 let last = redact::text(&model::clean::clean(last.trim()));
                 let name = if arm == 0 { "" } else { " b" };
@@ -371,9 +386,10 @@ impl Measured {
             Round::Failed(ended) => {
                 let failed = ended.into_iter().find(|ended| ended.status != 0);
                 failed.map(|Ended { arm, status, said, report }| {
+                    let private_names = measure::private_names([&report]);
                     let blamed = report.commands.into_iter().find(|command| command.blame.is_some());
                     let blame = blamed.and_then(|command| command.blame.zip(command.blame_why));
-                    End::Failed { arm, status, said, blame }
+                    End::Failed { arm, status, said, blame, private_names }
                 })
             }
             Round::Interrupted => Some(End::Interrupted { runs }),

@@ -4,7 +4,7 @@ use model::clean::clean;
 use stats::gate::verdict::Verdict;
 use stats::gate::{FailOn, Outcome};
 
-use super::placed;
+use super::{placed, private_name};
 
 /// Annotations that are written; GitHub shows ten of a kind and step.
 const MOST: usize = 10;
@@ -24,6 +24,10 @@ pub fn annotations(outcome: &Outcome, fail_on: FailOn) -> String {
     let reasons = if outcome.verdict == Verdict::Passed { 1 } else { MOST };
     for reason in outcome.reasons.iter().take(reasons) {
         out += &format!("::{kind} title={title}::{}\n", data(&placed(reason)));
+    }
+    let kind = if fail_on.private_name { "error" } else { "warning" };
+    for name in outcome.private_names.iter().take(MOST) {
+        out += &format!("::{kind} title=goobserve gate private-name::{}\n", data(&private_name(name)));
     }
     for reason in &outcome.unjudged {
         let text = format!("{}: {}", reason.tier.name(), reason.text);

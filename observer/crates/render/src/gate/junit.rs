@@ -1,4 +1,4 @@
-//! For a CI's test tab: a test case a tier. What fails the build is a failure (a regression, an
+//! For a CI's test tab: a test case a tier, and one for private names that left. What fails the build is a failure (a regression, an
 //! inconclusive time) or an error (invalid); what does not is passed or skipped, with its verdict.
 
 use model::clean::clean;
@@ -6,7 +6,7 @@ use stats::gate::outcome::{Reason, Tier};
 use stats::gate::verdict::Verdict;
 use stats::gate::{FailOn, Outcome};
 
-use super::{placed, tiers};
+use super::{placed, private_name, tiers};
 
 /// The XML.
 pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
@@ -40,15 +40,32 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
                 format!("\n      <skipped message=\"{name}: {}\"/>\n    ", escaped(&why.join("; ")))
             }
         };
-        body += &format!(
-            "    <testcase classname=\"goobserve.gate\" name=\"{}\">{result}</testcase>\n",
-            tier.name()
-        );
+        body += &case(tier.name(), &result);
+    }
+    let names: Vec<String> = outcome.private_names.iter().map(private_name).collect();
+    let mut tests = cases.len();
+    if fail_on.private_name || !names.is_empty() {
+        tests += 1;
+        let first = escaped(names.first().map_or("", String::as_str));
+        let result = if fail_on.fails_by_name(outcome) {
+            failures += 1;
+            let all: Vec<String> = names.iter().map(|line| escaped(line)).collect();
+            format!(
+                "\n      <failure type=\"private-name\" message=\"{first}\">{}</failure>\n    ",
+                all.join("\n")
+            )
+        } else if names.is_empty() {
+            String::new()
+        } else {
+            skipped += 1;
+            format!("\n      <skipped message=\"{first}\"/>\n    ")
+        };
+        body += &case("private-name", &result);
     }
     let blame = outcome.blame.map_or_else(String::new, |blame| {
         format!("      <property name=\"blame\" value=\"{}\"/>\n", blame.name())
     });
-    let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len());
+    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\"");
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"goobserve gate\" {counts}>\n  \
          <testsuite name=\"goobserve gate\" {counts} skipped=\"{skipped}\">\n    <properties>\n      \
@@ -56,6 +73,10 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
          </testsuite>\n</testsuites>\n",
         outcome.verdict.name()
     )
+}
+
+fn case(name: &str, result: &str) -> String {
+    format!("    <testcase classname=\"goobserve.gate\" name=\"{name}\">{result}</testcase>\n")
 }
 
 const fn alone(tier: Tier, verdict: Verdict) -> bool {

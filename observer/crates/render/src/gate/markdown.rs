@@ -3,7 +3,7 @@
 use stats::gate::verdict::Verdict;
 use stats::gate::{FailOn, Outcome};
 
-use super::{apart, footnote, placed, rows, tiers};
+use super::{apart, footnote, placed, private_name, rows, tiers};
 use crate::compare::escaped;
 
 /// The Markdown.
@@ -11,6 +11,9 @@ pub fn markdown(outcome: &Outcome, fail_on: FailOn) -> String {
     let mut out = format!("### goobserve gate: {}\n\n", escaped(&outcome.headline()));
     for line in fail_on.notice(outcome).into_iter().chain(outcome.ended_early.clone()) {
         out += &format!("{}.\n\n", escaped(&line));
+    }
+    if fail_on.fails_by_name(outcome) {
+        out += "**The name of a private module left, which fails the build.**\n\n";
     }
     if outcome.exact.is_some() {
         out += "| tier | verdict |\n|---|---|\n";
@@ -26,6 +29,7 @@ pub fn markdown(outcome: &Outcome, fail_on: FailOn) -> String {
             out.push('\n');
         }
     };
+    list("Private names that left:", outcome.private_names.iter().map(private_name).collect());
     list("Why:", outcome.reasons.iter().map(placed).collect());
     list("Not judged:", outcome.unjudged.iter().map(|r| format!("{}: {}", r.tier.name(), r.text)).collect());
     list("Changed besides:", outcome.causes.iter().map(stats::gate::causes::Change::text).collect());

@@ -10,6 +10,7 @@ use model::human::{count, duration};
 use model::record::Phase;
 use model::time::Ns;
 use stats::gate::Outcome;
+use stats::gate::baseline::Finding;
 use stats::gate::exact::Way;
 use stats::gate::modules::ModuleChange;
 use stats::gate::outcome::{Reason, Tier};
@@ -46,6 +47,11 @@ fn placed(reason: &Reason) -> String {
         (None, Some(host)) => format!("{host}: {}", reason.text),
         (Some(phase), Some(host)) => format!("{phase} at {host}: {}", reason.text),
     }
+}
+
+/// A name of a private module that left, and in how many runs.
+fn private_name(finding: &Finding) -> String {
+    format!("{}, in {}", finding.summary, count(finding.runs.into(), "run"))
 }
 
 /// The parts that took any time, the total first: name, before, after, change, note.

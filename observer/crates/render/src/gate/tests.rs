@@ -72,12 +72,15 @@ pub(crate) fn all() -> Vec<(&'static str, Outcome)> {
         version: Some("v1.2.0".into()),
         count: 1,
     });
+    let mut names = before.clone();
+    names.recordings[0].findings.push(sample::private_name());
     let empty = Baseline { recordings: vec![], ..before.clone() };
     vec![
         ("passed", pairs(0)),
         ("regressed-time", pairs(300 * MS)),
         ("regressed-exact", judged(&before, &more, Design::Pairs)),
         ("regressed-bounded", judged(&before, &counts, Design::Pairs)),
+        ("passed-private-name", judged(&before, &names, Design::Pairs)),
         ("inconclusive", pairs(100 * MS)),
         ("inconclusive-few", judged(&sample::baseline(1, 3), &slower(3, 0), Design::Pairs)),
         ("stored-passed", judged(&five, &slower(10, 0), Design::Recordings)),
@@ -158,6 +161,33 @@ fn an_inconclusive_gate_is_a_notice_and_skipped_unless_it_is_to_fail() {
     assert!(junit::junit(&outcome, strict).contains("failures=\"1\""));
     let errors = annotations::annotations(&outcome, strict);
     assert!(errors.lines().all(|line| line.starts_with("::error ")), "{errors}");
+}
+
+#[test]
+fn a_private_name_is_a_warning_and_skipped_unless_it_is_to_fail() {
+    let before = sample::baseline(1, 10);
+    let mut names = before.clone();
+    names.recordings[0].findings.push(sample::private_name());
+    let (healthy, left) = (judged(&before, &before, Design::Pairs), judged(&before, &names, Design::Pairs));
+    let strict = FailOn { private_name: true, ..FailOn::default() };
+    let xml = junit::junit(&left, FailOn::default());
+    assert!(xml.contains("name=\"private-name\">\n      <skipped message=\"3 requests"), "{xml}");
+    let xml = junit::junit(&left, strict);
+    assert!(xml.contains("<failure type=\"private-name\"") && xml.contains("failures=\"1\""), "{xml}");
+    assert!(xml.contains("tests=\"4\"") && xml.matches("<testcase ").count() == 4, "{xml}");
+    let xml = junit::junit(&healthy, strict);
+    assert!(xml.contains("name=\"private-name\"></testcase>") && xml.contains("failures=\"0\""), "{xml}");
+    assert!(!junit::junit(&healthy, FailOn::default()).contains("private-name"));
+    let title = "title=goobserve gate private-name::3 requests";
+    for (fail_on, kind, fails) in [(FailOn::default(), "warning", false), (strict, "error", true)] {
+        let line = format!("::{kind} {title}");
+        assert!(annotations::annotations(&left, fail_on).lines().any(|one| one.starts_with(&line)));
+        assert!(!annotations::annotations(&healthy, fail_on).contains("private-name"));
+        let page = text::text(&left, fail_on, Options::default());
+        assert_eq!(page.contains("which fails the build"), fails, "{page}");
+        assert_eq!(markdown::markdown(&left, fail_on).contains("which fails the build"), fails);
+        assert!(page.contains("Private names that left"), "{page}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use stats::gate::verdict::Verdict;
 use stats::gate::{FailOn, Outcome};
 
-use super::{apart, footnote, placed, rows, tiers};
+use super::{apart, footnote, placed, private_name, rows, tiers};
 use crate::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
 use crate::table::{Column, Table};
 
@@ -21,12 +21,16 @@ pub fn text(outcome: &Outcome, fail_on: FailOn, options: Options) -> String {
     for line in fail_on.notice(outcome).into_iter().chain(outcome.ended_early.clone()) {
         page.line(2, DIM, &line);
     }
+    if fail_on.fails_by_name(outcome) {
+        page.line(0, BAD, "the name of a private module left, which fails the build");
+    }
     let mut section = |heading: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             page.heading(heading);
             lines.iter().for_each(|line| page.line(2, PLAIN, line));
         }
     };
+    section("Private names that left", outcome.private_names.iter().map(private_name).collect());
     section("Why", outcome.reasons.iter().map(placed).collect());
     section(
         "Not judged",

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use model::record::{Class, Machine, Phase};
-use model::stall::StallName;
+use model::stall::{StallKind, StallName};
 use model::time::Ns;
 use model::user_error::UserError;
 use model::{json, redact};
@@ -135,6 +135,18 @@ pub struct Finding {
     pub summary: String,
     /// Runs it was in
     pub runs: u32,
+}
+
+impl Finding {
+    /// Whether the other is about the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.kind, self.phase, &self.host) == (&other.kind, other.phase, &other.host)
+    }
+
+    /// A private module's name left.
+    pub fn is_private_name(&self) -> bool {
+        self.kind == StallKind::PrivateNameLeft
+    }
 }
 
 impl Baseline {

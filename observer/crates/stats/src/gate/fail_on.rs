@@ -16,7 +16,12 @@ pub struct FailOn {
     pub tiers: Tiers,
     /// A verdict from which a tier that counts is missing: status 4
     pub unjudged: bool,
+    /// A private module's name that left: status 5
+    pub private_name: bool,
 }
+
+/// Exit status when a private module's name left and that is to fail, as docs/contract.md has it.
+const PRIVATE_NAME: i32 = 5;
 
 /// Tiers that can fail a build.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +51,14 @@ impl Tiers {
 
 impl Default for FailOn {
     fn default() -> Self {
-        Self { regressed: true, inconclusive: false, invalid: true, tiers: Tiers::ALL, unjudged: false }
+        Self {
+            regressed: true,
+            inconclusive: false,
+            invalid: true,
+            tiers: Tiers::ALL,
+            unjudged: false,
+            private_name: false,
+        }
     }
 }
 
@@ -62,8 +74,16 @@ impl FailOn {
         named && self.tiers.has(tier)
     }
 
-    /// The exit status.
+    /// Whether a name that left fails, of those there are.
+    pub const fn fails_by_name(self, outcome: &Outcome) -> bool {
+        self.private_name && !outcome.private_names.is_empty()
+    }
+
+    /// The exit status; a name that left goes before how long it took.
     pub fn status(self, outcome: &Outcome) -> i32 {
+        if self.fails_by_name(outcome) {
+            return PRIVATE_NAME;
+        }
         let verdict = self.counted(outcome);
         let missing = || outcome.unjudged.iter().any(|reason| self.tiers.has(reason.tier));
         if self.fails(Tier::All, verdict) {
@@ -136,6 +156,20 @@ mod tests {
     fn what_is_not_to_fail_is_0() {
         let only = FailOn { invalid: false, ..FailOn::default() };
         assert_eq!(ALL.map(|verdict| only.status(&Outcome::new(verdict))), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_private_name_fails_when_it_is_to_whatever_the_verdict() {
+        let only = FailOn { private_name: true, regressed: false, invalid: false, ..FailOn::default() };
+        for verdict in ALL {
+            let mut outcome = Outcome::new(verdict);
+            assert_eq!(only.status(&outcome), 0, "{verdict:?}");
+            outcome.private_names.push(sample::private_name());
+            assert_eq!(only.status(&outcome), 5, "{verdict:?}");
+        }
+        let mut outcome = Outcome::new(Verdict::Passed);
+        outcome.private_names.push(sample::private_name());
+        assert_eq!(FailOn::default().status(&outcome), 0);
     }
 
     #[test]

@@ -160,23 +160,31 @@ fn requests(report: &Report) -> Vec<Requests> {
     counts.into_iter().map(requests).collect()
 }
 
+/// Names of private modules that left in runs of which nothing else is compared: those that failed.
+pub fn private_names<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    reports.into_iter().for_each(|report| findings(&mut found, report));
+    found.retain(Finding::is_private_name);
+    found
+}
+
 fn findings(known: &mut Vec<Finding>, report: &Report) {
     let mut seen = Vec::new();
     for stall in report.commands.iter().flat_map(|command| &command.stalls) {
-        let key = (stall.kind.clone(), stall.host.clone());
-        if seen.contains(&key) {
+        let finding = Finding {
+            kind: stall.kind.clone(),
+            phase: stall.phase,
+            host: stall.host.clone(),
+            summary: stall.summary.clone(),
+            runs: 1,
+        };
+        if seen.iter().any(|seen: &Finding| seen.is_same(&finding)) {
             continue;
         }
-        seen.push(key);
-        match known.iter_mut().find(|known| known.kind == stall.kind && known.host == stall.host) {
+        seen.push(finding.clone());
+        match known.iter_mut().find(|known| known.is_same(&finding)) {
             Some(known) => known.runs += 1,
-            None => known.push(Finding {
-                kind: stall.kind.clone(),
-                phase: stall.phase,
-                host: stall.host.clone(),
-                summary: stall.summary.clone(),
-                runs: 1,
-            }),
+            None => known.push(finding),
         }
     }
 }

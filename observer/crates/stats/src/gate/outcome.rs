@@ -48,6 +48,9 @@ pub struct Outcome {
     pub ended_early: Option<String>,
     /// Stalls that the new side has more of
     pub evidence: Vec<Finding>,
+    /// Names of private modules that the new side sent outside, whatever the baseline did
+    #[serde(default)]
+    pub private_names: Vec<Finding>,
     /// The side that was; `None` when it could not be measured
     pub before: Option<Side>,
     /// The side that is
@@ -150,6 +153,7 @@ impl Outcome {
             ended_early: None,
             blame: None,
             evidence: Vec::new(),
+            private_names: Vec::new(),
             before: None,
             after: None,
             exact: None,

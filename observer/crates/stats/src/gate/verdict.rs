@@ -114,6 +114,7 @@ pub fn judge(hypothesis: &Hypothesis<'_>) -> Outcome {
         obstacles: time.obstacles.clone(),
         causes,
         evidence: evidence(old, new),
+        private_names: new.findings.iter().filter(|one| one.is_private_name()).cloned().collect(),
         ..Outcome::new(together(exact.verdict, bounded.verdict, time.verdict))
     }
     .with(exact, bounded, time)
@@ -142,7 +143,7 @@ pub fn together(exact: Option<Verdict>, bounded: Option<Verdict>, time: Option<V
 /// Stalls that the new side has in more of its runs.
 fn evidence(before: &Recording, after: &Recording) -> Vec<Finding> {
     let share = |recording: &Recording, one: &Finding| {
-        let same = |other: &&Finding| other.kind == one.kind && other.host == one.host;
+        let same = |other: &&Finding| other.is_same(one);
         let found = recording.findings.iter().find(same).map_or(0, |found| found.runs);
         f64::from(found) / recording.runs.len().max(1) as f64
     };
@@ -234,6 +235,17 @@ mod tests {
         assert_eq!(found.obstacles[0].what, "kernel");
         after.recordings[0].requests[0][0].count += 1;
         assert_eq!(stored(&before, &after).verdict, Regressed);
+    }
+
+    #[test]
+    fn a_private_name_is_listed_also_when_it_left_before() {
+        let mut before = sample::baseline(1, 10);
+        before.recordings[0].findings.push(sample::private_name());
+        let found = stored(&before, &before.clone());
+        assert_eq!((found.verdict, found.evidence.len()), (Passed, 0));
+        assert_eq!(found.private_names, [sample::private_name()]);
+        let healthy = sample::baseline(1, 10);
+        assert_eq!(stored(&before, &healthy).private_names, []);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use model::record::{Class, Machine, Phase};
+use model::stall::StallKind;
 
 use crate::compare::CacheKind;
-use crate::gate::baseline::{Baseline, Recording, Requests, Run, SCHEMA, Settings};
+use crate::gate::baseline::{Baseline, Finding, Recording, Requests, Run, SCHEMA, Settings};
 use crate::gate::module::Module;
 
 /// A baseline of so many recordings with so many runs each.
@@ -25,6 +26,17 @@ pub fn baseline(recordings: usize, runs: usize) -> Baseline {
         cache: CacheKind::Cold,
         with: vec![],
         recordings: (0..recordings).map(one).collect(),
+    }
+}
+
+/// A private module's name that left for the proxy in four runs.
+pub fn private_name() -> Finding {
+    Finding {
+        kind: StallKind::PrivateNameLeft.into(),
+        phase: Phase::Proxy,
+        host: Some("proxy.test".into()),
+        summary: "3 requests with the name of a private module left for proxy.test (git.test/lib)".into(),
+        runs: 4,
     }
 }
 
