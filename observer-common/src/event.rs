@@ -339,7 +339,8 @@ pub struct TcpInfo {
 }
 
 /// Bytes of a DNS message or of a hello, as a process sent or received them.
-/// `Header::flags`: [`PAYLOAD_RECEIVED`], [`PAYLOAD_TCP`], [`PAYLOAD_FAILED`], [`PAYLOAD_VARLINK`].
+/// `Header::flags`: [`PAYLOAD_RECEIVED`], [`PAYLOAD_TCP`], [`PAYLOAD_FAILED`], [`PAYLOAD_VARLINK`],
+/// [`PAYLOAD_AGENT`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Payload {
@@ -366,6 +367,8 @@ pub const PAYLOAD_TCP: u16 = 2;
 pub const PAYLOAD_FAILED: u16 = 4;
 /// `Payload`: a call of systemd-resolved over its unix socket, or its reply (Varlink: JSON up to a NUL).
 pub const PAYLOAD_VARLINK: u16 = 8;
+/// `Payload`: ssh asked its agent over a unix socket, or was answered; no bytes of that follow.
+pub const PAYLOAD_AGENT: u16 = 16;
 
 /// Go's `crypto/tls.(*Conn).clientHandshake` began or ended (`Header::flags` [`HANDSHAKE_END`]).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

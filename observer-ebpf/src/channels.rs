@@ -41,6 +41,8 @@ pub mod kind {
     pub const TUNNEL: u32 = 5;
     /// systemd-resolved over its unix socket
     pub const VARLINK: u32 = 7;
+    /// An ssh agent over its unix socket
+    pub const AGENT: u32 = 8;
     /// HTTP/1 in plain text, all the connection's life
     pub const PLAIN: u32 = 6;
     /// Nothing any more

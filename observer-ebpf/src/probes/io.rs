@@ -6,8 +6,8 @@
 //! may be another than the one that sent, so the socket is the key.
 
 use observer_common::{
-    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Ip, Kind, Lost, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP,
-    PAYLOAD_VARLINK, Payload, PreexistingSocket, Process,
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Ip, Kind, Lost, PAYLOAD_AGENT, PAYLOAD_FAILED, PAYLOAD_RECEIVED,
+    PAYLOAD_TCP, PAYLOAD_VARLINK, Payload, PreexistingSocket, Process,
 };
 use zerocopy::FromBytes;
 
@@ -17,6 +17,7 @@ use crate::http1;
 use crate::syscall::{arg, native, number, shape, shape_of, system_call};
 use crate::task::{self, Task, kernel, member, user};
 use crate::{CHANNELS, PREEXISTING, emit, offset};
+use aya_ebpf::helpers::bpf_get_current_comm;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -227,6 +228,9 @@ fn transfer(of: &Transfer) -> u64 {
         if (*channel).kind == kind::QUIET {
             return 0;
         }
+        if (*channel).kind == kind::AGENT {
+            return asks_agent(of, channel);
+        }
         if of.is(shape::SENDS) && (*channel).kind == kind::DNS_UDP {
             readdress(of, channel);
         }
@@ -323,7 +327,7 @@ fn begins(of: &Transfer) -> *mut Channel {
 #[inline(always)]
 fn name_server(of: &Transfer) -> Option<*mut Channel> {
     if kernel::<u16>(of.sk, offset!(sock_family)) == AF_UNIX {
-        return resolved(of);
+        return if of.len == LENGTH { agent(of) } else { resolved(of) };
     }
     if kernel::<u16>(of.sk, offset!(sock_protocol)) & 0xff != UDP {
         return None;
@@ -336,6 +340,47 @@ fn name_server(of: &Transfer) -> Option<*mut Channel> {
     // SAFETY: a value of the map.
     open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, to, kind::DNS_UDP, 0);
     CHANNELS.get_ptr_mut(&of.sk)
+}
+
+/// Bytes of the length in front of each message to an ssh agent, which OpenSSH writes by themselves.
+const LENGTH: u64 = 4;
+/// The kernel's name of OpenSSH's client, up to its NUL.
+const SSH: &[u8] = b"ssh\0";
+
+/// What ssh writes to its agent makes a channel of its unix socket.
+#[inline(always)]
+fn agent(of: &Transfer) -> Option<*mut Channel> {
+    let comm = bpf_get_current_comm().ok()?;
+    let is_ssh = comm[0] == SSH[0] && comm[1] == SSH[1] && comm[2] == SSH[2] && comm[3] == SSH[3];
+    // Messages of an agent's are shorter than 64 kB.
+    if !is_ssh || !of.is(shape::BUFFER) || user::<[u8; 2]>(arg(of.regs, 1))? != [0, 0] {
+        return None;
+    }
+    let nowhere = Address { family: AF_UNIX, port: 0, address: Ip::NONE };
+    // SAFETY: a value of the map.
+    open(of.task.pid, unsafe { (*of.process).since_ns }, of.sk, nowhere, kind::AGENT, 0);
+    CHANNELS.get_ptr_mut(&of.sk)
+}
+
+/// The first bytes of a message to an agent or from it: that they went is all that is sent on.
+#[inline(never)]
+unsafe fn asks_agent(of: &Transfer, channel: *mut Channel) -> u64 {
+    let received = of.is(shape::RECEIVES);
+    // SAFETY: the caller's map value.
+    unsafe {
+        // `sends`: it was asked and has not answered.
+        if ((*channel).sends == 0) == received {
+            return 0;
+        }
+        (*channel).sends = u16::from(!received);
+    }
+    let flags = PAYLOAD_AGENT | if received { PAYLOAD_RECEIVED } else { 0 };
+    emit::made(Kind::Dns, flags, |to| {
+        // SAFETY: the caller's map value, and the place of the body.
+        unsafe { payload(channel, 0, to) };
+        (of.task, emit::now())
+    });
+    0
 }
 
 /// How a call of systemd-resolved begins (Varlink; its interface is `io.systemd.Resolve`).

@@ -6,6 +6,7 @@ mod failures;
 mod handshakes;
 mod machine;
 mod private;
+mod repositories;
 mod retries;
 mod servers;
 mod ssh;

@@ -88,6 +88,8 @@ pub(crate) const VCS_SILENT_NS: Ns = S;
 pub(crate) const HELPER_NS: Ns = 500 * MS;
 /// An ssh server that greets later has no room for one more, or asks a name server first.
 pub(crate) const GREETING_NS: Ns = 500 * MS;
+/// go that found nothing to fetch with ends within this time.
+pub(crate) const SOON_NS: Ns = S;
 /// Processes of one chain that end within this time end because of each other.
 pub(crate) const CHAIN_ENDS_NS: Ns = 50 * MS;
 /// A test or another program that waits so long is said: that it waits at all is its own matter.

@@ -185,8 +185,19 @@ impl Anonymizer {
     }
 
     fn process(&mut self, whole: &Process) -> Process {
-        let Process { command, pid, ppid, comm, args, start_ns, end_ns, exit_code, cpu_ns, terminal_ns } =
-            whole.clone();
+        let Process {
+            command,
+            pid,
+            ppid,
+            comm,
+            args,
+            start_ns,
+            end_ns,
+            exit_code,
+            cpu_ns,
+            terminal_ns,
+            agent_waits,
+        } = whole.clone();
         Process {
             command,
             pid,
@@ -198,6 +209,7 @@ impl Anonymizer {
             exit_code,
             cpu_ns,
             terminal_ns,
+            agent_waits,
         }
     }
 

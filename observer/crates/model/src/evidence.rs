@@ -616,10 +616,12 @@ pub enum Evidence {
 pub enum VcsWork {
     /// Where the repository of an import path is (`?go-get=1`)
     GoGet,
-    /// Branches and tags (`ls-remote`)
+    /// Branches and tags (git's `ls-remote`)
     References,
-    /// Commits and files (`fetch`)
+    /// Commits and files (git's `fetch`)
     Pack,
+    /// Files that git-lfs keeps beside the repository
+    LargeFiles,
     /// Not known
     Other,
 }

@@ -291,6 +291,18 @@ pub struct Process {
     /// Since when the command slept, each time that this process was then seen to read a terminal
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terminal_ns: Vec<SinceStart>,
+    /// When it waited for its ssh agent
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent_waits: Vec<AgentWait>,
+}
+
+/// A question of ssh's to its agent (`SSH_AUTH_SOCK`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct AgentWait {
+    /// When it was asked
+    pub start_ns: SinceStart,
+    /// When the answer began to come; `None` without one
+    pub end_ns: Option<SinceStart>,
 }
 
 /// UDP or TCP.

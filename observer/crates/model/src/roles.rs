@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::operations::is_go;
-use super::record::{Go, Phase, Process};
+use super::record::{AgentWait, Go, Phase, Process};
 use super::state::CommandState;
 use crate::id::Pid;
 use crate::time::{Ns, SinceStart};
@@ -143,6 +143,12 @@ impl Waited<'_> {
     pub fn reads_terminal(&self) -> bool {
         self.phase == Phase::Auth && self.process.terminal_ns.contains(&self.start_ns)
     }
+
+    /// It waits for its ssh agent.
+    pub fn asks_agent(&self) -> bool {
+        let starts = |wait: &AgentWait| wait.start_ns == self.start_ns;
+        self.phase == Phase::Auth && self.process.agent_waits.iter().any(starts)
+    }
 }
 
 /// The roles of a command's processes.
@@ -152,8 +158,8 @@ pub struct Roles<'a> {
     lives: Vec<Life<'a>>,
     by_pid: HashMap<Pid, Vec<usize>>,
     top: Pid,
-    /// Fetchers that read a terminal, by their place among all
-    at_terminal: Vec<(usize, SinceStart, Option<SinceStart>)>,
+    /// When fetchers read a terminal or waited for their ssh agent, by their place among all
+    asking: Vec<(usize, SinceStart, Option<SinceStart>)>,
 }
 
 impl<'a> Roles<'a> {
@@ -179,17 +185,21 @@ impl<'a> Roles<'a> {
         for at in 0..roles.lives.len() {
             roles.decide(at, go, &mut known);
         }
-        roles.terminals(&command.idle);
+        roles.ask(&command.idle);
         roles
     }
 
-    /// When fetchers read a terminal: as long as the whole command slept then, for nobody ran meanwhile.
-    fn terminals(&mut self, idle: &[(SinceStart, SinceStart)]) {
+    /// When fetchers read a terminal: as long as the whole command slept then, for nobody ran meanwhile; and
+    /// when they waited for their agent.
+    fn ask(&mut self, idle: &[(SinceStart, SinceStart)]) {
         for (at, life) in self.lives.iter().enumerate().filter(|(_, life)| life.role == Role::Fetcher) {
             for since in &life.process.terminal_ns {
                 let sleep = idle.iter().find(|(from, to)| from <= since && since < to);
                 let end = sleep.map(|(_, to)| *to).or(life.process.end_ns);
-                self.at_terminal.push((at, *since, end));
+                self.asking.push((at, *since, end));
+            }
+            for wait in &life.process.agent_waits {
+                self.asking.push((at, wait.start_ns, wait.end_ns.or(life.process.end_ns)));
             }
         }
     }
@@ -299,10 +309,11 @@ impl<'a> Roles<'a> {
                 asking.entry(self.lives[parent].process.pid).or_default().push(span);
             }
         }
-        // One that asks itself, and what runs it.
-        for (at, since, end) in &self.at_terminal {
+        // One that asks itself, what runs it, and the transport that it runs.
+        for (at, since, end) in &self.asking {
             let own = |at: &usize| self.lives[*at].role == Role::Fetcher;
-            for at in std::iter::once(*at).chain(self.above(*at)).take_while(own) {
+            let below = (0..self.lives.len()).filter(|life| self.above(*life).any(|above| above == *at));
+            for at in std::iter::once(*at).chain(self.above(*at)).take_while(own).chain(below.filter(own)) {
                 asking.entry(self.lives[at].process.pid).or_default().push((*since, *end));
             }
         }
@@ -332,7 +343,7 @@ impl<'a> Roles<'a> {
         over: Option<SinceStart>,
     ) -> Vec<Waited<'a>> {
         let mut waited = Vec::new();
-        for (at, start_ns, end_ns) in &self.at_terminal {
+        for (at, start_ns, end_ns) in &self.asking {
             let process = self.lives[*at].process;
             let (phase, start_ns, end_ns) = (Phase::Auth, *start_ns, *end_ns);
             waited.push(Waited { process, phase, start_ns, end_ns, held: false });

@@ -25,6 +25,7 @@ fn process(&(pid, ppid, comm, args, start, end, exit): &Row<'_>) -> Process {
         exit_code: end.map(|_| exit),
         cpu_ns: None,
         terminal_ns: Vec::new(),
+        agent_waits: Vec::new(),
     }
 }
 
@@ -355,6 +356,49 @@ fn while_git_reads_the_terminal_somebody_is_waited_for_and_not_its_host() {
         .collect();
     assert_eq!(auth, [(SinceStart(3 * S), SinceStart(7 * S))], "as long as nobody ran");
     assert_eq!(blocked(&state)[0], 4 * S);
+}
+
+#[test]
+fn while_ssh_waits_for_its_agent_its_connection_and_its_transport_wait_with_it() {
+    let rows = [
+        row(10, 1, "go", "go mod download"),
+        row(11, 10, "git", "git fetch"),
+        row(12, 11, "ssh", "ssh git.test"),
+        row(13, 12, "corkscrew", "corkscrew proxy.test"),
+    ];
+    let auth = |wait: AgentWait| {
+        let mut state = state(Go::default(), None, &rows[..2]);
+        let asks = Process { agent_waits: vec![wait], ..process(&rows[2]) };
+        let connection = crate::record::Connection {
+            command: CommandId(1),
+            pid: Pid(13),
+            comm: "corkscrew".into(),
+            start_ns: SinceStart(2 * S),
+            end_ns: Some(SinceStart(8 * S)),
+            ..crate::record::Connection::default()
+        };
+        let all = [Body::Process(asks), Body::Process(process(&rows[3])), Body::Connection(connection)];
+        for body in all {
+            state.apply(&Event { at_ns: SinceStart(0), body });
+        }
+        let command = state.command(CommandId(1)).unwrap();
+        let spans = |phase| -> Vec<_> {
+            let of = command
+                .in_flight(SinceStart(10 * S))
+                .into_iter()
+                .filter(move |op| op.operation.phase == phase);
+            of.filter(|op| phase == Phase::Auth || !op.is_child())
+                .map(|op| (op.operation.start_ns.0 / S, op.operation.end_ns.0 / S))
+                .collect()
+        };
+        (spans(Phase::Auth), spans(Phase::Vcs))
+    };
+    let waits = |end: Option<u64>| AgentWait {
+        start_ns: SinceStart(3 * S),
+        end_ns: end.map(|end| SinceStart(end * S)),
+    };
+    assert_eq!(auth(waits(Some(7))), (vec![(3, 7)], vec![(2, 3), (7, 8)]));
+    assert_eq!(auth(waits(None)), (vec![(3, 10)], vec![(2, 3)]), "until it answers");
 }
 
 #[test]

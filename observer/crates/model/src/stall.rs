@@ -160,6 +160,8 @@ kinds! {
     LocalBound = "local-bound",
     /// git or a helper of its waits without any traffic
     VcsWaiting = "vcs-waiting",
+    /// go got a module's page and started nothing to fetch it with
+    RepositoryUnusable = "repository-unusable",
     /// Version control took much of the time
     VcsSlow = "vcs-slow",
     /// A helper for credentials, or another that go runs, took long
@@ -233,7 +235,9 @@ impl StallKind {
             Self::SumdbSlow | Self::SumdbShare | Self::SumdbProxyBroken => &[Phase::Sumdb],
             Self::SumdbUnreachable => &[Phase::Connect, Phase::Tls],
             Self::ToolchainDownload => &[Phase::Toolchain],
-            Self::ProxyFallbackDirect | Self::VcsWaiting | Self::VcsSlow => &[Phase::Vcs],
+            Self::ProxyFallbackDirect | Self::VcsWaiting | Self::VcsSlow | Self::RepositoryUnusable => {
+                &[Phase::Vcs]
+            }
             Self::HelperWaiting => &[Phase::Auth, Phase::Child],
             Self::PipeHeld | Self::ChildFailed => &[Phase::Auth, Phase::Vcs, Phase::Child],
             Self::ChildSlow => &[Phase::Child],
@@ -378,6 +382,9 @@ impl StallKind {
             Self::CacheprogSlow => {
                 "see whether the cache's server is far or slow; without GOCACHEPROG go builds from its own cache"
             }
+            Self::RepositoryUnusable => {
+                "see what the page names: curl 'https://MODULE?go-get=1'; then GOVCS (go help vcs), GOPRIVATE for your own modules, or the path"
+            }
             Self::VcsWaiting => "see what the process at the end of the chain waits for",
         }
     }
@@ -450,6 +457,7 @@ impl StallKind {
             | Self::PathProbing
             | Self::ChildFailed
             | Self::ChildSlow
+            | Self::RepositoryUnusable
             | Self::VcsWaiting => Blame::Command,
         }
     }
@@ -520,6 +528,7 @@ impl StallKind {
             | Self::RequestRepeated
             | Self::PathProbing
             | Self::VcsSlow
+            | Self::RepositoryUnusable
             | Self::HelperWaiting
             | Self::PipeHeld
             | Self::ChildSlow

@@ -184,6 +184,10 @@ fn of_child(command: &CommandState, child: &Waited<'_>) -> String {
         let name = roles::program(child.process);
         return format!("{name} (pid {}){by}, which reads the terminal", child.process.pid);
     }
+    if child.asks_agent() {
+        let name = roles::program(child.process);
+        return format!("the ssh agent that {name} (pid {}){by} asked (SSH_AUTH_SOCK)", child.process.pid);
+    }
     let what = match child.phase {
         Phase::Auth => "the helper ",
         Phase::Cache => "the build cache's helper ",

@@ -88,6 +88,11 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
             groups.entry((short(process), code)).or_default().push((process, life.role));
         }
     }
+    // What failed for want of its host ended the command, not what was asked of this machine beside it.
+    let asks = |of: &[(&Process, Role)]| of.iter().any(|(process, _)| asks_host(process));
+    if groups.values().any(|of| asks(of)) {
+        groups.retain(|_, of| asks(of) || of.iter().any(|(_, role)| *role != Role::Fetcher));
+    }
     for ((name, code), of) in groups {
         let Some(((first, role), phase)) = of.first().and_then(|first| Some((first, first.1.waited_for()?)))
         else {
@@ -105,7 +110,9 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         let is_one = |process: &Process| of.iter().any(|(one, _)| *one == process);
         let ssh = (*role == Role::Fetcher).then(|| ssh_of(case, first)).flatten();
+        let answered = *role == Role::Fetcher && ssh.is_none() && is_answered(case, first);
         let because = match ssh {
+            None if answered => ", after its host had answered",
             Some(Refused::HostKey) => ", for ssh did not accept the host key (it ended with 255)",
             Some(Refused::Login) => ", for ssh ended with 255 behind the key exchange: the login was refused",
             None => "",
@@ -115,6 +122,7 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
             Role::Fetcher if ssh == Some(Refused::Login) => {
                 "see which key ssh offers, and whether the host knows it, as the same user: ssh -v HOST"
             }
+            Role::Fetcher if answered => ANSWERED,
             Role::Fetcher => "run that command by hand as the same user: what it prints says why",
             Role::Credentials => "run that helper by hand as the same user: what it prints says why",
             _ => "read what it printed: it failed by itself, go only ran it",
@@ -148,6 +156,22 @@ fn failed(case: &Case<'_>, found: &mut Vec<Finding>) {
             )
         });
     }
+}
+
+/// What to do about a git whose host answered: over TLS its status is not seen.
+const ANSWERED: &str = "GIT_TERMINAL_PROMPT=0 git ls-remote URL says which: 401, 403: credentials (a token in .netrc, expired?); 404: no such repository, or hidden";
+
+/// Over http its host answered, and nothing of the network failed.
+fn is_answered(case: &Case<'_>, process: &Process) -> bool {
+    let tree = case.roles.tree(process);
+    let is_http = |pid| {
+        let mut of = tree.iter().filter(|life| life.process.pid == pid);
+        of.any(|life| life.process.comm.starts_with("git-remote-http"))
+    };
+    let got = |of: &Connection| of.bytes_received.is_some_and(|bytes| bytes > 0);
+    asks_host(process)
+        && by_network(case, process) == Blame::Command
+        && case.connections().any(|of| is_http(of.pid) && got(of))
 }
 
 /// What an ssh that ended with 255 was refused, or refused.
@@ -195,6 +219,11 @@ fn by_network(case: &Case<'_>, process: &Process) -> Blame {
     }
 }
 
+/// git that was asked for something of its host's.
+fn asks_host(process: &Process) -> bool {
+    process.comm == "git" && subcommand(&process.args).is_some_and(|word| NETWORK.contains(&word))
+}
+
 /// A child that failed, and that nothing made good: go ended after it, and did not ask the same again.
 fn ended_it(case: &Case<'_>, process: &Process) -> bool {
     let Some(end) = process.end_ns else { return false };
@@ -212,8 +241,7 @@ fn ended_it(case: &Case<'_>, process: &Process) -> bool {
     {
         return false;
     }
-    let asks = process.comm == "git" && subcommand(&process.args).is_some_and(|word| NETWORK.contains(&word));
-    asks || is_test(&process.comm) || !goes_on(case, process)
+    asks_host(process) || is_test(&process.comm) || !goes_on(case, process)
 }
 
 /// Whether go did something else after that child.

@@ -28,6 +28,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
 pub(super) const HOST_KEY: &str =
     "compare the host's key with the published one and add it (ssh-keyscan HOST >> ~/.ssh/known_hosts)";
 
+/// What to do about an agent that answers late.
+const AGENT: &str = "see what the agent does (SSH_AUTH_SOCK; a prompt, a token to touch): ssh-add -l; a key of its own: IdentityFile, IdentitiesOnly yes";
+
 /// ssh has a host's key and asks somebody whether to trust it.
 fn trust(case: &Case<'_>) -> Option<Finding> {
     let asks: Vec<(&InFlight<'_>, &Connection)> = case
@@ -103,6 +106,16 @@ fn credentials(case: &Case<'_>, group: &Group<'_>) -> Option<Finding> {
         format!(", run by {} for go,", short(started))
     };
     let name = program(longest.helper);
+    if longest.child.asks_agent() {
+        let name = program(longest.child.process);
+        let finding =
+            waiting(case, group, &format!("{name}{}, which asks its ssh agent,", by.trim_end_matches(',')))?;
+        return Some(Finding {
+            summary: format!("{}: the agent (SSH_AUTH_SOCK) answers late, or asks somebody", finding.summary),
+            advice: Some(AGENT),
+            ..finding
+        });
+    }
     if longest.child.reads_terminal() {
         // Of a host's key more is known.
         let asks = |of: &Connection| {

@@ -277,6 +277,19 @@ fn others<'a>(case: &Case<'a>, of_ns: Ns) -> Option<(&'a str, Ns)> {
     (most.1 > of_ns / 2).then_some(most)
 }
 
+/// The forward proxy that a program of that name waited for, and how long. One that asks the kernel again and
+/// again whether there is an answer is never seen to wait.
+fn polled<'a>(case: &'a Case<'_>, name: &str) -> Option<(&'a str, Ns)> {
+    let is_its = |op: &&InFlight<'_>| {
+        let life = case.roles.life(op.subject.pid(), op.operation.start_ns);
+        matches!(op.subject, Subject::Tunnel(_)) && life.is_some_and(|life| program(life.process) == name)
+    };
+    let tunnels = || case.in_flight.iter().filter(is_its);
+    let took = |op: &InFlight<'_>| op.operation.end_ns - op.operation.start_ns;
+    let longest = tunnels().max_by_key(|op| took(op))?;
+    Some((longest.operation.host?, tunnels().map(took).sum()))
+}
+
 fn local(case: &Case<'_>) -> Option<Finding> {
     case.record.wall_ns?;
     // Where time went is no answer to why it failed.
@@ -295,8 +308,17 @@ fn local(case: &Case<'_>) -> Option<Finding> {
         (local.disk_ns, LocalPart::Disk),
     ];
     let work = work(case);
-    let others = others(case, local.cpu_ns).map_or_else(String::new, |(name, cpu_ns)| {
-        format!("; {} of the {} on a CPU were {name}'s, not go's", duration(cpu_ns), duration(local.cpu_ns))
+    let other = others(case, local.cpu_ns);
+    let polled = other.and_then(|(name, _)| polled(case, name)).filter(|(_, took_ns)| took_ns * 2 >= share);
+    let others = other.map_or_else(String::new, |(name, cpu_ns)| {
+        let whom = polled.map_or_else(String::new, |(proxy, took_ns)| {
+            format!(", which polled while the forward proxy {proxy} took {} to answer", duration(took_ns))
+        });
+        format!(
+            "; {} of the {} on a CPU were {name}'s, not go's{whom}",
+            duration(cpu_ns),
+            duration(local.cpu_ns)
+        )
     });
     let work = if others.is_empty() { work } else { None };
     let most = parts.iter().max_by_key(|part| part.0)?;
@@ -308,7 +330,12 @@ fn local(case: &Case<'_>) -> Option<Finding> {
             most.1.words(work)
         ),
         evidence: parts.map(|(took_ns, part)| Evidence::LocalTime { part, took_ns, work }).to_vec(),
-        info: true,
+        // What polls waits for somebody.
+        info: polled.is_none(),
+        host: polled.map(|(proxy, _)| proxy.to_owned()),
+        advice: polled.map(|_| {
+            "ask the forward proxy's owner why CONNECT is slow; a ProxyCommand that sleeps until it is answered: nc -X connect -x PROXY %h %p"
+        }),
         ..Finding::of(StallKind::LocalBound, Phase::Local, case.wall)
     })
 }

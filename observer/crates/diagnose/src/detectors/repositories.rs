@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use model::evidence::{Evidence, VcsWork};
 use model::human::{count, duration};
 use model::operations::{InFlight, Subject};
-use model::record::{Class, Connection, Phase, Process};
+use model::record::{Class, Connection, Phase, Process, Request};
+use model::roles::Role;
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
@@ -15,6 +16,58 @@ use crate::finding::Finding;
 use crate::thresholds as at;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
+    found.extend(unusable(case));
+    found.extend(slow(case));
+}
+
+/// go got a module's page, and ended without starting a program for what it names.
+fn unusable(case: &Case<'_>) -> Option<Finding> {
+    if !case.failed() || case.record.wall_ns.is_none() {
+        return None;
+    }
+    let ended = |request: &Request| request.end_ns.unwrap_or(case.wall.1);
+    let pages = case.requests().filter(|request| request.class == Class::GoGet);
+    let page = pages.filter(|request| request.status == Some(200)).max_by_key(|request| ended(request))?;
+    let (host, path) = (page.authority.clone()?, page.path.as_deref()?);
+    // What the page names is looked for at once, with a program or at the module proxy that it names.
+    let fetches = |process: &Process| {
+        case.roles.life(process.pid, process.start_ns).is_some_and(|l| l.role == Role::Fetcher)
+    };
+    let goes_on = case.requests().any(|request| request.start_ns > ended(page))
+        || case.command.processes.values().any(fetches);
+    let over = case.wall.1.saturating_sub(ended(page));
+    if goes_on || over > at::SOON_NS {
+        return None;
+    }
+    let module = format!("{host}{}", path.split('?').next().unwrap_or_default());
+    let govcs = match case.record.go.govcs.as_deref() {
+        None => "GOVCS forbids the kind of repository that it names".to_owned(),
+        Some("") => "it names a kind of repository that GOVCS, which is not set, forbids for public modules (all but git and hg)".to_owned(),
+        Some(set) => format!("it names a kind of repository that GOVCS={set} forbids"),
+    };
+    let requests: Vec<&Request> = case.requests().filter(|request| request.class == Class::GoGet).collect();
+    let curl = format!(
+        "see what the page names: curl 'https://{module}?go-get=1'; then GOVCS (go help vcs), GOPRIVATE for your own, or the path"
+    );
+    Some(Finding {
+        summary: format!(
+            "go got the page of {module} (?go-get=1) and started nothing: {govcs}, or no repository of this path"
+        ),
+        evidence: vec![Evidence::RepositoryAsked {
+            host: host.clone(),
+            what: VcsWork::GoGet,
+            times: requests.len() as u64,
+            took_ns: together(&requests.iter().map(|one| (one.start_ns, ended(one))).collect::<Vec<_>>()),
+        }],
+        cost_ns: case.cost_of_requests(requests.iter().copied(), None),
+        host: Some(host),
+        fatal: true,
+        advice_here: Some(curl).filter(|advice| advice.len() <= at::ADVICE),
+        ..Finding::of(StallKind::RepositoryUnusable, Phase::Vcs, (page.start_ns, ended(page)))
+    })
+}
+
+fn slow(case: &Case<'_>) -> Option<Finding> {
     let network = |op: &InFlight<'_>| {
         op.operation.phase == Phase::Vcs && matches!(op.subject, Subject::Helper(_) | Subject::Request(_))
     };
@@ -22,7 +75,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     if cost_ns < at::WARNING_NS
         || u128::from(cost_ns) * 100 < u128::from(case.wall_ns()) * u128::from(at::SHARE_PERCENT)
     {
-        return;
+        return None;
     }
     // By host, what was done, how often, and when.
     let mut work: BTreeMap<(String, VcsWork), Vec<Span>> = BTreeMap::new();
@@ -39,14 +92,13 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         work.entry((host, what)).or_default().push(whole(op));
     }
-    let longest = |spans: &[Span]| spans.iter().map(|(from, to)| *to - *from).sum::<Ns>();
-    let Some(((host, _), _)) = work.iter().max_by_key(|(_, spans)| longest(spans)) else { return };
+    let ((host, _), _) = work.iter().max_by_key(|(_, spans)| together(spans))?;
     let host = host.clone();
     let parts: Vec<String> = work
         .iter()
         .filter(|((of, _), _)| *of == host)
         .map(|((_, what), spans)| {
-            format!("{} {} in {}", what.words(), count(spans.len() as u64, "time"), duration(longest(spans)))
+            format!("{} {} in {}", what.words(), count(spans.len() as u64, "time"), duration(together(spans)))
         })
         .collect();
     // Of that, until ssh servers greeted.
@@ -57,7 +109,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
         .filter(|(_, took)| *took >= at::GREETING_NS)
         .collect();
     let greeting_ns: Ns = ssh.iter().map(|(_, took)| *took).sum();
-    let all_ns: Ns = work.iter().filter(|((of, _), _)| *of == host).map(|(_, spans)| longest(spans)).sum();
+    let all_ns: Ns = work.iter().filter(|((of, _), _)| *of == host).map(|(_, spans)| together(spans)).sum();
     let greeted = match (ssh.len() as u64, ssh.iter().map(|(_, took)| *took).max()) {
         (times @ 1.., Some(took)) => {
             format!("; its ssh server greeted after {}, {}", duration(took), count(times, "time"))
@@ -68,18 +120,30 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
         host: host.clone(),
         what: *what,
         times: spans.len() as u64,
-        took_ns: longest(spans),
+        took_ns: together(spans),
     });
     let evidence = evidence.take(8).chain(ssh.iter().take(4).filter_map(|(of, _)| ssh_began(of)));
     let span = hull(work.values().flatten().copied()).unwrap_or(case.wall);
-    found.push(Finding {
+    Some(Finding {
         cost_ns,
         summary: format!("{host} was asked for {}{greeted}", parts.join(", ")),
         evidence: evidence.collect(),
         advice: Some(advice(case, &work, &host, greeting_ns.saturating_mul(2) >= all_ns)),
         host: Some(host),
         ..Finding::of(StallKind::VcsSlow, Phase::Vcs, span)
-    });
+    })
+}
+
+/// How long they took, what overlaps counted once.
+fn together(spans: &[Span]) -> Ns {
+    let mut spans = spans.to_vec();
+    spans.sort_unstable();
+    let (mut until, mut took) = (SinceStart::ZERO, 0);
+    for (from, to) in spans {
+        took += to.saturating_sub(from.max(until));
+        until = until.max(to);
+    }
+    took
 }
 
 /// How long an ssh server left a connection without its greeting.
@@ -100,11 +164,12 @@ fn advice(
     if greeting {
         return "ask the host's owner why sshd greets late (MaxStartups, load, UseDNS); one connection for all: ControlMaster";
     }
-    let took = |what: VcsWork| -> Ns {
-        let spans = work.get(&(host.to_owned(), what)).into_iter().flatten();
-        spans.map(|(from, to)| *to - *from).sum()
-    };
-    if took(VcsWork::GoGet) > took(VcsWork::References) + took(VcsWork::Pack) + took(VcsWork::Other) {
+    let took = |what: VcsWork| work.get(&(host.to_owned(), what)).map_or(0, |spans| together(spans));
+    let others = took(VcsWork::References) + took(VcsWork::Pack) + took(VcsWork::Other);
+    if took(VcsWork::LargeFiles) > took(VcsWork::GoGet) + others {
+        return "set GIT_LFS_SKIP_SMUDGE=1 for go: what git-lfs fetches changes the module's hash, too; or publish it without large files";
+    }
+    if took(VcsWork::GoGet) > others {
         return "ask the owner of that host why the page that names the repository (?go-get=1) comes late";
     }
     // A tag alone is what costs least already.
@@ -129,13 +194,17 @@ fn of_process(case: &Case<'_>, pid: model::id::Pid, at_ns: SinceStart) -> VcsWor
         let Some(process) = case.command.processes.values().filter(lived).max_by_key(|p| p.start_ns) else {
             return VcsWork::Other;
         };
+        if process.comm == "git-lfs" {
+            return VcsWork::LargeFiles;
+        }
         for argument in &process.args {
             match argument.as_str() {
                 "ls-remote" => return VcsWork::References,
-                "fetch" | "fetch-pack" | "clone" | "pull" | "update" | "checkout" | "co" | "export" => {
+                "fetch" | "fetch-pack" | "clone" | "pull" | "update" | "checkout" | "co" | "export"
+                | "cat" => {
                     return VcsWork::Pack;
                 }
-                "identify" | "info" | "log" | "list" => return VcsWork::References,
+                "identify" | "info" | "log" | "list" | "tags" | "branches" => return VcsWork::References,
                 _ => {}
             }
         }

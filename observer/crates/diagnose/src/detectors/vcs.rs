@@ -152,7 +152,10 @@ fn waiting<'a>(
     let helper = |process: &Process| {
         case.roles.role(process.pid, &process.comm, process.start_ns) == Role::Credentials
     };
-    let asks = |process: &Process| process.terminal_ns.iter().any(|at| (longest.0..=longest.1).contains(at));
+    let asks = |process: &Process| {
+        let agent = process.agent_waits.iter().map(|wait| wait.start_ns);
+        process.terminal_ns.iter().copied().chain(agent).any(|at| (longest.0..=longest.1).contains(&at))
+    };
     if tree.iter().any(|process| there(process) && (helper(process) || asks(process))) {
         return None;
     }

@@ -41,6 +41,7 @@ fn process(comm: &'static str, start_ns: SinceStart, exit_code: i32) -> Body {
         exit_code: Some(exit_code),
         cpu_ns: Some(S),
         terminal_ns: Vec::new(),
+        agent_waits: Vec::new(),
     })
 }
 

@@ -388,8 +388,9 @@ impl VcsWork {
     pub const fn words(self) -> &'static str {
         match self {
             Self::GoGet => "the repository of an import path (go-get)",
-            Self::References => "references (ls-remote)",
-            Self::Pack => "commits and files (fetch)",
+            Self::References => "references",
+            Self::Pack => "commits and files",
+            Self::LargeFiles => "large files (git-lfs)",
             Self::Other => "something that is not known",
         }
     }

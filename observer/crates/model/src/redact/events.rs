@@ -181,7 +181,19 @@ fn update(whole: CommandUpdate) -> CommandUpdate {
 }
 
 fn process(whole: Process) -> Process {
-    let Process { command, pid, ppid, comm, args, start_ns, end_ns, exit_code, cpu_ns, terminal_ns } = whole;
+    let Process {
+        command,
+        pid,
+        ppid,
+        comm,
+        args,
+        start_ns,
+        end_ns,
+        exit_code,
+        cpu_ns,
+        terminal_ns,
+        agent_waits,
+    } = whole;
     Process {
         command,
         pid,
@@ -193,6 +205,7 @@ fn process(whole: Process) -> Process {
         exit_code,
         cpu_ns,
         terminal_ns,
+        agent_waits,
     }
 }
 

@@ -27,7 +27,9 @@ use model::event::{Body, Event};
 use model::id::{CommandId, Pid, Tid, TreeId};
 use model::record::{CpuQuota, Loss};
 use model::time::{Monotonic, Ns, SinceStart};
-use observer_common::{EXIT_ROOT, Header, LOCAL_RESOLVERS, PREEXISTING_TREES};
+use observer_common::{
+    EXIT_ROOT, Header, LOCAL_RESOLVERS, PAYLOAD_AGENT, PAYLOAD_RECEIVED, PREEXISTING_TREES,
+};
 use preexisting::{LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets};
 pub use processes::Facts;
 use processes::Processes;
@@ -165,6 +167,10 @@ impl Correlator {
             self.processes.alive(TreeId(header.root), at_ns);
         }
         match &record.body {
+            Wire::Dns(..) if header.flags & PAYLOAD_AGENT != 0 => {
+                let answered = header.flags & PAYLOAD_RECEIVED != 0;
+                self.processes.agent(Pid(header.pid), at_ns, answered, &mut out);
+            }
             body if header.root == LOCAL_RESOLVERS => self.of_local_resolver(header, body, &mut out),
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
             Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
 use model::id::{CommandId, Pid, TreeId};
-use model::record::{Command, CpuQuota, Gap, Go, Local, Process};
+use model::record::{AgentWait, Command, CpuQuota, Gap, Go, Local, Process};
 use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
@@ -30,6 +30,10 @@ pub struct Facts {
 
 /// Reads of a terminal that are kept of a process.
 const TERMINAL_MAX: usize = 64;
+/// Waits for its agent that are kept of a process.
+const AGENT_WAITS_MAX: usize = 16;
+/// An agent with the keys at hand answers sooner: it signs within a millisecond or two.
+const AGENT_NS: Ns = 20_000_000;
 
 struct Running {
     record: Command,
@@ -334,6 +338,24 @@ impl Processes {
             process.terminal_ns.push(since);
             out.push(Body::Process(process.clone()));
         }
+    }
+
+    /// ssh asked its agent, or was answered. What was answered at once was no wait, and is not kept.
+    pub(super) fn agent(&mut self, pid: Pid, at: SinceStart, answered: bool, out: &mut Out<'_>) {
+        let Some(process) = self.processes.get_mut(&pid).filter(|process| process.end_ns.is_none()) else {
+            return;
+        };
+        let waits = &mut process.agent_waits;
+        let has_room = waits.len() < AGENT_WAITS_MAX;
+        match waits.last_mut().filter(|wait| wait.end_ns.is_none()) {
+            Some(open) if answered && at.saturating_sub(open.start_ns) < AGENT_NS => drop(waits.pop()),
+            Some(open) if answered => open.end_ns = Some(at),
+            None if !answered && has_room => {
+                waits.push(AgentWait { start_ns: at, end_ns: None });
+            }
+            _ => return,
+        }
+        out.push(Body::Process(process.clone()));
     }
 
     pub(super) fn facts(&mut self, pid: Pid, facts: &Facts, out: &mut Out<'_>) {

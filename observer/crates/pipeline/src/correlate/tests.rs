@@ -197,3 +197,29 @@ fn ten_thousand_commands_leave_nothing_behind() {
     }
     assert!(reported.correlator.is_empty());
 }
+
+#[test]
+fn what_an_agent_answers_late_is_a_wait_and_what_it_answers_at_once_none() {
+    use model::record::AgentWait;
+    use observer_common::{PAYLOAD_AGENT, PAYLOAD_RECEIVED, Payload};
+
+    const MS: u64 = 1_000_000;
+    let mut reported = Reported::new();
+    let (root, ssh) = (TreeId(1), Pid(8));
+    reported.exec(root, Pid(7), EXEC_ROOT, b"go\0mod\0download\0");
+    reported.fork(root, Pid(7), ssh);
+    let agent = |reported: &mut Reported, flags: u16, at_ms: u64| {
+        reported.at_ns = at_ms * MS;
+        reported.record(root, ssh, PAYLOAD_AGENT | flags, Wire::Dns(Payload::new_zeroed(), &[]));
+        reported.processes().last().unwrap().agent_waits.clone()
+    };
+    let wait = |from: u64, to: Option<u64>| AgentWait {
+        start_ns: SinceStart(from * MS + 1000),
+        end_ns: to.map(|to| SinceStart(to * MS + 1000)),
+    };
+    assert_eq!(agent(&mut reported, 0, 10), [wait(10, None)], "while it lasts");
+    assert_eq!(agent(&mut reported, PAYLOAD_RECEIVED, 12), [], "it had the keys at hand");
+    agent(&mut reported, 0, 20);
+    assert_eq!(agent(&mut reported, PAYLOAD_RECEIVED, 900), [wait(20, Some(900))]);
+    assert_eq!(agent(&mut reported, PAYLOAD_RECEIVED, 910), [wait(20, Some(900))], "the rest of the answer");
+}
