@@ -177,11 +177,21 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// `GIT_SSH_COMMAND` that leads to it.
+    /// The user's key.
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("user")
+    }
+
+    /// `GIT_SSH_COMMAND` that leads to it and asks nobody.
     pub fn command(&self) -> String {
+        format!("{} -o BatchMode=yes", self.asking())
+    }
+
+    /// The same, which may ask for the key's passphrase.
+    pub fn asking(&self) -> String {
         let at = self.dir.path().display();
         format!(
-            "ssh -F /dev/null -i {at}/user -o BatchMode=yes -o IdentitiesOnly=yes -o ControlMaster=no \
+            "ssh -F /dev/null -i {at}/user -o IdentitiesOnly=yes -o ControlMaster=no \
              -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         )
     }

@@ -13,7 +13,7 @@ const TOKEN: &str = "sleep \"$1\"\n";
 /// Gives none either, and leaves a process behind that has its output.
 const LEAVING: &str = "sleep \"$1\" &\n";
 /// Answers what git asks.
-const ASKPASS: &str = "sleep SECONDS\necho lab\n";
+const ASKPASS: &str = "sleep SECONDS\necho lab-passphrase\n";
 /// A build cache that never has anything, and is never given anything. Each answer takes its time.
 const CACHE: &str = r#"printf '{"ID":0,"KnownCommands":["get","close"]}\n'
 while read -r line; do

@@ -37,6 +37,7 @@ pub mod screen;
 pub mod servers;
 pub mod site;
 pub mod skip;
+pub mod ssh;
 pub mod starts;
 pub mod stats;
 pub mod store;

@@ -13,6 +13,7 @@ use tests::go_env::{GoOptions, GoRun};
 use tests::goobserve::Observed;
 use tests::lab::{GIT_HOST, Lab, PROXY_HOST, RESET_HOST};
 use tests::proxy::{Faults, HeadDelay, paths};
+use tests::ssh::Agent;
 use tests::{paths as places, skip, wait};
 
 const DELAY: Duration = Duration::from_millis(300);
@@ -134,6 +135,44 @@ fn git_over_ssh_belongs_to_the_command() {
     }
     let vcs = phase(command, "vcs");
     assert!(int(vcs, "count") as usize > ssh.len() && int(vcs, "blocked_ns") > 0, "{vcs}");
+}
+
+#[test]
+fn a_late_ssh_agent_is_named_and_the_host_is_not_blamed_for_it() {
+    let test = "a_late_ssh_agent_is_named_and_the_host_is_not_blamed_for_it";
+    if !skip::has(test, "sshd", "openssh-server") {
+        return;
+    }
+    let Some(lab) = with_git(test) else { return };
+    let repository = Repository::of_module(&format!("{GIT_HOST}/over-ssh")).unwrap();
+    let _host = lab.git_host(Some(&repository)).unwrap();
+    let (sshd, agent) = (lab.sshd().unwrap(), Agent::start().unwrap());
+    let socket = agent.socket().display().to_string();
+    for delay in [Duration::ZERO, Duration::from_secs(1)] {
+        agent.set_delay(delay);
+        let run = direct(
+            &lab,
+            "over-ssh",
+            &[("GIT_SSH_COMMAND", &sshd.command()), ("SSH_AUTH_SOCK", socket.as_str())],
+        );
+        let observed = lab.observe(&run, &["go", "mod", "download"]).unwrap();
+        assert_eq!(observed.output.status.code(), Some(0), "{}", observed.stderr());
+        let command = one_command(&observed);
+        let asked = of(&observed, "processes", "ssh").len() as u32;
+        assert_ne!(asked, 0);
+        let stalls = command["stalls"].as_array().unwrap();
+        let named = stalls.iter().find(|stall| stall["kind"] == "helper-waiting");
+        let auth = phase(command, "auth");
+        if delay.is_zero() {
+            assert_eq!((named, int(auth, "blocked_ns")), (None, 0), "{stalls:?}");
+            continue;
+        }
+        let least = (delay * asked * 9 / 10).as_nanos() as u64;
+        assert!(int(auth, "blocked_ns") > least, "{auth}");
+        let named = named.unwrap();
+        assert!(text(named, "summary").contains("asks its ssh agent"), "{named}");
+        assert!(named["host"].is_null() && int(named, "cost_ns") > least, "{named}");
+    }
 }
 
 #[test]

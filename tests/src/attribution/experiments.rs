@@ -41,7 +41,7 @@ pub struct Experiment {
 }
 
 /// Faults, delays in milliseconds, workload, neighbours, pairs.
-const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 44] = [
+const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 48] = [
     (Fault::Dns, &[200, 500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Connect, &[200, 500, 900], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::LostSyn, &[1000], Workload::Small(1), Competitor::Nobody, 6),
@@ -60,6 +60,10 @@ const TABLE: [(Fault, &[u64], Workload, Competitor, usize); 44] = [
     (Fault::Toolchain, &[500, 2000], Workload::AnotherGo, Competitor::Nobody, 6),
     (Fault::GoGet, &[1000, 3000], Workload::Git, Competitor::Nobody, 8),
     (Fault::GitFiles, &[200, 400], Workload::Git, Competitor::Nobody, 8),
+    (Fault::References, &[1000], Workload::Git, Competitor::Nobody, 8),
+    (Fault::Greeting, &[1000, 2000], Workload::GitSsh, Competitor::Nobody, 8),
+    (Fault::Agent, &[1000, 2000], Workload::GitSsh, Competitor::Nobody, 8),
+    (Fault::Askpass, &[1000, 2000], Workload::GitSsh, Competitor::Nobody, 8),
     (Fault::Lock, &[500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Disk, &[500, 2000], Workload::Small(1), Competitor::Nobody, 6),
     (Fault::Dns, &[4500], Workload::Sample, Competitor::Nobody, 8),

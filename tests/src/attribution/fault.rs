@@ -50,6 +50,14 @@ pub enum Fault {
     GoGet,
     /// Every file of a git repository comes later
     GitFiles,
+    /// The list of a git repository's references comes later
+    References,
+    /// An ssh server greets later
+    Greeting,
+    /// An ssh agent says later which keys it has
+    Agent,
+    /// Whoever ssh asks for a passphrase answers later
+    Askpass,
     /// Another process holds a module's lock
     Lock,
     /// The file system of the module cache takes no writes for a while
@@ -66,13 +74,13 @@ impl Fault {
             Self::Connect | Self::LostSyn => "connect",
             Self::Tunnel => "tunnel",
             Self::Tls => "tls",
-            Self::Goauth => "auth",
+            Self::Goauth | Self::Agent | Self::Askpass => "auth",
             Self::Cacheprog => "cache",
             Self::Generate | Self::Toolexec | Self::Test | Self::TestRequests => "child",
             Self::Proxy | Self::ProxyBody => "proxy",
             Self::Lookups | Self::Tiles => "sumdb",
             Self::Toolchain => "toolchain",
-            Self::GoGet | Self::GitFiles => "vcs",
+            Self::GoGet | Self::GitFiles | Self::References | Self::Greeting => "vcs",
             Self::Lock => "lock",
             Self::Disk | Self::Cpu => "local",
         }
@@ -99,6 +107,10 @@ impl Fault {
             Self::Toolchain => "zip",
             Self::GoGet => "go-get",
             Self::GitFiles => "git-files",
+            Self::References => "references",
+            Self::Greeting => "greeting",
+            Self::Agent => "agent",
+            Self::Askpass => "askpass",
             Self::Lock => "held",
             Self::Disk => "frozen-disk",
             Self::Cpu => "cpu-shared",
@@ -141,7 +153,9 @@ impl Fault {
                 Self::Toolchain => proxy.head_delays = head(is_of_toolchain),
                 Self::GoGet => git.head_delays = head(|path| path.contains("go-get=1")),
                 Self::GitFiles => git.head_delays = head(|path| !path.contains("go-get=1")),
+                Self::References => git.head_delays = head(|path| path.contains("/info/refs")),
                 Self::Lock | Self::Disk | Self::Cpu => {}
+                Self::Greeting | Self::Agent | Self::Askpass => {}
                 Self::Goauth | Self::Cacheprog | Self::Generate | Self::Toolexec | Self::Test => {}
             }
         }
@@ -152,6 +166,11 @@ impl Fault {
         }
         if let Some(proxy) = &scene.forward {
             proxy.set_faults(forward);
+        }
+        if let Some(ssh) = &scene.ssh {
+            let of = |fault| delay.filter(|_| self == fault).unwrap_or_default();
+            ssh.agent.set_delay(of(Self::Agent));
+            ssh.greeting.set_delay(of(Self::Greeting));
         }
         if self.is_of_the_wire() {
             lab.net.wire.as_ref().context("a lab without a wire")?.set_faults(wire);

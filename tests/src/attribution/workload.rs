@@ -10,7 +10,7 @@ use super::experiments::{Competitor, Experiment};
 use super::fault::{Fault, is_of_toolchain};
 use crate::bench::few;
 use crate::forward::{Forward, ForwardOptions};
-use crate::git::VERSION;
+use crate::git::{Repository, Sshd, VERSION};
 use crate::go_env::{GoOptions, GoRun};
 use crate::helpers::Helper;
 use crate::lab::{GIT_HOST, Lab};
@@ -18,6 +18,7 @@ use crate::net::Place;
 use crate::paths;
 use crate::proxy::{Fake, Proxy, ending, paths as matching};
 use crate::scenario::machine::{Hogs, Writers};
+use crate::ssh::{Agent, LateGreeting, protect};
 
 /// Neighbours of each kind.
 const NEIGHBOURS: u32 = 3;
@@ -65,6 +66,8 @@ pub enum Workload {
     Sample,
     /// A module that is in a git repository, fetched directly
     Git,
+    /// The same over ssh, with an agent that has no keys and a key that is asked a passphrase for
+    GitSsh,
     /// The sample and that module
     SampleAndGit,
     /// A project that asks for another toolchain
@@ -82,6 +85,7 @@ impl Workload {
             Self::Small(_) => "small",
             Self::Sample => "sample",
             Self::Git => "git",
+            Self::GitSsh => "git-ssh",
             Self::SampleAndGit => "sample-and-git",
             Self::AnotherGo => "another-go",
             Self::Packages(_) => "packages",
@@ -90,7 +94,7 @@ impl Workload {
     }
 
     const fn has_git(self) -> bool {
-        matches!(self, Self::Git | Self::SampleAndGit)
+        matches!(self, Self::Git | Self::GitSsh | Self::SampleAndGit)
     }
 }
 
@@ -99,6 +103,7 @@ pub(super) struct Scene {
     pub(super) lab: Lab,
     pub(super) git: Option<Proxy>,
     pub(super) forward: Option<Forward>,
+    pub(super) ssh: Option<Ssh>,
     pub(super) workload: Workload,
     fault: Fault,
     writers: Option<Writers>,
@@ -106,11 +111,46 @@ pub(super) struct Scene {
     _hogs: Option<Hogs>,
 }
 
+/// A repository over ssh, and what ssh waits for.
+pub(super) struct Ssh {
+    pub(super) agent: Agent,
+    pub(super) greeting: LateGreeting,
+    sshd: Sshd,
+    repository: Repository,
+}
+
+/// What the key of [`Workload::GitSsh`] is protected with; [`Helper::Askpass`] knows it.
+const PASSPHRASE: &str = "lab-passphrase";
+
+impl Ssh {
+    fn start(lab: &Lab) -> Result<Self> {
+        let repository = Repository::of_module(&format!("{GIT_HOST}/over-ssh"))?;
+        let (agent, sshd) = (Agent::start()?, lab.sshd()?);
+        protect(&sshd.key(), PASSPHRASE)?;
+        Ok(Self { agent, greeting: lab.late_greeting()?, sshd, repository })
+    }
+
+    fn env(&self, askpass: String) -> Vec<(String, String)> {
+        let command = format!("{} {}", self.sshd.asking(), self.greeting.option());
+        [
+            ("GIT_SSH_COMMAND", command),
+            ("SSH_AUTH_SOCK", self.agent.socket().display().to_string()),
+            ("SSH_ASKPASS", askpass),
+            ("SSH_ASKPASS_REQUIRE", "force".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+}
+
 impl Scene {
     pub(super) fn start(experiment: &Experiment) -> Result<Self> {
         let wire = experiment.fault.is_of_the_wire();
         let lab = Lab::start_in(if wire { Place::Wire } else { Place::Loopback })?;
-        let git = experiment.workload.has_git().then(|| lab.git_host(None)).transpose()?;
+        let over_ssh = experiment.workload == Workload::GitSsh;
+        let ssh = over_ssh.then(|| Ssh::start(&lab)).transpose()?;
+        let repository = ssh.as_ref().map(|ssh| &ssh.repository);
+        let git = experiment.workload.has_git().then(|| lab.git_host(repository)).transpose()?;
         let tunnels = experiment.fault == Fault::Tunnel;
         let forward = tunnels.then(|| lab.forward(&ForwardOptions::default())).transpose()?;
         let beside = |wanted| (experiment.competitor == wanted).then_some(NEIGHBOURS);
@@ -118,7 +158,7 @@ impl Scene {
         let hogs = beside(Competitor::Hogs).map(Hogs::start).transpose()?;
         let Experiment { workload, fault, .. } = *experiment;
         let helpers = paths::temp("goobserve-helpers-").context("make a folder for helpers")?;
-        Ok(Self { lab, git, forward, workload, fault, writers, helpers, _hogs: hogs })
+        Ok(Self { lab, git, forward, ssh, workload, fault, writers, helpers, _hogs: hogs })
     }
 
     /// Files that are none.
@@ -153,6 +193,10 @@ impl Scene {
             env.push((text("GIT_SSL_CAINFO"), self.lab.ca().display().to_string()));
             env.push((text("GIT_CONFIG_NOSYSTEM"), text("1")));
         }
+        if let Some(ssh) = &self.ssh {
+            let takes = delay.filter(|_| self.fault == Fault::Askpass);
+            env.extend(ssh.env(self.helper(Helper::Askpass, takes)?));
+        }
         if self.workload == Workload::AnotherGo {
             env.push((text("GOTOOLCHAIN"), text("auto")));
         }
@@ -184,6 +228,7 @@ impl Scene {
                 return Ok(run);
             }
             Workload::Git | Workload::SampleAndGit => format!("require {GIT_HOST}/lib {VERSION}"),
+            Workload::GitSsh => format!("require {GIT_HOST}/over-ssh {VERSION}"),
             Workload::AnotherGo => format!("toolchain {TOOLCHAIN}"),
         };
         let file = run.project().join("go.mod");
