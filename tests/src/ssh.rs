@@ -53,7 +53,7 @@ impl Agent {
         Ok(Self { dir, delay })
     }
 
-    /// What SSH_AUTH_SOCK is to be.
+    /// What `SSH_AUTH_SOCK` is to be.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
     }

@@ -68,7 +68,10 @@ fn exists(path: &Path) -> Option<bool> {
 pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
         binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
-    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, None, true))
+    // With `-C` it goes elsewhere first.
+    let stays = task.argv.get(1).is_none_or(|word| !word.starts_with("-C") && !word.starts_with("--C"));
+    let cwd = task.cwd.as_deref().filter(|_| stays);
+    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, cwd, true))
 }
 
 /// What `go env` would say; only what the binary itself says when the environment is not known.

@@ -1,9 +1,10 @@
 //! Version control at work: what it was asked for, how often, and what each took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::evidence::{Evidence, VcsWork};
 use model::human::{count, duration};
+use model::id::Pid;
 use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, Phase, Process, Request};
 use model::roles::Role;
@@ -13,6 +14,7 @@ use model::time::{Ns, SinceStart};
 use super::helpers::ssh_began;
 use crate::case::{Case, Span, hull, whole};
 use crate::finding::Finding;
+use crate::private::matches;
 use crate::thresholds as at;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
@@ -40,10 +42,13 @@ fn unusable(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let module = format!("{host}{}", path.split('?').next().unwrap_or_default());
-    let govcs = match case.record.go.govcs.as_deref() {
-        None => "GOVCS forbids the kind of repository that it names".to_owned(),
-        Some("") => "it names a kind of repository that GOVCS, which is not set, forbids for public modules (all but git and hg)".to_owned(),
-        Some(set) => format!("it names a kind of repository that GOVCS={set} forbids"),
+    let go = &case.record.go;
+    let is_private = || go.goprivate.iter().flat_map(|list| list.split(',')).any(|one| matches(one, &module));
+    let govcs = match go.govcs.as_deref() {
+        Some("") if is_private() => String::new(),
+        Some("") => "a kind of repository that GOVCS, which is not set, forbids for public modules (all but git and hg), ".to_owned(),
+        Some(set) => format!("a kind of repository that GOVCS={set} forbids, "),
+        None => "a kind of repository that GOVCS forbids, ".to_owned(),
     };
     let requests: Vec<&Request> = case.requests().filter(|request| request.class == Class::GoGet).collect();
     let curl = format!(
@@ -51,7 +56,7 @@ fn unusable(case: &Case<'_>) -> Option<Finding> {
     );
     Some(Finding {
         summary: format!(
-            "go got the page of {module} (?go-get=1) and started nothing: {govcs}, or no repository of this path"
+            "go got the page of {module} (?go-get=1) and started nothing: it names {govcs}one whose program is not installed, or none for this path"
         ),
         evidence: vec![Evidence::RepositoryAsked {
             host: host.clone(),
@@ -78,27 +83,32 @@ fn slow(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     // By host, what was done, how often, and when.
-    let mut work: BTreeMap<(String, VcsWork), Vec<Span>> = BTreeMap::new();
+    let mut work: BTreeMap<(String, VcsWork), Work> = BTreeMap::new();
     for op in case.in_flight.iter().filter(|op| network(op)) {
-        let (host, what) = match op.subject {
+        let (host, what, start_ns) = match op.subject {
             Subject::Request(request) => {
                 let what = if request.class == Class::GoGet { VcsWork::GoGet } else { VcsWork::Other };
-                (request.authority.clone().unwrap_or_else(|| "an unknown host".to_owned()), what)
+                let host = request.authority.clone().unwrap_or_else(|| "an unknown host".to_owned());
+                (host, what, request.start_ns)
             }
             Subject::Helper(connection) => {
-                (case.host(connection), of_process(case, connection.pid, connection.start_ns))
+                let what = of_process(case, connection.pid, connection.start_ns);
+                (case.host(connection), what, connection.start_ns)
             }
             _ => continue,
         };
-        work.entry((host, what)).or_default().push(whole(op));
+        let work = work.entry((host, what)).or_default();
+        work.spans.push(whole(op));
+        work.visits.insert((op.subject.pid(), start_ns));
     }
-    let ((host, _), _) = work.iter().max_by_key(|(_, spans)| together(spans))?;
+    let ((host, _), _) = work.iter().max_by_key(|(_, work)| together(&work.spans))?;
     let host = host.clone();
     let parts: Vec<String> = work
         .iter()
         .filter(|((of, _), _)| *of == host)
-        .map(|((_, what), spans)| {
-            format!("{} {} in {}", what.words(), count(spans.len() as u64, "time"), duration(together(spans)))
+        .map(|((_, what), work)| {
+            let times = count(work.visits.len() as u64, "time");
+            format!("{} {times} in {}", what.words(), duration(together(&work.spans)))
         })
         .collect();
     // Of that, until ssh servers greeted.
@@ -109,21 +119,22 @@ fn slow(case: &Case<'_>) -> Option<Finding> {
         .filter(|(_, took)| *took >= at::GREETING_NS)
         .collect();
     let greeting_ns: Ns = ssh.iter().map(|(_, took)| *took).sum();
-    let all_ns: Ns = work.iter().filter(|((of, _), _)| *of == host).map(|(_, spans)| together(spans)).sum();
+    let all_ns: Ns =
+        work.iter().filter(|((of, _), _)| *of == host).map(|(_, work)| together(&work.spans)).sum();
     let greeted = match (ssh.len() as u64, ssh.iter().map(|(_, took)| *took).max()) {
         (times @ 1.., Some(took)) => {
             format!("; its ssh server greeted after {}, {}", duration(took), count(times, "time"))
         }
         _ => String::new(),
     };
-    let evidence = work.iter().map(|((host, what), spans)| Evidence::RepositoryAsked {
+    let evidence = work.iter().map(|((host, what), work)| Evidence::RepositoryAsked {
         host: host.clone(),
         what: *what,
-        times: spans.len() as u64,
-        took_ns: together(spans),
+        times: work.visits.len() as u64,
+        took_ns: together(&work.spans),
     });
     let evidence = evidence.take(8).chain(ssh.iter().take(4).filter_map(|(of, _)| ssh_began(of)));
-    let span = hull(work.values().flatten().copied()).unwrap_or(case.wall);
+    let span = hull(work.values().flat_map(|work| &work.spans).copied()).unwrap_or(case.wall);
     Some(Finding {
         cost_ns,
         summary: format!("{host} was asked for {}{greeted}", parts.join(", ")),
@@ -132,6 +143,15 @@ fn slow(case: &Case<'_>) -> Option<Finding> {
         host: Some(host),
         ..Finding::of(StallKind::VcsSlow, Phase::Vcs, span)
     })
+}
+
+/// What a host was asked for.
+#[derive(Default)]
+struct Work {
+    /// When; a visit in which somebody else was waited for is in parts
+    spans: Vec<Span>,
+    /// Each connection or request once: whose, and when it began
+    visits: BTreeSet<(Pid, SinceStart)>,
 }
 
 /// How long they took, what overlaps counted once.
@@ -157,14 +177,14 @@ fn greeted_after(connection: &Connection) -> Option<Ns> {
 /// What to do about a slow repository, by what of it took longest. `greeting`: that its ssh server greeted late.
 fn advice(
     case: &Case<'_>,
-    work: &BTreeMap<(String, VcsWork), Vec<Span>>,
+    work: &BTreeMap<(String, VcsWork), Work>,
     host: &str,
     greeting: bool,
 ) -> &'static str {
     if greeting {
         return "ask the host's owner why sshd greets late (MaxStartups, load, UseDNS); one connection for all: ControlMaster";
     }
-    let took = |what: VcsWork| work.get(&(host.to_owned(), what)).map_or(0, |spans| together(spans));
+    let took = |what: VcsWork| work.get(&(host.to_owned(), what)).map_or(0, |work| together(&work.spans));
     let others = took(VcsWork::References) + took(VcsWork::Pack) + took(VcsWork::Other);
     if took(VcsWork::LargeFiles) > took(VcsWork::GoGet) + others {
         return "set GIT_LFS_SKIP_SMUDGE=1 for go: what git-lfs fetches changes the module's hash, too; or publish it without large files";
@@ -187,7 +207,7 @@ fn advice(
 }
 
 /// What the connection of a helper was for: git's own words for it, in its arguments or its parents'.
-fn of_process(case: &Case<'_>, pid: model::id::Pid, at_ns: SinceStart) -> VcsWork {
+fn of_process(case: &Case<'_>, pid: Pid, at_ns: SinceStart) -> VcsWork {
     let mut pid = pid;
     for _ in 0..8 {
         let lived = |process: &&Process| process.pid == pid && process.start_ns <= at_ns;

@@ -38,6 +38,15 @@ fn a_page_after_which_nothing_is_started_is_why_the_command_failed() {
         Some("git.test"),
     );
     assert!(stall.summary.contains("GOVCS=*:git forbids"), "{}", stall.summary);
+    let private = |command: &mut Command| {
+        (command.go.govcs, command.go.goprivate) = (Some(String::new()), Some("git.test".into()));
+    };
+    let stall = failed().command(private).request(page).finds(
+        StallKind::RepositoryUnusable,
+        Phase::Vcs,
+        Some("git.test"),
+    );
+    assert!(!stall.summary.contains("GOVCS") && stall.summary.contains("none for this path"), "{stall:?}");
     World::new().request(page).finds_no(StallKind::RepositoryUnusable);
     // What the page names was looked for: with git, at a module proxy.
     let git =
@@ -170,6 +179,8 @@ fn a_late_ssh_agent_is_named_and_no_host() {
             .report(SinceStart(S), ssh)
             .connection(connected(20, "ssh", (S, 6 * S)))
     };
+    let stall = world(Some(4 * S)).finds(StallKind::VcsSlow, Phase::Vcs, Some("git.test"));
+    assert!(stall.summary.contains("commits and files 1 time in 3.00 s"), "one visit: {}", stall.summary);
     let stall = world(Some(5 * S)).finds(StallKind::HelperWaiting, Phase::Auth, None);
     near(stall.cost_ns, 3 * S);
     assert!(stall.summary.contains("which asks its ssh agent, took 3.00 s"), "{}", stall.summary);
