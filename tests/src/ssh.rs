@@ -17,7 +17,7 @@ use crate::lab::Lab;
 use crate::{lock, paths};
 
 /// Where sshd is reached with a late greeting.
-const LATE_PORT: u16 = 2222;
+const DELAYED_PORT: u16 = 2222;
 /// `SSH_AGENTC_REQUEST_IDENTITIES`, `SSH_AGENT_IDENTITIES_ANSWER` without any, `SSH_AGENT_FAILURE`, each with
 /// its length in front where it is an answer (draft-ietf-sshm-ssh-agent, 3 and 4).
 const LIST: u8 = 11;
@@ -82,11 +82,11 @@ fn serve(mut stream: UnixStream, delay: &Delay) -> std::io::Result<()> {
 
 /// A way to sshd.
 #[derive(Debug)]
-pub struct LateGreeting {
+pub struct DelayedGreeting {
     delay: Delay,
 }
 
-impl LateGreeting {
+impl DelayedGreeting {
     /// How long it takes from now on until the server hears of a connection.
     pub fn set_delay(&self, delay: Duration) {
         *lock(&self.delay) = delay;
@@ -94,15 +94,15 @@ impl LateGreeting {
 
     /// What ssh needs to take that way.
     pub fn option(&self) -> String {
-        format!("-o Port={LATE_PORT}")
+        format!("-o Port={DELAYED_PORT}")
     }
 }
 
 impl Lab {
     /// Another port of [`crate::lab::SSH_HOST`] that leads to its sshd.
-    pub fn late_greeting(&self) -> Result<LateGreeting> {
+    pub fn delayed_greeting(&self) -> Result<DelayedGreeting> {
         let address = self.net.free(6);
-        let listener = self.net.serve(address, LATE_PORT)?;
+        let listener = self.net.serve(address, DELAYED_PORT)?;
         let delay = Delay::default();
         let of = Arc::clone(&delay);
         let _entered = self.runtime.enter();
@@ -120,7 +120,7 @@ impl Lab {
                 });
             }
         });
-        Ok(LateGreeting { delay })
+        Ok(DelayedGreeting { delay })
     }
 }
 

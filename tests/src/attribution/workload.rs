@@ -18,7 +18,7 @@ use crate::net::Place;
 use crate::paths;
 use crate::proxy::{Fake, Proxy, ending, paths as matching};
 use crate::scenario::machine::{Hogs, Writers};
-use crate::ssh::{Agent, LateGreeting, protect};
+use crate::ssh::{Agent, DelayedGreeting, protect};
 
 /// Neighbours of each kind.
 const NEIGHBOURS: u32 = 3;
@@ -114,7 +114,7 @@ pub(super) struct Scene {
 /// A repository over ssh, and what ssh waits for.
 pub(super) struct Ssh {
     pub(super) agent: Agent,
-    pub(super) greeting: LateGreeting,
+    pub(super) greeting: DelayedGreeting,
     sshd: Sshd,
     repository: Repository,
 }
@@ -127,7 +127,7 @@ impl Ssh {
         let repository = Repository::of_module(&format!("{GIT_HOST}/over-ssh"))?;
         let (agent, sshd) = (Agent::start()?, lab.sshd()?);
         protect(&sshd.key(), PASSPHRASE)?;
-        Ok(Self { agent, greeting: lab.late_greeting()?, sshd, repository })
+        Ok(Self { agent, greeting: lab.delayed_greeting()?, sshd, repository })
     }
 
     fn env(&self, askpass: String) -> Vec<(String, String)> {

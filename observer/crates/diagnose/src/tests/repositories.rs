@@ -101,7 +101,7 @@ fn every_visit_of_svn_is_counted_and_known() {
 }
 
 #[test]
-fn a_git_whose_host_answered_is_told_from_one_that_reached_nobody() {
+fn a_git_whose_host_answered_is_distinguished_from_one_that_reached_nobody() {
     let git = |world: World, bytes: u64| {
         let list = ["git", "ls-remote", "https://git.test/lib"];
         world
