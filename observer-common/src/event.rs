@@ -323,6 +323,8 @@ pub enum Mark {
     ResetReceived = 2,
     /// A reset was sent
     ResetSent = 3,
+    /// What was asked in plain text was answered by a TLS record
+    AnsweredInTls = 4,
 }
 
 /// Counters of a live connection, at most every [`crate::TCP_INFO_EVERY_NS`], at once when a
@@ -380,11 +382,13 @@ pub struct Handshake {
     pub conn: u64,
     /// The descriptor, -1 when it is not known
     pub fd: i32,
-    /// At the end: 0 success, 1 an error was returned
+    /// At the end: 0 success, 1 an error was returned. With an alert: its description
     pub failed: u32,
 }
 /// `Handshake`: its end, not its beginning.
 pub const HANDSHAKE_END: u16 = 1;
+/// `Handshake`: neither: the peer sent an alert, during the handshake or behind it.
+pub const HANDSHAKE_ALERT: u16 = 2;
 
 /// One HTTP/2 frame, or the preface, or a slice of a copied frame's payload.
 /// `Header::flags`: the `FRAME_*` bits of this module.

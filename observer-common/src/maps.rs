@@ -246,6 +246,9 @@ pub struct Offsets {
     pub file_private: u32,
     pub inode_mode: u32,
     pub socket_sk: u32,
+    pub fib6_type: u32,
+    pub fib6_info: u32,
+    pub fib6_metric: u32,
     /// Not an offset: how many arguments `tcp_retransmit_skb` has; the third is an error
     pub retransmit_args: u32,
 }
@@ -305,6 +308,9 @@ impl Offsets {
             file_private: u,
             inode_mode: u,
             socket_sk: u,
+            fib6_type: u,
+            fib6_info: u,
+            fib6_metric: u,
             retransmit_args: u,
         }
     };

@@ -29,6 +29,26 @@ pub struct Sock {
     pub segment_ns: u64,
 }
 
+/// A `connect` that looks for its way.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Attempt {
+    /// When, nanoseconds
+    pub at_ns: u64,
+    /// To whom
+    pub remote: Ip,
+    pub family: u16,
+    /// Host order
+    pub port: u16,
+    /// The descriptor
+    pub fd: i32,
+    /// The process
+    pub pid: u32,
+    /// The error of the last route that was looked up, positive; 0 where there is one
+    pub error: u32,
+    pub pad: u32,
+}
+
 /// What a socket's bytes are watched for.
 pub mod kind {
     /// A name server over UDP

@@ -74,7 +74,7 @@ use observer_common::{
     RING_BYTES, SOCKETS_MAX, STREAMS_MAX, THREADS_MAX, Thread, Tree, UNKNOWN32,
 };
 
-use crate::channels::{Channel, Sock};
+use crate::channels::{Attempt, Channel, Sock};
 use crate::cursor::{Cursor, CursorKey, Stream, StreamKey};
 use crate::probes::go_tls::{Call, CallKey};
 
@@ -99,6 +99,10 @@ static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0)
 /// TCP sockets that are followed, by `struct sock *`.
 #[map]
 static SOCKS: HashMap<u64, Sock> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+/// TCP sockets that were to be connected and have not sent a SYN, by `struct sock *`. LRU: one whose process
+/// is followed no longer is not taken out.
+#[map]
+static ATTEMPTS: LruHashMap<u64, Attempt> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Sockets that the agent found, by cookie, until their first event.
 #[map]
 static PREEXISTING: HashMap<u64, PreexistingSocket> = HashMap::with_max_entries(SOCKETS_MAX, 0);

@@ -179,10 +179,14 @@ async fn answer(
     let cut = faults.cut_bodies.iter().find(|cut| (cut.matches.0)(&path)).map(|cut| cut.after_bytes);
     let mut response = Response::new(TimedBody::new(bytes, stall, rate, slot).cut(cut).reset(reset));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if let Ok(content_type) = content_type(&path).parse() {
+    // What is answered well in the place of a file is a page, and a redirect in its place leads to itself.
+    let page = injected.is_some_and(|answer| answer.status == 200);
+    let circle = injected.filter(|answer| (300..400).contains(&answer.status)).map(|_| path.clone());
+    if let Ok(content_type) = if page { "text/html" } else { content_type(&path) }.parse() {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }
-    if let Some(location) = redirect.and_then(|redirect| redirect.location(&path).parse().ok()) {
+    let location = redirect.map(|redirect| redirect.location(&path)).or(circle);
+    if let Some(location) = location.and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(LOCATION, location);
     }
     if let Some(seconds) = injected.and_then(|answer| answer.retry_after_s) {

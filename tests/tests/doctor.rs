@@ -243,7 +243,7 @@ fn faults_of_forward_proxies_are_named() {
     for (number, protocol) in [Protocol::Connect, Protocol::Socks5].into_iter().enumerate() {
         let Some(lab) = Lab::for_test("faults_of_forward_proxies_are_named") else { return };
         let password = Some(("hunter2user".to_owned(), "hunter2password".to_owned()));
-        let options = ForwardOptions { protocol, password: password.clone(), over_tls: false };
+        let options = ForwardOptions { protocol, password: password.clone(), ..ForwardOptions::default() };
         let forward = lab.forward(&options).unwrap();
         let ask = |forward: &Forward, to: &str, with: &str| {
             let url = forward.url().replace("hunter2user:hunter2password@", with);

@@ -16,8 +16,8 @@ use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use observer_common::{
-    FdKey, HANDSHAKE_END, Handshake, Kind, Lost, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_READ, PLACE_READ_RETURN,
-    PLACE_RECORD, PLACE_WRITE, Process,
+    FdKey, HANDSHAKE_ALERT, HANDSHAKE_END, Handshake, Kind, Lost, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_READ,
+    PLACE_READ_RETURN, PLACE_RECORD, PLACE_WRITE, Process,
 };
 
 use crate::cursor::{self, Direction};
@@ -238,10 +238,19 @@ fn handshaken(root: u32, goroutine: u64, failed: bool) -> u32 {
 /// An alert was received; the one that closes ends what the peer sends.
 #[inline(never)]
 fn alert(process: *const Process, tls: u64, plain: u64) -> u32 {
-    match user::<[u8; 2]>(plain) {
-        Some([_, CLOSE_NOTIFY]) => over(process, tls),
-        _ => 0,
+    let Some([_, description]) = user::<[u8; 2]>(plain) else { return 0 };
+    if description == CLOSE_NOTIFY {
+        return over(process, tls);
     }
+    let Some(cursor) = cursor::get(tls, Direction::Received) else { return 0 };
+    emit::made(Kind::Handshake, HANDSHAKE_ALERT, |to: *mut Handshake| {
+        // SAFETY: values of the maps, and the place of the body in a reserved record.
+        unsafe {
+            to.write(Handshake { tls, conn: (*cursor).conn, fd: -1, failed: u32::from(description) });
+            (task::of((*process).root), emit::now())
+        }
+    });
+    0
 }
 
 /// The peer sends nothing any more on a connection, or nobody reads it.

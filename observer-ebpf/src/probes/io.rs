@@ -6,8 +6,8 @@
 //! may be another than the one that sent, so the socket is the key.
 
 use observer_common::{
-    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Ip, Kind, Lost, PAYLOAD_AGENT, PAYLOAD_FAILED, PAYLOAD_RECEIVED,
-    PAYLOAD_TCP, PAYLOAD_VARLINK, Payload, PreexistingSocket, Process,
+    DATA_MAX, HELLO_CALLS_MAX, HELLO_MAX, Ip, Kind, Lost, Mark, PAYLOAD_AGENT, PAYLOAD_FAILED,
+    PAYLOAD_RECEIVED, PAYLOAD_TCP, PAYLOAD_VARLINK, Payload, PreexistingSocket, Process, SockMark,
 };
 use zerocopy::FromBytes;
 
@@ -65,7 +65,7 @@ struct Message {
 const MMSGHDR: u64 = 64;
 
 #[inline(always)]
-fn address(at: u64) -> Option<Address> {
+pub fn address(at: u64) -> Option<Address> {
     if at == 0 {
         return None;
     }
@@ -176,7 +176,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 /// The `struct sock` of a descriptor of the current process. What is no socket has another
 /// private word, which no map knows.
 #[inline(always)]
-fn socket(fd: u64) -> Option<u64> {
+pub fn socket(fd: u64) -> Option<u64> {
     // SAFETY: a helper without arguments.
     let current = unsafe { bpf_get_current_task_btf() } as u64;
     let files = kernel::<u64>(current, offset!(task_files));
@@ -509,8 +509,18 @@ fn bytes(of: &Transfer, channel: *mut Channel, from: u64, len: u64) {
 unsafe fn plain(of: &Transfer, channel: *mut Channel, from: u64, len: u64) {
     let direction = if of.is(shape::RECEIVES) { Direction::Received } else { Direction::Sent };
     // SAFETY: the caller's map value.
-    if let Some(cursor) = cursor::get(unsafe { (*channel).conn }, direction) {
-        cursor::step_plain(cursor, of.task.root, from, len);
+    unsafe {
+        // What comes back first is an alert or a handshake of TLS (RFC 8446, 5.1) where the port expects that.
+        if of.is(shape::RECEIVES) && (*channel).received == 0 {
+            (*channel).received = 1;
+            if matches!(user::<[u8; 2]>(from), Some([21 | 22, 3])) {
+                let mark = SockMark { conn: (*channel).conn, mark: Mark::AnsweredInTls as u32, state: 0 };
+                emit::event(Kind::SockMark, 0, of.task, emit::now(), mark);
+            }
+        }
+        if let Some(cursor) = cursor::get((*channel).conn, direction) {
+            cursor::step_plain(cursor, of.task.root, from, len);
+        }
     }
 }
 

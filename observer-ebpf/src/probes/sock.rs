@@ -8,15 +8,15 @@ use observer_common::{
 };
 
 use crate::channels::{Sock, kind};
-use crate::probes::io;
+use crate::probes::{io, way};
 use crate::syscall;
 use crate::task::{Task, kernel, member};
 use crate::{CHANNELS, CONNECTIONS, PREEXISTING, SOCKS, emit, offset, task};
 
 /// `TCP_SYN_SENT` (include/net/tcp_states.h)
-const SYN_SENT: u32 = 2;
+pub const SYN_SENT: u32 = 2;
 /// `TCP_CLOSE`
-const CLOSE: u32 = 7;
+pub const CLOSE: u32 = 7;
 /// `TCP_LISTEN`
 const LISTEN: u32 = 10;
 const AF_INET: u16 = 2;
@@ -96,7 +96,7 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     if new == SYN_SENT {
         connecting(sk, now);
     }
-    changed(sk, old, new, now);
+    changed(sk, old, new, now, if new == CLOSE { way::error(old) } else { 0 });
     0
 }
 
@@ -107,14 +107,23 @@ pub fn tcp_destroy_sock(ctx: RawTracePointContext) -> i32 {
     let sk: u64 = ctx.arg(0);
     if let Some(sock) = followed(sk) {
         // SAFETY: a value of the map.
-        changed(sk, unsafe { (*sock).state }, CLOSE, emit::now());
+        changed(sk, unsafe { (*sock).state }, CLOSE, emit::now(), 0);
+    } else {
+        way::closed(sk);
     }
     0
 }
 
-/// Reports the new state of a socket that is followed.
+/// The error of a socket that ends, or of the call that ends it.
 #[inline(always)]
-fn changed(sk: u64, old: u32, new: u32, now: u64) {
+fn error(sk: u64, within: u32) -> u32 {
+    let error = member(sk, offset!(sock_err), 0);
+    if error == 0 { within } else { error }
+}
+
+/// Reports the new state of a socket that is followed; `within`: the error of the call that changes it.
+#[inline(always)]
+fn changed(sk: u64, old: u32, new: u32, now: u64, within: u32) {
     let Some(sock) = followed(sk) else { return };
     let remote = io::peer(sk);
     let local = if remote.family == AF_INET {
@@ -135,7 +144,7 @@ fn changed(sk: u64, old: u32, new: u32, now: u64) {
         remote_port: remote.port,
         old: old as u8,
         new: new as u8,
-        error: if new == CLOSE { member(sk, offset!(sock_err), 0) } else { 0 },
+        error: if new == CLOSE { error(sk, within) } else { 0 },
         local,
         remote: remote.address,
         stats: stats(sk),
@@ -172,6 +181,14 @@ fn over(sk: u64, now: u64) {
     let _ = CHANNELS.remove(&sk);
 }
 
+/// The number of a connection that begins now: two sockets cannot at the same nanosecond on the same CPU.
+#[inline(always)]
+pub fn number(now: u64) -> u64 {
+    // SAFETY: a helper without arguments.
+    let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
+    (now << 10) | (cpu & 0x3ff)
+}
+
 /// A process of a tree sends a SYN: the socket is followed from here on.
 #[inline(always)]
 fn connecting(sk: u64, now: u64) {
@@ -181,10 +198,7 @@ fn connecting(sk: u64, now: u64) {
         return;
     }
     let fd = syscall::connecting().unwrap_or(-1);
-    // Two sockets cannot begin at the same nanosecond on the same CPU.
-    // SAFETY: a helper without arguments.
-    let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
-    let conn = (now << 10) | (cpu & 0x3ff);
+    let conn = number(now);
     let sock = Sock {
         conn,
         emitted_ns: 0,
@@ -198,6 +212,7 @@ fn connecting(sk: u64, now: u64) {
         pad: 0,
         segment_ns: 0,
     };
+    way::exists(sk);
     if SOCKS.insert(&sk, &sock, 0).is_err() {
         return emit::lost(Lost::Sockets);
     }

@@ -39,7 +39,7 @@ struct Btf<'a> {
 }
 
 /// Every structure that has a member of interest.
-const STRUCTURES: [&str; 19] = [
+const STRUCTURES: [&str; 21] = [
     "files_struct",
     "fdtable",
     "socket",
@@ -59,6 +59,8 @@ const STRUCTURES: [&str; 19] = [
     "nsproxy",
     "mnt_namespace",
     "ns_common",
+    "fib6_result",
+    "fib6_info",
 ];
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
@@ -228,6 +230,9 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         file_private: needed("file.private_data")?,
         inode_mode: needed("inode.i_mode")?,
         socket_sk: needed("socket.sk")?,
+        fib6_type: wanted("fib6_result.fib6_type"),
+        fib6_info: wanted("fib6_result.f6i"),
+        fib6_metric: wanted("fib6_info.fib6_metric"),
         retransmit_args: btf.arguments("btf_trace_tcp_retransmit_skb").unwrap_or(UNKNOWN32),
     })
 }

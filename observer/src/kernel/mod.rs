@@ -54,6 +54,10 @@ const TRACEPOINTS: [&str; 13] = [
     "filelock:flock_lock_inode",
 ];
 
+/// Where a route is looked up, so that a `connect` is seen that fails before it sends anything. Without them it
+/// is not: the second is not there where a kernel has no IPv6.
+const OPTIONAL: [&str; 2] = ["fib:fib_table_lookup", "fib6:fib6_table_lookup"];
+
 /// Where bytes are seen that cross a socket. Unlike the system calls' tracepoints these cost
 /// nothing but where a socket is used.
 const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
@@ -67,7 +71,7 @@ const GO_TLS: &str = "go_tls";
 /// Every tracepoint that is attached, `group:name`: those that must be there, and those that may
 /// be missing.
 pub const fn tracepoints() -> (&'static [&'static str], &'static [&'static str]) {
-    (&TRACEPOINTS, &[])
+    (&TRACEPOINTS, &OPTIONAL)
 }
 
 /// File offsets of the probes of one binary.
@@ -169,16 +173,11 @@ impl Kernel {
         let (mut ebpf, bytes) = load(follow_go, all_go)?;
         let go_tls = uprobe(&ebpf, GO_TLS)?;
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
-            let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
-            // One program for two: what it is reported is the same.
-            let program = match name {
-                "sched_wakeup_new" => "sched_wakeup",
-                "sock_send_length" | "sock_recv_length" => "sock_length",
-                name => name,
-            };
-            let program = ebpf.program_mut(program).context("the object lacks a program")?;
-            let program: &mut RawTracePoint = program.try_into()?;
-            program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
+            attach(&mut ebpf, tracepoint)?;
+        }
+        for tracepoint in OPTIONAL {
+            // `goobserve check` says what is then not seen.
+            let _ = attach(&mut ebpf, tracepoint);
         }
         let log = diagnostics::of(&mut ebpf);
         Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, log })
@@ -334,6 +333,21 @@ impl Drop for Kernel {
             }
         });
     }
+}
+
+/// Attaches the program of a tracepoint.
+fn attach(ebpf: &mut Ebpf, tracepoint: &str) -> Result<()> {
+    let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
+    // One program for two: what it is reported is the same.
+    let program = match name {
+        "sched_wakeup_new" => "sched_wakeup",
+        "sock_send_length" | "sock_recv_length" => "sock_length",
+        name => name,
+    };
+    let program = ebpf.program_mut(program).context("the object lacks a program")?;
+    let program: &mut RawTracePoint = program.try_into()?;
+    program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
+    Ok(())
 }
 
 fn insert<const N: usize>(map: &mut Map, key: u32, value: &[u8]) -> Result<()> {

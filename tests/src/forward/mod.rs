@@ -52,6 +52,8 @@ pub struct ForwardOptions {
     pub over_tls: bool,
     /// User and password that it asks for
     pub password: Option<(String, String)>,
+    /// It leaves Nagle's algorithm on: what is small waits for an acknowledgement
+    pub nagle: bool,
 }
 
 /// What it does wrong; the default is nothing.
@@ -163,7 +165,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+    stream.set_nodelay(!shared.options.nagle)?;
     let peer = stream.peer_addr()?;
     let mut client = if shared.options.over_tls {
         Client::Tls(Box::new(TlsAcceptor::from(Arc::clone(&shared.tls)).accept(stream).await?))

@@ -163,7 +163,7 @@ impl ForwardSpec {
             Spoken::Socks5 => Protocol::Socks5,
         };
         let password = self.password.then(|| ("lab".to_owned(), "secret".to_owned()));
-        ForwardOptions { protocol, over_tls: self.over_tls, password }
+        ForwardOptions { protocol, over_tls: self.over_tls, password, nagle: self.nagle }
     }
 
     pub(super) fn faults(&self) -> ForwardFaults {

@@ -247,6 +247,8 @@ pub struct ForwardSpec {
     pub(super) refuse: Option<u16>,
     /// It resets instead of an answer
     pub(super) reset: bool,
+    /// It leaves Nagle's algorithm on
+    pub(super) nagle: bool,
 }
 
 /// What is spoken with a forward proxy.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use model::human::duration;
 use model::operations::is_go;
-use model::record::{ConnectionOutcome, Process, Request, RequestOutcome};
+use model::record::{Connection, ConnectionOutcome, Process, Request, RequestOutcome, Side};
 use model::report::{Blame, Severity};
 use model::time::{Ns, SinceStart};
 use model::words;
@@ -119,7 +119,7 @@ fn by_what_worked(case: &Case<'_>) -> (Blame, String) {
             format!("{} ended with {how}; no connection that was seen failed", process.comm),
         );
     }
-    let unseen = |connection: &&model::record::Connection| {
+    let unseen = |connection: &&Connection| {
         connection.requests == 0 && connection.bytes_received.is_some_and(|bytes| bytes > UNSEEN)
     };
     if case.requests().next().is_none() && case.connections().next().is_some() {
@@ -129,8 +129,8 @@ fn by_what_worked(case: &Case<'_>) -> (Blame, String) {
         return (Blame::Unknown, "not all that it asked of the network was seen".to_owned());
     }
     if case.connections().next().is_none() && (has_address(case) || has_proxys_address(case)) {
-        let why = "it knew an address and no connection to it was seen: where there is no way to one, connecting \
-                   fails at once, without a trace (ip route get ADDRESS)";
+        let why = "it knew an address and no connection to it was seen: what a sandbox forbids (seccomp, Landlock, \
+                   a control group's rules) fails at once, without a trace";
         return (Blame::Unknown, why.to_owned());
     }
     let why = if case.queries().next().is_none() && case.connections().next().is_none() {
@@ -159,6 +159,12 @@ fn has_proxys_address(case: &Case<'_>) -> bool {
     [&go.https_proxy, &go.http_proxy, &go.all_proxy].into_iter().flatten().any(is_address)
 }
 
+/// Another connection to the same host carried requests.
+fn works(case: &Case<'_>, connection: &Connection) -> bool {
+    let host = case.host(connection);
+    case.connections().any(|other| other.requests > 0 && !other.tls_failed && case.host(other) == host)
+}
+
 /// The first thing that failed on the network; `own`: of go commands alone.
 fn any_failed(case: &Case<'_>, own: bool) -> Option<String> {
     let owners = Owners::new(case);
@@ -175,7 +181,9 @@ fn any_failed(case: &Case<'_>, own: bool) -> Option<String> {
                 | ConnectionOutcome::Unreachable
                 | ConnectionOutcome::Reset
         );
-        mine(connection.pid, connection.start_ns) && (failed || connection.tls_failed)
+        // A dial that go gave up because another one was there first is no failure.
+        let given_up = connection.closed_by == Some(Side::Here) && works(case, connection);
+        mine(connection.pid, connection.start_ns) && (failed || connection.tls_failed && !given_up)
     });
     let request = case.requests().find(|request: &&Request| {
         mine(request.pid, request.start_ns)

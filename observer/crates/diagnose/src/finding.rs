@@ -49,6 +49,12 @@ pub(crate) struct Finding {
     pub about: u64,
 }
 
+/// Advice for a command that ended well: nobody runs it again for that.
+fn without_repeating(advice: &str) -> &str {
+    let rest = || advice.split_once("if it happens again, ").map(|(_, rest)| rest);
+    if advice.starts_with("run it again") { rest().unwrap_or(advice) } else { advice }
+}
+
 impl Finding {
     /// What was found in a phase, of which nothing more is known yet.
     pub(crate) fn of(kind: StallKind, phase: Phase, span: Span) -> Self {
@@ -98,9 +104,10 @@ impl Finding {
             cost_ns: self.cost_ns,
             summary: self.summary,
             evidence: self.evidence,
-            advice: self
-                .advice_here
-                .unwrap_or_else(|| self.advice.unwrap_or_else(|| self.kind.advice()).to_owned()),
+            advice: self.advice_here.unwrap_or_else(|| {
+                let advice = self.advice.unwrap_or_else(|| self.kind.advice());
+                if case.record.exit_code == Some(0) { without_repeating(advice) } else { advice }.to_owned()
+            }),
             fatal,
             remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
         }

@@ -41,6 +41,8 @@ pub(crate) fn tls_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
     connection.tls_start_ns.is_some()
         && !connection.joined_late
         && connection.tls_version.is_none()
+        && connection.alert.is_none()
+        && connection.answered_in.is_none()
         && connection.outcome != ConnectionOutcome::Reset
         && (connection.tls_ns.is_none() || connection.tls_failed)
         && tls_took(case, connection) >= at::HELLO_UNANSWERED_NS

@@ -24,22 +24,22 @@ mod redirects;
 mod refused;
 pub mod report;
 mod requests;
+mod same;
+mod schemes;
 mod thresholds;
 mod waits;
 mod ways;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use case::Case;
 use finding::Finding;
-use model::evidence::Evidence;
 use model::operations::{InFlight, Subject, Threads};
 use model::phases::Split;
 use model::record::Phase;
 use model::report::{Blame, Severity, Stall};
-use model::stall::{StallKind, StallName};
+use model::stall::StallKind;
 use model::state::CommandState;
 use model::time::SinceStart;
 use model::waiting::oldest;
@@ -122,6 +122,16 @@ fn diagnose_by(
         stall: finding.stall(&case),
     });
     let mut found: Vec<Diagnosed> = found.collect();
+    order(&mut found);
+    let split = if command.gaps.is_empty() { case.split().clone() } else { command.split(now, threads) };
+    within_phases(&split, &mut found);
+    order(&mut found);
+    let (because, blame) = (because(&case, &found), blame::blame(&case, &found));
+    Diagnosis { stalls: found, because, blame, split: Some(split) }
+}
+
+/// Worst first.
+fn order(found: &mut [Diagnosed]) {
     found.sort_by(|a, b| {
         // That a child failed is why the command did; what the child failed of is why it did.
         let of_child = |found: &Diagnosed| found.stall.kind == StallKind::ChildFailed;
@@ -131,42 +141,22 @@ fn diagnose_by(
         let name = |found: &Diagnosed| (found.stall.kind.clone(), found.stall.host.clone(), found.about);
         rank(b).cmp(&rank(a)).then_with(|| name(a).cmp(&name(b)))
     });
-    let split = if command.gaps.is_empty() { case.split().clone() } else { command.split(now, threads) };
-    within_phases(&split, &mut found);
-    let (because, blame) = (because(&case, &found), blame::blame(&case, &found));
-    Diagnosis { stalls: found, because, blame, split: Some(split) }
 }
 
-/// What several findings explain costs once: where those of a phase cost more than the phase, the small
+/// What several findings explain costs once. Where those of a phase cost more than the phase, the small
 /// ones, which say most exactly what it was, keep their cost, and the others share what is left. What is
 /// worth knowing only, or is said over others, is no cost of its own; it is bounded by its phase alone.
 /// What lies in several phases is bounded by none of them.
 fn within_phases(split: &Split, found: &mut [Diagnosed]) {
+    for stall in found.iter_mut().map(|found| &mut found.stall).filter(|stall| !stall.kind.is_across()) {
+        stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
+    }
+    same::once(found);
     let mut by_phase: BTreeMap<Phase, Vec<&mut Stall>> = BTreeMap::new();
-    // Another name for the same wait costs nothing more.
-    let mut waits: HashMap<_, (StallName, SinceStart, SinceStart)> = HashMap::new();
     for stall in found.iter_mut().map(|found| &mut found.stall) {
-        if !stall.kind.is_across() {
-            stall.cost_ns = stall.cost_ns.min(split.phase(stall.phase).blocked_ns);
+        if stall.severity > Severity::Info && !stall.kind.is_over_others() && !stall.kind.is_across() {
+            by_phase.entry(stall.phase).or_default().push(stall);
         }
-        if stall.severity == Severity::Info || stall.kind.is_over_others() || stall.kind.is_across() {
-            continue;
-        }
-        let wait = (stall.phase, stall.host.clone(), stall.cost_ns);
-        match waits.entry(wait) {
-            Entry::Vacant(first) => {
-                first.insert((stall.kind.clone(), stall.start_ns, stall.end_ns));
-            }
-            Entry::Occupied(same) => {
-                let (kind, start_ns, end_ns) = same.get();
-                let overlap = *start_ns < stall.end_ns && stall.start_ns < *end_ns;
-                if overlap && stall.cost_ns > 0 && *kind != stall.kind {
-                    stall.evidence.push(Evidence::CountedAs { stall: kind.clone() });
-                    stall.cost_ns = 0;
-                }
-            }
-        }
-        by_phase.entry(stall.phase).or_default().push(stall);
     }
     for (phase, mut stalls) in by_phase {
         stalls.sort_by_key(|stall| stall.cost_ns);

@@ -9,7 +9,7 @@ use model::time::SinceStart;
 
 use crate::case::Case;
 use crate::fallback::{Owners, is_well};
-use crate::redirects;
+use crate::{redirects, schemes};
 
 /// A host's answers with one status.
 pub(crate) struct Group<'a> {
@@ -34,7 +34,8 @@ pub(crate) fn groups<'a>(case: &Case<'a>) -> Vec<Group<'a>> {
         return Vec::new();
     }
     let around = Around::new(case);
-    for request in case.requests() {
+    let schemes = schemes::of(case);
+    for request in case.requests().filter(|request| !schemes.contains(&request.id)) {
         let (Some(host), Some(status @ 400..)) = (request.authority.as_deref(), request.status) else {
             continue;
         };

@@ -8,6 +8,7 @@ mod machine;
 mod private;
 mod repositories;
 mod retries;
+mod schemes;
 mod servers;
 mod ssh;
 mod streams;
@@ -20,7 +21,7 @@ use model::record::{
     Request, RequestOutcome, Transport,
 };
 use model::report::Severity;
-use model::stall::StallKind;
+use model::stall::{StallKind, StallName};
 use model::state::State;
 use model::time::{Ns, SinceStart};
 
@@ -153,7 +154,7 @@ impl World {
             end_ns: Some(SinceStart(2 * S + 40 * MS)),
             bytes: Some(10_000),
             outcome: RequestOutcome::Ok,
-            reset_code: None,
+            ..Request::default()
         };
         change(&mut request);
         self.report(SinceStart(2 * S), Body::Request(request))

@@ -127,6 +127,10 @@ pub(crate) const SHARE_PERCENT: u64 = 20;
 pub(crate) const SHARE_ANSWERS: usize = 8;
 /// A redirect is followed within this time: a lookup, a connection and a handshake may come before.
 pub(crate) const REDIRECT_NS: Ns = 30 * S;
+/// One address that redirects so often leads in a circle: go follows ten, and asks twice for what failed.
+pub(crate) const REDIRECTS_CIRCLE: usize = 5;
+/// Addresses of one host are tried so shortly one after the other (go: IPv4 300 ms after IPv6).
+pub(crate) const FAMILY_NS: Ns = S;
 /// Paths that are no modules before it is said.
 pub(crate) const PROBES: usize = 3;
 /// A connection that is dialled in the place of another begins so soon.

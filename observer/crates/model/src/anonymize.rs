@@ -295,6 +295,8 @@ impl Anonymizer {
             goaway,
             ssh,
             no_way,
+            answered_in,
+            alert,
             closed_by,
             preexisting,
         } = whole.clone();
@@ -336,6 +338,8 @@ impl Anonymizer {
             goaway,
             ssh,
             no_way,
+            answered_in,
+            alert,
             closed_by,
             preexisting,
         }
@@ -389,6 +393,8 @@ impl Anonymizer {
             bytes,
             outcome,
             reset_code,
+            retry_after_s,
+            page,
         } = whole.clone();
         let shown =
             path.map(|path| self.names.request_path(&path, class, module.as_deref(), version.as_deref()));
@@ -412,6 +418,8 @@ impl Anonymizer {
             bytes,
             outcome,
             reset_code,
+            retry_after_s,
+            page,
         }
     }
 
@@ -615,9 +623,30 @@ fn remedy(remedy: &str) -> String {
 
 /// Numbers, and a code that a protocol names.
 fn request_update(whole: &RequestUpdate) -> RequestUpdate {
-    let RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code } =
-        whole.clone();
-    RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code }
+    let RequestUpdate {
+        command,
+        id,
+        status,
+        first_byte_ns,
+        end_ns,
+        bytes,
+        outcome,
+        reset_code,
+        retry_after_s,
+        page,
+    } = whole.clone();
+    RequestUpdate {
+        command,
+        id,
+        status,
+        first_byte_ns,
+        end_ns,
+        bytes,
+        outcome,
+        reset_code,
+        retry_after_s,
+        page,
+    }
 }
 
 #[cfg(test)]

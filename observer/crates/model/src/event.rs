@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::from_slice;
 
 use super::record::{
-    Command, Connection, Dns, Gap, Local, Loss, Machine, Phase, Process, Request, RequestOutcome,
+    Command, Connection, Dns, Gap, Local, Loss, Machine, Phase, Process, Request, RequestOutcome, is_false,
 };
 use super::report::Stall;
 use crate::id::{CommandId, ConnectionId, DnsWaitId, LockId, Pid, RequestId, StallId};
@@ -198,12 +198,29 @@ pub struct RequestUpdate {
     /// [`Request::reset_code`]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_code: Option<String>,
+    /// [`Request::retry_after_s`]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u32>,
+    /// [`Request::page`]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub page: bool,
 }
 
 impl RequestUpdate {
     /// Enters what is new.
     pub fn enter(&self, request: &mut Request) {
-        let Self { command: _, id: _, status, first_byte_ns, end_ns, bytes, outcome, reset_code } = self;
+        let Self {
+            command: _,
+            id: _,
+            status,
+            first_byte_ns,
+            end_ns,
+            bytes,
+            outcome,
+            reset_code,
+            retry_after_s,
+            page,
+        } = self;
         request.status = status.or(request.status);
         request.first_byte_ns = first_byte_ns.or(request.first_byte_ns);
         request.end_ns = end_ns.or(request.end_ns);
@@ -212,6 +229,8 @@ impl RequestUpdate {
         if reset_code.is_some() {
             request.reset_code.clone_from(reset_code);
         }
+        request.retry_after_s = retry_after_s.or(request.retry_after_s);
+        request.page |= page;
     }
 }
 

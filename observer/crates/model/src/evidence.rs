@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::id::{ConnectionId, DnsId, Pid, RequestId};
-use crate::record::{Class, NoWay, Request};
+use crate::record::{AnsweredIn, Class, NoWay, Request};
 use crate::stall::StallName;
 use crate::time::{Ns, SinceStart};
 use crate::tunnel::{TunnelOutcome, TunnelProtocol};
@@ -164,6 +164,26 @@ pub enum Evidence {
         /// How long after the server's hello
         after_ns: Option<Ns>,
     },
+    /// The peer refused TLS
+    TlsAlert {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// Who
+        remote: String,
+        /// The alert, in the words of RFC 8446
+        alert: String,
+        /// The version that was agreed upon by then
+        tls_version: Option<String>,
+    },
+    /// The peer answered in something else than it was asked in
+    AnsweredIn {
+        /// Its number in `connections`
+        connection: ConnectionId,
+        /// Who
+        remote: String,
+        /// In what
+        answered_in: AnsweredIn,
+    },
     /// A connection was closed or reset with requests open
     ConnectionCut {
         /// Its number in `connections`
@@ -210,6 +230,9 @@ pub enum Evidence {
         modules: u64,
         /// Who sent them there
         redirected_by: Option<String>,
+        /// How many seconds it asked to wait, at the most
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_s: Option<u32>,
     },
     /// A `ClientHello` without an answer
     ClientHelloUnanswered {

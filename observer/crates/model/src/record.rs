@@ -403,6 +403,8 @@ pub enum NoWay {
     Host,
     /// `EPERM`, `EACCES`: a rule of this machine forbids it
     Permission,
+    /// `EADDRNOTAVAIL`: no address of this machine's leads there, or no port is left
+    Address,
 }
 
 impl NoWay {
@@ -412,6 +414,7 @@ impl NoWay {
             Self::Network => "network is unreachable",
             Self::Host => "no route to host",
             Self::Permission => "operation not permitted",
+            Self::Address => "cannot assign requested address",
         }
     }
 }
@@ -424,6 +427,29 @@ pub enum Side {
     Here,
     /// Whom it is connected to
     Peer,
+}
+
+/// What a peer answered in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AnsweredIn {
+    /// HTTP in plain text
+    Http,
+    /// A TLS record
+    Tls,
+    /// Plain text of some other kind
+    Other,
+}
+
+impl AnsweredIn {
+    /// In what, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Http => "in plain HTTP",
+            Self::Tls => "in TLS",
+            Self::Other => "in plain text",
+        }
+    }
 }
 
 /// A TCP connection.
@@ -514,6 +540,13 @@ pub struct Connection {
     /// Why there was no way to that address, when it is unreachable
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_way: Option<NoWay>,
+    /// What the peer answered in, where that is not what it was asked in: a `ClientHello` in plain text, or a
+    /// request in plain text by TLS
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_in: Option<AnsweredIn>,
+    /// The alert by which the peer refused TLS, in the words of RFC 8446 (`certificate_required`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
     /// Who ended it first, by closing or resetting it; absent when it did not end, or that was not seen
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<Side>,
@@ -685,6 +718,12 @@ pub struct Request {
     /// The code of its `RST_STREAM`, whoever sent it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_code: Option<String>,
+    /// How many seconds its answer asked to wait (`Retry-After`, a date measured by the answer's own `Date`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u32>,
+    /// Its answer was a page (`Content-Type: text/html`)
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub page: bool,
 }
 
 /// A gap in what is known of a command: the kernel could not hand over what happened in it.

@@ -509,10 +509,9 @@ fn is_credentials(process: &Process, parent: Option<&Process>) -> bool {
             .last()
             .and_then(|arg| arg.split_ascii_whitespace().last())
             .is_some_and(|word| VERBS.contains(&word));
-    // The transport over http starts nothing else: with GIT_ASKPASS it asks by one argument.
+    // The transport over http starts nothing else that is not git's: GIT_ASKPASS, a program or a script.
     let asks = parent.is_some_and(|parent| parent.comm.starts_with("git-remote-http"))
-        && !process.comm.starts_with("git")
-        && process.args.len() == 2;
+        && !process.comm.starts_with("git");
     names_credentials(process) || verb || asks
 }
 

@@ -103,6 +103,7 @@ fn what_git_starts_is_gits_but_for_helpers_for_credentials() {
         row(21, 20, "sh", "/bin/sh -c git_credential-slow_get"),
         row(22, 21, "sleep", "sleep 100"),
         row(23, 10, "hg", "hg pull"),
+        row(24, 13, "ask", "/bin/sh /opt/ask …"),
     ];
     let expected = [
         Role::Go,
@@ -119,6 +120,7 @@ fn what_git_starts_is_gits_but_for_helpers_for_credentials() {
         Role::Credentials,
         Role::Credentials,
         Role::Fetcher,
+        Role::Credentials,
     ];
     assert_eq!(roles_of(Go::default(), &rows), expected);
 }

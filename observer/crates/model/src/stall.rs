@@ -76,6 +76,10 @@ kinds! {
     MtuBlackhole = "mtu-blackhole",
     /// This side did not accept the server's certificate
     TlsUntrusted = "tls-untrusted",
+    /// The peer refused TLS by an alert
+    TlsRefused = "tls-refused",
+    /// The peer speaks TLS where it was asked in plain text, or the other way around
+    WrongScheme = "wrong-scheme",
     /// A TLS handshake took many round trips
     TlsSlow = "tls-slow",
     /// HTTP/2 was offered and HTTP/1.1 chosen
@@ -126,6 +130,10 @@ kinds! {
     ProxyShare = "proxy-share",
     /// A host answers with the address of another one
     Redirect = "redirect",
+    /// Redirects lead around in a circle
+    RedirectLoop = "redirect-loop",
+    /// A web page came instead of what was asked for
+    PageAnswered = "page-answered",
     /// Prefixes of import paths were asked for
     PathProbing = "path-probing",
     /// Another Go was downloaded
@@ -207,6 +215,7 @@ impl StallKind {
             | Self::TlsResetBySni
             | Self::MtuBlackhole
             | Self::TlsUntrusted
+            | Self::TlsRefused
             | Self::TlsSlow
             | Self::TlsIntercepted
             | Self::HandshakeWasted
@@ -224,8 +233,13 @@ impl StallKind {
             | Self::ConnectionDropped
             | Self::RequestRepeated
             | Self::SmallSegmentsDelayed
+            | Self::RedirectLoop
             | Self::Redirect => REQUESTS,
             Self::RequestRefused => &[Phase::Proxy, Phase::Sumdb, Phase::Vcs],
+            Self::WrongScheme => {
+                &[Phase::Tls, Phase::Tunnel, Phase::Proxy, Phase::Sumdb, Phase::Toolchain, Phase::Vcs]
+            }
+            Self::PageAnswered => &[Phase::Proxy, Phase::Sumdb, Phase::Toolchain],
             Self::H2StreamLimit
             | Self::ProxySlow
             | Self::ProxyShare
@@ -283,6 +297,12 @@ impl StallKind {
             Self::Redirect => {
                 "ask the owner of the host that redirects to serve the files itself, or from near here"
             }
+            Self::RedirectLoop => {
+                "ask that host's owner where it should lead: a login, or http and https, in front of it send each other on"
+            }
+            Self::PageAnswered => {
+                "open that address in a browser: a login or a network's start page answers it, or GOPROXY has a wrong path"
+            }
             Self::PathProbing => {
                 "name the module and its version (go get MODULE@VERSION, require), or list private ones in GOPRIVATE"
             }
@@ -311,7 +331,11 @@ impl StallKind {
                 "lower the MTU of this machine's interface (ip link set dev eth0 mtu 1400), or clamp the MSS at the router or VPN"
             }
             Self::TlsUntrusted => {
-                "give go the CA: SSL_CERT_FILE or SSL_CERT_DIR, or install it; see also the host's name, and this machine's clock"
+                "goobserve doctor URL says which of name, date and CA it is; an unknown CA: SSL_CERT_FILE, SSL_CERT_DIR, or install it"
+            }
+            Self::TlsRefused => "ask that server's owner what it wants of a client, or use another one",
+            Self::WrongScheme => {
+                "write http:// or https:// as that port speaks it, where GOPROXY, GOSUMDB or HTTPS_PROXY names it"
             }
             Self::TlsSlow => "ask the server's owner why it answers slowly",
             Self::TlsIntercepted => {
@@ -434,6 +458,9 @@ impl StallKind {
             | Self::ProxyShare
             | Self::SumdbShare
             | Self::Redirect
+            | Self::RedirectLoop
+            | Self::PageAnswered
+            | Self::TlsRefused
             | Self::VcsSlow
             | Self::CacheprogSlow
             | Self::TunnelSlow
@@ -448,6 +475,7 @@ impl StallKind {
             | Self::CpuQuota
             | Self::LocalBound => Blame::Machine,
             Self::NetdnsIgnored
+            | Self::WrongScheme
             | Self::ToolchainDownload
             | Self::ProxyFallbackDirect
             | Self::MirrorPrivate
@@ -464,16 +492,24 @@ impl StallKind {
 
     /// What else is to be known of it, but for its words.
     const fn traits(self) -> Traits {
-        const PLAIN: Traits = Traits { hangs: false, over_others: false, of_the_whole: false, across: false };
+        const PLAIN: Traits = Traits {
+            hangs: false,
+            over_others: false,
+            of_failure: false,
+            of_the_whole: false,
+            across: false,
+        };
         match self {
             Self::H2Silent | Self::PathDead => Traits { hangs: true, ..PLAIN },
             // Who answers late and with an error is slow, too.
-            Self::StackedTimeouts
-            | Self::ToolchainDownload
-            | Self::Redirect
+            Self::RedirectLoop
+            | Self::PageAnswered
             | Self::ChildFailed
             | Self::RequestRefused
-            | Self::RateLimited => Traits { over_others: true, ..PLAIN },
+            | Self::RateLimited => Traits { over_others: true, of_failure: true, ..PLAIN },
+            Self::StackedTimeouts | Self::ToolchainDownload | Self::Redirect => {
+                Traits { over_others: true, ..PLAIN }
+            }
             Self::ConnectionPerRequest | Self::SmallSegmentsDelayed => Traits { across: true, ..PLAIN },
             Self::ConcurrencyLimited => {
                 Traits { over_others: true, of_the_whole: true, across: true, ..PLAIN }
@@ -491,6 +527,8 @@ impl StallKind {
             | Self::Unreachable
             | Self::MtuBlackhole
             | Self::TlsUntrusted
+            | Self::TlsRefused
+            | Self::WrongScheme
             | Self::TransferCut
             | Self::Ipv6Blackhole
             | Self::TlsHelloUnanswered
@@ -546,6 +584,11 @@ impl StallKind {
         self.traits().over_others
     }
 
+    /// It says why something failed. Why that took its time is another's to say, which then counts it.
+    pub const fn of_failure(self) -> bool {
+        self.traits().of_failure
+    }
+
     /// Its time lies in several phases, whichever it is reported in: no one phase bounds its cost.
     pub const fn across(self) -> bool {
         self.traits().across
@@ -560,6 +603,7 @@ impl StallKind {
 struct Traits {
     hangs: bool,
     over_others: bool,
+    of_failure: bool,
     of_the_whole: bool,
     across: bool,
 }

@@ -44,11 +44,15 @@ fn ended_by<'a>(case: &Case<'a>, request: &Request) -> Option<&'a Connection> {
         Some(side) => side == Side::Peer,
         None => connection.outcome == ConnectionOutcome::Reset || connection.resets > 0,
     };
-    (broken && together && peer).then_some(connection)
+    let said = connection.alert.is_some() || connection.answered_in.is_some();
+    (broken && together && peer && !said).then_some(connection)
 }
 
 /// What to do where a forward proxy may have ended it.
 const ASK_FORWARD: &str = "if it happens again: ask the forward proxy's owner, or name that host in NO_PROXY if this machine can reach it";
+
+/// What to do where plain HTTP was ended before a byte came back.
+const EXPECTS_TLS: &str = "see whether that port expects TLS: then GOPROXY needs https:// there; else look at the server that ends it";
 
 fn cut(case: &Case<'_>, completed: &Completed<'_>, host: &str, requests: &[&Request]) -> Finding {
     let mut connections: BTreeMap<ConnectionId, (&Connection, u64)> = BTreeMap::new();
@@ -82,7 +86,12 @@ fn cut(case: &Case<'_>, completed: &Completed<'_>, host: &str, requests: &[&Requ
     let what: Vec<String> =
         [of_connections(&connections), of_streams(&streams)].into_iter().flatten().collect();
     // What a forward proxy ends looks as if the host behind it had.
+    let unheard = |connection: &Connection| {
+        connection.tls_start_ns.is_none() && connection.bytes_received == Some(0) && !connection.joined_late
+    };
+    let in_vain = streams.is_empty() && connections.values().all(|(connection, _)| unheard(connection));
     let (whose, advice) = match through(case, requests) {
+        None if in_vain => (host.to_owned(), Some(EXPECTS_TLS)),
         Some(forward) => (format!("{host}, or {forward} in between,"), Some(ASK_FORWARD)),
         None => (host.to_owned(), None),
     };

@@ -18,9 +18,11 @@ use crate::lookups::{Lookups, seen};
 use crate::offer::Offer;
 use crate::{thresholds as at, waits};
 
-/// What to do where a resolver on this machine stands between.
-const OF_LOCAL: &str = "give that local resolver a better server (`resolvectl dns` for systemd-resolved): go waits for \
-                        as long as it does";
+/// What to do where a resolver on this machine stands between: systemd-resolved, or another.
+const OF_RESOLVED: &str =
+    "give systemd-resolved a better server (`resolvectl dns`): go waits for as long as it does";
+const OF_LOCAL: &str = "give the resolver at that address on this machine a better server, or name another one in \
+                        /etc/resolv.conf: go waits for it";
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
@@ -107,7 +109,7 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         if is_local(server) || !behind.is_empty() {
             // It asks others by itself, and takes the time that takes.
             blame_server_behind(&mut finding, &behind);
-            finding.advice = Some(OF_LOCAL);
+            finding.advice = Some(of_local(server, &behind));
         } else {
             finding.remedies.extend(waits::remedies(case, &queries, silent));
         }
@@ -136,6 +138,14 @@ fn answered_later(case: &Case<'_>, queries: &[(&Dns, Option<SinceStart>)]) -> bo
 }
 
 /// A resolver on this machine, or on this machine's own link: it asks others by itself.
+/// What to do about it. systemd-resolved is known by its own address (systemd-resolved.service(8)) and its name.
+fn of_local(server: &str, behind: &[&Dns]) -> &'static str {
+    let resolved = ["127.0.0.53:53", "systemd-resolved"].contains(&server);
+    let by_resolved = |dns: &&Dns| dns.comm.starts_with("systemd-resolve");
+    let known = if behind.is_empty() { resolved } else { behind.iter().any(by_resolved) };
+    if known { OF_RESOLVED } else { OF_LOCAL }
+}
+
 fn is_local(server: &str) -> bool {
     server.parse::<SocketAddr>().is_ok_and(|server| match server.ip().to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
@@ -245,7 +255,7 @@ fn slow(case: &Case<'_>, found: &mut Vec<Finding>) {
         let behind = behind(case, &queries);
         blame_server_behind(&mut finding, &behind);
         if is_local(server) || !behind.is_empty() {
-            finding.advice = Some(OF_LOCAL);
+            finding.advice = Some(of_local(server, &behind));
         }
         finding.evidence.extend(behind.iter().take(3).map(|dns| Evidence::QueryForwarded {
             query: dns.id,

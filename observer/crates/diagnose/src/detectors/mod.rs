@@ -6,6 +6,8 @@
 //! who judge how slow an answer was leave out requests whose wait is explained. Within either round the
 //! order means nothing (a test turns it around).
 
+mod alerts;
+mod astray;
 mod blackhole;
 mod children;
 mod connect;
@@ -23,6 +25,7 @@ mod redirects;
 mod refused;
 mod repositories;
 mod retries;
+mod scheme;
 mod segments;
 mod shares;
 mod sumdb;
@@ -41,7 +44,7 @@ type Family = fn(&Case<'_>, &mut Vec<Finding>);
 /// One that looks at what the others left unexplained.
 type Later = fn(&Case<'_>, &Explained, &mut Vec<Finding>);
 
-const FAMILIES: [Family; 22] = [
+const FAMILIES: [Family; 25] = [
     dns::find,
     connect::find,
     tls::find,
@@ -62,6 +65,9 @@ const FAMILIES: [Family; 22] = [
     refused::find,
     unreachable::find,
     untrusted::find,
+    alerts::find,
+    scheme::find,
+    astray::find,
     helpers::find,
     children::find,
 ];

@@ -6,7 +6,7 @@ use model::evidence::Evidence;
 use model::human::count;
 use model::id::DnsId;
 use model::operations::Subject;
-use model::record::{Connection, Phase, Side};
+use model::record::{Connection, Phase};
 use model::stall::StallKind;
 use model::time::Ns;
 
@@ -66,10 +66,12 @@ fn of_host(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Option<F
     let phase = costs.iter().max_by_key(|(cost, _)| *cost).map_or(Phase::Tls, |(_, phase)| *phase);
     let lookups = asked.len() as u64;
     let handshakes = connections.iter().filter(|c| c.tls_start_ns.is_some()).count() as u64;
-    let mut words = count(handshakes, "TLS handshake");
-    if lookups > 0 {
-        words = format!("{} and {words}", count(lookups, "query"));
-    }
+    let words: Vec<String> = [(lookups, "query"), (handshakes, "TLS handshake")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| count(n, what))
+        .collect();
+    let with = if words.is_empty() { String::new() } else { format!(", with {}", words.join(" and ")) };
     let advice = match phase {
         Phase::Dns => {
             "have keep-alive or HTTP/2 switched on at that server; until then a cache for names on this machine"
@@ -80,7 +82,7 @@ fn of_host(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Option<F
         host: Some(host.to_owned()),
         cost_ns,
         summary: format!(
-            "{host} closed each connection after one request: {} for {}, with {words}",
+            "{host} closed each connection after one request: {} for {}{with}",
             count(connections.len() as u64, "connection"),
             count(requests, "request")
         ),
@@ -101,11 +103,9 @@ fn of_host(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Option<F
     })
 }
 
-/// It ended right behind its request although go had room to keep it: the server's doing.
+/// It ended right behind its request although go had room to keep it: the server's doing. go may close first, for
+/// the answer's head has said so by then.
 fn closed_by_peer(case: &Case<'_>, host: &str, connection: &Connection) -> bool {
-    if connection.closed_by == Some(Side::Here) {
-        return false;
-    }
     let Some(end) = connection.end_ns else { return false };
     let done = case.index.requests(connection.id).iter().filter_map(|request| request.end_ns).max();
     if done.is_none_or(|done| end.saturating_sub(done) > at::TOGETHER_NS) {

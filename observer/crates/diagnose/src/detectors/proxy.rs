@@ -45,7 +45,7 @@ pub(super) fn find(case: &Case<'_>, explained: &Explained, found: &mut Vec<Findi
         found.push(toolchain(case, host, &requests));
     }
     missing(case, found);
-    twice(case, found);
+    twice(case, explained, found);
 }
 
 /// The body came far slower than the window allows, and than a line carries.
@@ -279,11 +279,12 @@ fn missing(case: &Case<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-fn twice(case: &Case<'_>, found: &mut Vec<Finding>) {
+fn twice(case: &Case<'_>, explained: &Explained, found: &mut Vec<Finding>) {
     // What was refused go asks twice by design.
     let (refused, tiles) = (refused::of(case), refused::whole_tiles(case));
     let usual = |request: &Request| {
         refused.contains(&request.id)
+            || explained.contains(request.id)
             || is_unmade(request)
             || request.path.as_deref().is_some_and(|path| tiles.contains(path))
     };

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use model::evidence::{Evidence, RequestSeen};
-use model::human::count;
+use model::human::{count, duration};
 use model::record::Request;
 use model::report::Blame;
 use model::stall::StallKind;
+use model::time::Ns;
 
 use crate::case::{Case, Span, hull};
 use crate::finding::Finding;
 use crate::refused::{Group, groups};
+use crate::requests::through;
 use crate::ways;
 
 /// What the gateway does about a server that has a bad moment.
@@ -40,7 +42,24 @@ fn refused(case: &Case<'_>, group: &Group<'_>) -> Finding {
         n => format!(" ({})", count(n as u64, "module")),
     };
     let by = redirected_by.as_ref().map_or_else(String::new, |other| format!(", sent there by {other}"));
-    let why = if *limited { ": it is asked too much; go asks again at once, without a pause" } else { "" };
+    let retry_after_s = requests.iter().filter_map(|request| request.retry_after_s).max();
+    let mut paths: BTreeSet<Option<&str>> = BTreeSet::new();
+    let again = requests.iter().any(|request| !paths.insert(request.path.as_deref()));
+    let asked = retry_after_s.map(|seconds| format!("it asks to wait {}", wait(seconds)));
+    let why = match (*limited, asked, again) {
+        (true, Some(asked), true) => format!(": {asked}, and go retried at once"),
+        (true, None, true) => ": it is asked too much; go asks again at once, without a pause".to_owned(),
+        (true, None, false) => ": it is asked too much".to_owned(),
+        (_, Some(asked), _) => format!(": {asked}"),
+        (false, None, _) => String::new(),
+    };
+    // What a forward proxy answers in plain HTTP looks as if the host behind it had.
+    let forward = through(case, requests);
+    let whom_it_is = match (&forward, *status) {
+        (None, _) => (*host).to_owned(),
+        (Some(forward), 407) => format!("the forward proxy {forward}, asked for {host},"),
+        (Some(forward), _) => format!("{host}, or the forward proxy {forward} in between,"),
+    };
     let counted = Evidence::RequestsRefused {
         host: (*host).to_owned(),
         status: *status,
@@ -48,16 +67,30 @@ fn refused(case: &Case<'_>, group: &Group<'_>) -> Finding {
         requests: all,
         modules: modules_count,
         redirected_by: redirected_by.clone(),
+        retry_after_s,
     };
     let some = requests.iter().take(5).map(|request| Evidence::RequestRefused(RequestSeen::from(*request)));
-    let again = matches!(status, 500..);
+    let server = matches!(status, 500..);
     Finding {
         host: Some((*host).to_owned()),
         cost_ns: case.cost_of_requests(requests.iter().copied(), None),
-        summary: format!("{host} answered {status} to {of}{whom}{by}{why}"),
+        summary: format!("{whom_it_is} answered {status} to {of}{whom}{by}{why}"),
         evidence: std::iter::once(counted).chain(some).collect(),
-        advice: if *limited { None } else { advice(*status, redirected_by.is_some()) },
-        remedies: match (limited, again) {
+        advice: match (*limited, &forward, *status) {
+            (true, ..) => None,
+            (false, Some(_), 403) => Some(FORBIDDEN),
+            (false, None, 404 | 410) if refused == all && modules_count > 1 => Some(NOTHING),
+            (false, _, status) => advice(status, redirected_by.is_some()),
+        },
+        advice_here: retry_after_s.filter(|_| case.failed() && (*limited || server)).map(|seconds| {
+            let else_what = if *limited {
+                "fewer jobs at once, a module cache kept between runs, or a proxy of your own"
+            } else {
+                "if it happens again, look into that server's log, or use another proxy"
+            };
+            format!("wait {} before you run it again; {else_what}", wait(seconds))
+        }),
+        remedies: match (limited, server) {
             (true, _) => ways::gateway(case, host, WAITS).into_iter().collect(),
             (false, true) => {
                 ways::gateway(case, host, ASKS).into_iter().chain(ways::other_proxy(case, host)).collect()
@@ -65,10 +98,22 @@ fn refused(case: &Case<'_>, group: &Group<'_>) -> Finding {
             (false, false) => Vec::new(),
         },
         fatal: *unanswered,
-        blame: (!limited && !again && redirected_by.is_none()).then_some(Blame::Command),
+        blame: (!limited && !server && redirected_by.is_none() && (forward.is_none() || *status == 407))
+            .then_some(Blame::Command),
         ..Finding::of(kind, phase, span(case, requests))
     }
 }
+
+/// How long a server asks to wait.
+fn wait(seconds: u32) -> String {
+    duration(Ns::from(seconds) * 1_000_000_000)
+}
+
+/// What to do where a forward proxy may be who forbids it.
+const FORBIDDEN: &str = "ask the owners of that host and of the forward proxy which of them forbids it; with credentials: a line in ~/.netrc";
+
+/// What to do where a host has nothing of all that it was asked for.
+const NOTHING: &str = "see whether GOPROXY has the right host and path: it has nothing of all that it was asked for; else versions in go.mod";
 
 fn of_all(refused: u64, all: u64) -> String {
     format!("{refused} of {}", count(all, "request"))

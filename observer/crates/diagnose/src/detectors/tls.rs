@@ -1,9 +1,11 @@
 //! TLS handshakes that went unanswered, were reset, or took long.
 
+use std::net::SocketAddr;
+
 use model::evidence::Evidence;
 use model::human::{count, duration, duration_or_unknown};
 use model::operations::Subject;
-use model::record::{Connection, ConnectionOutcome, Phase};
+use model::record::{Connection, ConnectionOutcome, Phase, Side};
 use model::stall::StallKind;
 use model::time::SinceStart;
 
@@ -42,7 +44,14 @@ fn is_unanswered(case: &Case<'_>, connection: &Connection) -> bool {
 fn is_reset(connection: &Connection) -> bool {
     connection.tls_start_ns.is_some()
         && connection.tls_version.is_none()
-        && connection.outcome == ConnectionOutcome::Reset
+        && connection.alert.is_none()
+        && connection.answered_in.is_none()
+        && (connection.outcome == ConnectionOutcome::Reset || is_hung_up(connection))
+}
+
+/// The peer closed it behind the hello without a byte.
+fn is_hung_up(connection: &Connection) -> bool {
+    connection.tls_failed && connection.closed_by == Some(Side::Peer) && connection.bytes_received == Some(0)
 }
 
 fn is_slow(case: &Case<'_>, connection: &Connection) -> bool {
@@ -121,7 +130,11 @@ fn minor(version: &str) -> Option<u32> {
 
 fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
     let may_be_size = smaller_may_help(case, host, connections);
-    let why = if may_be_size {
+    // Nothing stands between on this machine.
+    let here = connections.iter().all(|connection| is_loopback(&connection.remote));
+    let why = if here {
+        "what listens there takes connections and says nothing"
+    } else if may_be_size {
         "filtered by name, or dropped for being larger than one packet"
     } else {
         "likely filtered by name"
@@ -139,7 +152,10 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
             waited_ns: tls_took(case, c),
         })
         .collect();
-    if may_be_size {
+    if here {
+        finding.advice =
+            Some("look at the process that listens there (ss -ltnp): it hangs, or speaks no TLS");
+    } else if may_be_size {
         finding.remedies.push(Offer::new("no-mlkem", "sends a ClientHello that fits one packet"));
         finding.advice = Some(
             "if no-mlkem helps, have the firewall fixed; else have the host let through, or use a mirror",
@@ -153,25 +169,58 @@ fn unanswered(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findi
             "ask the forward proxy's owner to let that host through, or name it in NO_PROXY if this machine can reach it",
         );
     }
+    // A forward proxy that is spoken to over TLS, and has not been asked for anything yet.
+    let go = &case.record.go;
+    let named =
+        ways::forward_variable(go, host).or_else(|| ways::forward_variable(go, &connections[0].remote));
+    let named = named.or_else(|| {
+        let remote = connections[0].remote_name.as_deref()?;
+        ways::forward_variable(go, remote)
+    });
+    if let Some(variable) = named.filter(|_| connections[0].tunnel.is_none()) {
+        finding.summary = format!("the forward proxy {}", finding.summary);
+        finding.advice_here = Some(format!(
+            "see whether that forward proxy speaks TLS at that port; if not, write http:// in {variable} instead of https://"
+        ));
+        finding.remedies.clear();
+    }
     finding.remedies.extend(ways::around(case, host));
     finding.fatal = true;
     finding
 }
 
+/// An address of this machine's own loopback.
+fn is_loopback(remote: &str) -> bool {
+    remote.parse::<SocketAddr>().is_ok_and(|remote| remote.ip().to_canonical().is_loopback())
+}
+
 fn reset(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
-    let summary =
-        format!("the connection to {host} was reset as soon as its name was sent: likely a filter by name");
+    let hung_up = connections.iter().all(|connection| is_hung_up(connection));
+    let (how, why) = if hung_up {
+        ("closed", "a filter by name, or that port speaks no TLS")
+    } else {
+        ("reset", "likely a filter by name")
+    };
+    let summary = format!("the connection to {host} was {how} as soon as its name was sent: {why}");
     let mut finding = finding(case, StallKind::TlsResetBySni, host, connections, summary);
     finding.evidence = connections
         .iter()
         .take(6)
-        .map(|c| Evidence::ResetAfterHello {
-            connection: c.id,
-            remote: c.remote.clone(),
-            server_name: c.server_name.clone(),
-            after_ns: tls_took(case, c),
+        .map(|c| {
+            let (connection, remote) = (c.id, c.remote.clone());
+            if is_hung_up(c) {
+                let received_bytes = c.bytes_received;
+                return Evidence::ConnectionCut { connection, remote, reset: false, received_bytes, open: 0 };
+            }
+            let (server_name, after_ns) = (c.server_name.clone(), tls_took(case, c));
+            Evidence::ResetAfterHello { connection, remote, server_name, after_ns }
         })
         .collect();
+    if hung_up {
+        finding.advice = Some(
+            "see whether that port speaks TLS; if it does, have the host let through, or use a mirror that is",
+        );
+    }
     finding.remedies = ways::around(case, host);
     finding.fatal = true;
     finding

@@ -29,6 +29,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     let mut by: BTreeMap<(String, Trouble), Vec<(&Connection, &Tunnel)>> = BTreeMap::new();
     for connection in case.connections() {
         let Some(tunnel) = &connection.tunnel else { continue };
+        if connection.answered_in.is_some() {
+            continue;
+        }
         if let Some(trouble) = trouble(case, connection, tunnel) {
             let proxy = connection.remote_host().unwrap_or("an unknown host").to_owned();
             by.entry((proxy, trouble)).or_default().push((connection, tunnel));
@@ -166,8 +169,26 @@ fn advice(case: &Case<'_>, trouble: Trouble, tunnels: &[(&Connection, &Tunnel)])
         (Trouble::Refused, Some(403), _) => {
             Some("have the forward proxy's owner allow that host, or name in GOPROXY one that is allowed")
         }
+        (Trouble::Refused, Some(400 | 404 | 405 | 501), _) => Some(
+            "see whether HTTPS_PROXY has the right host, port and scheme: that is no forward proxy, or one that expects TLS",
+        ),
+        (Trouble::Refused, Some(429), _) => {
+            Some("run fewer jobs at once through that forward proxy, or ask its owner for more")
+        }
+        (Trouble::Refused, Some(503), _) => Some(
+            "the forward proxy refuses for now (overloaded, or its way out is down): ask its owner, or NO_PROXY if this machine can",
+        ),
+        (Trouble::Refused, Some(504), _) => Some(
+            "the forward proxy waited in vain for that host: ask its owner, or name it in NO_PROXY if this machine can",
+        ),
         (Trouble::Refused, Some(500..), _) => Some(
-            "the forward proxy cannot reach that host: ask its owner, or name it in NO_PROXY if this machine can",
+            "the forward proxy cannot reach or look up that host: ask its owner, or name it in NO_PROXY if this machine can",
+        ),
+        (Trouble::Reset, _, _) => Some(
+            "ask the forward proxy's owner; a port that expects TLS ends it so, too: then write https:// in HTTPS_PROXY",
+        ),
+        (Trouble::Refused, None, Some(reason)) if reason.contains("not SOCKS5") => Some(
+            "see whether HTTPS_PROXY or ALL_PROXY has the right port and scheme: a proxy for HTTP is named by http://",
         ),
         (Trouble::Refused, None, Some(reason)) if reason.contains("authenticate") => Some(
             "put user and password of the forward proxy where HTTPS_PROXY or ALL_PROXY names it (socks5://user:password@host:port)",

@@ -33,7 +33,9 @@ fn is_untrusted(case: &Case<'_>, connection: &Connection) -> bool {
         || connection.bytes_received.is_some_and(|bytes| bytes >= CERTIFICATE);
     // What takes long was given up, for part of the server's answer did not come.
     let since = connection.server_hello_ns.unwrap_or(start);
-    came && connection.outcome != ConnectionOutcome::Reset
+    came && connection.alert.is_none()
+        && connection.answered_in.is_none()
+        && connection.outcome != ConnectionOutcome::Reset
         && (connection.closed_by != Some(Side::Peer) || complained(connection))
         && tls_end(case, connection).saturating_sub(since) < at::HELLO_UNANSWERED_NS
 }
@@ -42,6 +44,14 @@ fn is_untrusted(case: &Case<'_>, connection: &Connection) -> bool {
 fn complained(connection: &Connection) -> bool {
     let behind = connection.bytes_sent.zip(connection.hello_bytes);
     behind.and_then(|(sent, hello)| sent.checked_sub(hello.into())).is_some_and(|more| ALERT.contains(&more))
+}
+
+/// The line that says which it is: TLS 1.3 hides the certificate, and go's alert is the same for all.
+fn ask_doctor(host: &str) -> Option<String> {
+    let text = format!(
+        "goobserve doctor https://{host} says which of CA, name and date it is; an unknown CA: SSL_CERT_FILE, or install it"
+    );
+    (text.len() <= at::ADVICE).then_some(text)
 }
 
 fn untrusted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Finding {
@@ -60,8 +70,8 @@ fn untrusted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findin
         host: Some(host.to_owned()),
         cost_ns: case.cost_of_handshakes(true, |connection| of.contains(&connection.id)),
         summary: format!(
-            "this machine does not trust the certificate of {host} and ended the handshake{times}: its CA is not \
-             known here, or name or date do not fit"
+            "this machine does not trust the certificate of {host} and ended the handshake{times}: an unknown CA, \
+             another name or a date that does not fit, which of them is not seen"
         ),
         evidence: connections
             .iter()
@@ -73,6 +83,7 @@ fn untrusted(case: &Case<'_>, host: &str, connections: &[&Connection]) -> Findin
                 after_ns: after(connection),
             })
             .collect(),
+        advice_here: ask_doctor(host),
         fatal: !case.connections().any(accepted),
         ..Finding::of(
             StallKind::TlsUntrusted,

@@ -264,6 +264,7 @@ fn an_address_without_a_way_is_unreachable_unless_another_is_reached() {
         "{}",
         stall.summary
     );
+    assert_eq!(blame(world(NoWay::Address)).0, Blame::Machine);
     assert_eq!(blame(world(NoWay::Host)).0, Blame::Network);
     assert_eq!(blame(world(NoWay::Permission)).0, Blame::Machine);
     let v4 = |connection: &mut Connection| connection.start_ns = SinceStart(S + 2 * MS);
@@ -445,4 +446,84 @@ fn an_address_to_which_nobody_connected_leaves_the_reason_unknown() {
         "that name would be asked for"
     );
     assert_eq!(blame(failed()).0, Blame::Command);
+}
+
+#[test]
+fn what_a_rule_of_this_machine_refuses_is_reported_where_nothing_else_was_tried() {
+    let given_up = |connection: &mut Connection| {
+        no_hello(connection);
+        (connection.outcome, connection.rtt_ns) = (ConnectionOutcome::Unused, None);
+        (connection.connect_ns, connection.end_ns) = (Some(50_000), Some(SinceStart(S + 50_000)));
+        connection.remote_name = Some("proxy.test".into());
+    };
+    let stall =
+        failed().connection(given_up).finds(StallKind::Unreachable, Phase::Connect, Some("proxy.test"));
+    assert!(stall.fatal && stall.summary.contains("a rule of this machine"), "{}", stall.summary);
+    assert_eq!(blame(failed().connection(given_up)).0, Blame::Machine);
+    // Another dial was there first, or nothing failed.
+    failed().connection(given_up).connection(|_| {}).request(|_| {}).finds_no(StallKind::Unreachable);
+    World::new().connection(given_up).finds_no(StallKind::Unreachable);
+}
+
+#[test]
+fn one_wait_costs_once_and_what_failed_gives_its_cost_to_what_was_slow() {
+    let late = |request: &mut Request| {
+        status(502)(request);
+        (request.first_byte_ns, request.end_ns) = (Some(SinceStart(5 * S)), Some(SinceStart(5 * S)));
+    };
+    let (stalls, _) = judged(failed().connection(|_| {}).request(late));
+    let cost = |kind: StallKind| stalls.iter().find(|stall| stall.kind == kind).map(|stall| stall.cost_ns);
+    assert_eq!(cost(StallKind::RequestRefused), Some(0), "{stalls:?}");
+    near(cost(StallKind::ProxySlow).unwrap(), 3 * S);
+    assert_eq!(stalls[0].kind, StallKind::RequestRefused, "it ended the command");
+    assert!(stalls[0].evidence.iter().any(|fact| fact.to_string().contains("counted as proxy-slow")));
+    // Two waits of one host, one after the other, cost what each takes.
+    let elsewhere = |request: &mut Request| {
+        (request.start_ns, request.first_byte_ns, request.end_ns) =
+            (SinceStart(6 * S), Some(SinceStart(9 * S)), Some(SinceStart(9 * S)));
+    };
+    let quick = |request: &mut Request| {
+        status(502)(request);
+        (request.start_ns, request.end_ns) = (SinceStart(9 * S), Some(SinceStart(9 * S + 500 * MS)));
+        request.first_byte_ns = request.end_ns;
+    };
+    let (stalls, _) = judged(failed().connection(|_| {}).request(elsewhere).request(quick));
+    assert!(stalls.iter().all(|stall| stall.cost_ns > 0 || stall.severity == Severity::Info), "{stalls:?}");
+}
+
+#[test]
+fn what_ended_well_need_not_be_repeated() {
+    let advice = |code| {
+        let world = World::new().command(move |command| command.exit_code = Some(code));
+        let refused = |request: &mut Request| {
+            status(502)(request);
+            (request.first_byte_ns, request.end_ns) = (Some(SinceStart(4 * S)), Some(SinceStart(4 * S)));
+        };
+        let (stalls, _) = judged(world.connection(|_| {}).request(refused));
+        stalls.into_iter().find(|stall| stall.kind == StallKind::RequestRefused).unwrap().advice
+    };
+    assert!(advice(1).starts_with("run it again; if it happens again, look into"), "{}", advice(1));
+    assert!(advice(0).starts_with("look into that server's log"), "{}", advice(0));
+}
+
+#[test]
+fn how_long_a_server_asks_to_wait_is_said() {
+    let busy = |code: u16, seconds: Option<u32>| {
+        move |request: &mut Request| {
+            status(code)(request);
+            request.retry_after_s = seconds;
+        }
+    };
+    let world = |code, seconds| {
+        failed().connection(|_| {}).request(busy(code, seconds)).request(busy(code, seconds)).request(|_| {})
+    };
+    let stall = world(429, Some(30)).finds(StallKind::RateLimited, Phase::Proxy, Some("proxy.test"));
+    assert!(stall.summary.ends_with("it asks to wait 30.0 s, and go retried at once"), "{}", stall.summary);
+    assert!(stall.advice.starts_with("wait 30.0 s before you run it again"), "{}", stall.advice);
+    let stall = world(429, None).finds(StallKind::RateLimited, Phase::Proxy, Some("proxy.test"));
+    assert!(!stall.summary.contains("to wait") && !stall.advice.contains("30"), "{stall:?}");
+    let once = failed().connection(|_| {}).request(busy(503, Some(120)));
+    let stall = once.finds(StallKind::RequestRefused, Phase::Proxy, Some("proxy.test"));
+    assert!(stall.summary.ends_with("it asks to wait 2 min 00 s"), "{}", stall.summary);
+    assert!(stall.advice.starts_with("wait 2 min 00 s"), "{}", stall.advice);
 }

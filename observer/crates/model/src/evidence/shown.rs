@@ -76,6 +76,18 @@ impl Evidence {
                 let server_name = server_name.map(|name| by.host(&name));
                 Self::CertificateRefused { connection, remote: by.address(&remote), server_name, after_ns }
             }
+            Self::TlsAlert { connection, remote, alert, tls_version } => {
+                let (remote, alert) = (by.address(&remote), by.code(&alert));
+                Self::TlsAlert {
+                    connection,
+                    remote,
+                    alert,
+                    tls_version: tls_version.map(|version| by.code(&version)),
+                }
+            }
+            Self::AnsweredIn { connection, remote, answered_in } => {
+                Self::AnsweredIn { connection, remote: by.address(&remote), answered_in }
+            }
             Self::ConnectionCut { connection, remote, reset, received_bytes, open } => {
                 Self::ConnectionCut { connection, remote: by.address(&remote), reset, received_bytes, open }
             }
@@ -85,7 +97,15 @@ impl Evidence {
                     by.target(path.as_deref(), class, module.as_deref(), version.as_deref());
                 Self::ResponseCut { request, host, path, class, module, version, body_bytes, code }
             }
-            Self::RequestsRefused { host, status, refused, requests, modules, redirected_by } => {
+            Self::RequestsRefused {
+                host,
+                status,
+                refused,
+                requests,
+                modules,
+                redirected_by,
+                retry_after_s,
+            } => {
                 let redirected_by = redirected_by.map(|host| by.host(&host));
                 Self::RequestsRefused {
                     host: by.host(&host),
@@ -94,6 +114,7 @@ impl Evidence {
                     requests,
                     modules,
                     redirected_by,
+                    retry_after_s,
                 }
             }
             Self::BuiltWithoutCgo { path } => Self::BuiltWithoutCgo { path: path.map(|path| by.path(&path)) },

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Evidence, HandshakeEnd, LocalPart, RequestSeen, VcsWork, Work};
 use crate::human::{bytes, count, duration, duration_or_unknown, percent};
+use crate::record::AnsweredIn;
 use crate::time::Ns;
 use crate::tunnel::TunnelOutcome;
 
@@ -75,6 +76,17 @@ impl fmt::Display for Evidence {
                 let after = duration_or_unknown(*after_ns);
                 write!(f, "{remote} as {name}: this side ended the handshake {after} after the ServerHello")
             }
+            Self::TlsAlert { connection: _, remote, alert, tls_version } => {
+                let version =
+                    tls_version.as_deref().map_or_else(String::new, |version| format!(" (TLS {version})"));
+                write!(f, "{remote} sent the alert {alert}{version}")
+            }
+            Self::AnsweredIn { connection: _, remote, answered_in } => write!(
+                f,
+                "{remote} was {}, and answered {}",
+                if *answered_in == AnsweredIn::Tls { "asked in plain text" } else { "sent a ClientHello" },
+                answered_in.words()
+            ),
             Self::ConnectionCut { connection: _, remote, reset, received_bytes, open } => write!(
                 f,
                 "{remote} {} the connection after {}, with {} open",
@@ -102,13 +114,24 @@ impl fmt::Display for Evidence {
                     None => f.write_str("the connection ended"),
                 }
             }
-            Self::RequestsRefused { host, status, refused, requests, modules, redirected_by } => {
+            Self::RequestsRefused {
+                host,
+                status,
+                refused,
+                requests,
+                modules,
+                redirected_by,
+                retry_after_s,
+            } => {
                 write!(f, "{host}: {status} to {refused} of {}", count(*requests, "request"))?;
                 if *modules > 0 {
                     write!(f, ", {}", count(*modules, "module"))?;
                 }
-                match redirected_by {
-                    Some(other) => write!(f, ", sent there by {other}"),
+                if let Some(other) = redirected_by {
+                    write!(f, ", sent there by {other}")?;
+                }
+                match retry_after_s {
+                    Some(seconds) => write!(f, ", Retry-After up to {seconds} s"),
                     None => Ok(()),
                 }
             }

@@ -291,6 +291,8 @@ fn connection(whole: Connection) -> Connection {
         goaway,
         ssh,
         no_way,
+        answered_in,
+        alert,
         closed_by,
         preexisting,
     } = whole;
@@ -332,6 +334,8 @@ fn connection(whole: Connection) -> Connection {
         goaway: goaway.as_deref().map(word),
         ssh,
         no_way,
+        answered_in,
+        alert: alert.as_deref().map(word),
         closed_by,
         preexisting,
     }
@@ -385,6 +389,8 @@ fn request(whole: Request) -> Request {
         bytes,
         outcome,
         reset_code,
+        retry_after_s,
+        page,
     } = whole;
     Request {
         command,
@@ -406,13 +412,37 @@ fn request(whole: Request) -> Request {
         bytes,
         outcome,
         reset_code: reset_code.as_deref().map(word),
+        retry_after_s,
+        page,
     }
 }
 
 fn request_update(whole: RequestUpdate) -> RequestUpdate {
-    let RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code } = whole;
+    let RequestUpdate {
+        command,
+        id,
+        status,
+        first_byte_ns,
+        end_ns,
+        bytes,
+        outcome,
+        reset_code,
+        retry_after_s,
+        page,
+    } = whole;
     let reset_code = reset_code.as_deref().map(word);
-    RequestUpdate { command, id, status, first_byte_ns, end_ns, bytes, outcome, reset_code }
+    RequestUpdate {
+        command,
+        id,
+        status,
+        first_byte_ns,
+        end_ns,
+        bytes,
+        outcome,
+        reset_code,
+        retry_after_s,
+        page,
+    }
 }
 
 fn lock(whole: LockWait) -> LockWait {

@@ -41,6 +41,11 @@ impl StallName {
         self.kind().is_some_and(StallKind::across)
     }
 
+    /// Whether it says why something failed ([`StallKind::of_failure`]).
+    pub fn is_of_failure(&self) -> bool {
+        self.kind().is_some_and(StallKind::of_failure)
+    }
+
     /// Whether its cost is one over those of others ([`StallKind::over_others`]).
     pub fn is_over_others(&self) -> bool {
         self.kind().is_some_and(StallKind::over_others)

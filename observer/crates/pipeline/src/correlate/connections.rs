@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use model::event::{Body, Mark, ResetMark, WindowMark};
 use model::id::{CommandId, ConnectionId, TreeId};
-use model::record::{Connection, ConnectionOutcome, NoWay, Side};
+use model::record::{AnsweredIn, Connection, ConnectionOutcome, NoWay, Side};
 use model::time::{Ns, SinceStart};
 use model::tunnel::TunnelProtocol;
 use observer_common::{
@@ -19,7 +19,7 @@ use preexisting::tcp_state;
 use super::numbers::ByNumber;
 use super::{Out, Owner};
 use crate::decode::ssh::{Ssh, Step};
-use crate::decode::tls_hello::{Hello, HelloBuffer, Progress};
+use crate::decode::tls_hello::{Alert, Hello, HelloBuffer, Progress};
 use crate::decode::tunnel::Tunnel;
 
 /// States of `include/net/tcp_states.h`.
@@ -37,6 +37,7 @@ mod state {
 mod errno {
     pub(super) const PERMITTED: u32 = 1;
     pub(super) const ACCESS: u32 = 13;
+    pub(super) const NO_ADDRESS: u32 = 99;
     pub(super) const NETWORK_UNREACHABLE: u32 = 101;
     pub(super) const RESET: u32 = 104;
     pub(super) const TIMED_OUT: u32 = 110;
@@ -205,6 +206,8 @@ impl Connections {
                 record.retransmits += 1;
             }
             out.push(Body::Retransmission(Mark { command, connection, syn }));
+        } else if event.mark == WireMark::AnsweredInTls as u32 {
+            record.answered_in = Some(AnsweredIn::Tls);
         } else {
             record.resets += 1;
             let received = event.mark == WireMark::ResetReceived as u32;
@@ -294,7 +297,15 @@ impl Connections {
             live.report(out);
             return;
         }
+        let begins = received && buffer.is_empty();
         match buffer.push(bytes) {
+            Progress::NotTls if begins && record.hello_bytes.is_some() => {
+                let Some(spoken) = plain_text(bytes) else { return };
+                record.answered_in = Some(spoken);
+            }
+            Progress::Done(Hello::Alert(alert)) if received && !live.probed => {
+                record.alert.get_or_insert_with(|| alert.name().to_owned());
+            }
             Progress::Done(Hello::Client(hello)) if record.hello_bytes.is_none() => {
                 record.server_name = hello.server_name;
                 // A record's header is 5 bytes, and a hello is one record unless it is huge.
@@ -322,6 +333,15 @@ impl Connections {
             tunnel::second_handshake(record);
             record.tls_start_ns = Some(out.at_ns);
         }
+        live.report(out);
+    }
+
+    /// The peer refused TLS, by an alert of that number.
+    pub(super) fn alert(&mut self, event: &Handshake, out: &mut Out<'_>) {
+        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let description = u8::try_from(event.failed).unwrap_or(u8::MAX);
+        let name = Alert { level: 2, description }.name();
+        live.record.alert.get_or_insert_with(|| name.to_owned());
         live.report(out);
     }
 
@@ -445,7 +465,18 @@ const fn no_way(error: u32) -> Option<NoWay> {
         errno::NETWORK_UNREACHABLE => Some(NoWay::Network),
         errno::HOST_UNREACHABLE => Some(NoWay::Host),
         errno::PERMITTED | errno::ACCESS => Some(NoWay::Permission),
+        errno::NO_ADDRESS => Some(NoWay::Address),
         _ => None,
+    }
+}
+
+/// What plain text an answer begins with; `None` when it is no text.
+fn plain_text(bytes: &[u8]) -> Option<AnsweredIn> {
+    let first = bytes.get(..5)?;
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    match first {
+        b"HTTP/" => Some(AnsweredIn::Http),
+        _ => first.iter().all(is_text).then_some(AnsweredIn::Other),
     }
 }
 

@@ -66,6 +66,8 @@ impl LocalResolvers {
     /// As whom that process asks, for the command that waits for it.
     pub(super) fn owner(&self, pid: Pid, command: CommandId) -> Owner<'_> {
         let comm = self.known.get(&pid).map_or("", |local_resolver| &local_resolver.comm);
+        // The kernel cuts a name at 15 bytes.
+        let comm = if comm == "systemd-resolve" { "systemd-resolved" } else { comm };
         Owner { command, pid, comm }
     }
 }

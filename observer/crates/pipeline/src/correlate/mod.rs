@@ -112,6 +112,9 @@ impl Spans {
             Wire::Hello(payload, bytes) => self.connections.hello(header.flags, payload, bytes, out),
             Wire::Handshake(handshake) => {
                 let ended = header.flags & observer_common::HANDSHAKE_END != 0;
+                if header.flags & observer_common::HANDSHAKE_ALERT != 0 {
+                    return self.connections.alert(handshake, out);
+                }
                 if !ended {
                     self.requests.handshake(owner, handshake, out);
                 }

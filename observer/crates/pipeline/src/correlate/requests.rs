@@ -162,10 +162,11 @@ impl Requests {
             }
             H2::Headers { stream, fields, end_stream } => {
                 let Some(request) = tls.streams.get_mut(&stream) else { return };
-                let status = fields.and_then(|fields| fields.status);
+                let fields = fields.unwrap_or_default();
+                let (status, more) = (fields.status, (fields.retry_after_s(), fields.page));
                 // 1xx is no answer yet; trailers have no status.
                 if !request.answered && status.is_none_or(|status| status >= 200) {
-                    let update = request.answered(tls.command, status, out.at_ns);
+                    let update = request.answered(tls.command, status, more, out.at_ns);
                     out.push(Body::RequestUpdate(update));
                 }
                 if end_stream {
@@ -276,9 +277,10 @@ impl Requests {
                     out.push(Body::Request(request));
                     self.next.0 += 1;
                 }
-                Http1Event::Response { at_ns, status, .. } => {
+                Http1Event::Response { at_ns, status, head } => {
                     if let Some(request) = &mut tls.exchange {
-                        let update = request.answered(tls.command, status, clock.since_start(at_ns));
+                        let more = head.map(|head| (head.retry_after_s, head.page)).unwrap_or_default();
+                        let update = request.answered(tls.command, status, more, clock.since_start(at_ns));
                         out.push(Body::RequestUpdate(update));
                     }
                 }
@@ -344,11 +346,26 @@ impl Open {
         Self { id: request.id, status: None, answered: false, outcome: request.outcome, reset_code: None }
     }
 
-    /// The head of the response was read.
-    fn answered(&mut self, command: CommandId, status: Option<u16>, at_ns: SinceStart) -> RequestUpdate {
+    /// The head of the response was read; it asked to wait so many seconds, and is a page.
+    fn answered(
+        &mut self,
+        command: CommandId,
+        status: Option<u16>,
+        (retry_after_s, page): (Option<u32>, bool),
+        at_ns: SinceStart,
+    ) -> RequestUpdate {
         (self.status, self.answered, self.outcome) = (status, true, RequestOutcome::Open);
         let (id, outcome, first_byte_ns) = (self.id, self.outcome, Some(at_ns));
-        RequestUpdate { command, id, status, first_byte_ns, outcome, ..RequestUpdate::default() }
+        RequestUpdate {
+            command,
+            id,
+            status,
+            first_byte_ns,
+            outcome,
+            retry_after_s,
+            page,
+            ..RequestUpdate::default()
+        }
     }
 
     fn ended(

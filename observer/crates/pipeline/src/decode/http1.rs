@@ -3,7 +3,7 @@
 
 use model::redact::request;
 
-use super::Undecoded;
+use super::{Undecoded, retry_after};
 
 mod exchange;
 pub use exchange::{Exchange, Http1Event};
@@ -40,6 +40,10 @@ pub struct ResponseHead {
     pub chunked: bool,
     /// The connection ends with this exchange
     pub close: bool,
+    /// Seconds that it asks to wait (`Retry-After`)
+    pub retry_after_s: Option<u32>,
+    /// It is a page (`text/html`)
+    pub page: bool,
 }
 
 /// Reads a request's head: the request line, headers and the empty line after them.
@@ -80,6 +84,9 @@ pub fn response_head(bytes: &[u8]) -> Result<ResponseHead, Undecoded> {
         content_length: general.content_length,
         chunked: general.chunked,
         close: general.close,
+        retry_after_s: find(response.headers, "retry-after")
+            .and_then(|value| retry_after::seconds(value, find(response.headers, "date"))),
+        page: find(response.headers, "content-type").is_some_and(retry_after::is_page),
     })
 }
 
@@ -191,13 +198,29 @@ mod tests {
     #[test]
     fn a_response_reports_how_its_body_ends() {
         let head = response_head(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\nConnection: x, Close\r\n\r\n");
-        let expected = ResponseHead { status: 200, content_length: Some(12), chunked: false, close: true };
+        let expected = ResponseHead {
+            status: 200,
+            content_length: Some(12),
+            chunked: false,
+            close: true,
+            ..ResponseHead::default()
+        };
         assert_eq!(head.unwrap(), expected);
         let head = response_head(
             b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 3\r\n\r\n",
         );
-        let expected = ResponseHead { status: 404, content_length: None, chunked: true, close: false };
+        let expected =
+            ResponseHead { status: 404, content_length: None, chunked: true, ..ResponseHead::default() };
         assert_eq!(head.unwrap(), expected);
+    }
+
+    #[test]
+    fn a_response_says_how_long_to_wait_and_whether_it_is_a_page() {
+        let head = response_head(
+            b"HTTP/1.1 429 Slow\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\nContent-Type: text/html\r\n\r\n",
+        );
+        let head = head.unwrap();
+        assert_eq!((head.retry_after_s, head.page), (Some(30), true));
     }
 
     #[test]

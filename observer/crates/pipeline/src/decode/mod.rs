@@ -7,6 +7,7 @@ pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod module_path;
+pub mod retry_after;
 pub mod ssh;
 pub mod tls_hello;
 pub mod tunnel;

@@ -194,6 +194,10 @@ impl Tunnel {
                 }
                 (State::Password, [_, _, ..]) => return self.refused("user and password are refused"),
                 (State::Target, [5, 0, ..]) => {
+                    // The address in the reply is read in a call of its own: it is not the target's first words.
+                    if !socks_reply_is_whole(&self.received) {
+                        return None;
+                    }
                     self.over();
                     return Some(Step::Stands);
                 }
@@ -246,6 +250,21 @@ fn schemes(head: &[u8]) -> Option<String> {
         (false, true) => Some("another scheme".to_owned()),
         (false, false) => Some(named.join(", ")),
     }
+}
+
+/// Whether all of a SOCKS5 reply has come, or its address is of a kind whose length is not known.
+fn socks_reply_is_whole(reply: &[u8]) -> bool {
+    let Some(kind) = reply.get(3) else { return false };
+    let address = match kind {
+        1 => 4,
+        3 => match reply.get(4) {
+            Some(name) => 1 + usize::from(*name),
+            None => return false,
+        },
+        4 => 16,
+        _ => 0,
+    };
+    reply.len() >= 4 + address + 2 || address == 0
 }
 
 /// Whom a SOCKS5 request names; `None` while it is not whole, `Some(None)` when it cannot be read.

@@ -109,13 +109,16 @@ fn stall(out: &mut String, command: &Command, stall: &Stall) {
         Severity::Warning => "🟠",
         Severity::Info => "🔵",
     };
+    let cost = format!("cost {} ({})", duration(stall.cost_ns), percent(stall.cost_ns, command.wall_ns));
+    let weight = match (stall.fatal, stall.cost_ns) {
+        (true, 0) => "ended the command".to_owned(),
+        (true, _) => format!("ended the command, and {cost}"),
+        (false, _) => cost,
+    };
     let _ = writeln!(
         out,
-        "\n{sign} {} {}cost {} ({}): {}",
+        "\n{sign} {} {weight}: {}",
         code(stall.kind.as_str()),
-        if stall.fatal { "ended the command, and " } else { "" },
-        duration(stall.cost_ns),
-        percent(stall.cost_ns, command.wall_ns),
         prose(&sentence(&stall.summary))
     );
     if !stall.evidence.is_empty() {

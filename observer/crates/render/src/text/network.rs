@@ -102,6 +102,14 @@ fn is_bad(connection: &Connection) -> bool {
     )
 }
 
+/// Whether anything could be said on it: its TCP handshake did not fail.
+const fn is_through(connection: &Connection) -> bool {
+    !matches!(
+        connection.outcome,
+        ConnectionOutcome::Refused | ConnectionOutcome::TimedOut | ConnectionOutcome::Unreachable
+    )
+}
+
 pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
     let of = report.connections.iter().filter(|connection| connection.command == command.id);
     let mut connections: Vec<&Connection> = of.collect();
@@ -117,17 +125,23 @@ pub(super) fn connections(page: &mut Page, report: &Report, command: &Command) {
     connections.truncate(MOST);
     for connection in connections {
         let host = connection.host().unwrap_or("unknown host");
-        let mut parts = vec![match (&connection.alpn, &connection.tls_version) {
-            (Some(alpn), Some(version)) => format!("{alpn} over TLS {version}"),
-            (Some(alpn), None) => alpn.clone(),
-            (None, Some(version)) => format!("TLS {version}"),
-            (None, None) => "protocol unknown".to_owned(),
-        }];
-        parts.push(count(u64::from(connection.requests), "request"));
-        parts.extend(connection.bytes_received.map(|n| format!("{} received", bytes(n))));
-        parts.extend(connection.rtt_ns.map(|rtt| format!("round trip {}", duration(rtt))));
+        let mut parts = Vec::new();
+        if is_through(connection) {
+            parts.push(match (&connection.alpn, &connection.tls_version) {
+                (Some(alpn), Some(version)) => format!("{alpn} over TLS {version}"),
+                (Some(alpn), None) => alpn.clone(),
+                (None, Some(version)) => format!("TLS {version}"),
+                (None, None) => "protocol unknown".to_owned(),
+            });
+            parts.push(count(u64::from(connection.requests), "request"));
+            parts.extend(connection.bytes_received.map(|n| format!("{} received", bytes(n))));
+            parts.extend(connection.rtt_ns.map(|rtt| format!("round trip {}", duration(rtt))));
+        }
         parts.push(format!("TCP {}", duration_or_unknown(connection.connect_ns)));
-        parts.push(format!("TLS {}", duration_or_unknown(connection.tls_ns)));
+        let plain = connection.tls_start_ns.is_none() && connection.alpn.is_some() && !connection.joined_late;
+        if is_through(connection) && !plain {
+            parts.push(format!("TLS {}", duration_or_unknown(connection.tls_ns)));
+        }
         let ended = match (connection.outcome, connection.closed_by) {
             (ConnectionOutcome::Established, Some(Side::Peer)) => "closed by the peer",
             (outcome, _) => words::outcome(outcome),

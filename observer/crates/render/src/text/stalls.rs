@@ -18,9 +18,7 @@ pub(super) fn stalls(page: &mut Page, command: &Command) {
     }
     for stall in found.iter().take(MOST) {
         let style = if stall.severity == Severity::Critical { BAD } else { PLAIN };
-        let share = percent(stall.cost_ns, command.wall_ns);
-        let ended = if stall.fatal { "ended the command, " } else { "" };
-        let line = format!("{}  {ended}{}, {share}  {}", stall.kind, duration(stall.cost_ns), stall.summary);
+        let line = format!("{}  {}  {}", stall.kind, weight(stall, command), stall.summary);
         page.line(2, style, &line);
         for fact in stall.evidence.iter().take(MOST_EVIDENCE) {
             page.line(4, DIM, &fact.to_string());
@@ -41,4 +39,14 @@ pub(super) fn stalls(page: &mut Page, command: &Command) {
         page.line(2, PLAIN, &format!("{}  {}", note.kind, note.summary));
     }
     super::rest(page, notes.len(), MOST, "note", "notes");
+}
+
+/// What a finding is worth: that it ended the command, and what it cost. What failed at once cost nothing.
+fn weight(stall: &Stall, command: &Command) -> String {
+    let cost = format!("{}, {}", duration(stall.cost_ns), percent(stall.cost_ns, command.wall_ns));
+    match (stall.fatal, stall.cost_ns) {
+        (true, 0) => "ended the command".to_owned(),
+        (true, _) => format!("ended the command, {cost}"),
+        (false, _) => cost,
+    }
 }

@@ -1,6 +1,6 @@
 //! Tunnels through forward proxies: the first bytes of a connection in, its record's `tunnel` out.
 
-use model::record::Connection;
+use model::record::{AnsweredIn, Connection};
 use model::time::SinceStart;
 use model::tunnel::{Tunnel, TunnelOutcome, TunnelProtocol};
 
@@ -15,6 +15,11 @@ pub(super) fn bytes(live: &mut Live, received: bool, bytes: &[u8], at_ns: SinceS
         live.tunnel = tunnel::Tunnel::begins(bytes);
     }
     let Some(tunnel) = live.tunnel.as_mut().filter(|tunnel| !tunnel.is_over()) else { return false };
+    if received && matches!(bytes, [21 | 22, 3, ..]) && tunnel.protocol() == Protocol::Connect {
+        // A TLS record (RFC 8446, 5.1), to CONNECT in plain text.
+        live.record.answered_in = Some(AnsweredIn::Tls);
+        return true;
+    }
     let protocol = match tunnel.protocol() {
         Protocol::Connect => TunnelProtocol::Connect,
         Protocol::Socks5 => TunnelProtocol::Socks5,

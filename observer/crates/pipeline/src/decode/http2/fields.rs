@@ -3,6 +3,8 @@
 
 use model::redact::request;
 
+use crate::decode::retry_after;
+
 /// Longest of the short values that is kept, bytes.
 const VALUE_MAX: usize = 256;
 
@@ -19,12 +21,12 @@ pub struct Fields {
     pub status: Option<u16>,
     /// `content-length`, bytes
     pub content_length: Option<u64>,
-    /// `content-type`
-    pub content_type: Option<String>,
-    /// `server`
-    pub server: Option<String>,
+    /// `content-type` is that of a page (`text/html`)
+    pub page: bool,
     /// `retry-after`: seconds or a date
     pub retry_after: Option<String>,
+    /// `date`, which a date in `retry-after` counts from
+    pub date: Option<String>,
 }
 
 impl Fields {
@@ -37,11 +39,19 @@ impl Fields {
             b":authority" => first(&mut self.authority, || request::authority(value)),
             b":status" => self.status = self.status.or_else(|| number(value)),
             b"content-length" => self.content_length = self.content_length.or_else(|| number(value)),
-            b"content-type" => first(&mut self.content_type, text),
-            b"server" => first(&mut self.server, text),
+            b"content-type" => self.page |= retry_after::is_page(value),
             b"retry-after" => first(&mut self.retry_after, text),
+            b"date" => first(&mut self.date, text),
             _ => {}
         }
+    }
+}
+
+impl Fields {
+    /// Seconds that an answer asks to wait.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        let date = self.date.as_deref().map(str::as_bytes);
+        retry_after::seconds(self.retry_after.as_deref()?.as_bytes(), date)
     }
 }
 
@@ -73,8 +83,9 @@ mod tests {
             ("location", "s3cret"),
             (":status", "200"),
             ("content-length", "12"),
-            ("server", "a"),
-            ("server", "s3cret"),
+            ("content-type", "text/html; s3cret"),
+            ("retry-after", "9"),
+            ("retry-after", "s3cret"),
         ] {
             fields.take(name.as_bytes(), value.as_bytes());
         }
@@ -84,7 +95,8 @@ mod tests {
             authority: Some("proxy.test".into()),
             status: Some(200),
             content_length: Some(12),
-            server: Some("a".into()),
+            page: true,
+            retry_after: Some("9".into()),
             ..Fields::default()
         };
         assert_eq!(fields, expected);
