@@ -3,6 +3,7 @@
 mod preexisting;
 mod tunnel;
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use model::event::{Body, Mark, ResetMark, WindowMark};
@@ -47,6 +48,9 @@ mod errno {
 
 /// That payload comes in is reported at most this often.
 const PROGRESS_NS: Ns = 1_000_000_000;
+
+/// Connections that are kept when they have ended.
+const OVER_MAX: usize = 64;
 
 struct Live {
     record: Connection,
@@ -105,12 +109,14 @@ impl Live {
 /// Every connection, by the kernel side's number.
 pub(super) struct Connections {
     live: ByNumber<u64, Live>,
+    /// Those that ended last: what had come by then is read behind a reset
+    over: VecDeque<(u64, Connection)>,
     next: ConnectionId,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { live: ByNumber::default(), next: ConnectionId::FIRST }
+        Self { live: ByNumber::default(), over: VecDeque::new(), next: ConnectionId::FIRST }
     }
 
     /// `name`: by which the remote end was looked up.
@@ -189,8 +195,11 @@ impl Connections {
             record.outcome = ConnectionOutcome::Reset;
         }
         live.report(out);
-        if event.new == state::CLOSE {
-            self.live.remove(&event.conn);
+        if event.new == state::CLOSE
+            && let Some(live) = self.live.remove(&event.conn)
+        {
+            self.over.truncate(OVER_MAX - 1);
+            self.over.push_front((event.conn, live.record));
         }
     }
 
@@ -338,11 +347,13 @@ impl Connections {
 
     /// The peer refused TLS, by an alert of that number.
     pub(super) fn alert(&mut self, event: &Handshake, out: &mut Out<'_>) {
-        let Some(live) = self.live.get_mut(&event.conn) else { return };
+        let over = self.over.iter_mut().find(|(conn, _)| *conn == event.conn).map(|(_, record)| record);
+        let record = self.live.get_mut(&event.conn).map(|live| &mut live.record).or(over);
+        let Some(record) = record else { return };
         let description = u8::try_from(event.failed).unwrap_or(u8::MAX);
         let name = Alert { level: 2, description }.name();
-        live.record.alert.get_or_insert_with(|| name.to_owned());
-        live.report(out);
+        record.alert.get_or_insert_with(|| name.to_owned());
+        out.push(Body::Connection(record.clone()));
     }
 
     /// The connection carries one request more, of that protocol. Its number and command.
@@ -456,6 +467,7 @@ impl Connections {
 
     pub(super) fn forget(&mut self, command: CommandId) {
         self.live.retain(|_, live| live.record.command != command);
+        self.over.retain(|(_, record)| record.command != command);
     }
 }
 
