@@ -81,6 +81,8 @@ fn has_no_privileges(worker: u32, uid: u32) {
         assert_eq!(field(set), ["0000000000000000"], "{set}");
     }
     assert_eq!(field("NoNewPrivs"), ["1"]);
+    // It locks itself in when its output files are open.
+    wait::until("seccomp", || (field("Seccomp") == ["2"]).then_some(()));
     let uid = uid.to_string();
     for ids in ["Uid", "Gid"] {
         assert_eq!(field(ids), [&*uid, &*uid, &*uid, &*uid], "{ids}");

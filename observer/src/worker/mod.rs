@@ -24,6 +24,7 @@ mod observe;
 mod output;
 mod own_modules;
 mod probe_queue;
+mod sandbox;
 mod settings;
 mod terminals;
 mod throttle;

@@ -5,8 +5,8 @@ mod preexisting;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -34,6 +34,7 @@ use super::locks;
 use super::machine::machine;
 use super::output::{AtomicFile, Growing};
 use super::probe_queue::{LocalResolverQueue, ProbeQueue};
+use super::sandbox;
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use super::terminals::Terminals;
 use super::throttle::Throttle;
@@ -61,7 +62,7 @@ pub(super) struct Observer {
     state: State,
     anonymizer: Option<Anonymizer>,
     recorder: Option<Recorder<Growing>>,
-    stream: Option<Recorder<std::io::Stdout>>,
+    stream: Option<Recorder<io::Stdout>>,
     lines: Option<Lines>,
     json: Option<AtomicFile>,
     progress: Option<Progress>,
@@ -122,15 +123,18 @@ impl Observer {
         let mut passed = passed.into_iter();
         let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
         let json = task.output.json.as_deref().map(|path| AtomicFile::open(path, json)).transpose()?;
-        let recorder = match &task.output.record {
-            Some(path) => {
-                Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
-            }
+        let record = match &task.output.record {
+            Some(path) => Some((Growing::open(path, record)?, path.display().to_string())),
             None => None,
         };
+        let folders =
+            [json.as_ref().and_then(AtomicFile::folder), record.as_ref().and_then(|(file, _)| file.folder())];
+        let folders: Vec<OwnedFd> =
+            folders.into_iter().flatten().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        let recorder = record.map(|(file, path)| Recorder::new(file, path, session));
         let watching = task.child.is_none();
-        let stream = (watching && task.output.jsonl)
-            .then(|| Recorder::new(std::io::stdout(), "standard output", session));
+        let stream =
+            (watching && task.output.jsonl).then(|| Recorder::new(io::stdout(), "standard output", session));
         // Last of all that can fail: until then messages go to an ordinary terminal.
         let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
             Some(Ok(dashboard)) => Some(dashboard),
@@ -147,6 +151,9 @@ impl Observer {
         let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
         let progress =
             if task.output.progress && dashboard.is_none() { tty().and_then(Progress::new) } else { None };
+        // Everything that is written to is open; nothing that somebody else wrote has been read.
+        let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
+        log::info!("{}", sandbox::enter(&folders, dashboard.is_some()));
         Ok(Self {
             correlator: Correlator::new(task.start_ns, dns_timeout_ns),
             task,
@@ -445,7 +452,7 @@ impl Observer {
                 progress.hurry();
             }
             let line = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event));
-            if line.is_some_and(|line| writeln!(std::io::stdout(), "{line}").is_err()) {
+            if line.is_some_and(|line| writeln!(io::stdout(), "{line}").is_err()) {
                 std::process::exit(0); // nobody reads any more, as with any filter
             }
         }
