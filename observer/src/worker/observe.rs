@@ -153,7 +153,8 @@ impl Observer {
             if task.output.progress && dashboard.is_none() { tty().and_then(Progress::new) } else { None };
         // Everything that is written to is open; nothing that somebody else wrote has been read.
         let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
-        log::info!("{}", sandbox::enter(&folders, dashboard.is_some()));
+        let locked = sandbox::enter(&folders, dashboard.is_some());
+        log::info!("{locked}");
         Ok(Self {
             correlator: Correlator::new(task.start_ns, dns_timeout_ns),
             task,
