@@ -149,6 +149,9 @@ pub struct Began {
     pub cwd_dev: u32,
     /// Its mount namespace: the inode that `/proc/PID/ns/mnt` names; 0 when it is not known
     pub mounts: u32,
+    /// Inode of its root; 0 when it is not known. On some file systems (overlayfs, btrfs) it is another
+    /// number than stat's
+    pub root_ino: u64,
     /// CPUs it may use; 0 when it is not known
     pub cpus: u32,
     /// Bytes of the environment in all

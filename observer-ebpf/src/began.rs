@@ -25,7 +25,10 @@ pub fn report(task: Task, now: u64, current: u64, mm: u64) {
     if len == 0 || len > ENVIRON_MAX as u64 {
         return;
     }
-    let pwd = member::<u64>(current, offset!(task_fs), 0) + u64::from(offset!(fs_pwd));
+    let fs = member::<u64>(current, offset!(task_fs), 0);
+    let pwd = fs + u64::from(offset!(fs_pwd));
+    let root = fs + u64::from(offset!(fs_root));
+    let root: u64 = member(member(root, offset!(path_dentry), 0), offset!(dentry_inode), 0);
     let cwd: u64 = member(member(pwd, offset!(path_dentry), 0), offset!(dentry_inode), 0);
     let mounts = member::<u64>(member(current, offset!(task_nsproxy), 0), offset!(nsproxy_mounts), 0);
     let began = Began {
@@ -34,6 +37,7 @@ pub fn report(task: Task, now: u64, current: u64, mm: u64) {
         cwd_ino: member(cwd, offset!(inode_ino), 0),
         cwd_dev: member(member(cwd, offset!(inode_sb), 0), offset!(super_dev), 0),
         mounts: member(mounts + u64::from(offset!(mounts_ns)), offset!(ns_inum), 0),
+        root_ino: member(root, offset!(inode_ino), 0),
         cpus: member(current, offset!(task_cpus), 0),
         len: len as u32,
         at: 0,

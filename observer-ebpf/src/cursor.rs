@@ -32,8 +32,10 @@ pub mod mode {
     pub const FRESH: u32 = 0;
     pub const HTTP2: u32 = 1;
     pub const HTTP1: u32 = 2;
-    /// Something else, or the place is lost: nothing more is reported
+    /// Something else: nothing more is reported
     pub const OTHER: u32 = 3;
+    /// The place is not known: a write or a record that begins with a head or a frame gives it
+    pub const LOST: u32 = 4;
 }
 
 /// One direction of a TLS connection. It holds all that a step over it needs, so that the functions
@@ -69,7 +71,9 @@ pub struct Cursor {
     pub stream: u32,
     pub frame_type: u8,
     pub frame_flags: u8,
-    pub pad: [u8; 2],
+    /// Frames were found by what they look like, so each is checked
+    pub checked: u8,
+    pub pad: u8,
     /// HTTP/1: 1 inside a head, and how many bytes of it came
     pub in_head: u32,
     pub head: u32,
@@ -103,7 +107,8 @@ static NO_CURSOR: Cursor = Cursor {
     stream: 0,
     frame_type: 0,
     frame_flags: 0,
-    pad: [0; 2],
+    checked: 0,
+    pad: 0,
     in_head: 0,
     head: 0,
     window: 0,
@@ -188,12 +193,40 @@ pub fn step_plain(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) {
     }
 }
 
-/// A connection whose handshake was not seen: its header tables cannot be known.
+/// A connection whose handshake was not seen. Where the first bytes are those that a client speaks HTTP/2
+/// with, nothing else of it was missed; else what came before is not known.
 #[inline(never)]
-pub fn joined_late(root: u32, tls: u64, conn: u64) -> u64 {
-    put(tls, conn, mode::OTHER);
-    let now = emit::now();
-    emit::event(Kind::Frame, FRAME_JOINED_LATE, task::of(root), now, frame(tls, conn, now));
+pub fn joined_late(root: u32, tls: u64, conn: u64, preface: bool) -> u64 {
+    put(tls, conn, if preface { mode::FRESH } else { mode::LOST });
+    if !preface {
+        let now = emit::now();
+        emit::event(Kind::Frame, FRAME_JOINED_LATE, task::of(root), now, frame(tls, conn, now));
+    }
+    0
+}
+
+/// Whether a client's first bytes on a connection with HTTP/2 are there.
+#[inline(never)]
+pub fn is_preface(buffer: u64, len: u64) -> bool {
+    len >= 4 && user::<[u8; 4]>(buffer) == Some(*b"PRI ")
+}
+
+/// Looks for the place where it is not known: what is written begins with a head or a frame as a rule,
+/// what is received does now and then.
+#[inline(never)]
+fn find(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+    // SAFETY: values of the maps.
+    unsafe {
+        let direction = (*cursor).direction;
+        let spoken = spoken(buffer, len, direction == Direction::Sent as u32);
+        if spoken == mode::HTTP1 {
+            (*cursor).mode = spoken;
+            (*cursor).in_head = 0;
+        } else if http2::begins(cursor, buffer, len) {
+            (*cursor).mode = mode::HTTP2;
+            (*cursor).checked = 1;
+        }
+    }
     0
 }
 
@@ -235,6 +268,8 @@ pub fn step(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
         let mut from = 0;
         if (*cursor).mode == mode::FRESH {
             from = first(cursor, buffer, len);
+        } else if (*cursor).mode == mode::LOST {
+            find(cursor, buffer, len);
         }
         match (*cursor).mode {
             mode::HTTP2 => http2::step(cursor, buffer, from, len),

@@ -2,7 +2,7 @@
 //! of frames that steer the connection; DATA is counted by stream and reported when its stream ends.
 
 use aya_ebpf::helpers::generated::bpf_loop;
-use observer_common::http2::{END_STREAM, FRAME_HEADER as HEADER, frame as kind, is_copied};
+use observer_common::http2::{END_STREAM, FRAME_HEADER as HEADER, frame as kind, is_copied, is_frame};
 use observer_common::{
     DATA_MAX, FRAME_COPY_MAX, FRAME_CUT, FRAME_LAST, FRAME_LOST, FRAME_PREFACE, FRAME_READ, FRAMES_MAX,
     Frame, Kind, Lost,
@@ -47,8 +47,7 @@ pub unsafe fn step(cursor: *mut Cursor, buffer: u64, from: u64, len: u64) {
         let mut state = Loop { cursor, done: 0 };
         bpf_loop(FRAMES_MAX, frame as *mut _, (&raw mut state).cast(), 0);
         if state.done == 0 {
-            (*cursor).mode = mode::OTHER;
-            http2_report(cursor, u32::from(FRAME_LOST), 0);
+            lose(cursor);
         }
     }
 }
@@ -66,9 +65,8 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
         }
         if (*cursor).have < HEADER {
             if !header(cursor) {
-                (*cursor).mode = mode::OTHER;
                 state.done = 1;
-                http2_report(cursor, u32::from(FRAME_LOST), 0);
+                lose(cursor);
                 return 1;
             }
             if (*cursor).have < HEADER {
@@ -80,8 +78,35 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
     }
 }
 
+/// The place in the frames is not known any more.
+#[inline(never)]
+unsafe fn lose(cursor: *mut Cursor) -> u64 {
+    // SAFETY: the caller's map value.
+    unsafe {
+        (*cursor).mode = mode::LOST;
+        (*cursor).have = 0;
+    }
+    report(cursor, FRAME_LOST, 0)
+}
+
+/// Whether a frame begins at `buffer`. Its header is left where the cursor has it; none of it is taken.
+#[inline(never)]
+pub unsafe fn begins(cursor: *mut Cursor, buffer: u64, len: u64) -> bool {
+    let bytes = if len < u64::from(HEADER) { None } else { user::<[u8; 9]>(buffer) };
+    let Some(bytes) = bytes else { return false };
+    // SAFETY: the caller's map value.
+    unsafe {
+        let mut n = 0;
+        while n < 9 {
+            (*cursor).header[n] = bytes[n];
+            n += 1;
+        }
+        is_frame(&(*cursor).header)
+    }
+}
+
 /// Takes the frame header, or the next byte of one that is split. False when memory cannot be
-/// read.
+/// read, or what is there is none.
 #[inline(always)]
 unsafe fn header(cursor: *mut Cursor) -> bool {
     // SAFETY: the caller's map value.
@@ -110,6 +135,9 @@ unsafe fn header(cursor: *mut Cursor) -> bool {
             }
         }
         let h = &(*cursor).header;
+        if (*cursor).checked != 0 && !is_frame(h) {
+            return false;
+        }
         (*cursor).len = u32::from(h[0]) << 16 | u32::from(h[1]) << 8 | u32::from(h[2]);
         (*cursor).frame_type = h[3];
         (*cursor).frame_flags = h[4];

@@ -93,6 +93,9 @@ static TREES: HashMap<u32, Tree> = HashMap::with_max_entries(PROCESSES_MAX, 0);
 /// Processes that are followed, by pid.
 #[map]
 static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(PROCESSES_MAX, 0);
+/// Services that run containers for a tree, by pid: what they start belongs to that tree.
+#[map]
+static SERVICES: HashMap<u32, u32> = HashMap::with_max_entries(64, 0);
 /// Threads that are followed, by tid.
 #[map]
 static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_MAX, 0);

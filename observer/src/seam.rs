@@ -106,6 +106,18 @@ mod any_path {
     }
 }
 
+/// Where the paths of a process begin.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// Where the agent's do: it has the same mount namespace and root
+    Ours,
+    /// At a root of its own, whose descriptor comes last. Paths that the kernel gives (of its program,
+    /// of its working folder) begin with this, which is `/` as a rule
+    Own(String),
+    /// Nobody knows
+    Unknown,
+}
+
 /// A binary that the agent opened: device and inode name it from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
@@ -140,7 +152,8 @@ pub(crate) enum ToWorker {
     BinariesEnd,
     /// Ring, trees and counters; with their descriptors
     Maps,
-    /// What a process is; with its program, and its environment where that could be opened
+    /// What a process is; with its program, its environment where that could be opened, and its root
+    /// where that is another one
     Facts {
         /// The process
         pid: Pid,
@@ -154,8 +167,8 @@ pub(crate) enum ToWorker {
         cgroup: Option<String>,
         /// CPUs it may use
         cpus: Option<u32>,
-        /// It is in the agent's mount namespace: a path means the same file to both
-        same_files: bool,
+        /// Where its paths begin
+        root: Root,
     },
     /// The process has gone, or may not be looked at
     NoFacts {
@@ -173,6 +186,13 @@ pub(crate) enum ToWorker {
     Forgotten {
         /// The file
         file: FileId,
+    },
+    /// The service that a process asks to run its containers
+    Service {
+        /// The process
+        pid: Pid,
+        /// Whose children are followed from now on, and what they are called
+        services: Vec<(Pid, String)>,
     },
     /// Local stub resolvers that are followed from now on
     LocalResolvers {
@@ -275,10 +295,20 @@ pub(crate) enum ToAgent {
         /// The file
         file: FileId,
     },
-    /// A process asked a name server: which local stub resolvers are there, where it is?
+    /// Which local stub resolvers are there, where that process is?
     LocalResolvers {
         /// The process
         pid: Pid,
+        /// It asks a name server already. One that only may is looked at if it is in a container: its
+        /// first query would be too early to look then
+        asks: bool,
+    },
+    /// A process of CMD's asks a service to run its containers: what that starts belongs to CMD
+    Service {
+        /// The process
+        pid: Pid,
+        /// The program that it runs: `docker`
+        client: String,
     },
     /// A candidate's program
     Judged {

@@ -372,6 +372,55 @@ fn a_download_joined_in_the_middle_is_complete_from_its_next_connection_on() {
     same("requests", requests.values().filter(of_seen).map(|line| text(line, "path")), seen);
 }
 
+/// Everything over one connection with HTTP/2 that is there already: what is asked on it from then on.
+#[test]
+fn of_a_connection_joined_in_the_middle_requests_are_known_by_path_and_status() {
+    let name = "of_a_connection_joined_in_the_middle_requests_are_known_by_path_and_status";
+    let Some(lab) = Lab::for_test(name) else { return };
+    let delay = Duration::from_millis(20);
+    lab.proxy.set_faults(Faults { request_delay: delay, ..Faults::default() });
+    let run = lab.go_run(&GoOptions::default()).unwrap();
+    let go = lab.begin(&mut run.go(&["mod", "download"])).unwrap();
+    let pid = go.pid();
+    wait::until("some requests", || (lab.proxy.log().requests().len() >= 20).then_some(()));
+    let watch = watching(&lab, &run, &[]);
+    let since = monotonic_ns();
+    assert_eq!(go.end().status.code(), Some(0));
+    wait::until("the command's end", || {
+        command(&reported(&watch), pid).filter(|line| !line["wall_ns"].is_null()).map(drop)
+    });
+    assert!(lab.proxy.log().settled(SETTLE));
+    let lines = end(watch);
+    let id = command(&lines, pid).unwrap()["command"].clone();
+    let mut requests: BTreeMap<u64, Value> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["command"] == id) {
+        match &*text(line, "type") {
+            "request" => drop(requests.insert(int(line, "id"), line.clone())),
+            "request_update" => requests.get_mut(&int(line, "id")).into_iter().for_each(|r| update(r, line)),
+            _ => {}
+        }
+    }
+    let known: Vec<(String, u64)> = requests
+        .values()
+        .filter_map(|r| Some((format!("{}{}", r["authority"].as_str()?, r["path"].as_str()?), r["status"].as_u64()?)))
+        .collect();
+    let (_, served) = lab.proxy.log().take();
+    let of = |r: &tests::proxy::RequestRecord| (format!("{}{}", r.authority, r.path), u64::from(r.status));
+    let (before, after): (Vec<_>, Vec<_>) = served.iter().partition(|r| r.received_ns <= since);
+    let seen = after.iter().filter(|r| known.contains(&of(r))).count();
+    println!("{seen} of {} after the attachment are known, {} came before", after.len(), before.len());
+    assert!(after.len() > 50, "{}", after.len());
+    assert!(seen * 100 >= after.len() * 95, "{seen} of {}", after.len());
+    let all: Vec<_> = served.iter().map(of).collect();
+    let wrong: Vec<_> = known.iter().filter(|one| !all.contains(one)).collect();
+    assert!(wrong.is_empty(), "nobody asked for {wrong:?}");
+    // What is missing is counted: those that have a number, and are not among those that were seen.
+    let connections = lines.iter().filter(|line| line["type"] == "connection" && line["command"] == id);
+    let missed = connections.filter_map(|line| line["requests_missed"].as_u64()).max().expect("a count");
+    let unseen = (served.len() - requests.len()) as u64;
+    assert!(missed.abs_diff(unseen) <= 1, "{missed} were counted, {unseen} are missing");
+}
+
 #[test]
 fn nothing_is_left_of_commands_that_have_ended() {
     let Some(lab) = Lab::for_test("nothing_is_left_of_commands_that_have_ended") else { return };

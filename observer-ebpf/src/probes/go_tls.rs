@@ -147,10 +147,10 @@ const ALERT: u8 = 21;
 const APPLICATION_DATA: u8 = 23;
 const CLOSE_NOTIFY: u8 = 0;
 
-/// A connection of which nothing is known yet.
+/// A connection of which nothing is known yet; `preface`: see [`cursor::joined_late`].
 #[inline(never)]
-fn joined_late(root: u32, process: *const Process, tls: u64) -> u64 {
-    cursor::joined_late(root, tls, below(process, tls))
+fn joined_late(root: u32, process: *const Process, tls: u64, preface: bool) -> u64 {
+    cursor::joined_late(root, tls, below(process, tls), preface)
 }
 
 /// One program for all places: its walk over what is sent and received is verified once, and the places of
@@ -190,18 +190,18 @@ pub fn go_tls(ctx: ProbeContext) -> u32 {
         PLACE_HANDSHAKE => return handshake(process, task.root, first, goroutine),
         _ => return handshaken(task.root, goroutine, first != 0),
     }
-    match cursor::get(tls, direction) {
-        Some(cursor) => {
-            cursor::step(cursor, task.root, buffer, len);
-            // Of a Read's result and error (its type word) either may be there, or both.
-            if place == PLACE_READ_RETURN && second != 0 {
-                cursor::end(cursor, task.root);
-            }
+    let mut cursor = cursor::get(tls, direction);
+    if cursor.is_none() && len > 0 {
+        let preface = direction == Direction::Sent && cursor::is_preface(buffer, len);
+        joined_late(task.root, process, tls, preface);
+        cursor = cursor::get(tls, direction);
+    }
+    if let Some(cursor) = cursor {
+        cursor::step(cursor, task.root, buffer, len);
+        // Of a Read's result and error (its type word) either may be there, or both.
+        if place == PLACE_READ_RETURN && second != 0 {
+            cursor::end(cursor, task.root);
         }
-        None if len > 0 => {
-            joined_late(task.root, process, tls);
-        }
-        None => {}
     }
     0
 }

@@ -16,7 +16,7 @@ use observer_common::{
 use crate::began;
 use crate::task::{Task, kernel};
 use crate::{
-    ALL_GO_UID, FOLLOW_GO, NEXT_TREE, PROCESSES, PROGRAMS, THREADS, TREES, atomic, emit, offset, task,
+    ALL_GO_UID, FOLLOW_GO, NEXT_TREE, PROCESSES, PROGRAMS, SERVICES, THREADS, TREES, atomic, emit, offset, task,
 };
 
 /// `BPF_NOEXIST`: insert only what is not there.
@@ -160,9 +160,20 @@ pub fn sched_wakeup(ctx: RawTracePointContext) -> i32 {
 /// `sched_process_fork(parent, child)`: a thread or a process
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
-    let Some((task, _)) = task::current_or_local_resolver() else { return 0 };
+    let service = SERVICES.get_ptr(&task::ids().0);
+    let task = match service {
+        // SAFETY: a value of the map.
+        Some(root) => task::of(unsafe { *root }),
+        None => match task::current_or_local_resolver() {
+            Some((task, _)) => task,
+            None => return 0,
+        },
+    };
     let child: u64 = ctx.arg(1);
     let (tid, pid): (u32, u32) = (kernel(child, offset!(task_pid)), kernel(child, offset!(task_tgid)));
+    if service.is_some() && pid == task.pid {
+        return 0; // a thread of the service's own
+    }
     let now = emit::now();
     if pid != task.pid {
         let process = Process { root: task.root, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };

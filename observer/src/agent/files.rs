@@ -2,11 +2,13 @@
 //! read itself from a descriptor.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use nix::libc;
+
 use crate::run::regular;
-use crate::seam::{FileId, ToWorker};
+use crate::seam::{FileId, Root, ToWorker};
 use model::id::Pid;
 
 /// `/proc/PID/cgroup` is a line a hierarchy.
@@ -20,6 +22,8 @@ pub(super) struct Facts {
     pub id: FileId,
     /// `/proc/PID/environ`
     pub environ: Option<File>,
+    /// Its root, where that is another one than ours
+    pub root: Option<File>,
     /// For the worker
     pub message: ToWorker,
 }
@@ -55,6 +59,7 @@ pub(super) fn facts(pid: Pid, private: Option<&Path>) -> Option<Facts> {
     if let Some(text) = &mut cgroup {
         text.truncate(text.floor_char_boundary(CGROUP_MAX));
     }
+    let (root, opened) = root(pid, private);
     let message = ToWorker::Facts {
         pid,
         file: id,
@@ -62,10 +67,28 @@ pub(super) fn facts(pid: Pid, private: Option<&Path>) -> Option<Facts> {
         cwd: link("cwd"),
         cgroup,
         cpus: cpus(pid),
-        same_files: namespace_of(&pid.to_string())
-            .is_some_and(|its| Some(&*its) == private || Some(its) == namespace_of("self")),
+        root,
     };
-    Some(Facts { program, id, environ: File::open(of("environ")).ok(), message })
+    Some(Facts { program, id, environ: File::open(of("environ")).ok(), root: opened, message })
+}
+
+/// Where a process's paths begin, and a descriptor of that when it is not where ours do. A chroot has
+/// our mount namespace and another root.
+fn root(pid: Pid, private: Option<&Path>) -> (Root, Option<File>) {
+    let link = format!("/proc/{pid}/root");
+    let number = |path: &str| std::fs::metadata(path).ok().map(|of| (of.dev(), of.ino()));
+    let (Some(namespace), Some(its)) = (namespace_of(&pid.to_string()), number(&link)) else {
+        return (Root::Unknown, None);
+    };
+    let ours = Some(&*namespace) == private || Some(namespace) == namespace_of("self");
+    if ours && number("/") == Some(its) {
+        return (Root::Ours, None);
+    }
+    let opened = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&link);
+    match (std::fs::read_link(&link), opened) {
+        (Ok(path), Ok(opened)) => (Root::Own(path.to_string_lossy().into_owned()), Some(opened)),
+        _ => (Root::Unknown, None),
+    }
 }
 
 /// How many CPUs a process may use.

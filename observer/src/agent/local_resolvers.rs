@@ -1,5 +1,10 @@
 //! Local stub resolvers (systemd-resolved, dnsmasq, unbound): the processes that have a socket at
 //! port 53 of a network namespace. What they ask their own servers is asked on behalf of somebody.
+//!
+//! The name server of a container lies in another namespace than the container as a rule: aardvark-dns at
+//! the other end of a bridge, a cluster's CoreDNS in a pod; of a container's process all namespaces are
+//! looked at. Docker's has a socket in the container, at an address of its own (127.0.0.11). And what
+//! carries a container's packets (slirp4netns, pasta) answers itself, without a socket that says so.
 
 use model::id::Pid;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -28,6 +33,10 @@ const WAITING_MAX: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Port of name servers, as `/proc/net/udp` writes it.
 const PORT: &str = "0035";
+/// Where docker's name server is in each container, at any port: a rule leads port 53 there.
+const DOCKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+/// Programs that carry a container's packets, and answer its queries themselves.
+const CARRIERS: [&str; 3] = ["slirp4netns", "pasta", "passt"];
 
 /// What was searched already.
 #[derive(Default)]
@@ -43,9 +52,7 @@ impl LocalResolvers {
     /// The local resolvers of this process's namespace that were not there at the last look.
     pub(super) fn search(&mut self, pid: Pid) -> Vec<LocalResolver> {
         let of = format!("/proc/{pid}");
-        let Ok(space) = std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()) else {
-            return Vec::new();
-        };
+        let Some(space) = space_of(&of) else { return Vec::new() };
         if self.pauses() {
             // Whoever searches all the time must not keep others from being found.
             if self.waiting.len() < WAITING_MAX {
@@ -53,22 +60,34 @@ impl LocalResolvers {
             }
             return Vec::new();
         }
-        let now = sockets(Path::new(&of));
+        let mut new = self.new_sockets(space, &of);
+        let mut found = Vec::new();
+        if space_of("/proc/self").is_some_and(|own| own != space) {
+            self.searched = Some(Instant::now());
+            for (space, of) in spaces() {
+                new.extend(self.new_sockets(space, &of));
+            }
+            found = carriers();
+        }
+        if !new.is_empty() {
+            self.searched = Some(Instant::now());
+            found.extend(owners(&new));
+        }
+        found
+    }
+
+    /// Name servers' sockets of a network namespace that were not there at the last look. `of`: a process
+    /// that is in there.
+    fn new_sockets(&mut self, space: u64, of: &str) -> HashMap<u64, IpAddr> {
+        let now = sockets(Path::new(of));
         let before = self.spaces.get(&space);
         let is_new = |inode: &u64| before.is_none_or(|before| !before.contains(inode));
-        let new: HashMap<u64, IpAddr> = now
-            .iter()
-            .map(|(inode, address)| (*inode, *address))
-            .filter(|(inode, _)| is_new(inode))
-            .collect();
+        let new = now.iter().map(|(inode, address)| (*inode, *address)).filter(|(inode, _)| is_new(inode));
+        let new = new.collect();
         if self.spaces.len() < SPACES_MAX || before.is_some() {
             self.spaces.insert(space, now.into_keys().collect());
         }
-        if new.is_empty() {
-            return Vec::new();
-        }
-        self.searched = Some(Instant::now());
-        owners(&new)
+        new
     }
 
     fn pauses(&self) -> bool {
@@ -102,6 +121,53 @@ impl Search {
     }
 }
 
+/// The network namespace of a process, by its number.
+fn space_of(of: &str) -> Option<u64> {
+    std::fs::metadata(format!("{of}/ns/net")).map(|space| space.ino()).ok()
+}
+
+/// Whether a process has another network namespace than this one.
+pub(super) fn is_elsewhere(pid: Pid) -> bool {
+    let own = space_of("/proc/self");
+    space_of(&format!("/proc/{pid}")).is_some_and(|space| own.is_some_and(|own| own != space))
+}
+
+/// The processes of this machine, as folders.
+fn processes() -> impl Iterator<Item = (Pid, String)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid));
+    pids.map(|pid| (pid, format!("/proc/{pid}")))
+}
+
+/// All network namespaces, each with a process that is in there.
+fn spaces() -> HashMap<u64, String> {
+    let mut spaces = HashMap::new();
+    for (_, of) in processes() {
+        if let Some(space) = space_of(&of).filter(|_| spaces.len() < SPACES_MAX) {
+            spaces.entry(space).or_insert(of);
+        }
+    }
+    spaces
+}
+
+/// Those that carry packets of containers. Which of them carries whose is not known: a query is theirs when
+/// they ask for the same at the same time.
+fn carriers() -> Vec<LocalResolver> {
+    let carrier = |(pid, of): (Pid, String)| {
+        let comm = comm(&of);
+        // `pasta.avx2` is the same for newer processors.
+        let is = CARRIERS.contains(&comm.split('.').next().unwrap_or(&comm));
+        is.then(|| LocalResolver { pid, comm, addresses: vec![Ipv4Addr::UNSPECIFIED.into()] })
+    };
+    processes().filter_map(carrier).take(PROCESSES_MAX).collect()
+}
+
+/// The kernel's name of a process.
+fn comm(of: &str) -> String {
+    let comm = std::fs::read(format!("{of}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(comm.trim_ascii_end()).into_owned()
+}
+
 /// The UDP sockets that are bound to port 53 where that process is: inodes and addresses.
 fn sockets(of: &Path) -> HashMap<u64, IpAddr> {
     let mut found = HashMap::new();
@@ -122,10 +188,11 @@ fn sockets(of: &Path) -> HashMap<u64, IpAddr> {
 fn bound(line: &str) -> Option<(u64, IpAddr)> {
     let mut words = line.split_ascii_whitespace();
     let (host, port) = words.nth(1)?.rsplit_once(':')?;
-    if port != PORT {
+    let address = address(host)?;
+    if port != PORT && address != DOCKER {
         return None;
     }
-    Some((words.nth(7)?.parse().ok()?, address(host)?))
+    Some((words.nth(7)?.parse().ok()?, address))
 }
 
 /// An address as the kernel writes it: words of 32 bits, each in the machine's order.
@@ -146,12 +213,11 @@ fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<LocalResolver> {
     let mut found = Vec::new();
     let mut left = DESCRIPTORS_MAX;
     let own = Pid(std::process::id());
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid)) {
+    for (pid, of) in processes() {
         if pid == own || found.len() >= PROCESSES_MAX {
             continue;
         }
-        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(format!("{of}/fd")).into_iter().flatten().flatten();
         let entries = entries.take(left).inspect(|_| left -= 1);
         let bound = entries.filter_map(|entry| sockets.get(&socket(&entry.path())?).copied());
         let mut addresses: Vec<IpAddr> = bound.take(ADDRESSES_MAX + 1).collect();
@@ -159,9 +225,7 @@ fn owners(sockets: &HashMap<u64, IpAddr>) -> Vec<LocalResolver> {
             addresses = vec![Ipv4Addr::UNSPECIFIED.into()];
         }
         if !addresses.is_empty() {
-            let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-            let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
-            found.push(LocalResolver { pid, comm, addresses });
+            found.push(LocalResolver { pid, comm: comm(&of), addresses });
         }
     }
     found

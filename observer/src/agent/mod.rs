@@ -15,6 +15,7 @@ mod place;
 mod processes;
 mod quota;
 mod running;
+mod services;
 mod sockdiag;
 mod spawn;
 mod table;
@@ -89,7 +90,7 @@ impl Agent {
             _ => {}
         }
         if let Some(pid) = self.local_resolvers.due() {
-            self.local_resolvers_of(pid)?;
+            self.local_resolvers_of(pid, true)?;
         }
         if self.unexamined > 0 && self.seam.has_room() {
             let programs = std::mem::take(&mut self.unexamined);
@@ -130,7 +131,13 @@ impl Agent {
                 let read = progress::any_reads_terminal(&pids);
                 self.report(&ToWorker::Terminal { read })?;
             }
-            ToAgent::LocalResolvers { pid } => self.local_resolvers_of(pid)?,
+            ToAgent::LocalResolvers { pid, asks } => self.local_resolvers_of(pid, asks)?,
+            ToAgent::Service { pid, client } => {
+                let root = self.kernel.process(pid).map(|process| process.root);
+                let mut services = services::of(&client, pid);
+                services.retain(|(service, _)| root.is_some_and(|root| self.kernel.lend(*service, root)));
+                self.report(&ToWorker::Service { pid, services })?;
+            }
             ToAgent::Unfollow { pid } => self.kernel.unfollow(pid),
             ToAgent::Judged { pid, why } => {
                 if let Some(user_error) = self.judged(pid, why)? {
@@ -164,6 +171,7 @@ impl Agent {
         self.meet(facts.id, &facts.program)?;
         let mut descriptors = vec![facts.program.as_fd()];
         descriptors.extend(facts.environ.as_ref().map(File::as_fd));
+        descriptors.extend(facts.root.as_ref().map(File::as_fd));
         if self.seam.send(&facts.message, &descriptors).is_err() {
             // Too long, or the worker has gone, which the next receive reports.
             return self.report(&ToWorker::NoFacts { pid });
@@ -193,6 +201,7 @@ impl Agent {
         }
         let descriptor = file.try_clone()?;
         if self.seam.has_room() && !self.files.is_busy_with(&file) && self.keep(id, file)? {
+            self.kernel.hasten();
             let message = ToWorker::Binary { file: id, path };
             self.seam.send(&message, &[descriptor.as_fd()]).context("cannot reach the worker")?;
         } else {
@@ -244,8 +253,8 @@ impl Agent {
     }
 
     /// Follows the stub resolvers that a followed process may ask.
-    fn local_resolvers_of(&mut self, pid: Pid) -> Result<()> {
-        if self.kernel.process(pid).is_none() {
+    fn local_resolvers_of(&mut self, pid: Pid, asks: bool) -> Result<()> {
+        if self.kernel.process(pid).is_none() || !asks && !local_resolvers::is_elsewhere(pid) {
             return Ok(());
         }
         let found = self.local_resolvers.search(pid);
@@ -255,8 +264,10 @@ impl Agent {
     fn follow_local_resolvers(&mut self, mut found: Vec<LocalResolver>) -> Result<()> {
         // One that is followed may be asked at one more address.
         found.retain(|local_resolver| {
+            // One that a followed tree started is in that already.
             self.kernel.follow_local_resolver(local_resolver.pid)
                 || self.kernel.is_local_resolver(local_resolver.pid)
+                || self.kernel.process(local_resolver.pid).is_some()
         });
         if found.is_empty() {
             Ok(())

@@ -4,11 +4,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::container::Container;
 use super::{Check, OLDEST_KERNEL, State};
 use crate::run::program;
 
 /// Bits of `CapEff` in `/proc/self/status`.
-const CAPABILITIES: [(&str, u32, &str); 5] = [
+pub(super) const CAPABILITIES: [(&str, u32, &str); 5] = [
     ("CAP_BPF", 39, "loading programs and maps"),
     ("CAP_PERFMON", 38, "attaching them"),
     ("CAP_SYS_ADMIN", 21, "probes in user programs"),
@@ -41,12 +42,19 @@ pub type Plan<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 /// own program).
 pub fn checks(at: &Root<'_>, plan: Option<Plan<'_>>) -> Vec<Check> {
     let mut all = vec![kernel(at)];
-    all.extend(capabilities(at));
+    let container = Container::of(at);
+    match &container {
+        Some(container) => all.push(container.check()),
+        None => all.push(capabilities(at)),
+    }
     all.push(lockdown(at));
     all.push(btf(at));
     let tracing = tracefs(at);
     all.push(match &tracing {
         Ok(path) => Check::ok("tracefs", format!("mounted at {}", shown(at, path))),
+        Err(_) if container.is_some() => {
+            Check::ok("tracefs", "not in this container, where nothing needs it")
+        }
         Err(check) => check.clone(),
     });
     if let Ok(path) = &tracing {
@@ -55,7 +63,9 @@ pub fn checks(at: &Root<'_>, plan: Option<Plan<'_>>) -> Vec<Check> {
             all.push(tracepoints(path, "optional tracepoints", at.optional, State::Degraded));
         }
     }
-    all.push(pid_namespace(at));
+    if container.is_none() {
+        all.push(Check::ok("pid namespace", "the host's"));
+    }
     all.push(uprobes(at));
     if let Some(plan) = plan {
         all.push(go(at, plan));
@@ -67,7 +77,7 @@ fn shown(at: &Root<'_>, path: &Path) -> String {
     format!("/{}", path.strip_prefix(at.root).unwrap_or(path).display())
 }
 
-fn read(at: &Root<'_>, path: &str) -> Option<String> {
+pub(super) fn read(at: &Root<'_>, path: &str) -> Option<String> {
     std::fs::read_to_string(at.root.join(path)).ok()
 }
 
@@ -96,33 +106,26 @@ fn kernel(at: &Root<'_>) -> Check {
     }
 }
 
-fn capabilities(at: &Root<'_>) -> Vec<Check> {
+/// A user's; of root that lacks some [`Container`] speaks.
+fn capabilities(at: &Root<'_>) -> Check {
     let effective = read(at, "proc/self/status").and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
         u64::from_str_radix(line.trim(), 16).ok()
     });
     let Some(effective) = effective else {
         let why = "/proc/self/status cannot be read";
-        return vec![Check::missing("privileges", why, "mount -t proc proc /proc")];
+        return Check::missing("privileges", why, "mount -t proc proc /proc");
     };
     let lacking: Vec<_> = CAPABILITIES.iter().filter(|(_, bit, _)| effective & (1 << bit) == 0).collect();
     if lacking.is_empty() {
         let names: Vec<_> = CAPABILITIES.iter().map(|(name, ..)| *name).collect();
-        return vec![Check::ok("privileges", names.join(", "))];
+        return Check::ok("privileges", names.join(", "));
     }
     if lacking.len() == CAPABILITIES.len() {
-        return vec![Check::missing("privileges", "not root, and no capabilities", NEEDS_ROOT)];
+        return Check::missing("privileges", "not root, and no capabilities", NEEDS_ROOT);
     }
-    // Root in a container has some of them.
-    let hint = |name: &str| {
-        format!("start the container with --privileged or --cap-add {}", name.trim_start_matches("CAP_"))
-    };
-    lacking
-        .into_iter()
-        .map(|(name, _, what)| {
-            Check::missing("privileges", format!("{name} ({what}) is missing"), hint(name))
-        })
-        .collect()
+    let lacking: Vec<_> = lacking.iter().map(|(name, _, what)| format!("{name} ({what})")).collect();
+    Check::missing("privileges", format!("not root, and without {}", lacking.join(", ")), NEEDS_ROOT)
 }
 
 fn lockdown(at: &Root<'_>) -> Check {
@@ -197,15 +200,9 @@ fn tracepoints(tracefs: &Path, name: &str, needed: &[&str], without: State) -> C
 
 /// The kernel's process numbers are those of the initial namespace
 /// (`PROC_PID_INIT_INO` of `include/linux/proc_ns.h`).
-fn pid_namespace(at: &Root<'_>) -> Check {
-    match std::fs::read_link(at.root.join("proc/self/ns/pid")) {
-        Ok(link) if link.as_os_str() == "pid:[4026531836]" => Check::ok("pid namespace", "the host's"),
-        _ => Check::missing(
-            "pid namespace",
-            "a container's, where the kernel's process numbers mean other processes",
-            "run goobserve on the host, or the container with --pid=host",
-        ),
-    }
+pub(super) fn is_initial_pid_namespace(at: &Root<'_>) -> bool {
+    let link = std::fs::read_link(at.root.join("proc/self/ns/pid"));
+    link.is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
 }
 
 fn uprobes(at: &Root<'_>) -> Check {

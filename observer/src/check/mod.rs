@@ -2,6 +2,7 @@
 //! [`Root`], so that tests bring their own), a kernel release, a user. Out: a list of
 //! [`Check`]s, each with its reason and a command that fixes it.
 
+mod container;
 pub mod machine;
 pub mod view;
 
@@ -37,7 +38,7 @@ pub struct Check {
     pub state: State,
     /// What was found
     pub why: String,
-    /// A command, or a sentence, that fixes it; `None` when there is nothing to fix
+    /// A command, or a sentence, that fixes it, a line for each way; `None` when there is nothing to fix
     pub hint: Option<String>,
 }
 
@@ -93,7 +94,7 @@ pub fn programs(before: &[Check], verified: Result<Verified, Unverified>) -> Che
         }
         Err(Unverified::NotAllowed) => {
             let lacking = before.iter().find(|check| check.state == State::Missing);
-            let hint = lacking.and_then(|check| check.hint.as_deref()).unwrap_or(machine::NEEDS_ROOT);
+            let hint = lacking.and_then(|check| check.hint.as_deref()?.lines().next()).unwrap_or(machine::NEEDS_ROOT);
             let why = "whether this kernel takes them is not known: it must be allowed to load them";
             Check::bad(State::Unknown, name, why, hint)
         }
@@ -110,7 +111,8 @@ pub fn preflight(checks: &[Check]) -> Result<(), UserError> {
         None => Ok(()),
         Some(check) => Err(UserError {
             what: format!("{}: {}", check.name, check.why),
-            hint: check.hint.clone().unwrap_or_default(),
+            // In a line: what it says may come from elsewhere.
+            hint: check.hint.as_deref().unwrap_or_default().replace('\n', "; "),
         }),
     }
 }

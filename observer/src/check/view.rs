@@ -19,7 +19,7 @@ pub fn text(checks: &[Check], color: bool, quiet: bool) -> String {
         };
         let style = if color { color_of_sign.on_default() } else { Style::new() };
         let _ = writeln!(out, "{style}{sign}{style:#} {}: {}", check.name, check.why);
-        if let Some(hint) = &check.hint {
+        for hint in check.hint.iter().flat_map(|hint| hint.lines()) {
             let _ = writeln!(out, "    fix: {hint}");
         }
     }

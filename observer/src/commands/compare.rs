@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use model::remedy::container::Client;
 use model::report::Report;
 use model::user_error::UserError;
 use model::{json, redact};
@@ -15,6 +16,7 @@ use crate::cli::options::{Cache, CompareOptions};
 use crate::experiment::user::AsUser;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, WARMING_UP, wall_ns};
 use crate::run::Invoker;
+use crate::run::session::in_container;
 use crate::worker::{AtomicFile, distinct};
 
 /// Runs each way, unless asked otherwise: the fewest that give an interval.
@@ -59,6 +61,9 @@ struct Answered {
 
 /// Runs the experiment and writes the files.
 fn compare(options: &CompareOptions, invoker: &Invoker) -> Result<Answered, UserError> {
+    for remedies in [&options.versus, &options.with] {
+        in_container(&options.command, remedies)?;
+    }
     let (json, markdown) = {
         let _user = AsUser::take(invoker)?;
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(AtomicFile::create).transpose();
@@ -149,7 +154,21 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, UserError>
         }
     }
     experiment.end()?;
+    let silent = silent(options, &pairs);
+    if options.experiment.cache != Cache::Warm && silent > 0 {
+        return Err(UserError::new(
+            format!("{silent} of {} runs asked no server for anything: their caches were warm", 2 * pairs.len()),
+            "the container has the modules already, in a volume or its image: leave that out, or say --warm",
+        ));
+    }
     Ok(answer(about, &pairs, end, failures))
+}
+
+/// Runs that started containers in which nothing was asked for. The folders of an experiment are empty each
+/// time; those of a container may be anything.
+fn silent(options: &CompareOptions, pairs: &[[Report; 2]]) -> usize {
+    let of_containers = Client::of(&options.command).is_some();
+    pairs.iter().flatten().filter(|report| of_containers && report.requests.is_empty()).count()
 }
 
 fn failure(run: &Ended, names: &[String; 2]) -> Failure {

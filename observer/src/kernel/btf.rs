@@ -191,6 +191,7 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         mm_env_end: wanted("mm_struct.env_end"),
         task_fs: wanted("task_struct.fs"),
         fs_pwd: wanted("fs_struct.pwd"),
+        fs_root: wanted("fs_struct.root"),
         path_dentry: wanted("path.dentry"),
         dentry_inode: wanted("dentry.d_inode"),
         task_nsproxy: wanted("task_struct.nsproxy"),

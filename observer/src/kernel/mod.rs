@@ -3,6 +3,7 @@
 
 mod btf;
 mod diagnostics;
+mod hastening;
 mod load;
 mod mapped;
 mod preexisting;
@@ -20,6 +21,7 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProbeKind, Program, RawTracePoint, UProbe};
 use diagnostics::Diagnostics;
+use hastening::Hastening;
 use mapped::Mapped;
 use observer_common::{
     LOCAL_RESOLVERS, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_HANDSHAKE_RETURN, PLACE_READ, PLACE_READ_RETURN,
@@ -152,6 +154,7 @@ pub struct Kernel {
     probes: HashMap<Attached, UProbeLink>,
     /// The next such number
     next: u64,
+    hastening: Hastening,
     /// Diagnostics of the BPF programs, in a debug build
     log: Option<Diagnostics>,
 }
@@ -180,7 +183,7 @@ impl Kernel {
             let _ = attach(&mut ebpf, tracepoint);
         }
         let log = diagnostics::of(&mut ebpf);
-        Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, log })
+        Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, hastening: Hastening::default(), log })
     }
 
     /// Descriptors for the worker.
@@ -234,6 +237,13 @@ impl Kernel {
                 drop(gone); // a process that ended meanwhile took its entry along
             }
         }
+    }
+
+    /// What that process starts from now on belongs to that tree; false when there is no room.
+    pub fn lend(&mut self, service: Pid, root: u32) -> bool {
+        let map = self.ebpf.map_mut("SERVICES");
+        let map = map.and_then(|map| BpfHashMap::<_, u32, u32>::try_from(map).ok());
+        map.is_some_and(|mut map| map.insert(&service.0, &root, 0).is_ok())
     }
 
     /// Follows what a local stub resolver asks. False when that process is followed already, as
@@ -311,6 +321,13 @@ impl Kernel {
         let attached = Attached(self.next);
         self.probes.insert(attached, link);
         Ok(attached)
+    }
+
+    /// Has the kernel begin what an attachment waits for; see [`Hastening`].
+    pub fn hasten(&self) {
+        if let Ok(program) = uprobe(&self.ebpf, GO_TLS) {
+            self.hastening.begin(program, point(0, 0, 0));
+        }
     }
 
     /// Takes the probes off a binary. Does not wait for it.

@@ -1,13 +1,15 @@
 //! One `goobserve run`, from the caller to the exit status. In: [`RunOptions`] and something
 //! that can attach ([`Attach`]). Out: an exit status; what a user must know goes to `say`.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use model::id::Pid;
+use model::remedy::container::{self, Client};
 use model::remedy::{self, RESOLV_CONF, Remedies};
 use model::user_error::UserError;
 use nix::errno::Errno;
@@ -24,6 +26,8 @@ use super::resolver::Resolver;
 use super::stuck::{RESTARTS, Stuck, Watch};
 use crate::cli::options::RunOptions;
 
+/// Of a build file so much is looked through, bytes.
+const BUILD_FILE_MAX: u64 = 1 << 20;
 /// Longest resolv.conf that is made private, bytes: it goes to the worker in one message.
 const RESOLV_CONF_MAX: usize = 16 * 1024;
 
@@ -94,6 +98,14 @@ pub fn execute(
         remedy::set(&mut invoker.env, name, value);
     }
     options.with.change(&mut invoker.env);
+    let in_container = match in_container(&options.command, &options.with) {
+        Ok(words) => words.map(|command| RunOptions { command, ..options.clone() }),
+        Err(user_error) => {
+            say(Note::Error, &user_error.what, &user_error.hint);
+            return NEVER_STARTED;
+        }
+    };
+    let options = in_container.as_ref().unwrap_or(options);
     let resolv_conf = match private_resolv_conf(&options.with) {
         Ok(text) => text,
         Err(user_error) => {
@@ -214,6 +226,29 @@ pub fn execute(
             "",
         );
     }
+}
+
+/// A command that starts containers, with what remedies set inside; `None` when it is none, or nothing
+/// is set.
+pub fn in_container(command: &[OsString], with: &Remedies) -> Result<Option<Vec<OsString>>, UserError> {
+    if with.is_empty() {
+        return Ok(None);
+    }
+    let Some(client) = Client::of(command) else { return Ok(None) };
+    let file = build_file(command);
+    let declares = |name: &str| file.as_deref().map(|file| container::declares(file, name));
+    client.with(with, declares).map(Some)
+}
+
+/// The build file that a command's words lead to, where it is one of the usual ones.
+fn build_file(words: &[OsString]) -> Option<String> {
+    let named = words.windows(2).find(|pair| pair[0] == "-f" || pair[0] == "--file").map(|pair| pair[1].clone());
+    let joined = || words.iter().find_map(|word| Some(OsString::from(word.to_str()?.strip_prefix("--file=")?)));
+    let folder = Path::new(words.last()?);
+    let usual = ["Containerfile", "Dockerfile"].into_iter().map(|name| folder.join(name));
+    let paths = named.or_else(joined).map(PathBuf::from).into_iter().chain(usual);
+    let text = paths.into_iter().find_map(|path| super::regular::read(&path, BUILD_FILE_MAX))?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The resolv.conf that remedies make of the machine's.

@@ -13,6 +13,7 @@ use pipeline::correlate::Facts;
 
 use super::binaries::{Binaries, device};
 use super::cgroups::Cgroups;
+use super::files::Files;
 use super::settings::settings;
 
 /// Beginnings known at a time; of an older one the environment is not known when its command has gone.
@@ -33,12 +34,15 @@ pub(super) struct Beginnings {
     cgroups: Cgroups,
     /// This process's mount namespace, as [`Began::mounts`]
     mounts: Option<u32>,
+    /// The inode of its root, as [`Began::root_ino`]
+    root: Option<u64>,
 }
 
 impl Beginnings {
     pub(super) fn new() -> Self {
         let mounts = std::fs::metadata("/proc/self/ns/mnt").ok().map(|namespace| namespace.st_ino() as u32);
-        Self { latest: VecDeque::new(), cgroups: Cgroups::default(), mounts }
+        let root = std::fs::metadata("/").ok().map(|root| root.st_ino());
+        Self { latest: VecDeque::new(), cgroups: Cgroups::default(), mounts, root }
     }
 
     /// A process has a new program: how it began before has no meaning any more.
@@ -68,14 +72,16 @@ impl Beginnings {
             return None;
         }
         one.began = Some(*began);
-        let same_files = self.mounts == Some(began.mounts);
+        // Others are looked at when there is somebody to look at.
+        let ours = self.mounts == Some(began.mounts) && self.root == Some(began.root_ino);
+        let files = if ours { Files::Ours } else { Files::Unknown };
         let binary = binaries.of(&one.program);
         let cpus = Some(began.cpus).filter(|cpus| *cpus > 0);
-        let cwd = folder(&one.environ, began).filter(|_| same_files);
+        let cwd = folder(&one.environ, began).filter(|_| ours);
         let go = binary.map(|binary| {
-            settings(Some(&one.environ), binary, &binary.path, cpus, cwd.as_deref(), same_files)
+            settings(Some(&one.environ), binary, &binary.path, cpus, cwd.as_deref(), &files)
         });
-        Some(Facts { cwd, cgroup: self.cgroups.path(began.cgroup), go })
+        Some(Facts { cwd, cgroup: self.cgroups.path(began.cgroup), container: None, go })
     }
 
     /// The whole environment that a process began with; `None` when it is not known.
@@ -125,6 +131,7 @@ mod tests {
             cwd_ino: here.st_ino(),
             cwd_dev: (major << 20 | minor) as u32,
             mounts: beginnings.mounts.unwrap(),
+            root_ino: beginnings.root.unwrap(),
             ..Began::new_zeroed()
         }
     }
@@ -158,6 +165,7 @@ mod tests {
         assert_eq!(cwd("/", began), None, "it went elsewhere since");
         assert_eq!(cwd(".", began), None);
         assert_eq!(cwd(&path, Began { mounts: 1, ..began }), None, "a path in another namespace");
+        assert_eq!(cwd(&path, Began { root_ino: 1, ..began }), None, "a path below another root");
     }
 
     #[test]

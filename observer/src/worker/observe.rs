@@ -29,12 +29,15 @@ use render::status;
 use super::announce::Announcements;
 use super::beginnings::Beginnings;
 use super::binaries::{Binaries, Binary};
+use super::containers::Containers;
 use super::dashboard::{Action, Dashboard};
+use super::files::Files;
 use super::locks;
 use super::machine::machine;
 use super::output::{AtomicFile, Growing};
 use super::probe_queue::{LocalResolverQueue, ProbeQueue};
 use super::sandbox;
+use super::services::Services;
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use super::terminals::Terminals;
 use super::throttle::Throttle;
@@ -42,7 +45,7 @@ use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
 use crate::run::progress::{self, Progress};
 use crate::say;
-use crate::seam::{Seam, Task, ToAgent, ToWorker};
+use crate::seam::{Root, Seam, Task, ToAgent, ToWorker};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
@@ -54,6 +57,11 @@ const NOTICE_NS: Ns = 3_000_000_000;
 const STRAYS_MAX: usize = 64;
 /// A gap is that old when its consequences are drawn: later events have come.
 const GAP_NS: Ns = 2_000_000_000;
+
+/// Whether a program may be one that starts containers, by the kernel's name of it.
+fn is_container_tool(comm: &[u8; 16]) -> bool {
+    [&b"docker"[..], b"podman", b"nerdctl"].iter().any(|name| comm.starts_with(name))
+}
 
 /// Everything the worker knows, and where it goes.
 pub(super) struct Observer {
@@ -72,6 +80,8 @@ pub(super) struct Observer {
     queue: ProbeQueue,
     beginnings: Beginnings,
     local_resolvers: LocalResolverQueue,
+    services: Services,
+    containers: Containers,
     /// Commands in control groups with a limit of CPU time
     throttles: HashMap<CommandId, Throttle>,
     kernel_lost: u64,
@@ -172,6 +182,8 @@ impl Observer {
             queue: ProbeQueue::default(),
             beginnings: Beginnings::new(),
             local_resolvers: LocalResolverQueue::default(),
+            services: Services::default(),
+            containers: Containers::default(),
             kernel_lost: 0,
             unexamined: 0,
             too_large: 0,
@@ -221,10 +233,13 @@ impl Observer {
                 binaries.plan(file, &path, descriptor, seam)?;
             }
             ToWorker::NoFacts { .. } => self.queue.answered(self.now(), seam),
-            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, same_files } => {
+            ToWorker::Facts { pid, file, path, cwd, cgroup, cpus, root } => {
                 self.queue.answered(self.now(), seam);
                 let descriptor = descriptors.next().context("facts without a descriptor")?;
                 let binary = binaries.plan(file, &path, descriptor, seam)?;
+                // The root comes last.
+                let own = matches!(root, Root::Own(_)).then(|| descriptors.next_back()).flatten();
+                let files = Files::new(root, own);
                 let environ = descriptors.next().and_then(|file| read_environ(pid, &path, file));
                 let environ = environ.or_else(|| self.beginnings.environ(pid).map(<[u8]>::to_vec));
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
@@ -241,14 +256,15 @@ impl Observer {
                     return Ok(());
                 }
                 let go =
-                    go.map(|_| settings(environ.as_deref(), binary, &path, cpus, cwd.as_deref(), same_files));
+                    go.map(|_| settings(environ.as_deref(), binary, &path, cpus, cwd.as_deref(), &files));
                 if let (Some(command), Some(text)) = (self.correlator.command_with(pid), &cgroup)
                     && let Some(throttle) = Throttle::begin(text)
                 {
                     self.throttles.entry(command).or_insert(throttle);
                 }
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
-                self.correlator.facts(pid, &Facts { cwd, cgroup, go }, &mut self.events);
+                let container = self.containers.of(cgroup.as_deref(), pid);
+                self.correlator.facts(pid, &Facts { cwd, cgroup, container, go }, &mut self.events);
                 self.take();
             }
             ToWorker::Process(process) => self.preexisting(&process),
@@ -268,6 +284,7 @@ impl Observer {
                 let why = preexisting::judge(binaries.plan(file, &path, descriptor, seam)?);
                 seam.send(&ToAgent::Judged { pid, why }, &[])?;
             }
+            ToWorker::Service { pid, services } => self.services.found(pid, services),
             ToWorker::LocalResolvers { local_resolvers } => {
                 local_resolvers
                     .into_iter()
@@ -299,16 +316,28 @@ impl Observer {
 
     /// Takes what the ring has; `all` when nothing more comes.
     pub(super) fn drain(&mut self, ring: &mut Ring, all: bool, seam: &Seam, binaries: &Binaries) {
-        let Self { queue, unexamined, .. } = self;
+        let now = self.now();
+        let Self { queue, unexamined, services, task, .. } = self;
+        let of_run = task.child.is_some();
         // A program that is not known yet cannot wait for its turn: its first handshake comes soon.
         let early = |bytes: &[u8]| {
-            if let Some((pid, exec)) = wire::exec(bytes)
-                && !binaries.knows(&exec)
+            let Some((pid, exec)) = wire::exec(bytes) else { return };
+            if !binaries.knows(&exec)
                 && queue.first(exec.dev, exec.ino)
                 && !seam.offer(&ToAgent::Program { pid: Pid(pid) }, &[])
             {
                 queue.unasked(exec.dev, exec.ino);
                 *unexamined += 1;
+            }
+            if of_run
+                && is_container_tool(&exec.comm)
+                && let Ok(record) = wire::record(bytes)
+                && let Wire::Exec(_, args) = record.body
+            {
+                services.begun(Pid(pid), args, now, seam);
+            }
+            if exec.comm.starts_with(b"go\0") {
+                let _ = seam.offer(&ToAgent::LocalResolvers { pid: Pid(pid), asks: false }, &[]);
             }
         };
         // Before the records behind the gap are decoded, not after.
@@ -325,6 +354,7 @@ impl Observer {
             unexamined,
             throttles,
             beginnings,
+            containers,
             state,
             ..
         } = self;
@@ -340,7 +370,8 @@ impl Observer {
                 }
                 if matches!(record.body, Wire::Dns(..)) && local_resolvers.first_query(&record.header, seam) {
                     // A failure shows at the next receive: the agent has gone.
-                    let _ = seam.offer(&ToAgent::LocalResolvers { pid: Pid(record.header.pid) }, &[]);
+                    let asks = ToAgent::LocalResolvers { pid: Pid(record.header.pid), asks: true };
+                    let _ = seam.offer(&asks, &[]);
                 }
                 correlator.record(&record, events);
                 let pid = record.header.pid;
@@ -379,6 +410,7 @@ impl Observer {
                         if let Some(mut facts) = beginnings.part(Pid(pid), began, part, binaries) {
                             // CMD's settings are known from its start, also where it sees other files.
                             facts.go = facts.go.filter(|_| task.child != Some(Pid(pid)));
+                            facts.container = containers.of(facts.cgroup.as_deref(), Pid(pid));
                             correlator.facts(Pid(pid), &facts, events);
                         }
                     }
@@ -398,7 +430,7 @@ impl Observer {
         });
         if let Some(pid) = begun {
             // A short command has gone before the agent can look at it.
-            let facts = Facts { cwd: task.cwd.clone(), cgroup: None, go: go_of_cmd(task, binaries) };
+            let facts = Facts { cwd: task.cwd.clone(), go: go_of_cmd(task, binaries), ..Facts::default() };
             correlator.facts(Pid(pid), &facts, events);
         }
         let mut looked = locks::LockTable::default();
@@ -415,6 +447,9 @@ impl Observer {
         }
         self.too_large = binaries.too_large();
         self.queue.ask(self.now(), seam);
+        self.services.ask(self.now(), seam);
+        let Self { services, correlator, events, .. } = self;
+        services.hand_over(|pid, service| correlator.service(pid, service, events));
         self.take();
     }
 

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use goelf::BuildInfo;
@@ -11,9 +10,9 @@ use model::id::Pid;
 use model::record::Go;
 
 use super::binaries::{Binaries, Binary};
+use super::files::Files;
 use super::own_modules;
 use crate::goenv;
-use crate::run::regular;
 use crate::seam::Task;
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
@@ -51,19 +50,6 @@ fn has_memory(stat: &str) -> Option<bool> {
     Some(flags & EXITING == 0 && size > 0)
 }
 
-/// Whether there is no such file, as far as can be reported.
-fn is_missing(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-}
-
-/// Whether there is such a file; `None` when nobody may look.
-fn exists(path: &Path) -> Option<bool> {
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => Some(true),
-        Err(_) => is_missing(path).then_some(false),
-    }
-}
-
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
 pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     let binary =
@@ -71,18 +57,18 @@ pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
     // With `-C` it goes elsewhere first.
     let stays = task.argv.get(1).is_none_or(|word| !word.starts_with("-C") && !word.starts_with("--C"));
     let cwd = task.cwd.as_deref().filter(|_| stays);
-    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, cwd, true))
+    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, cwd, &Files::Ours))
 }
 
 /// What `go env` would say; only what the binary itself says when the environment is not known.
-/// `cwd`: its working folder; `same_files`: the command sees the same files as this process.
+/// `path`: its program's; `cwd`: its working folder, both as the kernel has them.
 pub(super) fn settings(
     environ: Option<&[u8]>,
     binary: &Binary,
     path: &str,
     cpus: Option<u32>,
     cwd: Option<&str>,
-    same_files: bool,
+    files: &Files,
 ) -> Go {
     let build = binary.build.as_ref();
     let of_binary = Go {
@@ -92,25 +78,23 @@ pub(super) fn settings(
         ..Go::default()
     };
     let Some(environ) = environ else { return of_binary };
-    let source = goenv::Source { environ, binary: Some(Path::new(path)), cpus };
+    let inside = files.inside(Path::new(path));
+    let source = goenv::Source { environ, binary: Some(&inside), cpus };
     let read = |path: &Path| {
         // The command chose the path: a pipe there must not hold this process up.
-        let content = || regular::read(path, goenv::FILE_LIMIT as u64);
-        same_files.then(|| content().or_else(|| is_missing(path).then(Vec::new))).flatten()
+        let content = files.read(path, goenv::FILE_LIMIT as u64);
+        content.or_else(|| (files.exists(path) == Some(false)).then(Vec::new))
     };
     let Go { version, binary, cgo, .. } = of_binary;
     let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };
-    let folder = |path: Option<&String>| {
-        let metadata = std::fs::metadata(path.filter(|_| same_files)?).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
+    let folder = |path: Option<&String>| files.number(Path::new(path?));
     let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
-    go.netrc = goenv::netrc(environ).filter(|_| same_files).and_then(|file| exists(&file));
-    go.own_modules = cwd.filter(|_| same_files).and_then(|folder| {
+    go.netrc = goenv::netrc(environ).and_then(|file| files.exists(&file));
+    go.own_modules = cwd.and_then(|folder| {
         let read = |path: &Path| {
-            regular::read(path, GO_MOD_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            files.read(path, GO_MOD_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
-        own_modules::of(Path::new(folder), goenv::gowork(environ).as_deref(), read)
+        own_modules::of(&files.inside(Path::new(folder)), goenv::gowork(environ).as_deref(), read)
     });
     go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go

@@ -1,12 +1,13 @@
 //! What may be tried against a finding. In: a remedy and why it may help. Out: the report's entry,
 //! with what the variable was until now and a line that can be pasted into a shell.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use model::clean::clean;
 use model::human::duration;
-use model::record::{Command, Go};
-use model::remedy::{RUNS_IN_ALL, Remedy};
+use model::record::{Command, Container, Go};
+use model::remedy::{RUNS_IN_ALL, Remedies, Remedy};
 use model::report;
 use model::shell;
 use model::time::Ns;
@@ -49,6 +50,13 @@ impl Offer {
         let with: Vec<String> =
             self.with.iter().map(|with| format!("--with {}", shell::word(with))).collect();
         let with = with.join(" ");
+        if let Some(container) = &record.container {
+            let attempt = inside(record, container, &self.with);
+            if attempt.is_none() {
+                why.push_str("; it has to be set inside of the container");
+            }
+            return report::Remedy { name: self.with.join(" + "), why, attempt: attempt.unwrap_or_default() };
+        }
         let attempt = line(record, &with, limit);
         if attempt.is_none() {
             why.push_str(&format!(
@@ -104,6 +112,39 @@ fn line(record: &Command, with: &str, limit: &str) -> Option<String> {
     let line = format!(
         "{}{sudo}goobserve compare {with} -- {limit}{}",
         folder.unwrap_or_default(),
+        shell::line(&record.argv)
+    );
+    let whole = !record.argv.is_empty() && !line.contains(['…', '\u{fffd}']) && clean(&line) == line;
+    whole.then_some(line)
+}
+
+/// The line that tries it in the container that the command is in, from outside; `None` when it is no variable,
+/// the engine has no command for that, or the command is not known whole.
+fn inside(record: &Command, container: &Container, with: &[String]) -> Option<String> {
+    if !matches!(container.engine.as_str(), "podman" | "docker") {
+        return None;
+    }
+    let remedies: Result<Vec<Remedy>, _> = with.iter().map(|with| with.parse()).collect();
+    let remedies = Remedies::new(remedies.ok()?).ok()?;
+    if remedies.iter().any(|remedy| remedy.variable().is_none()) || remedies.has_gateway() {
+        return None;
+    }
+    // GODEBUG holds other keys, which stay.
+    let mut env: Vec<(OsString, OsString)> =
+        record.go.godebug.iter().map(|value| ("GODEBUG".into(), value.into())).collect();
+    let before = env.clone();
+    remedies.change(&mut env);
+    let flags = env.into_iter().filter(|pair| !before.contains(pair)).map(|(name, value)| {
+        let pair = format!("{}={}", name.to_string_lossy(), value.to_string_lossy());
+        format!("-e {} ", shell::word(&pair))
+    });
+    let folder = record.cwd.as_deref().map_or_else(String::new, |folder| format!("-w {} ", shell::word(folder)));
+    let sudo = if record.uid == Some(0) { "" } else { "sudo " };
+    let line = format!(
+        "{sudo}{} exec {}{folder}{} {}",
+        container.engine,
+        flags.collect::<String>(),
+        shell::word(container.called()),
         shell::line(&record.argv)
     );
     let whole = !record.argv.is_empty() && !line.contains(['…', '\u{fffd}']) && clean(&line) == line;

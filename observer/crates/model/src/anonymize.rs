@@ -14,7 +14,9 @@ use super::event::{
     Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
 };
 use super::evidence::Words;
-use super::record::{Class, Command, Connection, Dns, Go, Machine, Phase, Process, Request, Resolver};
+use super::record::{
+    Class, Command, Connection, Container, Dns, Go, Machine, Phase, Process, Request, Resolver, Service,
+};
 use super::report::{Remedy, Stall};
 use super::stall::{StallKind, StallName};
 use super::tunnel::{Tunnel, own_words};
@@ -102,6 +104,8 @@ impl Anonymizer {
             go,
             local,
             cpu_quota,
+            container,
+            service,
         } = whole.clone();
         Command {
             id,
@@ -118,6 +122,15 @@ impl Anonymizer {
             go: self.go(go),
             local,
             cpu_quota,
+            container: container.map(|container| Container {
+                name: container.name.map(|name| self.names.program(&name)),
+                ..container
+            }),
+            service: service.map(|service| Service {
+                client: self.names.program(&service.client),
+                pids: service.pids,
+                name: service.name.map(|name| self.names.program(&name)),
+            }),
         }
     }
 
@@ -287,6 +300,7 @@ impl Anonymizer {
             tls_start_ns,
             tls_failed,
             joined_late,
+            requests_missed,
             hello_bytes,
             alpn_offered,
             server_hello_ns,
@@ -330,6 +344,7 @@ impl Anonymizer {
             tls_start_ns,
             tls_failed,
             joined_late,
+            requests_missed,
             hello_bytes,
             alpn_offered: alpn_offered.map(|all| all.iter().map(|name| protocol(name)).collect()),
             server_hello_ns,

@@ -12,6 +12,7 @@ pub mod anonymize;
 mod backoff;
 mod certain;
 pub mod clean;
+pub mod container;
 pub mod doctor;
 pub mod event;
 pub mod evidence;

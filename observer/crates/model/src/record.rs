@@ -241,6 +241,45 @@ pub struct Command {
     /// How a limit of its control group held it up; absent where none did, or that is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_quota: Option<CpuQuota>,
+    /// The container that it is in; absent of one in none, or in the same as goobserve
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// The service that it has run its containers; absent of one that needs none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+}
+
+/// A container, as far as it is known outside.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Container {
+    /// What made it: `podman`, `docker`, `containerd`, `cri-o`, `buildah`, `buildkit`, `lxc`
+    pub engine: String,
+    /// Its number there, as that shows it
+    pub id: String,
+    /// Its name, where that is known
+    pub name: Option<String>,
+    /// Who the command's user is inside; `None` when the same as outside, or not known
+    pub user: Option<u32>,
+}
+
+impl Container {
+    /// What to call it for its engine: its name, or else its number.
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// A command that has a service run its containers (docker, `podman --remote`): they are no children of
+/// its own.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// The program that asked: `docker`
+    pub client: String,
+    /// Processes of the service that were found: what they started meanwhile is counted to the command.
+    /// Empty when none was found, so that nothing of it was seen
+    pub pids: Vec<Pid>,
+    /// The name of the first of them: `dockerd`
+    pub name: Option<String>,
 }
 
 /// What a control group's limit of CPU time did to a command, by the group's own counters.
@@ -516,6 +555,10 @@ pub struct Connection {
     pub tls_failed: bool,
     /// Its beginning was not seen
     pub joined_late: bool,
+    /// How many requests were made on it before it was joined, by the number that HTTP/2 gave the first
+    /// one that was seen; `None` when that is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_missed: Option<u32>,
     /// Size of the `ClientHello` with its record headers, bytes
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello_bytes: Option<u32>,

@@ -63,6 +63,12 @@ pub struct Command {
     /// How a limit of the control group held it up
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_quota: Option<CpuQuota>,
+    /// The container that it is in; absent of one in none, or in the same as goobserve
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<record::Container>,
+    /// The service that it has run its containers
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<record::Service>,
     /// When it began
     pub start_ns: SinceStart,
     /// How long it ran already when it was found, then at `start_ns`; absent for one whose beginning was
@@ -264,6 +270,8 @@ pub fn described(record: &record::Command, split: &Split) -> Command {
         cwd: record.cwd.clone(),
         cgroup: record.cgroup.clone(),
         cpu_quota: record.cpu_quota,
+        container: record.container.clone(),
+        service: record.service.clone(),
         start_ns: record.start_ns,
         age_ns: record.age_ns,
         wall_ns: split.wall_ns,

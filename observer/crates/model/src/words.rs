@@ -1,8 +1,20 @@
 //! Names of docs/contract.md in, plain words out.
 
-use crate::record::{Class, ConnectionOutcome, Go, Phase, Process, Protocol, RequestOutcome};
+use crate::record::{Class, ConnectionOutcome, Container, Go, Phase, Process, Protocol, RequestOutcome};
 use crate::report::{Blame, Command, Connection, Severity};
 use crate::tunnel::TunnelOutcome;
+
+/// A container: `podman container web (0123456789ab), user 100000, inside 0`.
+pub fn container(container: &Container, uid: Option<u32>) -> String {
+    let Container { engine, id, name, user } = container;
+    let what = if matches!(engine.as_str(), "buildah" | "buildkit") { "build" } else { "container" };
+    let called = name.as_ref().map_or_else(|| id.clone(), |name| format!("{name} ({id})"));
+    let user = match (uid, user) {
+        (Some(uid), Some(inside)) => format!(", user {uid}, inside {inside}"),
+        _ => String::new(),
+    };
+    format!("{engine} {what} {called}{user}")
+}
 
 /// Settings of a go command that are shown where they are set: what is private, what leads elsewhere, and what
 /// it runs.

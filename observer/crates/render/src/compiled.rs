@@ -2,8 +2,9 @@
 //! packages that took longest, and which ran back to back until the last of them had ended.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use model::id::Pid;
 use model::operations::is_go;
 use model::record::Process;
 use model::report::{Command, Report};
@@ -49,6 +50,22 @@ pub(crate) fn longest<'r>(report: &'r Report, command: &Command) -> Vec<&'r Proc
     let mut others: Vec<&Process> = of.filter(|process| !is_go(&process.comm)).collect();
     others.sort_by_key(|process| (Reverse(took(process, command)), process.start_ns, process.pid));
     others
+}
+
+/// The go commands that a command ran which is none itself (a script, a container engine), in order; those
+/// that another one ran are its own affair.
+pub(crate) fn gos<'r>(report: &'r Report, command: &Command) -> Vec<&'r Process> {
+    let program = command.argv.first().map_or("", |path| path.rsplit('/').next().unwrap_or(path));
+    if is_go(program) {
+        return Vec::new();
+    }
+    let of = report.processes.iter().filter(|process| process.command == command.id);
+    // Before its exec it is called as whoever starts it.
+    let mut gos: Vec<&Process> = of.filter(|process| is_go(&process.comm)).collect();
+    let pids: HashSet<Pid> = gos.iter().map(|process| process.pid).collect();
+    gos.retain(|process| !pids.contains(&process.ppid));
+    gos.sort_by_key(|process| (process.start_ns, process.pid));
+    gos
 }
 
 /// What go's tools worked on, the longest first; nothing where nothing was compiled.

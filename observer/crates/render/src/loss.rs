@@ -3,7 +3,7 @@
 use model::human::{count, duration, moment};
 use model::id::CommandId;
 use model::operations::is_go;
-use model::record::{Gap, Loss};
+use model::record::{Gap, Loss, Service};
 use model::report::{Command, Connection, Report};
 use model::time::SinceStart;
 
@@ -19,9 +19,41 @@ pub(crate) fn missed(report: &Report, command: Option<CommandId>) -> Option<Stri
     // Which command's these are is not in a report.
     let late =
         if command.is_none() || report.commands.len() == 1 { report.loss.connections_joined_late } else { 0 };
-    let (n, how) = if late >= silent { (late, "joined late") } else { (silent, "not seen into") };
-    let (was, whose) = if n == 1 { ("was", "its") } else { ("were", "their") };
-    (n > 0).then(|| format!("{} {was} {how}: {whose} requests are missing below", count(n, "connection")))
+    let said = |n: u64, how: &str, which: &str| {
+        let was = if n == 1 { "was" } else { "were" };
+        format!("{} {was} {how}: {which} missing below", count(n, "connection"))
+    };
+    if silent > late {
+        let whose = if silent == 1 { "its" } else { "their" };
+        return Some(said(silent, "not seen into", &format!("{whose} requests are")));
+    }
+    let numbered: Vec<u32> = report.connections.iter().filter(of).filter_map(|c| c.requests_missed).collect();
+    if (numbered.len() as u64) < late {
+        return Some(said(late, "joined late", "what was asked before is"));
+    }
+    match numbered.iter().copied().map(u64::from).sum() {
+        0 => None,
+        1 => Some(said(late, "joined late", "1 request before that is")),
+        n => Some(said(late, "joined late", &format!("{n} requests before that are"))),
+    }
+}
+
+/// To be said before anything else of a command, too: a service runs its containers; whether what happens
+/// there was followed.
+pub(crate) fn service(command: &Command) -> Option<String> {
+    let Service { client, pids, name } = command.service.as_ref()?;
+    let Some(name) = name else {
+        return Some(format!(
+            "{client} has a service run its containers, which was not found on this machine: nothing of what go does \
+             in them is below. Where they run, this sees it: sudo goobserve watch"
+        ));
+    };
+    let process = if pids.len() == 1 { "process" } else { "processes" };
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "{client} has a service run its containers ({name}, {process} {}): what it started meanwhile is counted below",
+        pids.join(", ")
+    ))
 }
 
 /// A TLS connection of go that carried something, of which nothing is known.
@@ -90,7 +122,28 @@ mod tests {
         assert_eq!(missed(&report, Some(CommandId(2))), None);
         report.loss.connections_joined_late = 2;
         let reported = missed(&report, None).unwrap();
-        assert_eq!(reported, "2 connections were joined late: their requests are missing below");
+        assert_eq!(reported, "2 connections were joined late: what was asked before is missing below");
+    }
+
+    #[test]
+    fn of_connections_joined_late_it_is_said_how_many_requests_are_missing() {
+        let late = |missed| Connection { joined_late: true, requests_missed: missed, ..connection(2_000) };
+        let said = |connections: Vec<Connection>| {
+            let mut report = report(connections);
+            report.loss.connections_joined_late = report.connections.len() as u64;
+            missed(&report, None)
+        };
+        assert_eq!(
+            said(vec![late(Some(3))]).unwrap(),
+            "1 connection was joined late: 3 requests before that are missing below"
+        );
+        assert_eq!(
+            said(vec![late(Some(1)), late(Some(0))]).unwrap(),
+            "2 connections were joined late: 1 request before that is missing below"
+        );
+        assert_eq!(said(vec![late(Some(0))]), None, "none was missed");
+        let unknown = "2 connections were joined late: what was asked before is missing below";
+        assert_eq!(said(vec![late(Some(3)), late(None)]).unwrap(), unknown);
     }
 
     #[test]

@@ -24,6 +24,10 @@ const OF_RESOLVED: &str =
 const OF_LOCAL: &str = "give the resolver at that address on this machine a better server, or name another one in \
                         /etc/resolv.conf: go waits for it";
 
+/// What to do in a container, whose resolv.conf nobody there has written.
+const OF_CONTAINER: &str = "the engine put that server into the container, perhaps in place of one on this machine's \
+                            loopback: give the container another (--dns)";
+
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) {
     unanswered(case, found);
     slow(case, found);
@@ -111,6 +115,7 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
             blame_server_behind(&mut finding, &behind);
             finding.advice = Some(of_local(server, &behind));
         } else {
+            finding.advice = case.record.container.as_ref().map(|_| OF_CONTAINER);
             finding.remedies.extend(waits::remedies(case, &queries, silent));
         }
         finding.remedies.extend(other_server(case, server));

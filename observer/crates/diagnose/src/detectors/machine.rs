@@ -1,6 +1,7 @@
 //! This machine: how many downloads at once, locks, caches in one folder, its own work.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use model::evidence::{Cache, Evidence, LocalPart, Work};
@@ -8,6 +9,7 @@ use model::human::{count, duration, percent};
 use model::id::Pid;
 use model::operations::{InFlight, Subject};
 use model::record::{Class, Connection, Phase, Request, RequestOutcome};
+use model::remedy::container::Client;
 use model::roles::{Role, program};
 use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
@@ -290,6 +292,28 @@ fn polled<'a>(case: &'a Case<'_>, name: &str) -> Option<(&'a str, Ns)> {
     Some((longest.operation.host?, tunnels().map(took).sum()))
 }
 
+/// A container engine whose own work most of the time was: go commands ran less than half of it. In a sentence,
+/// and what is to be done: nothing of go's.
+fn engine(case: &Case<'_>) -> Option<(String, String)> {
+    let words: Vec<OsString> = case.record.argv.iter().map(OsString::from).collect();
+    let client = Client::of(&words)?;
+    let gos = case.roles.all().filter(|life| life.role == Role::Go).map(|life| life.process);
+    let mut spans: Vec<Span> = gos.map(|go| (go.start_ns, go.end_ns.unwrap_or(case.wall.1))).collect();
+    spans.sort_unstable();
+    let (mut ran, mut until) = (0, SinceStart::ZERO);
+    for (start, end) in spans {
+        ran += end.saturating_sub(start.max(until));
+        until = until.max(end);
+    }
+    (ran * 2 < case.wall_ns()).then(|| {
+        let (program, rest) = (client.program(), duration(case.wall_ns().saturating_sub(ran)));
+        (
+            format!("go commands ran for {} of {}; the other {rest} were {program}'s own work: it makes, copies and commits layers", duration(ran), duration(case.wall_ns())),
+            format!("see what {program} copies: fewer and smaller layers, a faster storage driver; no setting of go's changes it"),
+        )
+    })
+}
+
 fn local(case: &Case<'_>) -> Option<Finding> {
     case.record.wall_ns?;
     // Where time went is no answer to why it failed.
@@ -322,13 +346,16 @@ fn local(case: &Case<'_>) -> Option<Finding> {
     });
     let work = if others.is_empty() { work } else { None };
     let most = parts.iter().max_by_key(|part| part.0)?;
+    let summary = format!(
+        "{} of the time was this machine's own work, most of it {}{others}",
+        percent(share, case.wall_ns()),
+        most.1.words(work)
+    );
+    let engine = engine(case);
     Some(Finding {
         cost_ns: share,
-        summary: format!(
-            "{} of the time was this machine's own work, most of it {}{others}",
-            percent(share, case.wall_ns()),
-            most.1.words(work)
-        ),
+        summary: engine.as_ref().map_or(summary, |(summary, _)| summary.clone()),
+        advice_here: engine.map(|(_, advice)| advice),
         evidence: parts.map(|(took_ns, part)| Evidence::LocalTime { part, took_ns, work }).to_vec(),
         // What polls waits for somebody.
         info: polled.is_none(),

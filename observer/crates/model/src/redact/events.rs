@@ -8,7 +8,7 @@ use crate::event::{
     Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
 };
 use crate::evidence::Words;
-use crate::record::{Class, Command, Connection, Dns, Go, Machine, Process, Request, Resolver};
+use crate::record::{Class, Command, Connection, Container, Dns, Go, Machine, Process, Request, Resolver, Service};
 use crate::report::{Remedy, Stall};
 use crate::stall::StallName;
 use crate::tunnel::{Tunnel, own_words};
@@ -44,6 +44,10 @@ fn word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./…".contains(c);
     let fits = word.len() <= 40 && word.chars().all(plain) && !is_secret(word, FILE_MIN);
     if fits { word.to_owned() } else { HIDDEN.to_owned() }
+}
+
+fn is_short_number(text: &str) -> bool {
+    text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A module's path or version.
@@ -156,6 +160,8 @@ fn command(whole: Command) -> Command {
         go,
         local,
         cpu_quota,
+        container,
+        service,
     } = whole;
     Command {
         id,
@@ -172,6 +178,18 @@ fn command(whole: Command) -> Command {
         go: self::go(go),
         local,
         cpu_quota,
+        container: container.map(|container| Container {
+            engine: word(&container.engine),
+            // So much of a container's number is no credential, and what engines show of it.
+            id: if is_short_number(&container.id) { container.id } else { word(&container.id) },
+            name: container.name.as_deref().map(args::program_name),
+            user: container.user,
+        }),
+        service: service.map(|service| Service {
+            client: args::program_name(&service.client),
+            pids: service.pids,
+            name: service.name.as_deref().map(args::program_name),
+        }),
     }
 }
 
@@ -283,6 +301,7 @@ fn connection(whole: Connection) -> Connection {
         tls_start_ns,
         tls_failed,
         joined_late,
+        requests_missed,
         hello_bytes,
         alpn_offered,
         server_hello_ns,
@@ -326,6 +345,7 @@ fn connection(whole: Connection) -> Connection {
         tls_start_ns,
         tls_failed,
         joined_late,
+        requests_missed,
         hello_bytes,
         alpn_offered: alpn_offered.map(|all| all.iter().map(|one| word(one)).collect()),
         server_hello_ns,

@@ -2,6 +2,7 @@
 //! environment and resolv.conf. Out: the environment and the private resolv.conf that the command
 //! gets. Pure: nothing on the machine is changed here, and nothing outlives the command.
 
+pub mod container;
 mod deadline;
 mod godebug;
 pub mod keep;

@@ -435,6 +435,14 @@ impl Connections {
         news
     }
 
+    /// So many requests of a connection were made before it was joined.
+    pub(super) fn requests_missed(&mut self, conn: u64, requests: u32, out: &mut Out<'_>) {
+        if let Some(live) = self.live.get_mut(&conn) {
+            live.record.requests_missed = Some(requests);
+            live.report(out);
+        }
+    }
+
     /// The name a connection was made for, or its address.
     pub(super) fn host(&self, conn: u64) -> Option<&str> {
         let record = &self.live.get(&conn)?.record;

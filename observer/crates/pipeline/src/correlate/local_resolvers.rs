@@ -58,6 +58,11 @@ impl LocalResolvers {
         local_resolver.addresses.iter().any(at)
     }
 
+    /// Whether that process is one.
+    pub(super) fn is(&self, process: Owner<'_>) -> bool {
+        self.known.get(&process.pid).is_some_and(|known| known.comm == process.comm)
+    }
+
     /// Whether that is systemd-resolved, which answers over a unix socket, too.
     pub(super) fn is_resolved(&self, pid: Pid) -> bool {
         self.known.get(&pid).is_some_and(|known| known.comm.starts_with("systemd-resolve"))

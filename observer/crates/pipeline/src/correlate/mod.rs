@@ -25,7 +25,7 @@ pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::id::{CommandId, Pid, Tid, TreeId};
-use model::record::{CpuQuota, Loss};
+use model::record::{CpuQuota, Loss, Service};
 use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{
     EXIT_ROOT, Header, LOCAL_RESOLVERS, PAYLOAD_AGENT, PAYLOAD_RECEIVED, PREEXISTING_TREES,
@@ -191,6 +191,10 @@ impl Correlator {
             body => {
                 // Of a tree that was forgotten, or whose beginning was lost (and counted): nobody's.
                 let Some(owner) = self.processes.owner(header) else { return };
+                if matches!(body, Wire::Dns(..)) && self.local_resolvers.is(owner) {
+                    // A container's, that the command started.
+                    return self.of_local_resolver(header, body, &mut out);
+                }
                 self.spans.of_process(owner, header, body, &mut out);
             }
         }
@@ -353,7 +357,7 @@ impl Correlator {
     pub fn loss(&self, kernel_events_lost: u64) -> Loss {
         Loss {
             kernel_events_lost,
-            events_undecoded: self.spans.undecoded,
+            events_undecoded: self.spans.undecoded + self.spans.requests.frames_lost(),
             connections_joined_late: self.spans.requests.joined_late(),
             // The worker's to say.
             programs_unexamined: 0,
@@ -374,6 +378,14 @@ impl Correlator {
     pub fn quota(&mut self, command: CommandId, quota: CpuQuota, events: &mut Vec<Event>) {
         let mut out = Out { events, at_ns: self.latest_ns };
         self.processes.quota(command, quota, &mut out);
+    }
+
+    /// A process of a command has a service run its containers; false when it is nobody's yet.
+    pub fn service(&mut self, pid: Pid, service: &Service, events: &mut Vec<Event>) -> bool {
+        let Some(command) = self.processes.command_with(pid) else { return false };
+        let mut out = Out { events, at_ns: self.latest_ns };
+        self.processes.service(command, service.clone(), &mut out);
+        true
     }
 
     /// Whether a record's tree is a command's that is not forgotten, or a stub resolver's.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use model::event::{Body, CommandUpdate, Idle};
 use model::id::{CommandId, Pid, TreeId};
-use model::record::{AgentWait, Command, CpuQuota, Gap, Go, Local, Process};
+use model::record::{AgentWait, Command, Container, CpuQuota, Gap, Go, Local, Process, Service};
 use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, Header, Interval};
 
@@ -24,6 +24,8 @@ pub struct Facts {
     pub cwd: Option<String>,
     /// Control group
     pub cgroup: Option<String>,
+    /// The container that it is in
+    pub container: Option<Container>,
     /// The binary and its settings, when it is a go command
     pub go: Option<Go>,
 }
@@ -89,6 +91,13 @@ impl Processes {
     pub(super) fn quota(&mut self, command: CommandId, quota: CpuQuota, out: &mut Out<'_>) {
         if let Some(running) = self.commands.get_mut(&command) {
             running.record.cpu_quota = Some(quota);
+            running.report(out);
+        }
+    }
+
+    pub(super) fn service(&mut self, command: CommandId, service: Service, out: &mut Out<'_>) {
+        if let Some(running) = self.commands.get_mut(&command) {
+            running.record.service = Some(service);
             running.report(out);
         }
     }
@@ -373,6 +382,7 @@ impl Processes {
         let record = &mut running.record;
         record.cwd = facts.cwd.clone().or(record.cwd.take());
         record.cgroup = facts.cgroup.clone().or(record.cgroup.take());
+        record.container = facts.container.clone().or(record.container.take());
         // What was known of the same program stays, when its environment cannot be read any more.
         if let Some(go) = facts.go.as_ref().filter(|go| go.has_settings() || go.binary != record.go.binary) {
             record.go = go.clone();

@@ -6,7 +6,9 @@ use model::event::{Body, RequestUpdate};
 use model::id::{CommandId, Pid, RequestId};
 use model::record::{Protocol, Request, RequestOutcome};
 use model::time::{Monotonic, SinceStart};
-use observer_common::{FRAME_EOF, FRAME_JOINED_LATE, Frame, Handshake, Header, Http1, SockState};
+use observer_common::{
+    FRAME_EOF, FRAME_JOINED_LATE, FRAME_LOST, FRAME_READ, Frame, Handshake, Header, Http1, SockState,
+};
 
 use super::connections::Connections;
 use super::{Clock, Out, Owner};
@@ -40,6 +42,10 @@ struct Tls {
     streams: HashMap<u32, Open>,
     exchange: Option<Open>,
     over: bool,
+    /// What was received since frames were lost, or before it was joined, was not seen
+    blind: bool,
+    /// It was joined late, and no request of it was seen yet
+    unnumbered: bool,
 }
 
 /// What is kept of a request until it ends: the rest was reported when it began.
@@ -57,11 +63,13 @@ pub(super) struct Requests {
     tls: HashMap<Key, Tls>,
     next: RequestId,
     joined_late: u64,
+    /// Times that the place in a connection's frames was lost
+    frames_lost: u64,
 }
 
 impl Requests {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, tls: HashMap::new(), next: RequestId::FIRST, joined_late: 0 }
+        Self { clock, tls: HashMap::new(), next: RequestId::FIRST, joined_late: 0, frames_lost: 0 }
     }
 
     /// Connections were there already.
@@ -71,6 +79,10 @@ impl Requests {
 
     pub(super) const fn joined_late(&self) -> u64 {
         self.joined_late
+    }
+
+    pub(super) const fn frames_lost(&self) -> u64 {
+        self.frames_lost
     }
 
     /// A handshake begins: what was known of that address was another connection's, which is gone.
@@ -104,16 +116,22 @@ impl Requests {
         connections: &mut Connections,
         out: &mut Out<'_>,
     ) {
-        if header.flags & FRAME_JOINED_LATE != 0 {
+        let late = header.flags & FRAME_JOINED_LATE != 0;
+        if late {
             self.joined_late += u64::from(connections.joined_late(frame.conn, out));
         }
-        let received = header.flags & observer_common::FRAME_READ != 0;
-        let events = self.tls(owner, frame.tls, frame.conn).http2.on_frame(
-            Monotonic(header.at_ns),
-            frame,
-            header.flags,
-            slice,
-        );
+        let received = header.flags & FRAME_READ != 0;
+        let lost = header.flags & FRAME_LOST != 0;
+        self.frames_lost += u64::from(lost);
+        let tls = self.tls(owner, frame.tls, frame.conn);
+        tls.unnumbered |= late;
+        if late || received && lost {
+            tls.blind = true;
+        } else if received && std::mem::take(&mut tls.blind) {
+            // Some of the answers may have come before.
+            tls.streams.values_mut().for_each(|request| request.outcome = RequestOutcome::Unknown);
+        }
+        let events = tls.http2.on_frame(Monotonic(header.at_ns), frame, header.flags, slice);
         for event in events {
             self.http2(owner, received, frame, event, connections, out);
         }
@@ -152,10 +170,12 @@ impl Requests {
                     start_ns,
                     ..Request::default()
                 };
-                if let Some(fields) = fields {
-                    describe(&mut request, fields.method, fields.authority, fields.path);
-                } else {
-                    request.authority = connections.host(tls.conn).map(str::to_owned);
+                let fields = fields.unwrap_or_default();
+                // Behind a gap a field may be there that is not known.
+                let host = || connections.host(tls.conn).map(str::to_owned);
+                describe(&mut request, fields.method, fields.authority.or_else(host), fields.path);
+                if std::mem::take(&mut tls.unnumbered) {
+                    connections.requests_missed(tls.conn, stream / 2, out);
                 }
                 tls.streams.insert(stream, Open::new(&request));
                 out.push(Body::Request(request));
@@ -174,7 +194,13 @@ impl Requests {
                 }
             }
             H2::Data { stream, end_stream, total_bytes } if received && end_stream => {
-                tls.end(stream, out.at_ns, Some(total_bytes), None, out);
+                // Without a head some of the body may have been missed, too.
+                let answered = tls.streams.get(&stream).is_some_and(|request| request.answered);
+                let (bytes, outcome) = match answered {
+                    true => (Some(total_bytes), None),
+                    false => (None, Some(RequestOutcome::Unknown)),
+                };
+                tls.end(stream, out.at_ns, bytes, outcome, out);
             }
             H2::Reset { stream, code } => {
                 if let Some(request) = tls.streams.get_mut(&stream) {
@@ -212,9 +238,17 @@ impl Requests {
             let update = request.ended(tls.command, out.at_ns, None, Some(RequestOutcome::Error));
             out.push(Body::RequestUpdate(update));
         }
-        let open: Vec<u32> = tls.streams.keys().copied().collect();
-        for stream in open {
-            tls.end(stream, out.at_ns, None, Some(RequestOutcome::Error), out);
+        // An answer that may have been missed is not known to have failed to come.
+        let blind = tls.blind;
+        let outcome = |open: &Open| match open.outcome {
+            RequestOutcome::Unknown => RequestOutcome::Unknown,
+            _ if blind && !open.answered => RequestOutcome::Unknown,
+            _ => RequestOutcome::Error,
+        };
+        let open: Vec<(u32, RequestOutcome)> =
+            tls.streams.iter().map(|(stream, open)| (*stream, outcome(open))).collect();
+        for (stream, outcome) in open {
+            tls.end(stream, out.at_ns, None, Some(outcome), out);
         }
     }
 

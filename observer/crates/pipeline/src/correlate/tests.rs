@@ -1,8 +1,13 @@
 //! Many commands whose records come mixed, late or not at all: what is reported of each is its own.
 
 use model::id::{CommandId, Pid, TreeId};
-use model::record::{Process, Request};
-use observer_common::{EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_LAST, Fork, Frame, Handshake, Header};
+use model::record::{Process, Request, RequestOutcome};
+use observer_common::http2::END_STREAM;
+use observer_common::http2::frame::DATA;
+use observer_common::{
+    EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_EOF, FRAME_JOINED_LATE, FRAME_LAST, FRAME_READ, Fork, Frame, Handshake,
+    Header, Payload,
+};
 use zerocopy::FromZeros as _;
 
 use super::*;
@@ -54,6 +59,25 @@ impl Reported {
         let len = block.len() as u32;
         let frame = Frame { tls: 1, conn, stream, len, frame_type, frame_flags, ..Frame::new_zeroed() };
         self.record(root, pid, FRAME_LAST, Wire::Frame(frame, block));
+    }
+
+    /// A frame of a response without a body, or the last one of a body.
+    fn received(&mut self, frame: (u8, u8), stream: u32, block: &[u8]) {
+        let ((frame_type, frame_flags), len) = (frame, block.len() as u32);
+        let frame = Frame { tls: 1, conn: 1, stream, len, frame_type, frame_flags, ..Frame::new_zeroed() };
+        self.record(TreeId(2), Pid(101), FRAME_LAST | FRAME_READ, Wire::Frame(frame, block));
+    }
+
+    /// How a request turned out.
+    fn outcome(&self, stream: u32) -> (Option<u16>, RequestOutcome) {
+        let id = self.requests().into_iter().find(|request| request.stream == Some(stream)).unwrap().id;
+        let updates = self.events.iter().filter_map(|event| match &event.body {
+            Body::RequestUpdate(update) if update.id == id => Some(update),
+            _ => None,
+        });
+        updates.fold((None, RequestOutcome::Open), |(status, _), update| {
+            (update.status.or(status), update.outcome)
+        })
     }
 
     fn requests(&self) -> Vec<&Request> {
@@ -123,7 +147,66 @@ fn a_connection_whose_beginning_was_lost_is_not_taken_for_the_former_at_its_addr
     reported.headers(TreeId(2), Pid(10), 8, 3, &path("/its-own"));
     reported.headers(TreeId(2), Pid(10), 8, 5, NEWEST);
     let paths: Vec<_> = reported.requests().iter().map(|request| request.path.as_deref()).collect();
-    assert_eq!(paths, [Some("/former"), None, None]);
+    assert_eq!(paths, [Some("/former"), Some("/its-own"), Some("/its-own")]);
+}
+
+#[test]
+fn what_a_connection_joined_late_answers_is_known_from_its_first_frame_on() {
+    let (root, pid, conn) = ids(1);
+    let mut reported = Reported::new();
+    reported.exec(root, pid, EXEC_ROOT, b"go\0");
+    let joined = Frame { tls: 1, conn, ..Frame::new_zeroed() };
+    reported.record(root, pid, FRAME_JOINED_LATE, Wire::Frame(joined, &[]));
+    for stream in [7, 9, 11, 13] {
+        reported.headers(root, pid, conn, stream, &path(&format!("/{stream}")));
+    }
+    // The head of 7 went by before frames were found again, and that of 9 with all its body.
+    reported.received((DATA, END_STREAM), 7, b"x");
+    reported.received(HEADERS, 11, &[0x88]);
+    reported.received((DATA, END_STREAM), 11, b"x");
+    // An answer whose status is an entry of the table that was not seen.
+    reported.received(HEADERS, 13, &[0xbe]);
+    reported.received((DATA, END_STREAM), 13, b"x");
+    reported.record(root, pid, FRAME_READ | FRAME_EOF, Wire::Frame(joined, &[]));
+    let paths: Vec<_> = reported.requests().iter().map(|request| request.path.clone().unwrap()).collect();
+    assert_eq!(paths, ["/7", "/9", "/11", "/13"]);
+    assert_eq!(reported.outcome(7), (None, RequestOutcome::Unknown));
+    assert_eq!(reported.outcome(9), (None, RequestOutcome::Unknown), "its answer may have gone by");
+    assert_eq!(reported.outcome(11), (Some(200), RequestOutcome::Ok));
+    assert_eq!(reported.outcome(13), (None, RequestOutcome::Ok));
+    assert_eq!(reported.correlator.loss(0).connections_joined_late, 1);
+}
+
+#[test]
+fn a_name_server_that_the_command_itself_started_asks_on_behalf_of_its_queries() {
+    let (root, pid, _) = ids(1);
+    let server = Pid(7);
+    let mut reported = Reported::new();
+    reported.exec(root, pid, EXEC_ROOT, b"podman\0");
+    let comm = *b"aardvark-dns\0\0\0\0";
+    reported.record(root, server, 0, Wire::Exec(Exec { comm, ..Exec::new_zeroed() }, b"aardvark-dns\0"));
+    reported.correlator.local_resolver(preexisting::LocalResolver {
+        pid: server,
+        comm: "aardvark-dns".into(),
+        addresses: vec!["10.89.0.1".parse().unwrap()],
+    });
+    let query = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+    let asked = |remote: [u8; 4], generation| {
+        let mut payload = Payload { family: 2, remote_port: 53, generation, ..Payload::new_zeroed() };
+        payload.remote[..4].copy_from_slice(&remote);
+        payload
+    };
+    reported.record(root, pid, 0, Wire::Dns(asked([10, 89, 0, 1], 1), query));
+    reported.record(root, server, 0, Wire::Dns(asked([192, 0, 2, 1], 2), query));
+    let queries: Vec<_> = reported
+        .events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Dns(dns) => Some((dns.server.clone(), dns.on_behalf_of.map(|id| id.0))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(queries, [("10.89.0.1:53".to_owned(), None), ("192.0.2.1:53".to_owned(), Some(1))]);
 }
 
 #[test]

@@ -157,6 +157,9 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     let (number, level) = if many { (format!("#{} ", command.id), 2) } else { (String::new(), 1) };
     let _ = writeln!(out, "<h{level}>{number}<code>{name}</code></h{level}>");
     missed(out, report, Some(command.id));
+    if let Some(service) = loss::service(command) {
+        let _ = writeln!(out, "<p>{}</p>", escape(&service));
+    }
     let answer = answer(command);
     let _ = write!(out, r#"<p class="answer">"#);
     if failed(command) {

@@ -72,6 +72,9 @@ fn chapter(out: &mut String, report: &Report, command: &Command) {
     let (name, wall) = (code(&words::argv(&command.argv)), duration(command.wall_ns));
     let _ = writeln!(out, "### {name}: {wall}, {ending}\n");
     missed(out, report, Some(command.id));
+    if let Some(service) = loss::service(command) {
+        let _ = writeln!(out, "{}\n", prose(&service));
+    }
     if let Some(why) = result::failure(command) {
         let _ = writeln!(out, "**{}**\n", prose(&sentence(&why)));
     }

@@ -38,6 +38,7 @@ pub fn text(report: &Report, options: Options) -> String {
         network::dns(&mut page, report, command);
         network::connections(&mut page, report, command);
         packages(&mut page, report, command);
+        gos(&mut page, report, command);
         processes(&mut page, report, command);
     }
     loss(&mut page, report);
@@ -49,6 +50,13 @@ fn header(page: &mut Page, report: &Report, command: &Command) {
     let number = if report.commands.len() > 1 { format!("#{} ", command.id) } else { String::new() };
     page.line(0, HEADING, &format!("{number}{}", words::argv(&command.argv)));
     missed(page, report, Some(command.id));
+    if let Some(service) = super::loss::service(command) {
+        let unseen = command.service.as_ref().is_some_and(|service| service.pids.is_empty());
+        page.line(0, if unseen { BAD } else { DIM }, &service);
+    }
+    if let Some(container) = &command.container {
+        page.line(0, DIM, &format!("in {}", words::container(container, command.uid)));
+    }
     let failed = command.exit_code.is_some_and(|code| code != 0) || command.signal.is_some();
     let ending = words::ending(command.ended, command.exit_code, command.signal);
     let style = if failed { BAD } else { PLAIN };
@@ -128,6 +136,29 @@ fn packages(page: &mut Page, report: &Report, command: &Command) {
         );
         page.line(2, PLAIN, &text);
     }
+}
+
+/// The go commands that a script or a container engine ran, and for how long each.
+fn gos(page: &mut Page, report: &Report, command: &Command) {
+    const MOST: usize = 8;
+    let gos = compiled::gos(report, command);
+    if gos.is_empty() {
+        return;
+    }
+    page.heading("Go commands that it ran");
+    let mut table = Table::new(&[Column::Flexible, Column::Right, Column::Left, Column::Left]);
+    for process in gos.iter().take(MOST) {
+        let took = process.end_ns.map(|end| end.saturating_sub(process.start_ns));
+        let bad = process.exit_code.is_some_and(|code| code != 0);
+        table.styled([
+            (words::argv(&process.args), PLAIN),
+            (duration_or_unknown(took), PLAIN),
+            (words::process_ending(process, command), if bad { BAD } else { PLAIN }),
+            (format!("CPU {}", duration_or_unknown(process.cpu_ns)), PLAIN),
+        ]);
+    }
+    page.table(&table);
+    rest(page, gos.len(), MOST, "go command", "go commands");
 }
 
 /// Processes other than go: git and its helpers, compilers.

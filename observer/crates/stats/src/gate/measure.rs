@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::id::Pid;
 use model::record::Class;
-use model::report::{Connection, Report};
+use model::report::{Connection, Report, Request};
 
 use super::baseline::{Finding, Recording, Requests, Run, Settings};
 use super::module::Module;
@@ -121,7 +121,10 @@ fn run(report: &Report, requests: usize) -> Run {
             + u64::from(connection.received_out_of_order.unwrap_or(0))
     };
     let loss = report.loss;
-    let unknown = report.requests.iter().filter(|request| request.path.is_none()).count() as u64;
+    let is_unknown = |request: &&Request| {
+        request.path.is_none() || request.first_byte_ns.is_some() && request.status.is_none()
+    };
+    let unknown = report.requests.iter().filter(is_unknown).count() as u64;
     Run {
         wall_ns: super::wall_ns(report),
         phases: phases

@@ -11,37 +11,22 @@ use super::payload::{self, ACK, END_HEADERS, Settings};
 use super::{Body, Event, Fields, Loss};
 use model::time::Monotonic;
 
-/// Longest header block, bytes; a longer one loses the table.
+/// Longest header block, bytes; a longer one is not decoded.
 pub const BLOCK_MAX: usize = 256 * 1024;
-/// Most CONTINUATION frames of one block; more lose the table.
+/// Most CONTINUATION frames of one block; with more it is not decoded.
 pub const CONTINUATIONS_MAX: u32 = 64;
 
 /// One direction. Holds at most a frame ([`FRAME_COPY_MAX`]), a header block ([`BLOCK_MAX`]) and
 /// a header table (64 KB).
+#[derive(Default)]
 pub struct Direction {
-    /// `None` once it is lost
-    table: Option<Table>,
-    /// The place in the frames is lost
-    frames_lost: bool,
+    table: Table,
     /// A SETTINGS frame was not copied as a whole
     settings_missed: bool,
     copy: Option<Copying>,
     block: Option<Block>,
     /// Cleared before each frame event, given out after it
     out: Vec<Event>,
-}
-
-impl Default for Direction {
-    fn default() -> Self {
-        Self {
-            table: Some(Table::default()),
-            frames_lost: false,
-            settings_missed: false,
-            copy: None,
-            block: None,
-            out: Vec::new(),
-        }
-    }
 }
 
 /// A frame whose payload comes in slices.
@@ -95,8 +80,8 @@ impl Direction {
         if flags & FRAME_EOF != 0 {
             self.abandon(at_ns);
             self.push(Monotonic(frame.start_ns), at_ns, Body::Eof);
-        } else if self.frames_lost {
-            // Frames after this one have no place.
+        } else if flags & (FRAME_LOST | FRAME_JOINED_LATE) != 0 {
+            // No frame came with it.
         } else if flags & FRAME_PREFACE != 0 {
             self.push(Monotonic(frame.start_ns), at_ns, Body::Preface);
         } else {
@@ -107,21 +92,19 @@ impl Direction {
 
     /// The peer of this direction's encoder allows a header table of this size, bytes.
     pub fn peer_settings(&mut self, header_table_size: u32) {
-        if let Some(table) = &mut self.table {
-            table.allow(header_table_size as usize);
-        }
+        self.table.allow(header_table_size as usize);
     }
 
-    /// Events of this direction were lost without a trace in its frames: its table goes.
+    /// Events of this direction were lost without a trace in its frames: what its table holds is not known.
     pub fn lose(&mut self, at_ns: Monotonic) -> Vec<Event> {
         self.abandon(at_ns);
         self.lose_table(at_ns);
         std::mem::take(&mut self.out)
     }
 
-    /// Fields are `None` from now on.
-    pub const fn is_lost(&self) -> bool {
-        self.table.is_none()
+    /// Fields may be `None` that are there: what the header table holds is not known, or not all of it.
+    pub const fn is_partial(&self) -> bool {
+        self.table.is_partial()
     }
 
     /// A SETTINGS frame could not be read.
@@ -133,12 +116,13 @@ impl Direction {
         self.out.push(Event { start_ns, at_ns, body });
     }
 
-    /// The table cannot be trusted any more. Headers that wait for their end are reported without
-    /// their fields.
+    /// What the table holds is not known any more. Headers that wait for their end are reported
+    /// without their fields.
     fn lose_table(&mut self, at_ns: Monotonic) {
-        if self.table.take().is_some() {
+        if !self.is_partial() {
             self.push(at_ns, at_ns, Body::Lost(Loss::Table));
         }
+        self.table.forget();
         if let Some(block) = self.block.take() {
             self.push(block.start_ns, at_ns, block.owner.body(None));
         }
@@ -147,10 +131,7 @@ impl Direction {
     fn lose_frames(&mut self, at_ns: Monotonic) {
         self.abandon(at_ns);
         self.lose_table(at_ns);
-        if !self.frames_lost {
-            self.frames_lost = true;
-            self.push(at_ns, at_ns, Body::Lost(Loss::Frames));
-        }
+        self.push(at_ns, at_ns, Body::Lost(Loss::Frames));
     }
 
     /// The rest of a frame or of a block will not come.
@@ -250,10 +231,10 @@ impl Direction {
     /// A header block begins, and ends at once in most cases.
     fn begin(&mut self, at_ns: Monotonic, frame: &Frame, owner: Owner, part: Option<&[u8]>) {
         match part {
-            Some(part) if owner.stream() != 0 && !self.is_lost() && frame.frame_flags & END_HEADERS != 0 => {
+            Some(part) if owner.stream() != 0 && frame.frame_flags & END_HEADERS != 0 => {
                 self.decode(at_ns, owner, Monotonic(frame.start_ns), part);
             }
-            Some(part) if owner.stream() != 0 && !self.is_lost() => {
+            Some(part) if owner.stream() != 0 => {
                 let block = Block {
                     owner,
                     start_ns: Monotonic(frame.start_ns),
@@ -294,8 +275,7 @@ impl Direction {
     /// A header block is whole.
     fn decode(&mut self, at_ns: Monotonic, owner: Owner, start_ns: Monotonic, block: &[u8]) {
         let mut fields = Fields::default();
-        let Some(table) = &mut self.table else { return };
-        let whole = table.decode(block, |name, value| fields.take(name, value)).is_ok();
+        let whole = self.table.decode(block, |name, value| fields.take(name, value)).is_ok();
         if !whole {
             self.lose_table(at_ns);
         }

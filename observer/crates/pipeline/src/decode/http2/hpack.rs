@@ -21,29 +21,43 @@ pub const SIZE_MAX: usize = 65_536;
 /// What an entry counts beyond its name and value (RFC 7541, 4.1).
 const OVERHEAD: usize = 32;
 
-/// The block does not follow the rules, or needs a larger table than is kept: the table can no
-/// longer be trusted.
+/// The block does not follow the rules, or needs a larger table than is kept: what the table holds
+/// is no longer known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Broken;
 
-/// The dynamic table of one direction. Holds header values that must not be shown, so it has no
-/// `Debug`.
+/// The dynamic table of one direction, or what is known of it: behind a gap its newest entries, those
+/// that were added since. An encoder counts from the newest one, so what is older leaves their numbers
+/// alone. Holds header values that must not be shown, so it has no `Debug`.
 pub struct Table {
+    /// The newest first
     entries: VecDeque<Entry>,
+    /// Older entries may be there that were not seen
+    older: bool,
     size: usize,
+    /// What it may hold; while there may be older entries, the most that it may
     max: usize,
     bound: usize,
 }
 
+/// Shared, for a literal may take the name of an entry for two bytes of input; `None` when it took that
+/// of an entry that is not known.
+type EntryName = Option<Arc<[u8]>>;
+
 struct Entry {
-    // Shared, for a literal may take the name of an entry for two bytes of input.
-    name: Arc<[u8]>,
+    name: EntryName,
     value: Box<[u8]>,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        self.name.as_ref().map_or(0, |name| name.len()) + self.value.len() + OVERHEAD
+    }
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), size: 0, max: DEFAULT_SIZE, bound: DEFAULT_SIZE }
+        Self { entries: VecDeque::new(), older: false, size: 0, max: DEFAULT_SIZE, bound: DEFAULT_SIZE }
     }
 }
 
@@ -55,15 +69,27 @@ impl Table {
         self.bound = self.bound.max(bytes.min(SIZE_MAX));
     }
 
-    /// Bytes in the table, by RFC 7541's count.
+    /// Bytes in the table, by RFC 7541's count, as far as they are known.
     pub const fn size(&self) -> usize {
         self.size
     }
 
-    /// Decodes a whole header block, giving each pair to `visit`.
+    /// What it holds is not known any more: blocks were missed, or not understood. What an encoder adds
+    /// from here on is known again.
+    pub fn forget(&mut self) {
+        self.entries.clear();
+        (self.older, self.size, self.max, self.bound) = (true, 0, SIZE_MAX, SIZE_MAX);
+    }
+
+    /// Not all that it holds is known.
+    pub const fn is_partial(&self) -> bool {
+        self.older
+    }
+
+    /// Decodes a whole header block, giving each pair that is known to `visit`.
     ///
     /// # Errors
-    /// [`Broken`]: pairs given so far are right, and the table is of no more use.
+    /// [`Broken`]: pairs given so far are right, and the table has to [`Self::forget`].
     pub fn decode(&mut self, block: &[u8], mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), Broken> {
         let mut input = Input(block);
         let mut scratch = Scratch::default();
@@ -72,8 +98,9 @@ impl Table {
             match first {
                 0x80.. => {
                     let index = input.integer(7)?;
-                    let (name, value) = self.pair(index)?;
-                    visit(name, value);
+                    if let Some((name, value)) = self.pair(index)? {
+                        visit(name, value);
+                    }
                 }
                 0x20..0x40 => {
                     let size = input.integer(5)?;
@@ -82,6 +109,8 @@ impl Table {
                     }
                     self.max = size;
                     self.evict(0);
+                    // With no room there is nothing older either.
+                    self.older &= size > 0;
                     continue;
                 }
                 _ => self.literal(first & 0x40 != 0, &mut input, &mut scratch, &mut visit)?,
@@ -101,56 +130,73 @@ impl Table {
         let index = input.integer(if indexed { 6 } else { 4 })?;
         let name = match index {
             0 => Name::Literal(input.string(&mut scratch.name)?),
-            index if index <= STATIC.len() => Name::Literal(self.pair(index)?.0),
-            index => Name::Shared(Arc::clone(&self.dynamic(index)?.name)),
+            index if index <= STATIC.len() => Name::Literal(STATIC[index - 1].0.as_bytes()),
+            index => Name::Shared(self.dynamic(index)?.and_then(|entry| entry.name.clone())),
         };
         let value = input.string(&mut scratch.value)?;
         let bytes = match &name {
-            Name::Literal(bytes) => bytes,
-            Name::Shared(bytes) => &**bytes,
+            Name::Literal(bytes) => Some(*bytes),
+            Name::Shared(bytes) => bytes.as_deref(),
         };
-        visit(bytes, value);
-        if !indexed {
-            return Ok(());
+        if let Some(bytes) = bytes {
+            visit(bytes, value);
         }
-        let size = bytes.len() + value.len() + OVERHEAD;
-        let name = match name {
-            // Larger than the whole table: empties it, and is not kept.
-            _ if size > self.max => None,
-            Name::Literal(bytes) => Some(bytes.into()),
-            Name::Shared(bytes) => Some(bytes),
-        };
-        self.evict(size);
-        if let Some(name) = name {
-            self.size += size;
-            self.entries.push_front(Entry { name, value: value.into() });
+        if indexed {
+            self.add(name, value);
         }
         Ok(())
     }
 
-    fn pair(&self, index: usize) -> Result<(&[u8], &[u8]), Broken> {
-        match index.checked_sub(1).ok_or(Broken)? {
-            at if at < STATIC.len() => Ok((STATIC[at].0.as_bytes(), STATIC[at].1.as_bytes())),
-            _ => self.dynamic(index).map(|entry| (&*entry.name, &*entry.value)),
+    fn add(&mut self, name: Name<'_>, value: &[u8]) {
+        let len = match &name {
+            Name::Literal(bytes) => bytes.len(),
+            Name::Shared(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len()),
+        };
+        let size = len + value.len() + OVERHEAD;
+        if self.older && size > DEFAULT_SIZE {
+            // It was added, or was too large and emptied the table: nobody knows.
+            return self.forget();
+        }
+        self.evict(size);
+        // Larger than the whole table: that is empty now, and it is not kept.
+        if size <= self.max {
+            let name = match name {
+                Name::Literal(bytes) => Some(bytes.into()),
+                Name::Shared(bytes) => bytes,
+            };
+            self.size += size;
+            self.entries.push_front(Entry { name, value: value.into() });
         }
     }
 
-    fn dynamic(&self, index: usize) -> Result<&Entry, Broken> {
-        index.checked_sub(1 + STATIC.len()).and_then(|at| self.entries.get(at)).ok_or(Broken)
+    /// The pair of that number; `None` when it is one that was not seen.
+    fn pair(&self, index: usize) -> Result<Option<(&[u8], &[u8])>, Broken> {
+        match index.checked_sub(1).ok_or(Broken)? {
+            at if at < STATIC.len() => Ok(Some((STATIC[at].0.as_bytes(), STATIC[at].1.as_bytes()))),
+            _ => Ok(self.dynamic(index)?.and_then(|entry| Some((entry.name.as_deref()?, &*entry.value)))),
+        }
+    }
+
+    fn dynamic(&self, index: usize) -> Result<Option<&Entry>, Broken> {
+        let at = index.checked_sub(1 + STATIC.len()).ok_or(Broken)?;
+        match self.entries.get(at) {
+            None if !self.older => Err(Broken),
+            entry => Ok(entry),
+        }
     }
 
     /// Makes room for `more` bytes.
     fn evict(&mut self, more: usize) {
         while self.size + more > self.max {
             let Some(entry) = self.entries.pop_back() else { break };
-            self.size -= entry.name.len() + entry.value.len() + OVERHEAD;
+            self.size -= entry.size();
         }
     }
 }
 
 enum Name<'a> {
     Literal(&'a [u8]),
-    Shared(Arc<[u8]>),
+    Shared(EntryName),
 }
 
 #[derive(Default)]

@@ -1,12 +1,13 @@
 //! HTTP/2: the kernel's frame events in, [`Event`]s out. A [`Connection`] has two
 //! [`Direction`]s; a loss in one leaves the other intact.
 //!
-//! What is known of a stream's headers depends on every header block before it, so after any
-//! gap the fields of a direction are `None` for ever: never a wrong path that looks right. A gap
-//! that frames do not show (the ring was full) must be reported with [`Direction::lose`].
+//! What is known of a stream's headers depends on the header blocks before it. After a gap, and of a
+//! connection that was joined late, a field is `None` where a block refers to what was not seen; what
+//! it spells out, or what was added since, is known: never a wrong path that looks right. A gap that
+//! frames do not show (the ring was full) must be reported with [`Direction::lose`].
 
 use model::time::Monotonic;
-use observer_common::{FRAME_READ, Frame};
+use observer_common::{FRAME_JOINED_LATE, FRAME_READ, Frame};
 
 mod direction;
 mod fields;
@@ -37,7 +38,7 @@ pub enum Body {
     Headers {
         /// Their stream
         stream: u32,
-        /// `None` when the header table is lost
+        /// `None` when they could not be read. Behind a gap single ones may be unknown
         fields: Option<Fields>,
         /// Nothing follows on the stream in this direction
         end_stream: bool,
@@ -73,23 +74,23 @@ pub enum Body {
         stream: u32,
         /// The stream of the response; `None` when it was not copied
         promised: Option<u32>,
-        /// The request as the server supposes it; `None` when the header table is lost
+        /// The request as the server supposes it; `None` when it could not be read
         fields: Option<Fields>,
     },
     /// The client's connection preface
     Preface,
     /// The peer closed
     Eof,
-    /// Something of this direction is no longer known; reported once a cause
+    /// Something of this direction is no longer known
     Lost(Loss),
 }
 
 /// What was lost of a direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
-    /// The header table: fields are `None` from here on
+    /// What the header table held
     Table,
-    /// The place in the frames: nothing more of this direction will be reported but its end
+    /// The place in the frames: what comes until frames are found again is not reported
     Frames,
 }
 
@@ -111,6 +112,9 @@ impl Connection {
         } else {
             (&mut self.received, &mut self.sent)
         };
+        if flags & FRAME_JOINED_LATE != 0 {
+            drop(to.lose(at_ns));
+        }
         let events = from.on_frame(at_ns, frame, flags, slice);
         for event in &events {
             if let Body::Settings(Settings { header_table_size: Some(size), .. }) = event.body {
@@ -125,7 +129,8 @@ impl Connection {
         events
     }
 
-    /// Events of this connection were lost without a trace in its frames: both tables go.
+    /// Events of this connection were lost without a trace in its frames: what both tables hold is not
+    /// known.
     pub fn lose(&mut self, at_ns: Monotonic) -> Vec<Event> {
         let mut events = self.sent.lose(at_ns);
         events.extend(self.received.lose(at_ns));

@@ -182,14 +182,75 @@ fn what_breaks_the_rules_is_refused() {
     }
 }
 
+/// A literal that is added: the name of index 4 (`:path`) and a value.
+fn added(value: &str) -> Vec<u8> {
+    [&[0x44, value.len() as u8][..], value.as_bytes()].concat()
+}
+
+#[test]
+fn of_a_table_that_was_forgotten_what_is_added_since_is_known() {
+    let mut table = Table::default();
+    table.decode(&added("/old"), |_, _| {}).unwrap();
+    table.forget();
+    let path = |value: &str| (":path".to_owned(), value.to_owned());
+    assert_eq!(pairs(&mut table, &hex("be 82")).unwrap(), [(":method".into(), "GET".into())], "one that is gone");
+    assert_eq!(pairs(&mut table, &added("/a")).unwrap(), [path("/a")]);
+    assert_eq!(pairs(&mut table, &added("/b")).unwrap(), [path("/b")]);
+    assert_eq!(pairs(&mut table, &hex("be bf c0")).unwrap(), [path("/b"), path("/a")]);
+    // A name that is not known, with a value that is: neither is given, and the entry counts.
+    assert_eq!(pairs(&mut table, &hex("7f01 0161")).unwrap(), []);
+    assert_eq!(pairs(&mut table, &hex("be bf c0")).unwrap(), [path("/b"), path("/a")]);
+    assert!(table.is_partial());
+    // With no room it is known that there is nothing.
+    assert!(pairs(&mut table, &hex("20 3f80 04 82")).is_ok());
+    assert!(!table.is_partial());
+    assert_eq!(pairs(&mut table, &hex("be")), Err(Broken));
+}
+
+#[test]
+fn an_entry_that_may_have_emptied_a_forgotten_table_leaves_nothing_known() {
+    let mut table = Table::default();
+    table.forget();
+    assert!(pairs(&mut table, &added("/a")).is_ok());
+    let long = "x".repeat(DEFAULT_SIZE);
+    let block = [&[0x44, 0x7f, 0x81, 0x1f][..], long.as_bytes()].concat();
+    assert_eq!(pairs(&mut table, &block).unwrap().len(), 1);
+    assert_eq!(pairs(&mut table, &hex("be bf")).unwrap(), []);
+}
+
 proptest! {
+    #[test]
+    fn a_table_joined_at_any_block_says_what_the_whole_one_says_or_nothing(
+        blocks in proptest::collection::vec(proptest::collection::vec((0usize..6, 0usize..8), 0..6), 1..30),
+        joined in 0usize..30,
+    ) {
+        // What an encoder adds, and what it refers to; a reference that is none is left out.
+        let (mut whole, mut late) = (Table::default(), Table::default());
+        let mut size = 0;
+        for (n, fields) in blocks.iter().enumerate() {
+            if n == joined { late.forget(); }
+            let mut block = Vec::new();
+            for (kind, value) in fields {
+                if *kind < 3 { block.extend(added(&format!("/{value}"))); size += 1; }
+                else if *value < size { block.push(0xbe + *value as u8); }
+            }
+            let (mut all, mut known) = (Vec::new(), Vec::new());
+            whole.decode(&block, |name, value| all.push((name.to_vec(), value.to_vec()))).unwrap();
+            late.decode(&block, |name, value| known.push((name.to_vec(), value.to_vec()))).unwrap();
+            let mut rest = all.iter();
+            prop_assert!(known.iter().all(|pair| rest.any(|other| other == pair)), "{:?} of {:?}", known, all);
+            let literals = fields.iter().filter(|(kind, _)| *kind < 3).count();
+            prop_assert!(known.len() >= literals);
+        }
+    }
+
     #[test]
     fn any_blocks_stay_within_the_table(blocks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..20)) {
         let mut table = Table::default();
         table.allow(600);
         for block in blocks {
             let _ = table.decode(&block, |_, _| {});
-            let counted: usize = table.entries.iter().map(|e| e.name.len() + e.value.len() + OVERHEAD).sum();
+            let counted: usize = table.entries.iter().map(Entry::size).sum();
             prop_assert_eq!(counted, table.size);
             prop_assert!(table.size <= table.max && table.max <= table.bound);
         }

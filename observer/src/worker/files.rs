@@ -1,0 +1,116 @@
+//! The files that a command's paths mean. In go a path, and the root that the command has where that is
+//! not ours (a container's, a chroot's), out come small files: read with this process's rights, whoever's
+//! they are, and without leaving that root.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::libc;
+
+use crate::seam::Root;
+
+/// Which files a command's paths mean.
+pub(super) enum Files {
+    /// The same as here
+    Ours,
+    /// Those below that folder; paths that the kernel gives begin with this
+    Below(OwnedFd, PathBuf),
+    /// Nobody knows
+    Unknown,
+}
+
+impl Files {
+    /// From what the agent says, and the descriptor that came with it.
+    pub(super) fn new(root: Root, descriptor: Option<OwnedFd>) -> Self {
+        match (root, descriptor) {
+            (Root::Ours, _) => Self::Ours,
+            (Root::Own(prefix), Some(descriptor)) => Self::Below(descriptor, prefix.into()),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// A path that the kernel gave, as the command would say it.
+    pub(super) fn inside<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
+        match self {
+            Self::Below(_, prefix) if prefix != Path::new("/") => match path.strip_prefix(prefix) {
+                Ok(rest) => Path::new("/").join(rest).into(),
+                Err(_) => path.into(),
+            },
+            _ => path.into(),
+        }
+    }
+
+    /// The beginning of a regular file, `limit` bytes at most.
+    pub(super) fn read(&self, path: &Path, limit: u64) -> Option<Vec<u8>> {
+        let place = self.place(path).ok()?;
+        place.metadata().ok().filter(Metadata::is_file)?;
+        let same = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(same).ok()?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Whether there is such a file; `None` when nobody may look.
+    pub(super) fn exists(&self, path: &Path) -> Option<bool> {
+        match self.place(path) {
+            Ok(_) => Some(true),
+            Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(false),
+        }
+    }
+
+    /// Device and inode of what is there.
+    pub(super) fn number(&self, path: &Path) -> Option<(u64, u64)> {
+        let metadata = self.place(path).ok()?.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    /// What is there, looked at and not opened.
+    fn place(&self, path: &Path) -> io::Result<File> {
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
+        let opened = match self {
+            Self::Unknown => return Err(io::ErrorKind::PermissionDenied.into()),
+            Self::Ours => openat2(AT_FDCWD, path, how),
+            Self::Below(root, _) => {
+                // Whatever a link there says: it is meant below that root.
+                let flags = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+                openat2(root, path, how.resolve(flags))
+            }
+        };
+        Ok(opened?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_means_the_file_below_the_commands_root_and_no_link_leads_out_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::fs::write(folder.path().join("outside"), "outside").unwrap();
+        std::fs::write(root.join("etc/inside"), "inside").unwrap();
+        for (link, to) in [("etc/abs", "/etc/inside"), ("etc/out", "../../../outside")] {
+            std::os::unix::fs::symlink(to, root.join(link)).unwrap();
+        }
+        let opened = File::open(&root).unwrap().into();
+        let files = Files::Below(opened, root.clone());
+        let read = |path: &str| files.read(Path::new(path), 100);
+        assert_eq!(read("/etc/inside"), Some(b"inside".to_vec()));
+        assert_eq!(read("/etc/abs"), Some(b"inside".to_vec()));
+        assert_eq!(read("/etc/out"), None);
+        assert_eq!(read("/etc"), None, "no file");
+        assert_eq!((files.exists(Path::new("/etc/none")), files.exists(Path::new("/etc"))), (Some(false), Some(true)));
+        assert_eq!(files.inside(&root.join("etc/inside")), Path::new("/etc/inside"));
+        assert_eq!(files.inside(Path::new("/etc/inside")), Path::new("/etc/inside"));
+        assert_eq!(Files::Unknown.read(&root.join("etc/inside"), 9), None);
+        assert_eq!(Files::Unknown.exists(&root.join("etc/inside")), None);
+        assert_eq!(Files::Ours.read(&root.join("etc/inside"), 2), Some(b"in".to_vec()));
+    }
+}
