@@ -36,6 +36,8 @@ pub mod mode {
     pub const OTHER: u32 = 3;
     /// The place is not known: a write or a record that begins with a head or a frame gives it
     pub const LOST: u32 = 4;
+    /// Its handshake was not seen, and nothing of it was looked at yet
+    pub const JOINED: u32 = 5;
 }
 
 /// One direction of a TLS connection. It holds all that a step over it needs, so that the functions
@@ -193,22 +195,31 @@ pub fn step_plain(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) {
     }
 }
 
-/// A connection whose handshake was not seen. Where the first bytes are those that a client speaks HTTP/2
-/// with, nothing else of it was missed; else what came before is not known.
-#[inline(never)]
-pub fn joined_late(root: u32, tls: u64, conn: u64, preface: bool) -> u64 {
-    put(tls, conn, if preface { mode::FRESH } else { mode::LOST });
-    if !preface {
-        let now = emit::now();
-        emit::event(Kind::Frame, FRAME_JOINED_LATE, task::of(root), now, frame(tls, conn, now));
-    }
-    0
+/// A connection whose handshake was not seen.
+#[inline(always)]
+pub fn joined_late(tls: u64, conn: u64) {
+    put(tls, conn, mode::JOINED);
 }
 
-/// Whether a client's first bytes on a connection with HTTP/2 are there.
+/// The first bytes of a connection whose handshake was not seen. Where they are those that a client speaks
+/// HTTP/2 with, nothing else of it was missed; else what came before is not known.
 #[inline(never)]
-pub fn is_preface(buffer: u64, len: u64) -> bool {
-    len >= 4 && user::<[u8; 4]>(buffer) == Some(*b"PRI ")
+fn join(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+    // SAFETY: values of the maps.
+    unsafe {
+        let sent = (*cursor).direction == Direction::Sent as u32;
+        let preface = sent && spoken(buffer, len, true) == mode::HTTP2;
+        (*cursor).mode = if preface { mode::FRESH } else { mode::LOST };
+        let other = if sent { Direction::Received } else { Direction::Sent };
+        if let Some(other) = get((*cursor).tls, other) {
+            (*other).mode = (*cursor).mode;
+        }
+        if !preface {
+            let (task, now) = (reader(cursor), (*cursor).now);
+            emit::event(Kind::Frame, FRAME_JOINED_LATE, task, now, frame((*cursor).tls, (*cursor).conn, now));
+        }
+    }
+    0
 }
 
 /// Looks for the place where it is not known: what is written begins with a head or a frame as a rule,
@@ -266,6 +277,9 @@ pub fn step(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
         ((*cursor).pid, (*cursor).tid, (*cursor).root) = (pid, tid, root);
         (*cursor).now = emit::now();
         let mut from = 0;
+        if (*cursor).mode == mode::JOINED {
+            join(cursor, buffer, len);
+        }
         if (*cursor).mode == mode::FRESH {
             from = first(cursor, buffer, len);
         } else if (*cursor).mode == mode::LOST {

@@ -89,6 +89,13 @@ unsafe fn lose(cursor: *mut Cursor) -> u64 {
     report(cursor, FRAME_LOST, 0)
 }
 
+/// Whether the bytes that are there are a frame's header. A function of its own for its stack's sake.
+#[inline(never)]
+unsafe fn is_header(cursor: *const Cursor) -> u64 {
+    // SAFETY: the caller's map value.
+    u64::from(unsafe { is_frame(&(*cursor).header) })
+}
+
 /// Whether a frame begins at `buffer`. Its header is left where the cursor has it; none of it is taken.
 #[inline(never)]
 pub unsafe fn begins(cursor: *mut Cursor, buffer: u64, len: u64) -> bool {
@@ -101,7 +108,7 @@ pub unsafe fn begins(cursor: *mut Cursor, buffer: u64, len: u64) -> bool {
             (*cursor).header[n] = bytes[n];
             n += 1;
         }
-        is_frame(&(*cursor).header)
+        is_header(cursor) != 0
     }
 }
 
@@ -134,10 +141,10 @@ unsafe fn header(cursor: *mut Cursor) -> bool {
                 return true;
             }
         }
-        let h = &(*cursor).header;
-        if (*cursor).checked != 0 && !is_frame(h) {
+        if (*cursor).checked != 0 && is_header(cursor) == 0 {
             return false;
         }
+        let h = &(*cursor).header;
         (*cursor).len = u32::from(h[0]) << 16 | u32::from(h[1]) << 8 | u32::from(h[2]);
         (*cursor).frame_type = h[3];
         (*cursor).frame_flags = h[4];

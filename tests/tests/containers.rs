@@ -139,7 +139,8 @@ fn what_a_service_starts_for_a_command_is_counted_to_it() {
     for pipe in &pipes {
         nix::unistd::mkfifo(pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     }
-    let (client, lone) = ("echo go > \"$0\"; read status < \"$1\"; exit $status", "sleep 1");
+    // A real client starts for longer, and asks for more, before the service starts anything.
+    let (client, lone) = ("sleep 0.5; echo go > \"$0\"; read status < \"$1\"; exit $status", "sleep 1");
     let serve = "while read what < \"$2\"; do go mod download > /dev/null 2>&1; echo $? > \"$3\"; done";
     let mut service = run.command(&podman);
     service.args(["-c", serve, "system", "service"]).args(&pipes).stdin(Stdio::null());

@@ -20,7 +20,7 @@ use observer_common::{
     PLACE_READ_RETURN, PLACE_RECORD, PLACE_WRITE, Process,
 };
 
-use crate::cursor::{self, Direction};
+use crate::cursor::{self, Cursor, Direction};
 use crate::task::user;
 use crate::{CALLS, CONNECTIONS, emit, task};
 
@@ -147,10 +147,13 @@ const ALERT: u8 = 21;
 const APPLICATION_DATA: u8 = 23;
 const CLOSE_NOTIFY: u8 = 0;
 
-/// A connection of which nothing is known yet; `preface`: see [`cursor::joined_late`].
+/// One direction of a connection, which is joined where nothing is known of it yet; null without bytes of one.
 #[inline(never)]
-fn joined_late(root: u32, process: *const Process, tls: u64, preface: bool) -> u64 {
-    cursor::joined_late(root, tls, below(process, tls), preface)
+fn joined(process: *const Process, tls: u64, direction: Direction, len: u64) -> *mut Cursor {
+    if len > 0 && cursor::get(tls, direction).is_none() {
+        cursor::joined_late(tls, below(process, tls));
+    }
+    cursor::get(tls, direction).unwrap_or(core::ptr::null_mut())
 }
 
 /// One program for all places: its walk over what is sent and received is verified once, and the places of
@@ -190,13 +193,8 @@ pub fn go_tls(ctx: ProbeContext) -> u32 {
         PLACE_HANDSHAKE => return handshake(process, task.root, first, goroutine),
         _ => return handshaken(task.root, goroutine, first != 0),
     }
-    let mut cursor = cursor::get(tls, direction);
-    if cursor.is_none() && len > 0 {
-        let preface = direction == Direction::Sent && cursor::is_preface(buffer, len);
-        joined_late(task.root, process, tls, preface);
-        cursor = cursor::get(tls, direction);
-    }
-    if let Some(cursor) = cursor {
+    let cursor = joined(process, tls, direction, len);
+    if !cursor.is_null() {
         cursor::step(cursor, task.root, buffer, len);
         // Of a Read's result and error (its type word) either may be there, or both.
         if place == PLACE_READ_RETURN && second != 0 {

@@ -10,7 +10,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use observer_common::{
     ARGS_MAX, EXEC_ROOT, EXIT_ROOT, Exec, Exit, Fork, IDLE_MIN_NS, Interval, Kind, LOCAL_RESOLVERS, Lost,
     PROCESS_HELD, Process, ProgramKey, SINCE_SHIFT, THREAD_GONE, Thread, ThreadState, Tree, TreeTimes,
-    UNKNOWN32,
+    UNKNOWN32, is_containers_resolver,
 };
 
 use crate::began;
@@ -229,15 +229,23 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
             return 0;
         }
         let is_go = comm[0] == b'g' && comm[1] == b'o' && comm[2] == 0;
-        match if is_go { Known::Followed } else { known(ctx.arg(2), now) } {
-            Known::Followed => {
-                let Some(root) = adopt(pid, tid, now) else { return 0 };
-                flags = EXEC_ROOT;
-                root
+        if is_containers_resolver(&comm) {
+            let process = Process { root: LOCAL_RESOLVERS, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };
+            if PROCESSES.insert(&pid, &process, NOEXIST).is_err() {
+                return 0;
             }
-            Known::Not => return 0,
-            // Nobody's yet: the worker looks what it is.
-            Known::Never => 0,
+            LOCAL_RESOLVERS
+        } else {
+            match if is_go { Known::Followed } else { known(ctx.arg(2), now) } {
+                Known::Followed => {
+                    let Some(root) = adopt(pid, tid, now) else { return 0 };
+                    flags = EXEC_ROOT;
+                    root
+                }
+                Known::Not => return 0,
+                // Nobody's yet: the worker looks what it is.
+                Known::Never => 0,
+            }
         }
     };
     let task = Task { pid, tid, root };

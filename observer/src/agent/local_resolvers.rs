@@ -15,6 +15,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use observer_common::is_containers_resolver;
 use pipeline::correlate::preexisting::LocalResolver;
 
 /// Of `/proc/net/udp` that much is read, bytes; a line is 128.
@@ -35,8 +36,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PORT: &str = "0035";
 /// Where docker's name server is in each container, at any port: a rule leads port 53 there.
 const DOCKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
-/// Programs that carry a container's packets, and answer its queries themselves.
-const CARRIERS: [&str; 3] = ["slirp4netns", "pasta", "passt"];
 
 /// What was searched already.
 #[derive(Default)]
@@ -67,7 +66,7 @@ impl LocalResolvers {
             for (space, of) in spaces() {
                 new.extend(self.new_sockets(space, &of));
             }
-            found = carriers();
+            found = of_containers();
         }
         if !new.is_empty() {
             self.searched = Some(Instant::now());
@@ -108,7 +107,8 @@ impl Search {
     pub(super) fn begin() -> Self {
         let search = || {
             let mut local_resolvers = LocalResolvers::default();
-            let found = local_resolvers.search(Pid(std::process::id()));
+            let mut found = local_resolvers.search(Pid(std::process::id()));
+            found.extend(of_containers());
             (local_resolvers, found)
         };
         // Without a thread nothing is known; a query makes the agent look.
@@ -150,16 +150,17 @@ fn spaces() -> HashMap<u64, String> {
     spaces
 }
 
-/// Those that carry packets of containers. Which of them carries whose is not known: a query is theirs when
+/// Those that answer queries of containers. Which of them answers whose is not known: a query is theirs when
 /// they ask for the same at the same time.
-fn carriers() -> Vec<LocalResolver> {
-    let carrier = |(pid, of): (Pid, String)| {
+fn of_containers() -> Vec<LocalResolver> {
+    let resolver = |(pid, of): (Pid, String)| {
         let comm = comm(&of);
-        // `pasta.avx2` is the same for newer processors.
-        let is = CARRIERS.contains(&comm.split('.').next().unwrap_or(&comm));
+        let mut padded = [0; 16];
+        padded.iter_mut().zip(comm.bytes().take(15)).for_each(|(to, byte)| *to = byte);
+        let is = is_containers_resolver(&padded);
         is.then(|| LocalResolver { pid, comm, addresses: vec![Ipv4Addr::UNSPECIFIED.into()] })
     };
-    processes().filter_map(carrier).take(PROCESSES_MAX).collect()
+    processes().filter_map(resolver).take(PROCESSES_MAX).collect()
 }
 
 /// The kernel's name of a process.

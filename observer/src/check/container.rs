@@ -2,7 +2,7 @@
 //! of this machine. Out: one check.
 
 use super::machine::{CAPABILITIES, Root};
-use super::{Check, State};
+use super::Check;
 
 /// What the worker's start takes besides: it gives up root's rights for those of the user who called.
 const ALSO: [(&str, u32); 2] = [("CAP_SETUID", 7), ("CAP_SETGID", 6)];
@@ -26,8 +26,8 @@ enum Profile {
 }
 
 impl Container {
-    /// Whether this is one: engines leave a file there, or the process numbers are a container's, or root
-    /// has lost some of its capabilities.
+    /// One that lacks something: engines leave a file there, or the process numbers are a container's, or root
+    /// has lost some of its capabilities. `None` where nothing is lacking, or a user has to become root.
     pub(super) fn of(at: &Root<'_>) -> Option<Self> {
         let status = super::machine::read(at, "proc/self/status")?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -38,19 +38,14 @@ impl Container {
         let has_not = |(name, bit): (&'static str, u32)| (effective & 1 << bit == 0).then_some(name);
         let lacking: Vec<_> = needed.filter_map(has_not).map(|name| name.trim_start_matches("CAP_")).collect();
         let pids = !super::machine::is_initial_pid_namespace(at);
-        let marked = [".dockerenv", "run/.containerenv", "run/secrets/kubernetes.io"]
-            .iter()
-            .any(|path| at.root.join(path).exists());
+        let marked = is_marked(at);
         let user = uid.filter(|uid| *uid != 0);
-        if !marked && !pids && (user.is_some() || uid.is_none() || lacking.is_empty()) {
-            return None;
-        }
-        Some(Self { lacking, pids, user, profile: profile(at) })
+        let lacks = pids || !lacking.is_empty() && (marked || user.is_none() && uid.is_some());
+        lacks.then(|| Self { lacking, pids, user, profile: profile(at) })
     }
 
-    /// What it lacks, or that it lacks nothing.
+    /// What it lacks.
     pub(super) fn check(&self) -> Check {
-        let name = "container";
         let mut why: Vec<String> = Vec::new();
         if let Some(uid) = self.user {
             why.push(format!("it runs as user {uid}, not as root"));
@@ -61,10 +56,7 @@ impl Container {
         if self.pids {
             why.push("its process numbers are its own, where the kernel reports the host's".to_owned());
         }
-        if why.is_empty() {
-            return Check::ok(name, "it has the capabilities and process numbers that observing takes");
-        }
-        Check::bad(State::Missing, name, why.join("; "), self.remedy())
+        Check::missing("container", why.join("; "), self.remedy())
     }
 
     /// A line each for podman and docker, and for a pod.
@@ -93,6 +85,12 @@ impl Container {
             "podman run {options}\ndocker run {options}\nin a pod: hostPID: true, and of the container securityContext: {{{pod}}}"
         )
     }
+}
+
+/// Whether a container's engine has left its mark.
+pub(super) fn is_marked(at: &Root<'_>) -> bool {
+    let marks = [".dockerenv", "run/.containerenv", "run/secrets/kubernetes.io"];
+    marks.iter().any(|path| at.root.join(path).exists())
 }
 
 /// What a container is given, without `CAP_`.

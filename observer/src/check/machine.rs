@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::container::Container;
+use super::container::{Container, is_marked};
 use super::{Check, OLDEST_KERNEL, State};
 use crate::run::program;
 
@@ -52,7 +52,7 @@ pub fn checks(at: &Root<'_>, plan: Option<Plan<'_>>) -> Vec<Check> {
     let tracing = tracefs(at);
     all.push(match &tracing {
         Ok(path) => Check::ok("tracefs", format!("mounted at {}", shown(at, path))),
-        Err(_) if container.is_some() => {
+        Err(_) if container.is_some() || is_marked(at) => {
             Check::ok("tracefs", "not in this container, where nothing needs it")
         }
         Err(check) => check.clone(),

@@ -18,7 +18,7 @@ use model::retention::{Retained, SHOWN_MAX};
 use model::time::{Monotonic, Ns, SinceStart};
 use model::waiting::waiting;
 use model::{State, human, redact};
-use observer_common::{EXEC_ROOT, EXIT_ROOT, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
+use observer_common::{EXEC_ROOT, EXIT_ROOT, LOCAL_RESOLVERS, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
 use pipeline::correlate::{Correlator, Facts};
 use pipeline::decode::wire::{self, Body as Wire};
 use pipeline::record::{Recorder, SCHEMA};
@@ -383,6 +383,7 @@ impl Observer {
                     strays.extend([pid, fork.child]);
                 }
                 match &record.body {
+                    Wire::Exec(..) if record.header.root == LOCAL_RESOLVERS => {}
                     Wire::Exec(exec, _) if record.header.root == 0 => {
                         let unjudged = ToAgent::Unjudged { pid: Pid(pid), dev: exec.dev, ino: exec.ino };
                         *unexamined += u64::from(!seam.offer(&unjudged, &[]));

@@ -18,6 +18,7 @@ mod requests;
 mod tests;
 
 use std::collections::{HashSet, VecDeque};
+use std::net::Ipv4Addr;
 
 use connections::Connections;
 use local_resolvers::LocalResolvers;
@@ -28,7 +29,8 @@ use model::id::{CommandId, Pid, Tid, TreeId};
 use model::record::{CpuQuota, Loss, Service};
 use model::time::{Monotonic, Ns, SinceStart};
 use observer_common::{
-    EXIT_ROOT, Header, LOCAL_RESOLVERS, PAYLOAD_AGENT, PAYLOAD_RECEIVED, PREEXISTING_TREES,
+    EXIT_ROOT, Exec, Header, LOCAL_RESOLVERS, PAYLOAD_AGENT, PAYLOAD_RECEIVED, PREEXISTING_TREES,
+    is_containers_resolver,
 };
 use preexisting::{LocalResolver, PreexistingLock, PreexistingProcess, PreexistingSockets};
 pub use processes::Facts;
@@ -176,7 +178,10 @@ impl Correlator {
             }
             body if header.root == LOCAL_RESOLVERS => self.of_local_resolver(header, body, &mut out),
             Wire::Fork(fork) => self.processes.fork(header, fork, &mut out),
-            Wire::Exec(exec, args) => self.processes.exec(header, exec, args, &mut out),
+            Wire::Exec(exec, args) => {
+                self.containers_resolver(header, exec);
+                self.processes.exec(header, exec, args, &mut out);
+            }
             Wire::Exit(exit) => {
                 if let Some(owner) = self.processes.owner(header) {
                     self.spans.queries.process_ended(owner.pid);
@@ -204,11 +209,23 @@ impl Correlator {
     fn of_local_resolver(&mut self, header: &Header, body: &Wire<'_>, out: &mut Out<'_>) {
         match body {
             Wire::Fork(fork) => self.local_resolvers.fork(Pid(header.pid), Pid(fork.child)),
+            Wire::Exec(exec, _) => self.containers_resolver(header, exec),
             Wire::Dns(payload, bytes) => {
                 self.spans.undecoded +=
                     self.spans.queries.of_local_resolver(&self.local_resolvers, header, payload, bytes, out);
             }
             _ => {}
+        }
+    }
+
+    /// A program begins that answers the queries of containers, if it is one: whose is not known, so a query is
+    /// theirs when they ask for the same at the same time.
+    fn containers_resolver(&mut self, header: &Header, exec: &Exec) {
+        if is_containers_resolver(&exec.comm) {
+            let comm = exec.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+            let comm = String::from_utf8_lossy(comm).into_owned();
+            let addresses = vec![Ipv4Addr::UNSPECIFIED.into()];
+            self.local_resolver(LocalResolver { pid: Pid(header.pid), comm, addresses });
         }
     }
 
