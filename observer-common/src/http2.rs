@@ -170,7 +170,9 @@ mod tests {
         ] {
             assert!(!is_frame(&header(len, kind, flags, stream)), "{len} {kind} {flags} {stream}");
         }
-        for text in [&b"module example.test\n"[..], b"HTTP/1.1 200 OK\r\n", b"PK\x03\x04\x14\0\x08\0\x08\0\0\0\0\0"] {
+        for text in
+            [&b"module example.test\n"[..], b"HTTP/1.1 200 OK\r\n", b"PK\x03\x04\x14\0\x08\0\x08\0\0\0\0\0"]
+        {
             assert!(!is_frame(text.first_chunk().unwrap_or(&[0; 16])));
         }
     }

@@ -203,8 +203,14 @@ pub fn joined_late(tls: u64, conn: u64) {
 
 /// The first bytes of a connection whose handshake was not seen. Where they are those that a client speaks
 /// HTTP/2 with, nothing else of it was missed; else what came before is not known.
+///
+/// A global function, as is the next one: the verifier looks at it once.
 #[inline(never)]
-fn join(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn cursor_join(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
     // SAFETY: values of the maps.
     unsafe {
         let sent = (*cursor).direction == Direction::Sent as u32;
@@ -225,7 +231,11 @@ fn join(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
 /// Looks for the place where it is not known: what is written begins with a head or a frame as a rule,
 /// what is received does now and then.
 #[inline(never)]
-fn find(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn cursor_find(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
     // SAFETY: values of the maps.
     unsafe {
         let direction = (*cursor).direction;
@@ -233,7 +243,7 @@ fn find(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
         if spoken == mode::HTTP1 {
             (*cursor).mode = spoken;
             (*cursor).in_head = 0;
-        } else if http2::begins(cursor, buffer, len) {
+        } else if http2::http2_begins(cursor, buffer, len) != 0 {
             (*cursor).mode = mode::HTTP2;
             (*cursor).checked = 1;
         }
@@ -278,12 +288,12 @@ pub fn step(cursor: *mut Cursor, root: u32, buffer: u64, len: u64) -> u64 {
         (*cursor).now = emit::now();
         let mut from = 0;
         if (*cursor).mode == mode::JOINED {
-            join(cursor, buffer, len);
+            cursor_join(cursor, buffer, len);
         }
         if (*cursor).mode == mode::FRESH {
             from = first(cursor, buffer, len);
         } else if (*cursor).mode == mode::LOST {
-            find(cursor, buffer, len);
+            cursor_find(cursor, buffer, len);
         }
         match (*cursor).mode {
             mode::HTTP2 => http2::step(cursor, buffer, from, len),

@@ -79,28 +79,25 @@ extern "C" fn frame(_: u64, state: *mut Loop) -> i64 {
 }
 
 /// The place in the frames is not known any more.
-#[inline(never)]
-unsafe fn lose(cursor: *mut Cursor) -> u64 {
+#[inline(always)]
+unsafe fn lose(cursor: *mut Cursor) {
     // SAFETY: the caller's map value.
     unsafe {
         (*cursor).mode = mode::LOST;
         (*cursor).have = 0;
     }
-    report(cursor, FRAME_LOST, 0)
+    http2_report(cursor, u32::from(FRAME_LOST), 0);
 }
 
-/// Whether the bytes that are there are a frame's header. A function of its own for its stack's sake.
+/// Whether a frame begins at `buffer`. Its header is left where the cursor has it; none of it is taken. A
+/// global function, as is the next one: the verifier looks at it once.
 #[inline(never)]
-unsafe fn is_header(cursor: *const Cursor) -> u64 {
-    // SAFETY: the caller's map value.
-    u64::from(unsafe { is_frame(&(*cursor).header) })
-}
-
-/// Whether a frame begins at `buffer`. Its header is left where the cursor has it; none of it is taken.
-#[inline(never)]
-pub unsafe fn begins(cursor: *mut Cursor, buffer: u64, len: u64) -> bool {
-    let bytes = if len < u64::from(HEADER) { None } else { user::<[u8; 9]>(buffer) };
-    let Some(bytes) = bytes else { return false };
+#[unsafe(no_mangle)]
+pub extern "C" fn http2_begins(cursor: *mut Cursor, buffer: u64, len: u64) -> u64 {
+    if cursor.is_null() || len < u64::from(HEADER) {
+        return 0;
+    }
+    let Some(bytes) = user::<[u8; 9]>(buffer) else { return 0 };
     // SAFETY: the caller's map value.
     unsafe {
         let mut n = 0;
@@ -108,8 +105,19 @@ pub unsafe fn begins(cursor: *mut Cursor, buffer: u64, len: u64) -> bool {
             (*cursor).header[n] = bytes[n];
             n += 1;
         }
-        is_header(cursor) != 0
     }
+    http2_is_frame(cursor)
+}
+
+/// Whether the bytes that are there are a frame's header.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn http2_is_frame(cursor: *mut Cursor) -> u64 {
+    if cursor.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's map value.
+    u64::from(unsafe { is_frame(&(*cursor).header) })
 }
 
 /// Takes the frame header, or the next byte of one that is split. False when memory cannot be
@@ -141,7 +149,7 @@ unsafe fn header(cursor: *mut Cursor) -> bool {
                 return true;
             }
         }
-        if (*cursor).checked != 0 && is_header(cursor) == 0 {
+        if (*cursor).checked != 0 && http2_is_frame(cursor) == 0 {
             return false;
         }
         let h = &(*cursor).header;

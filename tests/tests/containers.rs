@@ -27,7 +27,8 @@ const CONTAINERS: usize = 10;
 fn ten_containers_of_five_go_versions_have_their_own_requests() {
     let name = "ten_containers_of_five_go_versions_have_their_own_requests";
     let Some(lab) = Lab::for_test_in(name, Place::Veth) else { return };
-    let versions: Result<Vec<Toolchain>, _> = VERSIONS.iter().map(|version| Toolchain::get(version)).collect();
+    let versions: Result<Vec<Toolchain>, _> =
+        VERSIONS.iter().map(|version| Toolchain::get(version)).collect();
     let versions = match versions {
         Ok(versions) => versions,
         Err(error) => return skip::skipped(name, &format!("go toolchains: {error:#}")),
@@ -118,7 +119,10 @@ fn the_settings_of_a_chroot_are_read_below_its_root() {
     let script = "mount --bind \"$0\" \"$0\" && cd \"$0\" && exec chroot . /go/bin/go -C /src mod download";
     fs::remove_dir_all(root.join("tmp/modules")).unwrap();
     let (go, hosts) = settings(&lab, &run, &["unshare", "-m", "sh", "-c", script, path]);
-    assert_eq!((text(&go, "goproxy"), &hosts[..]), (&*format!("https://{MIRROR_HOST}"), &[MIRROR_HOST.to_owned()][..]));
+    assert_eq!(
+        (text(&go, "goproxy"), &hosts[..]),
+        (&*format!("https://{MIRROR_HOST}"), &[MIRROR_HOST.to_owned()][..])
+    );
 }
 
 /// A shell that the kernel knows by that name.
@@ -169,10 +173,14 @@ fn what_a_service_starts_for_a_command_is_counted_to_it() {
 /// What `goobserve check` prints behind another program, about containers.
 fn check(prefix: &[&str]) -> String {
     let (first, rest) = prefix.split_first().unwrap();
-    let output = Command::new(first).args(rest).arg(binary().unwrap()).args(["check", "--color", "never"]).output();
+    let output =
+        Command::new(first).args(rest).arg(binary().unwrap()).args(["check", "--color", "never"]).output();
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
     let lines = text.lines().skip_while(|line| !line.contains(" container: "));
-    lines.take_while(|line| line.contains(" container: ") || line.starts_with("    fix: ")).collect::<Vec<_>>().join("\n")
+    lines
+        .take_while(|line| line.contains(" container: ") || line.starts_with("    fix: "))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -189,7 +197,9 @@ fn a_container_is_told_all_that_it_lacks_in_lines_to_paste() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 4, "{said}");
     assert!(lines[0].contains("it lacks SYS_ADMIN, SETUID; its process numbers are its own"), "{said}");
-    for (line, start) in lines[1..].iter().zip(["podman run --pid=host ", "docker run --pid=host ", "in a pod: hostPID: true"]) {
+    for (line, start) in
+        lines[1..].iter().zip(["podman run --pid=host ", "docker run --pid=host ", "in a pod: hostPID: true"])
+    {
         assert!(line.contains(start) && line.contains("SYS_ADMIN") && !line.contains("sudo"), "{line}");
     }
     // The page says the same.

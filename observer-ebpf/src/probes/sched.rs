@@ -16,7 +16,8 @@ use observer_common::{
 use crate::began;
 use crate::task::{Task, kernel};
 use crate::{
-    ALL_GO_UID, FOLLOW_GO, NEXT_TREE, PROCESSES, PROGRAMS, SERVICES, THREADS, TREES, atomic, emit, offset, task,
+    ALL_GO_UID, FOLLOW_GO, NEXT_TREE, PROCESSES, PROGRAMS, SERVICES, THREADS, TREES, atomic, emit, offset,
+    task,
 };
 
 /// `BPF_NOEXIST`: insert only what is not there.

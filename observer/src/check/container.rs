@@ -1,8 +1,8 @@
 //! goobserve inside a container: what that has, and all at once what it lacks, as lines to paste. In: files
 //! of this machine. Out: one check.
 
-use super::machine::{CAPABILITIES, Root};
 use super::Check;
+use super::machine::{CAPABILITIES, Root};
 
 /// What the worker's start takes besides: it gives up root's rights for those of the user who called.
 const ALSO: [(&str, u32); 2] = [("CAP_SETUID", 7), ("CAP_SETGID", 6)];
@@ -36,7 +36,8 @@ impl Container {
         let uid = field("Uid:").and_then(|ids| ids.split_whitespace().nth(1)?.parse::<u32>().ok());
         let needed = CAPABILITIES.iter().map(|(name, bit, _)| (*name, *bit)).chain(ALSO);
         let has_not = |(name, bit): (&'static str, u32)| (effective & 1 << bit == 0).then_some(name);
-        let lacking: Vec<_> = needed.filter_map(has_not).map(|name| name.trim_start_matches("CAP_")).collect();
+        let lacking: Vec<_> =
+            needed.filter_map(has_not).map(|name| name.trim_start_matches("CAP_")).collect();
         let pids = !super::machine::is_initial_pid_namespace(at);
         let marked = is_marked(at);
         let user = uid.filter(|uid| *uid != 0);

@@ -83,7 +83,8 @@ const LINE: &str = "--cap-add=BPF --cap-add=PERFMON --cap-add=SYS_ADMIN --cap-ad
 fn root_of_a_container_is_reported_all_that_it_lacks_at_once() {
     let dir = machine();
     // What podman gives: SETUID and SETGID, none of those that observing takes.
-    std::fs::write(dir.path().join("proc/self/status"), "Uid:\t0\t0\t0\t0\nCapEff:\t00000000800405fb\n").unwrap();
+    std::fs::write(dir.path().join("proc/self/status"), "Uid:\t0\t0\t0\t0\nCapEff:\t00000000800405fb\n")
+        .unwrap();
     let pid = dir.path().join("proc/self/ns/pid");
     std::fs::remove_file(&pid).unwrap();
     std::os::unix::fs::symlink("pid:[4026532201]", &pid).unwrap();
@@ -115,7 +116,9 @@ fn a_container_that_has_all_of_it_lacks_nothing() {
     std::fs::write(dir.path().join("proc/self/attr/current"), "docker-default (enforce)\n").unwrap();
     let wrong = wrong(&dir, "6.1.0").remove(0);
     assert!(wrong.starts_with("container: it runs as user 1000, not as root; it lacks BPF"), "{wrong}");
-    assert!(wrong.contains("--user=0") && wrong.contains("apparmor=unconfined") && wrong.contains("runAsUser: 0"));
+    assert!(
+        wrong.contains("--user=0") && wrong.contains("apparmor=unconfined") && wrong.contains("runAsUser: 0")
+    );
 }
 
 #[test]

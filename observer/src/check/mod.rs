@@ -94,7 +94,9 @@ pub fn programs(before: &[Check], verified: Result<Verified, Unverified>) -> Che
         }
         Err(Unverified::NotAllowed) => {
             let lacking = before.iter().find(|check| check.state == State::Missing);
-            let hint = lacking.and_then(|check| check.hint.as_deref()?.lines().next()).unwrap_or(machine::NEEDS_ROOT);
+            let hint = lacking
+                .and_then(|check| check.hint.as_deref()?.lines().next())
+                .unwrap_or(machine::NEEDS_ROOT);
             let why = "whether this kernel takes them is not known: it must be allowed to load them";
             Check::bad(State::Unknown, name, why, hint)
         }

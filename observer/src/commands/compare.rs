@@ -157,7 +157,10 @@ fn ask(options: &CompareOptions, invoker: &Invoker) -> Result<Answer, UserError>
     let silent = silent(options, &pairs);
     if options.experiment.cache != Cache::Warm && silent > 0 {
         return Err(UserError::new(
-            format!("{silent} of {} runs asked no server for anything: their caches were warm", 2 * pairs.len()),
+            format!(
+                "{silent} of {} runs asked no server for anything: their caches were warm",
+                2 * pairs.len()
+            ),
             "the container has the modules already, in a volume or its image: leave that out, or say --warm",
         ));
     }

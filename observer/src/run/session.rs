@@ -242,8 +242,10 @@ pub fn in_container(command: &[OsString], with: &Remedies) -> Result<Option<Vec<
 
 /// The build file that a command's words lead to, where it is one of the usual ones.
 fn build_file(words: &[OsString]) -> Option<String> {
-    let named = words.windows(2).find(|pair| pair[0] == "-f" || pair[0] == "--file").map(|pair| pair[1].clone());
-    let joined = || words.iter().find_map(|word| Some(OsString::from(word.to_str()?.strip_prefix("--file=")?)));
+    let named =
+        words.windows(2).find(|pair| pair[0] == "-f" || pair[0] == "--file").map(|pair| pair[1].clone());
+    let joined =
+        || words.iter().find_map(|word| Some(OsString::from(word.to_str()?.strip_prefix("--file=")?)));
     let folder = Path::new(words.last()?);
     let usual = ["Containerfile", "Dockerfile"].into_iter().map(|name| folder.join(name));
     let paths = named.or_else(joined).map(PathBuf::from).into_iter().chain(usual);

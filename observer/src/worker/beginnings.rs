@@ -78,9 +78,8 @@ impl Beginnings {
         let binary = binaries.of(&one.program);
         let cpus = Some(began.cpus).filter(|cpus| *cpus > 0);
         let cwd = folder(&one.environ, began).filter(|_| ours);
-        let go = binary.map(|binary| {
-            settings(Some(&one.environ), binary, &binary.path, cpus, cwd.as_deref(), &files)
-        });
+        let go = binary
+            .map(|binary| settings(Some(&one.environ), binary, &binary.path, cpus, cwd.as_deref(), &files));
         Some(Facts { cwd, cgroup: self.cgroups.path(began.cgroup), container: None, go })
     }
 

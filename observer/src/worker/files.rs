@@ -106,7 +106,10 @@ mod tests {
         assert_eq!(read("/etc/abs"), Some(b"inside".to_vec()));
         assert_eq!(read("/etc/out"), None);
         assert_eq!(read("/etc"), None, "no file");
-        assert_eq!((files.exists(Path::new("/etc/none")), files.exists(Path::new("/etc"))), (Some(false), Some(true)));
+        assert_eq!(
+            (files.exists(Path::new("/etc/none")), files.exists(Path::new("/etc"))),
+            (Some(false), Some(true))
+        );
         assert_eq!(files.inside(&root.join("etc/inside")), Path::new("/etc/inside"));
         assert_eq!(files.inside(Path::new("/etc/inside")), Path::new("/etc/inside"));
         assert_eq!(Files::Unknown.read(&root.join("etc/inside"), 9), None);

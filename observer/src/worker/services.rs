@@ -34,11 +34,18 @@ struct Wanted {
 impl Services {
     /// A program begins, with these arguments, NUL behind each.
     pub(super) fn begun(&mut self, pid: Pid, args: &[u8], now: SinceStart, seam: &Seam) {
-        let words: Vec<OsString> =
-            args.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned().into()).collect();
+        let words: Vec<OsString> = args
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned().into())
+            .collect();
         let Some(client) = Client::of(&words).filter(Client::is_remote) else { return };
         if self.wanted.len() < CLIENTS_MAX {
-            self.wanted.push(Wanted { pid, client: client.program().to_owned(), since: now, reported: false });
+            self.wanted.push(Wanted {
+                pid,
+                client: client.program().to_owned(),
+                since: now,
+                reported: false,
+            });
             self.ask(now, seam);
         }
     }

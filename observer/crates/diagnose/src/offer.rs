@@ -138,7 +138,8 @@ fn inside(record: &Command, container: &Container, with: &[String]) -> Option<St
         let pair = format!("{}={}", name.to_string_lossy(), value.to_string_lossy());
         format!("-e {} ", shell::word(&pair))
     });
-    let folder = record.cwd.as_deref().map_or_else(String::new, |folder| format!("-w {} ", shell::word(folder)));
+    let folder =
+        record.cwd.as_deref().map_or_else(String::new, |folder| format!("-w {} ", shell::word(folder)));
     let sudo = if record.uid == Some(0) { "" } else { "sudo " };
     let line = format!(
         "{sudo}{} exec {}{folder}{} {}",

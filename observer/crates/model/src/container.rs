@@ -34,7 +34,8 @@ impl<'a> Group<'a> {
         while let Some(part) = parts.next() {
             let name = part.strip_suffix(".scope").unwrap_or(part);
             // Monitors and build processes lie beside the container, in a group of nearly the same name.
-            let named = PREFIXES.iter().find_map(|(prefix, engine)| Some((name.strip_prefix(prefix)?, *engine)));
+            let named =
+                PREFIXES.iter().find_map(|(prefix, engine)| Some((name.strip_prefix(prefix)?, *engine)));
             if let Some((id, engine)) = named.filter(|(id, _)| !id.is_empty() && !id.starts_with("conmon-")) {
                 return Some(Self { engine, id });
             }
@@ -80,11 +81,21 @@ mod tests {
         for (path, engine, short) in [
             (format!("/machine.slice/libpod-{id}.scope"), "podman", "0123456789ab"),
             (format!("/libpod_parent/libpod-{id}"), "podman", "0123456789ab"),
-            (format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope/container"), "podman", "0123456789ab"),
+            (
+                format!(
+                    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope/container"
+                ),
+                "podman",
+                "0123456789ab",
+            ),
             (format!("/system.slice/docker-{id}.scope"), "docker", "0123456789ab"),
             (format!("/docker/{id}"), "docker", "0123456789ab"),
             (format!("/docker/buildkit/{id}"), "buildkit", "0123456789ab"),
-            (format!("/kubepods.slice/kubepods-pod12.slice/cri-containerd-{id}.scope"), "containerd", "0123456789ab"),
+            (
+                format!("/kubepods.slice/kubepods-pod12.slice/cri-containerd-{id}.scope"),
+                "containerd",
+                "0123456789ab",
+            ),
             (format!("/kubepods/besteffort/pod12/{id}"), "containerd", "0123456789ab"),
             (format!("/kubepods.slice/crio-{id}.scope"), "cri-o", "0123456789ab"),
             ("/buildah-buildah3216452".to_owned(), "buildah", "buildah3216452"),
@@ -92,7 +103,11 @@ mod tests {
             ("/system.slice/ci-runner.service".to_owned(), "systemd", "ci-runner"),
         ] {
             let group = Group::of(&path).unwrap();
-            assert_eq!((group.engine, group.short(), group.is_container()), (engine, short, engine != "systemd"), "{path}");
+            assert_eq!(
+                (group.engine, group.short(), group.is_container()),
+                (engine, short, engine != "systemd"),
+                "{path}"
+            );
         }
         for path in ["/", "", "/user.slice/user-0.slice/session-3.scope", "/docker/abc"] {
             assert_eq!(Group::of(path), None, "{path}");

@@ -8,7 +8,9 @@ use crate::event::{
     Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
 };
 use crate::evidence::Words;
-use crate::record::{Class, Command, Connection, Container, Dns, Go, Machine, Process, Request, Resolver, Service};
+use crate::record::{
+    Class, Command, Connection, Container, Dns, Go, Machine, Process, Request, Resolver, Service,
+};
 use crate::report::{Remedy, Stall};
 use crate::stall::StallName;
 use crate::tunnel::{Tunnel, own_words};

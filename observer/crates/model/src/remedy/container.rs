@@ -8,7 +8,8 @@ use super::{Kind, Remedies, Remedy};
 use crate::user_error::UserError;
 
 /// Programs that start containers.
-const CLIENTS: [&str; 7] = ["podman", "docker", "nerdctl", "buildah", "docker-compose", "podman-compose", "podman-remote"];
+const CLIENTS: [&str; 7] =
+    ["podman", "docker", "nerdctl", "buildah", "docker-compose", "podman-compose", "podman-remote"];
 /// Of their own flags, those that take the next word, without hyphens.
 const VALUES: &str = "url connection c H host context config log-level l root runroot storage-driver storage-opt \
                       cgroup-manager identity n namespace a address f file p project-name profile events-backend";
@@ -48,7 +49,8 @@ impl<'a> Client<'a> {
                 "container" | "image" | "compose" | "buildx" | "builder" => None,
                 flag if flag.starts_with('-') => {
                     let name = flag.trim_start_matches('-');
-                    at += usize::from(!flag.contains('=') && VALUES.split_whitespace().any(|one| one == name));
+                    at +=
+                        usize::from(!flag.contains('=') && VALUES.split_whitespace().any(|one| one == name));
                     None
                 }
                 _ => break,
@@ -117,7 +119,9 @@ impl<'a> Client<'a> {
 
     fn reaches(&self, remedy: &Remedy, declares: &impl Fn(&str) -> Option<bool>) -> Result<(), UserError> {
         let program = self.program;
-        let refused = |why: String, hint: String| Err(UserError::new(format!("{remedy} does not reach the go command: {why}"), hint));
+        let refused = |why: String, hint: String| {
+            Err(UserError::new(format!("{remedy} does not reach the go command: {why}"), hint))
+        };
         let (Kind::Setting(_) | Kind::Switch(_), Some(variable)) = (&remedy.kind, remedy.variable()) else {
             let (why, hint) = match &remedy.kind {
                 Kind::Line(_) => (
@@ -126,7 +130,9 @@ impl<'a> Client<'a> {
                 ),
                 _ => (
                     "it is a server on this machine's loopback, where a container is not".to_owned(),
-                    format!("run goobserve in the container, or `goobserve serve` at an address that it reaches, and {program} run -e GOPROXY=…"),
+                    format!(
+                        "run goobserve in the container, or `goobserve serve` at an address that it reaches, and {program} run -e GOPROXY=…"
+                    ),
                 ),
             };
             return refused(why, hint);
@@ -160,7 +166,8 @@ impl<'a> Client<'a> {
         let is = |text: &str| text.split_once('=').is_some_and(|(of, _)| OsStr::new(of) == name);
         let assigned = self.assigned(at);
         let found = assigned.into_iter().rev().find(|(_, _, text)| is(text))?;
-        let joined = ["--env=", "--build-arg=", "-e=", "-e", ""].into_iter().find(|joined| *joined == found.1)?;
+        let joined =
+            ["--env=", "--build-arg=", "-e=", "-e", ""].into_iter().find(|joined| *joined == found.1)?;
         Some((found.0, joined))
     }
 
@@ -224,17 +231,37 @@ mod tests {
         for (remedy, line, expected) in [
             ("concurrency=16", "podman run --rm lab go", "podman run -e GOMAXPROCS=16 --rm lab go"),
             ("http1", "/usr/bin/docker run lab", "/usr/bin/docker run -e GODEBUG=http2client=0 lab"),
-            ("http1", "docker -H tcp://h:1 container run x", "docker -H tcp://h:1 container run -e GODEBUG=http2client=0 x"),
-            ("http1", "docker compose -f c.yaml run x", "docker compose -f c.yaml run -e GODEBUG=http2client=0 x"),
-            ("proxy=off", "podman --remote --url unix:///s exec c go", "podman --remote --url unix:///s exec -e GOPROXY=off c go"),
+            (
+                "http1",
+                "docker -H tcp://h:1 container run x",
+                "docker -H tcp://h:1 container run -e GODEBUG=http2client=0 x",
+            ),
+            (
+                "http1",
+                "docker compose -f c.yaml run x",
+                "docker compose -f c.yaml run -e GODEBUG=http2client=0 x",
+            ),
+            (
+                "proxy=off",
+                "podman --remote --url unix:///s exec c go",
+                "podman --remote --url unix:///s exec -e GOPROXY=off c go",
+            ),
             ("concurrency=2", "buildah bud -t x .", "buildah bud --build-arg GOMAXPROCS=2 -t x ."),
             ("concurrency=2", "docker buildx build .", "docker buildx build --build-arg GOMAXPROCS=2 ."),
             // A value that is there gives way, and GODEBUG's other keys stay.
             ("proxy=off", "podman run -e GOPROXY=direct -e A=1 lab", "podman run -e GOPROXY=off -e A=1 lab"),
             ("proxy=off", "podman run --env=GOPROXY=direct lab", "podman run --env=GOPROXY=off lab"),
-            ("http1", "podman run -eGODEBUG=netdns=go lab", "podman run -eGODEBUG=netdns=go,http2client=0 lab"),
+            (
+                "http1",
+                "podman run -eGODEBUG=netdns=go lab",
+                "podman run -eGODEBUG=netdns=go,http2client=0 lab",
+            ),
             // What is inside is not the engine's.
-            ("proxy=off", "podman run lab env -e GOPROXY=x", "podman run -e GOPROXY=off lab env -e GOPROXY=x"),
+            (
+                "proxy=off",
+                "podman run lab env -e GOPROXY=x",
+                "podman run -e GOPROXY=off lab env -e GOPROXY=x",
+            ),
             ("deadline", "podman run lab", "podman run lab"),
         ] {
             assert_eq!(with(&[remedy], line).as_deref(), Ok(expected), "{remedy} {line}");

@@ -5,8 +5,8 @@ use model::record::{Process, Request, RequestOutcome};
 use observer_common::http2::END_STREAM;
 use observer_common::http2::frame::DATA;
 use observer_common::{
-    EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_EOF, FRAME_JOINED_LATE, FRAME_LAST, FRAME_READ, Fork, Frame, Handshake,
-    Header, Payload,
+    EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_EOF, FRAME_JOINED_LATE, FRAME_LAST, FRAME_READ, Fork, Frame,
+    Handshake, Header, Payload,
 };
 use zerocopy::FromZeros as _;
 

@@ -159,7 +159,9 @@ fn of_a_connection_joined_late_what_is_spelled_out_is_known() {
     // 200 is in the static table, the path of the second is what an entry has that was not seen.
     line.whole(HEADERS, END_HEADERS, 7, &[&[0x88][..], &path("/a")].concat());
     line.whole(HEADERS, END_HEADERS, 9, &[0x88, 0xbf]).whole(DATA, END_STREAM, 9, &[0; 5]);
-    let fields = |path: Option<&str>| Some(Fields { status: Some(200), path: path.map(str::to_owned), ..Fields::default() });
+    let fields = |path: Option<&str>| {
+        Some(Fields { status: Some(200), path: path.map(str::to_owned), ..Fields::default() })
+    };
     let expected = [
         Body::Lost(Loss::Table),
         Body::Headers { stream: 7, fields: fields(Some("/a")), end_stream: false },

@@ -193,7 +193,11 @@ fn of_a_table_that_was_forgotten_what_is_added_since_is_known() {
     table.decode(&added("/old"), |_, _| {}).unwrap();
     table.forget();
     let path = |value: &str| (":path".to_owned(), value.to_owned());
-    assert_eq!(pairs(&mut table, &hex("be 82")).unwrap(), [(":method".into(), "GET".into())], "one that is gone");
+    assert_eq!(
+        pairs(&mut table, &hex("be 82")).unwrap(),
+        [(":method".into(), "GET".into())],
+        "one that is gone"
+    );
     assert_eq!(pairs(&mut table, &added("/a")).unwrap(), [path("/a")]);
     assert_eq!(pairs(&mut table, &added("/b")).unwrap(), [path("/b")]);
     assert_eq!(pairs(&mut table, &hex("be bf c0")).unwrap(), [path("/b"), path("/a")]);
