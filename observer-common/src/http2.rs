@@ -31,7 +31,7 @@ pub const FRAME_HEADER: u32 = 9;
 /// not use, is not found.
 ///
 /// Numbers, and one comparison in the end: each branch would double what the kernel's verifier has to go through.
-#[inline(always)]
+#[inline]
 pub fn is_frame(header: &[u8; 16]) -> bool {
     let len = u64::from(header[0]) << 16 | u64::from(header[1]) << 8 | u64::from(header[2]);
     let (kind, flags) = (header[3], u64::from(header[4]));
@@ -76,7 +76,7 @@ const fn of_connection(least: u64, most: u64, allowed: u64, even: u64) -> Rule {
 /// No length is right.
 const NONE: Rule = of_stream(1, 0, 0);
 
-/// By type (section 6). An empty DATA or PUSH_PROMISE, which go's clients forbid, is none.
+/// By type (section 6). An empty `DATA` or `PUSH_PROMISE`, which go's clients forbid, is none.
 static RULES: [Rule; 16] = [
     of_stream(1, FRAME_MAX, 0x09),           // DATA
     of_stream(1, FRAME_MAX, 0x2d),           // HEADERS

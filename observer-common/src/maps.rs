@@ -47,7 +47,7 @@ pub const LOCAL_RESOLVERS: u32 = u32::MAX;
 /// Whether a program, by the kernel's name of it, answers the queries of containers: the name server of
 /// podman's networks, and those that carry the packets of a container without privileges. It is followed
 /// from its start on: what goes through it first is the first query of a container.
-#[inline(always)]
+#[inline]
 pub const fn is_containers_resolver(comm: &[u8; 16]) -> bool {
     matches!(comm, [b'a', b'a', b'r', b'd', b'v', b'a', b'r', b'k', b'-', b'd', b'n', b's', 0, ..])
         || matches!(comm, [b's', b'l', b'i', b'r', b'p', b'4', b'n', b'e', b't', b'n', b's', 0, ..])

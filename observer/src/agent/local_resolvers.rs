@@ -2,7 +2,7 @@
 //! port 53 of a network namespace. What they ask their own servers is asked on behalf of somebody.
 //!
 //! The name server of a container lies in another namespace than the container as a rule: aardvark-dns at
-//! the other end of a bridge, a cluster's CoreDNS in a pod; of a container's process all namespaces are
+//! the other end of a bridge, a cluster's `CoreDNS` in a pod; of a container's process all namespaces are
 //! looked at. Docker's has a socket in the container, at an address of its own (127.0.0.11). And what
 //! carries a container's packets (slirp4netns, pasta) answers itself, without a socket that says so.
 

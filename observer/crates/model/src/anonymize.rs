@@ -122,14 +122,18 @@ impl Anonymizer {
             go: self.go(go),
             local,
             cpu_quota,
-            container: container.map(|container| Container {
-                name: container.name.map(|name| self.names.program(&name)),
-                ..container
+            container: container.map(|container| {
+                Box::new(Container {
+                    name: container.name.map(|name| self.names.program(&name)),
+                    ..*container
+                })
             }),
-            service: service.map(|service| Service {
-                client: self.names.program(&service.client),
-                pids: service.pids,
-                name: service.name.map(|name| self.names.program(&name)),
+            service: service.map(|service| {
+                Box::new(Service {
+                    client: self.names.program(&service.client),
+                    pids: service.pids,
+                    name: service.name.map(|name| self.names.program(&name)),
+                })
             }),
         }
     }

@@ -243,10 +243,10 @@ pub struct Command {
     pub cpu_quota: Option<CpuQuota>,
     /// The container that it is in; absent of one in none, or in the same as goobserve
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<Container>,
+    pub container: Option<Box<Container>>,
     /// The service that it has run its containers; absent of one that needs none
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<Service>,
+    pub service: Option<Box<Service>>,
 }
 
 /// A container, as far as it is known outside.

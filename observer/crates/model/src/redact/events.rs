@@ -180,17 +180,21 @@ fn command(whole: Command) -> Command {
         go: self::go(go),
         local,
         cpu_quota,
-        container: container.map(|container| Container {
-            engine: word(&container.engine),
-            // So much of a container's number is no credential, and what engines show of it.
-            id: if is_short_number(&container.id) { container.id } else { word(&container.id) },
-            name: container.name.as_deref().map(args::program_name),
-            user: container.user,
+        container: container.map(|container| {
+            Box::new(Container {
+                engine: word(&container.engine),
+                // So much of a container's number is no credential, and what engines show of it.
+                id: if is_short_number(&container.id) { container.id } else { word(&container.id) },
+                name: container.name.as_deref().map(args::program_name),
+                user: container.user,
+            })
         }),
-        service: service.map(|service| Service {
-            client: args::program_name(&service.client),
-            pids: service.pids,
-            name: service.name.as_deref().map(args::program_name),
+        service: service.map(|service| {
+            Box::new(Service {
+                client: args::program_name(&service.client),
+                pids: service.pids,
+                name: service.name.as_deref().map(args::program_name),
+            })
         }),
     }
 }

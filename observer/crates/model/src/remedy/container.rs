@@ -111,7 +111,7 @@ impl<'a> Client<'a> {
                 Some((place, joined)) => words[place] = [OsStr::new(joined), &pair].join(OsStr::new("")),
                 None => {
                     let flag = if verb == Verb::Run { "-e" } else { "--build-arg" };
-                    words.splice(at + 1..at + 1, [flag.into(), pair]);
+                    words.splice((at + 1)..=at, [flag.into(), pair]);
                 }
             }
         }

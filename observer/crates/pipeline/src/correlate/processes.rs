@@ -97,7 +97,7 @@ impl Processes {
 
     pub(super) fn service(&mut self, command: CommandId, service: Service, out: &mut Out<'_>) {
         if let Some(running) = self.commands.get_mut(&command) {
-            running.record.service = Some(service);
+            running.record.service = Some(Box::new(service));
             running.report(out);
         }
     }
@@ -382,7 +382,7 @@ impl Processes {
         let record = &mut running.record;
         record.cwd = facts.cwd.clone().or(record.cwd.take());
         record.cgroup = facts.cgroup.clone().or(record.cgroup.take());
-        record.container = facts.container.clone().or(record.container.take());
+        record.container = facts.container.clone().map(Box::new).or(record.container.take());
         // What was known of the same program stays, when its environment cannot be read any more.
         if let Some(go) = facts.go.as_ref().filter(|go| go.has_settings() || go.binary != record.go.binary) {
             record.go = go.clone();

@@ -196,10 +196,8 @@ impl Requests {
             H2::Data { stream, end_stream, total_bytes } if received && end_stream => {
                 // Without a head some of the body may have been missed, too.
                 let answered = tls.streams.get(&stream).is_some_and(|request| request.answered);
-                let (bytes, outcome) = match answered {
-                    true => (Some(total_bytes), None),
-                    false => (None, Some(RequestOutcome::Unknown)),
-                };
+                let bytes = answered.then_some(total_bytes);
+                let outcome = (!answered).then_some(RequestOutcome::Unknown);
                 tls.end(stream, out.at_ns, bytes, outcome, out);
             }
             H2::Reset { stream, code } => {

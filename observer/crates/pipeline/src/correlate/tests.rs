@@ -6,7 +6,7 @@ use observer_common::http2::END_STREAM;
 use observer_common::http2::frame::DATA;
 use observer_common::{
     EXEC_ROOT, EXIT_ROOT, Exec, Exit, FRAME_EOF, FRAME_JOINED_LATE, FRAME_LAST, FRAME_READ, Fork, Frame,
-    Handshake, Header, Payload,
+    Handshake, Header, Ip, Payload,
 };
 use zerocopy::FromZeros as _;
 
@@ -185,16 +185,15 @@ fn a_name_server_that_the_command_itself_started_asks_on_behalf_of_its_queries()
     reported.exec(root, pid, EXEC_ROOT, b"podman\0");
     let comm = *b"aardvark-dns\0\0\0\0";
     reported.record(root, server, 0, Wire::Exec(Exec { comm, ..Exec::new_zeroed() }, b"aardvark-dns\0"));
-    reported.correlator.local_resolver(preexisting::LocalResolver {
+    reported.correlator.local_resolver(LocalResolver {
         pid: server,
         comm: "aardvark-dns".into(),
         addresses: vec!["10.89.0.1".parse().unwrap()],
     });
     let query = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
     let asked = |remote: [u8; 4], generation| {
-        let mut payload = Payload { family: 2, remote_port: 53, generation, ..Payload::new_zeroed() };
-        payload.remote[..4].copy_from_slice(&remote);
-        payload
+        let remote = Ip::v4(u32::from_le_bytes(remote));
+        Payload { family: 2, remote_port: 53, generation, remote, ..Payload::new_zeroed() }
     };
     reported.record(root, pid, 0, Wire::Dns(asked([10, 89, 0, 1], 1), query));
     reported.record(root, server, 0, Wire::Dns(asked([192, 0, 2, 1], 2), query));

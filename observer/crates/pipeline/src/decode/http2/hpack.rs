@@ -170,7 +170,7 @@ impl Table {
     }
 
     /// The pair of that number; `None` when it is one that was not seen.
-    fn pair(&self, index: usize) -> Result<Option<(&[u8], &[u8])>, Broken> {
+    fn pair(&self, index: usize) -> Result<Option<Pair<'_>>, Broken> {
         match index.checked_sub(1).ok_or(Broken)? {
             at if at < STATIC.len() => Ok(Some((STATIC[at].0.as_bytes(), STATIC[at].1.as_bytes()))),
             _ => Ok(self.dynamic(index)?.and_then(|entry| Some((entry.name.as_deref()?, &*entry.value)))),
@@ -193,6 +193,9 @@ impl Table {
         }
     }
 }
+
+/// A name and a value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
 
 enum Name<'a> {
     Literal(&'a [u8]),
