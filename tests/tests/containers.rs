@@ -184,8 +184,8 @@ fn check(prefix: &[&str]) -> String {
 }
 
 #[test]
-fn a_container_is_told_all_that_it_lacks_in_lines_to_paste() {
-    let name = "a_container_is_told_all_that_it_lacks_in_lines_to_paste";
+fn all_that_a_container_lacks_is_reported_in_lines_to_paste() {
+    let name = "all_that_a_container_lacks_is_reported_in_lines_to_paste";
     if !skip::is_root(name) || !skip::has(name, "setpriv", "util-linux") {
         return;
     }

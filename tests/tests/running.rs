@@ -394,7 +394,7 @@ fn of_a_connection_joined_in_the_middle_requests_are_known_by_path_and_status() 
     let id = command(&lines, pid).unwrap()["command"].clone();
     let mut requests: BTreeMap<u64, Value> = BTreeMap::new();
     for line in lines.iter().filter(|line| line["command"] == id) {
-        match &*text(line, "type") {
+        match text(line, "type") {
             "request" => drop(requests.insert(int(line, "id"), line.clone())),
             "request_update" => requests.get_mut(&int(line, "id")).into_iter().for_each(|r| update(r, line)),
             _ => {}

@@ -284,7 +284,7 @@ impl Observer {
                 let why = preexisting::judge(binaries.plan(file, &path, descriptor, seam)?);
                 seam.send(&ToAgent::Judged { pid, why }, &[])?;
             }
-            ToWorker::Service { pid, services } => self.services.found(pid, services),
+            ToWorker::Service { pid, services } => self.services.answer(pid, services),
             ToWorker::LocalResolvers { local_resolvers } => {
                 local_resolvers
                     .into_iter()

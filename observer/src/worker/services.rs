@@ -59,7 +59,7 @@ impl Services {
     }
 
     /// What the agent found for a client.
-    pub(super) fn found(&mut self, pid: Pid, services: Vec<(Pid, String)>) {
+    pub(super) fn answer(&mut self, pid: Pid, services: Vec<(Pid, String)>) {
         let Some(at) = self.wanted.iter().position(|wanted| wanted.pid == pid) else { return };
         let wanted = &mut self.wanted[at];
         let client = wanted.client.clone();

@@ -63,7 +63,7 @@ impl<'a> Client<'a> {
         Some(Self { words, program, verb: None })
     }
 
-    /// Whether a service runs the containers: docker's always does, podman's when it is told to.
+    /// Whether a service runs the containers: docker's always does, podman's by a flag of its own.
     pub fn is_remote(&self) -> bool {
         let is_flag = |word: &OsString| {
             let flag = word.to_str().unwrap_or_default();

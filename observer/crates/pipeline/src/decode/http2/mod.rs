@@ -3,7 +3,7 @@
 //!
 //! What is known of a stream's headers depends on the header blocks before it. After a gap, and of a
 //! connection that was joined late, a field is `None` where a block refers to what was not seen; what
-//! it spells out, or what was added since, is known: never a wrong path that looks right. A gap that
+//! it holds itself, or what was added since, is known: never a wrong path that looks right. A gap that
 //! frames do not show (the ring was full) must be reported with [`Direction::lose`].
 
 use model::time::Monotonic;
