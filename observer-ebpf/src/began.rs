@@ -28,7 +28,7 @@ pub fn report(task: Task, now: u64, current: u64, mm: u64) {
     let fs = member::<u64>(current, offset!(task_fs), 0);
     let pwd = fs + u64::from(offset!(fs_pwd));
     let root = fs + u64::from(offset!(fs_root));
-    let root: u64 = member(member(root, offset!(path_dentry), 0), offset!(dentry_inode), 0);
+    let root = member(member(root, offset!(path_dentry), 0), offset!(dentry_inode), 0);
     let cwd: u64 = member(member(pwd, offset!(path_dentry), 0), offset!(dentry_inode), 0);
     let mounts = member::<u64>(member(current, offset!(task_nsproxy), 0), offset!(nsproxy_mounts), 0);
     let began = Began {

@@ -231,8 +231,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         }
         let is_go = comm[0] == b'g' && comm[1] == b'o' && comm[2] == 0;
         if is_containers_resolver(&comm) {
-            let process = Process { root: LOCAL_RESOLVERS, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };
-            if PROCESSES.insert(&pid, &process, NOEXIST).is_err() {
+            if local_resolver(pid, now) != 0 {
                 return 0;
             }
             LOCAL_RESOLVERS
@@ -266,6 +265,14 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         began::report(task, now, current, mm);
     }
     0
+}
+
+/// Follows a name server's process; 0 when it is. A function of its own: what it takes of the stack, its caller's
+/// other callees need.
+#[inline(never)]
+fn local_resolver(pid: u32, now: u64) -> u64 {
+    let process = Process { root: LOCAL_RESOLVERS, flags: 0, since_ns: now, threads: 0, cpu_ns: 0 };
+    u64::from(PROCESSES.insert(&pid, &process, NOEXIST).is_err())
 }
 
 /// The file of a new program.
