@@ -14,8 +14,8 @@
 //! - The end is bounded (`agent/ending.rs`): a worker that does not answer `Ended` is killed, at the
 //!   next signal at once. A worker whose agent hangs ends by itself when the dashboard is left.
 //! - The worker says `Hardened` first; before that it is reported nothing.
-//! - When its output files are open it locks itself in (`worker/sandbox.rs`): it changes no file but these, and makes
-//!   only the system calls it needs; no socket, process, namespace or executable memory. A test tries the others.
+//! - When its output files are open it locks itself in (`worker/sandbox.rs`, seccomp): only the system calls it
+//!   needs, no file opened to be changed, no socket, process, namespace or executable memory. A test tries the others.
 //! - It may ask about followed processes only (with `--all-go`: have the caller's own looked at), and
 //!   have only files probed that the agent opened, once,
 //!   at offsets inside the file. It parses the ELF file; the agent never does.

@@ -238,7 +238,10 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         } else {
             match if is_go { Known::Followed } else { known(ctx.arg(2), now) } {
                 Known::Followed => {
-                    let Some(root) = adopt(pid, tid, now) else { return 0 };
+                    let root = adopt(pid, tid, now);
+                    if root == 0 {
+                        return 0;
+                    }
                     flags = EXEC_ROOT;
                     root
                 }
@@ -262,7 +265,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         emit::urgent(Kind::Exec, flags, task, now, exec);
     }
     if root != 0 && (flags & EXEC_ROOT != 0 || comm[0] == b'g' && comm[1] == b'o') {
-        began::report(task, now, current, mm);
+        began::report(root, now, current);
     }
     0
 }
@@ -387,10 +390,11 @@ extern "C" fn rekey(old_tid: u32, tid: u32, pid: u32, root: u32, now: u64) -> u6
     0
 }
 
-/// A process that nobody asked for begins a tree of its own; its number.
-#[inline(always)]
-fn adopt(pid: u32, tid: u32, now: u64) -> Option<u32> {
-    let next = NEXT_TREE.get_ptr_mut(0)?;
+/// A process that nobody asked for begins a tree of its own; its number, or 0. A function of its own: its caller's
+/// stack is full.
+#[inline(never)]
+fn adopt(pid: u32, tid: u32, now: u64) -> u32 {
+    let Some(next) = NEXT_TREE.get_ptr_mut(0) else { return 0 };
     // SAFETY: a value of the map.
     let root = unsafe { atomic::add(next, 1) } as u32 + 2;
     let tree = Tree {
@@ -409,7 +413,7 @@ fn adopt(pid: u32, tid: u32, now: u64) -> Option<u32> {
         let _ = THREADS.remove(&tid);
         emit::lost(Lost::Tasks);
     }
-    all.then_some(root)
+    if all { root } else { 0 }
 }
 
 /// `sched_process_exit(task)`: a thread; the process when it was the last one

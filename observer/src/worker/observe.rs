@@ -6,7 +6,7 @@ mod preexisting;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -36,7 +36,7 @@ use super::locks;
 use super::machine::machine;
 use super::output::{AtomicFile, Growing};
 use super::probe_queue::{LocalResolverQueue, ProbeQueue};
-use super::sandbox;
+use super::sandbox::{self, Opens};
 use super::services::Services;
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use super::terminals::Terminals;
@@ -133,15 +133,12 @@ impl Observer {
         let mut passed = passed.into_iter();
         let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
         let json = task.output.json.as_deref().map(|path| AtomicFile::open(path, json)).transpose()?;
-        let record = match &task.output.record {
-            Some(path) => Some((Growing::open(path, record)?, path.display().to_string())),
+        let recorder = match &task.output.record {
+            Some(path) => {
+                Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
+            }
             None => None,
         };
-        let folders =
-            [json.as_ref().and_then(AtomicFile::folder), record.as_ref().and_then(|(file, _)| file.folder())];
-        let folders: Vec<OwnedFd> =
-            folders.into_iter().flatten().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        let recorder = record.map(|(file, path)| Recorder::new(file, path, session));
         let watching = task.child.is_none();
         let stream =
             (watching && task.output.jsonl).then(|| Recorder::new(io::stdout(), "standard output", session));
@@ -162,8 +159,8 @@ impl Observer {
         let progress =
             if task.output.progress && dashboard.is_none() { tty().and_then(Progress::new) } else { None };
         // Everything that is written to is open; nothing that somebody else wrote has been read.
-        let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
-        let locked = sandbox::enter(&folders, dashboard.is_some());
+        let new_files = json.as_ref().is_some_and(AtomicFile::is_later);
+        let locked = sandbox::enter(Opens { new_files, terminal: dashboard.is_some() });
         log::info!("{locked}");
         Ok(Self {
             correlator: Correlator::new(task.start_ns, dns_timeout_ns),

@@ -68,12 +68,9 @@ impl AtomicFile {
         Ok(Self { path: path.to_path_buf(), to })
     }
 
-    /// Where it is made, unless it is a stream.
-    pub(super) fn folder(&self) -> Option<&OwnedFd> {
-        match &self.to {
-            To::Stream(_) => None,
-            To::Nameless(place, _) | To::Later(place) => Some(&place.folder),
-        }
+    /// It is made when it is finished, and not before.
+    pub(super) const fn is_later(&self) -> bool {
+        matches!(self.to, To::Later(_))
     }
 
     /// Writes all of it and gives it its name. A reader of a stream that has gone is no failure.
@@ -115,11 +112,6 @@ impl Growing {
         let file = file.map_err(|errno| cannot(path, errno))?;
         let number = fstat(&file).map_err(|errno| cannot(path, errno))?.st_ino;
         Ok(Self { out: Box::new(file), place: Some((place, number)) })
-    }
-
-    /// Where it is, unless it is a stream.
-    pub(super) fn folder(&self) -> Option<&OwnedFd> {
-        self.place.as_ref().map(|(place, _)| &place.folder)
     }
 
     /// Nothing was recorded: no trace is left.

@@ -1,80 +1,49 @@
-//! What the worker gives up before it reads the first byte that somebody else wrote. In: the folders that its
-//! output files are made in. Out: how it is locked in, in words for the log.
+//! What the worker gives up before it reads the first byte that somebody else wrote. In: what it will still have to
+//! open. Out: how it is locked in, in words for the log.
 //!
-//! Two locks, for good and for all of its threads. With Landlock (Linux 5.13) it may change no file but make its own
-//! in those folders, and execute none; from 6.7 on it reaches no TCP port, from 6.12 on signals no process and speaks to
-//! no abstract socket outside. With seccomp it may make the system calls of the list below and no others: no socket,
-//! no process, no namespace, no other user, no memory that is executed; of `bpf` only look-ups. What is refused
-//! fails with EPERM, so that a part of the program that was overlooked says so instead of ending the report.
-//! A kernel that has neither is no reason not to observe: identity and capabilities were given up at the exec.
-
-use std::os::fd::BorrowedFd;
+//! With seccomp it makes the system calls of the list below and no others, for good and in all of its threads: no socket,
+//! no process, no namespace, no other user, no memory that is executed; of `bpf` only what reads; no file is opened
+//! for writing but what [`Opens`] says. What is refused fails with EPERM, so that a part of the program that was
+//! overlooked says so instead of ending the report. A kernel without seccomp is no reason not to observe: identity and
+//! capabilities were given up at the exec.
+//!
+//! Not with Landlock as well: whoever is in a domain of Landlock may not look at processes outside of it
+//! (`/proc/PID/exe`, `fd` and `root`; the kernel counts that as ptrace), and the worker looks at those it observes.
 
 use anyhow::{Context as _, Result};
-use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
-};
 use nix::libc::{self, c_long};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// The newest Landlock that is asked for (Linux 6.12); an older kernel gives what it has.
-const NEWEST: ABI = ABI::V6;
-
-/// Where a terminal is: the dashboard opens it.
-const TERMINALS: [&str; 3] = ["/dev/tty", "/dev/pts", "/dev/console"];
-
-/// Locks the calling process in; it has one thread. `folders`: where output files are made; `terminal`: it draws.
-pub(super) fn enter(folders: &[BorrowedFd<'_>], terminal: bool) -> String {
-    let files = files(folders, terminal).map_or_else(
-        |error| format!("files are not locked ({error:#})"),
-        |status| match status {
-            RulesetStatus::FullyEnforced => "files and ports are locked".into(),
-            RulesetStatus::PartiallyEnforced => "files are locked as far as this kernel can".into(),
-            RulesetStatus::NotEnforced => "this kernel cannot lock files (Landlock)".into(),
-        },
-    );
-    match calls() {
-        Ok(()) => format!("{files}, system calls are"),
-        Err(error) => format!("{files}; system calls are not locked ({error:#})"),
-    }
+/// What may be opened for writing.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Opens {
+    /// New files only (`O_EXCL`): an output file on a file system that has none without a name
+    pub new_files: bool,
+    /// What is there, as it is: the terminal that a dashboard draws on
+    pub terminal: bool,
 }
 
-/// Whoever wants to change a file, run one, or reach out is refused.
-fn files(folders: &[BorrowedFd<'_>], terminal: bool) -> Result<RulesetStatus> {
-    let changes = AccessFs::from_write(NEWEST) | AccessFs::Execute;
-    let mut rules = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(changes)?
-        .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()?;
-    let made = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::WriteFile | AccessFs::Truncate;
-    for folder in folders {
-        rules = rules.add_rule(PathBeneath::new(*folder, made))?;
+/// Locks the calling process in.
+pub(super) fn enter(opens: Opens) -> String {
+    match calls(opens) {
+        Ok(()) => "system calls are locked".into(),
+        Err(error) => format!("system calls are not locked: {error:#}"),
     }
-    let drawn: BitFlags<AccessFs> = AccessFs::WriteFile | AccessFs::IoctlDev;
-    for path in TERMINALS.into_iter().filter(|_| terminal) {
-        // What is not there is not drawn on.
-        if let Ok(terminal) = PathFd::new(path) {
-            rules = rules.add_rule(PathBeneath::new(terminal, drawn))?;
-        }
-    }
-    Ok(rules.restrict_self()?.ruleset)
 }
 
 /// Only the system calls that are listed. Flags of clone3 lie in memory, where no filter looks: it seems not to be
 /// there, and the C library takes clone.
-fn calls() -> Result<()> {
+fn calls(opens: Opens) -> Result<()> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let missing = SeccompAction::Errno(libc::ENOSYS as u32);
     let clone3 = [(libc::SYS_clone3, Vec::new())].into();
     let clone3 = SeccompFilter::new(clone3, SeccompAction::Allow, missing, arch)?;
     let refused = SeccompAction::Errno(libc::EPERM as u32);
-    let listed = SeccompFilter::new(allowed()?.into_iter().collect(), refused, SeccompAction::Allow, arch)?;
+    let listed =
+        SeccompFilter::new(allowed(opens)?.into_iter().collect(), refused, SeccompAction::Allow, arch)?;
     // Of two that refuse, the later one's error counts; so the later one allows clone3.
     for filter in [clone3, listed] {
         let filter: BpfProgram = filter.try_into()?;
@@ -85,7 +54,7 @@ fn calls() -> Result<()> {
 
 /// Without a condition.
 const ALWAYS: &[c_long] = &[
-    // Descriptors that it has, or opens for reading (Landlock holds the rest)
+    // Descriptors that it has, and looks at what it may read
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
@@ -97,7 +66,6 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_fcntl,
-    libc::SYS_openat,
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,
@@ -176,7 +144,6 @@ const ALWAYS: &[c_long] = &[
 /// As [`ALWAYS`]: names that arm64 does not have.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[c_long] = &[
-    libc::SYS_open,
     libc::SYS_stat,
     libc::SYS_lstat,
     libc::SYS_readlink,
@@ -188,17 +155,13 @@ const OLD: &[c_long] = &[
     libc::SYS_epoll_create,
     libc::SYS_dup2,
     libc::SYS_pipe,
-    libc::SYS_rename,
-    libc::SYS_unlink,
-    libc::SYS_link,
-    libc::SYS_chmod,
     libc::SYS_time,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[c_long] = &[];
 
 /// What is allowed, and on what condition.
-fn allowed() -> Result<Vec<(c_long, Vec<SeccompRule>)>> {
+fn allowed(opens: Opens) -> Result<Vec<(c_long, Vec<SeccompRule>)>> {
     let rule = |conditions: &[(u8, Is, u64)]| -> Result<SeccompRule> {
         let conditions = conditions
             .iter()
@@ -211,6 +174,22 @@ fn allowed() -> Result<Vec<(c_long, Vec<SeccompRule>)>> {
     let bpf = |command| rule(&[(0, Is::Eq, command)]);
     let own = u64::from(std::process::id());
     let mut allowed: Vec<_> = ALWAYS.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
+    // What is opened: to read; a terminal to read and write; a file that was not there.
+    let changes = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+    let new = (libc::O_CREAT | libc::O_EXCL) as u64;
+    let opened = |argument: u8| -> Result<Vec<SeccompRule>> {
+        let mut rules = vec![rule(&[(argument, Is::MaskedEq(changes), libc::O_RDONLY as u64)])?];
+        if opens.terminal {
+            rules.push(rule(&[(argument, Is::MaskedEq(changes), libc::O_RDWR as u64)])?);
+        }
+        if opens.new_files {
+            rules.push(rule(&[(argument, Is::MaskedEq(new | libc::O_TRUNC as u64), new)])?);
+        }
+        Ok(rules)
+    };
+    allowed.push((libc::SYS_openat, opened(2)?));
+    #[cfg(target_arch = "x86_64")]
+    allowed.push((libc::SYS_open, opened(1)?));
     allowed.extend([
         (libc::SYS_mmap, vec![not_executed()?]),
         (libc::SYS_mprotect, vec![not_executed()?]),

@@ -3,29 +3,25 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::Command;
 
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, open, renameat};
 use nix::libc::{self, c_long};
 use nix::sys::stat::Mode;
-use nix::unistd::{getppid, linkat};
+use nix::unistd::{UnlinkatFlags, getppid, linkat, unlinkat};
 
 use super::*;
 
-/// Set where a test's process is the one that is locked in; the folder it may write to.
+/// Set where a test's process is the one that is locked in; a folder of its own.
 const INSIDE: &str = "SANDBOX_TEST_FOLDER";
 
 /// Runs the calling test once more in a process of its own, which `inside` is for. True there.
 fn locked(test: &str, inside: impl FnOnce(&Path)) {
     if let Some(folder) = std::env::var_os(INSIDE) {
         let folder = Path::new(&folder);
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let opened = open(folder, flags, Mode::empty()).unwrap();
         nix::sys::prctl::set_no_new_privs().unwrap();
-        let how = enter(&[opened.as_fd()], false);
-        assert!(how.ends_with("system calls are"), "{how}");
         return inside(folder);
     }
     let folder = tempfile::tempdir().unwrap();
@@ -122,6 +118,7 @@ fn calls_refused() -> Vec<(&'static str, c_long, [usize; 6])> {
 #[test]
 fn no_call_that_reaches_out_succeeds() {
     locked("no_call_that_reaches_out_succeeds", |_| {
+        assert_eq!(enter(Opens { new_files: true, terminal: true }), "system calls are locked");
         for (name, number, arguments) in calls_refused() {
             let refused = call(number, arguments).map_err(|error| error.raw_os_error());
             assert_eq!(refused, Err(Some(libc::EPERM)), "{name}");
@@ -130,42 +127,60 @@ fn no_call_that_reaches_out_succeeds() {
 }
 
 #[test]
-fn no_file_elsewhere_is_changed() {
-    let outside = tempfile::tempdir().unwrap();
-    if std::env::var_os(INSIDE).is_none() {
-        fs::write(outside.path().join("there"), "").unwrap();
-    }
-    locked("no_file_elsewhere_is_changed", |folder| {
-        let other = |name: &str| Path::new("/tmp").join(name);
+fn no_file_is_opened_to_be_changed() {
+    locked("no_file_is_opened_to_be_changed", |folder| {
+        assert_eq!(enter(Opens::default()), "system calls are locked");
         let refused = |what: &str, result: io::Result<()>| {
-            let error = result.map_err(|error| error.kind());
-            assert_eq!(error, Err(io::ErrorKind::PermissionDenied), "{what}");
+            let error = result.map_err(|error| error.raw_os_error());
+            assert_eq!(error, Err(Some(libc::EPERM)), "{what}");
         };
-        refused("a new file", File::create_new(other("goobserve-sandbox-test")).map(drop));
+        let there = folder.join("there");
+        refused("a new file", File::create_new(folder.join("new")).map(drop));
+        refused("a file that is there", File::options().write(true).open(&there).map(drop));
+        refused("one to read and write", File::options().read(true).write(true).open(&there).map(drop));
+        refused("one to append to", File::options().append(true).open(&there).map(drop));
+        refused("a file without a name", nameless(folder).map(drop));
         refused("a device", File::options().write(true).open("/dev/null").map(drop));
-        refused("a file of /proc", File::options().write(true).open("/proc/self/comm").map(drop));
-        refused("out of the folder", fs::rename(folder.join("there"), other("goobserve-sandbox-test")));
         refused("a folder", fs::create_dir(folder.join("folder")));
         refused("a program", Command::new("/bin/true").status().map(drop));
+        assert_eq!(fs::read(there).unwrap(), b"as it was");
+    });
+}
+
+#[test]
+fn what_has_to_be_opened_is() {
+    locked("what_has_to_be_opened_is", |folder| {
+        enter(Opens { new_files: true, terminal: true });
+        File::options().read(true).write(true).open("/dev/null").unwrap();
+        File::create_new(folder.join("new")).unwrap();
+        let over = File::create(folder.join("there")).map_err(|error| error.raw_os_error());
+        assert_eq!(over.map(drop), Err(Some(libc::EPERM)), "what is there is not emptied");
     });
 }
 
 #[test]
 fn what_the_worker_does_succeeds() {
     locked("what_the_worker_does_succeeds", |folder| {
+        let mut file = nameless(folder).unwrap();
+        let within = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        enter(Opens::default());
         assert!(fs::read_to_string("/proc/self/status").unwrap().contains("Seccomp:\t2"));
         assert!(fs::read_dir("/proc/self/fd").unwrap().next().is_some());
+        let parent = format!("/proc/{}/exe", getppid());
+        assert_eq!(fs::read_link(parent).unwrap(), std::env::current_exe().unwrap());
         assert_eq!(std::thread::spawn(|| 7).join().unwrap(), 7);
         // As its output files are made: without a name, named, another in its place.
-        let within = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
-        let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY;
-        let mut file: File = openat(&within, ".", flags, Mode::S_IRUSR).unwrap().into();
         file.write_all(b"whole").unwrap();
         let own = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
         linkat(nix::fcntl::AT_FDCWD, &*own, &within, c"beside", AtFlags::AT_SYMLINK_FOLLOW).unwrap();
-        fs::rename(folder.join("beside"), folder.join("there")).unwrap();
+        renameat(&within, "beside", &within, "there").unwrap();
         assert_eq!(fs::read(folder.join("there")).unwrap(), b"whole");
-        fs::remove_file(folder.join("there")).unwrap();
+        unlinkat(&within, "there", UnlinkatFlags::NoRemoveDir).unwrap();
         println!("as ever");
     });
+}
+
+fn nameless(folder: &Path) -> io::Result<File> {
+    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY;
+    Ok(open(folder, flags, Mode::S_IRUSR).map(File::from)?)
 }
