@@ -2,16 +2,22 @@
 //! not ours (a container's, a chroot's), out come small files: read with this process's rights, whoever's
 //! they are, and without leaving that root.
 
+use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::libc;
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::seam::Root;
+
+/// Links that are followed on one path, as the kernel does (`MAXSYMLINKS`, include/linux/namei.h).
+const LINKS_MAX: usize = 40;
 
 /// Which files a command's paths mean.
 pub(super) enum Files {
@@ -71,18 +77,41 @@ impl Files {
 
     /// What is there, looked at and not opened.
     fn place(&self, path: &Path) -> io::Result<File> {
-        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
         let opened = match self {
             Self::Unknown => return Err(io::ErrorKind::PermissionDenied.into()),
-            Self::Ours => openat2(AT_FDCWD, path, how),
-            Self::Below(root, _) => {
-                // Whatever a link there says: it is meant below that root.
-                let flags = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-                openat2(root, path, how.resolve(flags))
-            }
+            Self::Ours => openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?,
+            Self::Below(root, _) => below(root, path)?,
         };
-        Ok(opened?.into())
+        Ok(opened.into())
     }
+}
+
+/// What a path means below that root, whatever its links say: what openat2 finds with `RESOLVE_IN_ROOT`, whose
+/// arguments no filter of system calls can look at.
+fn below(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let mut way = vec![root.try_clone()?];
+    let mut rest: VecDeque<PathBuf> = path.iter().map(PathBuf::from).collect();
+    let mut links = LINKS_MAX;
+    while let Some(name) = rest.pop_front() {
+        match name.components().next() {
+            Some(Component::RootDir) => way.truncate(1),
+            Some(Component::ParentDir) => way.truncate((way.len() - 1).max(1)),
+            Some(Component::Normal(name)) => {
+                let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let here = way.last().ok_or(Errno::ENOENT)?;
+                let there = openat(here, name, flags, Mode::empty())?;
+                if SFlag::from_bits_truncate(fstat(&there)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
+                    way.push(there);
+                    continue;
+                }
+                links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+                let to = PathBuf::from(readlinkat(&there, "")?);
+                to.iter().rev().for_each(|name| rest.push_front(name.into()));
+            }
+            _ => {}
+        }
+    }
+    Ok(way.pop().ok_or(Errno::ENOENT)?)
 }
 
 #[cfg(test)]
@@ -96,7 +125,8 @@ mod tests {
         std::fs::create_dir_all(root.join("etc")).unwrap();
         std::fs::write(folder.path().join("outside"), "outside").unwrap();
         std::fs::write(root.join("etc/inside"), "inside").unwrap();
-        for (link, to) in [("etc/abs", "/etc/inside"), ("etc/out", "../../../outside")] {
+        let links = [("etc/abs", "/etc/inside"), ("etc/out", "../../../outside"), ("etc/round", "round")];
+        for (link, to) in links {
             std::os::unix::fs::symlink(to, root.join(link)).unwrap();
         }
         let opened = File::open(&root).unwrap().into();
@@ -104,7 +134,10 @@ mod tests {
         let read = |path: &str| files.read(Path::new(path), 100);
         assert_eq!(read("/etc/inside"), Some(b"inside".to_vec()));
         assert_eq!(read("/etc/abs"), Some(b"inside".to_vec()));
+        assert_eq!(read("/etc/../etc/./abs"), Some(b"inside".to_vec()));
+        assert_eq!(read("/etc/inside/further"), None, "no folder");
         assert_eq!(read("/etc/out"), None);
+        assert_eq!(read("/etc/round"), None);
         assert_eq!(read("/etc"), None, "no file");
         assert_eq!(
             (files.exists(Path::new("/etc/none")), files.exists(Path::new("/etc"))),

@@ -137,6 +137,8 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
+    libc::SYS_getpgid,
+    libc::SYS_getsid,
     libc::SYS_uname,
     libc::SYS_sysinfo,
 ];
@@ -155,6 +157,7 @@ const OLD: &[c_long] = &[
     libc::SYS_epoll_create,
     libc::SYS_dup2,
     libc::SYS_pipe,
+    libc::SYS_getpgrp,
     libc::SYS_time,
 ];
 #[cfg(not(target_arch = "x86_64"))]
@@ -175,7 +178,8 @@ fn allowed(opens: Opens) -> Result<Vec<(c_long, Vec<SeccompRule>)>> {
     let own = u64::from(std::process::id());
     let mut allowed: Vec<_> = ALWAYS.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
     // What is opened: to read; a terminal to read and write; a file that was not there.
-    let changes = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+    // (Not O_ACCMODE: musl counts O_PATH in.)
+    let changes = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) as u64;
     let new = (libc::O_CREAT | libc::O_EXCL) as u64;
     let opened = |argument: u8| -> Result<Vec<SeccompRule>> {
         let mut rules = vec![rule(&[(argument, Is::MaskedEq(changes), libc::O_RDONLY as u64)])?];
