@@ -26,8 +26,8 @@ enum Profile {
 }
 
 impl Container {
-    /// One that lacks something: engines leave a file there, or the process numbers are a container's, or root
-    /// has lost some of its capabilities. `None` where nothing is lacking, or a user has to become root.
+    /// One that lacks something: engines leave a file there, or the process numbers are a container's. `None` where
+    /// nothing is lacking, or this is a machine.
     pub(super) fn of(at: &Root<'_>) -> Option<Self> {
         let status = super::machine::read(at, "proc/self/status")?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -41,7 +41,7 @@ impl Container {
         let pids = !super::machine::is_initial_pid_namespace(at);
         let marked = is_marked(at);
         let user = uid.filter(|uid| *uid != 0);
-        let lacks = pids || !lacking.is_empty() && (marked || user.is_none() && uid.is_some());
+        let lacks = pids || !lacking.is_empty() && marked;
         lacks.then(|| Self { lacking, pids, user, profile: profile(at) })
     }
 
@@ -88,10 +88,20 @@ impl Container {
     }
 }
 
-/// Whether a container's engine has left its mark.
+/// Whether a container's engine has left its mark. A machine whose disk was made of an image has it too, and a
+/// file system of a disk at its root.
 pub(super) fn is_marked(at: &Root<'_>) -> bool {
     let marks = [".dockerenv", "run/.containerenv", "run/secrets/kubernetes.io"];
-    marks.iter().any(|path| at.root.join(path).exists())
+    marks.iter().any(|path| at.root.join(path).exists()) && !has_disk(at)
+}
+
+/// Whether a file system that engines give no container is at the root (proc(5), mountinfo: the fifth field is the
+/// mount point, the type comes behind a dash).
+fn has_disk(at: &Root<'_>) -> bool {
+    let mounts = super::machine::read(at, "proc/self/mountinfo").unwrap_or_default();
+    let root = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
+    let kind = root.and_then(|line| line.split_once(" - ")).and_then(|(_, rest)| rest.split(' ').next());
+    matches!(kind, Some("ext2" | "ext3" | "ext4" | "xfs" | "f2fs"))
 }
 
 /// What a container is given, without `CAP_`.

@@ -122,6 +122,21 @@ fn a_container_that_has_all_of_it_lacks_nothing() {
 }
 
 #[test]
+fn a_machine_whose_disk_was_made_of_an_image_is_no_container() {
+    let dir = machine();
+    std::fs::write(dir.path().join(".dockerenv"), "").unwrap();
+    let status = "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\n";
+    std::fs::write(dir.path().join("proc/self/status"), status).unwrap();
+    for (kind, name) in [("ext4", "privileges: "), ("overlay", "container: ")] {
+        let mounts =
+            format!("20 1 0:3 / /proc rw - proc proc rw\n27 1 254:0 / / rw,relatime - {kind} /dev/root rw\n");
+        std::fs::write(dir.path().join("proc/self/mountinfo"), mounts).unwrap();
+        let wrong = wrong(&dir, "6.1.0").remove(0);
+        assert!(wrong.starts_with(name), "{kind}: {wrong}");
+    }
+}
+
+#[test]
 fn an_unmounted_tracefs_comes_with_the_mount_command() {
     let dir = machine();
     std::fs::remove_dir_all(dir.path().join("sys/kernel/tracing/events")).unwrap();
