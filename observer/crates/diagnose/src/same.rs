@@ -5,6 +5,7 @@
 use model::evidence::Evidence;
 use model::record::Phase;
 use model::report::{Severity, Stall};
+use model::stall::StallKind;
 
 use crate::Diagnosed;
 
@@ -16,7 +17,9 @@ const DIFFER: u64 = 5;
 pub(crate) fn once(found: &mut [Diagnosed]) {
     let counts = |stall: &Stall| {
         let over = stall.kind.is_over_others() && !stall.kind.is_of_failure();
-        stall.cost_ns > 0 && stall.severity > Severity::Info && !stall.kind.is_across() && !over
+        // What a name that left weighs is no matter of time.
+        let time = stall.kind != StallKind::PrivateNameLeft;
+        stall.cost_ns > 0 && stall.severity > Severity::Info && !stall.kind.is_across() && !over && time
     };
     let mut order: Vec<usize> = (0..found.len()).filter(|at| counts(&found[*at].stall)).collect();
     order.sort_by_key(|at| found[*at].stall.kind.is_of_failure());
