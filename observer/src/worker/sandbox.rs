@@ -201,7 +201,7 @@ fn allowed(opens: Opens) -> Result<Vec<(c_long, Vec<SeccompRule>)>> {
         (libc::SYS_clone, vec![rule(&[(0, Is::MaskedEq(thread), thread)])?]),
         // abort, and limits that are only read
         (libc::SYS_tgkill, vec![rule(&[(0, Is::Eq, own)])?]),
-        (libc::SYS_tkill, vec![rule(&[(1, Is::Eq, libc::SIGABRT as u64)])?]),
+        (libc::SYS_tkill, vec![rule(&[(0, Is::Eq, own), (1, Is::Eq, libc::SIGABRT as u64)])?]),
         (libc::SYS_prlimit64, vec![rule(&[(2, Is::Eq, 0)])?]),
         (libc::SYS_prctl, vec![rule(&[(0, Is::Eq, libc::PR_SET_NAME as u64)])?]),
         // Nothing is typed into a terminal for its shell to read

@@ -80,6 +80,7 @@ fn calls_refused() -> Vec<(&'static str, c_long, [usize; 6])> {
         ("another's memory, written", libc::SYS_process_vm_writev, [parent, 0, 0, 0, 0, 0]),
         ("another's descriptor", libc::SYS_pidfd_getfd, [3, 0, 0, 0, 0, 0]),
         ("kill", libc::SYS_kill, [parent, 0, 0, 0, 0, 0]),
+        ("tkill of another", libc::SYS_tkill, [parent, libc::SIGABRT as usize, 0, 0, 0, 0]),
         ("tgkill of another", libc::SYS_tgkill, [parent, parent, 0, 0, 0, 0]),
         ("pidfd_send_signal", libc::SYS_pidfd_send_signal, [3, 0, 0, 0, 0, 0]),
         ("setuid", libc::SYS_setuid, [0; 6]),
