@@ -2,6 +2,7 @@
 //! what is wrong with them. Wrong use is reported before anything is done.
 
 mod args;
+pub mod explain;
 mod gate_args;
 pub mod options;
 pub mod text;
@@ -9,6 +10,7 @@ pub mod text;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
+pub use args::SchemaName;
 use args::{Args, Command, WatchArgs};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -51,6 +53,15 @@ pub enum Request {
     ServeGateway(GatewayOptions),
     /// `serve dns`
     ServeDns(DnsOptions),
+    /// `explain`
+    Explain {
+        /// What is to be explained
+        kind: Option<String>,
+        /// Common flags
+        common: Common,
+    },
+    /// `schema`
+    Schema(SchemaName),
     /// `completions`
     Completions(clap_complete::Shell),
     /// `man`, of one command or of all
@@ -83,7 +94,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
     for name in ["gate", "serve"] {
         command = command.mut_subcommand(name, |command| command.arg_required_else_help(false));
     }
-    let parsed = command.try_get_matches_from_mut(args).and_then(|found| {
+    let parsed = command.try_get_matches_from_mut(&args).and_then(|found| {
         let mut parsed = Args::from_arg_matches(&found)?;
         if let (Some(Command::Compare(args)), Some((_, found))) = (&mut parsed.command, found.subcommand()) {
             args.order(found);
@@ -98,7 +109,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Request, Commo
         }
         Ok(parsed)
     });
-    let parsed = parsed.map_err(|error| stop(&error, color))?;
+    let parsed = parsed.map_err(|error| stop(&error, color, &args))?;
     request(parsed).map_err(|user_error| EarlyExit {
         status: 2,
         text: user_error.what,
@@ -179,6 +190,8 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
             for_command: args.for_command,
             common,
         }),
+        Some(Command::Explain { kind }) => Request::Explain { kind, common },
+        Some(Command::Schema { name }) => Request::Schema(name),
         Some(Command::Completions { shell }) => Request::Completions(shell),
         Some(Command::Man { of }) => Request::Man(of),
     };
@@ -286,8 +299,11 @@ fn color_of(args: &[OsString]) -> ColorChoice {
 }
 
 /// clap's many lines as two: its first paragraph, and a tip or where the help is.
-fn stop(error: &clap::Error, color: ColorChoice) -> EarlyExit {
+fn stop(error: &clap::Error, color: ColorChoice, args: &[OsString]) -> EarlyExit {
     let rendered = error.render();
+    if error.kind() == ErrorKind::DisplayVersion && args.iter().any(|word| word == "--json") {
+        return EarlyExit { status: 0, text: text::version_json(), hint: String::new(), color };
+    }
     if error.exit_code() == 0 {
         let colored =
             color.decide(std::io::IsTerminal::is_terminal(&std::io::stdout()), no_color().as_deref());
@@ -311,11 +327,42 @@ fn stop(error: &clap::Error, color: ColorChoice) -> EarlyExit {
         Some(usage) => usage.to_string(),
         None => whole.clone(),
     };
+    // `goobserve go mod download`: nothing of ours is named so.
+    let typed = args.get(1).filter(|_| error.kind() == ErrorKind::InvalidSubcommand);
+    let command = typed.filter(|word| is_program(word)).map(|_| words_for_shell(&args[1..]));
+    if let Some(command) = command {
+        let word = typed.map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = format!("goobserve has no command {word:?}; run observes one");
+        return EarlyExit { status: 2, text, hint: format!("sudo goobserve run -- {command}"), color };
+    }
     let hint = match tip {
         Some(tip) => tip.to_owned(),
         None => format!("{} --help", command_in(&program)),
     };
     EarlyExit { status: 2, text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(), hint, color }
+}
+
+/// Whether a word that is no command of ours is a program, such as go.
+fn is_program(word: &OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_file = |path: std::path::PathBuf| path.is_file();
+    match word.as_bytes() {
+        b"go" => true,
+        word if word.first() == Some(&b'-') => false,
+        bytes if bytes.contains(&b'/') => is_file(word.into()),
+        _ => std::env::split_paths(&path).any(|folder| is_file(folder.join(word))),
+    }
+}
+
+/// A command line to paste; `CMD` where a part of it may be a password, which is repeated nowhere.
+fn words_for_shell(words: &[OsString]) -> String {
+    let words = redact::words(words);
+    if redact::args(&words) != words {
+        return "CMD".to_owned();
+    }
+    // The program with its folder, which a report leaves out.
+    let line = model::words::argv(&[&["-".to_owned()], &words[..]].concat());
+    line.strip_prefix("- ").unwrap_or(&line).to_owned()
 }
 
 fn no_color() -> Option<OsString> {

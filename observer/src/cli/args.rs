@@ -1,13 +1,18 @@
 //! The arguments as they are typed: what clap knows. [`super`] says what they mean.
+//!
+//! A paragraph below the options is one line, which clap wraps: the terminal is as wide as it is.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use model::record::Phase;
 use model::remedy::Remedy;
+use model::stall::StallKind;
 use model::user_error::UserError;
 
 const EXAMPLES: &str = "\
@@ -16,6 +21,8 @@ Examples:
   sudo goobserve run -- go mod download       one command, and where its time went
   goobserve report slow.jsonl --format json   a recording again, on any machine
   goobserve replay slow.jsonl                 the dashboard over a recording
+  goobserve explain dns-timeout               what a name in a report means, and what to do
+  goobserve help run                          the help of one command
   goobserve check                             what can be observed here, and what is missing";
 
 const WATCH_EXAMPLES: &str = "\
@@ -25,8 +32,8 @@ Examples:
   sudo goobserve watch --pid 4121                   one that hangs: what it waits for";
 
 const RUN_EXAMPLES: &str = "\
-The command runs as the user who called sudo, with that user's environment. Its exit status is
-goobserve's; 124: the remedy deadline gave up, 125: goobserve failed before it started, 126: it cannot
+The command runs as the user who called sudo, with that user's environment. Its exit status is \
+goobserve's; 124: the remedy deadline gave up, 125: goobserve failed before it started, 126: it cannot \
 be executed, 127: not found.
 
 Examples:
@@ -38,13 +45,14 @@ Examples:
 const REPORT_EXAMPLES: &str = "\
 Examples:
   goobserve report slow.jsonl
+  zcat slow.jsonl.gz | goobserve report -
   goobserve report slow.jsonl --format html > slow.html            one page, opens anywhere
   goobserve report slow.jsonl --format json --anonymize > report.json
   goobserve report slow.jsonl --format perfetto > slow.trace.json  for ui.perfetto.dev";
 
 const COMPARE_EXAMPLES: &str = "\
-CMD runs --runs times as it is and as often with the remedies, in random order, each time with
-cold caches that are removed again; go.mod and go.sum are put back. Several --with are tried
+CMD runs --runs times as it is and as often with the remedies, in random order, each time with \
+cold caches that are removed again; go.mod and go.sum are put back. Several --with are tried \
 together; --versus begins what they are compared with, instead of CMD as it is.
 
 Exit status: 0 answered, whatever the answer; 2 wrong use; 4 any failure, CMD's own included.
@@ -55,14 +63,14 @@ Examples:
   sudo goobserve compare --with 'resolv=options timeout:2 attempts:5' --runs 10 -- go mod download";
 
 const FIX_EXAMPLES: &str = "\
-CMD is observed once. The remedies that its report offers are then tried in random order beside CMD as it is,
-each time with cold caches that are removed again; go.mod and go.sum are put back, and no setting is
+CMD is observed once. The remedies that its report offers are then tried in random order beside CMD as it is, \
+each time with cold caches that are removed again; go.mod and go.sum are put back, and no setting is \
 changed. Given up is what cannot be shown to help any more; all of it ends within --budget.
 
-Printed is the line to keep, with what it brings. Nothing is recommended that was not proven: the
+Printed is the line to keep, with what it brings. Nothing is recommended that was not proven: the \
 intervals of all remedies tried hold together with 95 % confidence.
 
-Exit status: 0 answered: something helps, nothing does, or there is nothing to fix; 2 wrong use; 4 any
+Exit status: 0 answered: something helps, nothing does, or there is nothing to fix; 2 wrong use; 4 any \
 failure, CMD's own included, and a budget that was too short for an answer.
 
 Examples:
@@ -85,9 +93,9 @@ Examples:
   goobserve check -q || echo 'not here'";
 
 const DOCTOR_EXAMPLES: &str = "\
-It looks at go's settings, the module cache and this kernel; asks each name server of resolv.conf by itself;
-and goes to each proxy of GOPROXY, to the checksum database and through forward proxies: TCP, tunnel, TLS, HTTP.
-What is wrong comes with what shows it and what to do. Nobody else is asked, private names are sent to nobody,
+It looks at go's settings, the module cache and this kernel; asks each name server of resolv.conf by itself; \
+and goes to each proxy of GOPROXY, to the checksum database and through forward proxies: TCP, tunnel, TLS, HTTP. \
+What is wrong comes with what shows it and what to do. Nobody else is asked, private names are sent to nobody, \
 and it ends within 15 s.
 
 Exit status: 0 nothing wrong, 1 something wrong, 3 any other failure.
@@ -98,8 +106,8 @@ Examples:
   goobserve doctor --json doctor.json        for scripts";
 
 const GATEWAY_EXAMPLES: &str = "\
-It prints the GOPROXY to set: the caller's own list with the gateway in each proxy's place, so that `,`,
-`|`, `direct` and `off` mean what they meant. /healthz says ok, /metrics counts. SIGHUP has it read settings,
+It prints the GOPROXY to set: the caller's own list with the gateway in each proxy's place, so that `,`, \
+`|`, `direct` and `off` mean what they meant. /healthz says ok, /metrics counts. SIGHUP has it read settings, \
 .netrc and certificates anew; no request is dropped.
 
 Examples:
@@ -110,13 +118,24 @@ Examples:
   GOPROXY=http://127.0.0.1:8799/0,direct go mod download";
 
 const DNS_EXAMPLES: &str = "\
-It prints the line for /etc/resolv.conf, and when it ends what it did. Nobody is asked but the servers that
-/etc/resolv.conf names, or --server. Answers are kept for as long as they say, and given for an hour longer
+It prints the line for /etc/resolv.conf, and when it ends what it did. Nobody is asked but the servers that \
+/etc/resolv.conf names, or --server. Answers are kept for as long as they say, and given for an hour longer \
 while they are asked for anew.
 
 Examples:
   sudo goobserve serve dns --listen 127.0.0.54:53
   goobserve serve dns --listen 127.0.0.1:5353 --server 10.0.0.2:53 --server 10.0.0.3:53 --name git.corp.test";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  goobserve explain                          every kind of stall, a line each, and every phase
+  goobserve explain dns-timeout
+  goobserve explain dns                      a phase, with the stalls that it may have";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  goobserve schema > report.schema.json
+  goobserve schema recording";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -131,7 +150,7 @@ Examples:
 /// Says why `go mod download` is slow: name service, connections, TLS, module proxy, checksum
 /// database, locks, or the machine itself.
 #[derive(Parser, Debug)]
-#[command(name = "goobserve", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "goobserve", version, after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Common flags
     #[command(flatten)]
@@ -191,6 +210,7 @@ pub(super) enum Command {
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay {
         /// The recording
+        #[arg(value_name = "RECORDING", value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
     /// Say what can be observed on this machine, what cannot, and how to fix that
@@ -206,6 +226,20 @@ pub(super) enum Command {
     /// Keep a server running that speeds go commands up
     #[command(subcommand)]
     Serve(Serve),
+    /// Say what a stall or a phase is, how it is recognised, and what to do
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// The name, as a report has it; all of them when left out
+        #[arg(value_name = "KIND", value_parser = Named(kinds), hide_possible_values = true)]
+        kind: Option<String>,
+    },
+    /// Print the JSON schema of what goobserve writes
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t)]
+        name: SchemaName,
+    },
     /// Print a completion script
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -224,7 +258,7 @@ pub(super) enum Command {
 /// Arguments of `watch`.
 #[derive(clap::Args, Debug, Default, PartialEq, Eq)]
 pub(super) struct WatchArgs {
-    /// End after this time: 30s, 10m, 1h30m
+    /// End after this time: 30s, 10m, 1h30m [default: at Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// Write a recording
@@ -267,7 +301,7 @@ pub(super) struct RunArgs {
     /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache; deadline or deadline=TIME ends a command in
     /// which nothing moves for so long (and for four times its longest rest) and starts it again, three times at
     /// most; may be given several times
-    #[arg(long, value_name = "REMEDY", value_parser = remedy)]
+    #[arg(long, value_name = "REMEDY", value_parser = Remedies, hide_possible_values = true)]
     pub with: Vec<Remedy>,
     /// A variable of an experiment, NAME=VALUE
     #[arg(long, hide = true, value_name = "NAME=VALUE")]
@@ -280,7 +314,7 @@ pub(super) struct RunArgs {
 /// How CMD is run several times.
 #[derive(clap::Args, Debug)]
 pub(super) struct ExperimentArgs {
-    /// How often CMD runs, each way
+    /// How often CMD runs, each way [default: 6 with compare, 10 with gate; fix as often as it takes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: Option<u32>,
     /// Use the caller's own caches as they are
@@ -305,10 +339,10 @@ pub(super) enum CacheArg {
 pub(super) struct CompareArgs {
     /// Try this: concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE,
     /// resolv=LINE, gateway, dns-cache; several are tried together
-    #[arg(long, required = true, value_name = "REMEDY", value_parser = remedy)]
+    #[arg(long, required = true, value_name = "REMEDY", value_parser = Remedies, hide_possible_values = true)]
     pub with: Vec<Remedy>,
     /// Compare with this, not with CMD as it is; what follows belongs to it
-    #[arg(long, value_name = "REMEDY", value_parser = remedy)]
+    #[arg(long, value_name = "REMEDY", value_parser = Remedies, hide_possible_values = true)]
     pub versus: Vec<Remedy>,
     /// How many of `with` stand behind the first `versus`
     #[arg(skip)]
@@ -357,7 +391,8 @@ pub(super) struct FixArgs {
 /// Arguments of `report`.
 #[derive(clap::Args, Debug)]
 pub(super) struct ReportArgs {
-    /// The recording
+    /// - for stdin, or the name of a recording
+    #[arg(value_name = "RECORDING", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// As what to show it
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
@@ -481,6 +516,74 @@ pub(super) enum Format {
     Html,
     /// Trace events that the Perfetto UI opens
     Perfetto,
+}
+
+/// `schema NAME`
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemaName {
+    /// `run --json`, `report --format json`
+    #[default]
+    Report,
+    /// `run --record`, `watch --output jsonl`: each line
+    Recording,
+    /// `compare --json`
+    Compare,
+    /// `fix --json`
+    Fix,
+    /// `gate --json`
+    Gate,
+    /// `gate record --out`
+    Baseline,
+    /// `doctor --json`
+    Doctor,
+}
+
+/// Any word; a completion offers those of the list.
+#[derive(Clone)]
+struct Named(fn() -> Vec<&'static str>);
+
+impl TypedValueParser for Named {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        clap::builder::StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// Every name that `explain` knows.
+pub(super) fn kinds() -> Vec<&'static str> {
+    let kinds = StallKind::ALL.iter().map(|kind| kind.name());
+    kinds.chain(Phase::ALL.map(Phase::name)).collect()
+}
+
+/// A remedy; a completion offers those that are a word.
+#[derive(Clone)]
+struct Remedies;
+
+impl TypedValueParser for Remedies {
+    type Value = Remedy;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Remedy, clap::Error> {
+        TypedValueParser::parse_ref(&remedy, command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(model::remedy::OFFERED.into_iter().map(PossibleValue::new)))
+    }
 }
 
 /// A remedy, or in one line why it is none.

@@ -14,24 +14,24 @@ use super::args::{ExperimentArgs, duration};
 use super::options::{Common, GateAction, GateOptions, GateOutputs};
 
 pub(super) const EXAMPLES: &str = "\
-Every run is cold unless --warm is given: fresh caches, removed afterwards; go.mod and go.sum are
-put back. `ab` runs both sides in one job, in random order: the sound way on noisy machines.
+Every run is cold unless --warm is given: fresh caches, removed afterwards; go.mod and go.sum are \
+put back. `ab` runs both sides in one job, in random order: the sound way on noisy machines. \
 A stored baseline judges time from five recordings on, each made by a call of `record --append`.
 
-With --with REMEDY (one of goobserve run's) every run has it: `gate record --with gateway`, and later `gate run
+With --with REMEDY (one of goobserve run's) every run has it: `gate record --with gateway`, and later `gate run \
 --with gateway`, measure the command behind a gateway of its own. A baseline is judged by runs with the same.
 
-A change of go.mod is a cause: modules that it brings or takes are listed and not judged. Where the
-proxy or the checksum database is what differs, requests are compared by module and class, hosts by
+A change of go.mod is a cause: modules that it brings or takes are listed and not judged. Where the \
+proxy or the checksum database is what differs, requests are compared by module and class, hosts by \
 what they are.
 
---fail-on takes verdicts and tiers, with commas: of verdicts regressed, invalid, inconclusive (the
-other two as well), unjudged (a tier could not be judged), or none; of tiers exact (requests), bounded
-(counts), time. Without a verdict it is regressed,invalid; without a tier all of them. private-name
+--fail-on takes verdicts and tiers, with commas: of verdicts regressed, invalid, inconclusive (the \
+other two as well), unjudged (a tier could not be judged), or none; of tiers exact (requests), bounded \
+(counts), time. Without a verdict it is regressed,invalid; without a tier all of them. private-name \
 stands beside both: the name of a private module left for a module proxy or checksum database.
 
-Exit status: 0 passed, or inconclusive (a notice says so); 1 regressed; 2 wrong use; 3 inconclusive with
---fail-on inconclusive; 4 invalid or any other failure; 5 a private name left with --fail-on
+Exit status: 0 passed, or inconclusive (a notice says so); 1 regressed; 2 wrong use; 3 inconclusive with \
+--fail-on inconclusive; 4 invalid or any other failure; 5 a private name left with --fail-on \
 private-name. The outputs name the verdict in any case.
 
 Examples:
@@ -89,7 +89,7 @@ pub(super) enum Gate {
         /// How to judge
         #[command(flatten)]
         judge: JudgeArgs,
-        /// After every --runs runs, go on while it is inconclusive, up to so many
+        /// After every --runs runs, go on while it is inconclusive, up to so many [default: as --runs]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         max_runs: Option<u32>,
         /// The command to run, with its arguments
@@ -128,7 +128,7 @@ pub(super) enum Gate {
         /// How to judge
         #[command(flatten)]
         judge: JudgeArgs,
-        /// After every --runs runs, go on while it is inconclusive, up to so many
+        /// After every --runs runs, go on while it is inconclusive, up to so many [default: as --runs]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         max_runs: Option<u32>,
     },

@@ -290,7 +290,7 @@ pub struct DnsOptions {
 /// What `goobserve report` was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReportOptions {
-    /// The recording
+    /// The recording; `-` is stdin
     pub file: PathBuf,
     /// As what
     pub format: ReportFormat,

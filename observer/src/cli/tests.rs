@@ -133,6 +133,31 @@ fn wrong_use_is_two_lines_and_status_2() {
 }
 
 #[test]
+fn a_go_command_alone_is_answered_with_the_line_that_observes_it() {
+    let stop = wrong("go mod download -x");
+    assert_eq!(stop.hint, "sudo goobserve run -- go mod download -x");
+    assert_eq!(wrong("/bin/sh -c true").hint, "sudo goobserve run -- /bin/sh -c true");
+    let secret = "go env -w GOPROXY=https://user:hunter2@proxy.test";
+    assert_eq!(wrong(secret).hint, "sudo goobserve run -- CMD");
+    assert!(!wrong("rpeort a").hint.contains("run --"), "it is a typing error");
+}
+
+#[test]
+fn help_explain_schema_and_the_version_for_scripts_are_understood() {
+    for (line, part) in [("help", "Commands:"), ("help run", "--record"), ("help gate ab", "--max-runs")] {
+        let stop = ask(line).unwrap_err();
+        assert!(stop.status == 0 && stop.text.contains(part), "{line}: {stop:?}");
+    }
+    wrong("help fly");
+    assert!(matches!(ask("explain dns-timeout").unwrap().0, Request::Explain { kind: Some(_), .. }));
+    assert!(matches!(ask("explain").unwrap().0, Request::Explain { kind: None, .. }));
+    assert_eq!(ask("schema recording").unwrap().0, Request::Schema(SchemaName::Recording));
+    assert_eq!(ask("schema").unwrap().0, Request::Schema(SchemaName::Report));
+    let stop = ask("--version --json").unwrap_err();
+    assert!(stop.status == 0 && stop.text.starts_with("{\"arch\""), "{stop:?}");
+}
+
+#[test]
 fn a_command_of_commands_says_which_there_are() {
     for (line, commands) in [("gate", "record, run, compare, ab"), ("serve", "gateway, dns")] {
         let EarlyExit { status, text, hint, .. } = wrong(line);

@@ -11,7 +11,7 @@ use stats::compare::{About, Answer, CacheKind, End, FEWEST, Failure, answer};
 
 use super::caller;
 use super::check::preflight;
-use super::output::{complain, refused, status_of, write_out};
+use super::output::{complain, refused, status_of, write_page};
 use crate::cli::options::{Cache, CompareOptions};
 use crate::experiment::user::AsUser;
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, WARMING_UP, wall_ns};
@@ -25,7 +25,8 @@ const RUNS: u32 = FEWEST as u32;
 /// Does it; the exit status.
 pub(super) fn execute(options: &CompareOptions) -> i32 {
     let common = options.common;
-    if let Err(user_error) = distinct(&[options.json.as_deref(), options.markdown.as_deref()]) {
+    let files = [options.json.as_deref(), options.markdown.as_deref()];
+    if let Err(user_error) = distinct(&files) {
         return refused(common, &user_error, 2);
     }
     let invoker = caller();
@@ -41,7 +42,7 @@ pub(super) fn execute(options: &CompareOptions) -> i32 {
     }
     match preflight().and_then(|()| compare(options, &invoker)) {
         Ok(answered) => {
-            match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.user_error) {
+            match (status_of(write_page(answered.page.as_bytes(), &files), common, 4), answered.user_error) {
                 (_, Some(user_error)) => refused(common, &user_error, 4),
                 (status, None) => status,
             }

@@ -23,7 +23,7 @@ use render::page;
 use resolver::resolv_conf::Servers;
 
 use super::check::check_all;
-use super::output::{complain, refused, write_out};
+use super::output::{complain, refused, write_page};
 use super::serve::netrc;
 use super::serve_dns::requires;
 use super::{as_caller, caller};
@@ -50,6 +50,7 @@ fn examine(options: &DoctorOptions) -> Result<i32, UserError> {
     let invoker = caller();
     let observing = observing(&invoker)?;
     as_caller()?;
+    let files = [options.json.as_deref()];
     let file = options.json.as_deref().map(AtomicFile::create).transpose()?;
     let common = options.common;
     if !common.quiet {
@@ -65,7 +66,7 @@ fn examine(options: &DoctorOptions) -> Result<i32, UserError> {
         if !groups.is_empty() && !text.is_empty() && !common.quiet {
             text.insert(0, '\n');
         }
-        failed = failed.take().or(write_out(text.as_bytes()).err());
+        failed = failed.take().or(write_page(text.as_bytes(), &files).err());
         groups.push(group);
     };
     known(observing);
@@ -90,7 +91,7 @@ fn examine(options: &DoctorOptions) -> Result<i32, UserError> {
         unknown,
     };
     if !common.quiet {
-        failed = failed.or(write_out(format!("\n{}", view::summary(&examination)).as_bytes()).err());
+        failed = failed.or(write_page(format!("\n{}", view::summary(&examination)).as_bytes(), &files).err());
     }
     if let Some(file) = file {
         let text = json::pretty(&examination).map(|text| text + "\n").unwrap_or_default();

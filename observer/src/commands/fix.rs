@@ -16,7 +16,7 @@ use stats::fix::{Fix, Keep, Running, SCHEMA, Verdict, best, design, ns, observed
 
 use super::caller;
 use super::check::preflight;
-use super::output::{colored, complain, refused, status_of, write_out};
+use super::output::{colored, complain, refused, status_of, write_page};
 use crate::cli::COLD;
 use crate::cli::options::{Cache, FixOptions};
 use crate::experiment::user::AsUser;
@@ -41,7 +41,10 @@ pub(super) fn execute(options: &FixOptions) -> i32 {
             let terminal = std::io::stdout().is_terminal();
             let width = if terminal { usize::from(crate::worker::columns()) } else { 80 };
             let page = view::text(&fix, page::Options { width, color: colored(common, terminal) });
-            match (status_of(write_out(page.as_bytes()), common, 4), user_error(&fix)) {
+            match (
+                status_of(write_page(page.as_bytes(), &[options.json.as_deref()]), common, 4),
+                user_error(&fix),
+            ) {
                 (_, Some(user_error)) => refused(common, &user_error, 4),
                 (status, None) => status,
             }

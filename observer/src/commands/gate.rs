@@ -21,7 +21,7 @@ use stats::gate::{Design, Outcome, estimate, measure};
 
 use super::caller;
 use super::check::preflight;
-use super::output::{complain, refused, status_of, write_out};
+use super::output::{complain, refused, status_of, write_page};
 use crate::cli::options::{Cache, GateAction, GateOptions};
 use crate::experiment::{Arm, Ended, Experiment, Plan, Round, WARMING_UP, user};
 use crate::run::Invoker;
@@ -54,7 +54,7 @@ pub(super) fn execute(options: &GateOptions) -> i32 {
         }
     }
     let answered = gate(options, &invoker, &preflight);
-    match (status_of(write_out(answered.page.as_bytes()), common, 4), answered.user_error) {
+    match (status_of(write_page(answered.page.as_bytes(), &files), common, 4), answered.user_error) {
         (0, None) => answered.status,
         (failed, None) => failed,
         (_, Some(user_error)) => refused(common, &user_error, 4),

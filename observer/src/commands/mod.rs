@@ -28,10 +28,10 @@ use std::ffi::OsString;
 
 use model::id::Pid;
 use model::user_error::UserError;
-use output::{complain, refused, status_of, write_out};
+use output::{complain, page_options, refused, status_of, write_out};
 
 use crate::cli::options::Common;
-use crate::cli::{Request, parse, text};
+use crate::cli::{Request, explain, parse, text};
 
 /// Parses the arguments (the program's name first), does what they ask for, and returns the
 /// exit status.
@@ -51,6 +51,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 fn dispatch(request: &Request, common: Common) -> i32 {
     match request {
+        Request::Explain { kind, common } => match explain::text(kind.as_deref(), page_options(*common)) {
+            Ok(page) => status_of(write_out(page.as_bytes()), *common, 1),
+            Err(user_error) => refused(*common, &user_error, 2),
+        },
+        Request::Schema(name) => status_of(write_out(text::schema(*name).as_bytes()), common, 1),
         Request::Completions(shell) => status_of(write_out(&text::completions(*shell)), common, 1),
         Request::Man(command) => match text::man(command.as_deref()) {
             Ok(page) => status_of(write_out(&page), common, 1),

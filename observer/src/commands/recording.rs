@@ -1,7 +1,7 @@
 //! A recording's file, opened to be read with the rights of whoever calls.
 
 use std::fs::{File, Metadata};
-use std::io::{BufReader, ErrorKind};
+use std::io::{BufReader, ErrorKind, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,12 +9,22 @@ use std::path::Path;
 use model::user_error::UserError;
 use pipeline::replay::Replay;
 
-/// Opens a recording.
+/// Opens a recording; `-` is stdin.
 pub(super) fn open(file: &Path) -> Result<Replay<BufReader<File>>, UserError> {
+    let stdin = file == Path::new("-");
+    if stdin && std::io::stdin().is_terminal() {
+        return Err(UserError::new(
+            "stdin is a terminal, and - reads a recording from it",
+            "send one: zcat slow.jsonl.gz | goobserve report -",
+        ));
+    }
     let cannot = |error: &dyn std::fmt::Display, hint: &str| {
-        UserError::new(format!("cannot read {}: {error}", file.display()), hint)
+        UserError::new(format!("cannot read {}: {error}", named(file)), hint)
     };
-    let opened = File::open(file).map_err(|error| match error.kind() {
+    // Opened by whoever calls, not by us.
+    let opened =
+        if stdin { std::io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(file) };
+    let opened = opened.map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => {
             cannot(&error, "it is read with the rights of whoever calls, with sudo as well")
         }
@@ -26,6 +36,11 @@ pub(super) fn open(file: &Path) -> Result<Replay<BufReader<File>>, UserError> {
     Replay::new(BufReader::new(opened)).map_err(|error| refused(file, &error))
 }
 
+/// How a recording is called in a complaint.
+fn named(file: &Path) -> std::path::Display<'_> {
+    if file == Path::new("-") { Path::new("stdin").display() } else { file.display() }
+}
+
 /// Whether what is printed goes into that regular file.
 fn is_stdout(input: &Metadata) -> bool {
     let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else { return false };
@@ -34,6 +49,6 @@ fn is_stdout(input: &Metadata) -> bool {
 }
 
 pub(super) fn refused(file: &Path, error: &dyn std::fmt::Display) -> UserError {
-    let what = format!("{}: {error}", file.display());
+    let what = format!("{}: {error}", named(file));
     UserError::new(what, "make one with `goobserve run --record FILE -- CMD`")
 }

@@ -3,6 +3,7 @@
 pub mod compare;
 mod compiled;
 pub mod doctor;
+pub mod explain;
 pub mod fix;
 pub mod gate;
 pub mod html;

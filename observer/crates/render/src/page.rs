@@ -81,6 +81,30 @@ impl Page {
         self.put(lead, style, current.trim_end());
     }
 
+    /// A name, and what it is from column `column` on, also where it takes several lines.
+    pub fn entry(&mut self, column: usize, style: Style, name: &str, text: &str) {
+        let (name, text) = (clean(name), clean(text));
+        let room = self.width.saturating_sub(column);
+        let mut lead = fit(&name, column.saturating_sub(1)).into_owned();
+        let put = |page: &mut Self, lead: &mut String, words: &str| {
+            page.paint(style, lead);
+            page.out.push_str(&" ".repeat(column.saturating_sub(width(lead))));
+            page.out.push_str(words);
+            page.out.push('\n');
+            lead.clear();
+        };
+        let mut current = String::new();
+        for word in text.split_whitespace() {
+            if !current.is_empty() && width(&current) + 1 + width(word) > room {
+                put(self, &mut lead, &std::mem::take(&mut current));
+            } else if !current.is_empty() {
+                current.push(' ');
+            }
+            current.push_str(&fit(word, room));
+        }
+        put(self, &mut lead, &current);
+    }
+
     /// A line for a shell, if there is one: on a line of its own, whole however long it is, so that it
     /// can be pasted.
     pub fn command(&mut self, indent: usize, style: Style, text: &str) {
@@ -133,6 +157,16 @@ mod tests {
         assert!(text.lines().all(|line| width(line) <= 40), "{text}");
         assert_eq!(text.lines().count(), 3);
         assert!(text.lines().nth(1).unwrap().starts_with("    "));
+    }
+
+    #[test]
+    fn an_entry_hangs_below_its_text() {
+        let mut page = Page::new(Options { width: 40, color: false });
+        page.entry(10, HEADING, "name", &"word ".repeat(9));
+        assert_eq!(
+            page.finish(),
+            format!("name      {0}\n          word word word\n", "word ".repeat(6).trim_end())
+        );
     }
 
     #[test]

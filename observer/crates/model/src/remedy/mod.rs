@@ -55,6 +55,19 @@ pub const RUNS_IN_ALL: u64 = 2 * PAIRS_MIN as u64 + 1;
 /// Names of all remedies, for help and errors.
 pub const NAMES: &str = "concurrency=N, http1, no-mlkem, proxy=URL, sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache, deadline";
 
+/// Remedies that are one word as they are, for completions.
+pub const OFFERED: [&str; 9] = [
+    "concurrency=16",
+    "http1",
+    "no-mlkem",
+    "proxy=direct",
+    "sumdb=off",
+    "env=GOTOOLCHAIN=local",
+    "gateway",
+    "dns-cache",
+    "deadline",
+];
+
 impl FromStr for Remedy {
     type Err = UserError;
 
