@@ -35,7 +35,10 @@ fn main() -> Result<()> {
     ];
     // Diagnostics of the BPF programs, for developers.
     let debug = env::var("PROFILE").as_deref() == Ok("debug");
-    let target_dir = root.join("target/bpf");
+    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    // Another machine's has a folder of its own: flags that change to and fro build everything anew.
+    let folder = if arch == env::consts::ARCH { "bpf".to_owned() } else { format!("bpf-{arch}") };
+    let target_dir = root.join("target").join(folder);
     let mut cargo = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
     cargo
         .current_dir(root)

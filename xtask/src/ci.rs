@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::test::{self, Options, Part};
 use crate::workspace::Workspace;
-use crate::{build, lint, programs};
+use crate::{build, dist, lint, programs};
 
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u32 = 60;
@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Fuzz,
     /// The static binary
     Build,
+    /// The static binaries for every machine that releases are for
+    Dist,
 }
 
 /// Runs the step. Without one: lint and doc, then all tests but the slow ones.
@@ -46,6 +48,7 @@ pub(crate) fn ci(workspace: &Workspace, step: Option<Step>) -> Result<u8> {
         }
         Some(Step::Fuzz) => programs::fuzz(workspace, None, FUZZ_SECONDS),
         Some(Step::Build) => build::build(workspace).map(|_| 0),
+        Some(Step::Dist) => dist::dist(workspace, &[]),
         None => {
             for check in [lint::lint, lint::doc] {
                 let status = check(workspace)?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{cmd, setup, tools};
+use crate::{cmd, dist, setup, tools};
 
 const MACOS: &str = "aarch64-apple-darwin";
 
@@ -19,7 +19,8 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<u8> {
     clippy.args(["clippy", "--workspace", "--all-targets", "--exclude=observer-ebpf", "--", "-Dwarnings"]);
     // Advisories are fetched, and a new one is no fault of the change at hand: `deny` has them.
     let deny = cargo_deny(workspace, &["bans", "licenses", "sources"])?;
-    all(vec![fmt, clippy, bpf_clippy(workspace), deny])
+    let [bpf, other_bpf] = dist::ARCHS.map(|arch| bpf_clippy(workspace, arch));
+    all(vec![fmt, clippy, bpf, other_bpf, deny])
 }
 
 /// Everything cargo-deny checks; with the network, for it fetches the advisories.
@@ -56,14 +57,16 @@ pub(crate) fn macos(workspace: &Workspace) -> Result<u8> {
     all(vec![check])
 }
 
-/// The BPF programs, as observer/build.rs compiles them. Nothing is linked.
-fn bpf_clippy(workspace: &Workspace) -> Command {
-    let flags = format!("--cfg=bpf_target_arch=\"{}\"\x1f-Ctarget-cpu=v3", std::env::consts::ARCH);
+/// The BPF programs, as observer/build.rs compiles them for that machine: registers and system calls differ.
+/// Nothing is linked.
+fn bpf_clippy(workspace: &Workspace, arch: &str) -> Command {
+    let flags = format!("--cfg=bpf_target_arch=\"{arch}\"\x1f-Ctarget-cpu=v3");
+    let folder = if arch == std::env::consts::ARCH { "bpf".to_owned() } else { format!("bpf-{arch}") };
     let mut clippy = workspace.cargo();
     clippy
         .args(["clippy", "--package=observer-ebpf", "--release", "--target=bpfel-unknown-none"])
         .args(["-Zbuild-std=core", "--target-dir"])
-        .arg(workspace.root.join("target/bpf"))
+        .arg(workspace.root.join("target").join(folder))
         .args(["--", "-Dwarnings"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags);

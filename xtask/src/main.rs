@@ -7,6 +7,7 @@ mod build;
 mod ci;
 mod cmd;
 mod count;
+mod dist;
 mod lint;
 mod packages;
 mod perfetto_ui;
@@ -46,6 +47,16 @@ enum Task {
     Setup,
     /// Build target/release/goobserve, the static binary
     Build,
+    /// Build the static binaries of a release, target/dist/goobserve-ARCH, each on this machine
+    ///
+    /// What another machine's takes is installed first: the Rust target, and a C compiler and linker
+    /// (Debian's gcc-aarch64-linux-gnu or gcc-x86-64-linux-gnu).
+    #[command(after_help = "Example:\n  cargo xtask dist aarch64")]
+    Dist {
+        /// For which machines; all of them without it
+        #[arg(value_parser = dist::ARCHS)]
+        arch: Vec<String>,
+    },
     /// Build, then watch `go mod download` in a copy of tests/sample with cold caches
     #[command(after_help = "Examples:\n  \
         cargo xtask run\n  \
@@ -137,6 +148,7 @@ fn perform(task: Task) -> Result<u8> {
     match task {
         Task::Setup => setup::everything(&workspace).map(|()| 0),
         Task::Build => build::build(&workspace).map(|_| 0),
+        Task::Dist { arch } => dist::dist(&workspace, &arch),
         Task::Run { args } => sample::run(&workspace, &args),
         Task::Install => build::install(&workspace).map(|()| 0),
         Task::Test { filter, all } => {

@@ -57,7 +57,7 @@ impl Binaries {
             };
             match goelf::plan(&cache) {
                 Ok(plan) => {
-                    if cfg!(target_arch = "x86_64") && plan.arch == goelf::Arch::Amd64 {
+                    if OWN_ARCH == Some(plan.arch) {
                         seam.send(&ToAgent::Probe { file, probes: probes(&plan) }, &[])?;
                         binary.asked = true;
                     } else {
@@ -141,6 +141,16 @@ impl Binaries {
         self.known.values().filter(move |binary| !nothing(binary) && binary.refused.is_some())
     }
 }
+
+/// The machine that goobserve is built for. Programs of another run in an emulator, whose registers are no go
+/// command's.
+const OWN_ARCH: Option<goelf::Arch> = if cfg!(target_arch = "x86_64") {
+    Some(goelf::Arch::Amd64)
+} else if cfg!(target_arch = "aarch64") {
+    Some(goelf::Arch::Arm64)
+} else {
+    None
+};
 
 /// The number of a program's file, as stat gives it on most file systems.
 fn file_of(exec: &Exec) -> FileId {
