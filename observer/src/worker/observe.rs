@@ -115,7 +115,7 @@ impl Observer {
     /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
     pub(super) fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
-        let dns_timeout_ns = Ns::from(machine.resolver.timeout_s) * 1_000_000_000;
+        let resolver = machine.resolver.clone();
         let session = Session {
             schema: SCHEMA.to_owned(),
             tool: format!("goobserve {}", env!("CARGO_PKG_VERSION")),
@@ -163,7 +163,7 @@ impl Observer {
         let locked = sandbox::enter(Opens { new_files, terminal: dashboard.is_some() });
         log::info!("{locked}");
         Ok(Self {
-            correlator: Correlator::new(task.start_ns, dns_timeout_ns),
+            correlator: Correlator::new(task.start_ns, &resolver),
             task,
             state,
             anonymizer,

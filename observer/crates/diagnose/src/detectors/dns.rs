@@ -12,6 +12,7 @@ use model::stall::StallKind;
 use model::time::{Ns, SinceStart};
 
 use crate::case::{Case, hull, whole};
+use crate::fallback::{Owners, fell_back};
 use crate::finding::Finding;
 use crate::index::{ids, is_suffixed};
 use crate::lookups::{Lookups, seen};
@@ -97,7 +98,12 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         let silent = !aaaa_answered && queries.iter().all(|(dns, _)| dns.qtype == "AAAA" && a_answered(dns));
         let names = names(&queries);
         let how_many = count(queries.len() as u64, "query");
-        let then = if answered_later(case, &queries) { ", and answered when retried" } else { "" };
+        let gave_up = gave_up(case, &queries);
+        let then = match () {
+            () if gave_up => ": the lookup failed",
+            () if answered_later(case, &queries) => ", and answered when retried",
+            () => "",
+        };
         let (kind, summary) = if silent {
             (
                 StallKind::DnsAaaaSilent,
@@ -108,7 +114,7 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
         };
         let mut finding = finding(case, kind, server, &queries, summary);
         finding.cost_ns = cost_of_unanswered(case, &queries);
-        finding.fatal = case.connections().next().is_none();
+        finding.fatal = case.connections().next().is_none() || gave_up;
         let behind = behind(case, &queries);
         if is_local(server) || !behind.is_empty() {
             // It asks others by itself, and takes the time that takes.
@@ -127,6 +133,26 @@ fn unanswered(case: &Case<'_>, found: &mut Vec<Finding>) {
 fn names(queries: &[(&Dns, Option<SinceStart>)]) -> String {
     let names: BTreeSet<&str> = queries.iter().map(|(dns, _)| dns.name.as_str()).collect();
     names.into_iter().take(3).collect::<Vec<_>>().join(", ")
+}
+
+/// go itself gave the lookup of one of those names up: the query after it begins another lookup of that name. What
+/// waited for its address failed, for go asks for nothing again.
+fn gave_up(case: &Case<'_>, queries: &[(&Dns, Option<SinceStart>)]) -> bool {
+    let owners = Owners::new(case);
+    queries.iter().filter(|(dns, _)| owners.is_own(dns.pid, dns.start_ns)).any(|(dns, end)| {
+        let next = case
+            .queries()
+            .map(|(other, _)| other)
+            .filter(|other| {
+                other.start_ns >= end.unwrap_or(case.wall.1)
+                    && other.pid == dns.pid
+                    && other.qtype == dns.qtype
+            })
+            .filter(|other| other.name.eq_ignore_ascii_case(&dns.name))
+            .min_by_key(|other| other.start_ns);
+        let restarted = next.is_some_and(|next| next.attempt == 1);
+        dns.timed_out && restarted && !fell_back(case, &dns.name, dns.start_ns)
+    })
 }
 
 /// Each of them had its answer from the same server in the end.

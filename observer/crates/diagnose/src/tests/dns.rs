@@ -20,6 +20,31 @@ fn a_query_that_is_retried_after_five_seconds_is_a_timeout() {
 }
 
 #[test]
+fn a_lookup_that_failed_ended_the_command_although_one_after_it_did_not() {
+    let lost = |attempt: u32| {
+        move |dns: &mut Dns| {
+            let start = u64::from(attempt) * 5 * S;
+            (dns.attempt, dns.start_ns, dns.end_ns) =
+                (attempt, SinceStart(start), Some(SinceStart(start + 5 * S)));
+        }
+    };
+    let then = |attempt: u32| {
+        move |dns: &mut Dns| {
+            (dns.attempt, dns.start_ns, dns.end_ns) =
+                (attempt, SinceStart(15 * S), Some(SinceStart(15 * S + MS)));
+        }
+    };
+    let world = |attempt| {
+        let two = World::new().unanswered(lost(1)).unanswered(lost(2)).dns(then(attempt)).connection(|_| {});
+        two.command(|command| command.exit_code = Some(1))
+    };
+    let stall = world(1).finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"));
+    assert!(stall.fatal && stall.summary.ends_with("unanswered: the lookup failed"), "{stall:?}");
+    let stall = world(3).finds(StallKind::DnsTimeout, Phase::Dns, Some("192.0.2.53:53"));
+    assert!(!stall.fatal, "it went on with the same lookup: {stall:?}");
+}
+
+#[test]
 fn a_query_that_is_retried_after_one_second_is_a_timeout_too() {
     let after = |ms: Ns| {
         let first = move |dns: &mut Dns| {

@@ -21,7 +21,10 @@ struct Reported {
 impl Reported {
     /// A command of process 10 that began at 1 s.
     fn new() -> Self {
-        let mut reported = Self { correlator: Correlator::new(Monotonic(0), 5 * S), events: Vec::new() };
+        let mut reported = Self {
+            correlator: Correlator::new(Monotonic(0), &Resolver { timeout_s: 5, ..Resolver::default() }),
+            events: Vec::new(),
+        };
         reported.record(S, EXEC_ROOT, Wire::Exec(Exec::new_zeroed(), b"sh\0"));
         reported
     }

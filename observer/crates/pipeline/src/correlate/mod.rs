@@ -26,8 +26,8 @@ pub use locks::LockFacts;
 use locks::Locks;
 use model::event::{Body, Event};
 use model::id::{CommandId, Pid, Tid, TreeId};
-use model::record::{CpuQuota, Loss, Service};
-use model::time::{Monotonic, Ns, SinceStart};
+use model::record::{CpuQuota, Loss, Resolver, Service};
+use model::time::{Monotonic, SinceStart};
 use observer_common::{
     EXIT_ROOT, Exec, Header, LOCAL_RESOLVERS, PAYLOAD_AGENT, PAYLOAD_RECEIVED, PREEXISTING_TREES,
     is_containers_resolver,
@@ -140,16 +140,16 @@ const fn of_thread(body: &Wire<'_>) -> bool {
 }
 
 impl Correlator {
-    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `dns_timeout_ns`: how long a
-    /// resolver waits for an answer (resolv.conf's `timeout`).
-    pub fn new(start_ns: Monotonic, dns_timeout_ns: Ns) -> Self {
+    /// `start_ns`: the start of the observation, `CLOCK_MONOTONIC`. `resolver`: what
+    /// resolv.conf says of how often and how long names are asked for.
+    pub fn new(start_ns: Monotonic, resolver: &Resolver) -> Self {
         let clock = Clock { start_ns };
         Self {
             clock,
             processes: Processes::new(clock),
             spans: Spans {
                 connections: Connections::new(),
-                queries: Queries::new(dns_timeout_ns),
+                queries: Queries::new(resolver),
                 requests: Requests::new(clock),
                 locks: Locks::new(),
                 undecoded: 0,

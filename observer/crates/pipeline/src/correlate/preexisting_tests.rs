@@ -25,8 +25,10 @@ struct Reported {
 
 impl Reported {
     fn new() -> Self {
-        let mut reported =
-            Self { correlator: Correlator::new(Monotonic(1000), 5_000_000_000), events: Vec::new() };
+        let mut reported = Self {
+            correlator: Correlator::new(Monotonic(1000), &Resolver { timeout_s: 5, ..Resolver::default() }),
+            events: Vec::new(),
+        };
         let process = PreexistingProcess {
             root: ROOT,
             topmost: true,

@@ -1,11 +1,12 @@
 //! DNS queries and their answers.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 
 use model::event::{Body, DnsWait};
 use model::id::{CommandId, DnsId, DnsWaitId, Pid, TreeId};
 use model::operations::is_go;
-use model::record::{Dns, Transport};
+use model::record::{Dns, Resolver, Transport};
 use model::time::{Ns, SinceStart};
 use observer_common::{Header, PAYLOAD_FAILED, PAYLOAD_RECEIVED, PAYLOAD_TCP, PAYLOAD_VARLINK, Payload};
 
@@ -55,6 +56,10 @@ pub(super) struct Queries {
     next_found: DnsWaitId,
     next: DnsId,
     timeout_ns: Ns,
+    /// Servers of resolv.conf, with port 53
+    servers: Vec<String>,
+    /// So many queries without an answer make a resolver give a lookup up; what follows is another lookup's
+    attempts: u32,
     /// What was asked before may have been answered unseen
     gap_ns: SinceStart,
 }
@@ -81,7 +86,15 @@ impl Asker<'_> {
 const LOCAL_RESOLVER_STREAMS_MAX: usize = 64;
 
 impl Queries {
-    pub(super) fn new(timeout_ns: Ns) -> Self {
+    pub(super) fn new(resolver: &Resolver) -> Self {
+        let ip = |server: &String| server.parse::<IpAddr>().ok();
+        let servers: Vec<String> = resolver
+            .servers
+            .iter()
+            .filter_map(ip)
+            .map(|ip| SocketAddr::new(ip.to_canonical(), 53).to_string())
+            .collect();
+        let attempts = resolver.attempts.saturating_mul(servers.len() as u32);
         Self {
             open: HashMap::new(),
             names: Names::default(),
@@ -91,7 +104,9 @@ impl Queries {
             preexisting: HashMap::new(),
             next_found: DnsWaitId::FIRST,
             next: DnsId::FIRST,
-            timeout_ns,
+            timeout_ns: Ns::from(resolver.timeout_s) * 1_000_000_000,
+            servers,
+            attempts,
             gap_ns: SinceStart::ZERO,
         }
     }
@@ -234,6 +249,10 @@ impl Queries {
         let (command, attempt) = if counts { self.asked.entry(asked).or_default() } else { &mut uncounted };
         if *command != owner.command {
             (*command, *attempt) = (owner.command, 0);
+        }
+        // Each server in turn, so many times (resolv.conf(5); go's net/dnsclient_unix.go): then the lookup failed.
+        if *attempt >= self.attempts && self.servers.contains(&server) {
+            *attempt = 0;
         }
         *attempt += 1;
         let dns = Dns {

@@ -11,7 +11,7 @@ use zerocopy::FromZeros as _;
 use super::super::preexisting::LocalResolver;
 use super::*;
 
-const TIMEOUT: Ns = 1000;
+const TIMEOUT: Ns = 1_000_000_000;
 const A: u8 = 1;
 const AAAA: u8 = 28;
 
@@ -40,7 +40,9 @@ impl World {
             let addresses = vec![address.parse().unwrap()];
             local_resolvers.add(LocalResolver { pid: Pid(pid), comm: "dnsmasq".into(), addresses });
         }
-        Self { queries: Queries::new(TIMEOUT), local_resolvers, events: Vec::new() }
+        let resolver =
+            Resolver { servers: vec!["192.0.2.1".into()], timeout_s: 1, attempts: 2, ..Resolver::default() };
+        Self { queries: Queries::new(&resolver), local_resolvers, events: Vec::new() }
     }
 
     fn payload(server: u8, generation: u32, len: usize) -> Payload {
@@ -251,4 +253,23 @@ fn what_resolved_is_asked_over_its_socket_is_a_query_and_what_it_asks_is_behind_
     assert_eq!((dns.start_ns, dns.end_ns), (SinceStart(10), Some(SinceStart(40))));
     let [behind] = &world.passed_on()[..] else { panic!("{:?}", world.events) };
     assert_eq!((behind.server.as_str(), behind.on_behalf_of), ("192.0.2.9:53", Some(dns.id)));
+}
+
+#[test]
+fn after_as_many_attempts_as_resolv_conf_says_it_is_another_lookup() {
+    let mut world = World::new();
+    for at_ns in 1..=5 {
+        world.own(at_ns * TIMEOUT, CommandId(3), "proxy.test", A, false);
+    }
+    let mut attempts: Vec<_> = world
+        .events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Dns(dns) => Some((dns.id, dns.attempt)),
+            _ => None,
+        })
+        .collect();
+    attempts.sort_unstable();
+    attempts.dedup();
+    assert_eq!(attempts.iter().map(|(_, attempt)| *attempt).collect::<Vec<_>>(), [1, 2, 1, 2, 1]);
 }

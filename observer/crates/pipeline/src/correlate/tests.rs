@@ -26,7 +26,11 @@ struct Reported {
 
 impl Reported {
     fn new() -> Self {
-        Self { correlator: Correlator::new(Monotonic(0), 5_000_000_000), events: Vec::new(), at_ns: 0 }
+        Self {
+            correlator: Correlator::new(Monotonic(0), &Resolver { timeout_s: 5, ..Resolver::default() }),
+            events: Vec::new(),
+            at_ns: 0,
+        }
     }
 
     fn record(&mut self, root: TreeId, pid: Pid, flags: u16, body: Wire<'_>) {
