@@ -47,6 +47,7 @@ pub mod toolchains;
 pub mod wait;
 pub mod watching;
 pub mod wire;
+pub mod wrapped;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

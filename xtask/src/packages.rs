@@ -26,6 +26,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("pip3", "python3-pip"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("xz", "xz-utils"),
+    ("make", "make"),
 ];
 
 /// Installs the packages of the programs that are missing.
