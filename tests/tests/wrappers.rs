@@ -2,8 +2,8 @@
 //! first `go` on PATH and calls a binary that lies where nobody looks, and that nobody has ever run.
 
 use tests::lab::Lab;
+use tests::skip;
 use tests::wrapped::{WAYS, download};
-use tests::{skip, wrapped};
 
 #[test]
 fn every_request_behind_a_script_named_go_is_reported_at_its_first_run() {
@@ -20,7 +20,7 @@ fn every_request_behind_a_script_named_go_is_reported_at_its_first_run() {
 fn every_request_is_reported_when_something_calls_such_a_script() {
     let name = "every_request_is_reported_when_something_calls_such_a_script";
     let Some(lab) = Lab::for_test(name) else { return };
-    for (way, command) in &wrapped::WAYS[1..] {
+    for (way, command) in &WAYS[1..] {
         if *way == "make" && !skip::has(name, "make", "make") {
             continue;
         }
