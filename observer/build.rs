@@ -33,8 +33,10 @@ fn main() -> Result<()> {
         "-Clink-arg=--disable-expand-memcpy-in-order".into(),
         format!("-Clinker={}", linker.display()),
     ];
-    // Diagnostics of the BPF programs, for developers.
-    let debug = env::var("PROFILE").as_deref() == Ok("debug");
+    // Diagnostics of the BPF programs, for developers; the verifier goes through ten times as much for them.
+    println!("cargo:rerun-if-env-changed=GOOBSERVE_BPF_LOG");
+    let silent = env::var_os("GOOBSERVE_BPF_LOG").is_some_and(|wanted| wanted == "0");
+    let debug = !silent && env::var("PROFILE").as_deref() == Ok("debug");
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
     // Another machine's has a folder of its own: flags that change to and fro build everything anew.
     let folder = if arch == env::consts::ARCH { "bpf".to_owned() } else { format!("bpf-{arch}") };

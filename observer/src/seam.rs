@@ -217,6 +217,8 @@ pub(crate) enum ToWorker {
         /// How many
         processes: u32,
     },
+    /// What the kernel did not do, so far
+    NotDone(NotDone),
     /// So many programs were not looked at: there are too many, or they cannot be
     Unexamined {
         /// How many
@@ -252,6 +254,17 @@ pub(crate) enum ToWorker {
     },
     /// CMD could not be started: nothing is to be reported
     Abandoned,
+}
+
+/// What the kernel did not do that something of the observation relied on: it is not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NotDone {
+    /// Runs of BPF programs that it skipped
+    pub runs_skipped: u64,
+    /// Tracepoints that it does not have
+    pub unattached: u64,
+    /// Socket diagnostics that it did not give
+    pub lookups_failed: u64,
 }
 
 /// Worker to agent.

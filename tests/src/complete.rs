@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::go_env::{GoOptions, GoRun};
 use crate::goobserve::Observed;
@@ -141,10 +141,10 @@ impl Download {
     #[track_caller]
     pub fn has_the_answers(&self, lab: &Lab) {
         let Self { observed, requests, .. } = self;
-        assert_eq!(
-            observed.report["loss"],
-            json!({"kernel_events_lost": 0, "events_undecoded": 0, "connections_joined_late": 0, "programs_unexamined": 0})
-        );
+        let loss = observed.report["loss"].as_object().expect("loss");
+        // Of what is skipped nobody knows whose it was: a stranger's, when nothing is missing below.
+        let lost: Vec<_> = loss.iter().filter(|(name, n)| *name != "program_runs_skipped" && **n != 0).collect();
+        assert!(loss.len() >= 7 && lost.is_empty(), "{loss:?}");
         let logged = requests
             .iter()
             .map(|r| (&*r.authority, &*r.method, &*r.path, u64::from(r.status), r.bytes, "ok"));

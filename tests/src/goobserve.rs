@@ -34,6 +34,8 @@ pub struct Observed {
     pub report: Value,
     /// Both clocks, read just before
     pub clocks: ClockPair,
+    /// Both, when it had ended
+    pub ended: ClockPair,
 }
 
 impl Observed {
@@ -69,12 +71,13 @@ impl Lab {
         let clocks = ClockPair::sample();
         let output =
             self.output(run.goobserve()?.arg("run").arg("--json").arg(&file).arg("--").args(command))?;
+        let ended = ClockPair::sample();
         let json = std::fs::read(&file).with_context(|| {
             let stderr = String::from_utf8_lossy(&output.stderr);
             format!("read goobserve's report; it ended with {} and said: {stderr}", output.status)
         })?;
         let report = serde_json::from_slice(&json).context("parse goobserve's report")?;
-        Ok(Observed { output, report, clocks })
+        Ok(Observed { output, report, clocks, ended })
     }
 }
 

@@ -14,6 +14,7 @@ pub mod complete;
 pub mod containers;
 pub mod crowd;
 pub mod dns;
+pub mod facts;
 pub mod fill;
 pub mod findings;
 pub mod forward;

@@ -297,6 +297,7 @@ fn a_childs_wait_for_a_lock_is_the_commands() {
         report: serde_json::from_slice(&fs::read(&json).unwrap()).unwrap(),
         output,
         clocks: ClockPair::sample(),
+        ended: ClockPair::sample(),
     };
     let command = one_command(&observed);
     let [flock] = of(&observed, "processes", "flock")[..] else { panic!("{}", observed.report["processes"]) };

@@ -1,9 +1,17 @@
 //! What holds on every kernel that goobserve supports. Short, because `cargo xtask vm` has it run by
-//! other kernels, in virtual machines.
+//! other kernels, in virtual machines. What it measures goes to `tests/kernels.md`.
 
-use tests::complete::Download;
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::programs::loaded_programs;
+use nix::sys::signal::Signal;
+use tests::bpf::Objects;
+use tests::clock::monotonic_ns;
+use tests::complete::{Download, SETTLE, int, same, text};
+use tests::facts::fact;
 use tests::go_env::GoOptions;
 use tests::lab::Lab;
+use tests::live::{self, lines, watching};
 use tests::store::Store;
 
 #[test]
@@ -26,14 +34,68 @@ fn check_finds_nothing_wrong_and_loads_every_program() {
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     let through = text.split_once("verifier (").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
     assert!(through.is_some_and(|count: u64| count <= VERIFIED || !release.starts_with("6.18.")), "{text}");
+    fact("check", "ok");
 }
 
 #[test]
 fn every_request_and_query_is_reported() {
     let Some(lab) = Lab::for_test("every_request_and_query_is_reported") else { return };
-    for http1 in [false, true] {
-        let download = Download::observe(&lab, &GoOptions { few: true, http1, ..GoOptions::default() });
+    let mut skipped = 0;
+    let plain = vec![("GOPROXY".to_owned(), lab.plain_http().unwrap())];
+    for (name, http1, env) in [("HTTP/2", false, vec![]), ("HTTP/1.1", true, vec![]), ("plain", false, plain)]
+    {
+        let before = monotonic_ns();
+        let options = GoOptions { few: true, http1, env, ..GoOptions::default() };
+        let download = Download::observe(&lab, &options);
         assert!(download.requests.len() > 30, "{} requests", download.requests.len());
         download.is_complete(&lab);
+        fact(name, format_args!("{}, {}", download.requests.len(), download.observed.list("dns").len()));
+        skipped += int(&download.observed.report["loss"], "program_runs_skipped");
+        if name == "HTTP/2" {
+            times(&download, before);
+        }
     }
+    fact("skipped", skipped);
+}
+
+/// How long goobserve takes before the command starts and after it ended.
+fn times(download: &Download, before: u64) {
+    let observed = &download.observed;
+    let command = &observed.report["commands"][0];
+    let began = observed.started_ns().unwrap() + i128::from(int(command, "start_ns"));
+    let seconds = |ns: i128| format!("{:.1} s", ns as f64 / 1e9);
+    fact("start", seconds(began - i128::from(before)));
+    let ended = began + i128::from(int(command, "wall_ns"));
+    fact("end", seconds(i128::from(observed.ended.monotonic_ns) - ended));
+}
+
+#[test]
+fn watch_reports_a_command_that_starts_beside_it() {
+    let Some(lab) = Lab::for_test("watch_reports_a_command_that_starts_beside_it") else { return };
+    let run = lab.go_run(&GoOptions { few: true, ..GoOptions::default() }).unwrap();
+    let watch = watching(&lab, &run, &["--output", "jsonl"]);
+    for program in Objects::of(watch.pid()).programs {
+        let of = |info: &aya::programs::ProgramInfo| info.id() == program;
+        let info = loaded_programs().flatten().find(of).unwrap();
+        if let Some(count) = info.verified_instruction_count() {
+            fact("program", format_args!("{} {count}", info.name_as_str().unwrap_or("?")));
+        }
+    }
+    let command = lab.begin(run.command("go").args(["mod", "download"])).unwrap();
+    let pid = command.pid();
+    assert_eq!(command.end().status.code(), Some(0));
+    assert!(lab.proxy.log().settled(SETTLE), "connections stayed open");
+    live::line(&watch, pid, "command", |line| !line["wall_ns"].is_null());
+    watch.signal(Signal::SIGTERM).unwrap();
+    let output = watch.end();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = lines(&String::from_utf8(output.stdout).unwrap());
+    let requests = live::of_command(&lines, pid).filter(|line| line["type"] == "request");
+    let reported: BTreeMap<u64, &str> = requests.map(|line| (int(line, "id"), text(line, "path"))).collect();
+    let updates = live::of_command(&lines, pid).filter(|line| line["type"] == "request_update");
+    let answered: BTreeSet<u64> = updates.map(|line| int(line, "id")).collect();
+    assert!(reported.keys().all(|id| answered.contains(id)), "{answered:?} of {reported:?}");
+    let (_, logged) = lab.proxy.log().take();
+    fact("watch", logged.len());
+    same("requests", reported.into_values(), logged.iter().map(|request| &*request.path));
 }

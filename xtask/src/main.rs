@@ -89,22 +89,15 @@ enum Task {
         /// The step
         step: Option<ci::Step>,
     },
-    /// Run a suite of the tests package on another kernel, in a virtual machine
+    /// Run a suite of the tests package on other kernels, in virtual machines, one after another
     ///
-    /// The kernel is Debian's, fetched with apt-get from the mirror that this machine uses; the machine is
+    /// Kernels are Debian's, fetched with apt-get from the mirror that this machine uses; the machine is
     /// qemu's, without KVM. The status is the suite's; 77 when kernel or qemu cannot be had.
     #[command(after_help = "Examples:\n  \
         cargo xtask vm 6.1\n  \
-        cargo xtask vm 6.12 completeness http2")]
-    Vm {
-        /// Beginning of the kernel's version; the newest that fits is taken
-        kernel: String,
-        /// A file of tests/tests
-        #[arg(default_value = "kernel")]
-        suite: String,
-        /// Only tests whose name contains this
-        filter: Option<String>,
-    },
+        cargo xtask vm --table\n  \
+        cargo xtask vm 6.12 7.3 --suite completeness --filter http2")]
+    Vm(vm::Options),
     /// rustfmt and clippy with warnings denied, and cargo-deny without the network
     Lint,
     /// cargo-deny with advisories, which it fetches
@@ -156,7 +149,7 @@ fn perform(task: Task) -> Result<u8> {
             test::test(&workspace, test::Options { filter, all, ..test::Options::default() })
         }
         Task::Ci { step } => ci::ci(&workspace, step),
-        Task::Vm { kernel, suite, filter } => vm::vm(&workspace, &kernel, &suite, filter.as_deref()),
+        Task::Vm(options) => vm::vm(&workspace, &options),
         Task::Lint => lint::lint(&workspace),
         Task::Deny => lint::deny(&workspace),
         Task::Macos => lint::macos(&workspace),

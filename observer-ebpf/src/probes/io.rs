@@ -16,7 +16,7 @@ use crate::cursor::{self, Direction};
 use crate::http1;
 use crate::syscall::{arg, native, number, shape, shape_of, system_call};
 use crate::task::{self, Task, kernel, member, user};
-use crate::{CHANNELS, PREEXISTING, emit, offset};
+use crate::{AGAIN, CHANNELS, HANDLED, PREEXISTING, constant, emit, offset};
 use aya_ebpf::helpers::bpf_get_current_comm;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop};
 use aya_ebpf::macros::raw_tracepoint;
@@ -96,6 +96,20 @@ pub fn peer(sk: u64) -> Address {
 /// or none. One program for both, verified once: the system call says which way.
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 pub fn sock_length(ctx: RawTracePointContext) -> i32 {
+    length(&ctx, false)
+}
+
+/// Runs behind [`sock_length`] at the same tracepoints, and handles what that was skipped for.
+///
+/// From Linux 7.0 on programs of raw tracepoints can be preempted, and while one is, the kernel skips it for every
+/// other thread on that CPU. That both are skipped for a thread takes two that were preempted, one in each.
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sock_length_again(ctx: RawTracePointContext) -> i32 {
+    length(&ctx, true)
+}
+
+#[inline(always)]
+fn length(ctx: &RawTracePointContext, again: bool) -> i32 {
     let result = ctx.arg::<u64>(1) as i32;
     // Most calls through which nothing goes are those that have nothing to read yet.
     if result < 0 && !FAILURES.contains(&result) || ctx.arg::<u64>(2) & PEEK != 0 {
@@ -103,6 +117,14 @@ pub fn sock_length(ctx: RawTracePointContext) -> i32 {
     }
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
+    if again {
+        if HANDLED.remove(&task.tid).is_ok() {
+            return 0;
+        }
+    } else if constant(&raw const AGAIN) != 0 {
+        // An LRU map has room.
+        let _ = HANDLED.insert(&task.tid, &1, 0);
+    }
     went(task, process, ctx.arg(0), regs, number, i64::from(result));
     0
 }

@@ -18,6 +18,7 @@ use super::hold::Hold;
 use super::running::Running;
 use super::spawn::{self, User};
 use super::targets::Targets;
+use super::unseen::Unseen;
 use super::waiting::Waiting;
 use super::watch::search;
 use super::{Agent, WorkerEvent, files, local_resolvers};
@@ -88,7 +89,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
     let mut agent =
-        Agent { kernel, seam, files, hold, local_resolvers, running, targets, private, unexamined: 0 };
+        Agent { kernel, seam, files, hold, local_resolvers, running, targets, private, unexamined: 0, not_done: Unseen::default() };
     agent.share()?;
     agent.follow_local_resolvers(found)?;
     let waiting = Waiting::of(&agent)?;
@@ -207,7 +208,8 @@ impl Observation for Observed {
         let Some(mut agent) = self.agent.take() else { return Ok(()) };
         let over = |ended: ExitStatus| ToWorker::Ended { status: Some(ended.into_raw()) };
         let message = ended.map_or(ToWorker::Abandoned, over);
-        agent.report(&message).map_err(|error| super::user_error(&error))?;
+        let reported = agent.report_not_done(true).and_then(|()| agent.report(&message));
+        reported.map_err(|error| super::user_error(&error))?;
         agent.hold = None; // while the worker reports
         let ended = ending::descriptor(&ending::signals())
             .map_err(anyhow::Error::from)

@@ -20,6 +20,7 @@ mod sockdiag;
 mod spawn;
 mod table;
 mod targets;
+mod unseen;
 mod waiting;
 mod watch;
 
@@ -39,6 +40,8 @@ pub use watch::watch;
 use crate::cli::options::Common;
 use crate::kernel::Kernel;
 use crate::run::progress;
+use unseen::Unseen;
+
 use crate::seam::{FileId, Output, Seam, ToAgent, ToWorker};
 
 /// The kernel, the worker, and the files between them.
@@ -59,6 +62,8 @@ struct Agent {
     private: Option<PathBuf>,
     /// Programs that nobody looks at, since the worker last heard of that
     unexamined: u32,
+    /// What the kernel did not do
+    not_done: Unseen,
 }
 
 /// What a message of the worker asks the agent's owner to do.
@@ -92,6 +97,7 @@ impl Agent {
         if let Some(pid) = self.local_resolvers.due() {
             self.local_resolvers_of(pid, true)?;
         }
+        self.report_not_done(false)?;
         if self.unexamined > 0 && self.seam.has_room() {
             let programs = std::mem::take(&mut self.unexamined);
             self.report(&ToWorker::Unexamined { programs })?;
@@ -273,6 +279,14 @@ impl Agent {
             Ok(())
         } else {
             self.report(&ToWorker::LocalResolvers { local_resolvers: found })
+        }
+    }
+
+    /// Reports what the kernel did not do where that has changed; `now`, else at most every while.
+    fn report_not_done(&mut self, now: bool) -> Result<()> {
+        match self.not_done.changed(&self.kernel, now) {
+            Some(not_done) if now || self.seam.has_room() => self.report(&ToWorker::NotDone(not_done)),
+            _ => Ok(()),
         }
     }
 

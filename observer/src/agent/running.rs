@@ -201,6 +201,7 @@ impl Agent {
         let asked = spaces.into_values().filter(|(_, places)| !places.is_empty());
         let answer = |(pid, places): (Pid, HashMap<u32, Place>)| {
             sockdiag::of(pid, &places).unwrap_or_else(|error| {
+                self.not_done.lookup_failed();
                 if !self.running.complained.replace(true) {
                     crate::say::with_hint(
                         &format!("the sockets of commands that run already are not known: {error}"),

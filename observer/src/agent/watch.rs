@@ -18,6 +18,7 @@ use super::hold::{Hold, Word};
 use super::running::Running;
 use super::table::Table;
 use super::targets::Targets;
+use super::unseen::Unseen;
 use super::{Agent, WorkerEvent, ending, files, finder, local_resolvers};
 use crate::cli::options::{WatchOptions, WatchOutput};
 use crate::kernel::Kernel;
@@ -81,6 +82,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         targets,
         private: None,
         unexamined: 0,
+        not_done: Unseen::default(),
     };
     agent.open_running()?;
     agent.report(&ToWorker::BinariesEnd)?;
@@ -151,6 +153,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     agent.hold = None;
     let status = match awaited {
         Some(awaited) => {
+            agent.report_not_done(true)?;
             agent.report(&ToWorker::Ended { status: None })?;
             ending::end(&mut agent, &mut worker, &signals, awaited)
         }

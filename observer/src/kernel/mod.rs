@@ -8,6 +8,7 @@ mod load;
 mod mapped;
 mod preexisting;
 pub mod ring;
+mod skipped;
 
 use model::id::Pid;
 use model::time::Monotonic;
@@ -66,6 +67,9 @@ const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
 
 /// In their place before Linux 6.3.
 const CALLS: [&str; 1] = ["raw_syscalls:sys_exit"];
+
+/// The program that handles what the one at [`LENGTHS`] was skipped for.
+const AGAIN: &str = "sock_length_again";
 
 /// The program on functions of crypto/tls.
 const GO_TLS: &str = "go_tls";
@@ -134,13 +138,20 @@ fn load(follow_go: bool, all_go: Option<u32>) -> Result<(Ebpf, &'static [&'stati
     let (bytes, unused): (&'static [_], &[_]) =
         if layout.lengths { (&LENGTHS, &CALLS) } else { (&CALLS, &LENGTHS) };
     let follow = u32::from(follow_go);
+    let again = layout.lengths && tracepoints_are_preempted();
+    let again_word = u32::from(again);
     let all_go = all_go.unwrap_or(UNKNOWN32);
     let globals = HashMap::from([
         ("OFFSETS", layout.offsets.as_bytes()),
+        ("AGAIN", again_word.as_bytes()),
         ("FOLLOW_GO", follow.as_bytes()),
         ("ALL_GO_UID", all_go.as_bytes()),
     ]);
-    let unused = |name: &str| unused.iter().any(|tracepoint| tracepoint.ends_with(name));
+    let unused = |name: &str| match name {
+        "sock_length" => !layout.lengths,
+        AGAIN => !again,
+        name => unused.iter().any(|tracepoint| tracepoint.ends_with(name)),
+    };
     Ok((load::load(OBJECT, &globals, &unused)?, bytes))
 }
 
@@ -155,6 +166,8 @@ pub struct Kernel {
     /// The next such number
     next: u64,
     hastening: Hastening,
+    /// Tracepoints that are not there to attach to
+    unattached: u64,
     /// Diagnostics of the BPF programs, in a debug build
     log: Option<Diagnostics>,
 }
@@ -178,12 +191,19 @@ impl Kernel {
         for tracepoint in TRACEPOINTS.iter().chain(bytes) {
             attach(&mut ebpf, tracepoint)?;
         }
+        // Behind the other at the same tracepoints: the kernel runs them in the order of attaching.
+        if bytes == LENGTHS && tracepoints_are_preempted() {
+            for tracepoint in bytes {
+                attach_program(&mut ebpf, AGAIN, tracepoint)?;
+            }
+        }
+        let mut unattached = 0;
         for tracepoint in OPTIONAL {
             // `goobserve check` says what is then not seen.
-            let _ = attach(&mut ebpf, tracepoint);
+            unattached += u64::from(attach(&mut ebpf, tracepoint).is_err());
         }
         let log = diagnostics::of(&mut ebpf);
-        Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, hastening: Hastening::default(), log })
+        Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, hastening: Hastening::default(), unattached, log })
     }
 
     /// Descriptors for the worker.
@@ -204,6 +224,20 @@ impl Kernel {
             Some(Map::HashMap(map)) => read_only(map),
             _ => Err(anyhow!("the object has no map PROCESSES")),
         }
+    }
+
+    /// Runs of programs that the kernel skipped so far, whosever they were.
+    pub fn runs_skipped(&self) -> u64 {
+        let of = |name| self.ebpf.program(name).and_then(skipped::of);
+        let others = self.ebpf.programs().filter(|(name, _)| !["sock_length", AGAIN].contains(name));
+        let others: u64 = others.filter_map(|(_, program)| skipped::of(program)).sum();
+        // Of these two, one does for the other.
+        others + of("sock_length").map_or(0, |first| first.min(of(AGAIN).unwrap_or(first)))
+    }
+
+    /// Tracepoints that could not be attached to.
+    pub const fn unattached(&self) -> u64 {
+        self.unattached
     }
 
     /// Says what the BPF programs had to say.
@@ -361,10 +395,23 @@ fn attach(ebpf: &mut Ebpf, tracepoint: &str) -> Result<()> {
         "sock_send_length" | "sock_recv_length" => "sock_length",
         name => name,
     };
+    attach_program(ebpf, program, tracepoint)
+}
+
+fn attach_program(ebpf: &mut Ebpf, program: &str, tracepoint: &str) -> Result<()> {
+    let name = tracepoint.split(':').next_back().unwrap_or(tracepoint);
     let program = ebpf.program_mut(program).context("the object lacks a program")?;
     let program: &mut RawTracePoint = program.try_into()?;
     program.attach(name).with_context(|| format!("cannot attach to {tracepoint}"))?;
     Ok(())
+}
+
+/// The kernel preempts programs of raw tracepoints (Linux 7.0 on), and skips one for all other threads of that CPU
+/// meanwhile.
+fn tracepoints_are_preempted() -> bool {
+    let release = nix::sys::utsname::uname().map(|uname| uname.release().to_string_lossy().into_owned());
+    let major = release.ok().and_then(|release| release.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 7)
 }
 
 fn insert<const N: usize>(map: &mut Map, key: u32, value: &[u8]) -> Result<()> {

@@ -45,7 +45,7 @@ use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
 use crate::run::progress::{self, Progress};
 use crate::say;
-use crate::seam::{Root, Seam, Task, ToAgent, ToWorker};
+use crate::seam::{NotDone, Root, Seam, Task, ToAgent, ToWorker};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
@@ -85,6 +85,8 @@ pub(super) struct Observer {
     /// Commands in control groups with a limit of CPU time
     throttles: HashMap<CommandId, Throttle>,
     kernel_lost: u64,
+    /// What the agent knows of the kernel
+    not_done: NotDone,
     /// Programs that nobody looked at, of which the report says how many
     unexamined: u64,
     too_large: u64,
@@ -108,6 +110,9 @@ impl Observer {
     fn loss(&self) -> Loss {
         Loss {
             programs_unexamined: self.unexamined + self.too_large,
+            program_runs_skipped: self.not_done.runs_skipped,
+            tracepoints_unattached: self.not_done.unattached,
+            socket_lookups_failed: self.not_done.lookups_failed,
             ..self.correlator.loss(self.kernel_lost)
         }
     }
@@ -182,6 +187,7 @@ impl Observer {
             services: Services::default(),
             containers: Containers::default(),
             kernel_lost: 0,
+            not_done: NotDone::default(),
             unexamined: 0,
             too_large: 0,
             gap_ns: None,
@@ -270,6 +276,7 @@ impl Observer {
                 self.correlator.preexisting_sockets(&reported, &mut self.events);
                 self.take();
             }
+            ToWorker::NotDone(not_done) => self.not_done = not_done,
             ToWorker::Unexamined { programs } => self.unexamined += u64::from(programs),
             ToWorker::Overlooked { processes } => self.correlator.overlooked(processes),
             ToWorker::PreexistingGone { root, pid } => {

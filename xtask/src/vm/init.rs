@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::packages::Kernel;
-use super::{STATUS, files_below};
+use super::{FACT, STATUS, files_below};
 use crate::cmd;
 use crate::workspace::Workspace;
 
@@ -89,10 +89,11 @@ impl Init<'_> {
              mount -t tracefs tracefs /sys/kernel/tracing; mount -t cgroup2 cgroup /sys/fs/cgroup\n\
              for module in /modules/*; do insmod $module; done\n\
              ip link set lo up\n\
-             export PATH=/bin:{go}/bin HOME=/root GOOBSERVE_BIN={GOOBSERVE} GOOBSERVE_SKIPS=/tmp/skips\n\
+             export PATH=/bin:{go}/bin HOME=/root GOOBSERVE_BIN={GOOBSERVE} GOOBSERVE_SKIPS=/tmp/skips GOOBSERVE_FACTS=/tmp/facts\n\
              export CARGO_TARGET_DIR={target} RUST_BACKTRACE=0\n\
              cd {tests}; {suite} --test-threads=1 {filter}; status=$?\n\
              [ -e /tmp/skips ] && {{ cat /tmp/skips; status=1; }}\n\
+             [ -e /tmp/facts ] && sed 's/^/{FACT}/' /tmp/facts\n\
              echo \"{STATUS}$status\"\n\
              poweroff -f\n",
             go = go.display(),

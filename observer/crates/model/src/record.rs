@@ -794,4 +794,15 @@ pub struct Loss {
     /// requests that they made inside TLS were not seen
     #[serde(default)]
     pub programs_unexamined: u64,
+    /// Runs of goobserve's BPF programs that the kernel skipped, because the same program was in the middle of
+    /// a run on that CPU (Linux 7.0 on): at most so many events were not seen. Whose they were is not known
+    #[serde(default)]
+    pub program_runs_skipped: u64,
+    /// Tracepoints that this kernel does not have or did not let be attached to
+    #[serde(default)]
+    pub tracepoints_unattached: u64,
+    /// Times that the kernel's socket diagnostics could not be asked: of sockets that were open before the
+    /// observation nothing is known then
+    #[serde(default)]
+    pub socket_lookups_failed: u64,
 }

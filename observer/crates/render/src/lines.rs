@@ -305,13 +305,19 @@ fn ended(state: &State, command: &Command) -> String {
 }
 
 fn loss_line(loss: &Loss) -> String {
-    format!(
+    let mut line = format!(
         "not seen so far: {} lost, {} not understood, {} joined late, {} not examined",
         count(loss.kernel_events_lost, "kernel event"),
         count(loss.events_undecoded, "event"),
         count(loss.connections_joined_late, "connection"),
         count(loss.programs_unexamined, "program")
-    )
+    );
+    for (n, what, how) in crate::loss::of_the_kernel(loss) {
+        if n > 0 {
+            line += &format!(", {} {how}", count(n, what));
+        }
+    }
+    line
 }
 
 #[cfg(test)]

@@ -72,11 +72,21 @@ pub(crate) fn sentence(loss: &Loss) -> Option<String> {
         (loss.programs_unexamined, "program", "not examined"),
     ];
     let lost: Vec<String> = parts
-        .iter()
+        .into_iter()
+        .chain(of_the_kernel(loss))
         .filter(|part| part.0 > 0)
-        .map(|(n, what, how)| format!("{} {how}", count(*n, what)))
+        .map(|(n, what, how)| format!("{} {how}", count(n, what)))
         .collect();
     (!lost.is_empty()).then(|| format!("{}; figures above may be too low.", lost.join(", ")))
+}
+
+/// What the kernel did not do, in three parts: how often, what, and how that went.
+pub(crate) const fn of_the_kernel(loss: &Loss) -> [(u64, &'static str, &'static str); 3] {
+    [
+        (loss.program_runs_skipped, "run", "of a BPF program skipped by this kernel, of this or another command"),
+        (loss.tracepoints_unattached, "tracepoint", "not there to attach to"),
+        (loss.socket_lookups_failed, "look-up", "of sockets open before failed (module inet_diag)"),
+    ]
 }
 
 /// When records of a command were lost, and how much of its time is not known because of it; `None`

@@ -77,6 +77,9 @@ pub fn perfetto(report: &Report, state: &State) -> serde_json::Result<String> {
             "events_undecoded": report.loss.events_undecoded,
             "connections_joined_late": report.loss.connections_joined_late,
             "programs_unexamined": report.loss.programs_unexamined,
+            "program_runs_skipped": report.loss.program_runs_skipped,
+            "tracepoints_unattached": report.loss.tracepoints_unattached,
+            "socket_lookups_failed": report.loss.socket_lookups_failed,
             "spans_not_drawn": writer.left_out,
         }),
     };

@@ -377,7 +377,7 @@ impl Correlator {
             events_undecoded: self.spans.undecoded + self.spans.requests.frames_lost(),
             connections_joined_late: self.spans.requests.joined_late(),
             // The worker's to say.
-            programs_unexamined: 0,
+            ..Loss::default()
         }
     }
 

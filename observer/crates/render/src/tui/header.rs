@@ -64,6 +64,9 @@ pub(super) fn loss(buffer: &mut Buffer, place: Rect, loss: &Loss, theme: Theme) 
         (lost, format!("UNSEEN {lost} events")),
         (loss.connections_joined_late, format!("{} joined late", loss.connections_joined_late)),
         (loss.programs_unexamined, format!("{} not examined", loss.programs_unexamined)),
+        (loss.program_runs_skipped, format!("{} skipped", loss.program_runs_skipped)),
+        (loss.tracepoints_unattached, format!("{} not attached", loss.tracepoints_unattached)),
+        (loss.socket_lookups_failed, "open sockets unknown".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(_, text)| text).collect();
     let (text, style) = if parts.is_empty() {

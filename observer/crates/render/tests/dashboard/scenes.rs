@@ -398,7 +398,7 @@ pub(crate) fn slow_and_loss() -> State {
         kernel_events_lost: 12,
         events_undecoded: 1,
         connections_joined_late: 1,
-        programs_unexamined: 0,
+        ..Loss::default()
     };
     scene.at(2_000 * MS, Body::Loss(loss));
     scene.state()
