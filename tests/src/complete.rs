@@ -143,7 +143,8 @@ impl Download {
         let Self { observed, requests, .. } = self;
         let loss = observed.report["loss"].as_object().expect("loss");
         // Of what is skipped nobody knows whose it was: a stranger's, when nothing is missing below.
-        let lost: Vec<_> = loss.iter().filter(|(name, n)| *name != "program_runs_skipped" && **n != 0).collect();
+        let lost: Vec<_> =
+            loss.iter().filter(|(name, n)| *name != "program_runs_skipped" && **n != 0).collect();
         assert!(loss.len() >= 7 && lost.is_empty(), "{loss:?}");
         let logged = requests
             .iter()

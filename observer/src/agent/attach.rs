@@ -88,8 +88,18 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
     let (local_resolvers, found) = searching.finish();
     let private = target.resolv_conf.and_then(|_| files::namespace_of(&target.pid.to_string()));
     let (running, targets) = <(Running, Targets)>::default();
-    let mut agent =
-        Agent { kernel, seam, files, hold, local_resolvers, running, targets, private, unexamined: 0, not_done: Unseen::default() };
+    let mut agent = Agent {
+        kernel,
+        seam,
+        files,
+        hold,
+        local_resolvers,
+        running,
+        targets,
+        private,
+        unexamined: 0,
+        not_done: Unseen::default(),
+    };
     agent.share()?;
     agent.follow_local_resolvers(found)?;
     let waiting = Waiting::of(&agent)?;

@@ -203,7 +203,15 @@ impl Kernel {
             unattached += u64::from(attach(&mut ebpf, tracepoint).is_err());
         }
         let log = diagnostics::of(&mut ebpf);
-        Ok(Self { ebpf, go_tls, probes: HashMap::new(), next: 0, hastening: Hastening::default(), unattached, log })
+        Ok(Self {
+            ebpf,
+            go_tls,
+            probes: HashMap::new(),
+            next: 0,
+            hastening: Hastening::default(),
+            unattached,
+            log,
+        })
     }
 
     /// Descriptors for the worker.

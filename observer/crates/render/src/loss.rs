@@ -83,7 +83,11 @@ pub(crate) fn sentence(loss: &Loss) -> Option<String> {
 /// What the kernel did not do, in three parts: how often, what, and how that went.
 pub(crate) const fn of_the_kernel(loss: &Loss) -> [(u64, &'static str, &'static str); 3] {
     [
-        (loss.program_runs_skipped, "run", "of a BPF program skipped by this kernel, of this or another command"),
+        (
+            loss.program_runs_skipped,
+            "run",
+            "of a BPF program skipped by this kernel, of this or another command",
+        ),
         (loss.tracepoints_unattached, "tracepoint", "not there to attach to"),
         (loss.socket_lookups_failed, "look-up", "of sockets open before failed (module inet_diag)"),
     ]

@@ -166,7 +166,10 @@ fn a_report_has_exactly_the_contracts_fields() {
         "command id pid connection protocol stream method authority path class module version status start_ns \
          first_byte_ns end_ns bytes outcome",
     );
-    expect("/loss", "kernel_events_lost events_undecoded connections_joined_late programs_unexamined program_runs_skipped tracepoints_unattached socket_lookups_failed");
+    expect(
+        "/loss",
+        "kernel_events_lost events_undecoded connections_joined_late programs_unexamined program_runs_skipped tracepoints_unattached socket_lookups_failed",
+    );
     // What is said to who reads it is in no file.
     for stall in report.commands.iter_mut().flat_map(|command| &mut command.stalls) {
         stall.advice = String::new();

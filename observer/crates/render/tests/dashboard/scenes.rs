@@ -394,12 +394,8 @@ pub(crate) fn slow_and_loss() -> State {
         Body::Reset(ResetMark { command: CommandId(1), connection: ConnectionId(on), received: true }),
     );
     scene.idle(&[(10 * MS, 2_000 * MS)], None);
-    let loss = Loss {
-        kernel_events_lost: 12,
-        events_undecoded: 1,
-        connections_joined_late: 1,
-        ..Loss::default()
-    };
+    let loss =
+        Loss { kernel_events_lost: 12, events_undecoded: 1, connections_joined_late: 1, ..Loss::default() };
     scene.at(2_000 * MS, Body::Loss(loss));
     scene.state()
 }
