@@ -116,7 +116,7 @@ static PROGRAMS: LruHashMap<ProgramKey, u64> = LruHashMap::with_max_entries(PROC
 /// Sockets whose bytes matter, by `struct sock *`. LRU: nothing says that a UDP socket is gone.
 #[map]
 static CHANNELS: LruHashMap<u64, Channel> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
-/// Threads whose call the first of two programs has handled; see `sock_length_again`. LRU: the second may have
+/// Threads whose call the first of two programs has handled; see `sock_length_twin`. LRU: the second may have
 /// been skipped.
 #[map]
 static HANDLED: LruHashMap<u32, u32> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
@@ -141,7 +141,7 @@ static OFFSETS: Offsets = Offsets::UNKNOWN;
 static FOLLOW_GO: u32 = 0;
 /// Not 0: what a program is skipped for, a second one handles.
 #[unsafe(no_mangle)]
-static AGAIN: u32 = 0;
+static TWIN: u32 = 0;
 /// Whose programs are followed when they are Go, whatever their name (`--all-go`).
 #[unsafe(no_mangle)]
 static ALL_GO_UID: u32 = UNKNOWN32;

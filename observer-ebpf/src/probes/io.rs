@@ -16,7 +16,7 @@ use crate::cursor::{self, Direction};
 use crate::http1;
 use crate::syscall::{arg, native, number, shape, shape_of, system_call};
 use crate::task::{self, Task, kernel, member, user};
-use crate::{AGAIN, CHANNELS, HANDLED, PREEXISTING, constant, emit, offset};
+use crate::{CHANNELS, HANDLED, PREEXISTING, TWIN, constant, emit, offset};
 use aya_ebpf::helpers::bpf_get_current_comm;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_loop};
 use aya_ebpf::macros::raw_tracepoint;
@@ -104,12 +104,12 @@ pub fn sock_length(ctx: RawTracePointContext) -> i32 {
 /// From Linux 7.0 on programs of raw tracepoints can be preempted, and while one is, the kernel skips it for every
 /// other thread on that CPU. That both are skipped for a thread takes two that were preempted, one in each.
 #[raw_tracepoint(tracepoint = "sock_send_length")]
-pub fn sock_length_again(ctx: RawTracePointContext) -> i32 {
+pub fn sock_length_twin(ctx: RawTracePointContext) -> i32 {
     length(&ctx, true)
 }
 
 #[inline(always)]
-fn length(ctx: &RawTracePointContext, again: bool) -> i32 {
+fn length(ctx: &RawTracePointContext, twin: bool) -> i32 {
     let result = ctx.arg::<u64>(1) as i32;
     // Most calls through which nothing goes are those that have nothing to read yet.
     if result < 0 && !FAILURES.contains(&result) || ctx.arg::<u64>(2) & PEEK != 0 {
@@ -117,11 +117,11 @@ fn length(ctx: &RawTracePointContext, again: bool) -> i32 {
     }
     let Some((task, process)) = task::current_or_local_resolver() else { return 0 };
     let Some((regs, number)) = system_call() else { return 0 };
-    if again {
+    if twin {
         if HANDLED.remove(&task.tid).is_ok() {
             return 0;
         }
-    } else if constant(&raw const AGAIN) != 0 {
+    } else if constant(&raw const TWIN) != 0 {
         // An LRU map has room.
         let _ = HANDLED.insert(&task.tid, &1, 0);
     }

@@ -69,7 +69,7 @@ const LENGTHS: [&str; 2] = ["sock:sock_send_length", "sock:sock_recv_length"];
 const CALLS: [&str; 1] = ["raw_syscalls:sys_exit"];
 
 /// The program that handles what the one at [`LENGTHS`] was skipped for.
-const AGAIN: &str = "sock_length_again";
+const TWIN: &str = "sock_length_twin";
 
 /// The program on functions of crypto/tls.
 const GO_TLS: &str = "go_tls";
@@ -138,18 +138,18 @@ fn load(follow_go: bool, all_go: Option<u32>) -> Result<(Ebpf, &'static [&'stati
     let (bytes, unused): (&'static [_], &[_]) =
         if layout.lengths { (&LENGTHS, &CALLS) } else { (&CALLS, &LENGTHS) };
     let follow = u32::from(follow_go);
-    let again = layout.lengths && tracepoints_are_preempted();
-    let again_word = u32::from(again);
+    let twin = layout.lengths && tracepoints_are_preempted();
+    let twin_word = u32::from(twin);
     let all_go = all_go.unwrap_or(UNKNOWN32);
     let globals = HashMap::from([
         ("OFFSETS", layout.offsets.as_bytes()),
-        ("AGAIN", again_word.as_bytes()),
+        ("TWIN", twin_word.as_bytes()),
         ("FOLLOW_GO", follow.as_bytes()),
         ("ALL_GO_UID", all_go.as_bytes()),
     ]);
     let unused = |name: &str| match name {
         "sock_length" => !layout.lengths,
-        AGAIN => !again,
+        TWIN => !twin,
         name => unused.iter().any(|tracepoint| tracepoint.ends_with(name)),
     };
     Ok((load::load(OBJECT, &globals, &unused)?, bytes))
@@ -194,7 +194,7 @@ impl Kernel {
         // Behind the other at the same tracepoints: the kernel runs them in the order of attaching.
         if bytes == LENGTHS && tracepoints_are_preempted() {
             for tracepoint in bytes {
-                attach_program(&mut ebpf, AGAIN, tracepoint)?;
+                attach_program(&mut ebpf, TWIN, tracepoint)?;
             }
         }
         let mut unattached = 0;
@@ -237,10 +237,10 @@ impl Kernel {
     /// Runs of programs that the kernel skipped so far, whosever they were.
     pub fn runs_skipped(&self) -> u64 {
         let of = |name| self.ebpf.program(name).and_then(skipped::of);
-        let others = self.ebpf.programs().filter(|(name, _)| !["sock_length", AGAIN].contains(name));
+        let others = self.ebpf.programs().filter(|(name, _)| !["sock_length", TWIN].contains(name));
         let others: u64 = others.filter_map(|(_, program)| skipped::of(program)).sum();
         // Of these two, one does for the other.
-        others + of("sock_length").map_or(0, |first| first.min(of(AGAIN).unwrap_or(first)))
+        others + of("sock_length").map_or(0, |first| first.min(of(TWIN).unwrap_or(first)))
     }
 
     /// Tracepoints that could not be attached to.
