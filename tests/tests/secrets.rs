@@ -107,9 +107,13 @@ fn watch_prints_no_credential() {
         wait::until("goobserve to watch", || watching.stderr().contains("watching every go").then_some(()));
         let done = lab.output(run.command("sh").args(["-c", &script(), ARGUMENT])).unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        wait::until("git to be shown", || watching.stdout().contains("git-remote-https").then_some(()));
+        if output == "jsonl" {
+            let shown = || watching.stdout().contains("git-remote-https").then_some(());
+            wait::until("git to be shown", shown);
+        }
         watching.signal(Signal::SIGINT).unwrap();
         let ended = watching.end();
+        assert!(String::from_utf8_lossy(&ended.stdout).contains("download"), "{output}");
         clean(output, &String::from_utf8_lossy(&ended.stdout));
         clean("its errors", &String::from_utf8_lossy(&ended.stderr));
     }

@@ -484,7 +484,7 @@ pub(super) enum Color {
 /// `watch --output`
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
-    /// A line an event, for people
+    /// Lines for people: a command that starts to hurt, and its end
     Text,
     /// The recording's lines, for machines
     Jsonl,

@@ -69,7 +69,7 @@ pub enum WatchOutput {
     /// The dashboard where stdout is a terminal, else lines
     #[default]
     Auto,
-    /// A line an event, for people
+    /// Lines for people: a command that starts to hurt, and its end
     Text,
     /// The recording's lines, for machines
     Jsonl,

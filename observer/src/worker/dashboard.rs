@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use diagnose::Seen;
 use model::State;
-use model::event::{Body, CommandUpdate, Event};
 use model::id::CommandId;
 use model::time::SinceStart;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -19,6 +18,8 @@ use render::tui::View;
 use render::tui::keys::{self, Act};
 use render::tui::screen::Screen;
 use render::tui::theme::{Depth, Theme};
+
+use super::observe::line_columns;
 
 /// From frame to frame at least, when something is new: with the time that records are held back an
 /// event is on the screen well within a tenth of a second.
@@ -54,6 +55,8 @@ pub(super) struct Dashboard {
     /// The last frame took that long
     took: Duration,
     dirty: bool,
+    /// Of the terminal, for what is printed after it was left
+    columns: usize,
 }
 
 impl Dashboard {
@@ -63,14 +66,23 @@ impl Dashboard {
         let screen = Some(Screen::take_live()?);
         let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
         let view = View { theme, starting: true, ..View::default() };
-        Ok(Self { screen, view, output: None, drawn_at, took: Duration::ZERO, dirty: true })
+        Ok(Self {
+            screen,
+            view,
+            output: None,
+            drawn_at,
+            took: Duration::ZERO,
+            dirty: true,
+            columns: line_columns(),
+        })
     }
 
     /// None, but what the command prints is passed on.
     pub(super) fn left(file: File) -> Self {
         let view = View::default();
         let (drawn_at, took) = (Instant::now(), Duration::ZERO);
-        let mut left = Self { screen: None, view, output: None, drawn_at, took, dirty: false };
+        let mut left =
+            Self { screen: None, view, output: None, drawn_at, took, dirty: false, columns: line_columns() };
         left.output(file);
         left
     }
@@ -171,15 +183,10 @@ impl Dashboard {
             output.read(true);
             return; // the report follows
         }
-        let records = state.commands().filter_map(|(_, command)| command.record.clone());
-        let records: Vec<_> = records.collect();
+        let records: Vec<_> = state.commands().filter_map(|(_, command)| command.record.as_ref()).collect();
+        let lines = Lines::new(self.columns);
         for record in records.iter().skip(records.len().saturating_sub(SUMMED_UP)) {
-            let body =
-                Body::Command(CommandUpdate { command: record.clone(), idle: Vec::new(), gaps: Vec::new() });
-            let at_ns = record.wall_ns.map_or(record.start_ns, |wall| record.start_ns + wall);
-            if let Some(line) = Lines::new().line(state, &Event { at_ns, body }) {
-                let _ = writeln!(io::stdout(), "{line}");
-            }
+            let _ = writeln!(io::stdout(), "{}", lines.ended(state, record));
         }
     }
 }
@@ -287,6 +294,7 @@ mod tests {
 
     #[test]
     fn users_have_their_names_and_strangers_their_numbers() {
+        use model::event::{Body, CommandUpdate, Event};
         use model::record::Command;
         let mut state = State::new();
         for (id, uid) in [(1, Some(0)), (2, Some(4_000_000_001)), (3, None)] {

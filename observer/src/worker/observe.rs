@@ -53,6 +53,8 @@ const SOCKETS_TICKS: u32 = 5;
 const TERMINAL_TICKS: u32 = 5;
 /// The progress line shows so long what was retransmitted; then how much was.
 const NOTICE_NS: Ns = 3_000_000_000;
+/// Columns of a line of `watch` that goes to no terminal.
+const LINE_COLUMNS: usize = 160;
 /// Processes of forgotten trees that are let go of at a time; the next ones when they fork again.
 const STRAYS_MAX: usize = 64;
 /// A gap is that old when its consequences are drawn: later events have come.
@@ -156,7 +158,8 @@ impl Observer {
             }
             None => None,
         };
-        let lines = (watching && !task.output.jsonl && dashboard.is_none()).then(Lines::new);
+        let lines =
+            (watching && !task.output.jsonl && dashboard.is_none()).then(|| Lines::new(line_columns()));
         let kept = dashboard.as_ref().map_or_else(Retained::default, |_| Retained::showing(SHOWN_MAX));
         let mut state = State::new();
         state.apply(&event);
@@ -492,8 +495,8 @@ impl Observer {
                 self.notice = Some((event.at_ns, notice));
                 progress.hurry();
             }
-            let line = self.lines.as_mut().and_then(|lines| lines.line(&self.state, &event));
-            if line.is_some_and(|line| writeln!(io::stdout(), "{line}").is_err()) {
+            let lines = self.lines.as_mut().map_or_else(Vec::new, |lines| lines.lines(&self.state, &event));
+            if lines.into_iter().any(|line| writeln!(io::stdout(), "{line}").is_err()) {
                 std::process::exit(0); // nobody reads any more, as with any filter
             }
         }
@@ -663,5 +666,14 @@ fn asleep(
 
 /// Columns of the terminal on stderr; 80 when it is none.
 pub fn columns() -> u16 {
-    File::open("/dev/stderr").ok().and_then(|tty| progress::width(&tty)).unwrap_or(80)
+    terminal_columns().unwrap_or(80)
+}
+
+fn terminal_columns() -> Option<u16> {
+    File::open("/dev/stderr").ok().and_then(|tty| progress::width(&tty))
+}
+
+/// Columns of a line that is printed while it goes on; files take wider ones than terminals.
+pub(super) fn line_columns() -> usize {
+    terminal_columns().map_or(LINE_COLUMNS, usize::from)
 }

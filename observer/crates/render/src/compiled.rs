@@ -8,8 +8,9 @@ use model::id::Pid;
 use model::operations::is_go;
 use model::record::Process;
 use model::report::{Command, Report};
-use model::roles::{is_test, package};
 use model::time::{Ns, SinceStart};
+
+use super::kinds::{self, folders};
 
 /// Between the end of one and the start of the next that waited for it, at most.
 const BACK_TO_BACK_NS: Ns = 50_000_000;
@@ -71,13 +72,7 @@ pub(crate) fn gos<'r>(report: &'r Report, command: &Command) -> Vec<&'r Process>
 /// What go's tools worked on, the longest first; nothing where nothing was compiled.
 pub(crate) fn packages<'r>(report: &'r Report, command: &Command) -> Vec<Work<'r>> {
     let of = || report.processes.iter().filter(|process| process.command == command.id);
-    // go gives each package a folder of its own: vet names it, and not the package.
-    let mut folders: HashMap<&str, &str> = HashMap::new();
-    for process in of() {
-        if let (Some(package), Some(folder)) = (package(process), folder(process)) {
-            folders.insert(folder, package);
-        }
-    }
+    let folders = folders(of());
     let mut work: BTreeMap<(&str, &'static str), Work<'r>> = BTreeMap::new();
     for process in of() {
         let Some((package, what)) = about(process, &folders) else { continue };
@@ -119,29 +114,11 @@ pub(crate) fn chain<'a, 'w>(work: &'w [Work<'a>]) -> Vec<&'w Work<'a>> {
 }
 
 fn about<'r>(process: &'r Process, folders: &HashMap<&str, &'r str>) -> Option<(&'r str, &'static str)> {
-    // It is asked for its version beforehand.
-    if process.args.iter().any(|arg| arg.starts_with("-V")) {
-        return None;
-    }
-    let in_folder = || folder(process).and_then(|folder| folders.get(folder).copied());
-    match process.comm.as_str() {
-        "compile" | "asm" | "cgo" => Some((package(process)?, "compile")),
-        "vet" => Some((in_folder()?, "vet")),
-        "link" => Some((in_folder().unwrap_or("main"), "link")),
-        comm if is_test(comm) => Some((comm, "test")),
-        _ => None,
-    }
-}
-
-/// `b074` of `/tmp/go-build1234/b074/vet.cfg`.
-fn folder(process: &Process) -> Option<&str> {
-    process.args.iter().find_map(|arg| {
-        let (_, rest) = arg.split_once("/go-build")?;
-        let mut parts = rest.split('/');
-        parts.next()?;
-        let folder = parts.next().filter(|folder| folder.starts_with('b'))?;
-        parts.next().map(|_| folder)
-    })
+    let what = match kinds::tool(process)? {
+        "asm" | "cgo" => "compile",
+        tool => tool,
+    };
+    Some((kinds::about(process, folders)?, what))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod fix;
 pub mod gate;
 pub mod html;
 pub mod json;
+mod kinds;
 pub mod lines;
 mod loss;
 pub mod markdown;

@@ -198,13 +198,11 @@ fn the_report_reads_well() {
 
 #[test]
 fn the_lines_of_watch_read_well() {
-    let (mut state, mut lines) = (State::new(), Lines::new());
+    let (mut state, mut lines) = (State::new(), Lines::new(120));
     let mut out = String::new();
     for event in events() {
         state.apply(&event);
-        if let Some(line) = lines.line(&state, &event) {
-            out += &(line + "\n");
-        }
+        out.extend(lines.lines(&state, &event).into_iter().map(|line| line + "\n"));
     }
     insta::with_settings!({ snapshot_path => "data", prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("watch-lines", out);

@@ -197,10 +197,10 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
     let made = report(&state);
     let Body::Session(session) = &events[0].body else { panic!("no session first") };
     let mut recorder = Recorder::new(Vec::new(), "memory", session);
-    let (mut reported, mut lines) = (Lines::new(), String::new());
+    let (mut reported, mut lines) = (Lines::new(400), String::new());
     for event in events {
         recorder.write(event);
-        lines.extend(reported.line(&state, event).map(|line| line + "\n"));
+        lines.extend(reported.lines(&state, event).into_iter().map(|line| line + "\n"));
     }
     recorder.flush().unwrap();
     let options = Options { width: 400, color: false };

@@ -102,9 +102,19 @@ impl Observer {
 
     /// Says why requests are missing, when a program could not be probed.
     fn not_probed(&self, binaries: &Binaries) {
-        for binary in binaries.not_probed() {
+        let mut others = 0;
+        for (binary, one) in binaries.not_probed().zip(0..) {
             let reason = binary.refused.as_deref().unwrap_or_default();
-            say::line(&format!("{}: not probed: {reason}", redact::file(&binary.path)));
+            let path = redact::file(&binary.path);
+            log::info!("{path} is not probed: {reason}");
+            if one == 0 {
+                say::line(&format!("{path}: not probed: {reason}"));
+            }
+            others = one;
+        }
+        if others > 0 {
+            let programs = model::human::count(others, "more program");
+            say::line(&format!("{programs} not probed either; -v lists them, each with its reason"));
         }
         // A short one has gone before it can be looked at, and one of which records were lost is not known.
         let may_be_go = |command: &CommandState| {

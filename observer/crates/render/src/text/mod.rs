@@ -11,6 +11,7 @@ use model::report::{Command, Report};
 use model::words;
 
 use super::compiled;
+use super::kinds::{self, groups};
 use super::page::{BAD, DIM, HEADING, Options, PLAIN, Page};
 use super::result;
 use super::table::{Column, Table};
@@ -37,7 +38,7 @@ pub fn text(report: &Report, options: Options) -> String {
         requests::sumdb(&mut page, report, command);
         network::dns(&mut page, report, command);
         network::connections(&mut page, report, command);
-        packages(&mut page, report, command);
+        build(&mut page, report, command);
         gos(&mut page, report, command);
         processes(&mut page, report, command);
     }
@@ -96,28 +97,37 @@ fn missed(page: &mut Page, report: &Report, command: Option<CommandId>) {
     }
 }
 
-/// What compilers and the like took, by package.
-fn packages(page: &mut Page, report: &Report, command: &Command) {
-    const MOST: usize = 8;
+/// A build: its steps by kind, the costliest first, with their costliest packages.
+fn build(page: &mut Page, report: &Report, command: &Command) {
+    /// Packages that are named of a kind
+    const MOST: usize = 3;
     /// Steps of the chain that are listed
     const STEPS: usize = 6;
     let all = compiled::packages(report, command);
     let count = all.iter().filter(|work| work.what == "compile").count();
-    if count == 0 {
+    let over = command.start_ns.saturating_add(command.wall_ns);
+    let of = report.processes.iter().filter(|process| process.command == command.id);
+    let groups: Vec<_> = groups(of, over).into_iter().filter(|group| group.build).collect();
+    if groups.is_empty() {
         return;
     }
-    page.heading(&format!("Compiled {}", model::human::count(count as u64, "package")));
-    let mut table = Table::new(&[Column::Left, Column::Flexible, Column::Right, Column::Left]);
-    for work in all.iter().take(MOST) {
+    let cpu = groups.iter().map(|group| group.cpu_ns).sum();
+    let packages =
+        if count > 0 { format!("{}, ", model::human::count(count as u64, "package")) } else { String::new() };
+    page.heading(&format!("Build: {packages}{} of CPU", duration(cpu)));
+    let mut table = Table::new(&[Column::Left, Column::Right, Column::Right, Column::Right, Column::Tail]);
+    table.styled(["", "how many", "CPU", "failed", "costliest"].map(|title| (title.to_owned(), DIM)));
+    for group in &groups {
+        let (failed, style) = if group.failed > 0 { (group.failed, BAD) } else { (0, DIM) };
         table.styled([
-            (work.what.to_owned(), DIM),
-            (work.package.to_owned(), PLAIN),
-            (duration(work.took_ns()), PLAIN),
-            (format!("CPU {}", duration(work.cpu_ns)), PLAIN),
+            (group.name.clone(), PLAIN),
+            (group.count.to_string(), PLAIN),
+            (duration(group.cpu_ns), PLAIN),
+            (failed.to_string(), style),
+            (group.costliest(MOST).join(", "), DIM),
         ]);
     }
     page.table(&table);
-    rest(page, all.len(), MOST, "step", "steps");
     let chain = compiled::chain(&all);
     if let [first, .., last] = &chain[..] {
         let mut longest: Vec<_> = chain.clone();
@@ -164,7 +174,9 @@ fn gos(page: &mut Page, report: &Report, command: &Command) {
 /// Processes other than go: git and its helpers, compilers.
 fn processes(page: &mut Page, report: &Report, command: &Command) {
     const MOST: usize = 8;
-    let others = compiled::longest(report, command);
+    let mut others = compiled::longest(report, command);
+    // Steps of a build are above, by kind.
+    others.retain(|process| kinds::tool(process).is_none());
     if others.is_empty() {
         return;
     }
