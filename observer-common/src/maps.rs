@@ -343,3 +343,6 @@ pub const PLACE_CLOSE: u32 = 5;
 pub const PLACE_READ: u32 = 6;
 /// `Read` returns
 pub const PLACE_READ_RETURN: u32 = 7;
+/// In the lower half of the cookie of a place where something begins: it lies on the jump of the stack check
+/// (arm64). Where connections lie is a multiple of 8.
+pub const AT_STACK_CHECK: u32 = 1;

@@ -1,7 +1,7 @@
 //! Go's crypto/tls: the handshake, Write and Read.
 //!
 //! Never a uretprobe: Go moves stacks. Entries are probed behind the stack check where the plan
-//! found one. What was received is seen where a record is decrypted; in code of another
+//! found one, on arm64 at its jump. What was received is seen where a record is decrypted; in code of another
 //! form at the entry and each RET of Read, a call keyed by its goroutine, which lives in a register.
 //!
 //! A program here can be preempted, and another task run it on the same CPU meanwhile. From Linux 6.13
@@ -15,6 +15,8 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
+#[cfg(bpf_target_arch = "aarch64")]
+use observer_common::AT_STACK_CHECK;
 use observer_common::{
     FdKey, HANDSHAKE_ALERT, HANDSHAKE_END, Handshake, Kind, Lost, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_READ,
     PLACE_READ_RETURN, PLACE_RECORD, PLACE_WRITE, Process,
@@ -68,6 +70,18 @@ fn registers(ctx: &ProbeContext) -> Registers {
     // SAFETY: the program's context; the kernel's user_pt_regs.
     let regs = unsafe { &*ctx.regs.cast::<aya_ebpf::bindings::user_pt_regs>() };
     Registers { first: regs.regs[0], second: regs.regs[1], third: regs.regs[2], goroutine: regs.regs[28] }
+}
+
+/// Whether the stack grows, and the function begins anew behind that: the stack check's jump is taken. Its
+/// conditions are the flags of the comparison before it (`BLS`: no carry, or zero).
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn begins_anew(ctx: &ProbeContext) -> bool {
+    const ZERO: u64 = 1 << 30;
+    const CARRY: u64 = 1 << 29;
+    // SAFETY: the program's context; the kernel's user_pt_regs.
+    let state = unsafe { (*ctx.regs.cast::<aya_ebpf::bindings::user_pt_regs>()).pstate };
+    state & (ZERO | CARRY) != CARRY
 }
 
 /// The descriptor of a `tls.Conn`, -1 when it has none: the data word of its `net.Conn` points to a
@@ -165,6 +179,10 @@ pub fn go_tls(ctx: ProbeContext) -> u32 {
     // SAFETY: the program's context.
     let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let place = (cookie >> 32) as u32;
+    #[cfg(bpf_target_arch = "aarch64")]
+    if cookie & u64::from(AT_STACK_CHECK) != 0 && begins_anew(&ctx) {
+        return 0;
+    }
     let Registers { first, second, third, goroutine } = registers(&ctx);
     let (tls, direction, buffer, len);
     match place {

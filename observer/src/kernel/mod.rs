@@ -25,8 +25,9 @@ use diagnostics::Diagnostics;
 use hastening::Hastening;
 use mapped::Mapped;
 use observer_common::{
-    LOCAL_RESOLVERS, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_HANDSHAKE_RETURN, PLACE_READ, PLACE_READ_RETURN,
-    PLACE_RECORD, PLACE_WRITE, PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree, UNKNOWN32,
+    AT_STACK_CHECK, LOCAL_RESOLVERS, PLACE_CLOSE, PLACE_HANDSHAKE, PLACE_HANDSHAKE_RETURN, PLACE_READ,
+    PLACE_READ_RETURN, PLACE_RECORD, PLACE_WRITE, PROCESS_HELD, Process, SINCE_SHIFT, Thread, Tree,
+    UNKNOWN32,
 };
 pub use preexisting::PreexistingTask;
 use zerocopy::IntoBytes as _;
@@ -84,11 +85,20 @@ pub const fn tracepoints() -> (&'static [&'static str], &'static [&'static str])
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Probes {
     /// `clientHandshake`: entry and returns
-    pub handshake: (u64, Vec<u64>),
+    pub handshake: (Entry, Vec<u64>),
     /// `Write`: entry
-    pub write: u64,
+    pub write: Entry,
     /// What was received
     pub received: Received,
+}
+
+/// Where a function begins, as its probe has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Entry {
+    /// File offset
+    pub at: u64,
+    /// It lies on the jump of the stack check; see [`goelf::EntryPlace::Jump`]
+    pub at_stack_check: bool,
 }
 
 /// Where plain text is seen that was received; see [`goelf::Received`].
@@ -101,10 +111,10 @@ pub enum Received {
         /// The connection, from the stack pointer
         connection: u32,
         /// `Close`: entry
-        close: u64,
+        close: Entry,
     },
     /// `Read`: entry and returns
-    Calls(u64, Vec<u64>),
+    Calls(Entry, Vec<u64>),
 }
 
 /// The probes of one binary.
@@ -338,16 +348,16 @@ impl Kernel {
         // the map for ever.
         let mut points: Vec<_> =
             probes.handshake.1.iter().map(|at| point(*at, PLACE_HANDSHAKE_RETURN, 0)).collect();
-        points.push(point(probes.handshake.0, PLACE_HANDSHAKE, 0));
-        points.push(point(probes.write, PLACE_WRITE, 0));
+        points.push(entry(probes.handshake.0, PLACE_HANDSHAKE));
+        points.push(entry(probes.write, PLACE_WRITE));
         match &probes.received {
             Received::Records { decrypted, connection, close } => {
                 points.push(point(*decrypted, PLACE_RECORD, *connection));
-                points.push(point(*close, PLACE_CLOSE, 0));
+                points.push(entry(*close, PLACE_CLOSE));
             }
-            Received::Calls(entry, returns) => {
+            Received::Calls(read, returns) => {
                 points.extend(returns.iter().map(|at| point(*at, PLACE_READ_RETURN, 0)));
-                points.push(point(*entry, PLACE_READ, 0));
+                points.push(entry(*read, PLACE_READ));
             }
         }
         let inside = |point: &UProbeAttachPoint<'_>| matches!(point.location, UProbeAttachLocation::AbsoluteOffset(at) if at < len);
@@ -442,6 +452,11 @@ pub fn monotonic_ns() -> Monotonic {
 fn point(at: u64, place: u32, more: u32) -> UProbeAttachPoint<'static> {
     let cookie = Some(u64::from(place) << 32 | u64::from(more));
     UProbeAttachPoint { cookie, ..UProbeAttachPoint::from(at) }
+}
+
+/// A place where a function begins.
+fn entry(entry: Entry, place: u32) -> UProbeAttachPoint<'static> {
+    point(entry.at, place, if entry.at_stack_check { AT_STACK_CHECK } else { 0 })
 }
 
 /// A loaded program for uprobes, to attach by a multi link where the kernel has them (Linux 6.6), else by

@@ -9,7 +9,7 @@ use goelf::{self, BuildInfo, Function, Plan, PlanError};
 use model::record::Go;
 use observer_common::Exec;
 
-use crate::kernel::{Probes, Received};
+use crate::kernel::{Entry, Probes, Received};
 use crate::seam::{FileId, Seam, ToAgent};
 
 /// What is known of a binary.
@@ -163,12 +163,19 @@ pub(super) const fn device(kernel: u32) -> u64 {
 }
 
 fn probes(plan: &Plan) -> Probes {
-    let whole = |function: &Function| (function.entry, function.returns.clone());
+    let entry = |function: &Function| Entry {
+        at: function.entry,
+        at_stack_check: function.place == goelf::EntryPlace::Jump,
+    };
+    let whole = |function: &Function| (entry(function), function.returns.clone());
     let received = match &plan.received {
         goelf::Received::Records { decrypted, connection, close } => {
-            Received::Records { decrypted: *decrypted, connection: *connection, close: *close }
+            Received::Records { decrypted: *decrypted, connection: *connection, close: entry(close) }
         }
-        goelf::Received::Calls(read) => Received::Calls(read.entry, read.returns.clone()),
+        goelf::Received::Calls(read) => {
+            let (entry, returns) = whole(read);
+            Received::Calls(entry, returns)
+        }
     };
-    Probes { handshake: whole(&plan.handshake), write: plan.write.entry, received }
+    Probes { handshake: whole(&plan.handshake), write: entry(&plan.write), received }
 }

@@ -7,11 +7,15 @@
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
+use super::EntryPlace;
+
 /// Where probes go. Offsets are from the function's first byte.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
-    /// The instruction behind the stack check, when there is one of a known form
-    pub body: Option<u32>,
+    /// The entry: at the stack check, when there is one of a known form
+    pub entry: u32,
+    /// What lies there
+    pub place: EntryPlace,
     /// Each RET, ascending
     pub returns: Vec<u32>,
 }
@@ -27,10 +31,6 @@ pub(crate) struct Fault {
 
 /// Go's offset of the stack limit in a goroutine, which R14 points to.
 const STACK_GUARD: u64 = 0x10;
-/// arm64: RET, and the same by any register.
-const RET: u32 = 0xd65f_03c0;
-const RET_ANY: u32 = 0xd65f_0000;
-const RET_MASK: u32 = 0xffff_fc1f;
 
 /// Goes through a whole amd64 function. All of it must decode, and every jump must lead to an
 /// instruction of it: then the decoding is in step, and there is no way out but the RETs.
@@ -74,28 +74,8 @@ pub(crate) fn amd64(code: &[u8]) -> Result<Shape, Fault> {
         // Jumped to from elsewhere, it would fire again within a call.
         restarts && *body < code.len() as u32 && !jumps.iter().any(|(to, _)| (1..=*body).contains(to))
     });
-    Ok(Shape { body, returns })
-}
-
-/// Goes through an arm64 function, whose instructions have four bytes each; constants are not
-/// kept between them. The stack check is left unrecognised.
-pub(crate) fn arm64(code: &[u8]) -> Result<Shape, Fault> {
-    if !code.len().is_multiple_of(4) {
-        return Err(Fault { what: "a part of an instruction", at: code.len() as u32 });
-    }
-    let mut returns = Vec::new();
-    for (at, instruction) in (0..).step_by(4).zip(code.as_chunks::<4>().0) {
-        let instruction = u32::from_le_bytes(*instruction);
-        if instruction == RET {
-            returns.push(at);
-        } else if instruction & RET_MASK == RET_ANY {
-            return Err(Fault { what: "a return of an unknown kind", at });
-        }
-    }
-    if returns.is_empty() {
-        return Err(Fault { what: "no return", at: 0 });
-    }
-    Ok(Shape { body: None, returns })
+    let (entry, place) = body.map_or((0, EntryPlace::First), |at| (at, EntryPlace::Behind));
+    Ok(Shape { entry, place, returns })
 }
 
 /// How much of a stack check has been seen. The forms allowed write no register but R12, so the
@@ -169,6 +149,14 @@ fn compares(i: &Instruction, register: Register) -> bool {
 mod tests {
     use super::*;
 
+    fn behind(entry: u32, ret: u32) -> Result<Shape, Fault> {
+        Ok(Shape { entry, place: EntryPlace::Behind, returns: vec![ret] })
+    }
+
+    fn first(ret: u32) -> Result<Shape, Fault> {
+        Ok(Shape { entry: 0, place: EntryPlace::First, returns: vec![ret] })
+    }
+
     /// cmp rsp,[r14+10h]; jbe +2 (to the call); push rbp; ret; call 0; jmp 0
     const SMALL: &[u8] =
         &[0x49, 0x3b, 0x66, 0x10, 0x76, 0x02, 0x55, 0xc3, 0xe8, 0xf3, 0xff, 0xff, 0xff, 0xeb, 0xf1];
@@ -183,26 +171,26 @@ mod tests {
 
     #[test]
     fn the_body_begins_behind_each_form_of_the_stack_check() {
-        assert_eq!(amd64(SMALL), Ok(Shape { body: Some(6), returns: vec![7] }));
-        assert_eq!(amd64(LARGE), Ok(Shape { body: Some(11), returns: vec![12] }));
-        assert_eq!(amd64(HUGE), Ok(Shape { body: Some(18), returns: vec![19] }));
+        assert_eq!(amd64(SMALL), behind(6, 7));
+        assert_eq!(amd64(LARGE), behind(11, 12));
+        assert_eq!(amd64(HUGE), behind(18, 19));
     }
 
     #[test]
     fn another_limit_or_no_way_back_is_no_stack_check() {
         let mut other = SMALL.to_vec();
         other[3] = 0x18;
-        assert_eq!(amd64(&other), Ok(Shape { body: None, returns: vec![7] }));
+        assert_eq!(amd64(&other), first(7));
         let mut onward = SMALL.to_vec();
         onward[14] = 0xf9;
-        assert_eq!(amd64(&onward), Ok(Shape { body: None, returns: vec![7] }));
+        assert_eq!(amd64(&onward), first(7));
     }
 
     #[test]
     fn a_body_that_is_jumped_to_gets_its_probe_on_the_first_byte() {
         let mut looped = SMALL.to_vec();
         looped.extend([0xeb, 0xf5]); // jmp 6
-        assert_eq!(amd64(&looped), Ok(Shape { body: None, returns: vec![7] }));
+        assert_eq!(amd64(&looped), first(7));
     }
 
     #[test]
@@ -210,7 +198,7 @@ mod tests {
         // lea rax instead of lea r12
         let mut changed = LARGE.to_vec();
         changed[..3].copy_from_slice(&[0x48, 0x8d, 0x44]);
-        assert_eq!(amd64(&changed), Ok(Shape { body: None, returns: vec![12] }));
+        assert_eq!(amd64(&changed), first(12));
     }
 
     #[test]
@@ -223,16 +211,5 @@ mod tests {
         assert_eq!(what(&[0xeb, 0x10, 0xc3]), "a jump out of the function");
         assert_eq!(what(&[0xeb, 0xf0, 0xc3]), "a jump out of the function");
         assert_eq!(what(&[0xb8, 0, 0, 0, 0, 0xeb, 0xfa, 0xc3]), "a jump into the middle of an instruction");
-    }
-
-    #[test]
-    fn arm64_returns_are_found_and_odd_ones_refused() {
-        let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
-        let nop = 0xd503_201f;
-        assert_eq!(arm64(&words(&[nop, RET, nop, RET])), Ok(Shape { body: None, returns: vec![4, 12] }));
-        assert_eq!(arm64(&words(&[nop])).expect_err("refused").what, "no return");
-        let by_x1 = RET_ANY | 1 << 5;
-        assert_eq!(arm64(&words(&[nop, by_x1])).expect_err("refused").at, 4);
-        assert_eq!(arm64(&words(&[RET])[..3]).expect_err("refused").at, 3);
     }
 }

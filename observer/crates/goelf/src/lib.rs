@@ -9,8 +9,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod arm64;
 mod build_info;
 mod code;
+mod follow;
 mod image;
 mod moduledata;
 mod plan_error;
@@ -58,30 +60,42 @@ pub enum LocatedBy {
     Moduledata,
 }
 
+/// What lies where a function's entry is probed. A Go function begins by comparing its stack with what it takes,
+/// and begins anew when the stack has grown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EntryPlace {
+    /// The first byte: a call that makes the stack grow passes it twice
+    First,
+    /// The instruction behind the check: a call passes it once
+    Behind,
+    /// The check's jump, `BLS` on arm64: a call that makes the stack grow passes it twice, and the flags there
+    /// say when: it goes on where the carry is set and the result was not zero
+    Jump,
+}
+
 /// Where to put the probes of one function.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Function {
     /// File offset of the entry probe. The arguments are in their registers there
     pub entry: u64,
+    /// What lies there
+    pub place: EntryPlace,
     /// File offsets of its RET instructions, ascending; at least one
     pub returns: Vec<u64>,
-    /// `entry` lies behind the stack check, so that a call passes it once. Otherwise it is the
-    /// function's first byte, and a call that makes the stack grow passes it twice
-    pub after_stack_check: bool,
 }
 
 /// Where to see plain text that came from the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Received {
-    /// Once a TLS record, at a jump that the kernel emulates
+    /// Once a TLS record, at a jump that the kernel emulates, on x86 and on arm64
     Records {
         /// File offset of the jump. The results of `decrypt` are in their registers there: plain text, its
         /// length and capacity, the record's type, an error
         decrypted: u64,
         /// Where the `*tls.Conn` lies there, bytes from the stack pointer
         connection: u32,
-        /// File offset of the entry probe of `(*Conn).Close`
-        close: u64,
+        /// `(*Conn).Close`
+        close: Function,
     },
     /// At the entry and the returns of `(*Conn).Read`, which costs many times as much: the machine code is of
     /// a form that is not known
@@ -131,15 +145,18 @@ pub fn plan<'d, R: ReadRef<'d>>(file: R) -> Result<Plan, PlanError> {
 /// Where records are decrypted; `None` when the code is not of the form that is known.
 fn records<'d, R: ReadRef<'d>>(image: &Image<'d, R>, found: &Functions) -> Option<Received> {
     let (extent, decrypt, close) = (found.records?, found.decrypt?, found.close?);
-    if image.arch != Arch::Amd64 || extent.size > MAX_FUNCTION {
+    if extent.size > MAX_FUNCTION {
         return None;
     }
     let (start, bytes) = image.code(extent, RECORDS).ok()?;
-    let place = records::amd64(bytes, extent.addr, decrypt.addr)?;
+    let place = match image.arch {
+        Arch::Amd64 => records::amd64(bytes, extent.addr, decrypt.addr),
+        Arch::Arm64 => arm64::records::find(bytes, extent.addr, decrypt.addr),
+    }?;
     Some(Received::Records {
         decrypted: start + u64::from(place.at),
         connection: place.connection,
-        close: function(image, CLOSE, close).ok()?.entry,
+        close: function(image, CLOSE, close).ok()?,
     })
 }
 
@@ -198,16 +215,16 @@ fn function<'d, R: ReadRef<'d>>(
     let (start, bytes) = image.code(extent, name)?;
     let shape = match image.arch {
         Arch::Amd64 => code::amd64(bytes),
-        Arch::Arm64 => code::arm64(bytes),
+        Arch::Arm64 => arm64::code::shape(bytes),
     };
-    let Shape { body, returns } = shape.map_err(|fault| PlanError::Code {
+    let Shape { entry, place, returns } = shape.map_err(|fault| PlanError::Code {
         function: name,
         what: fault.what,
         at: start + u64::from(fault.at),
     })?;
     Ok(Function {
-        entry: start + u64::from(body.unwrap_or(0)),
+        entry: start + u64::from(entry),
+        place,
         returns: returns.into_iter().map(|at| start + u64::from(at)).collect(),
-        after_stack_check: body.is_some(),
     })
 }

@@ -10,12 +10,14 @@
 //! the argument of `decrypt`, a member of the connection, was made. Where the code is of another form, there is
 //! no such place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
     OpKind, Register,
 };
+
+use crate::follow::{self, Value, Values, Way};
 
 /// Where the plain text of a record is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,16 +30,6 @@ pub(crate) struct Place {
 
 /// A connection's members lie within so many bytes of its beginning; `crypto/tls.Conn` has about 900.
 const CONNECTION_MAX: i64 = 4096;
-
-/// What a register holds: the word at `slot` from the stack pointer, plus `more`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Value {
-    slot: i64,
-    more: i64,
-}
-
-/// The general registers' values, as far as they are known.
-type Values = HashMap<Register, Value>;
 
 /// Goes through a function that lies at `addr` and calls `decrypt` once.
 pub(crate) fn amd64(code: &[u8], addr: u64, decrypt: u64) -> Option<Place> {
@@ -60,62 +52,35 @@ pub(crate) fn amd64(code: &[u8], addr: u64, decrypt: u64) -> Option<Place> {
     };
     let test = behind.find(|i| i.mnemonic() != Mnemonic::Nop)?;
     let jump = behind.next().filter(|i| matches!(i.mnemonic(), Mnemonic::Jne | Mnemonic::Je))?;
-    let Value { slot, more } = *values(&instructions, call).get(&Register::RAX).filter(|_| tests(test))?;
-    let is_member = (1..CONNECTION_MAX).contains(&more) && slot >= 0;
+    let argument = *values(&instructions, call).get(&Register::RAX).filter(|_| tests(test))?;
+    place(u32::try_from(jump.ip() - addr).ok()?, argument)
+}
+
+/// The place at that offset, when the argument of `decrypt` there is a member of a connection whose address lies
+/// on the stack.
+pub(crate) fn place(at: u32, argument: Value) -> Option<Place> {
+    let Value { slot, more } = argument;
+    let is_member = (1..CONNECTION_MAX).contains(&more) && slot >= 0 && slot % 8 == 0;
     let connection = u32::try_from(slot).ok().filter(|_| is_member)?;
-    Some(Place { at: u32::try_from(jump.ip() - addr).ok()?, connection })
+    Some(Place { at, connection })
 }
 
-/// What the registers hold before instruction `until`. One pass, which is enough: what comes from further
-/// back by a jump is not known, and from before only what is the same on all ways.
-fn values(instructions: &[Instruction], until: usize) -> Values {
+/// What the registers hold before instruction `until`.
+fn values(instructions: &[Instruction], until: usize) -> Values<Register> {
     let mut info = InstructionInfoFactory::new();
-    // What holds at places that are jumped to from before them; `None` where it is jumped to from behind.
-    let mut arriving: HashMap<u64, Option<Values>> = HashMap::new();
-    for i in instructions.iter().filter(|i| i.near_branch_target() != 0 && i.near_branch_target() <= i.ip()) {
-        arriving.insert(i.near_branch_target(), None);
-    }
-    let mut values = Some(Values::new());
-    for i in &instructions[..until] {
-        join(&mut values, arriving.remove(&i.ip()));
-        let Some(now) = &mut values else { continue };
-        step(now, i, &mut info);
-        match i.flow_control() {
-            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
-                let target = i.near_branch_target();
-                if target > i.ip() {
-                    let other = arriving.remove(&target);
-                    let mut joined = Some(now.clone());
-                    join(&mut joined, other);
-                    arriving.insert(target, joined);
-                }
-                if i.flow_control() == FlowControl::UnconditionalBranch {
-                    values = None;
-                }
-            }
-            FlowControl::Return | FlowControl::IndirectBranch | FlowControl::Exception => values = None,
-            _ => {}
-        }
-    }
-    join(&mut values, instructions.get(until).and_then(|i| arriving.remove(&i.ip())));
-    values.unwrap_or_default()
-}
-
-/// Leaves what holds on both ways; `None` is a way that nobody takes, inside `other` one that is not known.
-fn join(values: &mut Option<Values>, other: Option<Option<Values>>) {
-    match (values.as_mut(), other) {
-        (_, None) => {}
-        (_, Some(None)) => *values = Some(Values::new()),
-        (None, Some(other)) => *values = other,
-        (Some(values), Some(Some(other))) => {
-            values.retain(|register, value| other.get(register) == Some(value));
-        }
-    }
+    let way = |i: &Instruction| match i.flow_control() {
+        FlowControl::UnconditionalBranch => Way::Jump(i.near_branch_target()),
+        FlowControl::ConditionalBranch => Way::Branch(i.near_branch_target()),
+        FlowControl::Return | FlowControl::IndirectBranch | FlowControl::Exception => Way::Ends,
+        _ => Way::On,
+    };
+    let ways: Vec<(u64, Way)> = instructions.iter().map(|i| (i.ip(), way(i))).collect();
+    follow::values(&ways, until, |values, n| step(values, &instructions[n], &mut info))
 }
 
 /// What one instruction does. A write through another register than the stack pointer is taken to miss the
 /// words on the stack that are followed: Go keeps there what nothing else points to.
-fn step(values: &mut Values, i: &Instruction, info: &mut InstructionInfoFactory) {
+fn step(values: &mut Values<Register>, i: &Instruction, info: &mut InstructionInfoFactory) {
     if i.mnemonic() == Mnemonic::Call {
         values.clear();
         return;
@@ -128,12 +93,10 @@ fn step(values: &mut Values, i: &Instruction, info: &mut InstructionInfoFactory)
             values.get(&i.op1_register()).copied()
         }
         (Code::Add_rm64_imm8 | Code::Add_rm64_imm32 | Code::Add_RAX_imm32, OpKind::Register, _) => {
-            let more = |value: &Value| value.more.checked_add(i.immediate(1).cast_signed());
-            values.get(&i.op0_register()).and_then(|value| Some(Value { more: more(value)?, ..*value }))
+            values.get(&i.op0_register()).and_then(|value| value.plus(i.immediate(1).cast_signed()))
         }
         (Code::Lea_r64_m, _, _) if i.memory_index() == Register::None => {
-            let more = |value: &Value| value.more.checked_add(i.memory_displacement64().cast_signed());
-            values.get(&i.memory_base()).and_then(|value| Some(Value { more: more(value)?, ..*value }))
+            values.get(&i.memory_base()).and_then(|value| value.plus(i.memory_displacement64().cast_signed()))
         }
         _ => None,
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use goelf::{Arch, Function, LocatedBy, Plan, PlanError, Received, build_info, plan};
+use goelf::{Arch, EntryPlace, Function, LocatedBy, Plan, PlanError, Received, build_info, plan};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, ReadCache, ReadRef};
 use proptest::prelude::*;
@@ -105,9 +105,10 @@ fn elf(file: &[u8]) -> ElfFile64<'_, LittleEndian> {
 /// The functions that are probed at their entry, by name.
 fn functions(plan: &Plan) -> Vec<(&'static str, &Function)> {
     let mut functions = vec![("clientHandshake", &plan.handshake), ("Write", &plan.write)];
-    if let Received::Calls(read) = &plan.received {
-        functions.push(("Read", read));
-    }
+    functions.push(match &plan.received {
+        Received::Calls(read) => ("Read", read),
+        Received::Records { close, .. } => ("Close", close),
+    });
     functions
 }
 
@@ -122,16 +123,15 @@ fn assert_agrees_with_symbols(file: &[u8], plan: &Plan) {
         let start = symbol.address() - section.address() + section.file_range().expect("bytes").0;
         start..start + symbol.size()
     };
-    if let Received::Records { decrypted, close, .. } = plan.received {
+    if let Received::Records { decrypted, .. } = plan.received {
         assert!(range_of("readRecordOrCCS").contains(&decrypted));
-        let body = range_of("Close");
-        assert!(body.contains(&close) && close - body.start < 32);
     }
     for (name, function) in functions(plan) {
         let range = range_of(name);
         let start = range.start;
         assert!(range.contains(&function.entry), "{name}");
-        assert_eq!(function.entry == start, !function.after_stack_check, "{name}");
+        assert_eq!(function.entry == start, function.place == EntryPlace::First, "{name}");
+        assert!(function.entry - start < 32, "{name}");
         assert!(!function.returns.is_empty(), "{name}");
         assert!(function.returns.is_sorted(), "{name}");
         for at in &function.returns {
@@ -151,7 +151,7 @@ fn the_go_command_has_a_plan() {
     assert!(plan.build.is_go_command());
     assert!(plan.build.go_version.starts_with("go1."));
     if plan.arch == Arch::Amd64 {
-        assert!(functions(&plan).iter().all(|(_, f)| f.after_stack_check));
+        assert!(functions(&plan).iter().all(|(_, f)| f.place == EntryPlace::Behind));
     }
     if plan.located_by == LocatedBy::Symtab {
         assert_agrees_with_symbols(&PROGRAMS.go, &plan);
@@ -178,8 +178,6 @@ fn plain_text_is_seen_once_a_record_where_the_kernel_emulates() {
     if go.arch == Arch::Amd64 {
         connection_at_a_jump(&PROGRAMS.go, &go);
     }
-    let arm64 = plan(&*PROGRAMS.arm64).expect("a plan");
-    assert!(matches!(arm64.received, Received::Calls(_)), "{arm64:?}");
 }
 
 #[test]
@@ -204,17 +202,28 @@ fn probes_go_where_the_symbols_say() {
     for file in [&PROGRAMS.client, &PROGRAMS.pie] {
         let plan = plan(&**file).expect("a plan");
         assert_eq!((plan.arch, plan.located_by), (Arch::Amd64, LocatedBy::Symtab));
-        assert!(functions(&plan).iter().all(|(_, f)| f.after_stack_check));
+        assert!(functions(&plan).iter().all(|(_, f)| f.place == EntryPlace::Behind));
         assert_agrees_with_symbols(file, &plan);
     }
 }
 
 #[test]
-fn an_arm64_program_has_a_plan_with_its_entries_on_first_bytes() {
-    let plan = plan(&*PROGRAMS.arm64).expect("a plan");
-    assert_eq!((plan.arch, plan.located_by), (Arch::Arm64, LocatedBy::Symtab));
-    assert!(functions(&plan).iter().all(|(_, f)| !f.after_stack_check));
-    assert_agrees_with_symbols(&PROGRAMS.arm64, &plan);
+fn an_arm64_program_has_all_its_probes_on_instructions_that_the_kernel_simulates() {
+    let programs = [&PROGRAMS.arm64, &PROGRAMS.arm64_pie_stripped];
+    let plans = programs.map(|file| (file, plan(&**file).expect("a plan")));
+    assert_eq!((plans[0].1.arch, plans[0].1.located_by), (Arch::Arm64, LocatedBy::Symtab));
+    assert_agrees_with_symbols(&PROGRAMS.arm64, &plans[0].1);
+    for (file, plan) in plans {
+        let word = |at: u64| u32::from_le_bytes(*file[at as usize..].first_chunk().expect("four bytes"));
+        for (name, function) in functions(&plan) {
+            assert_eq!(function.place, EntryPlace::Jump, "{name}");
+            assert_eq!(word(function.entry) & 0xff00_001f, 0x5400_0009, "{name}: BLS");
+        }
+        let Received::Records { decrypted, connection, .. } = plan.received else { panic!("{plan:?}") };
+        assert_eq!(word(decrypted) & 0xff00_001f, 0xb500_0004, "CBNZ R4");
+        assert_eq!(word(decrypted - 4) & 0xfc00_0000, 0x9400_0000, "CALL");
+        assert!(connection >= 0x100, "{connection:x}");
+    }
 }
 
 /// Hides the symbols by giving their table another type. All else stays where it is, so that
@@ -252,7 +261,7 @@ fn a_stripped_program_has_the_plan_of_the_same_code() {
             // Where the linker puts a function may differ, what it consists of does not.
             let shape = |f: &Function| f.returns.iter().map(|at| at - f.entry).collect::<Vec<_>>();
             assert_eq!(shape(a), shape(b));
-            assert_eq!(a.after_stack_check, b.after_stack_check);
+            assert_eq!(a.place, b.place);
             let first = |file: &[u8], f: &Function| file[f.entry as usize..][..7].to_vec();
             assert_eq!(first(whole, a), first(stripped, b));
         }
@@ -449,8 +458,8 @@ static VICTIMS: LazyLock<[Victim; 4]> = LazyLock::new(|| {
 fn is_sound(file: &[u8]) -> Result<(), TestCaseError> {
     drop(build_info(file));
     if let Ok(plan) = plan(file) {
-        if let Received::Records { decrypted, close, .. } = plan.received {
-            prop_assert!(decrypted.max(close) < file.len() as u64);
+        if let Received::Records { decrypted, .. } = plan.received {
+            prop_assert!(decrypted < file.len() as u64);
         }
         for (_, function) in functions(&plan) {
             prop_assert!(!function.returns.is_empty());
