@@ -24,6 +24,9 @@ pub(super) struct Binary {
     pub foreign: bool,
     /// It is one without a TLS client of Go's own, as compilers are: there is nothing to probe
     without_tls: bool,
+    /// It is for another kind of processor: one that lies here (a module cache has toolchains for others) and
+    /// does not run, unless it is the command itself, in an emulator
+    elsewhere: bool,
     asked: bool,
 }
 
@@ -53,6 +56,7 @@ impl Binaries {
                 refused: None,
                 foreign: false,
                 without_tls: false,
+                elsewhere: false,
                 asked: false,
             };
             match goelf::plan(&cache) {
@@ -61,6 +65,7 @@ impl Binaries {
                         seam.send(&ToAgent::Probe { file, probes: probes(&plan) }, &[])?;
                         binary.asked = true;
                     } else {
+                        binary.elsewhere = true;
                         binary.refused = Some("it is for another kind of processor".to_owned());
                     }
                     binary.build = Some(plan.build);
@@ -138,7 +143,10 @@ impl Binaries {
     /// Go binaries that could not be probed, with the reason.
     pub(super) fn not_probed(&self) -> impl Iterator<Item = &Binary> {
         let nothing = |binary: &&Binary| binary.foreign || binary.without_tls;
-        self.known.values().filter(move |binary| !nothing(binary) && binary.refused.is_some())
+        let first = self.first;
+        let not_run = move |(file, binary): &(&FileId, &Binary)| binary.elsewhere && first != Some(**file);
+        let all = self.known.iter().filter(move |entry| !not_run(entry)).map(|(_, binary)| binary);
+        all.filter(move |binary| !nothing(binary) && binary.refused.is_some())
     }
 }
 
