@@ -3,6 +3,7 @@
 use model::evidence::Evidence;
 use model::id::RequestId;
 use model::record::{Gap, Phase};
+use model::remedy::DEADLINE_LEAST;
 use model::report::{Blame, Severity, Stall};
 use model::stall::StallKind;
 use model::time::Ns;
@@ -93,6 +94,8 @@ impl Finding {
         debug_assert!(self.kind.phases().contains(&self.phase), "{} in {:?}", self.kind, self.phase);
         let severity = self.severity(case);
         let fatal = self.is_fatal(case);
+        let restart = self.restart(case);
+        let remedies = self.remedies.into_iter().chain(restart);
         let limit = if self.kind.hangs() { "timeout 300 " } else { "" };
         Stall {
             kind: self.kind.into(),
@@ -109,8 +112,20 @@ impl Finding {
                 if case.record.exit_code == Some(0) { without_repeating(advice) } else { advice }.to_owned()
             }),
             fatal,
-            remedies: self.remedies.into_iter().map(|offer| offer.remedy(case, limit)).collect(),
+            remedies: remedies.map(|offer| offer.remedy(case, limit)).collect(),
         }
+    }
+
+    /// To start the command again, where one connection hung for as long as `deadline` waits, to the end: a new one
+    /// may not.
+    fn restart(&self, case: &Case<'_>) -> Option<Offer> {
+        let of_one = matches!(self.kind, StallKind::H2Silent | StallKind::PathDead);
+        let long = self.span.1.saturating_sub(self.span.0) >= DEADLINE_LEAST.as_nanos() as Ns;
+        let goes_on = case.record.wall_ns.is_none() || from_outside(case).is_some();
+        let why = "ends the command when nothing of it moves and starts it again: helps where one connection hangs, \
+                   not where each does";
+        (of_one && long && goes_on && lasted_to_the_end(case, self.span.1))
+            .then(|| Offer::new("deadline", why))
     }
 
     fn is_fatal(&self, case: &Case<'_>) -> bool {

@@ -57,12 +57,16 @@ impl Offer {
             }
             return report::Remedy { name: self.with.join(" + "), why, attempt: attempt.unwrap_or_default() };
         }
-        let attempt = line(record, &with, limit);
+        // What starts a command again is no way to compare, and needs no limit.
+        let verb = if self.with.iter().any(|with| with == "deadline") { "run" } else { "compare" };
+        let attempt = line(record, verb, &with, if verb == "run" { "" } else { limit });
         if attempt.is_none() {
             why.push_str(&format!(
-                "; its command line is not shown whole: repeat it behind goobserve compare {with} --"
+                "; its command line is not shown whole: repeat it behind goobserve {verb} {with} --"
             ));
-        } else if let Some(often) = often(record, case.wall_ns()) {
+        } else if verb == "compare"
+            && let Some(often) = often(record, case.wall_ns())
+        {
             why.push_str(&format!("; {often}"));
         }
         report::Remedy { name: self.with.join(" + "), why, attempt: attempt.unwrap_or_default() }
@@ -105,12 +109,12 @@ fn often(record: &Command, wall_ns: Ns) -> Option<String> {
 
 /// The line that tries it, from any folder. `None` when the command is not known whole, or has
 /// characters in it that a terminal does not show as they are.
-fn line(record: &Command, with: &str, limit: &str) -> Option<String> {
+fn line(record: &Command, verb: &str, with: &str, limit: &str) -> Option<String> {
     let folder = record.cwd.as_deref().map(|folder| format!("cd {} && ", shell::word(folder)));
     // Who was root already may have no sudo.
     let sudo = if record.uid == Some(0) { "" } else { "sudo " };
     let line = format!(
-        "{}{sudo}goobserve compare {with} -- {limit}{}",
+        "{}{sudo}goobserve {verb} {with} -- {limit}{}",
         folder.unwrap_or_default(),
         shell::line(&record.argv)
     );

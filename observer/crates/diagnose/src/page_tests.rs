@@ -142,7 +142,7 @@ fn words(line: &str) -> Vec<String> {
     words.split(|byte| *byte == 0).map(|word| String::from_utf8(word.to_vec()).unwrap()).collect()
 }
 
-/// `goobserve compare --with REMEDY … -- CMD`; that the command line takes such a line, and those on
+/// `goobserve compare --with REMEDY … -- CMD`, or `run --with deadline`; that the command line takes such a line, and those on
 /// the page, is tested beside it.
 #[test]
 fn each_command_that_is_proposed_compares_with_remedies_that_there_are() {
@@ -153,7 +153,8 @@ fn each_command_that_is_proposed_compares_with_remedies_that_there_are() {
         let line = line.split_once(" && ").map_or(&*line, |(_cd, line)| line);
         let words = words(line.strip_prefix("sudo ").unwrap_or(line));
         let (options, command) = words.split_at(words.iter().position(|word| word == "--").unwrap());
-        assert!(options.starts_with(&["goobserve".into(), "compare".into()]) && command.len() > 1, "{line}");
+        let verb = if options.last().is_some_and(|remedy| remedy == "deadline") { "run" } else { "compare" };
+        assert!(options.starts_with(&["goobserve".into(), verb.into()]) && command.len() > 1, "{line}");
         for option in options[2..].chunks(2) {
             let [with, remedy] = option else { panic!("{line}") };
             assert!(with == "--with" && remedy.parse::<Remedy>().is_ok(), "{line}");

@@ -24,6 +24,23 @@ fn silence_with_a_living_peer_and_a_dead_path_are_distinguished() {
 }
 
 #[test]
+fn what_hangs_to_the_end_may_be_started_again() {
+    let hung = |wall: Ns, kind, lost: &[Ns]| {
+        let ended = move |command: &mut Command| {
+            (command.wall_ns, command.exit_code) = (Some(wall), Some(143)); // by a signal
+        };
+        let world = World::new().connection(|_| {}).request(open).retransmitted(lost).command(ended);
+        let stall = world.finds(kind, Phase::Proxy, Some("proxy.test"));
+        stall.remedies.into_iter().find(|remedy| remedy.name == "deadline").map(|remedy| remedy.attempt)
+    };
+    let line = Some("sudo goobserve run --with deadline -- go mod download");
+    let lost = [2 * S + 200 * MS, 2 * S + 600 * MS, 3 * S + 400 * MS, 5 * S];
+    assert_eq!(hung(50 * S, StallKind::H2Silent, &[]).as_deref(), line);
+    assert_eq!(hung(50 * S, StallKind::PathDead, &lost).as_deref(), line);
+    assert_eq!(hung(30 * S, StallKind::H2Silent, &[]), None, "it waits for longer than that");
+}
+
+#[test]
 fn a_body_that_stops_is_silence_from_its_head_on() {
     let stopped = |r: &mut Request| (r.end_ns, r.bytes, r.outcome) = (None, None, RequestOutcome::Open);
     near(

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::user_error::UserError;
 
-/// Longer than what ends by itself: go gives up connecting after 30 s.
-const LEAST: Duration = Duration::from_secs(35);
+/// A command rests for so long at least before `deadline` ends it: longer than what ends by itself, for go gives up
+/// connecting after 30 s.
+pub const LEAST: Duration = Duration::from_secs(35);
 /// No other is understood.
 const RANGE_S: std::ops::RangeInclusive<u64> = 1..=3600;
 

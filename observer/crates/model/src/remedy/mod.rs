@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use deadline::Deadline;
+pub use deadline::LEAST as DEADLINE_LEAST;
 use godebug::Switch;
 use resolv::Line;
 pub use resolv::RESOLV_CONF;
