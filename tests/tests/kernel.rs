@@ -29,7 +29,7 @@ fn check_finds_nothing_wrong_and_loads_every_program() {
     let check = lab.goobserve(&run, &["check"]).unwrap();
     let text = String::from_utf8_lossy(&check.stdout);
     assert_eq!(check.status.code(), Some(0), "{text}");
-    assert!(text.contains("✓ BPF programs: "), "{text}");
+    assert!(text.contains("✓ BPF programs: ") && text.contains("✓ observing: "), "{text}");
     // Nearly all of a start is spent on these; what is more was not meant to be.
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     let through = text.split_once("verifier (").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());

@@ -106,6 +106,22 @@ pub fn programs(before: &[Check], verified: Result<Verified, Unverified>) -> Che
     }
 }
 
+/// Whether observing works, by the outcome of trying it; `None` where something is known that it cannot do without.
+pub fn observing(before: &[Check], prove: impl FnOnce() -> anyhow::Result<()>) -> Option<Check> {
+    let name = "observing";
+    let possible = before.iter().all(|check| matches!(check.state, State::Ok | State::Degraded));
+    possible.then(|| match prove() {
+        Ok(()) => {
+            Check::ok(name, "everything attached, and a child of this command's was seen to start and to end")
+        }
+        Err(error) => Check::missing(
+            name,
+            format!("{error:#}"),
+            "boot another kernel, and report this one with this line",
+        ),
+    })
+}
+
 /// Refuses when something is missing that an observation cannot do without: the first such
 /// check, which the others may depend on.
 pub fn preflight(checks: &[Check]) -> Result<(), UserError> {
@@ -154,6 +170,16 @@ mod tests {
         let check = programs(&[lacking], Err(Unverified::new(&error)));
         assert_eq!((check.state, check.hint.as_deref()), (State::Unknown, Some("add it")));
         assert_eq!(status(&[check]), 1);
+    }
+
+    #[test]
+    fn what_loads_is_tried_and_what_does_not_is_not() {
+        let loads = [Check::ok("BPF programs", "all pass"), Check::degraded("go", "none", "install it")];
+        assert_eq!(observing(&loads, || Ok(())).unwrap().state, State::Ok);
+        let failed = observing(&loads, || anyhow::bail!("cannot attach to tcp:tcp_probe")).unwrap();
+        assert_eq!((failed.state, &*failed.why), (State::Missing, "cannot attach to tcp:tcp_probe"));
+        let refused = [Check::missing("BPF programs", "refused", "another kernel")];
+        assert_eq!(observing(&refused, || panic!("not to be tried")), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) fn execute(common: Common) -> i32 {
     match check_all(Some(caller().var("PATH"))) {
         Ok(mut checks) => {
             checks.push(check::programs(&checks, kernel::verify().map_err(|error| Unverified::new(&error))));
+            checks.extend(check::observing(&checks, kernel::prove));
             let text = check::view::text(&checks, colored(common, io::stdout().is_terminal()), common.quiet);
             match status_of(write_out(text.as_bytes()), common, 3) {
                 0 => check::status(&checks),

@@ -45,7 +45,7 @@ impl Hastening {
 }
 
 /// A file with a few bytes.
-fn nowhere() -> Result<File> {
+pub(super) fn nowhere() -> Result<File> {
     let file = File::from(memfd_create(c"nowhere", MFdFlags::MFD_CLOEXEC)?);
     file.write_all_at(&[0x90; 64], 0)?;
     Ok(file)

@@ -7,6 +7,7 @@ mod hastening;
 mod load;
 mod mapped;
 mod preexisting;
+mod proof;
 pub mod ring;
 mod skipped;
 
@@ -30,6 +31,7 @@ use observer_common::{
     UNKNOWN32,
 };
 pub use preexisting::PreexistingTask;
+pub use proof::prove;
 use zerocopy::IntoBytes as _;
 
 /// The BPF object; aligned, because its ELF headers are read in place.

@@ -91,7 +91,7 @@ impl Init<'_> {
              ip link set lo up\n\
              export PATH=/bin:{go}/bin HOME=/root GOOBSERVE_BIN={GOOBSERVE} GOOBSERVE_SKIPS=/tmp/skips GOOBSERVE_FACTS=/tmp/facts\n\
              export CARGO_TARGET_DIR={target} RUST_BACKTRACE=0\n\
-             cd {tests}; {suite} --test-threads=1 {filter}; status=$?\n\
+             cd {tests}; {suite} --test-threads=1 --nocapture {filter}; status=$?\n\
              [ -e /tmp/skips ] && {{ cat /tmp/skips; status=1; }}\n\
              [ -e /tmp/facts ] && sed 's/^/{FACT}/' /tmp/facts\n\
              echo \"{STATUS}$status\"\n\
