@@ -9,7 +9,7 @@ use model::id::Pid;
 use observer_common::Kind;
 
 use super::ring::Ring;
-use super::{Kernel, Probes, Received, Shared, hastening};
+use super::{Entry, Kernel, Probes, Received, Shared, hastening};
 
 /// Proves it.
 pub fn prove() -> Result<()> {
@@ -19,7 +19,9 @@ pub fn prove() -> Result<()> {
     let nowhere = hastening::nowhere().context("cannot make a file to probe")?;
     let len = nowhere.metadata().context("cannot look at the file to probe")?.len();
     // No program runs what is in that file: only whether the kernel takes probes there is asked.
-    let places = Probes { handshake: (0, vec![1]), write: 2, received: Received::Calls(3, vec![4]) };
+    let entry = |at| Entry { at, at_stack_check: false };
+    let received = Received::Calls(entry(12), vec![16]);
+    let places = Probes { handshake: (entry(0), vec![4]), write: entry(8), received };
     let probed = kernel.probe(nowhere.as_fd(), len, &places)?;
     kernel.unprobe(probed);
 
