@@ -189,6 +189,16 @@ fn variables(environ: &[u8]) -> BTreeMap<String, String> {
     all
 }
 
+/// Of a settings file the lines that set variables of go's own, and nothing else of it.
+pub fn of_go(text: &str) -> String {
+    let is_go = |line: &&str| {
+        let Some((name, _)) = line.split_once('=') else { return false };
+        let of_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        name.starts_with("GO") && name.bytes().all(of_name)
+    };
+    text.split('\n').filter(is_go).flat_map(|line| [line, "\n"]).collect()
+}
+
 /// Adds a settings file's lines; what is there already stays, for the user's file is read first.
 /// Inside one file a later line replaces an earlier one.
 fn merge(all: &mut BTreeMap<String, String>, content: Option<Vec<u8>>) {

@@ -5,24 +5,25 @@
 //!
 //! The agent keeps root: it loads and attaches, opens files, starts and waits for the command. It
 //! parses nothing that comes from an observed process. The worker is the same program started again
-//! as the invoking user, without capabilities, with `no_new_privs`, not dumpable: it has the ring, two
+//! as nobody, without capabilities, with `no_new_privs`, not dumpable: it has the ring, two
 //! read-only maps, and does all parsing and writing. Between them is a socket pair with one JSON
-//! message a datagram and descriptors beside it (`seam.rs`).
+//! message a datagram and descriptors beside it (`seam.rs`). Files are opened for the worker by a third one, the
+//! opener, which is the invoking user (`opener/mod.rs`).
 //!
 //! - Neither waits for the other: what the socket has no room for waits in the sender until it is writable
 //!   (`seam/socket.rs`). Requests that can be left out are, when much waits, and are counted.
 //! - The end is bounded (`agent/ending.rs`): a worker that does not answer `Ended` is killed, at the
 //!   next signal at once. A worker whose agent hangs ends by itself when the dashboard is left.
 //! - The worker says `Hardened` first; before that it is reported nothing.
-//! - When its output files are open it locks itself in (`worker/sandbox.rs`, seccomp): only the system calls it
-//!   needs, no file opened to be changed, no socket, process, namespace or executable memory. A test tries the others.
+//! - When its output files are open it locks itself in (`worker/sandbox.rs`, seccomp and Landlock): only the system
+//!   calls it needs, no file, socket, process, namespace or executable memory. Tests try the others.
 //! - It may ask about followed processes only (with `--all-go`: have the caller's own looked at), and
 //!   have only files probed that the agent opened, once,
 //!   at offsets inside the file. It parses the ELF file; the agent never does.
 //! - Paths that a user may have chosen are opened with that user's file rights, and only when a regular
 //!   file is there (`run/regular.rs`). The search for go binaries, which walks through file systems that
 //!   may hang, is a process of its own (`agent/finder.rs`) that is given up after a second.
-//! - Output files are opened by the worker and always new: 0600, without a name (`O_TMPFILE`) until they are
+//! - Output files are opened by the opener and always new: 0600, without a name (`O_TMPFILE`) until they are
 //!   whole, never through a symbolic link or over another user's file; a recording has its name from the
 //!   start and grows by whole lines. Pipes are opened without waiting for a reader.
 //! - When the worker dies, the agent detaches and goes on waiting for the command. When the agent
@@ -83,6 +84,8 @@ pub mod experiment;
 pub mod goenv;
 #[cfg(target_os = "linux")]
 pub mod kernel;
+#[cfg(target_os = "linux")]
+pub mod opener;
 #[cfg(target_os = "linux")]
 pub mod run;
 pub mod say;

@@ -14,6 +14,8 @@ fn main() {
         let word = std::env::args_os().nth(1).unwrap_or_default();
         if word == WORKER {
             exit(observer::worker::main(SEAM_FD));
+        } else if word == observer::opener::OPENER {
+            exit(observer::opener::main(SEAM_FD));
         } else if word == holder::HOLDER {
             exit(holder::main(SEAM_FD));
         } else if word == finder::FINDER {

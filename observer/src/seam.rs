@@ -1,6 +1,6 @@
 //! Between agent and worker: one message a datagram, JSON, with the descriptors it is about.
 //!
-//! The agent (root) opens and attaches, the worker (the invoking user) reads and parses. What
+//! The agent (root) opens and attaches, the worker (nobody) reads and parses. What
 //! the worker asks for is checked by the agent: it may name processes, but only offsets of files
 //! that the agent itself opened.
 
@@ -36,8 +36,13 @@ pub(crate) struct Task {
     pub resolv_conf: Option<String>,
     /// `run`: CPUs CMD may use
     pub cpus: Option<u32>,
+    /// The user who called
+    pub caller: u32,
     /// `watch`: programs other than the go command are followed too
     pub programs: Programs,
+    /// Try behind the locks what they are there for, in that folder: see `worker/sandbox.rs`
+    #[serde(with = "any_path")]
+    pub try_in: Option<PathBuf>,
     /// Start of the observation, `CLOCK_MONOTONIC`, nanoseconds
     pub start_ns: Monotonic,
     /// The same moment by the wall clock

@@ -53,6 +53,11 @@ pub fn worker_below(pid: u32) -> Option<u32> {
     descendants(pid).into_iter().find(|pid| argv(*pid) == ["goobserve", "__worker"])
 }
 
+/// goobserve's part that opens files for it, likewise.
+pub fn opener_below(pid: u32) -> Option<u32> {
+    descendants(pid).into_iter().find(|pid| argv(*pid) == ["goobserve", "__opener"])
+}
+
 /// goobserve's part that holds programs, likewise.
 pub fn holder_below(pid: u32) -> Option<u32> {
     descendants(pid).into_iter().find(|pid| argv(*pid) == ["goobserve", "__hold"])

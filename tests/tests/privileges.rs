@@ -13,12 +13,15 @@ use tests::bpf::Objects;
 use tests::go_env::{GoOptions, GoRun};
 use tests::goobserve::binary;
 use tests::lab::{Lab, PROXY_HOST};
-use tests::procs::{argv, descendants, status, worker_below};
+use tests::procs::{argv, descendants, opener_below, status, worker_below};
 use tests::running::Running;
 use tests::{paths, skip, wait};
 
 /// `nobody`: sudo asks for an account.
 const USER: u32 = 65_534;
+/// Who the worker is; where `nobody` himself calls, the number below it.
+const WORKER: u32 = 65_534;
+const OTHER_WORKER: u32 = WORKER - 1;
 /// How long the kernel may take to free what nobody holds any more.
 const FREED_WITHIN: Duration = Duration::from_secs(15);
 /// A command that says who and where it is, and goes on until the file `go` is there.
@@ -94,6 +97,15 @@ fn has_no_privileges(worker: u32, uid: u32) {
     assert_eq!(cores.split_whitespace().nth(4), Some("0"), "{cores}");
 }
 
+/// The worker is nobody, with no other group, and its opener the user who called.
+#[track_caller]
+fn are_apart(worker: u32, as_worker: u32, caller: u32) {
+    has_no_privileges(worker, as_worker);
+    assert_eq!(status(worker, "Groups").unwrap(), Vec::<String>::new());
+    let opener = opener_below(agent_of(worker)).expect("an opener");
+    has_no_privileges(opener, caller);
+}
+
 #[track_caller]
 fn is_freed(objects: &Objects) {
     let nothing = Objects::default();
@@ -119,7 +131,7 @@ fn under_sudo_the_worker_the_command_and_the_files_are_the_users() {
     let running = lab.begin(&mut through_sudo(&run, &options)).unwrap();
     until_ready(&running);
     let worker = wait::until("the worker", || worker_below(running.pid()));
-    has_no_privileges(worker, USER);
+    are_apart(worker, OTHER_WORKER, USER);
     let agent = agent_of(worker);
     assert_eq!(status(agent, "Uid").unwrap()[1], "0");
     let objects = held_by(agent);
@@ -185,7 +197,7 @@ fn as_root_the_worker_has_no_privileges_either() {
     let running = lab.begin(command.args(["run", "--", "sh", "-c", COMMAND])).unwrap();
     until_ready(&running);
     let worker = wait::until("the worker", || worker_below(running.pid()));
-    has_no_privileges(worker, 0);
+    are_apart(worker, WORKER, 0);
     let children = descendants(running.pid());
     let commands = children.iter().filter(|pid| argv(**pid).first().is_some_and(|name| name == "sh"));
     assert_eq!(commands.count(), 1, "the command runs beside it: {children:?}");
@@ -193,6 +205,33 @@ fn as_root_the_worker_has_no_privileges_either() {
     let_go(&run);
     assert_eq!(running.end().status.code(), Some(7));
     is_freed(&objects);
+}
+
+#[test]
+fn whoever_has_taken_the_worker_over_is_refused_everything_and_the_report_is_whole() {
+    let test = "whoever_has_taken_the_worker_over_is_refused_everything_and_the_report_is_whole";
+    let Some((lab, run)) = ready(test) else { return };
+    let [json, record, folder] = ["report.json", "recording.jsonl", "try"].map(|name| run.file(name));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("there"), "as it was").unwrap();
+    let mut command = run.goobserve().unwrap();
+    command.args(["run", "--json", json.to_str().unwrap(), "--record", record.to_str().unwrap()]);
+    command.args(["--", "go", "mod", "download"]).env("GOOBSERVE_TRY", &folder);
+    let output = lab.output(&mut command).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let tried: Vec<&str> =
+        stderr.lines().filter_map(|line| line.strip_prefix("goobserve: tried: ")).collect();
+    assert!(tried.len() > 70, "{stderr}");
+    for tried in tried {
+        assert!(tried.ends_with("Operation not permitted (os error 1)"), "{tried}");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(fs::read(folder.join("there")).unwrap(), b"as it was");
+    let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["requests"].as_array().unwrap().len(), lab.proxy.log().requests().len());
+    assert_eq!(report["commands"][0]["go"]["gosumdb"], lab.store().sumdb());
+    assert!(fs::read_to_string(&record).unwrap().ends_with("}\n"));
 }
 
 #[test]
@@ -216,7 +255,7 @@ fn watch_leaves_nothing_in_the_kernel_and_its_worker_has_no_privileges() {
     let running = lab.begin(run.goobserve().unwrap().arg("watch")).unwrap();
     wait::until("goobserve to watch", || running.stderr().contains("watching every go").then_some(()));
     let worker = wait::until("the worker", || worker_below(running.pid()));
-    has_no_privileges(worker, 0);
+    are_apart(worker, WORKER, 0);
     let objects = held_by(running.pid());
     running.signal(Signal::SIGTERM).unwrap();
     assert_eq!(running.end().status.code(), Some(0));

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::detach;
-use super::ending::{self, Worker};
+use super::ending::{self, Opener, Worker};
 use super::hold::Hold;
 use super::running::Running;
 use super::spawn::{self, User};
@@ -24,11 +24,11 @@ use super::watch::search;
 use super::{Agent, WorkerEvent, files, local_resolvers};
 use crate::cli::options::RunOptions;
 use crate::kernel::{Kernel, monotonic_ns};
+use crate::opener::output::descriptors;
 use crate::run::invoker::Invoker;
 use crate::run::session::{Attach, Observation, Target};
 use crate::run::terminal::Terminal;
 use crate::seam::{Output, Seam, Task, ToAgent, ToWorker};
-use crate::worker::descriptors;
 
 /// How long the worker may take to attach before the command is not started.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -118,14 +118,18 @@ pub(super) fn now() -> Task {
 
 /// Starts the worker with its task.
 pub(super) fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
-    let mut task = task.clone();
+    // Nobody but root has anything tried: a sudo rule may let users set variables.
+    let try_in = std::env::var_os("GOOBSERVE_TRY").filter(|_| invoker.uid == 0).map(Into::into);
+    let mut task = Task { caller: invoker.uid, try_in, ..task.clone() };
     let passed = descriptors(&[task.output.json.as_deref(), task.output.record.as_deref()])?;
     task.output.passed = [passed[0].is_some(), passed[1].is_some()];
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
-    let worker = Worker(spawn::worker(&user, &theirs)?);
-    log::info!("process {} is the worker, as user {}", worker.0.id(), invoker.uid);
-    drop(theirs); // so that its end is noticed
+    let (desk, counter) = Seam::pair().context("cannot make the opener's seam")?;
+    let opener = Opener(spawn::opener(&user, &desk)?);
+    let worker = Worker(spawn::worker(&user, &theirs, &counter)?, opener);
+    log::info!("process {} is the worker, which nobody's files are open to", worker.0.id());
+    drop((theirs, desk, counter)); // so that an end is noticed
     // Before it has hardened itself the user's processes could look into it.
     match seam.receive_within::<ToAgent>(BEGIN_WITHIN).context("cannot hear the worker")? {
         Some((ToAgent::Hardened, _)) => {}

@@ -40,8 +40,20 @@ pub(super) fn descriptor(set: &SigSet) -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// The worker's process. Dropped, behind its seam, it ends: by itself, or it is killed.
-pub(super) struct Worker(pub Child);
+/// The worker's process, and its opener's behind it. Dropped, behind its seam, it ends: by itself, or it is killed.
+pub(super) struct Worker(
+    pub Child,
+    #[expect(dead_code, reason = "it is there to be dropped behind the worker")] pub Opener,
+);
+
+/// The opener's process, likewise.
+pub(super) struct Opener(pub Child);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        let _ = reap(&mut self.0, GONE_WITHIN);
+    }
+}
 
 impl Worker {
     /// Its status; it has closed its seam, so nothing is left to do for it.

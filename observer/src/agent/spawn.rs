@@ -1,5 +1,5 @@
-//! Starts the worker: the same program, as the invoking user, without any capability; and the
-//! holder: the same program, out of reach of any terminal.
+//! Starts the worker: the same program, as nobody, without any capability; its opener: the same, as the
+//! invoking user; and the holder: the same program, out of reach of any terminal.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -12,15 +12,19 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::finder::FINDER;
 use super::holder::HOLDER;
+use crate::opener::OPENER;
 use crate::seam::Seam;
 use crate::verbose;
 
 /// The hidden subcommand that the worker is.
 pub const WORKER: &str = "__worker";
-/// The descriptor its end of the seam has.
+/// The descriptor that its end of the seam has; the worker's end of the opener's has the next.
 pub const SEAM_FD: i32 = 3;
 
-/// The user that the worker becomes.
+/// The user that owns nothing; the number below it where that one is who called.
+const NOBODY: u32 = 65_534;
+
+/// The user that a part becomes.
 pub(super) struct User {
     /// User
     pub uid: u32,
@@ -30,13 +34,34 @@ pub(super) struct User {
     pub groups: Vec<u32>,
 }
 
-/// Starts the worker; its end of the seam is descriptor 3 there.
-pub(super) fn worker(user: &User, seam: &Seam) -> Result<Child> {
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+impl User {
+    /// One who may read and write no file of that user's, nor signal a process of his.
+    fn nobody(beside: &Self) -> Self {
+        let uid = if beside.uid == NOBODY { NOBODY - 1 } else { NOBODY };
+        Self { uid, gid: uid, groups: Vec::new() }
+    }
+
+    /// Becomes that user, for good and without any capability.
+    fn become_it(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        move || drop_privileges(uid, gid, &groups)
+    }
+}
+
+/// Starts the worker beside its opener; its ends of both seams are descriptors 3 and 4 there.
+pub(super) fn worker(beside: &User, seam: &Seam, opener: &Seam) -> Result<Child> {
+    let user = User::nobody(beside);
     let mut command = Command::new("/proc/self/exe");
     command.arg0("goobserve").arg(WORKER).args(verbose::option());
-    start(command, seam, move || drop_privileges(uid, gid, &groups)).context("cannot start the worker")
+    start(command, &[seam, opener], user.become_it()).context("cannot start the worker")
+}
+
+/// Starts the opener, as the user who called.
+pub(super) fn opener(user: &User, seam: &Seam) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("goobserve").arg(OPENER).args(verbose::option()).stdout(Stdio::null());
+    start(command, &[seam], user.become_it()).context("cannot start the opener")
 }
 
 /// Starts the holder, likewise.
@@ -46,34 +71,36 @@ pub(super) fn holder(seam: &Seam) -> Result<Child> {
     // Its seam's end ends it, and its watchdog when it does not look. No signal when its parent dies:
     // the kernel would send it when the thread that starts it ends.
     let apart = || nix::unistd::setsid().map(|_| ()).map_err(io::Error::from);
-    start(command, seam, apart).context("cannot start the holder")
+    start(command, &[seam], apart).context("cannot start the holder")
 }
 
 /// Starts the finder, likewise.
 pub(super) fn finder(seam: &Seam) -> Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("goobserve").arg(FINDER).stdout(Stdio::null());
-    start(command, seam, || Ok(nix::unistd::setsid().map(drop)?)).context("cannot start the finder")
+    start(command, &[seam], || Ok(nix::unistd::setsid().map(drop)?)).context("cannot start the finder")
 }
 
 /// Starts a part of goobserve; `prepare` is called behind the fork.
 fn start(
     mut command: Command,
-    seam: &Seam,
+    seams: &[&Seam],
     mut prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<Child> {
-    let seam = seam.as_raw_fd();
+    let seams: Vec<_> = seams.iter().map(|seam| seam.as_raw_fd()).collect();
     command.stdin(Stdio::null());
     #[expect(unsafe_code, reason = "identity and session must change between fork and exec")]
     // SAFETY: only system calls; what they allocate is freed again, by the only thread there is.
     unsafe {
         command.pre_exec(move || {
-            if libc::dup2(seam, SEAM_FD) < 0 {
-                return Err(io::Error::last_os_error());
+            let done = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
+            // Out of the way first: one's number may be what another is to have.
+            let mut copies = [0; 2];
+            for (copy, seam) in copies.iter_mut().zip(&seams) {
+                *copy = done(libc::fcntl(*seam, libc::F_DUPFD_CLOEXEC, SEAM_FD + 2))?;
             }
-            if seam == SEAM_FD {
-                // dup2 onto itself keeps close-on-exec.
-                libc::fcntl(SEAM_FD, libc::F_SETFD, 0);
+            for (number, copy) in (SEAM_FD..).zip(copies).take(seams.len()) {
+                done(libc::dup2(copy, number))?;
             }
             prepare()
         });

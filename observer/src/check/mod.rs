@@ -7,6 +7,7 @@ pub mod machine;
 pub mod view;
 
 use std::io;
+use std::path::Path;
 
 pub use machine::{Root, checks};
 use model::user_error::UserError;
@@ -122,6 +123,24 @@ pub fn observing(before: &[Check], prove: impl FnOnce() -> anyhow::Result<()>) -
     })
 }
 
+/// By what the half that parses is locked in here, beside having no rights. `landlock`: its version in this kernel.
+pub fn locks(root: &Path, landlock: Option<u32>) -> Check {
+    let name = "locks";
+    let seccomp = std::fs::read_to_string(root.join("proc/sys/kernel/seccomp/actions_avail"));
+    let seccomp = seccomp.is_ok_and(|actions| actions.split_whitespace().any(|action| action == "errno"));
+    match (seccomp, landlock) {
+        (true, Some(version)) => Check::ok(name, format!("seccomp and Landlock {version} hold the worker")),
+        (true, None) => Check::ok(name, "seccomp holds the worker; Landlock is not in this kernel"),
+        (false, Some(version)) => {
+            Check::degraded(name, format!("Landlock {version} alone holds the worker"), SECCOMP)
+        }
+        (false, None) => Check::degraded(name, "nothing but its user holds the worker", SECCOMP),
+    }
+}
+
+const SECCOMP: &str =
+    "boot a kernel built with CONFIG_SECCOMP_FILTER=y (every distribution's is), with /proc mounted";
+
 /// Refuses when something is missing that an observation cannot do without: the first such
 /// check, which the others may depend on.
 pub fn preflight(checks: &[Check]) -> Result<(), UserError> {
@@ -161,6 +180,18 @@ mod tests {
         let check = programs(&[], Err(Unverified::new(&refused)));
         assert_eq!(check.state, State::Missing);
         assert!(check.why.starts_with("the kernel refuses program read_return: R2 unbounded"), "{check:?}");
+    }
+
+    #[test]
+    fn a_machine_says_which_locks_it_has() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(locks(root.path(), None).state, State::Degraded);
+        assert_eq!(locks(root.path(), Some(3)).state, State::Degraded);
+        let folder = root.path().join("proc/sys/kernel/seccomp");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("actions_avail"), "kill_process trap errno log allow\n").unwrap();
+        assert_eq!(locks(root.path(), None).state, State::Ok);
+        assert_eq!(locks(root.path(), Some(6)).why, "seccomp and Landlock 6 hold the worker");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) fn execute(common: Common) -> i32 {
         Ok(mut checks) => {
             checks.push(check::programs(&checks, kernel::verify().map_err(|error| Unverified::new(&error))));
             checks.extend(check::observing(&checks, kernel::prove));
+            checks.push(check::locks(Path::new("/"), crate::worker::landlock()));
             let text = check::view::text(&checks, colored(common, io::stdout().is_terminal()), common.quiet);
             match status_of(write_out(text.as_bytes()), common, 3) {
                 0 => check::status(&checks),

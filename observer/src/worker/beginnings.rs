@@ -12,9 +12,9 @@ use observer_common::{Began, ENVIRON_MAX, Exec};
 use pipeline::correlate::Facts;
 
 use super::binaries::{Binaries, device};
-use super::cgroups::Cgroups;
 use super::files::Files;
 use super::settings::settings;
+use crate::opener::{Opener, Request};
 
 /// Beginnings known at a time; of an older one the environment is not known when its command has gone.
 const BEGINNINGS_MAX: usize = 64;
@@ -31,7 +31,6 @@ pub(super) struct Beginning {
 /// Those that began last, the newest in the end.
 pub(super) struct Beginnings {
     latest: VecDeque<Beginning>,
-    cgroups: Cgroups,
     /// This process's mount namespace, as [`Began::mounts`]
     mounts: Option<u32>,
     /// The inode of its root, as [`Began::root_ino`]
@@ -42,7 +41,7 @@ impl Beginnings {
     pub(super) fn new() -> Self {
         let mounts = std::fs::metadata("/proc/self/ns/mnt").ok().map(|namespace| namespace.st_ino() as u32);
         let root = std::fs::metadata("/").ok().map(|root| root.st_ino());
-        Self { latest: VecDeque::new(), cgroups: Cgroups::default(), mounts, root }
+        Self { latest: VecDeque::new(), mounts, root }
     }
 
     /// A process has a new program: how it began before has no meaning any more.
@@ -62,6 +61,7 @@ impl Beginnings {
         began: &Began,
         part: &[u8],
         binaries: &Binaries,
+        opener: &Opener,
     ) -> Option<Facts> {
         let one = self.latest.iter_mut().rev().find(|one| one.pid == pid)?;
         if began.len as usize > ENVIRON_MAX || began.at as usize != one.environ.len() {
@@ -74,13 +74,13 @@ impl Beginnings {
         one.began = Some(*began);
         // Others are looked at when there is somebody to look at.
         let ours = self.mounts == Some(began.mounts) && self.root == Some(began.root_ino);
-        let files = if ours { Files::Ours } else { Files::Unknown };
+        let files = if ours { Files::Ours(opener) } else { Files::Unknown };
         let binary = binaries.of(&one.program);
         let cpus = Some(began.cpus).filter(|cpus| *cpus > 0);
-        let cwd = folder(&one.environ, began).filter(|_| ours);
+        let cwd = ours.then(|| folder(&one.environ, began, opener)).flatten();
         let go = binary
             .map(|binary| settings(Some(&one.environ), binary, &binary.path, cpus, cwd.as_deref(), &files));
-        Some(Facts { cwd, cgroup: self.cgroups.path(began.cgroup), container: None, go })
+        Some(Facts { cwd, cgroup: opener.text(&Request::Group(began.cgroup)), container: None, go })
     }
 
     /// The whole environment that a process began with; `None` when it is not known.
@@ -91,11 +91,11 @@ impl Beginnings {
 }
 
 /// The working folder, as the shell called it, when that is still the same one: as go itself asks.
-fn folder(environ: &[u8], began: &Began) -> Option<String> {
+fn folder(environ: &[u8], began: &Began, opener: &Opener) -> Option<String> {
     let value = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"PWD="))?;
     let path: PathBuf = Path::new(OsStr::from_bytes(value)).to_owned();
-    let metadata = std::fs::metadata(&path).ok().filter(|_| path.is_absolute())?;
-    let same = (metadata.st_dev(), metadata.st_ino()) == (device(began.cwd_dev), began.cwd_ino);
+    let number = path.is_absolute().then(|| opener.number(&path)).flatten()?;
+    let same = number == (device(began.cwd_dev), began.cwd_ino);
     same.then(|| path.to_string_lossy().into_owned())
 }
 
@@ -118,7 +118,7 @@ mod tests {
         let mut last = None;
         for (n, part) in environ.chunks(size).enumerate().filter(|(n, _)| Some(*n) != lost) {
             let began = Began { at: (n * size) as u32, len: environ.len() as u32, ..began };
-            last = beginnings.part(PID, &began, part, &Binaries::default());
+            last = beginnings.part(PID, &began, part, &Binaries::default(), &Opener::here());
         }
         last
     }

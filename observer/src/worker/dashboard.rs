@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use model::State;
 use model::id::CommandId;
 use model::time::SinceStart;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::unistd::{Uid, User};
+use nix::unistd::{dup, dup2_stdin, dup2_stdout};
 use render::lines::Lines;
 use render::tui::View;
 use render::tui::keys::{self, Act};
@@ -20,6 +21,7 @@ use render::tui::screen::Screen;
 use render::tui::theme::{Depth, Theme};
 
 use super::observe::line_columns;
+use crate::opener::{Opener, Request, Tty};
 
 /// From frame to frame at least, when something is new: with the time that records are held back an
 /// event is on the screen well within a tenth of a second.
@@ -49,6 +51,8 @@ pub(super) enum Action {
 pub(super) struct Dashboard {
     /// `None` once it was left
     screen: Option<Screen>,
+    /// Standard output, where that is no terminal: the terminal has its number until it is left
+    stdout: Option<OwnedFd>,
     view: View,
     output: Option<Output>,
     drawn_at: Instant,
@@ -61,13 +65,30 @@ pub(super) struct Dashboard {
 
 impl Dashboard {
     /// Takes the terminal.
-    pub(super) fn new(color: bool) -> io::Result<Self> {
+    pub(super) fn new(color: bool, opener: &Opener) -> io::Result<Self> {
+        // What takes a terminal opens it by name, and this process soon may not: it is standard input and output.
+        let nowhere = || io::Error::new(io::ErrorKind::NotFound, "there is none");
+        let tty = opener.terminal(Tty::Controlling).ok_or_else(nowhere)?;
+        dup2_stdin(&tty)?;
+        let stdout = (!io::stdout().is_terminal()).then(|| dup(io::stdout())).transpose()?;
+        if stdout.is_some() {
+            dup2_stdout(&tty)?;
+        }
+        Self::take(color, stdout)
+    }
+
+    fn take(color: bool, stdout: Option<OwnedFd>) -> io::Result<Self> {
         let theme = Theme { depth: Depth::of_this_terminal(color) };
-        let screen = Some(Screen::take_live()?);
+        let taken = Screen::take_live();
+        if let (Err(_), Some(stdout)) = (&taken, &stdout) {
+            dup2_stdout(stdout)?;
+        }
+        let screen = Some(taken?);
         let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
         let view = View { theme, starting: true, ..View::default() };
         Ok(Self {
             screen,
+            stdout,
             view,
             output: None,
             drawn_at,
@@ -81,8 +102,16 @@ impl Dashboard {
     pub(super) fn left(file: File) -> Self {
         let view = View::default();
         let (drawn_at, took) = (Instant::now(), Duration::ZERO);
-        let mut left =
-            Self { screen: None, view, output: None, drawn_at, took, dirty: false, columns: line_columns() };
+        let mut left = Self {
+            screen: None,
+            stdout: None,
+            view,
+            output: None,
+            drawn_at,
+            took,
+            dirty: false,
+            columns: line_columns(),
+        };
         left.output(file);
         left
     }
@@ -116,6 +145,7 @@ impl Dashboard {
         now: SinceStart,
         runs: bool,
         asleep: impl FnOnce() -> BTreeMap<CommandId, Option<SinceStart>>,
+        opener: &Opener,
     ) -> Action {
         if let Some(output) = &mut self.output {
             let new = output.read(self.screen.is_none());
@@ -159,7 +189,7 @@ impl Dashboard {
         if key || due {
             (self.dirty, self.drawn_at) = (false, Instant::now());
             self.view.now = Some(now);
-            name_users(&mut self.view.users, state);
+            name_users(&mut self.view.users, state, opener);
             self.view.asleep = asleep();
             let _ = screen.draw(state, &self.view);
             self.took = self.drawn_at.elapsed();
@@ -169,9 +199,14 @@ impl Dashboard {
 
     /// Gives the terminal back and prints what the command printed meanwhile.
     pub(super) fn leave(&mut self) {
-        if self.screen.take().is_some()
-            && let Some(output) = &mut self.output
-        {
+        if self.screen.take().is_none() {
+            return;
+        }
+        if let Some(stdout) = self.stdout.take() {
+            let _ = io::stdout().flush();
+            let _ = dup2_stdout(stdout);
+        }
+        if let Some(output) = &mut self.output {
             output.print_retained();
         }
     }
@@ -192,11 +227,11 @@ impl Dashboard {
 }
 
 /// Looks up, once each, whose commands there are; who has no name keeps the number.
-fn name_users(users: &mut BTreeMap<u32, String>, state: &State) {
+fn name_users(users: &mut BTreeMap<u32, String>, state: &State, opener: &Opener) {
     let uids = state.commands().filter_map(|(_, command)| command.record.as_ref()?.uid);
     for uid in uids {
-        let name = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
-        users.entry(uid).or_insert_with(|| name().unwrap_or_else(|| uid.to_string()));
+        let name = || opener.text(&Request::User(uid)).unwrap_or_else(|| uid.to_string());
+        users.entry(uid).or_insert_with(name);
     }
 }
 
@@ -303,7 +338,7 @@ mod tests {
             state.apply(&Event { at_ns: SinceStart(0), body });
         }
         let mut users = BTreeMap::new();
-        name_users(&mut users, &state);
+        name_users(&mut users, &state, &Opener::here());
         let named = [(0, "root".to_owned()), (4_000_000_001, "4000000001".to_owned())];
         assert_eq!(users, BTreeMap::from(named));
     }

@@ -1,48 +1,38 @@
-//! The files that a command's paths mean. In go a path, and the root that the command has where that is
-//! not ours (a container's, a chroot's), out come small files: read with this process's rights, whoever's
-//! they are, and without leaving that root.
+//! The files that a command's paths mean, by way of the opener. In go a path, and the root that the command has
+//! where that is not ours (a container's, a chroot's), out comes what the opener says of the file.
 
-use std::collections::VecDeque;
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::borrow::Cow;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
-use nix::libc;
-use nix::sys::stat::{Mode, SFlag, fstat};
-
+use crate::opener::{Opener, Reply, Request, What};
 use crate::seam::Root;
 
-/// Links that are followed on one path, as the kernel does (`MAXSYMLINKS`, include/linux/namei.h).
-const LINKS_MAX: usize = 40;
-
 /// Which files a command's paths mean.
-pub(super) enum Files {
-    /// The same as here
-    Ours,
+pub(super) enum Files<'a> {
+    /// The same as the opener's
+    Ours(&'a Opener),
     /// Those below that folder; paths that the kernel gives begin with this
-    Below(OwnedFd, PathBuf),
+    Below(&'a Opener, OwnedFd, PathBuf),
     /// Nobody knows
     Unknown,
 }
 
-impl Files {
+impl<'a> Files<'a> {
     /// From what the agent says, and the descriptor that came with it.
-    pub(super) fn new(root: Root, descriptor: Option<OwnedFd>) -> Self {
+    pub(super) fn new(root: Root, descriptor: Option<OwnedFd>, opener: &'a Opener) -> Self {
         match (root, descriptor) {
-            (Root::Ours, _) => Self::Ours,
-            (Root::Own(prefix), Some(descriptor)) => Self::Below(descriptor, prefix.into()),
+            (Root::Ours, _) => Self::Ours(opener),
+            (Root::Own(prefix), Some(descriptor)) => Self::Below(opener, descriptor, prefix.into()),
             _ => Self::Unknown,
         }
     }
 
     /// A path that the kernel gave, as the command would say it.
-    pub(super) fn inside<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
+    pub(super) fn inside<'b>(&self, path: &'b Path) -> Cow<'b, Path> {
         match self {
-            Self::Below(_, prefix) if prefix != Path::new("/") => match path.strip_prefix(prefix) {
+            Self::Below(_, _, prefix) if prefix != Path::new("/") => match path.strip_prefix(prefix) {
                 Ok(rest) => Path::new("/").join(rest).into(),
                 Err(_) => path.into(),
             },
@@ -50,68 +40,49 @@ impl Files {
         }
     }
 
-    /// The beginning of a regular file, `limit` bytes at most.
-    pub(super) fn read(&self, path: &Path, limit: u64) -> Option<Vec<u8>> {
-        let place = self.place(path).ok()?;
-        place.metadata().ok().filter(Metadata::is_file)?;
-        let same = format!("/proc/self/fd/{}", place.as_raw_fd());
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(same).ok()?;
-        let mut bytes = Vec::new();
-        file.take(limit).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+    /// What a settings file of go's sets, as far as it is go's; an empty text where there is no file.
+    pub(super) fn variables(&self, path: &Path) -> Option<Vec<u8>> {
+        let text = self.text(path, What::Variables).map(String::into_bytes);
+        text.or_else(|| (self.exists(path) == Some(false)).then(Vec::new))
+    }
+
+    /// What a go.mod or go.work says of modules of one's own.
+    pub(super) fn modules(&self, path: &Path) -> Option<String> {
+        self.text(path, What::Modules)
     }
 
     /// Whether there is such a file; `None` when nobody may look.
     pub(super) fn exists(&self, path: &Path) -> Option<bool> {
-        match self.place(path) {
-            Ok(_) => Some(true),
-            Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(false),
+        match self.ask(path, What::Exists)? {
+            Reply::Yes => Some(true),
+            Reply::No => Some(false),
+            _ => None,
         }
     }
 
     /// Device and inode of what is there.
     pub(super) fn number(&self, path: &Path) -> Option<(u64, u64)> {
-        let metadata = self.place(path).ok()?.metadata().ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    }
-
-    /// What is there, looked at and not opened.
-    fn place(&self, path: &Path) -> io::Result<File> {
-        let opened = match self {
-            Self::Unknown => return Err(io::ErrorKind::PermissionDenied.into()),
-            Self::Ours => openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?,
-            Self::Below(root, _) => below(root, path)?,
-        };
-        Ok(opened.into())
-    }
-}
-
-/// What a path means below that root, whatever its links say: what openat2 finds with `RESOLVE_IN_ROOT`, whose
-/// arguments no filter of system calls can look at.
-fn below(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let mut way = vec![root.try_clone()?];
-    let mut rest: VecDeque<PathBuf> = path.iter().map(PathBuf::from).collect();
-    let mut links = LINKS_MAX;
-    while let Some(name) = rest.pop_front() {
-        match name.components().next() {
-            Some(Component::RootDir) => way.truncate(1),
-            Some(Component::ParentDir) => way.truncate((way.len() - 1).max(1)),
-            Some(Component::Normal(name)) => {
-                let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let here = way.last().ok_or(Errno::ENOENT)?;
-                let there = openat(here, name, flags, Mode::empty())?;
-                if SFlag::from_bits_truncate(fstat(&there)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
-                    way.push(there);
-                    continue;
-                }
-                links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
-                let to = PathBuf::from(readlinkat(&there, "")?);
-                to.iter().rev().for_each(|name| rest.push_front(name.into()));
-            }
-            _ => {}
+        match self.ask(path, What::Number)? {
+            Reply::Number(dev, ino) => Some((dev, ino)),
+            _ => None,
         }
     }
-    Ok(way.pop().ok_or(Errno::ENOENT)?)
+
+    fn text(&self, path: &Path, what: What) -> Option<String> {
+        match self.ask(path, what)? {
+            Reply::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn ask(&self, path: &Path, what: What) -> Option<Reply> {
+        let (opener, root): (_, Option<BorrowedFd<'_>>) = match self {
+            Self::Unknown => return None,
+            Self::Ours(opener) => (opener, None),
+            Self::Below(opener, root, _) => (opener, Some(root.as_fd())),
+        };
+        Some(opener.ask(&Request::File(path.as_os_str().as_bytes().to_vec(), what), root).0)
+    }
 }
 
 #[cfg(test)]
@@ -119,34 +90,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_means_the_file_below_the_commands_root_and_no_link_leads_out_of_it() {
+    fn a_path_is_said_as_the_command_says_it_and_read_where_that_sees_it() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        std::fs::create_dir_all(root.join("etc")).unwrap();
-        std::fs::write(folder.path().join("outside"), "outside").unwrap();
-        std::fs::write(root.join("etc/inside"), "inside").unwrap();
-        let links = [("etc/abs", "/etc/inside"), ("etc/out", "../../../outside"), ("etc/round", "round")];
-        for (link, to) in links {
-            std::os::unix::fs::symlink(to, root.join(link)).unwrap();
-        }
-        let opened = File::open(&root).unwrap().into();
-        let files = Files::Below(opened, root.clone());
-        let read = |path: &str| files.read(Path::new(path), 100);
-        assert_eq!(read("/etc/inside"), Some(b"inside".to_vec()));
-        assert_eq!(read("/etc/abs"), Some(b"inside".to_vec()));
-        assert_eq!(read("/etc/../etc/./abs"), Some(b"inside".to_vec()));
-        assert_eq!(read("/etc/inside/further"), None, "no folder");
-        assert_eq!(read("/etc/out"), None);
-        assert_eq!(read("/etc/round"), None);
-        assert_eq!(read("/etc"), None, "no file");
-        assert_eq!(
-            (files.exists(Path::new("/etc/none")), files.exists(Path::new("/etc"))),
-            (Some(false), Some(true))
-        );
-        assert_eq!(files.inside(&root.join("etc/inside")), Path::new("/etc/inside"));
-        assert_eq!(files.inside(Path::new("/etc/inside")), Path::new("/etc/inside"));
-        assert_eq!(Files::Unknown.read(&root.join("etc/inside"), 9), None);
-        assert_eq!(Files::Unknown.exists(&root.join("etc/inside")), None);
-        assert_eq!(Files::Ours.read(&root.join("etc/inside"), 2), Some(b"in".to_vec()));
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        std::fs::write(folder.path().join("etc/go.env"), "GOPROXY=off\nOTHER=x\n").unwrap();
+        let opener = Opener::here();
+        let root = std::fs::File::open(folder.path()).unwrap().into();
+        let files = Files::Below(&opener, root, folder.path().to_owned());
+        assert_eq!(files.inside(&folder.path().join("etc/go.env")), Path::new("/etc/go.env"));
+        assert_eq!(files.inside(Path::new("/etc/go.env")), Path::new("/etc/go.env"));
+        assert_eq!(files.variables(Path::new("/etc/go.env")).as_deref(), Some(&b"GOPROXY=off\n"[..]));
+        assert_eq!(files.variables(Path::new("/etc/none")).as_deref(), Some(&b""[..]));
+        assert_eq!(files.exists(Path::new("/etc")), Some(true));
+        assert_eq!(Files::Unknown.exists(Path::new("/etc")), None);
+        let ours = Files::Ours(&opener);
+        assert_eq!(ours.number(folder.path()), ours.number(&folder.path().join("etc/..")));
     }
 }

@@ -1,5 +1,5 @@
-//! The half without privileges: reads the ring, decodes, correlates, reports. It runs as the
-//! invoking user and asks the agent for what that user may not open.
+//! The half without privileges: reads the ring, decodes, correlates, reports. It runs as nobody, opens nothing,
+//! and asks the opener for files that the invoking user may read, and the agent for the rest.
 //!
 //! # While it lasts
 //!
@@ -16,21 +16,18 @@
 mod announce;
 mod beginnings;
 mod binaries;
-mod cgroups;
-mod containers;
 mod dashboard;
 mod files;
 mod locks;
 mod machine;
 mod observe;
-mod output;
-mod own_modules;
+pub(crate) mod own_modules;
 mod probe_queue;
-mod sandbox;
+pub(crate) mod sandbox;
 mod services;
 mod settings;
 mod terminals;
-mod throttle;
+mod written;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -40,12 +37,15 @@ use binaries::Binaries;
 use model::user_error::UserError;
 use observe::Observer;
 pub use observe::columns;
-pub use output::{AtomicFile, descriptors, distinct};
+pub(crate) use sandbox::landlock;
+pub(crate) use settings::{cgroup_of, runs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::kernel::ring::Ring;
+use crate::opener::Opener;
+pub use crate::opener::output::{AtomicFile, descriptors, distinct};
 use crate::say;
 use crate::seam::{Seam, ToAgent, ToWorker};
 use crate::verbose;
@@ -64,14 +64,16 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The worker's whole life. Returns its exit status: 0, or 1 when it had to say why not.
+/// `seam_fd`: its end of the agent's seam; the next number is that of the opener's.
 pub fn main(seam_fd: i32) -> i32 {
     let option = std::env::args().nth(2).unwrap_or_default();
     verbose::begin("worker", verbose::level(&option));
     let result = harden().and_then(|()| {
         let seam =
             Seam::inherited(seam_fd).context("this is goobserve's inner half; it is not to be called")?;
+        let opener = Opener::of(Seam::inherited(seam_fd + 1).context("it has no opener")?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(serve(seam))
+        runtime.block_on(serve(seam, opener))
     });
     match result {
         Ok(()) => 0,
@@ -87,7 +89,7 @@ pub fn main(seam_fd: i32) -> i32 {
 
 /// It holds other users' headers: no core files, no debuggers, signals of the terminal are for
 /// the command.
-fn harden() -> Result<()> {
+pub(crate) fn harden() -> Result<()> {
     use nix::sys::prctl::set_dumpable;
     use nix::sys::resource::{Resource, setrlimit};
     use nix::sys::signal::{SigHandler, Signal, signal};
@@ -96,7 +98,7 @@ fn harden() -> Result<()> {
     // Until now the user's other processes could attach to this one.
     let status = std::fs::read_to_string("/proc/self/status")?;
     if !status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", "0"])) {
-        bail!("goobserve's worker is being traced; it sees other users' requests and does not go on");
+        bail!("a part of goobserve is being traced; it sees other users' requests and does not go on");
     }
     for ignored in
         [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU]
@@ -115,14 +117,14 @@ struct Progress {
     ready_sent: bool,
 }
 
-async fn serve(seam: Seam) -> Result<()> {
+async fn serve(seam: Seam, opener: Opener) -> Result<()> {
     log::info!("user {}, no capabilities, hardened", nix::unistd::getuid());
     seam.send(&ToAgent::Hardened, &[])?;
     let seam = readiness(seam, Interest::READABLE | Interest::WRITABLE)?;
     let Some((ToWorker::Task(task), passed)) = receive(&seam).await? else { bail!("the agent sent no task") };
     let mut binaries = Binaries::default();
     let mut progress = Progress::default();
-    let mut observer = match Observer::new(*task, passed) {
+    let mut observer = match Observer::new(*task, passed, opener) {
         Ok(observer) => observer,
         Err(error) => {
             let (what, hint) = match error.downcast::<UserError>() {

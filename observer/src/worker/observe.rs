@@ -3,22 +3,23 @@
 mod end;
 mod preexisting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use model::anonymize::Anonymizer;
+use model::container::Group;
 use model::event::{Body, Event, Session};
 use model::id::{CommandId, Pid, Tid, TreeId};
-use model::record::Loss;
+use model::record::{Container, Loss};
 use model::retention::{Retained, SHOWN_MAX};
 use model::time::{Monotonic, Ns, SinceStart};
 use model::waiting::waiting;
 use model::{State, human, redact};
-use observer_common::{EXEC_ROOT, EXIT_ROOT, LOCAL_RESOLVERS, LOCK_TAKEN, SINCE_SHIFT, ThreadState};
+use observer_common::{EXEC_ROOT, EXIT_ROOT, LOCAL_RESOLVERS, LOCK_TAKEN, Lock, SINCE_SHIFT, ThreadState};
 use pipeline::correlate::{Correlator, Facts};
 use pipeline::decode::wire::{self, Body as Wire};
 use pipeline::record::{Recorder, SCHEMA};
@@ -29,20 +30,19 @@ use render::status;
 use super::announce::Announcements;
 use super::beginnings::Beginnings;
 use super::binaries::{Binaries, Binary};
-use super::containers::Containers;
 use super::dashboard::{Action, Dashboard};
 use super::files::Files;
 use super::locks;
 use super::machine::machine;
-use super::output::{AtomicFile, Growing};
 use super::probe_queue::{LocalResolverQueue, ProbeQueue};
-use super::sandbox::{self, Opens};
+use super::sandbox;
 use super::services::Services;
 use super::settings::{cgroup_of, go_of_cmd, read_environ, settings};
 use super::terminals::Terminals;
-use super::throttle::Throttle;
+use super::written::{AtomicOutput, Growing};
 use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
+use crate::opener::{Opener, Reply, Request, Tty};
 use crate::run::progress::{self, Progress};
 use crate::say;
 use crate::seam::{NotDone, Root, Seam, Task, ToAgent, ToWorker};
@@ -74,7 +74,7 @@ pub(super) struct Observer {
     recorder: Option<Recorder<Growing>>,
     stream: Option<Recorder<io::Stdout>>,
     lines: Option<Lines>,
-    json: Option<AtomicFile>,
+    json: Option<AtomicOutput>,
     progress: Option<Progress>,
     dashboard: Option<Dashboard>,
     kept: Retained,
@@ -83,9 +83,10 @@ pub(super) struct Observer {
     beginnings: Beginnings,
     local_resolvers: LocalResolverQueue,
     services: Services,
-    containers: Containers,
+    /// Opens what this process may not
+    opener: Opener,
     /// Commands in control groups with a limit of CPU time
-    throttles: HashMap<CommandId, Throttle>,
+    throttles: HashSet<CommandId>,
     kernel_lost: u64,
     /// What the agent knows of the kernel
     not_done: NotDone,
@@ -119,8 +120,8 @@ impl Observer {
         }
     }
 
-    /// Opens every output; nothing has begun yet. `passed`: descriptors that output paths mean.
-    pub(super) fn new(task: Task, passed: Vec<OwnedFd>) -> Result<Self> {
+    /// Has every output opened; nothing has begun yet. `passed`: descriptors that output paths mean.
+    pub(super) fn new(task: Task, passed: Vec<OwnedFd>, opener: Opener) -> Result<Self> {
         let machine = machine(task.resolv_conf.as_deref());
         let resolver = machine.resolver.clone();
         let session = Session {
@@ -139,18 +140,21 @@ impl Observer {
         let Body::Session(session) = &event.body else { unreachable!("a session stays one") };
         let mut passed = passed.into_iter();
         let [json, record] = task.output.passed.map(|is| is.then(|| passed.next()).flatten());
-        let json = task.output.json.as_deref().map(|path| AtomicFile::open(path, json)).transpose()?;
+        let json =
+            task.output.json.as_deref().map(|path| AtomicOutput::open(path, json, &opener)).transpose()?;
         let recorder = match &task.output.record {
-            Some(path) => {
-                Some(Recorder::new(Growing::open(path, record)?, path.display().to_string(), session))
-            }
+            Some(path) => Some(Recorder::new(
+                Growing::open(path, record, &opener)?,
+                path.display().to_string(),
+                session,
+            )),
             None => None,
         };
         let watching = task.child.is_none();
         let stream =
             (watching && task.output.jsonl).then(|| Recorder::new(io::stdout(), "standard output", session));
         // Last of all that can fail: until then messages go to an ordinary terminal.
-        let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color)) {
+        let dashboard = match task.output.dashboard.then(|| Dashboard::new(task.output.color, &opener)) {
             Some(Ok(dashboard)) => Some(dashboard),
             Some(Err(error)) => {
                 say::line(&format!("no dashboard: the terminal cannot be taken: {error}"));
@@ -163,13 +167,17 @@ impl Observer {
         let kept = dashboard.as_ref().map_or_else(Retained::default, |_| Retained::showing(SHOWN_MAX));
         let mut state = State::new();
         state.apply(&event);
-        let tty = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/stderr").ok();
-        let progress =
-            if task.output.progress && dashboard.is_none() { tty().and_then(Progress::new) } else { None };
+        let progress = (task.output.progress && dashboard.is_none())
+            .then(|| opener.terminal(Tty::Stderr).and_then(Progress::new))
+            .flatten();
+        let beginnings = Beginnings::new();
         // Everything that is written to is open; nothing that somebody else wrote has been read.
-        let new_files = json.as_ref().is_some_and(AtomicFile::is_later);
-        let locked = sandbox::enter(Opens { new_files, terminal: dashboard.is_some() });
+        opener.ask(&Request::Begun, None);
+        let locked = sandbox::enter();
         log::info!("{locked}");
+        for tried in task.try_in.iter().flat_map(|folder| sandbox::try_all(folder)) {
+            say::line(&format!("tried: {tried}"));
+        }
         Ok(Self {
             correlator: Correlator::new(task.start_ns, &resolver),
             task,
@@ -183,12 +191,12 @@ impl Observer {
             dashboard,
             kept,
             announcements: Announcements::default(),
-            throttles: HashMap::new(),
+            throttles: HashSet::new(),
             queue: ProbeQueue::default(),
-            beginnings: Beginnings::new(),
+            beginnings,
             local_resolvers: LocalResolverQueue::default(),
             services: Services::default(),
-            containers: Containers::default(),
+            opener,
             kernel_lost: 0,
             not_done: NotDone::default(),
             unexamined: 0,
@@ -245,8 +253,9 @@ impl Observer {
                 let binary = binaries.plan(file, &path, descriptor, seam)?;
                 // The root comes last.
                 let own = matches!(root, Root::Own(_)).then(|| descriptors.next_back()).flatten();
-                let files = Files::new(root, own);
-                let environ = descriptors.next().and_then(|file| read_environ(pid, &path, file));
+                let files = Files::new(root, own, &self.opener);
+                let environ = descriptors.next();
+                let environ = environ.and_then(|file| read_environ(pid, &path, file, &self.opener));
                 let environ = environ.or_else(|| self.beginnings.environ(pid).map(<[u8]>::to_vec));
                 let go = binary.build.as_ref().filter(|build| build.is_go_command());
                 let wanted = self.wanted(pid, binary);
@@ -264,12 +273,12 @@ impl Observer {
                 let go =
                     go.map(|_| settings(environ.as_deref(), binary, &path, cpus, cwd.as_deref(), &files));
                 if let (Some(command), Some(text)) = (self.correlator.command_with(pid), &cgroup)
-                    && let Some(throttle) = Throttle::begin(text)
+                    && self.opener.ask(&Request::Quota(command, text.clone()), None).0 == Reply::Yes
                 {
-                    self.throttles.entry(command).or_insert(throttle);
+                    self.throttles.insert(command);
                 }
                 let cgroup = cgroup.as_deref().and_then(cgroup_of);
-                let container = self.containers.of(cgroup.as_deref(), pid);
+                let container = container(cgroup.as_deref(), pid, &self.opener);
                 self.correlator.facts(pid, &Facts { cwd, cgroup, container, go }, &mut self.events);
                 self.take();
             }
@@ -361,7 +370,7 @@ impl Observer {
             unexamined,
             throttles,
             beginnings,
-            containers,
+            opener,
             state,
             ..
         } = self;
@@ -415,10 +424,10 @@ impl Observer {
                         }
                     }
                     Wire::Began(began, part) => {
-                        if let Some(mut facts) = beginnings.part(Pid(pid), began, part, binaries) {
+                        if let Some(mut facts) = beginnings.part(Pid(pid), began, part, binaries, opener) {
                             // CMD's settings are known from its start, also where it sees other files.
                             facts.go = facts.go.filter(|_| task.child != Some(Pid(pid)));
-                            facts.container = containers.of(facts.cgroup.as_deref(), Pid(pid));
+                            facts.container = container(facts.cgroup.as_deref(), Pid(pid), opener);
                             correlator.facts(Pid(pid), &facts, events);
                         }
                     }
@@ -426,7 +435,8 @@ impl Observer {
                         queue.ended(Pid(pid));
                         if record.header.flags & EXIT_ROOT != 0
                             && let Some(command) = correlator.command_of(Pid(pid))
-                            && let Some(quota) = throttles.remove(&command).and_then(|one| one.since())
+                            && throttles.remove(&command)
+                            && let Reply::Quota(quota) = opener.ask(&Request::QuotaSince(command), None).0
                         {
                             correlator.quota(command, quota, events);
                         }
@@ -438,13 +448,15 @@ impl Observer {
         });
         if let Some(pid) = begun {
             // A short command has gone before the agent can look at it.
-            let facts = Facts { cwd: task.cwd.clone(), go: go_of_cmd(task, binaries), ..Facts::default() };
+            let facts =
+                Facts { cwd: task.cwd.clone(), go: go_of_cmd(task, binaries, opener), ..Facts::default() };
             correlator.facts(Pid(pid), &facts, events);
         }
-        let mut looked = locks::LockTable::default();
-        for (tid, pid, lock) in waits {
-            let modules = modules_of(state, correlator, Pid(pid));
-            let facts = looked.facts(Pid(pid), &lock, modules.as_deref());
+        let wait = |(_, pid, lock): &(u32, u32, Lock)| {
+            locks::wait(Pid(*pid), lock, modules_of(state, correlator, Pid(*pid)))
+        };
+        let asked: Vec<_> = waits.iter().map(wait).collect();
+        for ((tid, ..), facts) in waits.into_iter().zip(locks::facts(&asked, opener)) {
             correlator.lock_facts(Tid(tid), facts, events);
         }
         for pid in strays {
@@ -566,10 +578,10 @@ impl Observer {
     pub(super) fn dashboard(&mut self, ring: Option<&Ring>, seam: &Seam) -> bool {
         let now = self.now();
         let runs = self.correlator.running();
-        let Self { dashboard, state, correlator, task, .. } = self;
+        let Self { dashboard, state, correlator, task, opener, .. } = self;
         let Some(dashboard) = dashboard else { return false };
         let asleep = || asleep(correlator, task.start_ns, ring);
-        let left = dashboard.turn(state, now, runs, asleep) == Action::Leave;
+        let left = dashboard.turn(state, now, runs, asleep, opener) == Action::Leave;
         if left && task.child.is_some() {
             say::line("the dashboard is closed, the command goes on; Ctrl-C ends it");
             return false;
@@ -643,6 +655,16 @@ impl Observer {
     }
 }
 
+/// The container of a control group, when it is another one than ours.
+fn container(group: Option<&str>, pid: Pid, opener: &Opener) -> Option<Container> {
+    // Most are in none, which needs nobody to look.
+    let group = group.filter(|group| Group::of(group).is_some_and(|group| group.is_container()))?;
+    match opener.ask(&Request::Container(group.to_owned(), pid), None).0 {
+        Reply::Container(container) => Some(container),
+        _ => None,
+    }
+}
+
 /// The module cache of the command that a process belongs to.
 fn modules_of(state: &State, correlator: &Correlator, pid: Pid) -> Option<PathBuf> {
     let command = state.command(correlator.command_with(pid)?)?;
@@ -670,7 +692,9 @@ pub fn columns() -> u16 {
 }
 
 fn terminal_columns() -> Option<u16> {
-    File::open("/dev/stderr").ok().and_then(|tty| progress::width(&tty))
+    // A descriptor that is there: the worker may not open another user's terminal by its name.
+    let tty = io::stderr().as_fd().try_clone_to_owned().ok()?;
+    progress::width(&tty.into())
 }
 
 /// Columns of a line that is printed while it goes on; files take wider ones than terminals.

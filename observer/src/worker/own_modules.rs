@@ -43,6 +43,14 @@ pub(super) fn of(
     (module.is_some() || workspace.is_some()).then_some(own)
 }
 
+/// Of a go.mod or go.work the lines that [`of`] needs, a directive each, and nothing else of it.
+pub(crate) fn extract(text: &str) -> String {
+    let named = |directive: &'static str| lines(text, directive).map(move |line| (directive, line));
+    let by_folder = named("replace").filter(|(_, line)| replaced(line).is_some());
+    let directives = named("module").take(1).chain(named("use").take(MODULES_MAX)).chain(by_folder);
+    directives.flat_map(|(directive, line)| [directive, " ", line, "\n"]).collect()
+}
+
 fn own_of(text: &str, own: &mut Vec<String>) {
     own.extend(lines(text, "module").map(unquoted).map(str::to_owned));
     own.extend(lines(text, "replace").filter_map(replaced));
@@ -98,6 +106,15 @@ mod tests {
         let own = of_files("/m/cmd", None, &files).unwrap();
         assert_eq!(own, ["git.test/lib", "git.test/team/app"]);
         assert_eq!(of_files("/elsewhere", None, &files), None);
+    }
+
+    #[test]
+    fn what_is_extracted_says_the_same_and_no_more() {
+        let work = "go 1.25\nuse (\n\t./a\n\t./b // it\n)\nreplace git.test/c => ./c\n";
+        assert_eq!(extract(work), "use ./a\nuse ./b\nreplace git.test/c => ./c\n");
+        let module = "module \"git.test/team/app\"\nreplace git.test/lib v1.0.0 => ../lib\n";
+        assert_eq!(extract(APP), module);
+        assert_eq!(extract(&extract(APP)), module);
     }
 
     #[test]

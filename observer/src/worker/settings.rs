@@ -13,29 +13,29 @@ use super::binaries::{Binaries, Binary};
 use super::files::Files;
 use super::own_modules;
 use crate::goenv;
+use crate::opener::{Opener, Reply, Request};
 use crate::seam::Task;
 
 /// Longest environment that is read; Linux allows 2 MB with arguments, go looks at a dozen names.
 const ENVIRON_MAX: usize = 1 << 20;
-/// Bytes of a go.mod or go.work that are looked at.
-const GO_MOD_MAX: u64 = 1 << 20;
 
 /// The environment of a process that runs the program at `path`; `None` when it is not known: that of a
 /// process that ends, or runs another program by now, reads as if it were empty.
-pub(super) fn read_environ(pid: Pid, path: &str, descriptor: OwnedFd) -> Option<Vec<u8>> {
+pub(super) fn read_environ(pid: Pid, path: &str, descriptor: OwnedFd, opener: &Opener) -> Option<Vec<u8>> {
     let mut bytes = vec![0; ENVIRON_MAX];
     // In one call: the process may end between two, and what was read by then would look whole.
     let read = File::from(descriptor).read(&mut bytes).ok()?;
     bytes.truncate(read);
-    let empty = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-        (has_memory(&stat)? && program == Path::new(path)).then_some(())
-    };
-    if read == 0 {
-        empty()?;
-    }
-    Some(bytes)
+    let runs = || opener.ask(&Request::Runs(pid, path.to_owned()), None).0 == Reply::Yes;
+    (read > 0 || runs()).then_some(bytes)
+}
+
+/// Whether a process lives, with memory of its own, and runs the program at `path`.
+pub(crate) fn runs(pid: Pid, path: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    stat.and_then(|stat| has_memory(&stat)) == Some(true)
+        && program.is_some_and(|program| program == Path::new(path))
 }
 
 /// Whether `/proc/PID/stat` is that of a process with memory of its own, not about to end; `None` when it
@@ -51,13 +51,13 @@ fn has_memory(stat: &str) -> Option<bool> {
 }
 
 /// What is known of CMD's go before it is looked at; `None` when it is no go command.
-pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries) -> Option<Go> {
+pub(super) fn go_of_cmd(task: &Task, binaries: &Binaries, opener: &Opener) -> Option<Go> {
     let binary =
         binaries.first().filter(|binary| binary.build.as_ref().is_some_and(BuildInfo::is_go_command))?;
     // With `-C` it goes elsewhere first.
     let stays = task.argv.get(1).is_none_or(|word| !word.starts_with("-C") && !word.starts_with("--C"));
     let cwd = task.cwd.as_deref().filter(|_| stays);
-    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, cwd, &Files::Ours))
+    Some(settings(Some(task.environ.as_bytes()), binary, &binary.path, task.cpus, cwd, &Files::Ours(opener)))
 }
 
 /// What `go env` would say; only what the binary itself says when the environment is not known.
@@ -68,7 +68,7 @@ pub(super) fn settings(
     path: &str,
     cpus: Option<u32>,
     cwd: Option<&str>,
-    files: &Files,
+    files: &Files<'_>,
 ) -> Go {
     let build = binary.build.as_ref();
     let of_binary = Go {
@@ -80,28 +80,22 @@ pub(super) fn settings(
     let Some(environ) = environ else { return of_binary };
     let inside = files.inside(Path::new(path));
     let source = goenv::Source { environ, binary: Some(&inside), cpus };
-    let read = |path: &Path| {
-        // The command chose the path: a pipe there must not hold this process up.
-        let content = files.read(path, goenv::FILE_LIMIT as u64);
-        content.or_else(|| (files.exists(path) == Some(false)).then(Vec::new))
-    };
     let Go { version, binary, cgo, .. } = of_binary;
-    let mut go = Go { version, binary, cgo, ..goenv::settings(&source, read) };
+    let mut go = Go { version, binary, cgo, ..goenv::settings(&source, |path| files.variables(path)) };
     let folder = |path: Option<&String>| files.number(Path::new(path?));
     let caches = folder(go.gomodcache.as_ref()).zip(folder(go.gocache.as_ref()));
     go.netrc = goenv::netrc(environ).and_then(|file| files.exists(&file));
     go.own_modules = cwd.and_then(|folder| {
-        let read = |path: &Path| {
-            files.read(path, GO_MOD_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        };
-        own_modules::of(&files.inside(Path::new(folder)), goenv::gowork(environ).as_deref(), read)
+        own_modules::of(&files.inside(Path::new(folder)), goenv::gowork(environ).as_deref(), |path| {
+            files.modules(path)
+        })
     });
     go.caches_shared = caches.filter(|(modules, builds)| modules == builds).map(|_| true);
     go
 }
 
 /// The control group of cgroup v2, or else the longest of version 1's.
-pub(super) fn cgroup_of(text: &str) -> Option<String> {
+pub(crate) fn cgroup_of(text: &str) -> Option<String> {
     let path = |line: &str| line.splitn(3, ':').nth(2).map(str::to_owned);
     let unified = text.lines().find(|line| line.starts_with("0::")).and_then(path);
     let other = || text.lines().filter_map(path).max_by_key(String::len);
@@ -133,7 +127,7 @@ mod tests {
         let pid = child.id();
         let path = std::fs::canonicalize("/bin/sleep").unwrap();
         let environ = || File::open(format!("/proc/{pid}/environ")).unwrap();
-        let read = |file: File| read_environ(Pid(pid), path.to_str().unwrap(), file.into());
+        let read = |file: File| read_environ(Pid(pid), path.to_str().unwrap(), file.into(), &Opener::here());
         let (first, second) = (environ(), environ());
         // Until it has begun the program.
         while std::fs::read_link(format!("/proc/{pid}/exe")).unwrap() != path {

@@ -16,6 +16,7 @@ use render::{json, markdown, page, text};
 
 use super::{Binaries, Observer};
 use crate::cli::options::RunReport;
+use crate::opener::Request;
 use crate::say;
 
 impl Observer {
@@ -34,8 +35,8 @@ impl Observer {
 
     /// CMD could not be started: no trace is left.
     pub(crate) fn abandon(self) {
-        if let Some(recorder) = self.recorder {
-            recorder.into_inner().abandon();
+        if self.recorder.is_some() {
+            self.opener.ask(&Request::Abandon, None);
         }
     }
 
@@ -79,7 +80,7 @@ impl Observer {
         if let Some(file) = self.json.take() {
             let mut bytes = json::json(&report)?.into_bytes();
             bytes.push(b'\n');
-            written = file.finish(&bytes);
+            written = file.finish(&bytes, &self.opener);
         }
         if let Ok(here) = std::env::current_dir() {
             diagnose::from_here(&mut report, &here);

@@ -26,12 +26,14 @@ impl Observer {
 
     /// Threads of such processes wait for locks.
     pub(super) fn preexisting_locks(&mut self, root: TreeId, at_ns: Monotonic, waits: Vec<PreexistingLock>) {
-        let mut looked = locks::LockTable::default();
-        for wait in waits {
-            self.correlator.preexisting_lock(root, at_ns, &wait, &mut self.events);
+        let mut asked = Vec::new();
+        for wait in &waits {
+            self.correlator.preexisting_lock(root, at_ns, wait, &mut self.events);
             let lock = Lock { ino: wait.ino, dev: wait.dev, pad: 0 };
             let modules = super::modules_of(&self.state, &self.correlator, wait.pid);
-            let facts = looked.facts(wait.pid, &lock, modules.as_deref());
+            asked.push(locks::wait(wait.pid, &lock, modules));
+        }
+        for (wait, facts) in waits.into_iter().zip(locks::facts(&asked, &self.opener)) {
             self.correlator.lock_facts(wait.tid, facts, &mut self.events);
         }
         self.take();
@@ -50,7 +52,7 @@ impl Observer {
         let whose = || self.state.command(self.correlator.command_of(pid)?)?.record.as_ref()?.uid;
         let wanted = match self.task.programs {
             Programs::Go => false,
-            Programs::Own => whose() == Some(nix::unistd::getuid().as_raw()),
+            Programs::Own => whose() == Some(self.task.caller),
             Programs::Any => true,
         };
         wanted && binary.refused.is_none()

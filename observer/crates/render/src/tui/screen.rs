@@ -112,11 +112,11 @@ impl Screen {
             _POSIX_VDISABLE, LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr,
         };
         let screen = Self::take()?;
-        let tty = File::open("/dev/tty")?;
-        let mut settings = tcgetattr(&tty)?;
+        let tty = &screen.keys;
+        let mut settings = tcgetattr(tty)?;
         settings.local_flags |= LocalFlags::ISIG;
         settings.control_chars[SpecialCharacterIndices::VSUSP as usize] = _POSIX_VDISABLE;
-        tcsetattr(&tty, SetArg::TCSANOW, &settings)?;
+        tcsetattr(tty, SetArg::TCSANOW, &settings)?;
         Ok(screen)
     }
 

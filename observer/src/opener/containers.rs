@@ -22,7 +22,7 @@ pub(super) struct Containers {
 impl Default for Containers {
     fn default() -> Self {
         let own = std::fs::read_to_string("/proc/self/cgroup").ok();
-        Self { own: own.as_deref().and_then(super::settings::cgroup_of), names: HashMap::new() }
+        Self { own: own.as_deref().and_then(crate::worker::cgroup_of), names: HashMap::new() }
     }
 }
 

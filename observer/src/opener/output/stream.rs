@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,15 +16,20 @@ const PIECE: usize = 4096;
 
 /// An open stream.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     file: File,
     patience: Duration,
 }
 
 impl Stream {
     /// Of an open file.
-    pub(super) const fn new(file: File) -> Self {
+    pub(crate) const fn new(file: File) -> Self {
         Self { file, patience: PATIENCE }
+    }
+
+    /// Where it leads, for another process.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
     }
 
     /// With less patience.

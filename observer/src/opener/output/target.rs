@@ -28,7 +28,7 @@ pub(super) enum Target {
 
 /// A name in a folder. The folder stays the same whatever becomes of its path.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::opener) struct Place {
     pub folder: OwnedFd,
     pub name: OsString,
 }
@@ -41,6 +41,10 @@ impl Place {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = openat(AT_FDCWD, parent.unwrap_or(Path::new(".")), flags, Mode::empty());
         Ok(Self { folder: folder.map_err(|errno| cannot(path, errno))?, name: name.to_owned() })
+    }
+
+    pub(super) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { folder: self.folder.try_clone()?, name: self.name.clone() })
     }
 
     fn there(&self) -> nix::Result<Option<FileStat>> {
@@ -59,14 +63,10 @@ impl Place {
 }
 
 impl Target {
-    /// Looks at it, and opens what is no regular file. `passed`: the descriptor that the path means.
-    pub(super) fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
+    /// Looks at it, and opens what is no regular file.
+    pub(super) fn open(path: &Path) -> Result<Self, UserError> {
         if let Some(number) = number(path) {
-            let descriptor = match passed {
-                Some(descriptor) => descriptor,
-                None => inherited(path, number)?,
-            };
-            return Ok(Self::Stream(Stream::new(descriptor.into())));
+            return Ok(Self::Stream(Stream::new(inherited(path, number)?.into())));
         }
         let place = Place::find(path)?;
         let Some(there) = place.there().map_err(|errno| cannot(path, errno))? else {

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
-use stream::Stream;
+pub(crate) use stream::Stream;
 use target::{Place, Target, cannot, named_by};
 pub use target::{descriptors, distinct};
 
@@ -43,17 +43,14 @@ enum To {
     Nameless(Place, File),
     /// The file system has no files without a name
     Later(Place),
+    /// … and by now it is made, under a name that nobody knows
+    Hidden(Place, File, Option<OsString>),
 }
 
 impl AtomicFile {
     /// Opens it, so that a folder that cannot be written is known before anything is done.
     pub fn create(path: &Path) -> Result<Self, UserError> {
-        Self::open(path, None)
-    }
-
-    /// As [`AtomicFile::create`]; `passed` is what [`descriptors`] made of the path in another process.
-    pub fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
-        let to = match Target::open(path, passed)? {
+        let to = match Target::open(path)? {
             Target::Stream(stream) => To::Stream(stream),
             Target::New(place) => match nameless(&place).map_err(|errno| cannot(path, errno))? {
                 Some(file) => To::Nameless(place, file),
@@ -68,41 +65,106 @@ impl AtomicFile {
         Ok(Self { path: path.to_path_buf(), to })
     }
 
-    /// It is made when it is finished, and not before.
+    /// Writes all of it and gives it its name. A reader of a stream that has gone is no failure.
+    pub fn finish(mut self, bytes: &[u8]) -> Result<(), UserError> {
+        let written = match &mut self.to {
+            To::Stream(stream) => whole(stream, bytes),
+            To::Nameless(_, file) => file.write_all(bytes),
+            To::Later(_) => File::from(self.make()?).write_all(bytes),
+            To::Hidden(_, file, _) => file.write_all(bytes),
+        };
+        match written {
+            Ok(()) => self.name(),
+            Err(error) => Err(failed(&self.path, &error)),
+        }
+    }
+
+    /// What another process is to write.
+    pub(super) fn handed_on(&self) -> io::Result<Handed> {
+        match &self.to {
+            To::Stream(stream) => stream.descriptor().map(Handed::Stream),
+            To::Nameless(_, file) | To::Hidden(_, file, _) => Ok(Handed::File(file.try_clone()?.into())),
+            To::Later(_) => Ok(Handed::Later),
+        }
+    }
+
+    /// It is made when it is written.
     pub(super) const fn is_later(&self) -> bool {
         matches!(self.to, To::Later(_))
     }
 
-    /// Writes all of it and gives it its name. A reader of a stream that has gone is no failure.
-    pub fn finish(self, bytes: &[u8]) -> Result<(), UserError> {
-        let written = match self.to {
-            To::Stream(mut stream) => match stream.write_all(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                other => other,
-            },
-            To::Nameless(place, mut file) => {
-                file.write_all(bytes).and_then(|()| name(&place, &file).map_err(io::Error::from))
-            }
-            To::Later(place) => write_neighbour(&place, bytes),
+    /// Makes the file where the file system has none without a name.
+    pub(super) fn make(&mut self) -> Result<OwnedFd, UserError> {
+        let path = &self.path;
+        let To::Later(place) = &self.to else {
+            return Err(UserError::new(format!("{} is made already", named_by(path)), ""));
         };
-        written.map_err(|error| {
-            UserError::new(format!("cannot write {}: {error}", named_by(&self.path)), hint(&error))
-        })
+        let made = || {
+            let (file, name) = hidden(place)?;
+            Ok::<_, io::Error>((file.try_clone()?.into(), To::Hidden(place.try_clone()?, file, Some(name))))
+        };
+        let (handed, to) = made().map_err(|error| failed(path, &error))?;
+        self.to = to;
+        Ok(handed)
+    }
+
+    /// It is written: it gets its name.
+    pub(super) fn name(mut self) -> Result<(), UserError> {
+        let named = match &mut self.to {
+            To::Nameless(place, file) => name(place, file),
+            To::Hidden(place, _, beside) => beside.take().map_or(Ok(()), |beside| replace(place, &beside)),
+            To::Stream(_) | To::Later(_) => Ok(()),
+        };
+        named.map_err(|errno| failed(&self.path, &errno.into()))
     }
 }
 
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if let To::Hidden(place, _, Some(name)) = &self.to {
+            remove(place, name);
+        }
+    }
+}
+
+/// What another process writes.
+#[derive(Debug)]
+pub(super) enum Handed {
+    /// Bytes go there
+    Stream(OwnedFd),
+    /// A regular file, empty
+    File(OwnedFd),
+    /// Nothing yet: see [`AtomicFile::make`]
+    Later,
+}
+
+/// All of it, into a stream whose reader may have gone.
+pub(crate) fn whole(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    match stream.write_all(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Why something could not be written.
+pub(crate) fn failed(path: &Path, error: &io::Error) -> UserError {
+    UserError::new(format!("cannot write {}: {error}", named_by(path)), hint(error))
+}
+
 /// A file that grows while it is written, under its name from the beginning: a recording.
-pub(super) struct Growing {
-    out: Box<dyn Write>,
-    /// Of a regular file, with its inode
-    place: Option<(Place, libc::ino_t)>,
+#[derive(Debug)]
+pub(super) enum Growing {
+    /// A pipe or a device
+    Stream(Stream),
+    /// A regular file, where it is, and its inode
+    File(File, Place, libc::ino_t),
 }
 
 impl Growing {
-    /// Opens it, empty; an earlier file of that name is replaced. `passed`: as with [`AtomicFile::open`].
-    pub(super) fn open(path: &Path, passed: Option<OwnedFd>) -> Result<Self, UserError> {
-        let place = match Target::open(path, passed)? {
-            Target::Stream(stream) => return Ok(Self { out: Box::new(stream), place: None }),
+    /// Opens it, empty; an earlier file of that name is replaced.
+    pub(super) fn open(path: &Path) -> Result<Self, UserError> {
+        let place = match Target::open(path)? {
+            Target::Stream(stream) => return Ok(Self::Stream(stream)),
             Target::New(place) => place,
         };
         let file = match nameless(&place).map_err(|errno| cannot(path, errno))? {
@@ -111,26 +173,24 @@ impl Growing {
         };
         let file = file.map_err(|errno| cannot(path, errno))?;
         let number = fstat(&file).map_err(|errno| cannot(path, errno))?.st_ino;
-        Ok(Self { out: Box::new(file), place: Some((place, number)) })
+        Ok(Self::File(file, place, number))
+    }
+
+    /// What another process is to write.
+    pub(super) fn handed_on(&self) -> io::Result<Handed> {
+        match self {
+            Self::Stream(stream) => stream.descriptor().map(Handed::Stream),
+            Self::File(file, ..) => Ok(Handed::File(file.try_clone()?.into())),
+        }
     }
 
     /// Nothing was recorded: no trace is left.
     pub(super) fn abandon(self) {
-        let Some((place, number)) = self.place else { return };
+        let Self::File(_, place, number) = self else { return };
         let now = fstatat(&place.folder, &*place.name, AtFlags::AT_SYMLINK_NOFOLLOW);
         if now.is_ok_and(|now| now.st_ino == number) {
             remove(&place, &place.name);
         }
-    }
-}
-
-impl Write for Growing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
 
@@ -185,15 +245,6 @@ fn replace(place: &Place, beside: &OsStr) -> nix::Result<()> {
         remove(place, beside);
     }
     replaced
-}
-
-fn write_neighbour(place: &Place, bytes: &[u8]) -> io::Result<()> {
-    let (mut file, name) = hidden(place)?;
-    if let Err(error) = file.write_all(bytes) {
-        remove(place, &name);
-        return Err(error);
-    }
-    Ok(replace(place, &name)?)
 }
 
 fn remove(place: &Place, name: &OsStr) {

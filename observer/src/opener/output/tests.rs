@@ -22,8 +22,14 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// As the process writes it that it is handed on to.
+fn written(file: &Growing, bytes: &[u8]) {
+    let Handed::File(descriptor) = file.handed_on().unwrap() else { panic!("a file") };
+    File::from(descriptor).write_all(bytes).unwrap();
+}
+
 fn growing(path: &Path) -> Result<Growing, UserError> {
-    Growing::open(path, None)
+    Growing::open(path)
 }
 
 #[test]
@@ -46,9 +52,9 @@ fn an_earlier_file_is_replaced_by_a_private_one_and_its_other_names_keep_the_old
         fs::set_permissions(&one, fs::Permissions::from_mode(0o666)).unwrap();
         fs::hard_link(&one, &other).unwrap();
         if grows {
-            let mut file = growing(&one).unwrap();
+            let file = growing(&one).unwrap();
             assert_eq!((fs::read(&one).unwrap().len(), mode(&one)), (0, 0o600));
-            file.write_all(b"new").unwrap();
+            written(&file, b"new");
         } else {
             let file = AtomicFile::create(&one).unwrap();
             assert_eq!(fs::read(&one).unwrap(), b"old");
@@ -65,7 +71,7 @@ fn an_earlier_file_is_replaced_by_a_private_one_and_its_other_names_keep_the_old
 fn without_nameless_files_it_is_the_same() {
     let folder = folder();
     let path = folder.path().join("x");
-    let place = match Target::open(&path, None).unwrap() {
+    let place = match Target::open(&path).unwrap() {
         Target::New(place) => place,
         Target::Stream(_) => panic!("a new file"),
     };
