@@ -155,8 +155,13 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
         Some(Command::Compare(args)) => Request::Compare(compare(args, common)?),
         Some(Command::Fix(args)) => Request::Fix(fix(args, common)?),
         Some(Command::Gate(gate)) => Request::Gate(gate_args::options(gate, common)?),
-        Some(Command::Report(args)) => Request::Report(ReportOptions {
-            file: args.file,
+        Some(Command::Report(args)) if args.files.len() > 1 && !matches!(args.format, args::Format::Html) => {
+            let hint = "add --format html, or name one recording";
+            return Err(UserError::new("two recordings are set side by side in a page alone", hint));
+        }
+        Some(Command::Report(mut args)) => Request::Report(ReportOptions {
+            second: args.files.get(1).cloned(),
+            file: args.files.swap_remove(0),
             format: match args.format {
                 args::Format::Text => ReportFormat::Text,
                 args::Format::Json => ReportFormat::Json,

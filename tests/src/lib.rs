@@ -7,6 +7,7 @@
 pub mod attribution;
 pub mod bench;
 pub mod bpf;
+pub mod browser;
 pub mod builds;
 pub mod client;
 pub mod clock;

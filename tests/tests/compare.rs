@@ -119,7 +119,7 @@ fn more_downloads_at_once_help_where_every_answer_is_late() {
     let runs = |side: &str| answer[side]["runs"].as_array().unwrap().len();
     assert_eq!((runs("baseline"), runs("tried")), (6, 6));
     assert!(fs::read_to_string(&markdown).unwrap().starts_with("**concurrency=16: "));
-    assert!(stderr(&output).contains("round 3 of 6: as it is "), "{text}");
+    assert!(stderr(&output).contains("round 3 of 6: baseline "), "{text}");
     assert!(stderr(&output).contains(" left\n"), "{text}");
 }
 
@@ -156,7 +156,7 @@ fn a_hello_that_fits_one_packet_ends_the_large_hello_fault() {
     assert!(fixed["status"] == 0 && fixed["wall_ns"].as_u64().unwrap() < 5_000_000_000, "{text}");
     let first = stdout(&output).lines().next().unwrap().to_owned();
     assert!(
-        first.starts_with("as it is: fails after ") && first.contains("; no-mlkem: succeeds in "),
+        first.starts_with("baseline: fails after ") && first.contains("; no-mlkem: succeeds in "),
         "{first}"
     );
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::{env, fs};
 
 use serde_json::{Value, json};
+use tests::browser::{browse, complaints};
 use tests::go_env::GoOptions;
 use tests::goobserve::binary;
 use tests::lab::Lab;
@@ -24,26 +25,6 @@ fn stdout(output: &Output) -> String {
 fn report(recording: &str, format: &str) -> String {
     let output = Command::new(binary().unwrap()).args(["report", recording, "--format", format]).output();
     stdout(&output.unwrap())
-}
-
-/// Opens a page in a headless browser with a profile of its own, which is in the folder.
-fn browse(folder: &Path, url: &str, args: &[&str]) -> Output {
-    let profile = tempfile::tempdir_in(folder).unwrap();
-    Command::new("timeout")
-        .args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
-        .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
-        .args(["--disable-sync", "--enable-logging=stderr", "--allow-file-access-from-files"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(args)
-        .arg(url)
-        .output()
-        .unwrap()
-}
-
-/// What the browser's console was reported, of the page.
-fn complaints(output: &Output) -> Vec<String> {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    stderr.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect()
 }
 
 #[test]
@@ -86,6 +67,58 @@ fn a_browser_shows_the_page_without_a_complaint_on_a_telephone_and_on_a_screen()
         seen += 1;
     }
     assert_eq!(seen, 2, "{title}");
+}
+
+/// What a script that uses the page as a reader does reports of it. With `GOOBSERVE_KEEP=FOLDER` pictures of the
+/// page are kept there, for people.
+#[test]
+fn a_reader_sorts_searches_zooms_and_everybody_can_use_it() {
+    let test = "a_reader_sorts_searches_zooms_and_everybody_can_use_it";
+    if !skip::has(test, "chromium", "chromium") {
+        return;
+    }
+    let page = report(RECORDING, "html");
+    // axe is a script, and the page's policy lets none run but its own.
+    let policy = page.find("<meta http-equiv").unwrap();
+    let end = policy + page[policy..].find('>').unwrap();
+    let judged = format!("{}<script src=\"/axe.min.js\"></script>{}", &page[..policy], &page[end + 1..]);
+    let around = include_str!("../src/page.html").to_owned();
+    let pages = HashMap::from([("/", around), ("/page.html", page.clone()), ("/judged.html", judged)]);
+    let site = Site::start(&paths::tools(), pages).unwrap();
+    let folder = paths::temp("reader").unwrap();
+    let picture = format!("--screenshot={}", folder.path().join("around.png").display());
+    let shown = browse(folder.path(), &site.url("/"), &[&picture, "--window-size=1400,1000"]);
+    assert_eq!(complaints(&shown), [""; 0]);
+    let reported = site.reported().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&shown.stderr)));
+    let reported: Value = serde_json::from_str(&reported).unwrap();
+    for (name, width) in [("screen", 1280), ("telephone", 390)] {
+        let seen = &reported[name];
+        assert!(seen["width"].as_u64().unwrap() <= width, "{reported:#}");
+        assert_eq!(seen["longest"], "5.00 s", "{reported:#}");
+        assert_eq!(seen["found"], json!([["zip", "golang.org/x/net@v0.40.0"]]), "{reported:#}");
+        let details = seen["details"].as_str().unwrap();
+        for words in
+            ["GET proxy.test/golang.org/x/net/@v/v0.40.0.zip", "200", "until the first byte", "1.90 MB"]
+        {
+            assert!(details.contains(words), "{words}: {details}");
+        }
+        assert_eq!((&seen["zoomed"], &seen["closed"]), (&json!(true), &json!(true)), "{reported:#}");
+        assert_eq!(seen["hidden"][1], 0, "{reported:#}");
+    }
+    if let Ok(keep) = env::var("GOOBSERVE_KEEP") {
+        fs::write(folder.path().join("page.html"), &page).unwrap();
+        let url = format!("file://{}/page.html", folder.path().display());
+        for size in ["1280,2400", "390,2400"] {
+            let picture = format!("--screenshot={keep}/page-{}.png", size.replace(',', "x"));
+            browse(folder.path(), &url, &[&picture, &format!("--window-size={size}"), "--hide-scrollbars"]);
+        }
+    }
+    if !paths::tools().join("axe.min.js").exists() {
+        return skip::skipped(test, "needs axe-core, which `cargo xtask setup` could not get");
+    }
+    let judged = reported["axe"].as_object().unwrap();
+    assert_eq!(judged.len(), 4, "{reported:#}");
+    assert!(judged.values().all(|violations| *violations == json!([])), "{:#}", reported["axe"]);
 }
 
 /// What Perfetto's own UI says of a trace. With `GOOBSERVE_KEEP=FOLDER` its picture is kept there.

@@ -10,7 +10,6 @@ mod count;
 mod dist;
 mod lint;
 mod packages;
-mod perfetto_ui;
 mod programs;
 mod sample;
 mod setup;
@@ -18,6 +17,7 @@ mod skips;
 mod test;
 mod tools;
 mod vm;
+mod wheels;
 #[cfg(test)]
 mod words;
 mod workspace;

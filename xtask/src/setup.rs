@@ -1,5 +1,5 @@
 //! What building and testing take beyond rustup and Go. In: the machine as it is. Out: the
-//! toolchain's parts, bpf-linker, packages, Perfetto's UI, tracefs; a word only where something is done or
+//! toolchain's parts, bpf-linker, packages, Perfetto's UI, axe-core, tracefs; a word only where something is done or
 //! cannot be had. What a build needs is an error, what only tests need is a warning.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{cmd, packages, perfetto_ui, tools};
+use crate::{cmd, packages, tools, wheels};
 
 /// Later versions want LLVM's development packages; this one opens the LLVM of the rustc that it links
 /// for, whichever that is (22 of Rust 1.95, 23 of 1.99).
@@ -22,7 +22,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     toolchain(workspace)?;
     packages::install();
     tools::get(workspace, "cargo-nextest")?;
-    perfetto_ui::install(workspace);
+    wheels::install(workspace);
     tracefs();
     Ok(())
 }

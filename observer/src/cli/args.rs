@@ -47,13 +47,14 @@ Examples:
   goobserve report slow.jsonl
   zcat slow.jsonl.gz | goobserve report -
   goobserve report slow.jsonl --format html > slow.html            one page, opens anywhere
+  goobserve report before.jsonl after.jsonl --format html > two.html
   goobserve report slow.jsonl --format json --anonymize > report.json
   goobserve report slow.jsonl --format perfetto > slow.trace.json  for ui.perfetto.dev";
 
 const COMPARE_EXAMPLES: &str = "\
-CMD runs --runs times as it is and as often with the remedies, in random order, each time with \
+CMD runs --runs times without the remedies (the baseline) and as often with them, in random order, each time with \
 cold caches that are removed again; go.mod and go.sum are put back. Several --with are tried \
-together; --versus begins what they are compared with, instead of CMD as it is.
+together; --versus begins what they are compared with, instead of CMD alone.
 
 Exit status: 0 answered, whatever the answer; 2 wrong use; 4 any failure, CMD's own included.
 
@@ -63,7 +64,7 @@ Examples:
   sudo goobserve compare --with 'resolv=options timeout:2 attempts:5' --runs 10 -- go mod download";
 
 const FIX_EXAMPLES: &str = "\
-CMD is observed once. The remedies that its report offers are then tried in random order beside CMD as it is, \
+CMD is observed once. The remedies that its report offers are then tried in random order beside CMD alone, \
 each time with cold caches that are removed again; go.mod and go.sum are put back, and no setting is \
 changed. Given up is what cannot be shown to help any more; all of it ends within --budget.
 
@@ -341,7 +342,7 @@ pub(super) struct CompareArgs {
     /// resolv=LINE, gateway, dns-cache; several are tried together
     #[arg(long, required = true, value_name = "REMEDY", value_parser = Remedies, hide_possible_values = true)]
     pub with: Vec<Remedy>,
-    /// Compare with this, not with CMD as it is; what follows belongs to it
+    /// Compare with this, not with CMD alone; what follows belongs to it
     #[arg(long, value_name = "REMEDY", value_parser = Remedies, hide_possible_values = true)]
     pub versus: Vec<Remedy>,
     /// How many of `with` stand behind the first `versus`
@@ -391,9 +392,9 @@ pub(super) struct FixArgs {
 /// Arguments of `report`.
 #[derive(clap::Args, Debug)]
 pub(super) struct ReportArgs {
-    /// - for stdin, or the name of a recording
-    #[arg(value_name = "RECORDING", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
+    /// The recording; - is stdin. Two are set side by side, with --format html: the longest command of each recording
+    #[arg(required = true, num_args = 1..=2, value_name = "RECORDING", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
     /// As what to show it
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub format: Format,

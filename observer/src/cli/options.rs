@@ -292,6 +292,8 @@ pub struct DnsOptions {
 pub struct ReportOptions {
     /// The recording; `-` is stdin
     pub file: PathBuf,
+    /// Another one, beside it on the same page
+    pub second: Option<PathBuf>,
     /// As what
     pub format: ReportFormat,
     /// Replace module paths and private hosts by pseudonyms

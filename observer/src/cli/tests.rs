@@ -74,7 +74,7 @@ fn compare_takes_two_arms_and_what_follows_versus_is_the_others() {
         (options.with.to_string(), options.versus.to_string())
     };
     let text = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-    assert_eq!(arms("--with http1 --with concurrency=16"), text("http1 + concurrency=16", "as it is"));
+    assert_eq!(arms("--with http1 --with concurrency=16"), text("http1 + concurrency=16", "baseline"));
     assert_eq!(
         arms("--with http1 --versus no-mlkem --with concurrency=8"),
         text("http1", "no-mlkem + concurrency=8")
@@ -126,6 +126,8 @@ fn wrong_use_is_two_lines_and_status_2() {
     assert!(unknown.text.contains("--jsno") && unknown.hint.contains("--json"), "{unknown:?}");
     wrong("run --report pdf go");
     wrong("report");
+    assert!(wrong("report a b").hint.contains("--format html"));
+    assert!(ask("report a b --format html").is_ok());
     wrong("fly");
     wrong("--duration never");
     wrong("-q -v check");

@@ -1,11 +1,13 @@
 //! `goobserve report`: a recording in, one of the report's formats on stdout.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use diagnose::report::report;
 use model::State;
 use model::anonymize::Anonymizer;
 use model::user_error::UserError;
+use render::html::pair::{Side, pair};
 use render::{html, json, markdown, page, perfetto, text};
 
 use super::recording;
@@ -14,16 +16,18 @@ use crate::cli::options::{ReportFormat, ReportOptions};
 /// Writes a recording's report on stdout.
 pub(super) fn execute(options: &ReportOptions) -> Result<(), UserError> {
     let refused = |error: &dyn std::fmt::Display| recording::refused(&options.file, error);
-    let mut state = State::new();
+    // One for both: a module has the same pseudonym on both sides.
     let mut anonymizer = options.anonymize.then(Anonymizer::new);
-    for event in recording::open(&options.file)? {
-        let event = event.map_err(|error| refused(&error))?;
-        match &mut anonymizer {
-            Some(anonymizer) => state.apply(&anonymizer.event(&event)),
-            None => state.apply(&event),
-        }
-    }
+    let state = state(&options.file, anonymizer.as_mut())?;
     let report = report(&state);
+    if let Some(second) = &options.second {
+        let other = self::state(second, anonymizer.as_mut())?;
+        let of_other = diagnose::report::report(&other);
+        let names = [&options.file, second].map(|file| file.display().to_string());
+        let a = Side { name: &names[0], report: &report, state: &state };
+        let b = Side { name: &names[1], report: &of_other, state: &other };
+        return written(&pair(a, b));
+    }
     let stdout = std::io::stdout();
     let text = match options.format {
         ReportFormat::Markdown => markdown::markdown(&report),
@@ -36,7 +40,25 @@ pub(super) fn execute(options: &ReportOptions) -> Result<(), UserError> {
             text::text(&report, page::Options { width: 80, color })
         }
     };
-    match stdout.lock().write_all(text.as_bytes()) {
+    written(&text)
+}
+
+/// What a recording says.
+fn state(file: &Path, mut anonymizer: Option<&mut Anonymizer>) -> Result<State, UserError> {
+    let mut state = State::new();
+    for event in recording::open(file)? {
+        let event = event.map_err(|error| recording::refused(file, &error))?;
+        match &mut anonymizer {
+            Some(anonymizer) => state.apply(&anonymizer.event(&event)),
+            None => state.apply(&event),
+        }
+    }
+    Ok(state)
+}
+
+/// Puts it on stdout. A reader that has gone is no failure.
+fn written(text: &str) -> Result<(), UserError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(UserError::new(format!("cannot write to stdout: {error}"), "check where stdout leads"))
         }

@@ -7,6 +7,7 @@ pub mod few;
 pub mod order;
 pub mod process;
 pub mod programs;
+pub mod recording;
 pub mod served;
 pub mod short;
 pub mod verdict;

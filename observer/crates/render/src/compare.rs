@@ -387,14 +387,14 @@ mod tests {
             said: said.to_owned(),
         };
         let failures =
-            vec![failure("as it is", 1, "TLS handshake timeout\n\u{1b}[2Jx"), failure("no-mlkem", 0, "")];
+            vec![failure("baseline", 1, "TLS handshake timeout\n\u{1b}[2Jx"), failure("no-mlkem", 0, "")];
         let failed = answer(about(), &[], End::Failed, failures);
         assert_eq!(
             page(&failed),
-            "as it is: fails after 10.2 s, exit 1; no-mlkem: succeeds in 10.2 s\n\n\
-             What it printed last (as it is)\n  TLS handshake timeout\n  \\x1b[2Jx\n"
+            "baseline: fails after 10.2 s, exit 1; no-mlkem: succeeds in 10.2 s\n\n\
+             What it printed last (baseline)\n  TLS handshake timeout\n  \\x1b[2Jx\n"
         );
-        let failures = vec![failure("as it is", 1, ""), failure("concurrency=16", 0, "")];
+        let failures = vec![failure("baseline", 1, ""), failure("concurrency=16", 0, "")];
         let fixed = page(&answer(about(), &[], End::Failed, failures));
         assert_eq!(fixed.lines().nth(1), Some("To keep it: GOMAXPROCS=16 in front of this command alone"));
         let interrupted = answer(about(), &pairs(3000, 1000, &[])[..2], End::Interrupted, Vec::new());

@@ -74,7 +74,7 @@ impl Section {
 }
 
 /// Markdown's marks taken off: what is bold, code or a link as its words.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('[') {

@@ -140,9 +140,9 @@ fn answer(page: &mut Page, fix: &Fix) {
         }
         Verdict::OutOfTime => page.line(0, BAD, "No answer: the budget was too short to prove anything."),
         Verdict::Interrupted => page.line(0, BAD, "No answer: it was interrupted."),
-        Verdict::Failed if fix.trials.is_empty() => page.line(0, BAD, "The command fails as it is."),
+        Verdict::Failed if fix.trials.is_empty() => page.line(0, BAD, "The command fails without a remedy."),
         Verdict::Failed => {
-            page.line(0, BAD, "The command fails as it is, and nothing that was tried cures it.");
+            page.line(0, BAD, "The command fails, and nothing that was tried cures it.");
         }
     }
 }
@@ -244,7 +244,7 @@ mod tests {
             how: String::new(),
         });
         let failure = Failure {
-            side: "as it is".to_owned(),
+            side: "baseline".to_owned(),
             status: 1,
             wall_ns: 10_200_000_000,
             said: "TLS handshake timeout".to_owned(),
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_says_so() {
         let failure = Failure {
-            side: "as it is".to_owned(),
+            side: "baseline".to_owned(),
             status: 1,
             wall_ns: 10_200_000_000,
             said: "TLS handshake timeout\n\u{1b}[2Jx".to_owned(),

@@ -7,7 +7,7 @@ use model::clean::clean;
 /// `text` cleaned, with everything that means something to a parser of HTML or XML replaced. What
 /// no document may hold at all, Unicode's noncharacters, is made visible as in [`clean`].
 pub fn escape(text: &str) -> String {
-    let text = clean(text);
+    let text = visible(text);
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
@@ -17,10 +17,24 @@ pub fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '`' => out.push_str("&#96;"),
-            _ if is_noncharacter(c) => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
             _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// `text` cleaned, and noncharacters made visible.
+pub(crate) fn visible(text: &str) -> String {
+    let text = clean(text);
+    if !text.contains(is_noncharacter) {
+        return text.into_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_noncharacter(c) {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            out.push(c);
         }
     }
     out

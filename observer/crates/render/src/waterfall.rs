@@ -2,6 +2,7 @@
 //! Bounded: bars that would be too small to distinguish become one that says how many it stands
 //! for, and what is left out is counted. Drawing is [`super::html`]'s.
 
+pub mod list;
 mod merge;
 mod spans;
 

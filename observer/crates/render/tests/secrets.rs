@@ -228,7 +228,7 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         command: command.clone(),
         cache: CacheKind::Cold,
         runs_wanted: 1,
-        names: ["as it is".into(), made.remedies.join(" + ")],
+        names: ["baseline".into(), made.remedies.join(" + ")],
         remedies: [Vec::new(), made.remedies.clone()],
     };
     let compared = answer(about, &[[made.clone(), made.clone()]], End::Complete, Vec::new());

@@ -66,7 +66,7 @@ fn requests(case: &Case<'_>, explained: &Explained, phase: Phase, kind: StallKin
         host: Some(host.to_owned()),
         cost_ns,
         summary: format!(
-            "{answers} of {whom} took {share} of the time, half of them {} or more each, at an RTT of \
+            "{answers} of {whom} took {share} of the time, median {}, at an RTT of \
              {}: no single one stands out, it is their sum",
             duration(median_ns),
             duration_or_unknown(rtt)
@@ -112,7 +112,7 @@ fn queries(case: &Case<'_>) -> Option<Finding> {
         host: Some(server.clone()),
         cost_ns,
         summary: format!(
-            "{asked} for {} took {} of the time, half of them {} or more each: no single one stands out, it is their sum",
+            "{asked} for {} took {} of the time, median {}: no single one stands out, it is their sum",
             count(names.len() as u64, "name"),
             percent(cost_ns, case.wall_ns()),
             duration(median_ns)

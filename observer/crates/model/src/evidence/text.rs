@@ -264,13 +264,13 @@ impl fmt::Display for Evidence {
             }
             Self::Requests { host, requests, median_ns } => write!(
                 f,
-                "{} to {host}, half of them within {}",
+                "{} to {host}, median {}",
                 count(*requests, "request"),
                 median_ns.map_or_else(|| "?".to_owned(), duration)
             ),
             Self::Lookups { server, queries, names, median_ns } => write!(
                 f,
-                "{} for {} to {server}, half of them answered within {}",
+                "{} for {} to {server}, median {}",
                 count(*queries, "query"),
                 count(*names, "name"),
                 duration_or_unknown(*median_ns)

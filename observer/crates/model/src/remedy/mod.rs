@@ -269,7 +269,7 @@ impl Remedies {
 
 impl fmt::Display for Remedies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() { f.write_str("as it is") } else { f.write_str(&self.names().join(" + ")) }
+        if self.is_empty() { f.write_str("baseline") } else { f.write_str(&self.names().join(" + ")) }
     }
 }
 

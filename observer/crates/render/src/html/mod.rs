@@ -1,8 +1,11 @@
-//! A report and the state it was made of in, one self-contained page out: no script, no other
-//! file, light and dark, for a telephone, a screen and paper. Everything foreign is escaped.
+//! A report and the state it was made of in, one self-contained page out: no other file, light and
+//! dark, for a telephone, a screen and paper. Everything foreign is escaped. Without a script it is whole
+//! text with a drawing; its script adds a list of every request that sorts, searches, filters and zooms.
 //! Bounded: tables say how many rows they leave out, the waterfall joins what is too small.
 
+mod data;
 pub mod draw;
+pub mod pair;
 mod stalls;
 pub mod style;
 mod table;
@@ -20,7 +23,7 @@ use table::Table;
 use crate::loss;
 use crate::markup::escape;
 use crate::result::{self, answer, sentence};
-use crate::waterfall::waterfall;
+use crate::waterfall::{list, waterfall};
 
 /// Bars of all waterfalls together, about: 200 bytes each.
 const BARS: usize = 6_000;
@@ -30,12 +33,15 @@ const ROWS: usize = 600;
 const SECTIONS: usize = 60;
 /// Commands in the index.
 const INDEX: usize = 300;
+/// Spans of all lists together: 200 bytes each.
+const SPANS: usize = 24_000;
 
 /// How much each command may show.
 #[derive(Clone, Copy)]
 struct Room {
     bars: usize,
     rows: usize,
+    spans: usize,
 }
 
 /// The report as a page.
@@ -52,6 +58,7 @@ pub fn html(report: &Report, state: &State) -> String {
         _ => count(commands.len() as u64, "go command"),
     };
     let mut out = head(&title);
+    when_and_where(&mut out, report);
     if commands.len() != 1 {
         let _ = writeln!(out, "<h1>{}</h1>", escape(&title));
     }
@@ -60,7 +67,8 @@ pub fn html(report: &Report, state: &State) -> String {
         index(&mut out, report, &commands);
     }
     let shown = commands.len().clamp(1, SECTIONS);
-    let room = Room { bars: (BARS / shown).max(100), rows: (ROWS / shown).clamp(5, 40) };
+    let room =
+        Room { bars: (BARS / shown).max(100), rows: (ROWS / shown).clamp(5, 40), spans: SPANS / shown };
     for command in commands.iter().take(SECTIONS) {
         section(&mut out, report, state, command, room);
     }
@@ -71,8 +79,28 @@ pub fn html(report: &Report, state: &State) -> String {
             count((commands.len() - SECTIONS) as u64, "more command")
         );
     }
+    let kinds = commands.iter().take(SECTIONS).flat_map(|command| &command.stalls);
+    stalls::meanings(&mut out, &kinds.map(|stall| stall.kind.as_str().to_owned()).collect());
     foot(&mut out, report);
     out
+}
+
+/// When it was observed, and on which machine.
+fn when_and_where(out: &mut String, report: &Report) {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(report.started_unix_ns));
+    let at = at.ok().filter(|_| report.started_unix_ns > 0);
+    let machine = &report.machine;
+    let parts = [
+        at.map(|at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+        Some(format!("Linux {} {}", machine.kernel, machine.arch)),
+        Some(count(u64::from(machine.cpus), "CPU")),
+        Some(report.tool.clone()),
+    ];
+    let _ = write!(out, r#"<p class="when-where">"#);
+    for part in parts.into_iter().flatten() {
+        let _ = write!(out, "<span>{}</span>", escape(&part));
+    }
+    out.push_str("</p>\n");
 }
 
 fn head(title: &str) -> String {
@@ -81,21 +109,25 @@ fn head(title: &str) -> String {
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src '{}'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <title>{} · goobserve</title>
 <style>
-{}{}{}</style>
+{}{}{}{}{}</style>
 </head>
 <body>
 <svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>
 {}</defs></svg>
+<main>
 "#,
+        style::SCRIPT_HASH,
         escape(title),
         style::TONES,
+        style::chosen(),
         style::PAGE,
         draw::STYLE,
+        style::EXPLORE,
         draw::FILLS
     )
 }
@@ -122,7 +154,7 @@ fn index(out: &mut String, report: &Report, commands: &[&Command]) {
         r#"<p class="answer">{}</p>"#,
         if parts.is_empty() { "No stall was found in any of them.".to_owned() } else { parts.join(", ") }
     );
-    let mut table = Table::new(&["", "command", "#took", "worst stall", "most of it", "ended"]);
+    let mut table = Table::new(&["no", "command", "#took", "worst stall", "most of it", "ended"]);
     for (place, command) in commands.iter().take(INDEX).enumerate() {
         let ended = words::ending(command.ended, command.exit_code, command.signal);
         let number = escape(&format!("#{}", command.id));
@@ -186,7 +218,15 @@ fn section(out: &mut String, report: &Report, state: &State, command: &Command, 
     tables::settings(out, command);
     tables::phases(out, command);
     if let Some(of) = state.command(command.id) {
-        drawing(out, command, &waterfall(of, state.until(), room.bars));
+        drawing(out, command, &waterfall(of, state.until(), room.bars), "What happened when");
+        let list = list::list(of, state.until(), room.spans);
+        if !list.rows.is_empty() {
+            let (id, block) = (command.id, data::block(&list));
+            let _ = writeln!(
+                out,
+                "<div class=\"explore\" id=\"explore-{id}\" hidden></div>\n<script type=\"application/json\" id=\"data-{id}\">{block}</script>"
+            );
+        }
     }
     stalls::stalls(out, command);
     tables::hosts(out, command, room.rows);
@@ -205,11 +245,11 @@ fn missed(out: &mut String, report: &Report, command: Option<CommandId>) {
     }
 }
 
-fn drawing(out: &mut String, command: &Command, waterfall: &crate::waterfall::Waterfall) {
+fn drawing(out: &mut String, command: &Command, waterfall: &crate::waterfall::Waterfall, title: &str) {
     if waterfall.groups.is_empty() {
         return;
     }
-    out.push_str("<h2>What happened when</h2>\n<div class=\"key\">");
+    let _ = write!(out, "<h2>{title}</h2>\n<div class=\"key\">");
     let shown = |phase| {
         waterfall.groups.iter().flat_map(|group| group.rows.iter().flatten()).any(|bar| bar.phase == phase)
     };
@@ -243,11 +283,11 @@ fn foot(out: &mut String, report: &Report) {
         Some(text) => ("bad", text.as_str()),
         None => ("soft", "Nothing was lost."),
     };
-    let _ = writeln!(out, "<h2>What was not seen</h2>\n<p class=\"{class}\">{text}</p>");
+    let _ = writeln!(out, "<h2>Not observed</h2>\n<p class=\"{class}\">{text}</p>");
     for gaps in report.commands.iter().filter_map(loss::gaps) {
         let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape(&gaps));
     }
-    out.push_str("<footer>\n");
+    out.push_str("</main>\n<footer>\n");
     let machine = &report.machine;
     let mut parts = vec![
         report.tool.clone(),
@@ -264,5 +304,10 @@ fn foot(out: &mut String, report: &Report) {
             resolver.attempts
         ));
     }
-    let _ = writeln!(out, "{}\n</footer>\n</body>\n</html>", escape(&parts.join(" · ")));
+    let _ = writeln!(
+        out,
+        "{}\n</footer>\n<script>{}</script>\n</body>\n</html>",
+        escape(&parts.join(" · ")),
+        style::SCRIPT
+    );
 }

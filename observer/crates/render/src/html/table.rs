@@ -68,7 +68,7 @@ impl Table {
         if self.rows == 0 {
             return;
         }
-        out.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
+        out.push_str("<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>");
         for column in &self.columns {
             let _ = match column.strip_prefix('#') {
                 Some(title) => write!(out, "<th class=\"n\" scope=\"col\">{title}</th>"),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use model::human::{bytes, count, duration, moment, percent};
-use model::record::{Process, RequestOutcome};
+use model::record::Process;
 use model::report::{Command, Connection, Dns, Report, Request};
 use model::time::Ns;
 use model::words;
@@ -13,6 +13,7 @@ use super::draw::{self, swatch};
 use super::table::Table;
 use crate::compiled;
 use crate::markup::escape;
+use crate::waterfall::list::status;
 
 fn heading(out: &mut String, text: &str) {
     let _ = writeln!(out, "<h2>{text}</h2>");
@@ -57,10 +58,10 @@ pub(super) fn phases(out: &mut String, command: &Command) {
         "#blocked",
         "#share",
         "what",
-        "#how many",
+        "#count",
         "#failed",
-        "#half within",
-        "#95 % within",
+        "#median",
+        "#p95",
         "#longest",
         "#received",
     ];
@@ -98,7 +99,7 @@ pub(super) fn hosts(out: &mut String, command: &Command, most: usize) {
     if command.waited_for().is_empty() {
         return;
     }
-    heading(out, "Whom it waited for");
+    heading(out, "Slowest hosts");
     let mut table = Table::new(&["host", "#blocked", "#share", "of it"]);
     for host in command.waited_for().iter().take(most) {
         let mut parts: Vec<_> = host.phases.iter().filter(|(_, ns)| **ns > 0).collect();
@@ -159,18 +160,6 @@ pub(super) fn requests(out: &mut String, report: &Report, command: &Command, mos
             .cell(&via);
     }
     table.write(out, all, "request", "requests");
-}
-
-fn status(request: &Request) -> (String, bool) {
-    let code = request.status.map(|status| status.to_string());
-    match request.outcome {
-        RequestOutcome::Ok => (code.unwrap_or_else(|| "ok".to_owned()), false),
-        RequestOutcome::Error => (code.unwrap_or_else(|| "no answer".to_owned()), true),
-        RequestOutcome::Reset => ("reset".to_owned(), true),
-        RequestOutcome::Cancelled => ("cancelled".to_owned(), false),
-        RequestOutcome::Open => ("unfinished".to_owned(), true),
-        RequestOutcome::Unknown => (code.unwrap_or_else(|| "answer not seen".to_owned()), false),
-    }
 }
 
 pub(super) fn dns(out: &mut String, report: &Report, command: &Command, most: usize) {

@@ -160,7 +160,7 @@ fn phases(out: &mut String, command: &Command) {
     }
 }
 
-/// Folded: whom it waited for, and the slowest requests.
+/// Folded: the slowest hosts and requests.
 fn details(out: &mut String, report: &Report, command: &Command) {
     let end = command.start_ns.saturating_add(command.wall_ns);
     let took = |request: &Request| request.end_ns.unwrap_or(end).saturating_sub(request.start_ns);

@@ -211,7 +211,7 @@ fn rest(page: &mut Page, all: usize, shown: usize, one: &str, many: &str) {
 }
 
 fn loss(page: &mut Page, report: &Report) {
-    page.heading("What was not seen");
+    page.heading("Not observed");
     match super::loss::sentence(&report.loss) {
         Some(lost) => page.line(2, BAD, &lost),
         None => page.line(2, PLAIN, "Nothing was lost."),

@@ -67,7 +67,7 @@ fn operations(page: &mut Page, command: &Command) {
         Column::Right,
         Column::Right,
     ]);
-    let titles = ["", "how many", "failed", "half within", "95 % within", "longest", "received"];
+    let titles = ["", "count", "failed", "median", "p95", "longest", "received"];
     table.styled(titles.map(|title| (title.to_owned(), DIM)));
     let mut any = false;
     for share in command.phases.iter().filter(|share| share.count > 0) {
@@ -97,7 +97,7 @@ pub(super) fn hosts(page: &mut Page, command: &Command) {
     if command.waited_for().is_empty() {
         return;
     }
-    page.heading("Whom it waited for");
+    page.heading("Slowest hosts");
     let mut table = Table::new(&[Column::Flexible, Column::Right, Column::Right, Column::Flexible]);
     for host in command.waited_for().iter().take(MOST) {
         let mut parts: Vec<(Phase, u64)> = host.phases.iter().map(|(phase, ns)| (*phase, *ns)).collect();

@@ -57,8 +57,9 @@ fn machine(command: &CommandState, start: SinceStart, end: SinceStart) -> Option
     Some(Raw { order: 0, group, bars })
 }
 
-fn raw(command: &CommandState, track: &Track<'_>, start: SinceStart, end: SinceStart) -> Raw {
-    let mut group = match track.place {
+/// A group without spans: what they belong to.
+fn empty(command: &CommandState, track: &Track<'_>, end: SinceStart) -> Group {
+    match track.place {
         Place::Locks => Group { title: "file locks".to_owned(), ..Group::default() },
         Place::Children => Group {
             title: "children".to_owned(),
@@ -74,7 +75,17 @@ fn raw(command: &CommandState, track: &Track<'_>, start: SinceStart, end: SinceS
             detail: "their connection was not seen".to_owned(),
             ..Group::default()
         },
-    };
+    }
+}
+
+/// What spans belong to, and more of it.
+pub(super) fn title(command: &CommandState, track: &Track<'_>, end: SinceStart) -> (String, String) {
+    let group = empty(command, track, end);
+    (group.title, group.detail)
+}
+
+fn raw(command: &CommandState, track: &Track<'_>, start: SinceStart, end: SinceStart) -> Raw {
+    let mut group = empty(command, track, end);
     group.pins.extend(track.moments.iter().filter_map(|(at_ns, moment)| {
         let sign = match moment {
             Moment::Retransmission(mark) if mark.syn => Sign::Syn,
@@ -117,7 +128,7 @@ fn plain(phase: Phase, start_ns: SinceStart, end_ns: SinceStart) -> Bar {
     }
 }
 
-fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
+pub(super) fn bar(op: &InFlight<'_>, origin: SinceStart) -> Bar {
     let operation = &op.operation;
     let (label, mut note) = match op.subject {
         Subject::Dns(query) => dns(query),

@@ -56,7 +56,7 @@ pub fn about() -> About {
         command: ["go", "mod", "download"].map(str::to_owned).to_vec(),
         cache: CacheKind::Cold,
         runs_wanted: 6,
-        names: ["as it is".to_owned(), "concurrency=16".to_owned()],
+        names: ["baseline".to_owned(), "concurrency=16".to_owned()],
         remedies: [Vec::new(), vec!["concurrency=16".to_owned()]],
     }
 }
