@@ -225,7 +225,7 @@ fn runs(page: &mut Page, answer: &Answer) {
             count(middle(side, |run| run.dns), "DNS query")
         )
     };
-    page.line(2, DIM, &format!("In the middle {}; {}", side(&answer.baseline), side(&answer.tried)));
+    page.line(2, DIM, &format!("Median of {}; {}", side(&answer.baseline), side(&answer.tried)));
 }
 
 fn walls(side: &Side) -> String {
