@@ -8,6 +8,8 @@ mod ci;
 mod cmd;
 mod count;
 mod dist;
+#[cfg(test)]
+mod links;
 mod lint;
 mod packages;
 mod programs;

@@ -26,8 +26,7 @@ fn words(line: &str) -> Vec<OsString> {
 fn each_command_in_the_documents_is_understood() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut commands = 0;
-    for name in ["README.md", "docs/stalls.md", "docs/contract.md"] {
-        let text = fs::read_to_string(root.join(name)).unwrap();
+    for (name, text) in documents(&root) {
         for line in text.split("```\n").skip(1).step_by(2).flat_map(str::lines) {
             let line = line.strip_prefix("sudo ").unwrap_or(line);
             if line.split(' ').next() != Some("goobserve") {
@@ -40,7 +39,40 @@ fn each_command_in_the_documents_is_understood() {
             commands += 1;
         }
     }
-    assert!(commands > 30, "{commands}");
+    assert!(commands > 60, "{commands}");
+}
+
+/// README and all of docs, by name.
+fn documents(root: &Path) -> Vec<(String, String)> {
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let paths = docs.chain([root.join("README.md")]);
+    paths.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// A block that begins with `$ goobserve report FILE` shows lines of that report, in its order.
+#[test]
+fn what_the_documents_show_is_what_the_program_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut blocks = 0;
+    for (name, text) in documents(&root) {
+        for block in text.split("```\n").skip(1).step_by(2) {
+            let mut lines = block.lines();
+            let Some(file) = lines.next().and_then(|line| line.strip_prefix("$ goobserve report ")) else {
+                continue;
+            };
+            let recording = BufReader::new(File::open(root.join(file)).unwrap());
+            let mut state = State::new();
+            Replay::new(recording).unwrap().for_each(|event| state.apply(&event.unwrap()));
+            let printed = render::text::text(&report(&state), render::page::Options::default());
+            let mut printed = printed.lines();
+            for line in lines.filter(|line| !line.is_empty()) {
+                assert!(printed.any(|printed| printed == line), "{name}: {file} does not print: {line}");
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 3, "{blocks}");
 }
 
 /// Of the recordings of the lab's faults.
@@ -52,11 +84,22 @@ fn each_command_that_a_report_proposes_is_understood() {
         let recording = BufReader::new(File::open(entry.unwrap().path()).unwrap());
         let mut state = State::new();
         Replay::new(recording).unwrap().for_each(|event| state.apply(&event.unwrap()));
-        let stalls = report(&state).commands.into_iter().flat_map(|command| command.stalls);
-        lines.extend(stalls.flat_map(|stall| stall.remedies).map(|remedy| remedy.attempt));
+        for command in report(&state).commands {
+            let attempts = command.stalls.iter().flat_map(|stall| &stall.remedies);
+            for line in attempts.map(|remedy| remedy.attempt.as_str()).filter(|line| !line.is_empty()) {
+                assert!(!line.contains('\n'), "{line}");
+                // The user's own command, word for word.
+                let whole = words(line.split_once(" && ").map_or(line, |(_cd, line)| line));
+                let argv: Vec<OsString> = command.argv.iter().map(OsString::from).collect();
+                assert!(whole.ends_with(&argv), "{line} is not for {argv:?}");
+                lines.insert(line.to_owned());
+            }
+        }
     }
     assert!(lines.len() >= 5, "{lines:?}");
     for line in lines {
+        let taken = Command::new("sh").args(["-n", "-c", &line]).status().unwrap();
+        assert!(taken.success(), "a shell does not take {line}");
         let line = line.split_once(" && ").map_or(&*line, |(_cd, line)| line);
         let parsed = super::parse(words(line.strip_prefix("sudo ").unwrap_or(line)));
         assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
