@@ -206,7 +206,7 @@
         mark.hidden = at >= marks.length;
         if (mark.hidden) return;
         const left = (marks[at] - view.from) / span * 100;
-        mark.hidden = left > 93;
+        mark.hidden = left > 86;
         mark.style.left = `${left}%`;
         mark.textContent = marks[at] === 0 ? "0" : time(marks[at]);
       });
