@@ -104,12 +104,12 @@ fn row(op: &InFlight<'_>, start: SinceStart, place: usize) -> Row {
                     _ => rcode.clone(),
                 };
             } else if query.record.timed_out {
-                row.status = "no answer".to_owned();
+                "no answer".clone_into(&mut row.status);
             }
         }
         Subject::Connect(of) | Subject::Tls(of) | Subject::Tunnel(of) => {
-            row.kind = row.name;
-            row.name = of.host().unwrap_or("unknown").to_owned();
+            row.kind = std::mem::take(&mut row.name);
+            of.host().unwrap_or("unknown").clone_into(&mut row.name);
             row.host.clone_from(&row.name);
             if operation.error && !op.open {
                 words::outcome(of.outcome).clone_into(&mut row.status);
