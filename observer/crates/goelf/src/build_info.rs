@@ -68,7 +68,11 @@ impl BuildInfo {
 
 /// Reads the section.
 pub(crate) fn read<'d, R: ReadRef<'d>>(image: &Image<'d, R>) -> Result<BuildInfo, PlanError> {
-    let section = image.section(".go.buildinfo").ok_or(PlanError::NotGo)?;
+    let Some(section) = image.section(".go.buildinfo") else {
+        // What gccgo exports for those that import it; its programs have no build information.
+        let gccgo = image.section(".go_export").is_some();
+        return Err(if gccgo { PlanError::Gccgo } else { PlanError::NotGo });
+    };
     parse(image.contents(section, "build information", MAX_SECTION)?, section.addr)
 }
 

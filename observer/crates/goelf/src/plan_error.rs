@@ -11,6 +11,11 @@ pub enum PlanError {
     /// No Go build information in it
     #[error("not a Go program: it holds no Go build information")]
     NotGo,
+    /// Built by gccgo: another calling convention, another runtime, no tables of the Go runtime's
+    #[error(
+        "built by gccgo, whose functions take their arguments in other places than those of the go toolchain"
+    )]
+    Gccgo,
     /// A machine whose code is not understood here, as Go or ELF names it
     #[error("a program for {0}: only amd64 and arm64 are supported")]
     UnsupportedArch(String),

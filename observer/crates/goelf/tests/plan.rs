@@ -312,6 +312,17 @@ fn what_is_no_go_program_is_named() {
     assert_eq!(plan(&*PROGRAMS.riscv64), Err(PlanError::UnsupportedArch("riscv64".into())));
 }
 
+#[test]
+fn what_gccgo_built_is_refused_as_that() {
+    // It has no build information, and what it exports in a section of that name.
+    let mut file = PROGRAMS.no_tls.clone();
+    let name = b"\0.go.buildinfo\0";
+    let at = file.windows(name.len()).rposition(|window| window == name).expect("the section's name");
+    file[at..at + 12].copy_from_slice(b"\0.go_export\0");
+    assert_eq!(plan(&*file), Err(PlanError::Gccgo));
+    assert_eq!(build_info(&*file), Err(PlanError::Gccgo));
+}
+
 /// Renames the section `.go.module`: what go1.21 to go1.25 do not have.
 fn without_module_section(file: &[u8]) -> Vec<u8> {
     let mut file = file.to_vec();
