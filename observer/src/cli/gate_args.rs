@@ -32,11 +32,13 @@ stands beside both: the name of a private module left for a module proxy or chec
 
 Exit status: 0 passed, or inconclusive (a notice says so); 1 regressed; 2 wrong use; 3 inconclusive with \
 --fail-on inconclusive; 4 invalid or any other failure; 5 a private name left with --fail-on \
-private-name. The outputs name the verdict in any case.
+private-name; 6 the network failed the command, with --retry-on network. The outputs name the verdict in \
+any case.
 
 Examples:
   sudo goobserve gate record --append --out base.json -- go mod download
   sudo goobserve gate run --baseline base.json --junit gate.xml -- go mod download
+  sudo goobserve gate ab --plan --a 'cd ../base && go mod download' --b 'go mod download'
   goobserve gate compare base.json new.json
   sudo goobserve gate ab --timeout 20m --a 'cd ../base && go mod download' --b 'go mod download'
   sudo goobserve gate ab --a 'go mod download' --b 'GOPROXY=https://mirror.test go mod download'
@@ -64,6 +66,9 @@ pub(super) enum Gate {
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
+        /// What is asked before, and what of failures
+        #[command(flatten)]
+        around: AroundArgs,
         /// The command to run, with its arguments
         #[arg(value_name = "CMD", required = true, num_args = 1.., trailing_var_arg = true)]
         command: Vec<OsString>,
@@ -86,6 +91,9 @@ pub(super) enum Gate {
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
+        /// What is asked before, and what of failures
+        #[command(flatten)]
+        around: AroundArgs,
         /// How to judge
         #[command(flatten)]
         judge: JudgeArgs,
@@ -125,6 +133,9 @@ pub(super) enum Gate {
         /// Runs and caches
         #[command(flatten)]
         experiment: ExperimentArgs,
+        /// What is asked before, and what of failures
+        #[command(flatten)]
+        around: AroundArgs,
         /// How to judge
         #[command(flatten)]
         judge: JudgeArgs,
@@ -132,6 +143,26 @@ pub(super) enum Gate {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         max_runs: Option<u32>,
     },
+}
+
+/// What is asked before the first run, and what becomes of failures.
+#[derive(clap::Args, Debug)]
+pub(super) struct AroundArgs {
+    /// Say how many runs it takes, how long, and which slowdowns they find; a baseline's figures where there is
+    /// one, else five rounds are run. Nothing is judged or written
+    #[arg(long)]
+    pub plan: bool,
+    /// Make a round once more that failed and that the network is to blame for, twice in a row at most; when it
+    /// still fails, the exit status is 6
+    #[arg(long, value_enum, value_name = "network")]
+    pub retry_on: Option<RetryOn>,
+}
+
+/// `--retry-on`
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RetryOn {
+    /// The network, or a server in it, is to blame
+    Network,
 }
 
 /// How to judge, and where to say it.
@@ -203,23 +234,32 @@ const RUNS: u32 = 10;
 /// What is meant.
 pub(super) fn options(gate: Gate, common: Common) -> Result<GateOptions, UserError> {
     let none = JudgeArgs { fail_on: vec![], floor: vec![], json: None, markdown: None, junit: None };
-    let (action, judge, experiment, with, max_runs, timeout, floors) = match gate {
-        Gate::Record { out, append, timeout, with, experiment, command } => {
+    let (action, judge, experiment, around, with, max_runs, timeout, floors) = match gate {
+        Gate::Record { out, append, timeout, with, experiment, around, command } => {
             let action = GateAction::Record { out, append, command };
-            (action, none, Some(experiment), with, None, timeout, Floors::RECORDINGS)
+            (action, none, Some(experiment), Some(around), with, None, timeout, Floors::RECORDINGS)
         }
-        Gate::Run { baseline, out, timeout, with, experiment, judge, max_runs, command } => {
+        Gate::Run { baseline, out, timeout, with, experiment, around, judge, max_runs, command } => {
             let action = GateAction::Run { baseline, out, command };
-            (action, judge, Some(experiment), with, max_runs, timeout, Floors::RECORDINGS)
+            (action, judge, Some(experiment), Some(around), with, max_runs, timeout, Floors::RECORDINGS)
         }
         Gate::Compare { baseline, new, judge } => {
-            (GateAction::Compare { baseline, new }, judge, None, vec![], None, None, Floors::RECORDINGS)
+            (GateAction::Compare { baseline, new }, judge, None, None, vec![], None, None, Floors::RECORDINGS)
         }
-        Gate::Ab { a, b, timeout, with, experiment, judge, max_runs } => {
+        Gate::Ab { a, b, timeout, with, experiment, around, judge, max_runs } => {
             if let Some((name, _)) = [("--a", &a), ("--b", &b)].iter().find(|(_, side)| side.is_empty()) {
                 return Err(UserError::new(format!("{name} is no command"), "goobserve gate --help"));
             }
-            (GateAction::Ab { a, b }, judge, Some(experiment), with, max_runs, timeout, Floors::PAIRS)
+            (
+                GateAction::Ab { a, b },
+                judge,
+                Some(experiment),
+                Some(around),
+                with,
+                max_runs,
+                timeout,
+                Floors::PAIRS,
+            )
         }
     };
     let mut experiment = experiment.map(|args| super::experiment(&args)).unwrap_or_default();
@@ -245,8 +285,10 @@ pub(super) fn options(gate: Gate, common: Common) -> Result<GateOptions, UserErr
         Floor::Absolute(time) => Floors { absolute_ns: time.as_nanos() as u64, ..floors },
     });
     let outputs = GateOutputs { json, markdown, junit };
-    let fail_on = fails(&fail_on)?;
-    Ok(GateOptions { action, experiment, with, max_runs, timeout, floors, fail_on, outputs, common })
+    let plan = around.as_ref().is_some_and(|around| around.plan);
+    let network = around.is_some_and(|around| around.retry_on == Some(RetryOn::Network));
+    let fail_on = FailOn { network, ..fails(&fail_on)? };
+    Ok(GateOptions { action, experiment, with, max_runs, timeout, floors, plan, fail_on, outputs, common })
 }
 
 fn fails(named: &[FailOnArg]) -> Result<FailOn, UserError> {
@@ -267,6 +309,7 @@ fn fails(named: &[FailOnArg]) -> Result<FailOn, UserError> {
         inconclusive: has(Inconclusive),
         unjudged: has(Unjudged),
         private_name: has(PrivateName),
+        network: false,
     })
 }
 

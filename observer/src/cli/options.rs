@@ -180,6 +180,8 @@ pub struct GateOptions {
     pub timeout: Option<Duration>,
     /// What does not matter
     pub floors: Floors,
+    /// Only say what it takes and what it can find
+    pub plan: bool,
     /// What fails the build
     pub fail_on: FailOn,
     /// Where to say it

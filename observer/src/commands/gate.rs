@@ -1,31 +1,33 @@
 //! `goobserve gate`, from what was asked for to the written answer.
 
 mod files;
+mod measured;
+mod plan;
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use files::Answers;
-use model::report::{Blame, Report};
+use measured::{End, Measured};
 use model::user_error::UserError;
-use model::{human, redact, words};
+use model::{human, words};
 use render::gate::{annotations, text};
 use render::page;
 use stats::compare::CacheKind;
 use stats::estimators;
-use stats::gate::baseline::{Baseline, Finding, SCHEMA};
+use stats::gate::baseline::{Baseline, SCHEMA};
+use stats::gate::fail_on::NETWORK;
 use stats::gate::outcome::{Reason, Tier};
 use stats::gate::verdict::{Hypothesis, Verdict, judge};
-use stats::gate::{Design, Outcome, estimate, measure};
+use stats::gate::{Design, Outcome};
 
 use super::caller;
 use super::check::preflight;
 use super::output::{complain, refused, status_of, write_page};
 use crate::cli::options::{Cache, GateAction, GateOptions};
-use crate::experiment::{Arm, Ended, Experiment, Plan, Round, WARMING_UP, user};
+use crate::experiment::{Arm, Experiment, Plan, WARMING_UP, user};
 use crate::run::Invoker;
-use crate::say;
 use crate::worker::distinct;
 
 /// Does it; the exit status.
@@ -57,7 +59,9 @@ pub(super) fn execute(options: &GateOptions) -> i32 {
     match (status_of(write_page(answered.page.as_bytes(), &files), common, 4), answered.user_error) {
         (0, None) => answered.status,
         (failed, None) => failed,
-        (_, Some(user_error)) => refused(common, &user_error, 4),
+        (_, Some(user_error)) => {
+            refused(common, &user_error, if answered.status == NETWORK { NETWORK } else { 4 })
+        }
     }
 }
 
@@ -75,6 +79,7 @@ struct Answered {
 /// Does what was asked for; `able` says why this machine cannot be observed.
 fn gate(options: &GateOptions, invoker: &Invoker, able: &dyn Fn() -> Result<(), UserError>) -> Answered {
     let answered = match &options.action {
+        _ if options.plan => plan::plan(options, invoker, able),
         GateAction::Record { .. } => record(options, invoker, able),
         _ => judged(options, invoker, able),
     };
@@ -93,13 +98,16 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     let mut measured = Measured::default();
     let mut end = measured.begin(&mut experiment, options, &[options.max_runs as usize])?;
     if end.is_none() {
-        end = measured.go_on(&mut experiment, options.max_runs as usize)?;
+        end = measured.go_on(&mut experiment, options, options.max_runs as usize)?;
     }
     let new = measured.side(options, &experiment, 0, command);
     experiment.end()?;
     // What was recorded until a time-out is a recording with fewer runs.
+    let status =
+        if options.fail_on.network && end.as_ref().is_some_and(End::by_network) { NETWORK } else { 0 };
     let Some(new) = new else {
-        return Err(end.map_or_else(|| UserError::new("no run was made", ""), End::user_error));
+        let user_error = end.map_or_else(|| UserError::new("no run was made", ""), End::user_error);
+        return Ok(Answered { status, user_error: Some(user_error), ..Answered::default() });
     };
     let baseline = match known {
         None => new,
@@ -139,7 +147,7 @@ fn record(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
     }
     let page = if options.common.quiet { String::new() } else { page };
     let user_error = end.filter(|end| !matches!(end, End::TimedOut { .. })).map(End::user_error);
-    Ok(Answered { page, status: 0, user_error })
+    Ok(Answered { page, status, user_error })
 }
 
 fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<Answered, UserError> {
@@ -150,13 +158,9 @@ fn judged(options: &GateOptions, invoker: &Invoker, able: Able<'_>) -> Result<An
         Err(user_error) => (Outcome::invalid(Tier::All, &user_error.what), Some(user_error)),
     };
     let written = answers.write(&outcome, options.fail_on, invoker);
-    let no_color = std::env::var_os("NO_COLOR");
-    let terminal = std::io::stdout().is_terminal();
-    let color = options.common.color.decide(terminal, no_color.as_deref());
-    let width = if terminal { usize::from(crate::worker::columns()) } else { 80 };
     let mut page = String::new();
     if !options.common.quiet {
-        page = text::text(&outcome, options.fail_on, page::Options { width, color });
+        page = text::text(&outcome, options.fail_on, options_of_page(options));
     }
     if invoker.var("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         page = annotations::harmless(&page) + &annotations::annotations(&outcome, options.fail_on);
@@ -199,7 +203,6 @@ fn answer(
         }
         GateAction::Ab { a, b } => {
             able()?;
-            let shell = |command: &OsString| ["sh".into(), "-c".into(), command.clone()].to_vec();
             let arms = [("a", shell(a)), ("b", shell(b))];
             run_arms(options, invoker, &arms, Design::Pairs, |sides| {
                 let mut sides = sides.into_iter();
@@ -208,6 +211,19 @@ fn answer(
         }
         GateAction::Record { .. } => unreachable!("recording judges nothing"),
     }
+}
+
+/// As a shell runs it.
+fn shell(command: &OsString) -> Vec<OsString> {
+    ["sh".into(), "-c".into(), command.clone()].to_vec()
+}
+
+/// How a page is to be drawn on stdout.
+fn options_of_page(options: &GateOptions) -> page::Options {
+    let no_color = std::env::var_os("NO_COLOR");
+    let terminal = std::io::stdout().is_terminal();
+    let color = options.common.color.decide(terminal, no_color.as_deref());
+    page::Options { width: if terminal { usize::from(crate::worker::columns()) } else { 80 }, color }
 }
 
 /// The error that is spent on both sides of an interval.
@@ -223,6 +239,7 @@ fn run_arms(
 ) -> Result<(Outcome, Option<UserError>), UserError> {
     let runs = options.experiment.runs.unwrap_or(options.max_runs) as usize;
     let analyses = estimators::interim_analyses(runs, options.max_runs as usize);
+    let began = Instant::now();
     let mut experiment = begin(options, invoker, arms)?;
     let mut measured = Measured::default();
     let mut end = measured.begin(&mut experiment, options, &analyses)?;
@@ -230,7 +247,7 @@ fn run_arms(
     let mut spent = 0.0;
     for (analysis, mut alpha) in analyses.iter().zip(estimators::spending(&analyses, ALPHA)) {
         if end.is_none() {
-            end = measured.go_on(&mut experiment, *analysis)?;
+            end = measured.go_on(&mut experiment, options, *analysis)?;
         }
         let ended_early = end.as_ref().filter(|end| matches!(end, End::TimedOut { .. })).map(End::text);
         if ended_early.is_some() {
@@ -264,6 +281,8 @@ fn run_arms(
         let user_error = end.take().filter(|_| ended_early.is_none()).map(End::user_error);
         outcome.ended_early = ended_early;
         outcome.blame = blame;
+        outcome.repeated = measured.repeated;
+        outcome.took_ns = u64::try_from(began.elapsed().as_nanos()).ok();
         if let Some(user_error) = &user_error {
             // What was measured is shown; a look that was not planned decides nothing.
             outcome.verdict = Verdict::Invalid;
@@ -276,139 +295,6 @@ fn run_arms(
     }
     experiment.end()?;
     answer.ok_or_else(|| UserError::new("no run was made", ""))
-}
-
-/// Reports, by arm.
-#[derive(Default)]
-struct Measured {
-    reports: [Vec<Report>; 2],
-    timeout: Option<Duration>,
-}
-
-/// Why runs ended early.
-enum End {
-    Failed {
-        arm: usize,
-        status: i32,
-        said: String,
-        blame: Option<(Blame, String)>,
-        private_names: Vec<Finding>,
-    },
-    Interrupted {
-        runs: usize,
-    },
-    TimedOut {
-        runs: usize,
-        after: Duration,
-    },
-}
-
-impl End {
-    fn text(&self) -> String {
-        match self {
-            Self::Failed { status, .. } => format!("the command failed with status {status}"),
-            Self::Interrupted { runs } => format!("interrupted after {}", human::count(*runs as u64, "run")),
-            Self::TimedOut { runs, after } => format!(
-                "--timeout ended it after {}, with {} of each side measured",
-                human::duration(after.as_nanos() as u64),
-                human::count(*runs as u64, "run")
-            ),
-        }
-    }
-
-    fn user_error(self) -> UserError {
-        match self {
-            Self::Failed { arm, status, said, blame, .. } => {
-                let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-                let last = redact::text(&model::clean::clean(last.trim()));
-                let name = if arm == 0 { "" } else { " b" };
-                let why = blame.map_or_else(String::new, |(blame, why)| {
-                    format!(". {}: {why}", words::failed_because(blame))
-                });
-                let colon = if last.is_empty() { "" } else { ": " };
-                UserError::new(
-                    format!("the command{name} failed with status {status}{colon}{last}{why}"),
-                    "try it with `goobserve run`; a failed run says nothing about time",
-                )
-            }
-            Self::Interrupted { .. } => {
-                UserError::new(self.text(), "what was measured until then is reported")
-            }
-            Self::TimedOut { .. } => UserError::new(self.text(), "give it more time, or fewer --runs"),
-        }
-    }
-}
-
-impl Measured {
-    /// The round that warms up, and what is to be expected of the others.
-    fn begin(
-        &mut self,
-        experiment: &mut Experiment<'_>,
-        options: &GateOptions,
-        analyses: &[usize],
-    ) -> Result<Option<End>, UserError> {
-        let report = |text: String| {
-            if !options.common.quiet {
-                say::line(&text);
-            }
-        };
-        let arms = experiment.arms();
-        report(estimate::before(analyses, arms, options.timeout));
-        let began = Instant::now();
-        self.timeout = options.timeout;
-        let round = experiment.warm_up()?;
-        if let Some(Round::Measured(reports)) = &round {
-            report(estimate::after(analyses, began.elapsed(), reports));
-        }
-        Ok(match round {
-            Some(Round::Measured(_)) | None => None,
-            Some(other) => self.end_of(other),
-        })
-    }
-
-    /// Runs until there are so many of each arm.
-    fn go_on(&mut self, experiment: &mut Experiment<'_>, runs: usize) -> Result<Option<End>, UserError> {
-        while self.reports[0].len() < runs {
-            match experiment.round()? {
-                Round::Measured(reports) => {
-                    self.reports.iter_mut().zip(reports).for_each(|(arm, report)| arm.push(report));
-                }
-                other => return Ok(self.end_of(other)),
-            }
-        }
-        Ok(None)
-    }
-
-    fn end_of(&self, round: Round) -> Option<End> {
-        let runs = self.reports[0].len();
-        match round {
-            Round::Measured(_) => None,
-            Round::Failed(ended) => {
-                let failed = ended.into_iter().find(|ended| ended.status != 0);
-                failed.map(|Ended { arm, status, said, report }| {
-                    let private_names = measure::private_names([&report]);
-                    let blamed = report.commands.into_iter().find(|command| command.blame.is_some());
-                    let blame = blamed.and_then(|command| command.blame.zip(command.blame_why));
-                    End::Failed { arm, status, said, blame, private_names }
-                })
-            }
-            Round::Interrupted => Some(End::Interrupted { runs }),
-            Round::TimedOut => Some(End::TimedOut { runs, after: self.timeout.unwrap_or_default() }),
-        }
-    }
-
-    /// An arm's runs as a baseline; `None` without any.
-    fn side(
-        &self,
-        options: &GateOptions,
-        experiment: &Experiment<'_>,
-        arm: usize,
-        command: &[OsString],
-    ) -> Option<Baseline> {
-        let recording = measure::recording(&self.reports[arm], &files::around(experiment.modules(arm)))?;
-        let words = redact::args(&redact::words(command));
-        Some(Baseline { recordings: vec![recording], ..empty(options, &words) })
-    }
 }
 
 fn empty(options: &GateOptions, command: &[String]) -> Baseline {

@@ -196,6 +196,12 @@ impl<'a> Experiment<'a> {
         Ok(round)
     }
 
+    /// Makes a round that does not count, also where one was made: it had failed.
+    pub fn warm_up_once_more(&mut self) -> Result<Round, UserError> {
+        self.warm = true;
+        self.runs(None)
+    }
+
     /// Makes the round that does not count, where none was made yet.
     pub fn warm_up(&mut self) -> Result<Option<Round>, UserError> {
         if std::mem::replace(&mut self.warm, true) {

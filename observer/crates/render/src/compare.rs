@@ -14,7 +14,7 @@ use super::table::{Column, Table};
 /// Marks what [`opposed`] finds.
 pub(super) const OPPOSED: &str = "(*)";
 /// What it means.
-const OPPOSED_EXPLAINED: &str =
+pub(super) const OPPOSED_EXPLAINED: &str =
     "each side's median, by itself, moved the other way; the shift is of runs that belong together";
 
 /// Runs whose times are listed.

@@ -1,7 +1,10 @@
-//! For a CI's test tab: a test case a tier, and one for private names that left. What fails the build is a failure (a regression, an
-//! inconclusive time) or an error (invalid); what does not is passed or skipped, with its verdict.
+//! For a CI's test tab: a test case a tier, and one for private names that left. What fails the build is a failure
+//! (a regression, an inconclusive time) or an error (invalid); what does not is passed or skipped, with its
+//! verdict. The suite's time is how long the gate took; the case `time` has the command's own, its median, so that
+//! a CI that draws the times of test cases draws that.
 
 use model::clean::clean;
+use model::time::Ns;
 use stats::gate::outcome::{Reason, Tier};
 use stats::gate::verdict::Verdict;
 use stats::gate::{FailOn, Outcome};
@@ -22,11 +25,10 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
         let why = explain(outcome, *tier);
         let result = match verdict {
             Some(Verdict::Passed) => String::new(),
-            // A machine that is another makes the time tier invalid and fails nothing.
-            Some(verdict) if fail_on.fails(*tier, *verdict) && !alone(*tier, *verdict) => {
-                let tag = if *verdict == Verdict::Invalid { "error" } else { "failure" };
+            verdict if fails(outcome, fail_on, *tier, *verdict) => {
+                let tag = if matches!(verdict, None | Some(Verdict::Invalid)) { "error" } else { "failure" };
                 *(if tag == "error" { &mut errors } else { &mut failures }) += 1;
-                let (kind, first) = (verdict.name(), why.first().map_or("", String::as_str));
+                let (kind, first) = (name(*verdict), why.first().map_or("", String::as_str));
                 let all: Vec<String> = why.iter().map(|line| escaped(line)).collect();
                 format!(
                     "\n      <{tag} type=\"{kind}\" message=\"{}\">{}</{tag}>\n    ",
@@ -36,11 +38,12 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
             }
             not_failing => {
                 skipped += 1;
-                let name = not_failing.map_or("not judged", Verdict::name);
+                let name = name(*not_failing);
                 format!("\n      <skipped message=\"{name}: {}\"/>\n    ", escaped(&why.join("; ")))
             }
         };
-        body += &case(tier.name(), &result);
+        let took = outcome.time.as_ref().filter(|_| *tier == Tier::Time).map(|time| time.total.after_ns);
+        body += &case(tier.name(), took.unwrap_or(0), &result);
     }
     let names: Vec<String> = outcome.private_names.iter().map(private_name).collect();
     let mut tests = cases.len();
@@ -60,12 +63,13 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
             skipped += 1;
             format!("\n      <skipped message=\"{first}\"/>\n    ")
         };
-        body += &case("private-name", &result);
+        body += &case("private-name", 0, &result);
     }
     let blame = outcome.blame.map_or_else(String::new, |blame| {
         format!("      <property name=\"blame\" value=\"{}\"/>\n", blame.name())
     });
-    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\"");
+    let took = outcome.took_ns.map_or_else(String::new, |took| format!(" time=\"{}\"", seconds(took)));
+    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\"{took}");
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"goobserve gate\" {counts}>\n  \
          <testsuite name=\"goobserve gate\" {counts} skipped=\"{skipped}\">\n    <properties>\n      \
@@ -75,12 +79,29 @@ pub fn junit(outcome: &Outcome, fail_on: FailOn) -> String {
     )
 }
 
-fn case(name: &str, result: &str) -> String {
-    format!("    <testcase classname=\"goobserve.gate\" name=\"{name}\">{result}</testcase>\n")
+fn name(verdict: Option<Verdict>) -> &'static str {
+    verdict.map_or(super::table::NOT_JUDGED, Verdict::name)
 }
 
-const fn alone(tier: Tier, verdict: Verdict) -> bool {
-    matches!((tier, verdict), (Tier::Time, Verdict::Invalid))
+/// Whether a tier fails the build, or that nothing is known of it.
+fn fails(outcome: &Outcome, fail_on: FailOn, tier: Tier, verdict: Option<Verdict>) -> bool {
+    let missing = |reason: &Reason| reason.tier == tier && fail_on.tiers.has(tier);
+    verdict.map_or_else(
+        || fail_on.unjudged && outcome.unjudged.iter().any(missing),
+        |verdict| fail_on.fails(tier, verdict),
+    )
+}
+
+fn case(name: &str, took: Ns, result: &str) -> String {
+    let time = seconds(took);
+    format!(
+        "    <testcase classname=\"goobserve.gate\" name=\"{name}\" time=\"{time}\">{result}</testcase>\n"
+    )
+}
+
+/// `1.974`
+fn seconds(took: Ns) -> String {
+    format!("{:.3}", took as f64 / 1e9)
 }
 
 /// What is said of a tier: its own reasons, and else what its figures say.

@@ -4,33 +4,29 @@
 pub mod annotations;
 pub mod junit;
 pub mod markdown;
+pub mod plan;
+mod table;
 pub mod text;
 
-use model::human::{count, duration};
+use model::human::count;
 use model::record::Phase;
-use model::time::Ns;
 use stats::gate::Outcome;
 use stats::gate::baseline::Finding;
 use stats::gate::exact::Way;
 use stats::gate::modules::ModuleChange;
 use stats::gate::outcome::{Reason, Tier};
 use stats::gate::roles::RoleChange;
-use stats::gate::time::{Part, Time};
 use stats::gate::verdict::Verdict;
 
-use super::compare::{OPPOSED, footnote, opposed};
-
-/// Phases and hosts that are listed.
-const PARTS: usize = 16;
 /// Modules that are named in a line.
 const MODULES: usize = 20;
 
-/// The tiers with their verdicts.
+/// The tiers with their verdicts; `None`: not judged.
 fn tiers(outcome: &Outcome) -> [(Tier, Option<Verdict>); 3] {
     [
         (Tier::Exact, outcome.exact.as_ref().and_then(|exact| exact.verdict)),
         (Tier::Bounded, outcome.bounded.as_ref().and_then(|bounded| bounded.verdict)),
-        (Tier::Time, outcome.time.as_ref().and_then(|time| time.verdict)),
+        (Tier::Time, outcome.time.as_ref().and_then(table::judged)),
     ]
 }
 
@@ -52,40 +48,6 @@ fn placed(reason: &Reason) -> String {
 /// A name of a private module that left, and in how many runs.
 fn private_name(finding: &Finding) -> String {
     format!("{}, in {}", finding.summary, count(finding.runs.into(), "run"))
-}
-
-/// The parts that took any time, the total first: name, before, after, change, note.
-fn rows(time: &Time) -> Vec<[String; 5]> {
-    let total = &time.total;
-    let interval = match (total.low_ns, total.high_ns) {
-        (Some(low), Some(high)) => format!("{} to {}", signed(low), signed(high)),
-        _ => "no interval".to_owned(),
-    };
-    let mut rows = vec![[
-        "total".to_owned(),
-        duration(total.before_ns),
-        duration(total.after_ns),
-        signed(total.shift_ns),
-        marked(interval, total.before_ns, total.after_ns, total.shift_ns),
-    ]];
-    let mut parts: Vec<&Part> = time.parts.iter().collect();
-    parts.sort_by_key(|part| (!part.named, part.host.is_some()));
-    rows.extend(parts.into_iter().take(PARTS).map(|part| {
-        let name = part.phase.map_or_else(|| part.host.clone().unwrap_or_default(), |p| p.name().to_owned());
-        let note = if part.named { "grew" } else { "" };
-        let note = marked(note.to_owned(), part.before_ns, part.after_ns, part.shift_ns);
-        [name, duration(part.before_ns), duration(part.after_ns), signed(part.shift_ns), note]
-    }));
-    rows
-}
-
-/// Marks a row whose medians moved the other way than its shift.
-fn marked(note: String, before: Ns, after: Ns, shift: i64) -> String {
-    match (opposed(before, after, shift), note.is_empty()) {
-        (false, _) => note,
-        (true, true) => OPPOSED.to_owned(),
-        (true, false) => format!("{note} {OPPOSED}"),
-    }
 }
 
 /// What is listed and not judged, a line each.
@@ -120,16 +82,6 @@ fn apart(outcome: &Outcome) -> Vec<String> {
     };
     lines.extend(outcome.roles.iter().map(of));
     lines
-}
-
-/// `+1.20 s`, `-3.00 ms`, `0 ns`
-fn signed(ns: i64) -> String {
-    let sign = match ns {
-        0 => "",
-        1.. => "+",
-        _ => "-",
-    };
-    format!("{sign}{}", duration(ns.unsigned_abs()))
 }
 
 #[cfg(test)]

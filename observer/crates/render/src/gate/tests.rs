@@ -171,12 +171,18 @@ fn a_private_name_is_a_warning_and_skipped_unless_it_is_to_fail() {
     let (healthy, left) = (judged(&before, &before, Design::Pairs), judged(&before, &names, Design::Pairs));
     let strict = FailOn { private_name: true, ..FailOn::default() };
     let xml = junit::junit(&left, FailOn::default());
-    assert!(xml.contains("name=\"private-name\">\n      <skipped message=\"3 requests"), "{xml}");
+    assert!(
+        xml.contains("name=\"private-name\" time=\"0.000\">\n      <skipped message=\"3 requests"),
+        "{xml}"
+    );
     let xml = junit::junit(&left, strict);
     assert!(xml.contains("<failure type=\"private-name\"") && xml.contains("failures=\"1\""), "{xml}");
     assert!(xml.contains("tests=\"4\"") && xml.matches("<testcase ").count() == 4, "{xml}");
     let xml = junit::junit(&healthy, strict);
-    assert!(xml.contains("name=\"private-name\"></testcase>") && xml.contains("failures=\"0\""), "{xml}");
+    assert!(
+        xml.contains("name=\"private-name\" time=\"0.000\"></testcase>") && xml.contains("failures=\"0\""),
+        "{xml}"
+    );
     assert!(!junit::junit(&healthy, FailOn::default()).contains("private-name"));
     let title = "title=goobserve gate private-name::3 requests";
     for (fail_on, kind, fails) in [(FailOn::default(), "warning", false), (strict, "error", true)] {
@@ -187,6 +193,83 @@ fn a_private_name_is_a_warning_and_skipped_unless_it_is_to_fail() {
         assert_eq!(page.contains("which fails the build"), fails, "{page}");
         assert_eq!(markdown::markdown(&left, fail_on).contains("which fails the build"), fails);
         assert!(page.contains("Private names that left"), "{page}");
+    }
+}
+
+/// What stands open of a page.
+fn open(page: &str) -> &str {
+    page.split("<details>").next().unwrap()
+}
+
+#[test]
+fn the_open_part_of_a_jobs_page_is_a_screen_whatever_there_is_to_say() {
+    let (before, mut after) = (sample::baseline(1, 10), slower(10, 300 * MS));
+    let module = |index: usize| Requests {
+        class: Class::Zip,
+        host: Some(format!("h{}.test", index % 40)),
+        status: Some(200),
+        module: Some(format!("example.com/m{index}")),
+        version: None,
+        count: 1,
+    };
+    after.recordings[0].requests[0].extend((0..4000).map(module));
+    for run in &mut after.recordings[0].runs {
+        run.hosts.extend((0..40).map(|index| (format!("h{index}.test"), 50 * MS)));
+    }
+    for (name, outcome) in all().into_iter().chain([("huge", judged(&before, &after, Design::Pairs))]) {
+        let page = markdown::markdown(&outcome, FailOn::default());
+        let open = open(&page);
+        assert!(open.lines().count() <= 45 && open.len() <= 4096, "{name}: {open}");
+        assert!(page.len() < 1 << 20, "{name}: {}", page.len());
+        assert_eq!(page.matches("<details>").count(), page.matches("</details>").count(), "{name}");
+    }
+}
+
+#[test]
+fn lines_of_an_answer_do_not_contradict_each_other() {
+    for (name, outcome) in all() {
+        for fail_on in [
+            FailOn::default(),
+            FailOn { inconclusive: true, ..FailOn::default() },
+            FailOn { unjudged: true, private_name: true, ..FailOn::default() },
+            FailOn { regressed: false, invalid: false, ..FailOn::default() },
+        ] {
+            let page = text::text(&outcome, fail_on, Options { width: 400, color: false });
+            let lines: Vec<&str> = page.lines().collect();
+            let status = fail_on.status(&outcome);
+            let verdict = outcome.verdict.name();
+            // A pass in the first line is a pass of the build, or the line below says why not, and the reverse.
+            let plain = lines[0].starts_with("passed") == (status == 0);
+            let explained = page.contains("fails the build") || page.contains("does not fail the build");
+            assert!(plain || explained, "{name}, status {status}: {page}");
+            assert!(lines[0].contains(verdict), "{name}: {page}");
+            // No tier, row or test case has another verdict elsewhere on the page, and the weightiest is the page's.
+            let xml = junit::junit(&outcome, fail_on);
+            let named = |tier: &str| {
+                let tiers = lines[1].trim().split(", ");
+                tiers.filter_map(|one| one.strip_prefix(tier)).map(str::trim).next().map(str::to_owned)
+            };
+            if outcome.exact.is_some() {
+                for (tier, row) in [("exact", "  requests "), ("time", "  total ")] {
+                    let of = named(tier).unwrap();
+                    let row = lines.iter().find(|line| line.starts_with(row)).unwrap();
+                    assert!(row.ends_with(&of), "{name}: {tier} {of}: {row}");
+                    let case =
+                        xml.split("<testcase ").find(|case| case.contains(&format!("\"{tier}\""))).unwrap();
+                    let fails = case.contains("<failure") || case.contains("<error");
+                    assert!(!fails || status != 0, "{name}: {case}");
+                    assert!(case.contains(&of) || of == "passed", "{name}: {of}: {case}");
+                }
+            }
+            assert_eq!(
+                status != 0,
+                xml.contains("<failure") || xml.contains("<error"),
+                "{name} {fail_on:?}: {xml}"
+            );
+            // The reason in the first line is said once.
+            let reason = &outcome.reasons[0].text;
+            assert_eq!(page.matches(reason.as_str()).count(), 1, "{name}: {page}");
+        }
     }
 }
 

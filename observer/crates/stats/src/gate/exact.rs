@@ -42,6 +42,12 @@ pub struct Exact {
     pub verdict: Option<Verdict>,
     /// Why it is invalid or not judged
     pub why: Option<String>,
+    /// Requests of the first run of what was; absent in older files
+    #[serde(default)]
+    pub requests_before: Option<u64>,
+    /// Of what is; likewise
+    #[serde(default)]
+    pub requests_after: Option<u64>,
     /// What there is more of
     pub more: Vec<Difference>,
     /// What there is less of, which is no regression
@@ -161,6 +167,12 @@ type Kind = (Class, Option<String>, Option<u16>, Option<String>);
 
 /// Compares.
 pub fn exact(before: &Recording, after: &Recording, scope: Scope) -> Exact {
+    let requests = |side| Some(first(side).iter().map(|one| one.count).sum());
+    let (requests_before, requests_after) = (requests(before), requests(after));
+    Exact { requests_before, requests_after, ..judged(before, after, scope) }
+}
+
+fn judged(before: &Recording, after: &Recording, scope: Scope) -> Exact {
     let sides = [("the baseline", before), ("the new side", after)];
     for (name, side) in sides {
         let unseen: u64 = side.runs.iter().map(|run| run.unseen).sum();

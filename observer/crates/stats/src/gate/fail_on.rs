@@ -1,5 +1,7 @@
 //! What fails the build: `--fail-on`, verdicts and tiers. In: an outcome. Out: the exit status.
 
+use model::report::Blame;
+
 use super::outcome::{Outcome, Tier};
 use super::verdict::{Verdict, together};
 
@@ -18,10 +20,14 @@ pub struct FailOn {
     pub unjudged: bool,
     /// A private module's name that left: status 5
     pub private_name: bool,
+    /// A command that failed by the network has a status of its own, 6
+    pub network: bool,
 }
 
 /// Exit status when a private module's name left and that is to fail, as docs/contract.md has it.
 const PRIVATE_NAME: i32 = 5;
+/// Exit status when the network failed the command and that is to be distinguished; likewise.
+pub const NETWORK: i32 = 6;
 
 /// Tiers that can fail a build.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +64,7 @@ impl Default for FailOn {
             tiers: Tiers::ALL,
             unjudged: false,
             private_name: false,
+            network: false,
         }
     }
 }
@@ -84,19 +91,44 @@ impl FailOn {
         if self.fails_by_name(outcome) {
             return PRIVATE_NAME;
         }
+        if self.network && outcome.blame == Some(Blame::Network) {
+            return NETWORK;
+        }
         let verdict = self.counted(outcome);
-        let missing = || outcome.unjudged.iter().any(|reason| self.tiers.has(reason.tier));
         if self.fails(Tier::All, verdict) {
             verdict.status()
-        } else if self.unjudged && missing() {
+        } else if self.fails_by_absence(outcome) {
             Verdict::Invalid.status()
         } else {
             0
         }
     }
 
-    /// What a reader must know when a verdict that is no pass does not fail the build.
+    fn fails_by_absence(self, outcome: &Outcome) -> bool {
+        self.unjudged && outcome.unjudged.iter().any(|reason| self.tiers.has(reason.tier))
+    }
+
+    /// The answer in a line; what fails the build comes first.
+    pub fn headline(self, outcome: &Outcome) -> String {
+        let headline = outcome.headline();
+        if self.fails_by_name(outcome) {
+            return format!("the name of a private module left, which fails the build; by itself {headline}");
+        }
+        headline
+    }
+
+    /// What a reader must know where the verdict's name and the exit status do not say the same.
     pub fn notice(self, outcome: &Outcome) -> Option<String> {
+        if self.fails_by_name(outcome) {
+            return None;
+        }
+        if self.status(outcome) == NETWORK {
+            let times = model::human::count(outcome.repeated.into(), "round");
+            return Some(format!("the network failed it, also after {times} more: status {NETWORK}"));
+        }
+        if self.fails_by_absence(outcome) && !self.fails(Tier::All, self.counted(outcome)) {
+            return Some("what could not be judged fails the build, as --fail-on unjudged asks".to_owned());
+        }
         if outcome.verdict == Verdict::Passed || self.status(outcome) != 0 {
             return None;
         }
@@ -173,12 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_of_the_network_has_its_own_status_where_that_is_asked() {
+        let fail_on = FailOn { network: true, ..FailOn::default() };
+        let mut outcome = Outcome::new(Verdict::Invalid);
+        assert_eq!(fail_on.status(&outcome), 4);
+        for (blame, status) in [(Blame::Network, NETWORK), (Blame::Machine, 4), (Blame::Command, 4)] {
+            outcome.blame = Some(blame);
+            assert_eq!(fail_on.status(&outcome), status, "{blame:?}");
+            assert_eq!(FailOn::default().status(&outcome), 4, "{blame:?}");
+        }
+        outcome.blame = Some(Blame::Network);
+        assert!(fail_on.notice(&outcome).unwrap().contains("status 6"));
+    }
+
+    #[test]
     fn a_missing_tier_fails_when_it_is_to() {
         let mut outcome = Outcome::new(Verdict::Passed);
         outcome.unjudged.push(Reason::of(Tier::Time, "too few recordings"));
         assert_eq!(FailOn::default().status(&outcome), 0);
         let unjudged = FailOn { unjudged: true, ..FailOn::default() };
         assert_eq!(unjudged.status(&outcome), 4);
+        let notice = unjudged.notice(&outcome).unwrap();
+        assert!(notice.contains("fails the build") && FailOn::default().notice(&outcome).is_none());
         let exact = Tiers { bounded: false, time: false, ..Tiers::ALL };
         assert_eq!(FailOn { tiers: exact, ..unjudged }.status(&outcome), 0);
     }

@@ -48,6 +48,7 @@ pub mod measure;
 pub mod module;
 pub mod modules;
 pub mod outcome;
+pub mod plan;
 pub mod roles;
 pub mod time;
 pub mod verdict;

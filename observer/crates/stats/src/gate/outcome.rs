@@ -4,6 +4,7 @@
 use model::human::{count, duration};
 use model::record::{Class, Phase};
 use model::report::Blame;
+use model::time::Ns;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,12 @@ pub struct Outcome {
     /// Why there are fewer runs than were wanted; `None`: there are not
     #[serde(default)]
     pub ended_early: Option<String>,
+    /// Rounds that were made once more because the network had failed one of their runs
+    #[serde(default)]
+    pub repeated: u32,
+    /// How long all runs took, with what is around them; absent where nothing was run
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ns: Option<Ns>,
     /// Stalls that the new side has more of
     pub evidence: Vec<Finding>,
     /// Names of private modules that the new side sent outside, whatever the baseline did
@@ -152,6 +159,8 @@ impl Outcome {
             roles: Vec::new(),
             ended_early: None,
             blame: None,
+            repeated: 0,
+            took_ns: None,
             evidence: Vec::new(),
             private_names: Vec::new(),
             before: None,
@@ -282,7 +291,8 @@ fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudg
     }
     let (phase, host) = (time.most(false), time.most(true));
     let mut text = total(time);
-    if let Some(part) = phase {
+    // What passed names no culprit, and of what is open the table has all there is.
+    if let Some(part) = phase.filter(|_| verdict == Verdict::Regressed) {
         let at = match host.and_then(|host| host.host.as_deref()) {
             Some(host) => format!(" at {host}"),
             None => String::new(),
@@ -291,7 +301,7 @@ fn explain_time(time: &Time, verdict: Verdict, reasons: &mut Vec<Reason>, unjudg
         text += &if part.named {
             format!("; {name} grew by {grown}{at}")
         } else {
-            format!("; {name}{at} moved most, by {grown}, which is not shown to matter")
+            format!("; most of it in {name}{at}, by {grown}, which by itself is not decided")
         };
     }
     if verdict == Verdict::Inconclusive {

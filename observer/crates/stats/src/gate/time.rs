@@ -94,6 +94,12 @@ pub struct Part {
     pub after_ns: Ns,
     /// The shift
     pub shift_ns: i64,
+    /// Its interval, by itself, with the total's confidence; `None` where nothing is judged or with too few
+    #[serde(default)]
+    pub low_ns: Option<i64>,
+    /// Likewise
+    #[serde(default)]
+    pub high_ns: Option<i64>,
     /// Chance of such a shift when the true one is no larger than a floor; Holm's correction
     pub p: f64,
     /// It is shown to have grown beyond both floors
@@ -288,7 +294,8 @@ fn parts(hypothesis: &Hypothesis<'_>, sides: &Sides<'_>, judged: bool) -> Vec<Pa
         part.p = p;
         part.named = judged && p <= hypothesis.alpha / 2.0;
     }
-    parts.into_iter().map(|(part, _)| part).collect()
+    let unjudged = |part: Part| Part { low_ns: None, high_ns: None, ..part };
+    parts.into_iter().map(|(part, _)| if judged { part } else { unjudged(part) }).collect()
 }
 
 /// A phase or a host, and whether it can be named: what never took longer than the floor cannot have
@@ -317,10 +324,22 @@ fn part(
             estimators::recordings_above(before, after, floor)
         }
     };
-    let shift = shifts(hypothesis, before, after).0.estimate as i64;
+    let shift = shifts(hypothesis, before, after).0;
+    let (low, high) = shift.interval.unzip();
     let can = before.iter().chain(after).any(|took| *took > absolute);
     let (before_ns, after_ns) = (middle(before), middle(after));
-    (Part { phase, host, before_ns, after_ns, shift_ns: shift, p, named: false }, can)
+    let part = Part {
+        phase,
+        host,
+        before_ns,
+        after_ns,
+        shift_ns: shift.estimate as i64,
+        low_ns: low.map(|low| low as i64),
+        high_ns: high.map(|high| high as i64),
+        p,
+        named: false,
+    };
+    (part, can)
 }
 
 impl Time {
