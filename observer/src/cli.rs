@@ -19,9 +19,9 @@ use model::redact;
 use model::remedy::{Remedies, Remedy};
 use model::user_error::UserError;
 use options::{
-    Cache, ColorChoice, Common, CompareOptions, DnsOptions, DoctorOptions, ExperimentOptions, FixOptions,
-    GateOptions, GatewayOptions, ReplayOptions, ReportFormat, ReportOptions, RunOptions, RunReport,
-    WatchOptions, WatchOutput,
+    Cache, ColorChoice, Common, CompareOptions, DnsOptions, DoctorOptions, ExperimentOptions, ExportOptions,
+    FixOptions, GateOptions, GatewayOptions, ReplayOptions, ReportFormat, ReportOptions, RunOptions,
+    RunReport, WatchOptions, WatchOutput,
 };
 use stats::compare::FEWEST;
 
@@ -148,6 +148,7 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
                 args::RunReport::None => RunReport::None,
             },
             anonymize: args.anonymize,
+            export: ExportOptions { otlp: args.otlp, ..ExportOptions::default() },
             with: Remedies::new(args.with)?,
             set: args.set.iter().filter_map(|pair| name_and_value(pair)).collect(),
             common,
@@ -168,6 +169,8 @@ fn request(args: Args) -> Result<(Request, Common), UserError> {
                 args::Format::Markdown => ReportFormat::Markdown,
                 args::Format::Html => ReportFormat::Html,
                 args::Format::Perfetto => ReportFormat::Perfetto,
+                args::Format::Recording => ReportFormat::Recording,
+                args::Format::Otlp => ReportFormat::Otlp,
             },
             anonymize: args.anonymize,
             common,
@@ -284,6 +287,7 @@ fn watch(args: WatchArgs, common: Common) -> Request {
             Some(args::Output::Jsonl) => WatchOutput::Jsonl,
         },
         hold_exec: args.hold_exec,
+        export: ExportOptions { otlp: args.otlp, metrics: args.metrics, textfile: args.metrics_textfile },
         common,
     })
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use model::caller::Caller;
 use model::{record, redact};
 
 /// Bytes of a settings file that are looked at; the rest is left unread.
@@ -169,6 +170,7 @@ pub fn settings(source: &Source<'_>, read: impl FnMut(&Path) -> Option<Vec<u8>>)
         gocacheprog: go.patterns("GOCACHEPROG", source.environ).as_deref().map(redact::programs),
         ssl_cert_file: go.own("SSL_CERT_FILE", source.environ).as_deref().map(redact::folders),
         ssl_cert_dir: go.own("SSL_CERT_DIR", source.environ).as_deref().map(redact::folders),
+        caller: Caller::of(|name| set(&go.env, name)).map(Box::new),
         netrc: None,
     }
 }

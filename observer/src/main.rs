@@ -20,6 +20,8 @@ fn main() {
             exit(holder::main(SEAM_FD));
         } else if word == finder::FINDER {
             exit(finder::main(SEAM_FD));
+        } else if word == observer::run::exporter::EXPORTER {
+            exit(observer::run::exporter::main());
         }
     }
     exit(observer::commands::main(std::env::args_os()))

@@ -74,6 +74,8 @@ pub(crate) struct Output {
     pub record: Option<PathBuf>,
     /// Which of the two mean descriptors; those come with the task, in this order
     pub passed: [bool; 2],
+    /// Events go to an exporter as well, whose pipe comes after those
+    pub export: bool,
     /// What is reported on stderr in the end
     pub report: RunReport,
     /// `--output jsonl` of `watch`

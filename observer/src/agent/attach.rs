@@ -7,8 +7,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use model::redact;
 use model::user_error::UserError;
+use model::{caller, redact};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -67,7 +67,7 @@ fn attach(options: &RunOptions, target: &Target<'_>) -> Result<Box<dyn Observati
         ..now()
     };
     let terminal = target.output.and_then(|_| Terminal::keep());
-    let (worker, seam) = start(target.invoker, &task)?;
+    let (worker, seam) = start(target.invoker, &task, target.export)?;
     if let Some(output) = target.output {
         seam.send(&ToWorker::Output, &[output]).context("cannot reach the worker")?;
     }
@@ -117,12 +117,18 @@ pub(super) fn now() -> Task {
 }
 
 /// Starts the worker with its task.
-pub(super) fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
+/// `export`: where events go beside its files.
+pub(super) fn start(
+    invoker: &Invoker,
+    task: &Task,
+    export: Option<BorrowedFd<'_>>,
+) -> Result<(Worker, Seam)> {
     // Nobody but root has anything tried: a sudo rule may let users set variables.
     let try_in = std::env::var_os("GOOBSERVE_TRY").filter(|_| invoker.uid == 0).map(Into::into);
     let mut task = Task { caller: invoker.uid, try_in, ..task.clone() };
     let passed = descriptors(&[task.output.json.as_deref(), task.output.record.as_deref()])?;
     task.output.passed = [passed[0].is_some(), passed[1].is_some()];
+    task.output.export = export.is_some();
     let user = User { uid: invoker.uid, gid: invoker.gid, groups: invoker.groups.clone() };
     let (seam, theirs) = Seam::pair().context("cannot make the seam")?;
     let (desk, counter) = Seam::pair().context("cannot make the opener's seam")?;
@@ -135,7 +141,7 @@ pub(super) fn start(invoker: &Invoker, task: &Task) -> Result<(Worker, Seam)> {
         Some((ToAgent::Hardened, _)) => {}
         _ => bail!("the worker ended at once"),
     }
-    let passed: Vec<BorrowedFd<'_>> = passed.iter().flatten().map(AsFd::as_fd).collect();
+    let passed: Vec<BorrowedFd<'_>> = passed.iter().flatten().map(AsFd::as_fd).chain(export).collect();
     seam.send(&ToWorker::Task(Box::new(task)), &passed).context("cannot reach the worker")?;
     Ok((worker, seam))
 }
@@ -245,7 +251,10 @@ impl Observation for Observed {
 fn environ(invoker: &Invoker) -> String {
     let wanted = |name: &str| {
         const OTHERS: [&str; 6] = ["HOME", "NETRC", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-        name.starts_with("GO") || name.starts_with("XDG_") || OTHERS.contains(&name)
+        name.starts_with("GO")
+            || name.starts_with("XDG_")
+            || OTHERS.contains(&name)
+            || caller::VARIABLES.contains(&name)
     };
     let is_forward =
         |name: &str| crate::goenv::FORWARD.contains(&name) || ["ALL_PROXY", "all_proxy"].contains(&name);

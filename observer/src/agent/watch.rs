@@ -22,6 +22,7 @@ use super::unseen::Unseen;
 use super::{Agent, WorkerEvent, ending, files, finder, local_resolvers};
 use crate::cli::options::{WatchOptions, WatchOutput};
 use crate::kernel::Kernel;
+use crate::run::exporter::Exporter;
 use crate::run::invoker::{self, Invoker};
 use crate::run::procfs::Live;
 use crate::run::terminal::Terminal;
@@ -62,7 +63,12 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         },
         ..now()
     };
-    let (mut worker, seam) = start(&invoker, &task)?;
+    let mut exporter =
+        options.export.any().then(|| Exporter::start(&invoker, &options.export)).transpose()?;
+    let (mut worker, seam) = start(&invoker, &task, exporter.as_ref().map(Exporter::feed))?;
+    if let Some(exporter) = &mut exporter {
+        exporter.handed_over();
+    }
     // While these are searched for the programs are loaded.
     let (kernel, files, seam) = std::thread::scope(|scope| {
         let searching = scope.spawn(|| search(None, &invoker, seam));
@@ -160,6 +166,9 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
         None => worker.gone(),
     };
     drop(agent.kernel);
+    if let Some(exporter) = exporter {
+        exporter.finish(|| matches!(signals.read_signal(), Ok(Some(_))));
+    }
     if !status.as_ref().is_ok_and(ExitStatus::success) {
         if let Some(terminal) = terminal {
             terminal.hint();

@@ -277,6 +277,16 @@ pub(super) struct WatchArgs {
     /// Also every other Go program of yours that speaks TLS; another user's takes --pid
     #[arg(long, conflicts_with = "pid")]
     pub all_go: bool,
+    /// Send each command's spans to an OpenTelemetry collector (its base URL, OTLP/HTTP) when it has ended.
+    /// A command with TRACEPARENT in its environment is part of that trace
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    pub otlp: Option<String>,
+    /// Serve metrics to Prometheus at this address: 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+    /// Write metrics into a file every 15 s, for the textfile collector of Prometheus' node exporter
+    #[arg(long, value_name = "FILE")]
+    pub metrics_textfile: Option<PathBuf>,
 }
 
 /// Arguments of `run`.
@@ -298,6 +308,10 @@ pub(super) struct RunArgs {
     /// Replace module paths and private hosts by pseudonyms, in all that is written
     #[arg(long)]
     pub anonymize: bool,
+    /// Send the command's spans to an OpenTelemetry collector when it has ended, as a part of the trace in
+    /// TRACEPARENT. What was not delivered within 10 s is said
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    pub otlp: Option<String>,
     /// Change something for this command alone: concurrency=N, http1, no-mlkem, proxy=URL,
     /// sumdb=VALUE, env=NAME=VALUE, resolv=LINE, gateway, dns-cache; deadline or deadline=TIME ends a command in
     /// which nothing moves for so long (and for four times its longest rest) and starts it again, three times at
@@ -517,6 +531,15 @@ pub(super) enum Format {
     Html,
     /// Trace events that the Perfetto UI opens
     Perfetto,
+    /// The recording itself, as this version writes it: for SQL, and to anonymize it
+    Recording,
+    /// Spans and log records for an OpenTelemetry collector: a message of OTLP/JSON a line
+    Otlp,
+}
+
+/// A collector, or in one line why it is none.
+fn endpoint(text: &str) -> Result<String, String> {
+    export::deliver::Endpoint::new(text, |_| None).map(|_| text.to_owned())
 }
 
 /// `schema NAME`

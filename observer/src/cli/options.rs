@@ -59,6 +59,8 @@ pub struct WatchOptions {
     pub pids: Vec<Pid>,
     /// Every Go program of the invoking user, not only go commands
     pub all_go: bool,
+    /// Whom it is exported to meanwhile
+    pub export: ExportOptions,
     /// Common flags
     pub common: Common,
 }
@@ -90,12 +92,32 @@ pub struct RunOptions {
     pub report: RunReport,
     /// Replace module paths and private hosts by pseudonyms
     pub anonymize: bool,
+    /// Whom it is exported to
+    pub export: ExportOptions,
     /// Remedies
     pub with: Remedies,
     /// Variables that an experiment sets for the command; no remedies
     pub set: Vec<(OsString, OsString)>,
     /// Common flags
     pub common: Common,
+}
+
+/// Where observations go as they are made.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ExportOptions {
+    /// Base URL of a collector
+    pub otlp: Option<String>,
+    /// Where metrics are served
+    pub metrics: Option<SocketAddr>,
+    /// File for metrics
+    pub textfile: Option<PathBuf>,
+}
+
+impl ExportOptions {
+    /// Whether anything is exported at all.
+    pub const fn any(&self) -> bool {
+        self.otlp.is_some() || self.metrics.is_some() || self.textfile.is_some()
+    }
 }
 
 /// What `run` prints on stderr at the end.
@@ -327,6 +349,10 @@ pub enum ReportFormat {
     Html,
     /// Trace Event Format
     Perfetto,
+    /// `goobserve.recording/3`
+    Recording,
+    /// OTLP/JSON
+    Otlp,
 }
 
 #[cfg(test)]

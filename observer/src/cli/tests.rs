@@ -53,6 +53,8 @@ fn report_check_completions_and_man_are_understood() {
         ("markdown", ReportFormat::Markdown),
         ("html", ReportFormat::Html),
         ("perfetto", ReportFormat::Perfetto),
+        ("recording", ReportFormat::Recording),
+        ("otlp", ReportFormat::Otlp),
     ] {
         let Request::Report(options) = ask(&format!("report f --format {form}")).unwrap().0 else { panic!() };
         assert_eq!(options.format, format);

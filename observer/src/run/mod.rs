@@ -5,6 +5,7 @@
 //! instruction, attach, let it go, wait for it.
 
 pub mod child;
+pub mod exporter;
 mod gateway;
 pub mod inherited;
 pub mod invoker;

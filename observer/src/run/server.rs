@@ -39,10 +39,23 @@ impl Server {
         arguments: &[OsString],
         sockets: &[BorrowedFd<'_>],
     ) -> io::Result<Self> {
+        let arguments: Vec<OsString> =
+            ["-q", "serve"].map(Into::into).into_iter().chain(arguments.iter().cloned()).collect();
+        Self::start(invoker, env, &arguments, Stdio::piped(), sockets)
+    }
+
+    /// Starts that part of goobserve, with another stdin.
+    pub(super) fn start(
+        invoker: &Invoker,
+        env: &[(OsString, OsString)],
+        arguments: &[OsString],
+        stdin: Stdio,
+        sockets: &[BorrowedFd<'_>],
+    ) -> io::Result<Self> {
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("goobserve").args(["-q", "serve"]).args(arguments);
+        command.arg0("goobserve").args(arguments);
         command.env_clear().envs(env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        command.stdin(stdin).stdout(Stdio::piped()).process_group(0);
         let (uid, gid) = (Uid::from_raw(invoker.uid), Gid::from_raw(invoker.gid));
         let groups: Vec<Gid> = invoker.groups.iter().copied().map(Gid::from_raw).collect();
         let is_root = nix::unistd::geteuid().is_root();
@@ -94,6 +107,18 @@ impl Server {
         line.truncate(length);
         let line = String::from_utf8(line).ok()?;
         Some(line.strip_prefix(name)?.strip_suffix('\n')?.to_owned())
+    }
+
+    /// Waits until it ends by itself, for so long at most, or until somebody has enough; whether it did.
+    pub(super) fn wait(&mut self, at_most: Duration, enough: impl Fn() -> bool) -> bool {
+        let began = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if began.elapsed() > at_most || enough() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
     }
 
     /// Ends it; done twice, the second does nothing.

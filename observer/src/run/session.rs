@@ -18,6 +18,7 @@ use nix::poll::PollFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::child::{HeldChild, NEVER_STARTED};
+use super::exporter::Exporter;
 use super::gateway::Gateway;
 use super::invoker::Invoker;
 use super::job::{Job, Signals, exit_status};
@@ -48,6 +49,8 @@ pub struct Target<'a> {
     pub resolv_conf: Option<&'a str>,
     /// With the dashboard: the file that it prints into
     pub output: Option<BorrowedFd<'a>>,
+    /// Where its events go besides
+    pub export: Option<BorrowedFd<'a>>,
 }
 
 /// What can observe: the agent, or in tests nothing at all.
@@ -186,7 +189,17 @@ pub fn execute(
                 return failure.status();
             }
         };
-        let target = Target { pid: child.pid(), program: &program, invoker, resolv_conf, output };
+        let exporter = options.export.any().then(|| Exporter::start(invoker, &options.export)).transpose();
+        let mut exporter = match exporter {
+            Ok(exporter) => exporter,
+            Err(user_error) => {
+                drop(child);
+                say(Note::Error, &user_error.what, &user_error.hint);
+                return NEVER_STARTED;
+            }
+        };
+        let export = exporter.as_ref().map(Exporter::feed);
+        let target = Target { pid: child.pid(), program: &program, invoker, resolv_conf, output, export };
         let observation = match attach.attach(options, &target) {
             Ok(observation) => observation,
             Err(user_error) => {
@@ -196,6 +209,9 @@ pub fn execute(
             }
         };
         let watch = options.with.deadline().map(|least| Watch::new(target.pid, least));
+        if let Some(exporter) = &mut exporter {
+            exporter.handed_over();
+        }
         let pid = match child.release() {
             Ok(pid) => pid,
             Err(failure) => {
@@ -205,6 +221,9 @@ pub fn execute(
             }
         };
         let (status, stuck) = observe(&Job::new(pid, &signals), observation, watch, say);
+        if let Some(exporter) = exporter {
+            exporter.finish(|| signals.interrupted().unwrap_or(true));
+        }
         let Some(stuck) = stuck.filter(|_| !signals.interrupted().unwrap_or(true)) else { return status };
         let what = format!(
             "deadline: nothing moved for {} s, and it may rest for {} s",

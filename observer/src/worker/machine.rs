@@ -12,15 +12,16 @@ pub(super) fn machine(resolv_conf: Option<&str>) -> Machine {
     let own = || std::fs::read("/etc/resolv.conf").unwrap_or_default();
     let text = resolv_conf.map_or_else(own, |text| text.as_bytes().to_vec());
     let text = String::from_utf8_lossy(&text[..text.len().min(RESOLV_MAX)]).into_owned();
-    let (kernel, arch) = nix::sys::utsname::uname().map_or_else(
-        |_| (String::new(), std::env::consts::ARCH.to_owned()),
+    let (kernel, arch, host_name) = nix::sys::utsname::uname().map_or_else(
+        |_| (String::new(), std::env::consts::ARCH.to_owned(), None),
         |names| {
             let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
-            (text(names.release()), text(names.machine()))
+            let host_name = Some(text(names.nodename())).filter(|name| !name.is_empty());
+            (text(names.release()), text(names.machine()), host_name)
         },
     );
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
-    Machine { kernel, arch, cpus, resolver: resolver(&text) }
+    Machine { kernel, arch, cpus, resolver: resolver(&text), host_name }
 }
 
 /// What a resolv.conf says, with the defaults of resolv.conf(5).

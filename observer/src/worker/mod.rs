@@ -17,6 +17,7 @@ mod announce;
 mod beginnings;
 mod binaries;
 mod dashboard;
+mod feed;
 mod files;
 mod locks;
 mod machine;

@@ -3,7 +3,7 @@
 mod end;
 mod preexisting;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -31,6 +31,7 @@ use super::announce::Announcements;
 use super::beginnings::Beginnings;
 use super::binaries::{Binaries, Binary};
 use super::dashboard::{Action, Dashboard};
+use super::feed::Feed;
 use super::files::Files;
 use super::locks;
 use super::machine::machine;
@@ -44,8 +45,8 @@ use crate::kernel::ring::{HOLD_NS, Ring};
 use crate::kernel::{RUN, monotonic_ns};
 use crate::opener::{Opener, Reply, Request, Tty};
 use crate::run::progress::{self, Progress};
-use crate::say;
 use crate::seam::{NotDone, Root, Seam, Task, ToAgent, ToWorker};
+use crate::{say, unique};
 
 /// The agent is asked that often about sockets that were there already.
 const SOCKETS_TICKS: u32 = 5;
@@ -73,11 +74,14 @@ pub(super) struct Observer {
     anonymizer: Option<Anonymizer>,
     recorder: Option<Recorder<Growing>>,
     stream: Option<Recorder<io::Stdout>>,
+    export: Option<Recorder<Feed>>,
     lines: Option<Lines>,
     json: Option<AtomicOutput>,
     progress: Option<Progress>,
     dashboard: Option<Dashboard>,
     kept: Retained,
+    /// Commands of which it was recorded what they waited for
+    accounted: BTreeSet<CommandId>,
     announcements: Announcements,
     queue: ProbeQueue,
     beginnings: Beginnings,
@@ -128,6 +132,7 @@ impl Observer {
             schema: SCHEMA.to_owned(),
             tool: format!("goobserve {}", env!("CARGO_PKG_VERSION")),
             started_unix_ns: task.started_unix_ns,
+            recording_id: Some(format!("{:016x}{:016x}", unique::random(), unique::random())),
             machine,
             remedies: task.remedies.clone(),
             redacted: true, // each event, before it is recorded
@@ -150,6 +155,8 @@ impl Observer {
             )),
             None => None,
         };
+        let export = passed.next().filter(|_| task.output.export);
+        let export = export.map(|pipe| Recorder::new(Feed::new(pipe), "the exporter", session));
         let watching = task.child.is_none();
         let stream =
             (watching && task.output.jsonl).then(|| Recorder::new(io::stdout(), "standard output", session));
@@ -185,11 +192,13 @@ impl Observer {
             anonymizer,
             recorder,
             stream,
+            export,
             lines,
             json,
             progress,
             dashboard,
             kept,
+            accounted: BTreeSet::new(),
             announcements: Announcements::default(),
             throttles: HashSet::new(),
             queue: ProbeQueue::default(),
@@ -500,6 +509,9 @@ impl Observer {
             if let Some(stream) = &mut self.stream {
                 stream.write(&event);
             }
+            if let Some(export) = &mut self.export {
+                export.write(&event);
+            }
             self.state.apply(&event);
             if let Some(progress) = &mut self.progress
                 && let Some(notice) = self.again.report(&self.state, &event)
@@ -549,6 +561,7 @@ impl Observer {
         self.draw(now, ring, seam);
         self.ends_unseen(now, ring);
         let due = self.kept.due(now);
+        self.blocked(&due.over);
         for command in due.over {
             if let Some(root) = self.correlator.preexisting_tree(command) {
                 let _ = seam.offer(&ToAgent::Sockets { root }, &[]); // it sees that there are none any more
@@ -559,7 +572,10 @@ impl Observer {
             }
             self.correlator.forget(command);
         }
-        due.forgotten.into_iter().for_each(|command| self.state.clear_command(command));
+        for command in due.forgotten {
+            self.state.clear_command(command);
+            self.accounted.remove(&command);
+        }
     }
 
     /// There is a dashboard, or output to pass on.
@@ -618,6 +634,12 @@ impl Observer {
             }
             let what = format!("{error}; the observation goes on");
             say::with_hint(&what, "free some space, or record to another disk");
+        }
+        if let Some(Err(error)) = self.export.as_mut().map(Recorder::flush) {
+            say::with_hint(
+                &format!("{error}; the observation goes on"),
+                "the line above may say why it ended",
+            );
         }
         if let Some(Err(_)) = self.stream.as_mut().map(Recorder::flush) {
             std::process::exit(0); // nobody reads any more, as with any filter

@@ -22,6 +22,7 @@ const MS: u64 = 1_000_000;
 /// When the file cannot be written.
 pub fn write(file: &Path, requests: u64, (_, each, status, paths): (&str, u64, u16, u64)) -> Result<()> {
     let session = Session {
+        recording_id: None,
         schema: SCHEMA.to_owned(),
         tool: "goobserve".to_owned(),
         started_unix_ns: 1,

@@ -22,6 +22,7 @@ pub fn report_of<'a>(state: &State, seen: impl Fn(CommandId) -> Option<&'a Seen>
         schema: SCHEMA.to_owned(),
         tool: session.map_or_else(String::new, |session| session.tool.clone()),
         started_unix_ns: session.map_or(0, |session| session.started_unix_ns),
+        recording_id: session.and_then(|session| session.recording_id.clone()),
         duration_ns: state.duration_ns(),
         machine: session.map(|session| session.machine.clone()).unwrap_or_default(),
         remedies: session.map(|session| session.remedies.clone()).unwrap_or_default(),

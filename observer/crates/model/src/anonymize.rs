@@ -10,8 +10,9 @@ mod names;
 
 use names::Names;
 
+use super::caller::{Caller, Job};
 use super::event::{
-    Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
+    Blocked, Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
 };
 use super::evidence::Words;
 use super::record::{
@@ -49,6 +50,7 @@ impl Anonymizer {
             Body::DnsWait(wait) => Body::DnsWait(self.dns_wait(wait)),
             Body::Waiting(waiting) => Body::Waiting(self.waiting(waiting)),
             Body::Stall(update) => Body::Stall(self.stall_update(update)),
+            Body::Blocked(blocked) => Body::Blocked(self.blocked(blocked)),
             same @ (Body::Idle(_)
             | Body::Retransmission(_)
             | Body::Reset(_)
@@ -60,11 +62,13 @@ impl Anonymizer {
     }
 
     fn session(&mut self, whole: &Session) -> Session {
-        let Session { schema, tool, started_unix_ns, machine, remedies, redacted } = whole.clone();
+        let Session { schema, tool, started_unix_ns, recording_id, machine, remedies, redacted } =
+            whole.clone();
         Session {
             schema,
             tool,
             started_unix_ns,
+            recording_id,
             machine: self.machine(machine),
             remedies: remedies.iter().map(|name| remedy(name)).collect(),
             redacted,
@@ -72,7 +76,7 @@ impl Anonymizer {
     }
 
     fn machine(&mut self, whole: Machine) -> Machine {
-        let Machine { kernel, arch, cpus, resolver } = whole;
+        let Machine { kernel, arch, cpus, resolver, host_name } = whole;
         let Resolver { servers, search, timeout_s, attempts } = resolver;
         let resolver = Resolver {
             servers: servers.iter().map(|server| self.names.address(server)).collect(),
@@ -80,7 +84,7 @@ impl Anonymizer {
             timeout_s,
             attempts,
         };
-        Machine { kernel, arch, cpus, resolver }
+        Machine { kernel, arch, cpus, resolver, host_name: host_name.map(|name| self.names.host(&name)) }
     }
 
     fn update(&mut self, whole: &CommandUpdate) -> CommandUpdate {
@@ -138,6 +142,31 @@ impl Anonymizer {
         }
     }
 
+    /// The numbers of the trace that it belongs to are random, and its owner's alone; of its job the system is
+    /// all that says nothing of anybody.
+    fn caller(&mut self, whole: Caller) -> Caller {
+        let Caller { trace_id, parent_span_id, trace_flags, trace_state: _, job } = whole;
+        let job = job.map(|job| {
+            let Job { system, pipeline, run: _, task, task_run: _, worker, url: _ } = job;
+            Job {
+                system,
+                pipeline: pipeline.map(|name| self.names.program(&name)),
+                run: None,
+                task: task.map(|name| self.names.program(&name)),
+                task_run: None,
+                worker: worker.map(|name| self.names.host(&name)),
+                url: None,
+            }
+        });
+        Caller { trace_id, parent_span_id, trace_flags, trace_state: None, job }
+    }
+
+    fn blocked(&mut self, whole: &Blocked) -> Blocked {
+        let Blocked { command, phase, host, blocked_ns } = whole.clone();
+        // As of a connection or a query: an address, or a name.
+        Blocked { command, phase, host: host.map(|host| self.names.host(&host)), blocked_ns }
+    }
+
     fn go(&mut self, whole: Go) -> Go {
         let Go {
             version,
@@ -167,6 +196,7 @@ impl Anonymizer {
             gocacheprog,
             ssl_cert_file,
             ssl_cert_dir,
+            caller,
             netrc,
         } = whole;
         Go {
@@ -197,6 +227,7 @@ impl Anonymizer {
             gocacheprog: gocacheprog.map(|programs| self.names.words(&programs)),
             ssl_cert_file: ssl_cert_file.map(|path| self.names.path(&path)),
             ssl_cert_dir: ssl_cert_dir.map(|path| self.names.path(&path)),
+            caller: caller.map(|caller| Box::new(self.caller(*caller))),
             netrc,
         }
     }

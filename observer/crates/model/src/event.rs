@@ -1,10 +1,11 @@
-//! Events of a recording, `goobserve.recording/2`: what the model is built from, live or not.
+//! Events of a recording, `goobserve.recording/3`: what the model is built from, live or not.
 //! One is a line of JSON. Span events hold the whole record as it is known then; a later event
 //! with the same number replaces the earlier one. What changes often is an event of its own that
 //! holds only what is new: [`RequestUpdate`], [`Idle`].
 //!
-//! In `goobserve.recording/1` a `request` event came at each step, and a command's idle intervals
-//! with a whole `command` event; both are still read.
+//! In `goobserve.recording/2` a command's `local_parts` was `local`, which of a connection is an address; there
+//! was no `blocked`. In `goobserve.recording/1` a `request` event came at each step, and a command's idle intervals
+//! with a whole `command` event. All are still read.
 
 use std::borrow::Cow;
 
@@ -65,6 +66,8 @@ pub enum Body {
     Waiting(Waiting),
     /// Something slows the command down, does so worse, or no longer
     Stall(StallUpdate),
+    /// What a command that has ended waited for
+    Blocked(Blocked),
     /// Counters of what was not seen, as they are now
     Loss(Loss),
     /// Last line of a recording
@@ -101,6 +104,7 @@ impl Event {
             "dns_wait" => from_slice(line).map(Body::DnsWait),
             "waiting" => from_slice(line).map(Body::Waiting),
             "stall" => from_slice(line).map(Body::Stall),
+            "blocked" => from_slice(line).map(Body::Blocked),
             "loss" => from_slice(line).map(Body::Loss),
             "end" => from_slice(line).map(Body::End),
             _ => return Ok(None),
@@ -113,12 +117,15 @@ impl Event {
 /// What is known before the first event.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
-    /// `goobserve.recording/2`
+    /// `goobserve.recording/3`
     pub schema: String,
     /// `goobserve 0.1.0`
     pub tool: String,
     /// Wall clock at the start of the observation
     pub started_unix_ns: u64,
+    /// This observation's own number: 32 hexadecimal digits, random; absent of earlier recordings
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_id: Option<String>,
     /// The machine
     pub machine: Machine,
     /// Remedies in force, as after `--with`
@@ -171,6 +178,7 @@ pub struct Idle {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
     /// [`Command::local`], as it is now
+    #[serde(rename = "local_parts", alias = "local")]
     pub local: Option<Local>,
 }
 
@@ -358,6 +366,20 @@ pub struct StallUpdate {
     /// As it is known now: while it goes on, `end_ns` and `cost_ns` are up to now
     #[serde(flatten)]
     pub stall: Stall,
+}
+
+/// What a command that has ended waited for: one event for each phase and host, whose `blocked_ns` add up to
+/// the command's wall time. A report works it out anew.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Blocked {
+    /// The command
+    pub command: CommandId,
+    /// What for
+    pub phase: Phase,
+    /// Whom; `None` of what concerns no host, or one that is not known
+    pub host: Option<String>,
+    /// Wall time it is answerable for
+    pub blocked_ns: Ns,
 }
 
 /// Whether a stall goes on.

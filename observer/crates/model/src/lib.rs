@@ -10,6 +10,8 @@ mod plain;
 
 pub mod anonymize;
 mod backoff;
+pub mod blocked;
+pub mod caller;
 mod certain;
 pub mod clean;
 pub mod container;

@@ -17,3 +17,16 @@ macro_rules! plain {
         }
     };
 }
+
+/// A text that is empty when it is not known, and `null` in files.
+pub(crate) mod empty_is_null {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+        Some(text).filter(|text| !text.is_empty()).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<String, D::Error> {
+        Ok(Option::deserialize(from)?.unwrap_or_default())
+    }
+}

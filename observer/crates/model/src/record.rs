@@ -6,6 +6,7 @@ use crate::time::{Ns, SinceStart};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::caller::Caller;
 use super::ssh::Ssh;
 use super::tunnel::{Tunnel, without_default_port};
 
@@ -99,6 +100,9 @@ pub struct Machine {
     pub cpus: u32,
     /// What resolv.conf says
     pub resolver: Resolver,
+    /// Its own name (`uname -n`); absent where that is not known
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
 }
 
 /// The resolver's settings, from resolv.conf with its defaults filled in.
@@ -187,6 +191,9 @@ pub struct Go {
     /// `SSL_CERT_DIR`, likewise
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssl_cert_dir: Option<String>,
+    /// Who ran it, as its environment says; absent when that says nothing
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Box<Caller>>,
     /// The command's netrc is there, by NETRC or in its HOME; absent when that is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netrc: Option<bool>,
@@ -237,6 +244,7 @@ pub struct Command {
     pub go: Go,
     /// Kernel's accounts of busy time; final once `wall_ns` is known. `None` when the scheduler
     /// was not observed
+    #[serde(rename = "local_parts", alias = "local")]
     pub local: Option<Local>,
     /// How a limit of its control group held it up; absent where none did, or that is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -502,7 +510,9 @@ pub struct Connection {
     pub pid: Pid,
     /// Its name
     pub comm: String,
-    /// Local `address:port`
+    /// Local `address:port`; empty, and `null` where it is written, when that is not known
+    #[serde(with = "super::plain::empty_is_null")]
+    #[schemars(with = "Option<String>")]
     pub local: String,
     /// Remote `address:port`
     pub remote: String,

@@ -26,6 +26,9 @@ pub struct Report {
     pub tool: String,
     /// Wall clock at the start of the observation
     pub started_unix_ns: u64,
+    /// The observation's own number: 32 hexadecimal digits, random; absent of earlier recordings
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_id: Option<String>,
     /// Its length
     pub duration_ns: Ns,
     /// The machine

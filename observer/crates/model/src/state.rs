@@ -239,7 +239,7 @@ impl State {
                 return true;
             }
             // The detectors find it anew in what else is reported.
-            Body::Stall(_) => return true,
+            Body::Stall(_) | Body::Blocked(_) => return true,
             Body::Command(update) => update.command.id,
             Body::Idle(idle) => idle.command,
             Body::Process(process) => process.command,
@@ -270,7 +270,7 @@ impl CommandState {
         let at = event.at_ns;
         self.changes += 1;
         match &event.body {
-            Body::Session(_) | Body::Loss(_) | Body::Stall(_) | Body::End(_) => true,
+            Body::Session(_) | Body::Loss(_) | Body::Stall(_) | Body::Blocked(_) | Body::End(_) => true,
             Body::Command(update) => {
                 self.record = Some(update.command.clone());
                 update.gaps.iter().for_each(|gap| self.gap(*gap));

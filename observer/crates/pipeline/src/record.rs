@@ -9,10 +9,10 @@ use model::time::SinceStart;
 use thiserror::Error;
 
 /// A recording's schema.
-pub const SCHEMA: &str = "goobserve.recording/2";
+pub const SCHEMA: &str = "goobserve.recording/3";
 
-/// An earlier one that is read as well.
-pub const EARLIER: &str = "goobserve.recording/1";
+/// Earlier ones that are read as well.
+pub const EARLIER: [&str; 2] = ["goobserve.recording/2", "goobserve.recording/1"];
 
 /// Bytes gathered before they are written without being asked to.
 const BATCH: usize = 64 << 10;
@@ -136,6 +136,7 @@ mod tests {
     fn session() -> Session {
         let (schema, tool) = (SCHEMA.into(), "goobserve 0.1.0".into());
         Session {
+            recording_id: None,
             schema,
             tool,
             started_unix_ns: 5,
@@ -176,7 +177,7 @@ mod tests {
         let text = String::from_utf8(recorder.into_inner()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with(r#"{"at_ns":0,"type":"session","schema":"goobserve.recording/2""#));
+        assert!(lines[0].starts_with(r#"{"at_ns":0,"type":"session","schema":"goobserve.recording/3""#));
         assert_eq!(lines[1], r#"{"at_ns":9,"type":"end","duration_ns":9}"#);
     }
 

@@ -34,7 +34,8 @@ pub enum ReplayError {
     Foreign,
     /// Of another version
     #[error(
-        "the recording has the schema {found:?}, this goobserve reads {SCHEMA} and {EARLIER}: use a matching version"
+        "the recording has the schema {found:?}, this goobserve reads {SCHEMA}, {}: use a matching version",
+        EARLIER.join(", ")
     )]
     Schema {
         /// What its first line says
@@ -99,7 +100,7 @@ impl<R: BufRead> Replay<R> {
             Err(_) => return Err(ReplayError::Foreign),
         };
         match (probe.kind.as_deref(), probe.schema) {
-            (Some("session"), Some(schema)) if schema == SCHEMA || schema == EARLIER => {}
+            (Some("session"), Some(schema)) if schema == SCHEMA || EARLIER.contains(&&*schema) => {}
             (Some("session"), Some(found)) => return Err(ReplayError::Schema { found }),
             _ => return Err(ReplayError::Foreign),
         }
@@ -233,10 +234,10 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_of_this_version_is_refused() {
-        let newer = SESSION.replace("recording/1", "recording/3");
+        let newer = SESSION.replace("recording/1", "recording/4");
         let (_, error, ..) = read(&[&newer, END]);
         let error = error.unwrap();
-        assert!(error.contains("goobserve.recording/3") && error.contains(SCHEMA), "{error}");
+        assert!(error.contains("goobserve.recording/4") && error.contains(SCHEMA), "{error}");
         for other in ["{}\n", "PNG\n", "[1]\n", END, "\n", "\u{1}\u{2}"] {
             let (_, error, ..) = read(&[other]);
             assert!(error.unwrap().contains("no recording of goobserve"), "{other:?}");

@@ -13,6 +13,7 @@ pub mod lines;
 mod loss;
 pub mod markdown;
 pub mod markup;
+pub mod otlp;
 pub mod page;
 pub mod perfetto;
 mod result;

@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::clean::clean;
-use model::id::Pid;
+use model::id::{ConnectionId, Pid};
 use model::operations::{InFlight, Subject};
-use model::report::{Command, Report};
+use model::record::Phase;
+use model::report::{Command, Dns, Report};
 use model::roles;
 use model::state::{CommandState, Moment, State};
 use model::time::{Ns, SinceStart};
@@ -51,13 +52,20 @@ struct Event {
     /// Scope of an instant event
     #[serde(skip_serializing_if = "Option::is_none")]
     s: Option<&'static str>,
+    /// Which flow
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    /// A flow ends in the slice that is there, not in the next
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bp: Option<&'static str>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     args: Map<String, Value>,
 }
 
 /// The report as a trace.
 pub fn perfetto(report: &Report, state: &State) -> serde_json::Result<String> {
-    let mut writer = Writer { events: Vec::new(), track: 0, left_out: 0 };
+    let mut writer = Writer { events: Vec::new(), track: 0, left_out: 0, handshakes: BTreeMap::new() };
+    writer.wall_clock(report.started_unix_ns);
     for command in &report.commands {
         if let Some(of) = state.command(command.id) {
             writer.command(command, of, SinceStart::ZERO + report.duration_ns);
@@ -91,6 +99,8 @@ struct Writer {
     /// The latest track's number; one is used once, whatever the process
     track: u64,
     left_out: usize,
+    /// Where the last handshake of a connection is drawn, until a request follows it
+    handshakes: BTreeMap<ConnectionId, (u64, u64, SinceStart)>,
 }
 
 /// What is known of a span beside its time.
@@ -112,7 +122,9 @@ impl Writer {
         let track = self.track(own, "command", 0);
         let ended = words::ending(command.ended, command.exit_code, command.signal);
         let mut args: Args = vec![("ended", ended.into())];
-        args.extend(command.phases.iter().map(|share| (share.phase.name(), share.blocked_ns.into())));
+        args.extend(
+            command.phases.iter().map(|share| (BLOCKED[share.phase as usize], share.blocked_ns.into())),
+        );
         self.complete(own, track, &line, "command", (command.start_ns, end), args);
         self.stalls(own, command);
         for process in of.processes.values() {
@@ -133,6 +145,84 @@ impl Writer {
             self.process(u64::from(*pid), &format!("process {pid}"), 2 * u64::from(command.id) + 1);
         }
         self.in_flight(&in_flight, of);
+        self.on_behalf(of, end);
+        self.requests(own, of, end);
+    }
+
+    /// The moment by the wall clock from which all others are counted.
+    fn wall_clock(&mut self, started_unix_ns: u64) {
+        let Ok(at) = jiff::Timestamp::from_nanosecond(started_unix_ns.into()) else { return };
+        if started_unix_ns == 0 {
+            return;
+        }
+        self.process(COMMANDS, "observation", 0);
+        let track = self.track(COMMANDS, "wall clock", 0);
+        self.instant(COMMANDS, track, &format!("observation began at {at}"), SinceStart::ZERO);
+    }
+
+    /// Queries of local resolvers on behalf of the command's own, beside the processes that made them.
+    fn on_behalf(&mut self, of: &CommandState, end: SinceStart) {
+        let mut servers: BTreeMap<(Pid, &str), Vec<&Dns>> = BTreeMap::new();
+        for dns in of.dns.values().map(|query| &query.record).filter(|dns| dns.on_behalf_of.is_some()) {
+            servers.entry((dns.pid, &dns.server)).or_default().push(dns);
+        }
+        let known: BTreeSet<Pid> = of.processes.values().map(|process| process.pid).collect();
+        for ((pid, server), queries) in servers {
+            let own = u64::from(pid);
+            if !known.contains(&pid) {
+                let comm = queries.first().map_or("", |dns| &*dns.comm);
+                self.process(own, &format!("local resolver {comm} ({pid})"), own);
+            }
+            let time = |dns: &Dns| (dns.start_ns, dns.end_ns.unwrap_or(end).max(dns.start_ns));
+            let places = rows(queries.iter().map(|dns| (time(dns).0, Some(time(dns).1))), TRACKS);
+            let mut tracks = BTreeMap::new();
+            for (dns, row) in queries.iter().zip(places) {
+                let Some(row) = row else {
+                    self.left_out += 1;
+                    continue;
+                };
+                let track = *tracks
+                    .entry(row)
+                    .or_insert_with(|| self.track(own, &format!("name server {server}"), 1));
+                let mut args = about_query(dns);
+                args.push(("on_behalf_of", json!(dns.on_behalf_of)));
+                self.complete(own, track, &format!("{} {}", dns.name, dns.qtype), "dns", time(dns), args);
+            }
+        }
+    }
+
+    /// How many requests are in flight, whenever that changes.
+    fn requests(&mut self, pid: u64, of: &CommandState, end: SinceStart) {
+        let mut changes: BTreeMap<SinceStart, i64> = BTreeMap::new();
+        for request in of.requests.values() {
+            *changes.entry(request.start_ns).or_default() += 1;
+            *changes.entry(request.end_ns.unwrap_or(end).max(request.start_ns)).or_default() -= 1;
+        }
+        let mut in_flight = 0;
+        for (at, change) in changes.into_iter().filter(|(_, change)| *change != 0) {
+            in_flight += change;
+            let args = Map::from_iter([("requests".to_owned(), in_flight.into())]);
+            self.events.push(Event { args, ..event("requests in flight", "C", "requests", (pid, 0), at) });
+        }
+    }
+
+    /// From a connection's handshakes to the first request that they were made for.
+    fn flow(&mut self, op: &InFlight<'_>, place: (u64, u64)) {
+        let at = op.operation.start_ns;
+        match op.subject {
+            Subject::Connect(of) | Subject::Tls(of) => {
+                self.handshakes.insert(of.id, (place.0, place.1, at));
+            }
+            Subject::Request(of) => {
+                let Some(id) = of.connection else { return };
+                let Some((pid, tid, began)) = self.handshakes.remove(&id) else { return };
+                let id = Some(id.0.into());
+                let flow = |ph, place, at| event("carried by", ph, "flow", place, at);
+                self.events.push(Event { id, ..flow("s", (pid, tid), began) });
+                self.events.push(Event { id, bp: Some("e"), ..flow("f", place, at) });
+            }
+            _ => {}
+        }
     }
 
     fn stalls(&mut self, pid: u64, command: &Command) {
@@ -188,6 +278,7 @@ impl Writer {
                 });
                 let cat = op.operation.phase.name();
                 self.complete(pid, track, &name(op), cat, time(op), about(op));
+                self.flow(op, (pid, track));
                 self.parts(pid, track, op);
             }
             let (Part::First, Some(track)) = (part, tracks.get(&0)) else { continue };
@@ -224,15 +315,9 @@ impl Writer {
     fn metadata(&mut self, pid: u64, tid: u64, name: &str, key: &str, value: Value) {
         let args = Map::from_iter([(key.to_owned(), value)]);
         self.events.push(Event {
-            name: name.to_owned(),
-            ph: "M",
-            cat: "__metadata",
-            pid,
-            tid,
             ts: None,
-            dur: None,
-            s: None,
             args,
+            ..event(name, "M", "__metadata", (pid, tid), SinceStart::ZERO)
         });
     }
 
@@ -246,37 +331,59 @@ impl Writer {
         args: Args,
     ) {
         let (start, end) = time;
-        self.events.push(Event {
-            name: text(name),
-            ph: "X",
-            cat,
-            pid,
-            tid,
-            ts: Some(micros(start - SinceStart::ZERO)),
-            dur: Some(micros(end.saturating_sub(start))),
-            s: None,
-            args: args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        });
+        let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let dur = Some(micros(end.saturating_sub(start)));
+        self.events.push(Event { dur, args, ..event(&text(name), "X", cat, (pid, tid), start) });
     }
 
-    fn instant(&mut self, pid: u64, tid: u64, name: &'static str, at: SinceStart) {
-        self.events.push(Event {
-            name: name.to_owned(),
-            ph: "i",
-            cat: "tcp",
-            pid,
-            tid,
-            ts: Some(micros(at - SinceStart::ZERO)),
-            dur: None,
-            s: Some("t"),
-            args: Map::new(),
-        });
+    fn instant(&mut self, pid: u64, tid: u64, name: &str, at: SinceStart) {
+        self.events.push(Event { s: Some("t"), ..event(name, "i", "tcp", (pid, tid), at) });
     }
 }
 
-fn micros(ns: Ns) -> f64 {
-    ns as f64 / 1e3
+/// An event on a track, with nothing more known of it.
+fn event(name: &str, ph: &'static str, cat: &'static str, (pid, tid): (u64, u64), at: SinceStart) -> Event {
+    let ts = Some(micros(at - SinceStart::ZERO));
+    Event {
+        name: name.to_owned(),
+        ph,
+        cat,
+        pid,
+        tid,
+        ts,
+        dur: None,
+        s: None,
+        id: None,
+        bp: None,
+        args: Map::new(),
+    }
 }
+
+/// Readers multiply by 1,000 and cut: of two numbers next to each other that which is then whole is taken, or
+/// something would end a nanosecond behind what it is part of.
+pub fn micros(ns: Ns) -> f64 {
+    let micros = ns as f64 / 1e3;
+    if (micros * 1e3) as Ns == ns { micros } else { micros.next_up() }
+}
+
+/// A command's arguments, by phase, with their unit.
+const BLOCKED: [&str; Phase::ALL.len()] = [
+    "dns_ns",
+    "connect_ns",
+    "tls_ns",
+    "tunnel_ns",
+    "auth_ns",
+    "proxy_ns",
+    "sumdb_ns",
+    "toolchain_ns",
+    "vcs_ns",
+    "cache_ns",
+    "backoff_ns",
+    "child_ns",
+    "lock_ns",
+    "local_ns",
+    "unexplained_ns",
+];
 
 fn text(foreign: &str) -> String {
     clean(foreign).into_owned()
@@ -335,14 +442,18 @@ fn name(op: &InFlight<'_>) -> String {
     }
 }
 
+fn about_query(dns: &Dns) -> Args {
+    vec![
+        ("server", text(&dns.server).into()),
+        ("attempt", dns.attempt.into()),
+        ("rcode", json!(dns.rcode.as_deref().map(text))),
+        ("answers", json!(dns.answers)),
+    ]
+}
+
 fn about(op: &InFlight<'_>) -> Args {
     let mut args = match op.subject {
-        Subject::Dns(query) => vec![
-            ("server", text(&query.record.server).into()),
-            ("attempt", query.record.attempt.into()),
-            ("rcode", json!(query.record.rcode.as_deref().map(text))),
-            ("answers", json!(query.record.answers)),
-        ],
+        Subject::Dns(query) => about_query(&query.record),
         Subject::Connect(of)
         | Subject::Tls(of)
         | Subject::Tunnel(of)

@@ -14,7 +14,7 @@ use render::gate::{annotations, junit, markdown as gate_markdown, text as gate_t
 use render::lines::Lines;
 use render::page::Options;
 use render::tui::{Tab, View, frame};
-use render::{compare, html, json, markdown, perfetto, text};
+use render::{compare, html, json, markdown, otlp, perfetto, text};
 use serde_json::{Value, json};
 use stats::compare::{About, CacheKind, End, answer};
 use stats::fix::choice::choose;
@@ -212,6 +212,7 @@ fn outputs(events: &[Event]) -> Vec<(&'static str, String)> {
         ("markdown", markdown::markdown(&made)),
         ("html", html::html(&made, &state)),
         ("perfetto", perfetto::perfetto(&made, &state).unwrap()),
+        ("otlp", otlp::otlp(&made, &state).unwrap()),
     ];
     for tab in [Tab::Requests, Tab::Dns, Tab::Connections, Tab::Processes, Tab::Stalls] {
         let view = View { tab, command: Some(CommandId(1)), ..View::default() };

@@ -6,7 +6,9 @@ use std::process::ExitStatus;
 
 use anyhow::Result;
 use diagnose::report::report_of;
+use model::blocked::blocked;
 use model::event::{Body, End, Event};
+use model::id::CommandId;
 use model::operations::is_go;
 use model::record::Process;
 use model::redact;
@@ -62,14 +64,20 @@ impl Observer {
             self.take();
         }
         let at_ns = self.settle();
+        let all: Vec<_> = self.state.commands().map(|(id, _)| id).collect();
+        self.blocked(&all);
         self.events.push(Event { at_ns, body: Body::End(End { duration_ns: at_ns - SinceStart::ZERO }) });
         self.take();
         self.flush();
+        let lost = self.export.take().map_or(0, |export| export.into_inner().finish());
         if let Some(progress) = &mut self.progress {
             progress.clear();
         }
         if let Some(dashboard) = &mut self.dashboard {
             dashboard.summary(&self.state);
+        }
+        if lost > 0 {
+            say::line(&format!("{lost} lines did not reach the exporter: it did not read"));
         }
         if self.task.child.is_none() {
             return Ok(());
@@ -99,6 +107,20 @@ impl Observer {
             self.not_probed(binaries);
         }
         Ok(written?)
+    }
+
+    /// What each of these commands waited for, of those that have ended: nothing more comes of them.
+    pub(super) fn blocked(&mut self, commands: &[CommandId]) {
+        if self.recorder.is_none() && self.stream.is_none() && self.export.is_none() {
+            return;
+        }
+        let at_ns = self.now();
+        for id in commands {
+            let blocked = self.state.command(*id).filter(|_| self.accounted.insert(*id)).map(blocked);
+            let events = blocked.into_iter().flatten().map(|one| Event { at_ns, body: Body::Blocked(one) });
+            self.events.extend(events);
+        }
+        self.take();
     }
 
     /// Says why requests are missing, when a program could not be probed.

@@ -40,6 +40,18 @@ fn events() -> Vec<Event> {
         cwd: text("/home/alice/acme"),
         cgroup: text("/user.slice/user-1000.slice/acme"),
         go: Go {
+            caller: Some(Box::new(Caller {
+                trace_state: text("vendor=acme"),
+                job: Some(Job {
+                    pipeline: text("acme/billing"),
+                    run: text("acme-17"),
+                    task: text("billing"),
+                    worker: text("runner.git.corp"),
+                    url: text("https://git.corp/Acme/billing"),
+                    ..Job::default()
+                }),
+                ..Caller::default()
+            })),
             binary: text("/home/alice/go/bin/go"),
             goproxy: text("https://alice:s3cret@proxy.test/acme,direct"),
             gosumdb: text("tip.golang.org https://sum.corp"),
@@ -58,7 +70,7 @@ fn events() -> Vec<Event> {
     };
     let resolver =
         Resolver { servers: words("10.1.2.3 127.0.0.53"), search: words("corp"), ..Resolver::default() };
-    let machine = Machine { resolver, ..Machine::default() };
+    let machine = Machine { resolver, host_name: text("runner.git.corp"), ..Machine::default() };
     let remedies =
         ["concurrency=16", "http1", "proxy=https://proxy.corp", "resolv=search corp", "env=A=hunter2"];
     let remedies = remedies.map(str::to_owned).to_vec();
@@ -137,10 +149,17 @@ fn events() -> Vec<Event> {
     };
     let stall = StallUpdate { command: CommandId(1), id: StallId(1), state: StallState::Lasts, stall };
     let bodies = [
+        Body::Blocked(Blocked {
+            command: CommandId(1),
+            phase: Phase::Proxy,
+            host: Some("proxy.corp".into()),
+            blocked_ns: 1,
+        }),
         Body::Session(Session {
             schema: "s".into(),
             tool: "t".into(),
             started_unix_ns: 0,
+            recording_id: Some("00112233445566778899aabbccddeeff".into()),
             machine,
             remedies,
             redacted: false,

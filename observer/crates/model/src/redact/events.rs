@@ -4,8 +4,9 @@
 use super::shape::{self, FILE_MIN, HIDDEN, is_secret};
 use super::text::text;
 use super::{args, settings, url};
+use crate::caller::{Caller, Job};
 use crate::event::{
-    Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
+    Blocked, Body, CommandUpdate, DnsWait, Event, LockWait, RequestUpdate, Session, StallUpdate, Waiting,
 };
 use crate::evidence::Words;
 use crate::record::{
@@ -30,6 +31,7 @@ pub fn event(event: Event) -> Event {
         Body::DnsWait(one) => Body::DnsWait(dns_wait(one)),
         Body::Waiting(one) => Body::Waiting(waiting(one)),
         Body::Stall(one) => Body::Stall(stall_update(one)),
+        Body::Blocked(one) => Body::Blocked(blocked(one)),
         // Numbers alone.
         same @ (Body::Idle(_)
         | Body::Retransmission(_)
@@ -59,11 +61,12 @@ fn module(module: &str) -> String {
 }
 
 fn session(whole: Session) -> Session {
-    let Session { schema, tool, started_unix_ns, machine, remedies, redacted } = whole;
+    let Session { schema, tool, started_unix_ns, recording_id, machine, remedies, redacted } = whole;
     Session {
         schema: text(&schema),
         tool: text(&tool),
         started_unix_ns,
+        recording_id: recording_id.filter(|id| is_hex(id, 32)),
         machine: self::machine(machine),
         remedies: remedies.iter().map(|name| settings::remedy(name)).collect(),
         redacted,
@@ -71,8 +74,14 @@ fn session(whole: Session) -> Session {
 }
 
 fn machine(whole: Machine) -> Machine {
-    let Machine { kernel, arch, cpus, resolver } = whole;
-    Machine { kernel: text(&kernel), arch: text(&arch), cpus, resolver: self::resolver(resolver) }
+    let Machine { kernel, arch, cpus, resolver, host_name } = whole;
+    Machine {
+        kernel: text(&kernel),
+        arch: text(&arch),
+        cpus,
+        resolver: self::resolver(resolver),
+        host_name: host_name.as_deref().map(url::host),
+    }
 }
 
 fn resolver(whole: Resolver) -> Resolver {
@@ -113,6 +122,7 @@ fn go(whole: Go) -> Go {
         gocacheprog,
         ssl_cert_file,
         ssl_cert_dir,
+        caller,
         netrc,
     } = whole;
     Go {
@@ -142,8 +152,42 @@ fn go(whole: Go) -> Go {
         gocacheprog: gocacheprog.as_deref().map(settings::programs),
         ssl_cert_file: ssl_cert_file.as_deref().map(settings::folders),
         ssl_cert_dir: ssl_cert_dir.as_deref().map(settings::folders),
+        caller: caller.map(|caller| Box::new(self::caller(*caller))),
         netrc,
     }
+}
+
+/// Each is what a CI system calls things; numbers of a trace are numbers and nothing else.
+fn caller(whole: Caller) -> Caller {
+    let Caller { trace_id, parent_span_id, trace_flags, trace_state, job } = whole;
+    let job = job.map(|job| {
+        let Job { system, pipeline, run, task, task_run, worker, url } = job;
+        Job {
+            system,
+            pipeline: pipeline.as_deref().map(text),
+            run: run.as_deref().map(word),
+            task: task.as_deref().map(text),
+            task_run: task_run.as_deref().map(word),
+            worker: worker.as_deref().map(text),
+            url: url.as_deref().map(url::url),
+        }
+    });
+    Caller {
+        trace_id: trace_id.filter(|id| is_hex(id, 32)),
+        parent_span_id: parent_span_id.filter(|id| is_hex(id, 16)),
+        trace_flags,
+        trace_state: trace_state.as_deref().map(text),
+        job,
+    }
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn blocked(whole: Blocked) -> Blocked {
+    let Blocked { command, phase, host, blocked_ns } = whole;
+    Blocked { command, phase, host: host.as_deref().map(url::host), blocked_ns }
 }
 
 fn command(whole: Command) -> Command {

@@ -27,6 +27,7 @@ fn strings(words: &[&str]) -> Vec<String> {
 impl Scene {
     fn new() -> Self {
         let session = Session {
+            recording_id: None,
             schema: "goobserve.recording/1".into(),
             tool: "goobserve 0.1.0".into(),
             started_unix_ns: 1_767_225_600_000_000_000,

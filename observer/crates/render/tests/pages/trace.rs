@@ -54,8 +54,22 @@ fn check(text: &str) -> Result<Vec<Value>, String> {
             Some("X") => {
                 let ts = number("ts").ok_or_else(|| wrong("ts"))?;
                 let dur = number("dur").ok_or_else(|| wrong("dur"))?;
-                let start = (ts * 1e3).round() as u64;
-                spans.entry(track).or_default().push((start, start + (dur * 1e3).round() as u64));
+                // As Perfetto does.
+                let start = (ts * 1e3) as u64;
+                spans.entry(track).or_default().push((start, start + (dur * 1e3) as u64));
+                used.insert(track);
+            }
+            Some("C") => {
+                number("ts").ok_or_else(|| wrong("ts"))?;
+                if !event["args"]["requests"].is_u64() {
+                    return Err(wrong("counter"));
+                }
+            }
+            Some(ph @ ("s" | "f")) => {
+                number("ts").ok_or_else(|| wrong("ts"))?;
+                if !event["id"].is_u64() || (ph == "f") != (event["bp"] == "e") {
+                    return Err(wrong("flow"));
+                }
                 used.insert(track);
             }
             Some("i") => {
@@ -123,6 +137,32 @@ fn the_trace_keeps_the_format_and_has_processes_connections_streams_marks_and_st
     let zip = events.iter().find(|event| event["name"] == "zip golang.org/x/net@v0.40.0").unwrap();
     assert_eq!((zip["ts"].as_f64(), zip["dur"].as_f64()), (Some(5_325_000.0), Some(660_000.0)));
     assert_eq!((&zip["args"]["status"], &zip["args"]["stream"]), (&200.into(), &15.into()));
+    // Its requests come from the handshakes that they needed, and how many there are at a time is counted.
+    assert!(count("s", "carried by") > 0 && count("s", "carried by") == count("f", "carried by"));
+    assert!(count("C", "requests in flight") > 0 && count("i", "observation began at ") == 1);
+}
+
+#[test]
+fn what_a_local_resolver_asks_is_drawn_beside_it() {
+    let file =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/data/recordings/dns-slow-local-resolver.jsonl");
+    let text = std::fs::read(file).unwrap();
+    let mut state = model::State::new();
+    pipeline::replay::Replay::new(&*text).unwrap().for_each(|event| state.apply(&event.unwrap()));
+    let report = report(&state);
+    let events = check(&perfetto(&report, &state).unwrap()).unwrap();
+    let drawn = events.iter().filter(|event| event["ph"] == "X" && event["cat"] == "dns").count();
+    assert!(report.dns.iter().any(|dns| dns.on_behalf_of.is_some()));
+    assert_eq!(drawn, report.dns.len());
+}
+
+proptest! {
+    /// What a reader makes of a start and a length, each cut for itself, is what was meant.
+    #[test]
+    fn times_are_whole_nanoseconds_after_a_reader_cut_them(start in 0..1_000_000_000_000_000u64, length in 0..1_000_000_000_000u64) {
+        let read = |ns: u64| (render::perfetto::micros(ns) * 1e3) as u64;
+        prop_assert_eq!((read(start), read(length)), (start, length));
+    }
 }
 
 #[test]
