@@ -33,6 +33,8 @@ const WAITING_MAX: usize = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before another attempt; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
+/// A connection is tried again after no longer a pause than this: for about two seconds in all.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Bytes of an answer that are read.
 const ANSWER_MAX: usize = 64 << 10;
 
@@ -259,6 +261,8 @@ async fn attempts(
                 }
                 (after.map_or(pause, Duration::from_secs), format!("the answer was {status}"))
             }
+            // Nobody listens there: whoever waits for the end does not wait for somebody to.
+            Err(error) if error.is_connect() && pause > CONNECT_PAUSE_MAX => return Err(causes(&error)),
             Err(error) => (pause, causes(&error)),
         };
         if wait > endpoint.timeout {

@@ -274,6 +274,9 @@ impl Metrics {
             ("events_undecoded", loss.events_undecoded),
             ("connections_joined_late", loss.connections_joined_late),
             ("programs_unexamined", loss.programs_unexamined),
+            ("program_runs_skipped", loss.program_runs_skipped),
+            ("tracepoints_unattached", loss.tracepoints_unattached),
+            ("socket_lookups_failed", loss.socket_lookups_failed),
         ] {
             self.lost.get_or_create(&WhatLabels { what }).set(count as i64);
         }

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::sync::Mutex;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use diagnose::report;
 use model::State;
@@ -17,13 +19,28 @@ use crate::deliver::Queue;
 use crate::lock;
 use crate::metrics::Metrics;
 
+/// Events that were read and wait.
+const EVENTS_MAX: usize = 1024;
+/// What a command waited for is written right behind its end: after so long without an event all of it was.
+const SETTLED: Duration = Duration::from_millis(500);
+
 /// Reads to the end.
-pub(crate) fn read(input: impl BufRead, metrics: &Mutex<Metrics>, queue: &Queue) {
+pub(crate) fn read(input: impl BufRead + Send + 'static, metrics: &Mutex<Metrics>, queue: &Queue) {
     let Ok(replay) = Replay::new(input) else { return };
+    let (send, events) = mpsc::sync_channel(EVENTS_MAX);
+    std::thread::spawn(move || replay.map_while(Result::ok).all(|event| send.send(event).is_ok()));
     let mut state = State::new();
     // Of these nothing more comes than what they waited for.
     let mut over = BTreeSet::new();
-    for event in replay.map_while(Result::ok) {
+    loop {
+        let event = match events.recv_timeout(SETTLED) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => {
+                std::mem::take(&mut over).into_iter().for_each(|id| ended(&mut state, id, metrics, queue));
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         let accounted = match &event.body {
             Body::Blocked(blocked) => Some(blocked.command),
             _ => None,
