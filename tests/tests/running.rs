@@ -424,7 +424,7 @@ fn of_a_connection_joined_in_the_middle_requests_are_known_by_path_and_status() 
         missed.is_none_or(|missed| missed.abs_diff(unseen) <= 1),
         "{missed:?} were counted, {unseen} are missing"
     );
-    let loss = lines.iter().rfind(|line| line["type"] == "loss").expect("what was not seen");
+    let loss = lines.iter().rfind(|line| line["type"] == "loss").expect("what was not observed");
     assert!(int(loss, "connections_joined_late") > 0, "{loss}");
 }
 

@@ -29,7 +29,15 @@ const NOT_NAMES: [&str; 12] = [
 /// Names that hold one of these and stay: fields of the report, a term of a standard.
 const NAMES: [&str; 2] = ["joined_late", "question"];
 /// Parts of sentences.
-const NOT_TOGETHER: [&str; 3] = ["asked again", "sent again", "idle spell"];
+const NOT_TOGETHER: [&str; 7] = [
+    "asked again",
+    "sent again",
+    "idle spell",
+    "whom it waited for",
+    "half within",
+    "half of them within",
+    "what was not seen\"",
+];
 /// Names of types.
 const NOT_TYPES: [&str; 6] = ["Refusal", "Flight", "Again", "Whole", "Wish", "Turn"];
 /// Where they are looked for.
