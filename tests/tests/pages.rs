@@ -158,15 +158,13 @@ fn perfetto_opens_a_trace_and_finds_nothing_wrong() {
         let trace: Value = serde_json::from_str(&trace).unwrap();
         let events = trace["traceEvents"].as_array().unwrap();
         let of = |ph: &'static str| events.iter().filter(move |event| event["ph"] == ph);
-        let ends = of("X").map(|event| event["ts"].as_f64().unwrap() + event["dur"].as_f64().unwrap());
-        let first = of("X").map(|event| event["ts"].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
+        // An instant has no length.
+        let drawn = || of("X").chain(of("i"));
+        let ends = drawn().map(|event| event["ts"].as_f64().unwrap() + event["dur"].as_f64().unwrap_or(0.0));
+        let first = drawn().map(|event| event["ts"].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
         let length = ((ends.fold(0.0, f64::max) - first) * 1e3).round();
         // A request's parts are one below it.
-        assert_eq!(
-            reported["slices"],
-            json!([[of("X").count() + of("i").count(), 1, length as u64]]),
-            "{reported:#}"
-        );
+        assert_eq!(reported["slices"], json!([[drawn().count(), 1, length as u64]]), "{reported:#}");
         let processes = of("M").filter(|event| event["name"] == "process_name").count();
         assert_eq!(reported["processes"].as_array().unwrap().len(), processes, "{reported:#}");
         let has = |list: &str, row: Value| reported[list].as_array().unwrap().contains(&row);
