@@ -90,6 +90,8 @@ pub(crate) struct Output {
     pub quiet: bool,
     /// Width of the terminal
     pub columns: u16,
+    /// Lines of that terminal
+    pub rows: u16,
     /// The dashboard instead of lines and progress
     pub dashboard: bool,
 }
@@ -362,6 +364,8 @@ pub(crate) enum ToAgent {
     Leave,
     /// It has heard [`ToWorker::Ended`], and writes what there is to write
     Ending,
+    /// The user still reads the dashboard: it ends when that is left
+    Read,
     /// It cannot begin
     Refused {
         /// Why

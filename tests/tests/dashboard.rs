@@ -171,6 +171,53 @@ fn leaving_gives_the_terminal_back_and_what_was_printed() {
 }
 
 #[test]
+fn the_report_stays_until_it_is_left_and_its_first_screen_is_printed() {
+    const TEST: &str = "the_report_stays_until_it_is_left_and_its_first_screen_is_printed";
+    let Some(lab) = lab(TEST) else { return };
+    let tmux = Tmux::start(&lab, "report");
+    let settings = tmux.settings();
+    for key in ["q", "C-c"] {
+        tmux.say("clear; $GOOBSERVE run --tui -- sh -c 'go mod download; exit 3'; echo status=$?");
+        wait::until("the alternate screen", || tmux.modes().starts_with('1').then_some(()));
+        // What only a report has; and it is on the screen that is left later.
+        tmux.until("Where the time went");
+        assert_eq!(tmux.modes().split(' ').next(), Some("1"), "{key}");
+        // `r` leads to the views, where time stands, and back.
+        tmux.tmux(&["send-keys", "r"]);
+        tmux.until("1 timeline");
+        tmux.tmux(&["send-keys", "2"]);
+        tmux.until("class ");
+        tmux.tmux(&["send-keys", "r"]);
+        tmux.until("Where the time went");
+        tmux.tmux(&["send-keys", key]);
+        tmux.is_as_before(&settings);
+        let screen = tmux.until("status=3");
+        assert!(screen.contains("Where the time went"), "{key}: {screen}");
+    }
+}
+
+#[test]
+fn a_terminal_that_only_prints_lines_gets_lines() {
+    let Some(lab) = lab("a_terminal_that_only_prints_lines_gets_lines") else { return };
+    let tmux = Tmux::start(&lab, "dumb");
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/recordings/dns-timeout.jsonl");
+    for (end, command, said) in [
+        ("first", "run --tui --report none -- sh -c 'echo one; exit 3'".to_owned(), "takes a terminal"),
+        ("second", format!("replay {}", recording.display()), "replay draws on a terminal"),
+    ] {
+        // All that it sends: nothing in it moves the cursor.
+        tmux.say(&format!(
+            "TERM=dumb script -qec \"$GOOBSERVE {command}\" sent > /dev/null; echo the {end} o''ver"
+        ));
+        tmux.until(&format!("the {end} over"));
+        let sent = std::fs::read_to_string(tmux.run.project().join("sent")).unwrap();
+        assert!(sent.contains(said), "{sent}");
+        assert!(!sent.contains("\u{1b}[?1049h"), "{sent}");
+        assert!(!sent.contains('\u{1b}'), "{sent}");
+    }
+}
+
+#[test]
 fn any_end_of_watch_gives_the_terminal_back() {
     let Some(lab) = lab("any_end_of_watch_gives_the_terminal_back") else { return };
     let tmux = Tmux::start(&lab, "ends");

@@ -174,7 +174,7 @@ impl Observed {
                     return Err(UserError::new("interrupted before the command began", "").into());
                 }
                 Ok(_) => match agent.turn()? {
-                    WorkerEvent::Done | WorkerEvent::Leave | WorkerEvent::Ending => {}
+                    WorkerEvent::Done | WorkerEvent::Leave | WorkerEvent::Ending | WorkerEvent::Read => {}
                     WorkerEvent::Ready => {
                         self.waiting.update(agent);
                         return Ok(());

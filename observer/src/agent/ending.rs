@@ -99,6 +99,8 @@ pub(super) fn end(
         }
         match agent.turn() {
             Ok(WorkerEvent::Ending) => until = Instant::now() + patience(awaited, WRITE_WITHIN),
+            // As long as it says so again and again; a signal ends it all the same.
+            Ok(WorkerEvent::Read) if !awaited => until = Instant::now() + REPORT_WITHIN,
             Ok(WorkerEvent::Gone) => return worker.gone(),
             Ok(_) => {}
             // What it wanted cannot be had any more.

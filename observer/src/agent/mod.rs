@@ -81,6 +81,8 @@ enum WorkerEvent {
     Leave,
     /// The worker writes what there is to write
     Ending,
+    /// The user reads what the worker shows
+    Read,
     /// The worker has gone
     Gone,
 }
@@ -158,6 +160,7 @@ impl Agent {
             ToAgent::Ready => return Ok(WorkerEvent::Ready),
             ToAgent::Leave => return Ok(WorkerEvent::Leave),
             ToAgent::Ending => return Ok(WorkerEvent::Ending),
+            ToAgent::Read => return Ok(WorkerEvent::Read),
             ToAgent::Refused { what, hint } => return Ok(WorkerEvent::Refused(UserError { what, hint })),
         }
         Ok(WorkerEvent::Done)
@@ -310,13 +313,14 @@ fn user_error(error: &anyhow::Error) -> UserError {
 /// How output looks, from the common flags and the terminal.
 fn output(common: Common) -> Output {
     use std::io::IsTerminal as _;
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = std::io::stderr().is_terminal() && !crate::commands::is_dumb();
     let no_color = std::env::var_os("NO_COLOR");
     Output {
         color: common.color.decide(terminal, no_color.as_deref()),
         progress: terminal && !common.quiet,
         quiet: common.quiet,
         columns: crate::worker::columns(),
+        rows: crate::worker::rows(),
         ..Output::default()
     }
 }

@@ -44,7 +44,8 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
     let all_go = options.all_go.then_some(invoker.uid);
     let targets = Targets::new(&options.pids, all_go)?;
     let ends = targets.ends()?;
-    let dashboard = options.output == WatchOutput::Auto && std::io::stdout().is_terminal();
+    let terminal = std::io::stdout().is_terminal() && !crate::commands::is_dumb();
+    let dashboard = options.output == WatchOutput::Auto && terminal;
     let terminal = dashboard.then(Terminal::keep).flatten();
     let color = options.common.color.decide(dashboard, std::env::var_os("NO_COLOR").as_deref());
     let common = super::output(options.common);
@@ -128,7 +129,7 @@ fn watch_until(options: &WatchOptions) -> Result<()> {
             break Some(signalled);
         }
         match agent.turn()? {
-            WorkerEvent::Done | WorkerEvent::Ending => {}
+            WorkerEvent::Done | WorkerEvent::Ending | WorkerEvent::Read => {}
             WorkerEvent::Leave => break Some(true),
             WorkerEvent::Ready => {
                 agent.find_targets();

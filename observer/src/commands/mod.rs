@@ -49,6 +49,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
+/// Whether the terminal can only print lines.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 fn dispatch(request: &Request, common: Common) -> i32 {
     match request {
         Request::Explain { kind, common } => match explain::text(kind.as_deref(), page_options(*common)) {

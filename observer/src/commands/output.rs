@@ -11,7 +11,7 @@ use crate::say;
 
 /// Whether a stream gets colours.
 pub(super) fn colored(common: Common, is_terminal: bool) -> bool {
-    common.color.decide(is_terminal, std::env::var_os("NO_COLOR").as_deref())
+    common.color.decide(is_terminal && !super::is_dumb(), std::env::var_os("NO_COLOR").as_deref())
 }
 
 /// A page for stdout: as wide as the terminal, for reading 100 columns at most.

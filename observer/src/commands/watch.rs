@@ -10,7 +10,8 @@ use crate::verbose;
 
 /// Watches; the exit status.
 pub(super) fn execute(options: &WatchOptions) -> i32 {
-    let dashboard = options.output == WatchOutput::Auto && std::io::stdout().is_terminal();
+    let dashboard =
+        options.output == WatchOutput::Auto && std::io::stdout().is_terminal() && !super::is_dumb();
     verbose::of_agent(options.common.verbose, dashboard);
     match preflight().and_then(|()| agent::watch(options)) {
         Ok(()) => 0,

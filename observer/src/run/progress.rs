@@ -106,12 +106,21 @@ nix::ioctl_read_bad!(
 
 /// Columns of a terminal; `None` when it is none, or does not know.
 pub fn width(tty: &File) -> Option<u16> {
+    size(tty).map(|size| size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// Lines of a terminal; `None` when it is none, or does not know.
+pub fn height(tty: &File) -> Option<u16> {
+    size(tty).map(|size| size.ws_row).filter(|rows| *rows > 0)
+}
+
+fn size(tty: &File) -> Option<libc::winsize> {
     use std::os::fd::AsRawFd as _;
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     #[expect(unsafe_code, reason = "an ioctl has no safe form")]
     // SAFETY: TIOCGWINSZ writes one winsize, which this is.
     let asked = unsafe { window_size(tty.as_raw_fd(), &raw mut size) };
-    asked.ok().map(|_| size.ws_col).filter(|columns| *columns > 0)
+    asked.ok().map(|_| size)
 }
 
 /// One line of so many columns at most.

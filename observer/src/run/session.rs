@@ -177,7 +177,11 @@ pub fn execute(
         }
     };
     if options.tui && output.is_none() {
-        say(Note::Warning, "--tui takes a terminal, and neither stdout nor stderr is one", "");
+        say(
+            Note::Warning,
+            "--tui takes a terminal that can be drawn on, and there is none: the report follows in lines",
+            "",
+        );
     }
     let output = output.as_ref().map(AsFd::as_fd);
     let mut restarts = 0;
@@ -295,7 +299,8 @@ fn machine_resolv_conf() -> Result<String, UserError> {
 /// nobody has to read it for the command to go on, whatever becomes of the dashboard. `None`
 /// without a terminal.
 fn output() -> Result<Option<OwnedFd>, Errno> {
-    if !std::io::stdout().is_terminal() && !std::io::stderr().is_terminal() {
+    let terminal = std::io::stdout().is_terminal() || std::io::stderr().is_terminal();
+    if !terminal || crate::commands::is_dumb() {
         return Ok(None);
     }
     let file = memfd_create(c"output", MFdFlags::MFD_CLOEXEC)?;

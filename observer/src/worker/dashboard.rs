@@ -18,16 +18,21 @@ use render::lines::Lines;
 use render::tui::View;
 use render::tui::keys::{self, Act};
 use render::tui::screen::Screen;
-use render::tui::theme::{Depth, Theme};
+use render::tui::theme::Theme;
 
 use super::observe::line_columns;
 use crate::opener::{Opener, Request, Tty};
+use crate::seam::{Seam, ToAgent};
 
 /// From frame to frame at least, when something is new: with the time that records are held back an
 /// event is on the screen well within a tenth of a second.
 const FRAME: Duration = Duration::from_millis(40);
 /// The same when only clocks go on.
 const CLOCK: Duration = Duration::from_millis(95);
+/// The same when nothing runs.
+const IDLE: Duration = Duration::from_secs(1);
+/// So often the agent is informed that somebody still reads.
+const READ: Duration = Duration::from_secs(2);
 /// Of the time at most one part in so many is spent on drawing.
 const SHARE: u32 = 10;
 /// Output that is kept until the dashboard is left, bytes.
@@ -78,12 +83,13 @@ impl Dashboard {
     }
 
     fn take(color: bool, stdout: Option<OwnedFd>) -> io::Result<Self> {
-        let theme = Theme { depth: Depth::of_this_terminal(color) };
         let taken = Screen::take_live();
         if let (Err(_), Some(stdout)) = (&taken, &stdout) {
             dup2_stdout(stdout)?;
         }
-        let screen = Some(taken?);
+        let screen = taken?;
+        let theme = Theme::of_this_terminal(color, screen.is_light());
+        let screen = Some(screen);
         let drawn_at = Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now);
         let view = View { theme, starting: true, ..View::default() };
         Ok(Self {
@@ -183,7 +189,8 @@ impl Dashboard {
         let pause = if self.dirty {
             Some(FRAME)
         } else {
-            (runs && !self.view.paused || screen.busy()).then_some(CLOCK)
+            let clock = if runs || screen.busy() { CLOCK } else { IDLE };
+            (!self.view.paused || screen.busy()).then_some(clock)
         };
         let due = pause.is_some_and(|pause| self.drawn_at.elapsed() >= pause.max(self.took * SHARE));
         if key || due {
@@ -195,6 +202,41 @@ impl Dashboard {
             self.took = self.drawn_at.elapsed();
         }
         Action::GoOn
+    }
+
+    /// The command has ended: its report is on the screen until that is left. False when it was left before.
+    pub(super) fn read(&mut self, state: &State, now: SinceStart, report: &str, seam: &Seam) -> bool {
+        let Some(screen) = &mut self.screen else { return false };
+        if screen.alone().is_err() {
+            return false; // Ctrl-C would end whoever writes the report
+        }
+        self.view.report = Some((report.lines().map(str::to_owned).collect(), 0));
+        self.view.reading = true;
+        (self.view.now, self.view.asleep) = (Some(now), BTreeMap::new());
+        (self.view.paused, self.view.timeline.end) = (false, None);
+        if let Some(output) = &mut self.output {
+            output.read(false);
+            self.view.output = Some(output.shown());
+        }
+        loop {
+            // Nobody waits for a terminal that has gone, nor an agent that has.
+            if screen.draw(state, &self.view).is_err() || seam.send(&ToAgent::Read, &[]).is_err() {
+                return true;
+            }
+            let pause = if screen.busy() { CLOCK } else { READ };
+            let Ok(mut event) = screen.input(pause) else { return true };
+            while let Some(input) = event {
+                match keys::input(&mut self.view, screen.drawn(), &input) {
+                    Act::Quit | Act::Interrupt => return true,
+                    Act::Copy(text) => {
+                        let _ = screen.copy(&text);
+                        self.view.note = Some("copied, where the terminal allows it".to_owned());
+                    }
+                    Act::Suspend | Act::Draw | Act::Nothing | Act::Seek(_) => {}
+                }
+                event = screen.input(Duration::ZERO).ok().flatten();
+            }
+        }
     }
 
     /// Gives the terminal back and prints what the command printed meanwhile.

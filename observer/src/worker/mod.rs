@@ -37,7 +37,7 @@ use anyhow::{Context as _, Result, bail};
 use binaries::Binaries;
 use model::user_error::UserError;
 use observe::Observer;
-pub use observe::columns;
+pub use observe::{columns, rows};
 pub(crate) use sandbox::landlock;
 pub(crate) use settings::{cgroup_of, runs};
 use tokio::io::Interest;
@@ -168,7 +168,7 @@ async fn serve(seam: Seam, opener: Opener) -> Result<()> {
                         if let Some(ring) = &mut ring {
                             observer.drain(ring.get_mut(), true, seam.get_ref(), &binaries);
                         }
-                        return observer.finish(&binaries, status);
+                        return observer.finish(&binaries, status, seam.get_ref());
                     }
                     ToWorker::Abandoned => {
                         observer.abandon();
@@ -194,7 +194,7 @@ async fn serve(seam: Seam, opener: Opener) -> Result<()> {
             () = tokio::time::sleep_until(left.unwrap_or_else(Instant::now) + ANSWER_WITHIN), if left.is_some() => {
                 let other = nix::unistd::getppid();
                 say::line(&format!("process {other}, its other half, does not answer; it ends by itself or by kill -9"));
-                return observer.finish(&binaries, None);
+                return observer.finish(&binaries, None, seam.get_ref());
             }
             // Woken for what cannot wait: a new program, an end.
             ready = readable(ring.as_mut()) => {

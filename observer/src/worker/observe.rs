@@ -713,6 +713,12 @@ pub fn columns() -> u16 {
     terminal_columns().unwrap_or(80)
 }
 
+/// Lines of the terminal on stderr; 24 when it is none.
+pub fn rows() -> u16 {
+    let tty = io::stderr().as_fd().try_clone_to_owned();
+    tty.ok().and_then(|tty| progress::height(&File::from(tty))).unwrap_or(24)
+}
+
 fn terminal_columns() -> Option<u16> {
     // A descriptor that is there: the worker may not open another user's terminal by its name.
     let tty = io::stderr().as_fd().try_clone_to_owned().ok()?;

@@ -1,5 +1,6 @@
 //! What a frame of the dashboard costs with a hundred thousand spans in memory: scrolling,
-//! zooming, panning, while new spans come. Prints milliseconds.
+//! zooming, panning, while new spans come; and what a key costs with the frame that answers it. Prints
+//! milliseconds.
 
 use std::time::Instant;
 
@@ -9,8 +10,9 @@ use model::id::{CommandId, ConnectionId, Pid, RequestId};
 use model::record::{Class, Command, Connection, Request, RequestOutcome};
 use model::time::{Ns, SinceStart};
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent};
 use ratatui::layout::Rect;
-use render::tui::{Cache, Tab, View, draw};
+use render::tui::{Cache, Tab, View, draw, keys};
 
 const SPANS: u32 = 100_000;
 const FRAMES: u64 = 300;
@@ -90,8 +92,53 @@ fn main() {
                 begun.elapsed().as_secs_f64() * 1e3
             })
             .collect();
-        times.sort_by(f64::total_cmp);
-        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-        println!("{name:<26} {:>8.2} {:>8.2} {:>8.2}", at(0.5), at(0.99), at(1.0));
+        print(name, &mut times);
     }
+    for (tab, pressed) in [
+        (Tab::Timeline, "n"),
+        (Tab::Timeline, "p"),
+        (Tab::Timeline, "L"),
+        (Tab::Timeline, "+"),
+        (Tab::Timeline, "["),
+        (Tab::Timeline, "\n\u{1b}"),
+        (Tab::Requests, "j"),
+        (Tab::Requests, "G"),
+        (Tab::Requests, "sS"),
+        (Tab::Requests, "/m123\n\u{1b}"),
+        (Tab::Requests, "\n\u{1b}"),
+        (Tab::Requests, "\nnnnpL\u{1b}"),
+        (Tab::Requests, "e"),
+        (Tab::Requests, "w"),
+        (Tab::Timeline, "26"),
+    ] {
+        print(&format!("{} {pressed:?}", tab.title()), &mut answers(&state, tab, pressed));
+    }
+}
+
+/// Milliseconds from each key, typed one after the other, to the end of the frame that answers it.
+fn answers(state: &State, tab: Tab, pressed: &str) -> Vec<f64> {
+    let mut cache = Cache::with_background();
+    let mut view = View { tab, now: Some(state.until()), ..View::default() };
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 200, 60));
+    let mut drawn = draw(&mut buffer, state, &view, &mut cache);
+    let all = pressed.chars().cycle().take(FRAMES as usize);
+    all.map(|letter| {
+        let code = match letter {
+            '\n' => KeyCode::Enter,
+            '\u{1b}' => KeyCode::Esc,
+            letter => KeyCode::Char(letter),
+        };
+        let begun = Instant::now();
+        keys::input(&mut view, &drawn, &Input::Key(KeyEvent::from(code)));
+        buffer.reset();
+        drawn = draw(&mut buffer, state, &view, &mut cache);
+        begun.elapsed().as_secs_f64() * 1e3
+    })
+    .collect()
+}
+
+fn print(name: &str, times: &mut [f64]) {
+    times.sort_by(f64::total_cmp);
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    println!("{name:<26} {:>8.2} {:>8.2} {:>8.2}", at(0.5), at(0.99), at(1.0));
 }

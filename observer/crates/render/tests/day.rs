@@ -181,7 +181,8 @@ impl Watch {
     }
 
     fn shown(&self) -> String {
-        (0..self.buffer.area.width).map(|x| self.buffer[(x, 0)].symbol()).collect()
+        let cells = self.buffer.content.iter().take(10 * usize::from(self.buffer.area.width));
+        cells.map(ratatui::buffer::Cell::symbol).collect()
     }
 }
 

@@ -20,6 +20,7 @@ use super::{Binaries, Observer};
 use crate::cli::options::RunReport;
 use crate::opener::Request;
 use crate::say;
+use crate::seam::Seam;
 
 impl Observer {
     /// The agent was killed: the recording is kept as far as it came.
@@ -57,7 +58,7 @@ impl Observer {
 
     /// The observation is over: files and report.
     /// `status`: CMD's, as `waitpid` gives it.
-    pub(crate) fn finish(mut self, binaries: &Binaries, status: Option<i32>) -> Result<()> {
+    pub(crate) fn finish(mut self, binaries: &Binaries, status: Option<i32>, seam: &Seam) -> Result<()> {
         if let Some((pid, status)) = self.task.child.zip(status.map(ExitStatus::from_raw)) {
             // Its record may have been lost.
             self.correlator.ended(pid, (status.code(), status.signal()), &mut self.events);
@@ -73,13 +74,16 @@ impl Observer {
         if let Some(progress) = &mut self.progress {
             progress.clear();
         }
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.summary(&self.state);
-        }
-        if lost > 0 {
-            say::line(&format!("{lost} lines did not reach the exporter: it did not read"));
-        }
+        let unsent = || {
+            if lost > 0 {
+                say::line(&format!("{lost} lines did not reach the exporter: it did not read"));
+            }
+        };
         if self.task.child.is_none() {
+            if let Some(dashboard) = &mut self.dashboard {
+                dashboard.summary(&self.state);
+            }
+            unsent();
             return Ok(());
         }
         let mut report = report_of(&self.state, |id| self.announcements.seen(id));
@@ -101,7 +105,19 @@ impl Observer {
                 text::text(&report, page::Options { width: usize::from(output.columns), color: output.color })
             }
         };
-        say::put(&reported); // to a terminal that has gone it does not matter
+        // Whoever watched reads it where it is, until it is left; then its first screen stays.
+        let mut read = false;
+        if let Some(dashboard) = &mut self.dashboard {
+            if self.task.output.report == RunReport::Text {
+                let plain =
+                    text::text(&report, page::Options { width: usize::from(output.columns), color: false });
+                read = dashboard.read(&self.state, at_ns, &plain, seam);
+            }
+            dashboard.summary(&self.state);
+        }
+        unsent();
+        let first = read.then(|| first_screen(&reported, usize::from(output.rows))).flatten();
+        say::put(first.as_deref().unwrap_or(&reported)); // to a terminal that has gone it does not matter
 
         if !self.task.output.quiet {
             self.not_probed(binaries);
@@ -156,5 +172,29 @@ impl Observer {
                  requests inside TLS cannot be"
             ));
         }
+    }
+}
+
+/// As much of a report as fits on a screen, and how the rest is had; `None` where all of it fits.
+fn first_screen(report: &str, rows: usize) -> Option<String> {
+    // What asks for the next command takes lines, too.
+    let most = rows.saturating_sub(3).max(10);
+    let lines: Vec<&str> = report.lines().collect();
+    let left = lines.len().checked_sub(most).filter(|left| *left > 0)?;
+    let shown = lines[..most].join("\n");
+    Some(format!("{shown}\n… {left} more lines: --record FILE keeps them for `goobserve report FILE`\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_screen;
+
+    #[test]
+    fn the_first_screen_says_how_much_is_left_and_a_short_report_is_whole() {
+        let long = "line\n".repeat(50);
+        let shown = first_screen(&long, 24).unwrap();
+        assert_eq!(shown.lines().count(), 22);
+        assert!(shown.contains("… 29 more lines: --record FILE"), "{shown}");
+        assert_eq!(first_screen(&"line\n".repeat(20), 24), None);
     }
 }

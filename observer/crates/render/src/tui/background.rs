@@ -14,7 +14,7 @@ use super::table::Order;
 use super::tables::{self, Subject};
 use super::theme::Theme;
 use super::timeline::lanes::{self, Lane};
-use super::view::{ListView, Tab};
+use super::view::{ListView, Narrow, Tab};
 
 /// What is to be worked out.
 #[derive(Debug)]
@@ -30,8 +30,11 @@ pub(super) struct Job {
     /// The timeline is looked at
     pub lanes: Option<LanesKey>,
     /// A table is
-    pub order: Option<(Tab, ListView, String)>,
+    pub order: Option<(Tab, ListView, Wanted)>,
 }
+
+/// What of a table is wanted: the filter, whether what has ended is left out, and what ended before.
+pub(super) type Wanted = (String, bool, Option<SinceStart>);
 
 /// What was.
 #[derive(Debug)]
@@ -96,9 +99,10 @@ impl Job {
             let lanes = lanes::lanes(&command, now, key.focus, &key.filter);
             (key, now, lanes)
         });
-        let order = order.and_then(|(tab, list, filter)| {
+        let order = order.and_then(|(tab, list, (filter, hide_ended, since))| {
+            let narrow = Narrow { filter: &filter, hide_ended, since };
             let source = tables::source(tab, Subject { command: &command, now, theme: Theme::default() })?;
-            Some((tab, Order::new(source.as_ref(), (id, command.changes), now, &list, &filter)))
+            Some((tab, Order::new(source.as_ref(), (id, command.changes), now, &list, narrow)))
         });
         Done { id, digest, lanes, order }
     }

@@ -8,6 +8,7 @@ use ratatui::style::Style;
 /// Writes `text` at a place within `area`, cut with `…` where it does not fit. Returns the column
 /// behind it.
 pub(super) fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {
+    let area = area.intersection(buffer.area);
     let room = area.right().saturating_sub(x);
     if y < area.top() || y >= area.bottom() || x < area.left() || room == 0 {
         return x;

@@ -1,14 +1,14 @@
 //! Every command, longest stuck first, and what many wait for together.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use diagnose::advice::next_step;
 use model::clean::{clean, fit, fit_middle, width};
 use model::human::{count, duration};
 use model::id::CommandId;
-use model::record::Phase;
+use model::record::{Command, Phase};
 use model::state::{CommandState, State};
 use model::time::{Ns, SinceStart};
 use model::words;
@@ -24,8 +24,8 @@ use super::theme::{Theme, letter};
 use super::view::View;
 
 const COLUMNS: [Column; 7] = [
-    text("user", 5, 0),
-    text("folder", 13, 0),
+    text("user", 5, 70),
+    text("folder", 13, 70),
     number("age", 7, 0),
     text("command", 15, 0),
     text("time went to", 20, 120),
@@ -49,7 +49,16 @@ pub(super) struct Drawn {
     pub place: ListPlace,
     /// Commands in order
     pub ids: Vec<CommandId>,
+    /// Where the titles are that it can be sorted by
+    pub titles: Vec<(Rect, usize)>,
 }
+
+/// Columns that it can be sorted by: the first ones. Usually it is by how long they wait.
+pub(super) const SORTED: usize = 4;
+/// The column that it is usually sorted by.
+const USUAL: usize = 5;
+/// The title takes at most one part in so many of the height.
+const HEAD: u16 = 4;
 
 /// Draws the list.
 pub(super) fn draw(
@@ -63,22 +72,44 @@ pub(super) fn draw(
     let theme = view.theme;
     let mut rows: Vec<Row<'_>> = state
         .commands()
-        .filter(|(_, command)| matches(command, &view.filter))
+        .filter(|(_, command)| {
+            let end = ended(command).then(|| command.wall(now).1);
+            view.narrow(now).time(end)
+        })
         .map(|(id, command)| {
             let digest = cache.glance(command, id, now, view);
             let wait = digest.wait.as_ref().filter(|wait| wait.reports(now));
             let stuck = wait.map(|wait| wait.waiting.since_ns).filter(|_| !ended(command));
             Row { id, command, digest, stuck }
         })
+        .filter(|row| view.narrow(now).text(|| haystack(row, view)))
         .collect();
     sort(&mut rows, view, now);
-    head(buffer, area, state, &rows, view, now);
-    let used = 2 + shared(buffer, below(area, 2), &rows, theme, now);
+    let most = (buffer.area.height / HEAD).clamp(1, area.height);
+    let used = head(buffer, Rect { height: most, ..area }, state, &rows, view, now);
+    let above = Rect { height: most - used, ..below(area, used) };
+    let used = used + shared(buffer, above, &rows, theme, now);
     let table = below(area, used);
     let widths = widths(table.width);
-    let titles = COLUMNS.iter().map(|column| (column.title.to_owned(), theme.dim())).collect::<Vec<_>>();
-    cells(buffer, line(table, 0), &widths, &titles);
-    let body = below(table, 1);
+    let sorted = view.commands.sort.unwrap_or(USUAL);
+    let marker = if view.commands.reversed { "▴" } else { "▾" };
+    let titles = COLUMNS.iter().enumerate().map(|(index, column)| {
+        if index == sorted {
+            (format!("{}{marker}", column.title), theme.bold())
+        } else {
+            (column.title.to_owned(), theme.dim())
+        }
+    });
+    let titles = cells(buffer, line(table, 0), &widths, &titles.collect::<Vec<_>>());
+    let legend_at = u16::from(table.height > super::LEGEND_FROM);
+    let body = Rect { height: table.height.saturating_sub(1 + legend_at), ..below(table, 1) };
+    if legend_at == 1 {
+        let phases = rows.iter().take(usize::from(body.height)).flat_map(|row| {
+            Phase::ALL.into_iter().filter(|phase| row.digest.split.phase(*phase).blocked_ns > 0)
+        });
+        let phases: BTreeSet<Phase> = phases.collect();
+        super::timeline::legend::phases(buffer, line(table, table.height - 1), phases, theme);
+    }
     let chosen = view.commands.row.min(rows.len().saturating_sub(1));
     let first = chosen.saturating_sub(usize::from(body.height).saturating_sub(1));
     for (down, row) in rows.iter().skip(first).take(usize::from(body.height)).enumerate() {
@@ -92,10 +123,10 @@ pub(super) fn draw(
     if rows.is_empty() {
         let text = if view.starting {
             "getting ready: what starts now is not seen yet"
-        } else if view.filter.is_empty() {
+        } else if state.commands().next().is_none() {
             "no go command runs: start one in another terminal, for example `go mod download`"
         } else {
-            "nothing matches the filter"
+            "nothing is left: esc clears the filter, e and w what has ended"
         };
         put(buffer, body, body.x, body.y, text, theme.dim());
     }
@@ -104,19 +135,35 @@ pub(super) fn draw(
         put_right(buffer, body, body.bottom() - 1, &format!(" {left} more below "), theme.chosen());
     }
     let place = ListPlace { area: body, first, rows: rows.len() };
-    Drawn { place, ids: rows.iter().map(|row| row.id).collect() }
+    let titles = titles.into_iter().filter(|(_, column)| *column < SORTED || *column == USUAL).collect();
+    Drawn { place, ids: rows.iter().map(|row| row.id).collect(), titles }
 }
 
 fn ended(command: &CommandState) -> bool {
     command.record.as_ref().is_some_and(|record| record.wall_ns.is_some())
 }
 
-fn matches(command: &CommandState, filter: &str) -> bool {
-    filter.is_empty()
-        || command.record.as_ref().is_some_and(|record| {
-            let cwd = record.cwd.as_deref().unwrap_or_default();
-            format!("{} {cwd} {}", words::argv(&record.argv), record.pid).to_lowercase().contains(filter)
-        })
+/// What the filter is matched with: words, and what has a name.
+fn haystack(row: &Row<'_>, view: &View) -> String {
+    let Some(record) = &row.command.record else { return String::new() };
+    let cwd = record.cwd.as_deref().unwrap_or_default();
+    let user = user(record, view);
+    let mut words = format!("{} {cwd} folder:{cwd} user:{user} {}", words::argv(&record.argv), record.pid);
+    if let Some(wait) = &row.digest.wait {
+        let host = wait.waiting.host.as_deref().unwrap_or_default();
+        words.push_str(&format!(" host:{host} phase:{}", wait.waiting.phase.name()));
+    }
+    if let Some(code) = record.exit_code {
+        words.push_str(&format!(" status:{code}"));
+    }
+    words
+}
+
+fn user(record: &Command, view: &View) -> String {
+    record.uid.map_or_else(
+        || "?".to_owned(),
+        |uid| view.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()),
+    )
 }
 
 /// Stuck ones first, the longest of them on top; then those that run; then the ended, latest first.
@@ -143,37 +190,49 @@ fn sort(rows: &mut [Row<'_>], view: &View, now: SinceStart) {
     }
 }
 
-fn head(buffer: &mut Buffer, area: Rect, state: &State, rows: &[Row<'_>], view: &View, now: SinceStart) {
+/// The answer first: how many wait, and how long the longest; then how many there are. Returns its lines.
+fn head(
+    buffer: &mut Buffer,
+    area: Rect,
+    state: &State,
+    rows: &[Row<'_>],
+    view: &View,
+    now: SinceStart,
+) -> u16 {
     let theme = view.theme;
-    let place = line(area, 0);
-    loss(buffer, place, &state.loss(), theme);
+    let stuck: Vec<SinceStart> = rows.iter().filter_map(|row| row.stuck).collect();
+    let text = match stuck.iter().min() {
+        Some(since) => {
+            let longest = duration(now.saturating_sub(*since));
+            format!("{} waiting longer than a second, the longest {longest}", stuck.len())
+        }
+        None => "none is waiting for anything longer than a second".to_owned(),
+    };
+    put(buffer, area, area.x, area.y, &text, if stuck.is_empty() { Style::new() } else { theme.bold() });
+    if area.height < 2 {
+        return 1;
+    }
+    let place = line(area, 1);
+    let taken = loss(buffer, place, &state.loss(), theme);
+    let place = Rect { width: place.width.saturating_sub(taken + 1), ..place };
     let running = rows.iter().filter(|row| !ended(row.command)).count();
     let x = put(buffer, place, place.x, place.y, &count(rows.len() as u64, "command"), theme.bold());
-    let text = format!("  {running} running  {}", clock(now - SinceStart::ZERO));
+    let mut text = format!("  {running} running  {}", clock(now - SinceStart::ZERO));
+    if view.hide_ended {
+        text.push_str("  ended hidden");
+    }
+    if let Some(last) = view.last {
+        text.push_str(&format!("  last {}", duration(last)));
+    }
     put(buffer, place, x, place.y, &text, theme.dim());
-    let place = line(area, 1);
-    let stuck = rows.iter().filter(|row| row.stuck.is_some());
-    let Some(worst) = stuck.clone().min_by_key(|row| row.stuck) else {
-        put(
-            buffer,
-            place,
-            place.x,
-            place.y,
-            "none is waiting for anything longer than a second",
-            theme.dim(),
-        );
-        return;
-    };
-    let text = format!(
-        "{} waiting longer than a second, the longest {}",
-        stuck.count(),
-        duration(now.saturating_sub(worst.stuck.unwrap_or(now)))
-    );
-    put(buffer, place, place.x, place.y, &text, theme.bold());
+    2
 }
 
 /// A line for each host that several wait for, at most two; and what to try about the first.
 fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: SinceStart) -> u16 {
+    if area.height == 0 {
+        return 0;
+    }
     let running = rows.iter().filter(|row| !ended(row.command)).count();
     let mut hosts: BTreeMap<(String, Phase), Vec<&Row<'_>>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.stuck.is_some()) {
@@ -185,7 +244,7 @@ fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: 
     let mut hosts: Vec<_> = hosts.into_iter().filter(|(_, rows)| rows.len() > 1).collect();
     hosts.sort_by_key(|(_, rows)| Reverse(rows.len()));
     let mut used = 0;
-    for ((host, phase), together) in hosts.iter().take(2) {
+    for ((host, phase), together) in hosts.iter().take(usize::from(area.height.min(2))) {
         let place = line(area, used);
         let sign = format!(" {} ", letter(*phase));
         let x = put(buffer, place, place.x, place.y, &sign, theme.on_phase(*phase));
@@ -201,7 +260,7 @@ fn shared(buffer: &mut Buffer, area: Rect, rows: &[Row<'_>], theme: Theme, now: 
         used += 1;
     }
     let stall = rows.iter().find_map(|row| row.digest.stalls.first().filter(|_| row.stuck.is_some()));
-    if let Some((how, step)) = stall.and_then(next_step) {
+    if let Some((how, step)) = stall.and_then(next_step).filter(|_| used < area.height) {
         let place = line(area, used);
         let x = put(buffer, place, place.x, place.y, &format!("{how:<5}"), theme.bold());
         put(buffer, place, x, place.y, step, if how == "try" { theme.command() } else { Style::new() });
@@ -214,10 +273,7 @@ fn of(row: &Row<'_>, view: &View, now: SinceStart) -> Vec<(String, Style)> {
     let theme = view.theme;
     let record = row.command.record.as_ref();
     let (start, until) = row.command.wall(now);
-    let user = record.and_then(|record| record.uid).map_or_else(
-        || "?".to_owned(),
-        |uid| view.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()),
-    );
+    let user = record.map_or_else(|| "?".to_owned(), |record| user(record, view));
     let folder = record.and_then(|record| record.cwd.clone()).unwrap_or_else(|| "?".to_owned());
     let argv = record.map_or_else(|| "not seen".to_owned(), |record| words::argv(&record.argv));
     let (since, what, style) = match (&row.digest.wait, row.stuck) {
@@ -254,9 +310,10 @@ fn widths(room: u16) -> [u16; COLUMNS.len()] {
     widths
 }
 
-fn cells(buffer: &mut Buffer, place: Rect, widths: &[u16], cells: &[(String, Style)]) {
+fn cells(buffer: &mut Buffer, place: Rect, widths: &[u16], cells: &[(String, Style)]) -> Vec<(Rect, usize)> {
     let mut x = place.x;
-    for ((column, room), (text, style)) in COLUMNS.iter().zip(widths).zip(cells) {
+    let mut places = Vec::new();
+    for (index, ((column, room), (text, style))) in COLUMNS.iter().zip(widths).zip(cells).enumerate() {
         if *room == 0 {
             continue;
         }
@@ -267,8 +324,10 @@ fn cells(buffer: &mut Buffer, place: Rect, widths: &[u16], cells: &[(String, Sty
             if middle { fit_middle(&text, usize::from(*room)) } else { fit(&text, usize::from(*room)) };
         let indent = if column.right { usize::from(*room).saturating_sub(width(&text)) as u16 } else { 0 };
         put(buffer, inside, inside.x + indent, inside.y, &text, *style);
+        places.push((inside, index));
         x += room + 1;
     }
+    places
 }
 
 /// Where its time went, as letters in the phases' colours.
@@ -276,7 +335,7 @@ fn strip(buffer: &mut Buffer, place: Rect, widths: &[u16], digest: &Digest, them
     if widths[4] == 0 {
         return;
     }
-    let x: u16 = widths[..4].iter().map(|width| width + 1).sum();
+    let x: u16 = widths[..4].iter().filter(|width| **width > 0).map(|width| width + 1).sum();
     for (phase, from, columns) in parts(&digest.split, widths[4]) {
         let text = letter(phase).to_string().repeat(usize::from(columns));
         put(buffer, place, place.x + x + from, place.y, &text, theme.on_phase(phase));

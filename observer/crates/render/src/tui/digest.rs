@@ -22,6 +22,7 @@ use super::explain;
 use super::table::Order;
 use super::timeline::lanes::{self, Lane};
 use super::view::{Focus, Tab, View};
+use crate::kinds::groups;
 
 /// A digest is at least this old when it is made anew.
 const AGE_NS: Ns = 30_000_000;
@@ -30,6 +31,8 @@ const AGE_A_SPAN_NS: Ns = 20_000;
 /// From so many spans on a command is worked through beside the frames: here it would take longer
 /// than half a frame.
 const BACKGROUND_MIN: usize = 2_000;
+/// Packages that are named of a kind of process.
+const PACKAGES: usize = 12;
 /// Spans that are worked through in one frame for commands that are not opened.
 const SPANS_A_FRAME: usize = 4_000;
 
@@ -69,6 +72,9 @@ pub struct Digest {
     pub in_flight: usize,
     /// Requests that have ended
     pub requests_done: usize,
+    /// Kinds of processes that it ran, the costliest first: what, how many and at what cost, and the costliest
+    /// packages
+    pub kinds: Vec<(String, String)>,
     /// The look that it was made of
     pub seen: Seen,
 }
@@ -97,22 +103,30 @@ impl Digest {
             }),
             in_flight: in_flight.iter().filter(open).count(),
             requests_done: command.requests.values().filter(|request| request.end_ns.is_some()).count(),
+            kinds: groups(command.processes.values(), command.wall(now).1)
+                .iter()
+                .map(|group| (group.words(), group.costliest(PACKAGES).join(", ")))
+                .collect(),
             seen,
         }
     }
 
-    fn is_old(&self, command: &CommandState, now: SinceStart) -> bool {
+    fn is_old(&self, command: &CommandState, now: SinceStart, stands: bool) -> bool {
         let ended = command.record.as_ref().is_some_and(|record| record.wall_ns.is_some());
         if self.changes == command.changes && (ended || self.at == now) {
             return false;
         }
         let age = AGE_NS + AGE_A_SPAN_NS * self.spans as Ns;
-        now < self.at || now - self.at >= age || ended
+        now < self.at || now - self.at >= age || ended || stands
     }
 }
 
 fn spans(command: &CommandState) -> usize {
-    command.dns.len() + command.connections.len() + command.requests.len() + command.locks.len()
+    command.dns.len()
+        + command.connections.len()
+        + command.requests.len()
+        + command.locks.len()
+        + command.processes.len()
 }
 
 /// What makes the lanes of a timeline what they are.
@@ -197,7 +211,10 @@ impl Cache {
             now,
             threads: view.asleep.get(&id).into(),
             lanes: lanes.map(|key| LanesKey { changes: command.changes, ..key.clone() }),
-            order: order.map(|(tab, _)| (*tab, list, view.filter.clone())),
+            order: order.map(|(tab, _)| {
+                let narrow = view.narrow(now);
+                (*tab, list, (view.filter.clone(), narrow.hide_ended, narrow.since))
+            }),
         }
     }
 
@@ -210,7 +227,7 @@ impl Cache {
         view: &View,
     ) -> Rc<Digest> {
         let known = self.digests.get(&id).cloned();
-        if let Some(digest) = known.as_ref().filter(|digest| !digest.is_old(command, now)) {
+        if let Some(digest) = known.as_ref().filter(|digest| !digest.is_old(command, now, view.stands())) {
             return Rc::clone(digest);
         }
         if let Some(digest) = known.filter(|digest| self.is_in_background(command) && now >= digest.at) {
@@ -262,7 +279,8 @@ impl Cache {
             filter: view.filter.clone(),
         };
         if let Some((known, at, lanes)) = &self.lanes {
-            let young = now >= *at && now - *at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
+            let young =
+                !view.stands() && now >= *at && now - *at < AGE_NS + AGE_A_SPAN_NS * spans(command) as Ns;
             let fresh = known.changes == key.changes || young || self.is_in_background(command);
             if known.like(&key) && now >= *at && fresh {
                 return Rc::clone(lanes);

@@ -11,15 +11,22 @@ use super::theme::Theme;
 use super::view::{Playing, Tab, View};
 
 /// Lines it takes.
-pub(super) fn height(view: &View) -> u16 {
-    1 + u16::from(view.playing.is_some())
+pub(super) fn height(view: &View, of: u16) -> u16 {
+    if of < 4 { 0 } else { 1 + u16::from(view.playing.is_some() && of >= TWO_FROM) }
 }
 
 /// Draws it; returns where the recording's bar is.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, now: SinceStart) -> Rect {
     let theme = view.theme;
+    if area.is_empty() {
+        return Rect::default();
+    }
+    let playing = view.playing.filter(|playing| area.height > 1 || playing.runs);
     let seek =
-        view.playing.map_or_else(Rect::default, |playing| player(buffer, line(area, 0), playing, theme, now));
+        playing.map_or_else(Rect::default, |playing| player(buffer, line(area, 0), playing, theme, now));
+    if playing.is_some() && area.height == 1 {
+        return seek;
+    }
     let place = line(area, area.height - 1);
     if let Some(note) = &view.note {
         put(buffer, place, place.x, place.y, note, theme.bold());
@@ -28,7 +35,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, 
     if view.typing || !view.filter.is_empty() {
         let cursor = if view.typing { "▏" } else { "" };
         let x = put(buffer, place, place.x, place.y, &format!("/{}{cursor}", view.filter), theme.bold());
-        let text = if view.typing { "   enter keeps it, esc clears it" } else { "   esc clears the filter" };
+        let text = if view.typing {
+            "   enter: done, esc: clear; host: phase: status: user: folder: name a field"
+        } else {
+            "   esc clears the filter"
+        };
         put(buffer, place, x, place.y, text, theme.dim());
         return seek;
     }
@@ -46,14 +57,35 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, drawn: &Drawn, 
     seek
 }
 
+/// From so many lines on a recording's bar has a line of its own.
+const TWO_FROM: u16 = 12;
+
 type Key = (&'static str, &'static str);
 
 /// The keys that do something here, the most wanted first.
 fn keys(view: &View, drawn: &Drawn, now: SinceStart) -> Vec<Key> {
     if view.help {
-        return vec![("esc", "back")];
+        return vec![("esc", "back"), ("↑↓", "more")];
+    }
+    if view.reading {
+        return vec![("↑↓", "read"), ("q", "leave"), ("esc", "the dashboard")];
+    }
+    if drawn.details.is_some() {
+        return vec![
+            ("esc", "back"),
+            ("enter", "open"),
+            ("n p", "next, previous"),
+            ("L", "longest"),
+            ("↑↓", "choose"),
+        ];
     }
     let mut keys = Vec::new();
+    if view.report.is_some() {
+        keys.push(("r", "report"));
+    }
+    if drawn.cursor.is_some() {
+        keys.push(("enter", "open"));
+    }
     if let Some(playing) = view.playing {
         keys.push(("space", Play::of(playing, now).key()));
         keys.extend([("<>", "speed"), (",.", "seek")]);
@@ -66,7 +98,9 @@ fn keys(view: &View, drawn: &Drawn, now: SinceStart) -> Vec<Key> {
     }
     match (drawn.command, view.tab) {
         (None, _) => keys.extend([("enter", "open"), ("s", "sort"), ("/", "filter")]),
-        (Some(_), Tab::Timeline) => keys.extend([("d", "dns"), ("t", "http/2"), ("c", "sumdb")]),
+        (Some(_), Tab::Timeline) => {
+            keys.extend([("n p", "next"), ("L", "longest"), ("d", "dns"), ("t", "http/2"), ("c", "sumdb")]);
+        }
         (Some(_), Tab::Stalls) => keys.push(("↑↓", "choose")),
         (Some(_), _) => keys.extend([("s", "sort"), ("/", "filter")]),
     }

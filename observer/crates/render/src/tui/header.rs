@@ -14,16 +14,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::canvas::{below, line, put, put_right, words, wrap};
+use super::canvas::{line, put, put_right, words, wrap};
 use super::digest::Digest;
 use super::tables::Subject;
 use super::theme::{Theme, letter, short};
 use super::view::View;
 
-/// What the top shows of a stall's sentence, and of each step against it; the whole is in the view
-/// of the stalls.
-const SUMMARY_LINES: usize = 2;
-const STEP_LINES: usize = 2;
 /// What failed for less than this did not wait: as short as a stall that is worth no warning.
 const AT_ONCE_NS: Ns = 250_000_000;
 
@@ -35,7 +31,21 @@ pub(super) fn clock(ns: Ns) -> String {
     if hours > 0 { format!("{hours}:{rest}") } else { rest }
 }
 
-/// Draws it; returns how many lines it took.
+/// Draws one line.
+type Drawing<'a> = Box<dyn Fn(&mut Buffer, Rect) + 'a>;
+
+/// A line of the header, or a sentence of several.
+enum Block<'a> {
+    /// A sentence: what stands before it and in which style, its columns, its style
+    Text { sign: (String, Style), indent: u16, text: String, style: Style },
+    /// A line of its own
+    Line(Drawing<'a>),
+}
+
+/// A block with the rank of each line that it may take: the lowest ranks get the room.
+type Ranked<'a> = (Block<'a>, Vec<u8>);
+
+/// Draws as much of it as the area has lines for, the answer first; returns how many it took.
 pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
@@ -46,13 +56,55 @@ pub(super) fn draw(
     now: SinceStart,
 ) -> u16 {
     let theme = view.theme;
-    title(buffer, line(area, 0), view, state, command, now);
-    let mut used = 1 + status(buffer, below(area, 1), view, command, digest, now);
-    bar(buffer, line(area, used), &digest.split, theme);
-    used += 1;
+    let mut blocks = status(view, command, digest, now);
     if let Some(stall) = digest.stalls.first() {
-        used +=
-            finding(buffer, below(area, used), stall, digest.stalls.len(), Subject { command, now, theme });
+        let subject = Subject { command, now, theme };
+        blocks.extend(finding(stall, digest.stalls.len(), subject));
+    }
+    let title = move |buffer: &mut Buffer, place: Rect| title(buffer, place, view, state, command, now);
+    // That something was not seen must be known before anything is believed.
+    let lost = state.loss() != Loss::default();
+    blocks.push((Block::Line(Box::new(title)), vec![if lost { 1 } else { 3 }]));
+    let bar = |buffer: &mut Buffer, place: Rect| bar(buffer, place, &digest.split, theme);
+    blocks.push((Block::Line(Box::new(bar)), vec![5]));
+    stack(buffer, area, &blocks)
+}
+
+/// Draws blocks below one another; what has no room is left out, and a sentence that has not all of its own ends
+/// with the sign of that.
+fn stack(buffer: &mut Buffer, area: Rect, blocks: &[Ranked<'_>]) -> u16 {
+    let lines: Vec<Vec<String>> = blocks
+        .iter()
+        .map(|(block, _)| match block {
+            Block::Text { indent, text, .. } => {
+                wrap(text, usize::from(area.width.saturating_sub(*indent)).max(1))
+            }
+            Block::Line(_) => vec![String::new()],
+        })
+        .collect();
+    let mut wanted: Vec<(u8, usize)> = Vec::new();
+    for (index, (_, ranks)) in blocks.iter().enumerate() {
+        wanted.extend(ranks.iter().take(lines[index].len()).map(|rank| (*rank, index)));
+    }
+    wanted.sort_unstable();
+    wanted.truncate(usize::from(area.height));
+    let mut used = 0;
+    for (index, (block, _)) in blocks.iter().enumerate() {
+        let own = wanted.iter().filter(|(_, of)| *of == index).count();
+        match block {
+            Block::Line(draw) if own > 0 => draw(buffer, line(area, used)),
+            Block::Text { sign, indent, style, .. } if own > 0 => {
+                put(buffer, line(area, used), area.x, area.y + used, &sign.0, sign.1);
+                for (down, text) in lines[index].iter().take(own).enumerate() {
+                    let place = line(area, used + down as u16);
+                    // What is too long ends with the sign that it is.
+                    let rest = (down + 1 == own).then(|| lines[index][down..].join(" "));
+                    put(buffer, place, place.x + indent, place.y, rest.as_ref().unwrap_or(text), *style);
+                }
+            }
+            _ => {}
+        }
+        used += own as u16;
     }
     used
 }
@@ -117,42 +169,24 @@ fn title(
     }
 }
 
-/// What is waited for, and what is known about it: two lines each where they are needed.
-fn status(
-    buffer: &mut Buffer,
-    area: Rect,
-    view: &View,
-    command: &CommandState,
-    digest: &Digest,
-    now: SinceStart,
-) -> u16 {
+/// What is waited for, and what is known about it.
+fn status<'a>(view: &View, command: &CommandState, digest: &Digest, now: SinceStart) -> Vec<Ranked<'a>> {
     let theme = view.theme;
     let (what, why) = sentence(view, command, digest, now);
-    let (text, style) = match &what {
+    let (sign, text, style) = match what {
         Status::Waiting(phase, text) => {
-            let sign = format!(" {} ", letter(*phase));
-            put(buffer, area, area.x, area.y, &sign, theme.on_phase(*phase));
-            (text, theme.bold())
+            ((format!(" {} ", letter(phase)), theme.on_phase(phase)), text, theme.bold())
         }
-        Status::Failed(text) => (text, theme.bad()),
-        Status::Calm(text) => (text, Style::new()),
+        Status::Failed(text) => ((String::new(), Style::new()), text, theme.bad()),
+        Status::Calm(text) => ((String::new(), Style::new()), text, theme.bold()),
     };
-    let indent = if matches!(what, Status::Waiting(..)) { 4 } else { 0 };
-    let used = wrapped(buffer, area, indent, text, style);
-    used + wrapped(buffer, below(area, used), 4, &why, theme.dim())
-}
-
-/// A sentence on at most two lines; returns how many.
-fn wrapped(buffer: &mut Buffer, area: Rect, indent: u16, text: &str, style: Style) -> u16 {
-    let lines = wrap(text, usize::from(area.width.saturating_sub(indent)));
-    // What is too long for two lines ends with the sign that it is.
-    let rest = lines.get(1..).map(|rest| rest.join(" ")).filter(|rest| !rest.is_empty());
-    let lines: Vec<String> = lines.first().cloned().into_iter().chain(rest).collect();
-    for (down, text) in lines.iter().enumerate() {
-        let place = line(area, down as u16);
-        put(buffer, place, place.x + indent, place.y, text, style);
+    let indent = if sign.0.is_empty() { 0 } else { 4 };
+    let mut blocks = vec![(Block::Text { sign, indent, text, style }, vec![0, 6])];
+    if !why.is_empty() {
+        let none = (String::new(), Style::new());
+        blocks.push((Block::Text { sign: none, indent: 4, text: why, style: theme.dim() }, vec![4, 9]));
     }
-    lines.len() as u16
+    blocks
 }
 
 /// What the first line says.
@@ -305,14 +339,51 @@ fn is_at_once(stall: &Stall) -> bool {
 }
 
 /// The worst that was found, what to do, and the command to try.
-fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, subject: Subject<'_>) -> u16 {
+fn finding<'a>(stall: &'a Stall, of: usize, subject: Subject<'a>) -> Vec<Ranked<'a>> {
     let theme = subject.theme;
     let style = theme.severity(stall.severity);
-    let sign = match stall.severity {
-        Severity::Critical => "▲ ",
-        Severity::Warning => "△ ",
-        Severity::Info => "· ",
+    let facts = facts(stall, subject);
+    let first = move |buffer: &mut Buffer, first: Rect| {
+        let sign = match stall.severity {
+            Severity::Critical => "▲ ",
+            Severity::Warning => "△ ",
+            Severity::Info => "· ",
+        };
+        let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
+        let x = put(buffer, first, x, first.y, &format!("  {facts}"), Style::new());
+        // The tabs below say how many there are, too.
+        if of > 1 {
+            let room = usize::from(first.right().saturating_sub(x));
+            let mut more = [format!("  +{} more", of - 1), format!(" +{}", of - 1)].into_iter();
+            let more = more.find(|more| width(more) <= room).unwrap_or_default();
+            put_right(buffer, first, first.y, &more, theme.dim());
+        }
     };
+    let text = |how: &str, indent: u16, text: &str, style: Style| Block::Text {
+        sign: (format!("  {how}"), theme.bold()),
+        indent,
+        text: text.to_owned(),
+        style,
+    };
+    let remedy = stall.remedies.first();
+    let mut blocks: Vec<Ranked<'a>> = vec![
+        (Block::Line(Box::new(first)), vec![1]),
+        (text("", 2, &stall.summary, theme.dim()), vec![7, 10]),
+    ];
+    // Of what cost next to nothing only what can be tried.
+    if stall.severity != Severity::Info && !stall.advice.is_empty() {
+        let ranks = if remedy.is_none() { vec![2, 8, 11] } else { vec![8, 12] };
+        blocks.push((text("do", 7, &stall.advice, Style::new()), ranks));
+    }
+    if let Some(remedy) = remedy {
+        blocks.push((text("", 7, &format!("{}: {}", remedy.name, remedy.why), Style::new()), vec![7, 11]));
+        blocks.push((text("try", 7, &remedy.attempt, theme.command()), vec![2, 9, 13]));
+    }
+    blocks
+}
+
+/// What it cost, of whom, and when.
+fn facts(stall: &Stall, subject: Subject<'_>) -> String {
     let at_once = is_at_once(stall);
     let cost = (stall.cost_ns > 0).then(|| format!("cost {}", duration(stall.cost_ns)));
     let cost = if at_once { Some("likely why it failed".to_owned()) } else { cost };
@@ -325,185 +396,9 @@ fn finding(buffer: &mut Buffer, area: Rect, stall: &Stall, of: usize, subject: S
     } else {
         format!("{} to {} s", subject.moment(stall.start_ns), subject.moment(stall.end_ns))
     });
-    let first = line(area, 0);
-    let x = words(buffer, first, first.x, first.y, &[(sign, style), (stall.kind.as_str(), style)]);
-    let x = put(buffer, first, x, first.y, &format!("  {}", facts.join(" · ")), Style::new());
-    // The tabs below say how many there are, too.
-    if of > 1 {
-        let room = usize::from(first.right().saturating_sub(x));
-        let mut more = [format!("  +{} more", of - 1), format!(" +{}", of - 1)].into_iter();
-        let more = more.find(|more| width(more) <= room).unwrap_or_default();
-        put_right(buffer, first, first.y, &more, theme.dim());
-    }
-    let mut used = 1;
-    for text in wrap(&stall.summary, usize::from(area.width).saturating_sub(2)).iter().take(SUMMARY_LINES) {
-        let place = line(area, used);
-        put(buffer, place, place.x + 2, place.y, text, theme.dim());
-        used += 1;
-    }
-    // Of what cost next to nothing only what can be tried.
-    if stall.severity != Severity::Info {
-        used += step(buffer, below(area, used), "do", &stall.advice, Style::new(), theme);
-    }
-    if let Some(remedy) = stall.remedies.first() {
-        let what = format!("{}: {}", remedy.name, remedy.why);
-        used += step(buffer, below(area, used), "try", &what, Style::new(), theme);
-        used += step(buffer, below(area, used), "", &remedy.attempt, theme.command(), theme);
-    }
-    used
-}
-
-/// What can be done, on as many lines as there are for it; of a command the end says that it is longer.
-fn step(buffer: &mut Buffer, area: Rect, how: &str, text: &str, style: Style, theme: Theme) -> u16 {
-    let lines = wrap(text, usize::from(area.width).saturating_sub(7));
-    let shown = if text.is_empty() { 0 } else { lines.len() };
-    let shown = shown.min(STEP_LINES).min(usize::from(area.height));
-    for (down, text) in lines.iter().take(shown).enumerate() {
-        let place = line(area, down as u16);
-        if down == 0 {
-            put(buffer, place, place.x + 2, place.y, how, theme.bold());
-        }
-        put(buffer, place, place.x + 7, place.y, text, style);
-        if down + 1 == shown && lines.len() > shown && how.is_empty() {
-            put_right(buffer, place, place.y, "… y copies it whole", theme.dim());
-        }
-    }
-    shown as u16
+    facts.join(" · ")
 }
 
 #[cfg(test)]
-mod tests {
-    use model::phases::{Input, split};
-    use model::stall::StallKind;
-
-    use super::*;
-
-    #[test]
-    fn a_clock_counts_hours_when_there_are_some() {
-        assert_eq!(clock(14_290_000_000), "00:14.2");
-        assert_eq!(clock(3_723_400_000_000), "1:02:03.4");
-    }
-
-    #[test]
-    fn the_parts_of_the_bar_fill_the_line() {
-        let operations = [];
-        let input = Input {
-            wall: (SinceStart(0), SinceStart(1000)),
-            idle: &[(SinceStart(0), SinceStart(900))],
-            local: None,
-            operations: &operations,
-            ..Input::default()
-        };
-        let split = split(&input);
-        for columns in [2, 10, 79, 80, 200] {
-            let parts = parts(&split, columns);
-            assert_eq!(parts.iter().map(|(_, _, width)| width).sum::<u16>(), columns);
-        }
-    }
-
-    #[test]
-    fn a_finding_names_host_phase_since_when_and_the_line_to_try() {
-        let remedy = model::report::Remedy {
-            name: "dns-cache".into(),
-            why: "answers from memory".into(),
-            attempt:
-                "goobserve compare --with dns-cache --with resolv=options\\ timeout:1 -- go mod download"
-                    .into(),
-        };
-        let stall = Stall {
-            kind: StallKind::DnsTimeout.into(),
-            phase: Phase::Dns,
-            host: Some("127.77.1.1:53".into()),
-            severity: Severity::Critical,
-            start_ns: SinceStart(6_000_000),
-            end_ns: SinceStart(5_006_000_000),
-            cost_ns: 4_980_000_000,
-            summary: "a query was not answered for 5 s and retried".into(),
-            evidence: Vec::new(),
-            advice: String::new(),
-            fatal: false,
-            remedies: vec![remedy.clone()],
-        };
-        let area = Rect::new(0, 0, 80, 9);
-        let mut buffer = Buffer::empty(area);
-        let subject = Subject {
-            command: &CommandState::default(),
-            now: SinceStart(9_000_000_000),
-            theme: Theme::default(),
-        };
-        let used = finding(&mut buffer, area, &stall, 3, subject);
-        let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
-        let shown = (0..used).map(row).collect::<Vec<_>>().join(" ");
-        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in ["dns-timeout", "cost 4.98 s", "dns ·", "127.77.1.1:53", "0.006 to 5.006 s", "+2 more"] {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-        let tried = format!("try dns-cache: answers from memory {}", remedy.attempt);
-        assert!(shown.contains(&tried), "{shown}");
-        assert!(!shown.contains("y copies it whole"), "{shown}");
-    }
-
-    #[test]
-    fn only_what_likely_made_a_command_fail_is_said_to() {
-        let mut stall = Stall {
-            kind: StallKind::DnsError.into(),
-            phase: Phase::Dns,
-            host: None,
-            severity: Severity::Critical,
-            start_ns: SinceStart(5_000_000),
-            end_ns: SinceStart(8_000_000),
-            cost_ns: 2_000_000,
-            summary: "it answered SERVFAIL".into(),
-            evidence: Vec::new(),
-            advice: "ask its owner".into(),
-            fatal: true,
-            remedies: Vec::new(),
-        };
-        let area = Rect::new(0, 0, 80, 5);
-        let shown = |stall: &Stall| {
-            let mut buffer = Buffer::empty(area);
-            let subject = Subject {
-                command: &CommandState::default(),
-                now: SinceStart(9_000_000),
-                theme: Theme::default(),
-            };
-            finding(&mut buffer, area, stall, 1, subject);
-            buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
-        };
-        let failed = shown(&stall);
-        assert!(failed.contains("likely why it failed · dns · at 0.005 s"), "{failed}");
-        assert!(failed.contains("do   ask its owner"), "{failed}");
-        // A large part of a short run is critical, and no reason to fail.
-        stall.fatal = false;
-        let large = shown(&stall);
-        assert!(large.contains("cost 2.00 ms · dns · 0.005 to 0.008 s"), "{large}");
-    }
-
-    #[test]
-    fn a_command_that_is_shown_in_part_says_so() {
-        let area = Rect::new(0, 0, 80, 9);
-        let attempt =
-            format!("goobserve compare --with http1 -- go mod download{}", " a.test/m@v1.0.0".repeat(20));
-        let remedy = model::report::Remedy { name: "http1".into(), why: "a connection each".into(), attempt };
-        let stall = Stall {
-            kind: StallKind::H2LossBlocksAll.into(),
-            phase: Phase::Proxy,
-            host: None,
-            severity: Severity::Warning,
-            start_ns: SinceStart(0),
-            end_ns: SinceStart(1),
-            cost_ns: 1,
-            summary: "segments were lost".into(),
-            evidence: Vec::new(),
-            advice: String::new(),
-            fatal: false,
-            remedies: vec![remedy],
-        };
-        let mut buffer = Buffer::empty(area);
-        let subject =
-            Subject { command: &CommandState::default(), now: SinceStart(9), theme: Theme::default() };
-        let used = finding(&mut buffer, area, &stall, 1, subject);
-        let last = (0..80).map(|x| buffer[(x, used - 1)].symbol()).collect::<String>();
-        assert!(last.ends_with("… y copies it whole"), "{last}");
-    }
-}
+#[path = "header_tests.rs"]
+mod tests;

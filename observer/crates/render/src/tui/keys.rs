@@ -8,12 +8,15 @@ use ratatui::crossterm::event::{
 use ratatui::layout::{Position, Rect};
 
 use super::Drawn;
-use super::view::{Focus, ListView, Tab, View};
+use super::timeline::{self, LENGTH_MIN, lanes::Bar};
+use super::view::{Focus, ListView, Opened, Tab, Target, View};
 
 /// Longest filter, characters.
 const FILTER_MAX: usize = 60;
-/// The shortest time that can be zoomed to.
-const LENGTH_MIN: Ns = 1_000_000;
+/// Things opened one from the other.
+const OPEN_MAX: usize = 64;
+/// The last so long, one after the other.
+const LAST: [Ns; 4] = [60_000_000_000, 10_000_000_000, 1_000_000_000, 100_000_000];
 /// How far a key seeks in a recording.
 const SEEK_NS: i64 = 5_000_000_000;
 /// Speeds of a recording.
@@ -68,9 +71,11 @@ fn key(view: &mut View, drawn: &Drawn, key: KeyEvent) -> Act {
         // For the test of what a panic leaves behind; a release has no such key.
         #[cfg(debug_assertions)]
         KeyCode::F(12) => panic!("F12 asked for a panic"),
-        KeyCode::Char('?') | KeyCode::F(1) => view.help = !view.help,
+        KeyCode::Char('?') | KeyCode::F(1) => (view.help, view.help_line) = (!view.help, 0),
         KeyCode::Esc | KeyCode::Backspace => back(view, drawn),
-        _ if view.help => return Act::Nothing,
+        code if view.help => view.help_line = scrolled(view.help_line, usize::MAX, drawn.page, code),
+        KeyCode::Char('r') if view.report.is_some() => view.reading = !view.reading,
+        code if view.reading => read(view, drawn, code),
         KeyCode::Char('/') => {
             view.typing = true;
             view.filter.clear();
@@ -80,6 +85,9 @@ fn key(view: &mut View, drawn: &Drawn, key: KeyEvent) -> Act {
             let attempt = drawn.attempt.clone().filter(|attempt| !attempt.is_empty());
             return attempt.map_or(Act::Nothing, Act::Copy);
         }
+        KeyCode::Char('T') => view.theme.light = !view.theme.light,
+        KeyCode::Char('e') => view.hide_ended = !view.hide_ended,
+        KeyCode::Char('w') => last(view),
         KeyCode::Char('s') => sort(view, drawn),
         KeyCode::Char('S') => {
             let list = list(view, drawn);
@@ -91,15 +99,163 @@ fn key(view: &mut View, drawn: &Drawn, key: KeyEvent) -> Act {
         KeyCode::Char('.') => return seek(view, SEEK_NS),
         KeyCode::Enter if drawn.command.is_none() => open(view, drawn),
         _ if drawn.command.is_none() => return rows(view, drawn, key.code),
-        KeyCode::Enter if view.tab != Tab::Stalls => view.tab = Tab::Stalls,
-        KeyCode::Tab => view.tab = view.tab.step(1),
-        KeyCode::BackTab => view.tab = view.tab.step(Tab::ALL.len() - 1),
-        KeyCode::Char(digit @ '1'..='6') => view.tab = Tab::ALL[digit as usize - '1' as usize],
+        KeyCode::Tab => tab(view, view.tab.step(1)),
+        KeyCode::BackTab => tab(view, view.tab.step(Tab::ALL.len() - 1)),
+        KeyCode::Char(digit @ '1'..='6') => tab(view, Tab::ALL[digit as usize - '1' as usize]),
         KeyCode::Char('d') => single_out(view, Focus::Dns),
         KeyCode::Char('t') => single_out(view, Focus::Streams),
         KeyCode::Char('c') => single_out(view, Focus::Sumdb),
+        KeyCode::Char('x') => stall(view, drawn, true),
+        KeyCode::Char('X') => stall(view, drawn, false),
+        _ if !view.open.is_empty() => return details(view, drawn, key.code),
+        KeyCode::Enter => match &drawn.cursor {
+            Some(target) => view.open.push(Opened::new(target.clone())),
+            None => return Act::Nothing,
+        },
         _ if view.tab == Tab::Timeline => return timeline(view, drawn, key),
+        KeyCode::Char('n') => return rows(view, drawn, KeyCode::Down),
+        KeyCode::Char('p') => return rows(view, drawn, KeyCode::Up),
+        KeyCode::Char('L') => {
+            let Some(took) = drawn.took else { return Act::Nothing };
+            // Numbers begin with the smallest, unless the column is what it is usually sorted by.
+            let usual = drawn.longest_first;
+            *list(view, drawn) = ListView { row: 0, sort: (!usual).then_some(took), reversed: !usual };
+        }
         _ => return rows(view, drawn, key.code),
+    }
+    Act::Draw
+}
+
+fn tab(view: &mut View, tab: Tab) {
+    view.tab = tab;
+    view.open.clear();
+}
+
+/// What was opened: its lines are chosen and lead further.
+fn details(view: &mut View, drawn: &Drawn, code: KeyCode) -> Act {
+    let (Some(details), Some(opened)) = (&drawn.details, view.open.last_mut()) else { return Act::Nothing };
+    let other = match code {
+        KeyCode::Char('n') => &details.next,
+        KeyCode::Char('p') => &details.prev,
+        KeyCode::Char('L') => &details.longest,
+        KeyCode::Enter | KeyCode::Right | KeyCode::Char('l') => {
+            if let Some(Some(target)) =
+                details.lines.get(opened.line.min(details.lines.len().saturating_sub(1)))
+            {
+                let target = target.clone();
+                // Whoever goes round in a circle has not come from endlessly far.
+                if view.open.len() >= OPEN_MAX {
+                    view.open.remove(0);
+                }
+                view.open.push(Opened::new(target));
+                return Act::Draw;
+            }
+            return Act::Nothing;
+        }
+        KeyCode::Left | KeyCode::Char('h') => {
+            view.open.pop();
+            return Act::Draw;
+        }
+        code => {
+            opened.line = scrolled(opened.line, details.lines.len(), drawn.page, code);
+            return Act::Draw;
+        }
+    };
+    match other {
+        Some(target) => *opened = Opened::new(target.clone()),
+        None => view.note = Some("there is none further".to_owned()),
+    }
+    Act::Draw
+}
+
+/// The report at the end: it is read line by line.
+fn read(view: &mut View, drawn: &Drawn, code: KeyCode) {
+    if let Some((lines, first)) = &mut view.report {
+        let most = (lines.len() + 1).saturating_sub(usize::from(drawn.page));
+        *first = scrolled(*first, most, drawn.page, code);
+    }
+}
+
+/// A line further, or a page.
+fn scrolled(at: usize, of: usize, page: u16, code: KeyCode) -> usize {
+    let (last, page) = (of.saturating_sub(1), usize::from(page.max(2)) - 1);
+    let at = at.min(last);
+    match code {
+        KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => at + 1,
+        KeyCode::PageUp => at.saturating_sub(page),
+        KeyCode::PageDown | KeyCode::Char(' ') => at + page,
+        KeyCode::Home | KeyCode::Char('g') => 0,
+        KeyCode::End | KeyCode::Char('G') if of < usize::MAX => last,
+        _ => at,
+    }
+    .min(last)
+}
+
+/// The last minute, ten seconds, second, tenth of one, and all.
+fn last(view: &mut View) {
+    let at = view.last.and_then(|last| LAST.iter().position(|of| *of == last));
+    view.last = LAST.get(at.map_or(0, |at| at + 1)).copied();
+    (view.timeline.length, view.timeline.end) = (None, None);
+}
+
+/// The next finding: opened where one is open, else the row or the moment where it began.
+fn stall(view: &mut View, drawn: &Drawn, next: bool) {
+    let Some(last) = drawn.stalls.len().checked_sub(1) else {
+        view.note = Some("nothing was found that cost time".to_owned());
+        return;
+    };
+    let round =
+        |at: usize| if next { if at < last { at + 1 } else { 0 } } else { at.checked_sub(1).unwrap_or(last) };
+    match view.open.last_mut() {
+        Some(opened) => {
+            let at = if let Target::Stall(at) = opened.target { round(at) } else { 0 };
+            *opened = Opened::new(Target::Stall(at));
+        }
+        None if view.tab == Tab::Timeline => {
+            let mut begins = drawn.stalls.clone();
+            begins.sort();
+            let at = view.timeline.at.unwrap_or(if next { SinceStart::ZERO } else { SinceStart::MAX });
+            let begin = if next {
+                begins.iter().find(|begin| **begin > at).or_else(|| begins.first())
+            } else {
+                begins.iter().rfind(|begin| **begin < at).or_else(|| begins.last())
+            };
+            if let Some(begin) = begin.copied() {
+                view.timeline.at = Some(begin);
+                reveal(view, drawn, begin);
+            }
+        }
+        None if view.tab == Tab::Stalls => {
+            let list = &mut view.lists[Tab::Stalls as usize];
+            list.row = round(list.row.min(last));
+        }
+        None => view.open.push(Opened::new(Target::Stall(0))),
+    }
+}
+
+/// Moves what is shown so that a moment is in it.
+fn reveal(view: &mut View, drawn: &Drawn, at: SinceStart) {
+    let window = drawn.chart.window;
+    if window.columns == 0 {
+        return;
+    }
+    let until = window.start.saturating_add(window.length);
+    if at < window.start || at >= until {
+        view.timeline.length = Some(window.length);
+        let end = at.saturating_add(window.length * 3 / 4).min(drawn.wall.1);
+        view.timeline.end = Some(end.max(drawn.wall.0.saturating_add(window.length)));
+    }
+}
+
+/// Puts the cursor onto the begin of a span.
+fn jump(view: &mut View, drawn: &Drawn, to: Option<(usize, Bar)>) -> Act {
+    match to {
+        Some((row, bar)) => {
+            (view.timeline.at, view.timeline.row) = (Some(bar.start), row);
+            reveal(view, drawn, bar.start);
+        }
+        None => view.note = Some("there is none further".to_owned()),
     }
     Act::Draw
 }
@@ -122,6 +278,10 @@ fn typed(view: &mut View, code: KeyCode) -> Act {
 fn back(view: &mut View, drawn: &Drawn) {
     if view.help {
         view.help = false;
+    } else if view.reading {
+        view.reading = false;
+    } else if view.open.pop().is_some() {
+        // One step back.
     } else if !view.filter.is_empty() {
         view.filter.clear();
     } else if view.tab == Tab::Timeline && view.timeline.focus.is_some() {
@@ -137,13 +297,14 @@ fn back(view: &mut View, drawn: &Drawn) {
 fn open(view: &mut View, drawn: &Drawn) {
     let row = view.commands.row.min(drawn.ids.len().saturating_sub(1));
     view.command = drawn.ids.get(row).copied();
+    view.open.clear();
     view.timeline = super::view::TimelineView::default();
     view.filter.clear();
 }
 
 fn single_out(view: &mut View, focus: Focus) {
     let same = view.tab == Tab::Timeline && view.timeline.focus == Some(focus);
-    view.tab = Tab::Timeline;
+    tab(view, Tab::Timeline);
     view.timeline.focus = (!same).then_some(focus);
     view.timeline.row = 0;
 }
@@ -216,14 +377,21 @@ fn rows(view: &mut View, drawn: &Drawn, code: KeyCode) -> Act {
 
 fn timeline(view: &mut View, drawn: &Drawn, key: KeyEvent) -> Act {
     let window = drawn.chart.window;
+    if window.columns == 0 {
+        return Act::Nothing; // there was no room for it
+    }
     let shift = key.modifiers.contains(KeyModifiers::SHIFT);
     let last = drawn.chart.rows.saturating_sub(1);
+    let at = view.timeline.at.map(|at| (at, view.timeline.row));
     let timeline = &mut view.timeline;
     match key.code {
+        KeyCode::Char('n') => return jump(view, drawn, timeline::neighbour(&drawn.lanes, at, true)),
+        KeyCode::Char('p') => return jump(view, drawn, timeline::neighbour(&drawn.lanes, at, false)),
+        KeyCode::Char('L') => return jump(view, drawn, timeline::longest(&drawn.lanes, drawn.wall.1)),
         KeyCode::Left if shift => pan(view, drawn, -1),
         KeyCode::Right if shift => pan(view, drawn, 1),
-        KeyCode::Char('[' | 'H') => pan(view, drawn, -1),
-        KeyCode::Char(']' | 'L') => pan(view, drawn, 1),
+        KeyCode::Char('[') => pan(view, drawn, -1),
+        KeyCode::Char(']') => pan(view, drawn, 1),
         KeyCode::Left | KeyCode::Char('h') => step(view, drawn, -1),
         KeyCode::Right | KeyCode::Char('l') => step(view, drawn, 1),
         KeyCode::Up | KeyCode::Char('k') if timeline.at.is_some() => {
@@ -301,16 +469,46 @@ fn mouse(view: &mut View, drawn: &Drawn, mouse: MouseEvent) -> Act {
     match mouse.kind {
         MouseEventKind::ScrollUp | MouseEventKind::ScrollDown => {
             let up = mouse.kind == MouseEventKind::ScrollUp;
+            let code = if up { KeyCode::Up } else { KeyCode::Down };
+            if view.reading {
+                read(view, drawn, code);
+                return Act::Draw;
+            }
+            if drawn.details.is_some() {
+                return details(view, drawn, code);
+            }
             if inside(chart) {
                 let moment = drawn.chart.window.moment(at.x - chart.x);
                 zoom(view, drawn, up, Some(moment));
                 return Act::Draw;
             }
-            rows(view, drawn, if up { KeyCode::Up } else { KeyCode::Down })
+            rows(view, drawn, code)
         }
         MouseEventKind::Down(MouseButton::Left) | MouseEventKind::Drag(MouseButton::Left) => {
-            if let Some((_, tab)) = drawn.tabs.iter().find(|(area, _)| inside(*area)) {
-                view.tab = *tab;
+            if let Some((_, of)) = drawn.tabs.iter().find(|(area, _)| inside(*area)) {
+                tab(view, *of);
+            } else if let Some(details) = &drawn.details {
+                let Some((_, stop)) = details.places.iter().find(|(area, _)| inside(*area)) else {
+                    return Act::Nothing;
+                };
+                let Some(opened) = view.open.last_mut() else { return Act::Nothing };
+                let again = opened.line == *stop && matches!(mouse.kind, MouseEventKind::Down(_));
+                opened.line = *stop;
+                if again {
+                    return self::details(view, drawn, KeyCode::Enter);
+                }
+            } else if let Some((_, column)) = drawn.titles.iter().find(|(area, _)| inside(*area)) {
+                if matches!(mouse.kind, MouseEventKind::Drag(_)) {
+                    return Act::Nothing;
+                }
+                // Commands are usually sorted by a column that no key reaches.
+                let column = (*column < drawn.columns).then_some(*column);
+                let list = list(view, drawn);
+                if list.sort == column {
+                    list.reversed = !list.reversed;
+                } else {
+                    (list.sort, list.reversed) = (column, false);
+                }
             } else if inside(drawn.seek) {
                 let length = view.playing.map_or(0, |playing| playing.end - SinceStart::ZERO);
                 let part = u128::from(at.x - drawn.seek.x) * u128::from(length);
@@ -326,6 +524,8 @@ fn mouse(view: &mut View, drawn: &Drawn, mouse: MouseEvent) -> Act {
                 list.row = row;
                 if again && drawn.command.is_none() {
                     open(view, drawn);
+                } else if again && let Some(target) = &drawn.cursor {
+                    view.open.push(Opened::new(target.clone()));
                 }
             } else {
                 return Act::Nothing;

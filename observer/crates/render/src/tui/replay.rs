@@ -88,15 +88,16 @@ impl Recording {
     }
 }
 
-/// Plays it on this process's terminal until it is left, or the process is asked to end.
-pub fn play(recording: &mut Recording, theme: Theme) -> io::Result<()> {
+/// Plays it on this process's terminal (`color`: the decision on `--color`) until it is left, or the process is asked to end.
+pub fn play(recording: &mut Recording, color: bool) -> io::Result<()> {
     let ending = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGHUP, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&ending))?;
     }
     let playing = Playing { runs: true, speed: 1.0, end: recording.end() };
-    let mut view = View { theme, playing: Some(playing), now: Some(SinceStart::ZERO), ..View::default() };
     let mut screen = Screen::take()?;
+    let theme = Theme::of_this_terminal(color, screen.is_light());
+    let mut view = View { theme, playing: Some(playing), now: Some(SinceStart::ZERO), ..View::default() };
     match shown(recording, &mut view, &mut screen, &ending) {
         // Nobody looks any more.
         Err(_) if screen.gone() => Ok(()),

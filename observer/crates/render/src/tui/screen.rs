@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diagnose::Seen;
 use model::State;
@@ -15,13 +15,22 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
+use ratatui::crossterm::event::{
+    self, DisableMouseCapture, EnableMouseCapture, Event, KeyCode, KeyModifiers,
+};
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
 
-use super::{Cache, Drawn, View, draw};
+use super::{Cache, Drawn, View, draw, theme};
+
+/// How long a terminal is waited for that is asked for its ground; nearly all answer within a round trip.
+const ANSWER_WITHIN: Duration = Duration::from_millis(200);
+/// Longest answer, bytes.
+const ANSWER_MAX: usize = 256;
+/// For so long after that the rest of a late answer is not taken for keys.
+const REST_WITHIN: Duration = Duration::from_secs(3);
 
 /// A terminal is taken, and which: what a panic must give back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -85,6 +94,41 @@ pub struct Screen {
     keys: OwnedFd,
     cache: Cache,
     drawn: Drawn,
+    light: Option<bool>,
+    rest: Rest,
+}
+
+/// An answer of the terminal that comes too late, and looks like keys.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Rest {
+    /// It may still come, until then
+    Until(Instant),
+    /// Its rest comes
+    Comes(Instant),
+    /// No more
+    Over,
+}
+
+impl Rest {
+    /// Whether that input is part of it.
+    fn is_it(&mut self, event: &Event) -> bool {
+        let (Self::Until(until) | Self::Comes(until)) = *self else { return false };
+        if Instant::now() > until {
+            *self = Self::Over;
+            return false;
+        }
+        let Event::Key(key) = event else { return false };
+        let with = |modifier| key.modifiers.contains(modifier);
+        match (*self, key.code) {
+            (Self::Until(_), KeyCode::Char(']')) if with(KeyModifiers::ALT) => *self = Self::Comes(until),
+            (Self::Until(_), _) => return false,
+            // How it ends: BEL, or ESC with a backslash.
+            (_, KeyCode::Char('g')) if with(KeyModifiers::CONTROL) => *self = Self::Over,
+            (_, KeyCode::Char('\\')) if with(KeyModifiers::ALT) => *self = Self::Over,
+            _ => {}
+        }
+        true
+    }
 }
 
 impl Screen {
@@ -100,8 +144,12 @@ impl Screen {
         let tty = io::BufWriter::with_capacity(1 << 16, Tty::open()?);
         let keys = keys()?;
         enter()?;
+        let answer = ground(&keys);
+        let rest =
+            if answer.ends_with(b"c") { Rest::Over } else { Rest::Until(Instant::now() + REST_WITHIN) };
+        let light = theme::is_light(&answer);
         let terminal = Terminal::new(CrosstermBackend::new(tty)).inspect_err(|_| give_back())?;
-        Ok(Self { terminal, keys, cache: Cache::with_background(), drawn: Drawn::default() })
+        Ok(Self { terminal, keys, cache: Cache::with_background(), drawn: Drawn::default(), light, rest })
     }
 
     /// The same beside a command that Ctrl-C is to reach as ever: the terminal still makes that a
@@ -118,6 +166,21 @@ impl Screen {
         settings.control_chars[SpecialCharacterIndices::VSUSP as usize] = _POSIX_VDISABLE;
         tcsetattr(tty, SetArg::TCSANOW, &settings)?;
         Ok(screen)
+    }
+
+    /// Whether the terminal's ground is light; `None` when it did not say.
+    pub fn is_light(&self) -> Option<bool> {
+        self.light
+    }
+
+    /// Of a screen from [`Screen::take_live`]: there is no command any more that Ctrl-C is to reach, so it is
+    /// a key from now on.
+    #[cfg(target_os = "linux")]
+    pub fn alone(&self) -> io::Result<()> {
+        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+        let mut settings = tcgetattr(&self.keys)?;
+        settings.local_flags -= LocalFlags::ISIG;
+        Ok(tcsetattr(&self.keys, SetArg::TCSANOW, &settings)?)
     }
 
     /// Draws one frame.
@@ -145,7 +208,12 @@ impl Screen {
     /// The next key or the like, waited for at most so long; an error when the terminal has gone.
     pub fn input(&mut self, at_most: Duration) -> io::Result<Option<Event>> {
         let ready = self.ready(Duration::ZERO)? || !at_most.is_zero() && self.ready(at_most)?;
-        if ready { event::read().map(Some) } else { Ok(None) }
+        if !ready {
+            return Ok(None);
+        }
+        let event = event::read()?;
+        // A resize is no key: nothing else has come of it.
+        Ok(Some(if self.rest.is_it(&event) { Event::FocusGained } else { event }))
     }
 
     /// Whether there is something to read. It is waited for here: of a terminal that has hung up
@@ -204,6 +272,33 @@ fn enter() -> io::Result<()> {
     let entered = enable_raw_mode()
         .and_then(|()| execute!(Tty::open()?, EnterAlternateScreen, EnableMouseCapture, cursor::Hide));
     entered.inspect_err(|_| give_back())
+}
+
+/// What the terminal answers when it is asked for its ground, as far as it does in time; nothing where it is
+/// unlikely to know the question.
+fn ground(keys: &OwnedFd) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let term = std::env::var("TERM").unwrap_or_default();
+    if matches!(term.as_str(), "" | "dumb" | "linux") {
+        answer.push(b'c');
+        return answer;
+    }
+    let asked = Tty::open().and_then(|mut tty| tty.write_all(theme::ASK_GROUND).and_then(|()| tty.flush()));
+    let until = Instant::now() + ANSWER_WITHIN;
+    while asked.is_ok() && answer.len() < ANSWER_MAX && !answer.ends_with(b"c") {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(keys.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(1) => {}
+            _ => break,
+        }
+        let mut bytes = [0; ANSWER_MAX];
+        match nix::unistd::read(keys, &mut bytes) {
+            Ok(length @ 1..) => answer.extend_from_slice(&bytes[..length]),
+            _ => break,
+        }
+    }
+    answer
 }
 
 /// Undoes [`enter`], once.

@@ -31,9 +31,9 @@ pub(super) fn draw(
     };
     let chosen = list.row.min(last);
     // Below the list there is room for what is known of the chosen one.
-    let height = (stalls.len() as u16).min((area.height / 3).max(2));
+    let height = (stalls.len() as u16).min((area.height / 3).max(2)).min(area.height);
     let rows = Rect { height, ..area };
-    let first = chosen.saturating_sub(usize::from(height) - 1);
+    let first = chosen.saturating_sub(usize::from(height).saturating_sub(1));
     for (down, stall) in stalls.iter().skip(first).take(usize::from(height)).enumerate() {
         let place = line(rows, down as u16);
         summary(buffer, place, stall, subject);
@@ -42,7 +42,7 @@ pub(super) fn draw(
         }
     }
     let left = stalls.len().saturating_sub(first + usize::from(height));
-    if left > 0 {
+    if left > 0 && height > 0 {
         put_right(buffer, rows, rows.bottom() - 1, &format!(" {left} more "), theme.chosen());
     }
     whole(buffer, below(area, height + 1), &stalls[chosen], theme);
@@ -70,13 +70,10 @@ fn summary(buffer: &mut Buffer, place: Rect, stall: &Stall, subject: Subject<'_>
 }
 
 fn whole(buffer: &mut Buffer, area: Rect, stall: &Stall, theme: Theme) {
-    let mut down = 0;
+    let mut lines: Vec<(u16, String, Style)> = Vec::new();
     let mut say = |indent: u16, text: &str, style: Style| {
-        for text in wrap(text, usize::from(area.width.saturating_sub(indent))) {
-            let place = line(area, down);
-            put(buffer, place, place.x + indent, place.y, &text, style);
-            down += 1;
-        }
+        let wrapped = wrap(text, usize::from(area.width.saturating_sub(indent)));
+        lines.extend(wrapped.into_iter().map(|text| (indent, text, style)));
     };
     say(0, &stall.summary, theme.bold());
     for evidence in &stall.evidence {
@@ -90,5 +87,13 @@ fn whole(buffer: &mut Buffer, area: Rect, stall: &Stall, theme: Theme) {
         if !remedy.attempt.is_empty() {
             say(2, &remedy.attempt, theme.command());
         }
+    }
+    for (down, (indent, text, style)) in lines.iter().enumerate().take(usize::from(area.height)) {
+        let place = line(area, down as u16);
+        put(buffer, place, place.x + indent, place.y, text, *style);
+    }
+    let left = lines.len().saturating_sub(usize::from(area.height));
+    if left > 0 && area.height > 0 {
+        put_right(buffer, area, area.bottom() - 1, &format!(" {left} more: enter "), theme.chosen());
     }
 }

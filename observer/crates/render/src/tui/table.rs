@@ -13,7 +13,7 @@ use ratatui::style::Style;
 
 use super::canvas::{below, line, put, put_right};
 use super::theme::Theme;
-use super::view::ListView;
+use super::view::{ListView, Narrow, Target};
 
 /// An order is at least this old when it is made anew, and this much older for each row.
 const AGE_NS: Ns = 30_000_000;
@@ -75,8 +75,14 @@ pub(super) trait Source {
     fn rows(&self) -> Vec<u64>;
     /// What a row is sorted by.
     fn key(&self, row: u64, column: usize) -> Key;
-    /// What the filter looks at.
+    /// What the filter is matched with: words, and `name:value` for what has a name.
     fn haystack(&self, row: u64) -> String;
+    /// When it ended; `None` while it goes on.
+    fn end(&self, row: u64) -> Option<SinceStart>;
+    /// What a row opens.
+    fn target(&self, row: u64) -> Option<Target>;
+    /// The column that says how long a row took.
+    fn took(&self) -> usize;
     /// A row's cells; `widths` are the columns' (0: left out).
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)>;
     /// More about a row, for the line below the table.
@@ -93,6 +99,8 @@ pub(super) struct Order {
     at: SinceStart,
     list: (Option<usize>, bool),
     filter: String,
+    hide_ended: bool,
+    last: Option<Ns>,
     /// Numbers of the rows
     pub rows: Vec<u64>,
 }
@@ -104,11 +112,11 @@ impl Order {
         of: (CommandId, u64),
         at: SinceStart,
         list: &ListView,
-        filter: &str,
+        narrow: Narrow<'_>,
     ) -> Self {
         let mut rows = source.rows();
-        if !filter.is_empty() {
-            rows.retain(|row| source.haystack(*row).to_lowercase().contains(filter));
+        if narrow != Narrow::default() {
+            rows.retain(|row| narrow.time(source.end(*row)) && narrow.text(|| source.haystack(*row)));
         }
         let (usual, descending) = source.usual();
         let column = list.sort.unwrap_or(usual);
@@ -120,26 +128,34 @@ impl Order {
             rows.sort_by_cached_key(|row| (Reverse(source.key(*row, column)), *row));
         }
         let list = (list.sort, list.reversed);
-        Self { command: of.0, changes: of.1, at, list, filter: filter.to_owned(), rows }
+        let (filter, hide_ended) = (narrow.filter.to_owned(), narrow.hide_ended);
+        let last = narrow.since.map(|since| at.saturating_sub(since));
+        Self { command: of.0, changes: of.1, at, list, filter, hide_ended, last, rows }
     }
 
-    /// Whether it may still be shown; `beside`: it is made anew elsewhere.
+    /// Whether it may still be shown; `beside`: it is made anew elsewhere; `stands`: time does not pass.
     pub(super) fn serves(
         &self,
         of: (CommandId, u64),
         at: SinceStart,
         list: &ListView,
-        filter: &str,
-        beside: bool,
+        narrow: Narrow<'_>,
+        (beside, stands): (bool, bool),
     ) -> bool {
-        let same = self.command == of.0 && self.list == (list.sort, list.reversed) && self.filter == filter;
+        let same = self.command == of.0
+            && self.list == (list.sort, list.reversed)
+            && self.filter == narrow.filter
+            && self.hide_ended == narrow.hide_ended
+            && self.last.is_some() == narrow.since.is_some();
         let age = AGE_NS + AGE_A_ROW_NS * self.rows.len() as Ns;
-        same && at >= self.at && (self.changes == of.1 && at == self.at || at - self.at < age || beside)
+        let young = !stands && at.saturating_sub(self.at) < age;
+        same && at >= self.at && (self.changes == of.1 && at == self.at || young || beside)
     }
 
     /// Whether it shows the same, if not the same rows.
     pub(super) fn like(&self, other: &Self) -> bool {
-        (self.command, self.list, &self.filter) == (other.command, other.list, &other.filter)
+        (self.command, self.list, &self.filter, self.hide_ended, self.last)
+            == (other.command, other.list, &other.filter, other.hide_ended, other.last)
     }
 }
 
@@ -154,7 +170,18 @@ pub struct ListPlace {
     pub rows: usize,
 }
 
-/// Draws it: titles, rows, a line about the chosen row.
+/// What was drawn of a table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Table {
+    /// Its rows
+    pub place: ListPlace,
+    /// Where the titles are, with their columns
+    pub titles: Vec<(Rect, usize)>,
+    /// What the chosen row opens
+    pub cursor: Option<Target>,
+}
+
+/// Draws it: titles, rows, a line about the chosen row where there is room for one.
 pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
@@ -162,7 +189,7 @@ pub(super) fn draw(
     order: &Order,
     list: &ListView,
     theme: Theme,
-) -> ListPlace {
+) -> Table {
     let columns = source.columns();
     let widths = widths(columns, area.width);
     let sorted = list.sort.unwrap_or(source.usual().0);
@@ -177,8 +204,9 @@ pub(super) fn draw(
             }
         })
         .collect();
-    row(buffer, line(area, 0), columns, &widths, &titles);
-    let body = Rect { height: area.height.saturating_sub(2), ..below(area, 1) };
+    let titles_at = row(buffer, line(area, 0), columns, &widths, &titles);
+    let foot = u16::from(area.height > 4);
+    let body = Rect { height: area.height.saturating_sub(1 + foot), ..below(area, 1) };
     let rows = &order.rows;
     let chosen = list.row.min(rows.len().saturating_sub(1));
     let first = chosen.saturating_sub(usize::from(body.height).saturating_sub(1));
@@ -189,20 +217,26 @@ pub(super) fn draw(
             buffer.set_style(place, theme.chosen());
         }
     }
-    let foot = line(area, area.height.saturating_sub(1));
-    match rows.get(chosen) {
-        Some(number) => {
+    if foot == 1 {
+        let foot = line(area, area.height - 1);
+        if let Some(number) = rows.get(chosen) {
             let at = format!("{}/{}", chosen + 1, rows.len());
             put_right(buffer, foot, foot.y, &at, theme.dim());
             let room = Rect { width: foot.width.saturating_sub(at.len() as u16 + 1), ..foot };
             put(buffer, room, room.x, room.y, &source.detail(*number), theme.dim());
         }
-        None => {
-            let text = if order.filter.is_empty() { source.none() } else { "nothing matches the filter" };
-            put(buffer, body, body.x, body.y, text, theme.dim());
-        }
     }
-    ListPlace { area: body, first, rows: rows.len() }
+    if rows.is_empty() {
+        let narrowed = !order.filter.is_empty() || order.hide_ended || order.last.is_some();
+        let text = if narrowed && !source.rows().is_empty() {
+            "nothing is left: esc clears the filter, e and w what has ended"
+        } else {
+            source.none()
+        };
+        put(buffer, body, body.x, body.y, text, theme.dim());
+    }
+    let cursor = rows.get(chosen).and_then(|number| source.target(*number));
+    Table { place: ListPlace { area: body, first, rows: rows.len() }, titles: titles_at, cursor }
 }
 
 /// Columns of the terminal for each column; one lies between two.
@@ -224,9 +258,16 @@ fn widths(columns: &[Column], room: u16) -> Vec<u16> {
     columns.iter().map(width).collect()
 }
 
-fn row(buffer: &mut Buffer, place: Rect, columns: &[Column], widths: &[u16], cells: &[(String, Style)]) {
+fn row(
+    buffer: &mut Buffer,
+    place: Rect,
+    columns: &[Column],
+    widths: &[u16],
+    cells: &[(String, Style)],
+) -> Vec<(Rect, usize)> {
     let mut x = place.x;
-    for ((column, width_of), (text, style)) in columns.iter().zip(widths).zip(cells) {
+    let mut places = Vec::new();
+    for (index, ((column, width_of), (text, style))) in columns.iter().zip(widths).zip(cells).enumerate() {
         if *width_of == 0 {
             continue;
         }
@@ -236,8 +277,10 @@ fn row(buffer: &mut Buffer, place: Rect, columns: &[Column], widths: &[u16], cel
         let text = if column.width == 0 { fit_middle(&text, columns_of) } else { fit(&text, columns_of) };
         let indent = if column.right { columns_of.saturating_sub(width(&text)) as u16 } else { 0 };
         put(buffer, inside, inside.x + indent, inside.y, &text, *style);
+        places.push((inside, index));
         x += width_of + 1;
     }
+    places
 }
 
 #[cfg(test)]

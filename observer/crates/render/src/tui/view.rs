@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::id::CommandId;
+use model::id::{CommandId, ConnectionId, DnsId, Pid, RequestId};
 use model::time::{Ns, SinceStart};
 
 use super::theme::Theme;
@@ -53,6 +53,39 @@ pub enum Focus {
     Streams,
     /// The checksum database
     Sumdb,
+}
+
+/// One thing of a command that can be opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A request
+    Request(RequestId),
+    /// A connection
+    Connection(ConnectionId),
+    /// A query to a name server
+    Query(DnsId),
+    /// A process
+    Process(SinceStart, Pid),
+    /// What was found, by its place in the list
+    Stall(usize),
+    /// Everything with one host
+    Host(String),
+}
+
+/// What was opened, and the chosen line of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// What
+    pub target: Target,
+    /// Which of the lines that can be chosen
+    pub line: usize,
+}
+
+impl Opened {
+    /// Opened just now.
+    pub const fn new(target: Target) -> Self {
+        Self { target, line: 0 }
+    }
 }
 
 /// A list with a chosen row.
@@ -108,18 +141,26 @@ pub struct View {
     pub command: Option<CommandId>,
     /// What is shown of it
     pub tab: Tab,
+    /// What was opened of it, one from the other; the last is shown
+    pub open: Vec<Opened>,
+    /// What has ended is left out
+    pub hide_ended: bool,
+    /// Only what went on within so long before the present is shown; `None`: all
+    pub last: Option<Ns>,
     /// The list of commands
     pub commands: ListView,
     /// By tab: its table
     pub lists: [ListView; Tab::ALL.len()],
     /// The timeline
     pub timeline: TimelineView,
-    /// What rows must contain, in lower case
+    /// Words that rows must contain, all of them, in lower case
     pub filter: String,
     /// The filter is being typed
     pub typing: bool,
     /// The help is shown
     pub help: bool,
+    /// From which line on, where there is no room for all of it
+    pub help_line: usize,
     /// With a recording
     pub playing: Option<Playing>,
     /// A line at the foot that a key has caused
@@ -130,4 +171,48 @@ pub struct View {
     pub paused: bool,
     /// Nothing is seen yet
     pub starting: bool,
+    /// With `run`, once the command has ended: its report, a line each, and the first line shown
+    pub report: Option<(Vec<String>, usize)>,
+    /// It is on the screen
+    pub reading: bool,
+}
+
+impl View {
+    /// Time does not pass, and nothing new comes: what was made of an earlier moment is not good enough.
+    pub fn stands(&self) -> bool {
+        self.report.is_some() || self.playing.is_some_and(|playing| !playing.runs)
+    }
+
+    /// What of a list is wanted.
+    pub fn narrow(&self, now: SinceStart) -> Narrow<'_> {
+        let since = self.last.map(|last| now.earlier_by(last));
+        Narrow { filter: &self.filter, hide_ended: self.hide_ended, since }
+    }
+}
+
+/// What of a list is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Narrow<'a> {
+    /// Words that a row must contain
+    pub filter: &'a str,
+    /// What has ended is left out
+    pub hide_ended: bool,
+    /// What ended before is left out, too
+    pub since: Option<SinceStart>,
+}
+
+impl Narrow<'_> {
+    /// Whether something that ended then is wanted.
+    pub fn time(&self, end: Option<SinceStart>) -> bool {
+        end.is_none_or(|end| !self.hide_ended && self.since.is_none_or(|since| end >= since))
+    }
+
+    /// Whether a text has every word of the filter.
+    pub fn text(&self, haystack: impl FnOnce() -> String) -> bool {
+        if self.filter.is_empty() {
+            return true;
+        }
+        let haystack = haystack().to_lowercase();
+        self.filter.split_whitespace().all(|word| haystack.contains(word))
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use diagnose::report::report;
+use model::State;
 use model::report::{Report, Severity, Stall};
 use model::time::SinceStart;
 use pipeline::replay::Replay;
@@ -35,6 +36,11 @@ impl Recorded {
     /// Its end.
     pub(crate) fn end(&self) -> SinceStart {
         self.recording.end()
+    }
+
+    /// What was known at a moment.
+    pub(crate) fn state(&mut self, at: SinceStart) -> &State {
+        self.recording.at(at)
     }
 
     /// When its first command began.

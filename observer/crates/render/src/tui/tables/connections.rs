@@ -3,27 +3,29 @@
 use model::human::{bytes, duration, duration_or_unknown};
 use model::id::ConnectionId;
 use model::record::{Connection, ConnectionOutcome};
+use model::time::SinceStart;
 use model::words;
 use ratatui::style::Style;
 
 use super::Subject;
 use crate::tui::canvas::sparkline;
 use crate::tui::table::{Column, Key, Source, number, text};
+use crate::tui::view::Target;
 
 const COLUMNS: [Column; 14] = [
-    number("start s", 8, 0),
+    number("start s", 8, 70),
     text("host", 0, 0),
     text("remote", 22, 120),
-    text("spoken", 8, 0),
-    number("tcp", 8, 0),
-    number("tls", 8, 0),
+    text("spoken", 8, 50),
+    number("tcp", 8, 76),
+    number("tls", 8, 76),
     number("rtt", 8, 0),
     number("sent", 8, 130),
     number("received", 8, 100),
     number("lost", 4, 0),
     number("late", 5, 140),
     number("reqs", 5, 0),
-    text("how", 10, 0),
+    text("how", 10, 50),
     text("received over time", 0, 120),
 ];
 
@@ -102,8 +104,21 @@ impl Source for Connections<'_> {
         self.get(row).map_or_else(String::new, |connection| {
             let host = connection.host().unwrap_or_default();
             let alpn = connection.alpn.as_deref().unwrap_or_default();
-            format!("{host} {} {alpn} {} {}", connection.remote, connection.comm, outcome(connection))
+            let (remote, comm) = (&connection.remote, &connection.comm);
+            format!("host:{host} {remote} {alpn} {comm} status:{}", outcome(connection))
         })
+    }
+
+    fn end(&self, row: u64) -> Option<SinceStart> {
+        self.get(row).and_then(|connection| connection.end_ns)
+    }
+
+    fn target(&self, row: u64) -> Option<Target> {
+        Some(Target::Connection(ConnectionId(row as u32)))
+    }
+
+    fn took(&self) -> usize {
+        5
     }
 
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {

@@ -9,14 +9,15 @@ use ratatui::style::Style;
 
 use super::Subject;
 use crate::tui::table::{Column, Key, Source, number, text};
+use crate::tui::view::Target;
 
 const COLUMNS: [Column; 9] = [
-    number("start s", 8, 0),
-    text("server", 18, 0),
+    number("start s", 8, 60),
+    text("server", 18, 56),
     text("name", 0, 0),
     text("type", 5, 0),
-    number("try", 3, 0),
-    text("answer", 10, 0),
+    number("try", 3, 48),
+    text("answer", 10, 48),
     number("took", 11, 0),
     text("asked by", 20, 120),
     text("when", 0, 110),
@@ -85,8 +86,26 @@ impl Source for Queries<'_> {
     fn haystack(&self, row: u64) -> String {
         self.get(row).map_or_else(String::new, |query| {
             let dns = &query.record;
-            format!("{} {} {} {} {}", dns.server, dns.name, dns.qtype, answer(query), asker(query))
+            let (server, name, qtype) = (&dns.server, &dns.name, &dns.qtype);
+            let status = dns.rcode.as_deref().unwrap_or_default();
+            format!(
+                "host:{server} {name} {qtype} phase:dns status:{status} {} {}",
+                answer(query),
+                asker(query)
+            )
         })
+    }
+
+    fn end(&self, row: u64) -> Option<SinceStart> {
+        self.get(row).and_then(end)
+    }
+
+    fn target(&self, row: u64) -> Option<Target> {
+        Some(Target::Query(DnsId(row as u32)))
+    }
+
+    fn took(&self) -> usize {
+        6
     }
 
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {

@@ -2,20 +2,24 @@
 
 use model::human::{duration, duration_or_unknown};
 use model::record::{Phase, Process};
+use model::roles;
+use model::time::SinceStart;
 use model::words;
 use ratatui::style::Style;
 
 use super::Subject;
+use crate::kinds;
 use crate::tui::table::{Column, Key, Source, number, text};
+use crate::tui::view::Target;
 
 const COLUMNS: [Column; 9] = [
-    number("start s", 8, 0),
-    number("pid", 8, 0),
+    number("start s", 8, 72),
+    number("pid", 8, 50),
     number("parent", 8, 100),
     text("name", 15, 0),
     number("took", 11, 0),
-    number("cpu", 9, 0),
-    number("exit", 5, 0),
+    number("cpu", 9, 46),
+    number("exit", 5, 72),
     text("command", 0, 0),
     text("when", 0, 120),
 ];
@@ -43,7 +47,12 @@ impl Source for Processes<'_> {
     }
 
     fn usual(&self) -> (usize, bool) {
-        (0, false)
+        // Of a build what cost most, else in the order of their begin.
+        if self.all.iter().any(|process| kinds::tool(process) == Some("compile")) {
+            (5, true)
+        } else {
+            (0, false)
+        }
     }
 
     fn rows(&self) -> Vec<u64> {
@@ -66,8 +75,21 @@ impl Source for Processes<'_> {
 
     fn haystack(&self, row: u64) -> String {
         self.get(row).map_or_else(String::new, |process| {
-            format!("{} {} {}", process.pid, process.comm, words::argv(&process.args))
+            let status = process.exit_code.map_or_else(String::new, |code| code.to_string());
+            format!("{} {} {} status:{status}", process.pid, process.comm, words::argv(&process.args))
         })
+    }
+
+    fn end(&self, row: u64) -> Option<SinceStart> {
+        self.get(row).and_then(|process| process.end_ns)
+    }
+
+    fn target(&self, row: u64) -> Option<Target> {
+        self.get(row).map(|process| Target::Process(process.start_ns, process.pid))
+    }
+
+    fn took(&self) -> usize {
+        4
     }
 
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {
@@ -87,7 +109,7 @@ impl Source for Processes<'_> {
             (duration(self.subject.took(process.start_ns, process.end_ns)), plain),
             (duration_or_unknown(process.cpu_ns), plain),
             (exit, if failed { theme.bad() } else { plain }),
-            (words::argv(&process.args), plain),
+            (roles::package(process).map_or_else(|| words::argv(&process.args), str::to_owned), plain),
             (
                 self.subject.strip(widths[8], process.start_ns, None, process.end_ns, Phase::Local),
                 theme.phase(Phase::Local),

@@ -3,21 +3,23 @@
 use model::human::{bytes, duration};
 use model::id::RequestId;
 use model::record::{Phase, Request, RequestOutcome};
+use model::time::SinceStart;
 use model::words;
 use ratatui::style::Style;
 
 use super::Subject;
 use crate::tui::table::{Column, Key, Source, number, text};
 use crate::tui::theme::letter;
+use crate::tui::view::Target;
 
 const COLUMNS: [Column; 10] = [
-    number("start s", 8, 0),
+    number("start s", 8, 60),
     text("class", 10, 0),
     text("module", 0, 0),
     text("host", 20, 110),
-    number("status", 7, 0),
-    number("size", 8, 0),
-    number("1st byte", 9, 0),
+    number("status", 7, 48),
+    number("size", 8, 60),
+    number("1st byte", 9, 70),
     number("took", 11, 0),
     number("stream", 7, 130),
     text("when", 0, 110),
@@ -91,8 +93,27 @@ impl Source for Requests<'_> {
     fn haystack(&self, row: u64) -> String {
         self.get(row).map_or_else(String::new, |request| {
             let host = request.authority.as_deref().unwrap_or_default();
-            format!("{} {} {host} {}", words::class(request.class), what(request), ending(request))
+            let status = request.status.map_or_else(String::new, |status| status.to_string());
+            format!(
+                "{} {} host:{host} phase:{} status:{status} {}",
+                words::class(request.class),
+                what(request),
+                request.class.phase().name(),
+                ending(request)
+            )
         })
+    }
+
+    fn end(&self, row: u64) -> Option<SinceStart> {
+        self.get(row).and_then(|request| request.end_ns)
+    }
+
+    fn target(&self, row: u64) -> Option<Target> {
+        Some(Target::Request(RequestId(row as u32)))
+    }
+
+    fn took(&self) -> usize {
+        7
     }
 
     fn cells(&self, row: u64, widths: &[u16]) -> Vec<(String, Style)> {

@@ -24,7 +24,8 @@ pub(crate) fn detail(command: &CommandState, bar: &Bar, now: SinceStart) -> Stri
     parts.join(" · ")
 }
 
-fn host(command: &CommandState, id: Id) -> Option<String> {
+/// Whom it was with.
+pub(super) fn host(command: &CommandState, id: Id) -> Option<String> {
     match id {
         Id::Dns(id) => command.dns.get(&id).map(|query| query.record.server.clone()),
         Id::Connect(id) | Id::Tls(id) | Id::Tunnel(id) | Id::Helper(id) => {

@@ -2,7 +2,7 @@
 //! TLS handshakes and its requests, one for locks. Within a lane spans that overlap are on rows
 //! of their own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use model::human::count;
 use model::id::{ConnectionId, DnsId, DnsWaitId, LockId, Pid, RequestId};
@@ -13,7 +13,8 @@ use model::state::{CommandState, Moment};
 use model::time::SinceStart;
 use model::words;
 
-use super::super::view::Focus;
+use super::super::view::{Focus, Narrow, Target};
+use crate::kinds;
 use crate::tracks::{Place, Track, rows, tracks};
 
 /// Rows of a lane; spans that find none free lie over others on the last.
@@ -42,6 +43,19 @@ pub enum Id {
     Child(SinceStart, Pid),
     /// A query that was asked before it could be seen
     DnsWait(DnsWaitId),
+}
+
+impl Id {
+    /// What it opens.
+    pub const fn target(self) -> Option<Target> {
+        Some(match self {
+            Self::Dns(id) => Target::Query(id),
+            Self::Connect(id) | Self::Tls(id) | Self::Tunnel(id) | Self::Helper(id) => Target::Connection(id),
+            Self::Request(id) => Target::Request(id),
+            Self::Child(start, pid) => Target::Process(start, pid),
+            Self::Lock(_) | Self::DnsWait(_) => return None,
+        })
+    }
 }
 
 /// A span on a row.
@@ -82,6 +96,16 @@ impl Mark {
             Self::Zero => "0",
             Self::Retransmission => "×",
             Self::Reset => "!",
+        }
+    }
+
+    /// What it means.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Open => "window opened",
+            Self::Zero => "window closed",
+            Self::Retransmission => "retransmitted",
+            Self::Reset => "reset",
         }
     }
 }
@@ -127,19 +151,65 @@ pub(crate) fn lanes(
     focus: Option<Focus>,
     filter: &str,
 ) -> Vec<Lane> {
+    let narrow = Narrow { filter, ..Narrow::default() };
     let carried = carried(command);
     let mut in_flight = command.in_flight(command.wall(now).1);
     in_flight.retain(|op| {
         op.operation.start_ns <= now
             && shown(focus, op, &carried)
-            && (filter.is_empty() || label(command, bar(op).id).to_lowercase().contains(filter))
+            && narrow.text(|| haystack(command, &bar(op)))
     });
     let tracks = tracks(command, in_flight);
     let lanes = tracks.iter().filter_map(|track| match focus {
         Some(Focus::Dns) => queries(track, command),
         _ => Some(lane(track, command, &carried, focus)),
     });
-    lanes.collect()
+    lanes.chain(build(command, now, narrow).filter(|_| focus.is_none())).collect()
+}
+
+/// What the filter is matched with.
+fn haystack(command: &CommandState, bar: &Bar) -> String {
+    let host = super::detail::host(command, bar.id).unwrap_or_default();
+    format!("{} host:{host} phase:{}", label(command, bar.id), bar.phase.name())
+}
+
+/// The steps of a build: the tools that go runs, as many rows as ran at once.
+fn build(command: &CommandState, now: SinceStart, narrow: Narrow<'_>) -> Option<Lane> {
+    let tools = command.processes.values().filter(|process| {
+        process.start_ns <= now && kinds::tool(process).is_some_and(|tool| tool != "versions")
+    });
+    // What a compiler for C starts is its own affair.
+    let pids: HashSet<Pid> = tools.clone().map(|process| process.pid).collect();
+    let bars = tools.filter(|process| !pids.contains(&process.ppid)).map(|process| Bar {
+        start: process.start_ns,
+        end: process.end_ns.filter(|end| *end <= now),
+        answered: None,
+        phase: Phase::Local,
+        failed: process.exit_code.is_some_and(|code| code != 0)
+            && process.end_ns.is_some_and(|end| end <= now),
+        id: Id::Child(process.start_ns, process.pid),
+    });
+    let bars: Vec<Bar> = bars.filter(|bar| narrow.text(|| haystack(command, bar))).collect();
+    if bars.is_empty() {
+        return None;
+    }
+    let note = count(bars.len() as u64, "step");
+    let mut lane = Lane { title: "build".to_owned(), note, ..Lane::default() };
+    place(&mut lane, bars, ROWS_MAX);
+    Some(lane)
+}
+
+/// Puts bars onto rows.
+fn place(lane: &mut Lane, bars: Vec<Bar>, rows_max: usize) {
+    let places = rows(bars.iter().map(|bar| (bar.start, bar.end)), rows_max);
+    for (bar, row) in bars.into_iter().zip(places) {
+        // What finds no room lies over others.
+        let row = row.unwrap_or(rows_max - 1);
+        if row == lane.rows.len() {
+            lane.rows.push(Vec::new());
+        }
+        lane.rows[row].push(bar);
+    }
 }
 
 fn bar(op: &InFlight<'_>) -> Bar {
@@ -174,16 +244,7 @@ fn lane(
 ) -> Lane {
     let rows_max = if focus.is_some() { FOCUSED_ROWS_MAX } else { ROWS_MAX };
     let mut lane = titled(track.place, command, carried);
-    let bars: Vec<Bar> = track.in_flight.iter().map(bar).collect();
-    let places = rows(bars.iter().map(|bar| (bar.start, bar.end)), rows_max);
-    for (bar, row) in bars.into_iter().zip(places) {
-        // What finds no room lies over others.
-        let row = row.unwrap_or(rows_max - 1);
-        if row == lane.rows.len() {
-            lane.rows.push(Vec::new());
-        }
-        lane.rows[row].push(bar);
-    }
+    place(&mut lane, track.in_flight.iter().map(bar).collect(), rows_max);
     lane.marks.extend(track.moments.iter().map(|(at, moment)| {
         let mark = match moment {
             Moment::Retransmission(_) => Mark::Retransmission,
@@ -318,7 +379,10 @@ pub(crate) fn label(command: &CommandState, id: Id) -> String {
         Id::Tunnel(_) => "tunnel".to_owned(),
         Id::Helper(id) => command.connections.get(&id).map_or_else(String::new, |known| known.comm.clone()),
         Id::DnsWait(_) => "asked before".to_owned(),
-        Id::Child(start, pid) => command.processes.get(&(start, pid)).map_or_else(String::new, roles::short),
+        Id::Child(start, pid) => command.processes.get(&(start, pid)).map_or_else(String::new, |process| {
+            let package = roles::package(process).map_or_else(String::new, |package| format!(" {package}"));
+            format!("{}{package}", roles::short(process))
+        }),
         Id::Lock(id) => command.locks.get(&id).map_or_else(String::new, |wait| {
             let holder = wait.holder.map_or_else(|| "unknown".to_owned(), |pid| format!("pid {pid}"));
             format!("lock held by {holder}")

@@ -3,10 +3,11 @@
 
 pub(super) mod detail;
 pub(super) mod lanes;
+pub(super) mod legend;
+pub(super) mod paint;
 
-use lanes::{Bar, Lane, label};
+use lanes::{Bar, Lane};
 use model::human::duration;
-use model::record::Phase;
 use model::state::CommandState;
 use model::time::{Ns, SinceStart};
 use ratatui::buffer::Buffer;
@@ -14,11 +15,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::canvas::{below, line, put, put_right, words};
-use super::theme::{Theme, fill, letter, short};
+use super::theme::{Theme, letter};
 use super::view::{Focus, View};
 
-/// The shortest time that is shown.
-const LENGTH_MIN: Ns = 1_000_000;
+/// Below so many columns names take less of them.
+const NARROW: u16 = 60;
+
+/// The shortest time that is shown: ten microseconds.
+pub(super) const LENGTH_MIN: Ns = 10_000;
 
 /// Which time is on which column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,8 +40,10 @@ impl Window {
     pub fn of(view: &View, command: &CommandState, now: SinceStart, columns: u16) -> Self {
         let (begin, until) = command.wall(now);
         let end = view.timeline.end.unwrap_or(until);
-        let length = view.timeline.length.unwrap_or(end.saturating_sub(begin)).max(LENGTH_MIN);
-        let start = if view.timeline.length.is_none() { begin } else { end.earlier_by(length) };
+        let length = view.timeline.length.or(view.last);
+        let start =
+            if length.is_none() { begin } else { end.earlier_by(length.unwrap_or(0).max(LENGTH_MIN)) };
+        let length = length.unwrap_or(end.saturating_sub(begin)).max(LENGTH_MIN);
         Self { start, length, columns: columns.max(1) }
     }
 
@@ -80,16 +86,25 @@ pub(super) fn draw(
     command: &CommandState,
     lanes: &[Lane],
     now: SinceStart,
-) -> Chart {
+) -> (Chart, Option<Bar>) {
     let theme = view.theme;
-    if area.height < 3 {
-        return Chart::default();
+    let gutter =
+        if area.width < NARROW { area.width * 3 / 10 } else { (area.width / 4).clamp(18, 34) }.max(1);
+    let plot = Rect { x: area.x + gutter, width: area.width.saturating_sub(gutter), ..area };
+    if area.height == 0 || plot.width == 0 {
+        return (Chart::default(), None);
     }
-    let gutter = (area.width / 4).clamp(18, 34);
-    let plot = Rect { x: area.x + gutter, width: area.width - gutter, ..area };
     let window = Window::of(view, command, now, plot.width);
-    axis(buffer, line(area, 0), gutter, window, command.wall(now).0, theme);
-    let body = Rect { height: area.height - 2, ..below(area, 1) };
+    // What is dispensable goes where lines are few: the legend, the line about the span, the axis.
+    let (top, legend, foot) = (
+        u16::from(area.height > 3),
+        u16::from(area.height >= super::LEGEND_FROM),
+        u16::from(area.height > 4),
+    );
+    if top == 1 {
+        axis(buffer, line(area, 0), gutter, window, command.wall(now).0, theme);
+    }
+    let body = Rect { height: area.height - top - legend - foot, ..below(area, top) };
     let rows: Vec<(&Lane, usize)> =
         lanes.iter().flat_map(|lane| (0..lane.height()).map(move |row| (lane, row))).collect();
     let now = now.min(command.wall(now).1);
@@ -101,28 +116,29 @@ pub(super) fn draw(
     for (down, (lane, row)) in rows.iter().skip(first).take(usize::from(body.height)).enumerate() {
         let place = line(body, down as u16);
         let is_chosen = view.timeline.at.is_some() && chosen == Some(first + down);
-        side(buffer, Rect { width: gutter - 1, ..place }, lane, *row, is_chosen, theme);
+        side(buffer, Rect { width: gutter.saturating_sub(1), ..place }, lane, *row, is_chosen, theme);
         let place = place.intersection(plot);
-        for bar in visible(lane.bars(*row), window) {
-            paint(buffer, place, window, command, bar, now, theme);
-        }
+        paint::row(buffer, place, window, command, visible(lane.bars(*row), window), now, theme);
         if *row == 0 {
             marks(buffer, place, window, lane, theme);
         }
     }
     if rows.is_empty() {
-        put(buffer, body, plot.x, body.y, nothing(view), theme.dim());
-    }
-    let left = rows.len().saturating_sub(first + usize::from(body.height));
-    if left > 0 {
-        let rows = if left == 1 { "row" } else { "rows" };
-        let text = format!(" {left} more {rows} below ");
-        put_right(buffer, body, body.bottom() - 1, &text, theme.chosen());
+        put(buffer, body, plot.x.min(body.x), body.y, nothing(view), theme.dim());
     }
     if let Some(at) = view.timeline.at {
         cursor(buffer, body.intersection(plot), window, at);
     }
-    let foot = line(area, area.height - 1);
+    let left = rows.len().saturating_sub(first + usize::from(body.height));
+    if left > 0 {
+        let rows = if left == 1 { "row" } else { "rows" };
+        let text =
+            if area.width < NARROW { format!(" +{left} ") } else { format!(" {left} more {rows} below ") };
+        put_right(buffer, body, body.bottom().saturating_sub(1), &text, theme.chosen());
+    }
+    if legend == 1 {
+        legend::draw(buffer, line(area, area.height - 1 - foot), lanes, theme);
+    }
     let bar = chosen.and_then(|row| {
         let (lane, row) = rows.get(row)?;
         match view.timeline.at {
@@ -130,24 +146,22 @@ pub(super) fn draw(
             None => lane.bars(*row).iter().filter(|bar| bar.end.is_none()).min_by_key(|bar| bar.start),
         }
     });
-    match bar {
-        Some(bar) => {
-            let label = format!(" {} ", letter(bar.phase));
-            let x = put(buffer, foot, foot.x, foot.y, &label, theme.on_phase(bar.phase));
-            put(buffer, foot, x + 1, foot.y, &detail::detail(command, bar, now), Style::new());
-        }
-        None => legend(buffer, foot, lanes, theme),
+    if let Some(bar) = bar.filter(|_| foot == 1) {
+        let foot = line(area, area.height - 1);
+        let label = format!(" {} ", letter(bar.phase));
+        let x = put(buffer, foot, foot.x, foot.y, &label, theme.on_phase(bar.phase));
+        put(buffer, foot, x + 1, foot.y, &detail::detail(command, bar, now), Style::new());
     }
-    Chart { area: body.intersection(plot), window, first, rows: rows.len() }
+    (Chart { area: body.intersection(plot), window, first, rows: rows.len() }, bar.copied())
 }
 
 fn nothing(view: &View) -> &'static str {
     match view.timeline.focus {
-        _ if !view.filter.is_empty() => "nothing matches the filter",
+        _ if !view.filter.is_empty() => "nothing matches the filter: esc clears it",
         Some(Focus::Dns) => "no query to a name server was seen",
         Some(Focus::Streams) => "no HTTP/2 was seen",
         Some(Focus::Sumdb) => "no request to the checksum database was seen",
-        None => "nothing in flight yet",
+        None => "nothing was in flight",
     }
 }
 
@@ -199,7 +213,7 @@ fn axis(buffer: &mut Buffer, place: Rect, gutter: u16, window: Window, begin: Si
 /// A round time, so that no more than so many fit into the length.
 fn nice(length: Ns, ticks: u64) -> Ns {
     let least = (length / ticks).max(1);
-    let mut step: Ns = 1_000_000;
+    let mut step: Ns = 1_000;
     loop {
         for factor in [1, 2, 5] {
             if step * factor >= least {
@@ -210,14 +224,13 @@ fn nice(length: Ns, ticks: u64) -> Ns {
     }
 }
 
+/// In seconds, or milliseconds where the ticks are that close.
 fn seconds(at: Ns, tick: Ns) -> String {
-    let digits = match tick {
-        ..10_000_000 => 3,
-        10_000_000..100_000_000 => 2,
-        100_000_000..1_000_000_000 => 1,
-        _ => 0,
-    };
-    format!("{:.digits$}s", at as f64 / 1e9)
+    let digits = |finest: Ns| (0..3).find(|n| tick >= finest / 10u64.pow(*n)).unwrap_or(3) as usize;
+    if tick >= 10_000_000 {
+        return format!("{:.*}s", digits(1_000_000_000), at as f64 / 1e9);
+    }
+    format!("{:.*}ms", digits(1_000_000), at as f64 / 1e6)
 }
 
 fn side(buffer: &mut Buffer, place: Rect, lane: &Lane, row: usize, chosen: bool, theme: Theme) {
@@ -231,51 +244,6 @@ fn side(buffer: &mut Buffer, place: Rect, lane: &Lane, row: usize, chosen: bool,
         _ => ("", Style::new()),
     };
     words(buffer, place, place.x, place.y, &[marker, text]);
-}
-
-fn paint(
-    buffer: &mut Buffer,
-    place: Rect,
-    window: Window,
-    command: &CommandState,
-    bar: &Bar,
-    now: SinceStart,
-    theme: Theme,
-) {
-    let last = i64::from(window.columns) - 1;
-    let end = bar.end.unwrap_or(now);
-    let (from, to) = (window.column(bar.start), window.column(end).max(window.column(bar.start)));
-    if to < 0 || from > last {
-        return;
-    }
-    let at = |column: i64| place.x + column.clamp(0, last) as u16;
-    let (first, until) = (at(from), at(to));
-    let answered = bar.answered.map_or(i64::MAX, |moment| window.column(moment));
-    for x in first..=until {
-        let column = i64::from(x - place.x);
-        buffer[(x, place.y)]
-            .set_symbol(fill(bar.phase, column >= answered))
-            .set_style(theme.phase(bar.phase));
-    }
-    let on = theme.on_phase(bar.phase);
-    if from >= 0 {
-        let mut initial = [0; 4];
-        buffer[(first, place.y)].set_symbol(letter(bar.phase).encode_utf8(&mut initial)).set_style(on);
-    }
-    // Of a span that is open the end shows that it goes on.
-    let tip = u16::from(bar.end.is_none() || bar.failed);
-    let room = (until + 1).saturating_sub(first + 1 + tip);
-    if room >= 3 {
-        let inside = Rect { x: first + 1, width: room, ..place };
-        let gap = if from >= 0 { " " } else { "" };
-        put(buffer, inside, inside.x, inside.y, &format!("{gap}{}", label(command, bar.id)), on);
-    }
-    if bar.end.is_none() && until > first {
-        buffer[(until, place.y)].set_symbol("▶").set_style(theme.phase(bar.phase));
-    }
-    if bar.failed {
-        buffer[(until, place.y)].set_symbol("✗").set_style(theme.bad());
-    }
 }
 
 fn marks(buffer: &mut Buffer, place: Rect, window: Window, lane: &Lane, theme: Theme) {
@@ -308,24 +276,33 @@ fn cursor(buffer: &mut Buffer, place: Rect, window: Window, at: SinceStart) {
     }
 }
 
-/// Phases of which most commands have nothing are named where they are drawn.
-fn legend(buffer: &mut Buffer, place: Rect, lanes: &[Lane], theme: Theme) {
-    let mut x = place.x;
-    let drawn = |phase| lanes.iter().any(|lane| lane.has(phase));
-    let named = |phase: &Phase| match phase {
-        Phase::Local | Phase::Unexplained => false,
-        Phase::Tunnel | Phase::Auth | Phase::Cache | Phase::Backoff | Phase::Child => drawn(*phase),
-        _ => true,
+/// Every span with the row that it is drawn on, by its begin.
+fn spans(lanes: &[Lane]) -> Vec<(usize, Bar)> {
+    let rows = lanes.iter().flat_map(|lane| (0..lane.height()).map(move |row| lane.bars(row)));
+    let mut all: Vec<(usize, Bar)> =
+        rows.enumerate().flat_map(|(row, bars)| bars.iter().map(move |bar| (row, *bar))).collect();
+    all.sort_by_key(|(row, bar)| (bar.start, *row));
+    all
+}
+
+/// The span after, or before, the one under the cursor; the first or last where there is no cursor.
+pub(super) fn neighbour(lanes: &[Lane], at: Option<(SinceStart, usize)>, next: bool) -> Option<(usize, Bar)> {
+    let all = spans(lanes);
+    let place = at.map(|(at, row)| all.partition_point(|(of, bar)| (bar.start, *of) < (at, row)));
+    let there = place.filter(|place| all.get(*place).is_some_and(|(row, bar)| Some((bar.start, *row)) == at));
+    let index = match (next, place) {
+        (true, None) => 0,
+        (false, None) => all.len().checked_sub(1)?,
+        (true, Some(place)) => place + usize::from(there.is_some()),
+        (false, Some(place)) => place.checked_sub(1)?,
     };
-    for phase in Phase::ALL.into_iter().filter(named) {
-        let sign = format!("{}{}", letter(phase), fill(phase, false));
-        x = put(buffer, place, x, place.y, &sign, theme.phase(phase));
-        x = put(buffer, place, x, place.y, &format!("{} ", short(phase)), theme.dim());
-    }
-    let marks = [" × retransmitted  ! reset  0 window closed", "×again !reset 0window"];
-    let room = usize::from(place.right().saturating_sub(x));
-    let marks = if marks[0].chars().count() <= room { marks[0] } else { marks[1] };
-    put(buffer, place, x, place.y, marks, theme.dim());
+    all.get(index).copied()
+}
+
+/// The longest of all, up to that moment where it is open.
+pub(super) fn longest(lanes: &[Lane], now: SinceStart) -> Option<(usize, Bar)> {
+    let took = |bar: &Bar| bar.end.unwrap_or(now).saturating_sub(bar.start);
+    spans(lanes).into_iter().reduce(|most, other| if took(&other.1) > took(&most.1) { other } else { most })
 }
 
 #[cfg(test)]
@@ -352,8 +329,12 @@ mod tests {
     #[test]
     fn ticks_are_round_and_few() {
         assert_eq!(nice(10_000_000_000, 5), 2_000_000_000);
-        assert_eq!(nice(1_000_000, 100), 1_000_000);
+        assert_eq!(nice(1_000_000, 100), 10_000);
         assert_eq!(nice(59_000_000_000, 6), 10_000_000_000);
         assert_eq!(seconds(2_500_000_000, 500_000_000), "2.5s");
+        assert_eq!(seconds(2_500_000_000, 2_000_000_000), "2s");
+        assert_eq!(seconds(20_000_000, 10_000_000), "0.02s");
+        assert_eq!(seconds(12_345_000, 5_000), "12.345ms");
+        assert_eq!(seconds(12_000_000, 2_000_000), "12ms");
     }
 }
