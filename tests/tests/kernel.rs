@@ -7,7 +7,7 @@ use aya::programs::loaded_programs;
 use nix::sys::signal::Signal;
 use tests::bpf::Objects;
 use tests::clock::monotonic_ns;
-use tests::complete::{Download, SETTLE, int, same, text};
+use tests::complete::{Download, SETTLE, differences, int, same, text};
 use tests::facts::fact;
 use tests::go_env::GoOptions;
 use tests::lab::Lab;
@@ -64,6 +64,34 @@ fn plain_requests_are_reported() {
     assert!(download.requests.len() > 30, "{} requests", download.requests.len());
     download.is_complete(&lab);
     fact("plain", format_args!("{}, {}", download.requests.len(), download.observed.list("dns").len()));
+}
+
+/// Proxies that have no address: each is looked up for every file and passed over.
+const NAMELESS: usize = 24;
+
+#[test]
+fn of_hundreds_of_queries_none_is_missing_that_is_not_counted() {
+    let Some(lab) = Lab::for_test("of_hundreds_of_queries_none_is_missing_that_is_not_counted") else {
+        return;
+    };
+    let nameless = (0..NAMELESS).map(|n| format!("http://nameless{n}.test|"));
+    let proxies = nameless.chain([lab.plain_http().unwrap()]).collect();
+    let env = vec![("GOPROXY".to_owned(), proxies), ("GONOSUMDB".to_owned(), "*".to_owned())];
+    let download = Download::observe(&lab, &GoOptions { few: true, env, ..GoOptions::default() });
+    let log = lab.dns.take_log();
+    assert!(log.len() > 200, "{} queries", log.len());
+    let logged = log.iter().map(|query| (&*query.name, &*query.qtype, query.rcode));
+    let reported = download.observed.list("dns").iter();
+    let reported =
+        reported.map(|q| (text(q, "name"), text(q, "qtype"), q["rcode"].as_str().unwrap_or("none")));
+    // A query whose answer was missed is one that is in both lists, and differs.
+    let (other, missing) = differences(reported, logged).unwrap_or_default();
+    let skipped = int(&download.observed.report["loss"], "program_runs_skipped");
+    assert!(missing.len() as u64 <= skipped, "{skipped} skipped, missing: {missing:?}, other: {other:?}");
+    assert!(other.iter().all(|(_, _, rcode)| *rcode == "none"), "{other:?}");
+    assert!(missing.len() * 50 <= log.len(), "{} of {}: {missing:?}", missing.len(), log.len());
+    fact("lookups", format_args!("{} of {}", log.len() - missing.len(), log.len()));
+    fact("skipped beside them", skipped);
 }
 
 /// How long goobserve takes before the command starts and after it ended.
