@@ -1,7 +1,7 @@
 //! What worker and opener give up before the worker reads the first byte that somebody else wrote. Out: how they are
 //! locked in, in words for the log.
 //!
-//! The worker makes the system calls of [`WORKER`] and no others, for good and in all of its threads: no file is opened,
+//! The worker makes the system calls of [`calls`] and no others, for good and in all of its threads: no file is opened,
 //! named, removed or even looked at; no socket, no process, no namespace, no other user, no memory that is executed; of
 //! `bpf` only what reads. What is refused fails with EPERM, so that a part of the program that was overlooked says
 //! so instead of ending the report. Landlock holds the same once more where the kernel has it: no file, no TCP port, no
