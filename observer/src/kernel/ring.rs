@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, RingBuf};
 use observer_common::{DATA_MAX, Lost, RING_BYTES, Tree, TreeTimes};
 use pipeline::decode::wire;
 
@@ -29,7 +29,7 @@ const SPARE_PIECES: usize = 2;
 pub struct Ring {
     ring: RingBuf<MapData>,
     trees: HashMap<MapData, u32, [u64; 7]>,
-    lost: PerCpuArray<MapData, u64>,
+    lost: OwnedFd,
     held: Held,
     /// Records lost to a full ring when it was last looked
     full: u64,
@@ -47,11 +47,10 @@ impl Ring {
     pub fn new(ring: OwnedFd, trees: OwnedFd, lost: OwnedFd) -> Result<Self> {
         let ring = Map::RingBuf(MapData::from_fd(ring)?);
         let trees = Map::HashMap(MapData::from_fd(trees)?);
-        let lost = Map::PerCpuArray(MapData::from_fd(lost)?);
         Ok(Self {
             ring: RingBuf::try_from(ring).context("cannot map the ring")?,
             trees: HashMap::try_from(trees)?,
-            lost: PerCpuArray::try_from(lost)?,
+            lost,
             held: Held::default(),
             full: 0,
             whole_ns: monotonic_ns(),
@@ -108,8 +107,34 @@ impl Ring {
             .sum()
     }
 
+    /// aya's own lookup reads the number of processors from a file each time, which the worker's lock refuses: then
+    /// nothing would seem to be lost.
+    #[expect(unsafe_code, reason = "a lookup in a map of the kernel's")]
     fn count(&self, why: Lost) -> u64 {
-        self.lost.get(&(why as u32), 0).map_or(0, |by_cpu| by_cpu.iter().sum())
+        /// More processors no kernel is built for (`NR_CPUS` of x86 and arm64); it writes as many values as there may be.
+        const CPUS_MAX: usize = 8192;
+        /// `BPF_MAP_LOOKUP_ELEM`, and the part of `union bpf_attr` for it (linux/bpf.h).
+        const MAP_LOOKUP_ELEM: libc::c_long = 1;
+        #[repr(C)]
+        struct Attr {
+            map: u32,
+            _pad: u32,
+            key: u64,
+            value: u64,
+            flags: u64,
+        }
+        let (key, mut by_cpu) = (why as u32, vec![0_u64; CPUS_MAX]);
+        let attr = Attr {
+            map: self.lost.as_raw_fd().cast_unsigned(),
+            _pad: 0,
+            key: (&raw const key) as u64,
+            value: by_cpu.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: the map has keys of 32 bits and for each processor that there may be a value of 64; all outlive the call.
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, MAP_LOOKUP_ELEM, &raw const attr, size_of::<Attr>()) };
+        if done == 0 { by_cpu.iter().sum() } else { 0 }
     }
 }
 
